@@ -1,0 +1,160 @@
+"""What a component promises, as Protocols. Tests repeat the promises over every registered component.
+
+A component is a frozen dataclass whose fields are its configuration; it holds no weights. What it needs while it
+works (the reader, the embedder, the index) it takes from the `Tools` that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.types import Document, Generation, Message, Passage, Prompt, Question, Sampling, State
+
+Progress = Callable[[str, int, int], None]
+"""Called as work goes on: what is being done, how much is done, of how much (0 when nobody knows yet)."""
+
+
+# ---------------------------------------------------------------------------------------------------------- models
+@runtime_checkable
+class Stream(Protocol):
+    """One answer on its way: iterating gives its text piece by piece (never half a character).
+
+    `cancel` ends it early and frees its cells; the pieces so far stay. `result` waits for the end.
+    """
+
+    def __iter__(self) -> Iterator[str]: ...
+    def cancel(self) -> None: ...
+    def result(self) -> Generation: ...
+
+
+class Model(Protocol):
+    """A model that reads prompts and writes answers.
+
+    `count(prompt)` is the exact number of cells that the prompt takes; `render` puts messages into the model's own
+    chat template, ends with the start of the assistant's turn, and keeps the content of every message as data
+    (special=False). `generate` takes any number of prompts and returns one stream for each, in order; a prompt longer
+    than `window - max_tokens` raises ModelError with the numbers, before anything is decoded. Nothing is truncated.
+    """
+
+    @property
+    def name(self) -> str:
+        """The file's name, for the ledger."""
+
+    @property
+    def window(self) -> int:
+        """Cells that one sequence may use, prompt and answer together."""
+
+    def count_text(self, text: str) -> int:
+        """Tokens of a text alone, special-token parsing off."""
+
+    def count(self, prompt: Prompt) -> int: ...
+    def render(self, messages: Sequence[Message]) -> Prompt: ...
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
+    ) -> list[Stream]: ...
+    def close(self) -> None:
+        """Frees the weights and the context. A closed model raises ModelError; closing twice does nothing."""
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors.
+
+    `embed` gives float32 of shape (n, dimension), L2-normalised, rows in the order of the texts; a text longer than
+    `max_tokens` raises ValueError: nothing is truncated. `fingerprint` changes whenever the vectors could.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def max_tokens(self) -> int:
+        """The longest text it reads whole, in its own tokens, the special ones that it adds included."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as it is read, special ones included, never cut."""
+
+    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
+    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """For each text its tokens' last states without the special ones, (n_tokens, dimension), each L2-normalised."""
+
+
+class Index(Protocol):
+    """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset."""
+
+    @property
+    def n_chunks(self) -> int: ...
+    @property
+    def sources(self) -> tuple[str, ...]: ...
+    def search_dense(self, question: str, k: int, glob: str | None = None) -> list[Passage]:
+        """By cosine similarity of the embedder's vectors: the score is the cosine, in [-1, 1]."""
+
+    def search_bm25(self, question: str, k: int, glob: str | None = None) -> list[Passage]:
+        """By BM25 over stemmed words; passages that share no word with the question are not results."""
+
+    def document(self, source: str) -> Document:
+        """The document as it was indexed, so that a quote can be checked at its offsets."""
+
+
+class Tools(Protocol):
+    """What the stages of one pipeline share in one process; each is made on first use."""
+
+    @property
+    def reader(self) -> Model: ...
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def index(self) -> Index: ...
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def on_text(self) -> Callable[[str], None]:
+        """Called with each piece of an answer as it is written."""
+
+
+# ---------------------------------------------------------------------------------------------------------- stages
+class Retriever(Protocol):
+    """Finds passages for a question: best first, at most the number its settings name, none twice."""
+
+    def search(self, question: Question, tools: Tools) -> list[Passage]: ...
+
+
+class Compressor(Protocol):
+    """Makes retrieved text smaller.
+
+    Every result passage lies inside an input passage (extractive) or carries the spans that it was made from
+    (abstractive); an empty input gives an empty result; the same input gives the same result. What is dropped is
+    entered into the ledger by the runner, which compares input and output: a compressor cannot drop in silence.
+    """
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]: ...
+
+
+class Gate(Protocol):
+    """Decides whether the passages hold an answer. None lets the question pass; a text says why it does not."""
+
+    def refuse(self, question: Question, passages: Sequence[Passage], tools: Tools) -> str | None: ...
+
+
+class Assembler(Protocol):
+    """Lays out the prompt and keeps it within the window: fills `shown`, `prompt` and the ledger's `parts`."""
+
+    def assemble(self, state: State, tools: Tools, reserve: int) -> State: ...
+
+
+class Generator(Protocol):
+    """Has the reader answer the prompt. `max_tokens` is the room that has to be kept for the answer."""
+
+    @property
+    def max_tokens(self) -> int: ...
+    def load(self, progress: Progress) -> Model:
+        """The reader that these settings describe, loaded. The pipeline owns it and closes it."""
+
+    def generate(self, prompt: Prompt, tools: Tools) -> Generation: ...

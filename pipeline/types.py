@@ -1,0 +1,332 @@
+"""The values that travel through a pipeline: documents, passages, prompts, answers, and the ledger that accounts for them.
+
+This module imports nothing of ours and nothing heavy, so that reading a type loads no model. Offsets are always in
+characters of a document's text (Python `str` indices), end excluded. Tokens are always those of the model that reads,
+unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a character stands in a document, in the words of a reader.
+
+    `line` counts from 1 in the document's text; `page` counts from 1 and is None where a format has no pages;
+    `heading` is the path of titles above the place, outermost first.
+    """
+
+    line: int
+    page: int | None = None
+    heading: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"page {self.page}, line {self.line}" if self.page is not None else f"line {self.line}"
+        return f"{where}, {' > '.join(self.heading)}" if self.heading else where
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A title: it rules the text from `start` (its own first character) to the next title of its level or above."""
+
+    start: int
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One source as one text, with what is needed to say where a character stands.
+
+    `source` names it (an absolute path in posix form for files). `sha256` is of the file's bytes. `pages` holds the
+    offset at which each page starts, empty for formats without pages. `notes` says in words what the loader left out.
+    """
+
+    source: str
+    text: str
+    kind: str = "text"
+    sha256: str = ""
+    title: str = ""
+    pages: tuple[int, ...] = ()
+    headings: tuple[Heading, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def place(self, offset: int) -> Place:
+        """The place of the character at `offset`, 0 <= offset <= len(text)."""
+        if not 0 <= offset <= len(self.text):
+            raise ValueError(f"offset must be in [0, {len(self.text)}], was: {offset}")
+        page = bisect_right(self.pages, offset) if self.pages else None
+        return Place(self.text.count("\n", 0, offset) + 1, page, self._heading_path(offset))
+
+    def _heading_path(self, offset: int) -> tuple[str, ...]:
+        path: list[Heading] = []
+        for heading in self.headings:
+            if heading.start > offset:
+                break
+            while path and path[-1].level >= heading.level:
+                path.pop()
+            path.append(heading)
+        return tuple(heading.title for heading in path)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters of one source: `start` included, `end` excluded."""
+
+    source: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A span of one source document.
+
+    `start` and `end` are character offsets into the source's text, end excluded, so text == source[start:end].
+    `score` is the scale of whoever ranked it: compare scores within one result list only.
+    `place` is that of `start`. `title` is the document's. An abstractive passage carries in `spans` what it was made
+    from; an extractive one leaves it empty, and is its own span.
+    """
+
+    source: str
+    start: int
+    end: int
+    text: str
+    score: float = 0.0
+    place: Place = field(default_factory=lambda: Place(1))
+    title: str = ""
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def span(self) -> Span:
+        return Span(self.source, self.start, self.end)
+
+    def part(self, start: int, end: int, score: float | None = None) -> Passage:
+        """The passage inside this one that covers [start, end) of the source; its line is counted, its heading kept."""
+        if not self.start <= start <= end <= self.end:
+            raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
+        text = self.text[start - self.start : end - self.start]
+        line = self.place.line + self.text.count("\n", 0, start - self.start)
+        place = replace(self.place, line=line)
+        return replace(
+            self, start=start, end=end, text=text, place=place, score=self.score if score is None else score
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. `glob` keeps retrieval to sources whose path matches it (fnmatch on the posix path)."""
+
+    text: str
+    id: str = ""
+    glob: str | None = None
+
+
+# --------------------------------------------------------------------------------------------------------- prompts
+Part = Literal["template", "system", "memory", "passages", "history", "question", "answer"]
+"""What a span of a prompt is for: the context meter of ledger and chat adds tokens up by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A span of a prompt, tokenised on its own.
+
+    `special` allows the tokenizer to read `<|im_end|>` and the like as control tokens: true for the chat template's
+    own text, never for anything that a person, a document or a model wrote.
+    """
+
+    text: str
+    part: Part = "template"
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Soft:
+    """Input embeddings in the place of tokens: `vectors` is float32 of shape (n, n_embd).
+
+    `stands_for` is the number of tokens that the vectors were made from, for the ledger.
+    """
+
+    vectors: NDArray[np.float32]
+    part: Part = "passages"
+    stands_for: int = 0
+
+
+Prompt = tuple[Text | Soft, ...]
+"""Spans in the order in which the model reads them. Each Text is tokenised apart from its neighbours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn for a chat template. The spans of its content are data: they keep `special=False`."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to choose the next tokens. `temperature` 0 is greedy, and then top_k, top_p and min_p do nothing.
+
+    `seed` fixes the choice at temperatures above 0. `stop` strings end the answer and are not part of it.
+    `grammar` is GBNF with the rule `root`; `json_schema` is a JSON schema as a string; at most one of the two.
+    `repeat_penalty` 1 is none, over the last `repeat_last_n` tokens.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    grammar: str | None = None
+    json_schema: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, was: {self.max_tokens}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, was: {self.temperature}")
+        if self.grammar is not None and self.json_schema is not None:
+            raise ValueError("give a grammar or a json_schema, not both")
+
+
+Finish = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a model wrote for one prompt, and what that cost.
+
+    `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
+    already. `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to
+    the end. `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
+    """
+
+    text: str
+    finish: Finish
+    prompt_tokens: int
+    reused_tokens: int
+    answer_tokens: int
+    prefill_s: float
+    decode_s: float
+
+    @property
+    def prefill_tokens_per_s(self) -> float | None:
+        n = self.prompt_tokens - self.reused_tokens
+        return n / self.prefill_s if self.prefill_s > 0 else None
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        return self.answer_tokens / self.decode_s if self.decode_s > 0 else None
+
+
+# ---------------------------------------------------------------------------------------------------------- ledger
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Text that was there before a stage and is not after it. `tokens` as the reader counts the text alone."""
+
+    span: Span
+    place: Place
+    tokens: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """One stage's account. Tokens are the reader's, of the passages' texts alone (no numbering, no template)."""
+
+    stage: str
+    seconds: float
+    passages_in: int
+    passages_out: int
+    tokens_in: int
+    tokens_out: int
+    dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the model saw, what was left out and why, and what each step took.
+
+    `parts` maps a part of the prompt to its tokens; they add up to the prompt's length exactly. `window` is the
+    number of cells that the prompt and the answer share; `reserved` of them are kept for the answer.
+    """
+
+    stages: tuple[StageEntry, ...] = ()
+    parts: tuple[tuple[Part, int], ...] = ()
+    window: int = 0
+    reserved: int = 0
+    model: str = ""
+    generation: Generation | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(tokens for _, tokens in self.parts)
+
+    def with_stage(self, entry: StageEntry) -> Ledger:
+        return replace(self, stages=(*self.stages, entry))
+
+
+# --------------------------------------------------------------------------------------------------------- answers
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A pointer from the answer to a passage.
+
+    `by` says who drew it: `model` (it wrote the number) or `match` (we found the answer's words in the passage).
+    `number` is the passage's number in the prompt. `passage` is None for a number that no passage has: such a
+    citation is shown as invalid. `quote` lies in the passage: quote.text == source[quote.start:quote.end].
+    """
+
+    number: int
+    by: Literal["model", "match"]
+    passage: Passage | None
+    quote: Passage | None
+
+    @property
+    def is_valid(self) -> bool:
+        return self.passage is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer's text as the model wrote it, with checked citations.
+
+    `is_abstention` is true where the documents do not hold the answer, by the pipeline's rule or the model's own
+    word; `why` then says how that was decided. `unsupported` lists the answer's words and numbers that stand nowhere in
+    what the model saw.
+    """
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    is_abstention: bool = False
+    why: str = ""
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one stage hands to the next. `passages` are in the order of their rank until `assemble` numbers them.
+
+    `shown` are the passages of the prompt, in the order of their numbers, which count from 1.
+    """
+
+    question: Question
+    passages: tuple[Passage, ...] = ()
+    shown: tuple[Passage, ...] = ()
+    prompt: Prompt = ()
+    answer: Answer | None = None
+    ledger: Ledger = field(default_factory=Ledger)
