@@ -7,7 +7,7 @@ works (the reader, the embedder, the index) it takes from the `Tools` that it is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,6 +112,10 @@ class Tools(Protocol):
     def embedder(self) -> Embedder: ...
     @property
     def index(self) -> Index: ...
+    @property
+    def on_overflow(self) -> Literal["shed", "refuse"]:
+        """What to do with a prompt that does not fit: see `Budget`."""
+
     @property
     def progress(self) -> Progress: ...
     @property

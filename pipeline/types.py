@@ -1,4 +1,4 @@
-"""The values that travel through a pipeline: documents, passages, prompts, answers, and the ledger that accounts for them.
+"""The values that travel through a pipeline: documents, passages, prompts, answers, and the ledger of it all.
 
 This module imports nothing of ours and nothing heavy, so that reading a type loads no model. Offsets are always in
 characters of a document's text (Python `str` indices), end excluded. Tokens are always those of the model that reads,
@@ -116,9 +116,7 @@ class Passage:
         text = self.text[start - self.start : end - self.start]
         line = self.place.line + self.text.count("\n", 0, start - self.start)
         place = replace(self.place, line=line)
-        return replace(
-            self, start=start, end=end, text=text, place=place, score=self.score if score is None else score
-        )
+        return replace(self, start=start, end=end, text=text, place=place, score=self.score if score is None else score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +236,7 @@ class Dropped:
     """Text that was there before a stage and is not after it. `tokens` as the reader counts the text alone."""
 
     span: Span
+    text: str
     place: Place
     tokens: int
     why: str
@@ -289,12 +288,14 @@ class Citation:
     `by` says who drew it: `model` (it wrote the number) or `match` (we found the answer's words in the passage).
     `number` is the passage's number in the prompt. `passage` is None for a number that no passage has: such a
     citation is shown as invalid. `quote` lies in the passage: quote.text == source[quote.start:quote.end].
+    `support` is the share, in [0, 1], of the content words of the answer's sentence that stand in the quote.
     """
 
     number: int
     by: Literal["model", "match"]
     passage: Passage | None
     quote: Passage | None
+    support: float = 0.0
 
     @property
     def is_valid(self) -> bool:

@@ -1,0 +1,36 @@
+# make demo    a question answered from documents, from nothing
+# make test    the tests
+# make check   what CI runs: format, lint, types, tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing. The first time llama.cpp is compiled, which takes about 10 minutes; pip keeps what it built."
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[documents,dev]"
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m cli.main demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

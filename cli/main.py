@@ -1,0 +1,172 @@
+"""The command `longthread`. Commands parse, call and print; nothing heavy is imported until a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import LongthreadError
+from pipeline.offline import switch_off_telemetry
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="longthread",
+    help="Answers questions from your documents with a model on your machine: cited, accounted for, measured.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+models_app = typer.Typer(help="The models that can be named: list, pull, verify.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline file (default: the built-in pipeline).")]
+Docs = Annotated[list[str] | None, typer.Option("--docs", "-d", help="Files, folders or globs to answer from.")]
+IndexFolder = Annotated[str | None, typer.Option("--index", "-i", help="A folder with an index made before.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, with the whole ledger.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+
+
+@app.callback()
+def start() -> None:
+    """Runs before every command."""
+    switch_off_telemetry()
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More paths for --docs.")] = None,
+    config: Config = None,
+    docs: Docs = None,
+    index: IndexFolder = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+    glob: Annotated[str | None, typer.Option(help="Only documents whose path matches, such as '*/manual/*'.")] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what was kept and what was dropped, in colour.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer one question from documents, with citations and an account of what the model saw."""
+    from cli.ask import run
+
+    raise typer.Exit(run(question, [*(docs or []), *(more or [])], config, index, model, glob, diff, json, quiet))
+
+
+@app.command()
+def index(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    index: Annotated[str, typer.Option("--index", "-i", help="The folder of the index.")],
+    config: Config = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make it anew if it is of another embedder.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Index documents: adds new files, reads changed ones again, removes deleted ones. Can be interrupted and rerun."""
+    from cli.index import run
+
+    raise typer.Exit(run(paths, index, config, rebuild, json, quiet))
+
+
+@app.command()
+def check(files: Annotated[list[str], typer.Argument(help="Pipeline files.")]) -> None:
+    """Check pipeline files: all faults of all files at once, before anything is loaded."""
+    from cli.check import run
+
+    raise typer.Exit(run(files))
+
+
+@app.command()
+def show(
+    file: Annotated[str, typer.Argument(help="A pipeline file.")],
+    svg: Annotated[str | None, typer.Option(help="Write the picture into this file.")] = None,
+) -> None:
+    """Draw a pipeline, with every setting that it has."""
+    from cli.show import run
+
+    raise typer.Exit(run(file, svg))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of pipeline files, for editors."""
+    from cli.schema import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What this machine offers: versions, CPU features, GPU offload, models, memory; and what is missing."""
+    from cli.doctor import run
+
+    raise typer.Exit(run(json))
+
+
+@app.command()
+def demo(quiet: Quiet = False) -> None:
+    """Ask the demo's questions of the demo's documents."""
+    from cli.demo import run
+
+    raise typer.Exit(run(quiet))
+
+
+@models_app.command("list")
+def models_list(json: Json = False) -> None:
+    """The models that can be named, and which of them are here."""
+    from cli.models import list_all
+
+    raise typer.Exit(list_all(json))
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="A name from 'models list', or hf:OWNER/REPO/FILE.gguf.")],
+) -> None:
+    """Download a model. The only command that uses the network."""
+    from cli.models import pull
+
+    raise typer.Exit(pull(name))
+
+
+@models_app.command("verify")
+def models_verify(name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")]) -> None:
+    """Check that a model's file is whole, and, where its hash is known, that it is the right one."""
+    from cli.models import verify
+
+    raise typer.Exit(verify(name))
+
+
+@models_app.command("tune")
+def models_tune(
+    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Requantise a model for this machine, measure each, and remember the best for reading and for scoring."""
+    from cli.models import tune
+
+    raise typer.Exit(tune(name, json, quiet))
+
+
+def main() -> None:
+    """Runs a command. Errors for the user: one message, exit code 2. Ctrl-C: exit code 130."""
+    try:
+        app()
+    except LongthreadError as error:
+        sys.stderr.write(f"longthread: {error}\n")
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.stderr.write("longthread: stopped. What was reported as done is kept.\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(EXIT_ERROR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""`longthread show`: a pipeline as a picture, in the terminal or as an SVG that needs no network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.align import Align
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from pipeline.config import PipelineConfig
+from pipeline.default import default_config
+from pipeline.errors import ConfigError
+from pipeline.registry import first_line
+
+
+def run(path: str, svg: str | None) -> int:
+    config = default_config(path)
+    if svg is None:
+        Console().print(drawing(config))
+        return 0
+    import io
+
+    console = Console(record=True, width=88, file=io.StringIO())
+    console.print(drawing(config))
+    write_svg(console, svg, f"longthread show {path}")
+    return 0
+
+
+def drawing(config: PipelineConfig) -> RenderableType:
+    """The stages from the question to the answer, each with its settings; those set in the file stand out."""
+    rows: list[RenderableType] = [_end("question")]
+    for spec, component in zip(config.stages, config.components, strict=True):
+        given = dict(spec.settings)
+        text = Text(first_line(type(component)), style="dim")
+        for name, value in asdict(component).items():
+            if name in given or _is_short(value):
+                text.append(f"\n{name}: ", style="bold" if name in given else "dim")
+                text.append(_short(value), style="bold cyan" if name in given else "dim")
+        rows += [_arrow(), Panel(text, title=spec.name, title_align="left", width=84)]
+    rows += [_arrow(), _end("answer, citations, ledger")]
+    rows.append(Text(f"\nindex: {_line(asdict(config.index))}\nbudget: {_line(asdict(config.budget))}", style="dim"))
+    return Group(*rows)
+
+
+def write_svg(console: Console, path: str, title: str) -> None:
+    """What a recording console printed as an SVG file without web fonts. Raises ConfigError if it cannot be written."""
+    picture = re.sub(r"@font-face\s*{[^}]*}", "", console.export_svg(title=title))
+    try:
+        Path(path).write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _end(text: str) -> RenderableType:
+    return Align.center(Text(text, style="bold"), width=84)
+
+
+def _arrow() -> RenderableType:
+    return Align.center(Text("│\n▼", style="dim"), width=84)
+
+
+def _is_short(value: object) -> bool:
+    return value not in (None, (), "") and len(str(value)) <= 40
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _line(settings: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)

@@ -1,0 +1,46 @@
+"""generate.scripted: answers without weights, by a rule that a reader can follow. For tests, and for a first look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.contracts import Model, Progress, Tools
+from pipeline.types import Generation, Prompt, Sampling
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """Copies the sentence that shares most words with the question, and cites it: see pipeline/models/scripted.py.
+
+    :param max_tokens: the longest answer, in words.
+    :param n_ctx: the window, in words.
+    """
+
+    max_tokens: int = 64
+    n_ctx: int = 2048
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, was: {self.max_tokens}")
+        if self.n_ctx < 1:
+            raise ValueError(f"n_ctx must be at least 1, was: {self.n_ctx}")
+
+    def load(self, progress: Progress) -> Model:
+        from pipeline.models.scripted import ScriptedModel
+
+        return ScriptedModel(n_ctx=self.n_ctx)
+
+    def generate(self, prompt: Prompt, tools: Tools) -> Generation:
+        return stream(prompt, Sampling(max_tokens=self.max_tokens), tools)
+
+
+def stream(prompt: Prompt, sampling: Sampling, tools: Tools) -> Generation:
+    """Has the reader answer one prompt, passing each piece on as it comes."""
+    (answer,) = tools.reader.generate([prompt], sampling, tools.progress)
+    try:
+        for piece in answer:
+            tools.on_text(piece)
+    except KeyboardInterrupt:
+        answer.cancel()
+        raise
+    return answer.result()

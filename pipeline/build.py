@@ -1,0 +1,116 @@
+"""The composition root: from a checked configuration to a pipeline that answers.
+
+with open_pipeline(load_config("configs/default.yaml"), index="my-index") as pipeline:
+    state = pipeline.ask(Question("..."))
+    state.answer, state.ledger
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.contracts import Embedder, Index, Model, Progress
+from pipeline.errors import OverflowError_
+from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.types import Question, State
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress display."""
+
+
+def _unheard(text: str) -> None:
+    """No one listens to the stream."""
+
+
+@dataclass
+class Pipeline:
+    """One pipeline in this process: its stages, and what they share, each made on first use.
+
+    It is the `Tools` of its stages. Not safe for several threads: the model's context has one owner.
+    """
+
+    config: PipelineConfig
+    index_folder: Path
+    progress: Progress = _silent
+    on_text: Callable[[str], None] = _unheard
+    _reader: Model | None = field(default=None, repr=False)
+
+    def ask(self, question: Question) -> State:
+        """The question's way through all stages. Raises LongthreadError where the user can do something about it."""
+        state = State(question, ledger=stage_ledger(self.window, self.reserve, self.reader.name))
+        for spec, component in zip(self.config.stages, self.config.components, strict=True):
+            state = run_stage(spec, component, state, self, self.reserve)
+        return state
+
+    @property
+    def reader(self) -> Model:
+        if self._reader is None:
+            self._reader = self.config.components[-1].load(self.progress)
+        return self._reader
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        return open_embedder(self.config.index)
+
+    @cached_property
+    def index(self) -> Index:
+        from pipeline.retrieval.index import open_index
+
+        return open_index(self.index_folder, self.embedder, chunker(self.config.index))
+
+    @property
+    def on_overflow(self) -> Literal["shed", "refuse"]:
+        return self.config.budget.on_overflow
+
+    @property
+    def reserve(self) -> int:
+        """Cells kept free for the answer."""
+        return int(self.config.components[-1].max_tokens)
+
+    @cached_property
+    def window(self) -> int:
+        """Cells that prompt and answer share. Raises OverflowError_ when the answer alone does not fit."""
+        window = self.config.budget.window or self.reader.window
+        if window > self.reader.window:
+            raise OverflowError_(
+                f"budget.window is {window}, but the context of {self.reader.name} holds {self.reader.window}: "
+                "lower budget.window or raise n_ctx"
+            )
+        if window <= self.reserve:
+            raise OverflowError_(
+                f"the window holds {window} tokens and max_tokens keeps {self.reserve} of them for the answer: nothing "
+                "is left for the question. Raise budget.window or n_ctx, or lower max_tokens"
+            )
+        return window
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_embedder(settings: IndexSettings) -> Embedder:
+    """The embedder that the settings name; `none` counts words and has no vectors."""
+    from pipeline.retrieval.embedder import open_embedder
+
+    return open_embedder(settings.embedder)
+
+
+def chunker(settings: IndexSettings) -> Any:
+    """The chunker that the settings describe."""
+    from pipeline.documents.chunking import Chunker
+
+    return Chunker(tokens=settings.chunk_tokens, overlap=settings.overlap)

@@ -1,0 +1,239 @@
+"""A pipeline file, checked: every fault of it at once, each with its line, before anything is loaded.
+
+index:                          # optional: how documents are cut and embedded
+  embedder: minilm
+  chunk_tokens: 200
+budget:                         # optional: how much the model may be given
+  window: 4096
+  on_overflow: shed
+stages:                         # in the order in which a question passes them
+  - retrieve.hybrid: {k: 8}
+  - compress.sentences
+  - assemble.cited
+  - generate.llama: {model: smollm2-135m}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import ConfigError
+from pipeline.registry import COMPONENTS, Fault, Spec, build, build_dataclass, nearest, unknown_component
+from pipeline.yaml import YamlFile, read_yaml
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """How documents are cut and embedded.
+
+    :param embedder: `minilm`, the path of a sentence-transformers folder, or `none` (words only: no weights needed).
+    :param chunk_tokens: the longest chunk, in the embedder's tokens (words with `none`); a chunk never exceeds what the
+        embedder reads.
+    :param overlap: how many of these tokens neighbouring chunks share.
+    """
+
+    embedder: str = "minilm"
+    chunk_tokens: int = 200
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.embedder:
+            raise ValueError("embedder must be a name or a path, was: ''")
+        if self.chunk_tokens < 16:
+            raise ValueError(f"chunk_tokens must be at least 16, was: {self.chunk_tokens}")
+        if not 0 <= self.overlap < self.chunk_tokens // 2:
+            raise ValueError(f"overlap must be in [0, chunk_tokens / 2), was: {self.overlap}")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much the reader may be given.
+
+    :param window: cells that prompt and answer share; by default all that the model's context holds.
+    :param on_overflow: `shed` leaves out the lowest-ranked passages and lists them; `refuse` stops with the numbers.
+    """
+
+    window: int | None = None
+    on_overflow: Literal["shed", "refuse"] = "shed"
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window must be greater than 0, was: {self.window}")
+
+
+SECTIONS: dict[str, type] = {"index": IndexSettings, "budget": Budget}
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """A checked pipeline: every stage has been built once, so its settings are known to be right."""
+
+    path: str
+    stages: tuple[Spec, ...]
+    index: IndexSettings = field(default_factory=IndexSettings)
+    budget: Budget = field(default_factory=Budget)
+
+    @cached_property
+    def components(self) -> tuple[Any, ...]:
+        """The stages' components, in order; built anew by each process from the specs."""
+        return tuple(spec.build() for spec in self.stages)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting, defaults included: what a run's record keeps."""
+        stages = [{spec.name: asdict(component)} for spec, component in zip(self.stages, self.components, strict=True)]
+        return {"index": asdict(self.index), "budget": asdict(self.budget), "stages": stages}
+
+    @property
+    def hash(self) -> str:
+        """Of the resolved settings: two files that say the same have the same hash."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """A fault in a file; its `str` is the line that the user sees."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}" if self.line else f"{self.path}: {self.message}"
+
+
+def load_config(path: str | Path) -> PipelineConfig:
+    """The pipeline in a file. Raises ConfigError with every fault, one a line."""
+    config, faults = check_config(path)
+    if config is None:
+        raise ConfigError("\n".join(map(str, faults)))
+    return config
+
+
+def check_config(path: str | Path) -> tuple[PipelineConfig | None, list[FileFault]]:
+    """The pipeline in a file, or all that is wrong with it, in the order of its lines."""
+    file = read_yaml(path)
+    check = _Check(file)
+    config = check.config()
+    faults = sorted([FileFault(file.path, fault.line, fault.message) for fault in file.faults] + check.faults, key=_by)
+    return (None, faults) if faults else (config, [])
+
+
+def _by(fault: FileFault) -> tuple[int, str]:
+    return fault.line, fault.message
+
+
+class _Check:
+    """Checks the value of one file, collecting faults."""
+
+    def __init__(self, file: YamlFile) -> None:
+        self.file = file
+        self.faults: list[FileFault] = []
+
+    def config(self) -> PipelineConfig | None:
+        value = self.file.value
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self.fault((), "a pipeline file must hold a mapping with 'stages'")
+            return None
+        known = [*SECTIONS, "stages"]
+        for key in value:
+            if key not in known:
+                self.fault((key,), f"{key}: there is no such section{nearest(key, known)}")
+        sections = {name: self.section(name, value.get(name, {})) for name in SECTIONS}
+        specs = self.stages(value)
+        if self.faults or self.file.faults or specs is None:
+            return None
+        config = PipelineConfig(self.file.path, tuple(specs), sections["index"], sections["budget"])
+        self.order(config)
+        return None if self.faults else config
+
+    def section(self, name: str, settings: Any) -> Any:
+        if settings is None:
+            settings = {}
+        if not isinstance(settings, dict):
+            self.fault((name,), f"{name}: must be a mapping")
+            return None
+        section, faults = build_dataclass(SECTIONS[name], settings, name)
+        self.all(faults, (name,), name)
+        return section
+
+    def stages(self, value: dict[str, Any]) -> list[Spec] | None:
+        stages = value.get("stages")
+        if not isinstance(stages, list) or not stages:
+            self.fault(("stages",), "stages: must be a list of stages, such as '- retrieve.hybrid'")
+            return None
+        specs = [self.stage(item, ("stages", i)) for i, item in enumerate(stages)]
+        return [spec for spec in specs if spec is not None]
+
+    def stage(self, item: Any, path: tuple[str | int, ...]) -> Spec | None:
+        where = _dotted(path)
+        if isinstance(item, str):
+            item = {item: {}}
+        if not isinstance(item, dict) or len(item) != 1:
+            self.fault(path, f"{where}: must be one name, with its settings below it: '- retrieve.hybrid: {{k: 8}}'")
+            return None
+        ((name, settings),) = item.items()
+        if name not in COMPONENTS:
+            self.fault((*path, name), f"{where}: {unknown_component(name)}")
+            return None
+        settings = {} if settings is None else settings
+        if not isinstance(settings, dict):
+            self.fault((*path, name), f"{where}: the settings of {name} must be a mapping")
+            return None
+        _, faults = build(name, settings)
+        self.all(faults, (*path, name), where)
+        return Spec(name, tuple(settings.items()))
+
+    def order(self, config: PipelineConfig) -> None:
+        for path, message in misordered(config):
+            self.fault(path, f"{_dotted(path)}: {message}")
+
+    def all(self, faults: Sequence[Fault], path: tuple[str | int, ...], where: str) -> None:
+        for fault in faults:
+            below = _dotted(fault.path)
+            self.fault((*path, *fault.path), f"{where}{'.' if below else ''}{below}: {fault.message}")
+
+    def fault(self, path: tuple[str | int, ...], message: str) -> None:
+        self.faults.append(FileFault(self.file.path, self.file.line(path), message))
+
+
+def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the stages as a sequence: (key path, message) for each fault."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    kinds = [spec.kind for spec in config.stages]
+    for kind, position in (("retrieve", 0), ("assemble", len(kinds) - 2), ("generate", len(kinds) - 1)):
+        places = [i for i, other in enumerate(kinds) if other == kind]
+        if not places:
+            found.append((("stages",), f"a pipeline needs one {kind} stage, there is none"))
+        for i in places[1:]:
+            found.append((("stages", i), f"a pipeline has one {kind} stage, this is another"))
+        if places and places[0] != position:
+            rule = {"retrieve": "comes first", "assemble": "comes right before generate", "generate": "comes last"}[
+                kind
+            ]
+            found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
+    if config.index.embedder == "none":
+        for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):
+            if "embedder" in needs(component):
+                found.append((("stages", i), f"{spec.name} needs vectors, but index.embedder is none"))
+    return found
+
+
+def needs(component: Any) -> frozenset[str]:
+    """What a component cannot do without, beside the reader: `embedder` or nothing."""
+    found = getattr(component, "needs", frozenset())
+    return found if isinstance(found, frozenset) else frozenset()
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+    return text

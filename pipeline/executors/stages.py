@@ -1,0 +1,128 @@
+"""One stage: a component called on a state, and its account entered into the ledger.
+
+The account is made here, by comparing what went in with what came out, and not by the component: so no component can
+drop text in silence, and every kind is timed and counted in the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.answers.citations import cite
+from pipeline.contracts import Model, Tools
+from pipeline.registry import Spec
+from pipeline.types import Answer, Dropped, Ledger, Passage, StageEntry, State
+
+
+def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
+    """The state after one stage. `reserve`: tokens kept for the answer. Once there is an answer, nothing more is done."""
+    if state.answer is not None:
+        return state
+    start = time.perf_counter()
+    after, notes, why = _RUN[spec.kind](component, state, tools, reserve)
+    seconds = time.perf_counter() - start
+    entry = _entry(spec.name, seconds, state, after, tools.reader, why, notes)
+    return replace(after, ledger=after.ledger.with_stage(entry))
+
+
+def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.search(state.question, tools))
+    note = f"{len(passages)} of {tools.index.n_chunks} passages"
+    return replace(state, passages=passages), (note,), ""
+
+
+def _compress(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.compress(state.question, state.passages, tools))
+    return replace(state, passages=passages), (), getattr(component, "why_dropped", "not kept")
+
+
+def _gate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+    why = component.refuse(state.question, state.passages, tools)
+    if why is None:
+        return state, (), ""
+    answer = Answer("The documents do not hold the answer.", is_abstention=True, why=why)
+    return replace(state, answer=answer), (why,), ""
+
+
+def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:
+    after = component.assemble(state, tools, reserve)
+    return after, (), "shed: it does not fit the window"
+
+
+def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+    generation = component.generate(state.prompt, tools)
+    answer = cite(generation.text, state.shown, state.question.text)
+    ledger = replace(state.ledger, generation=generation)
+    notes = ("the answer was cut at max_tokens",) if generation.finish == "length" else ()
+    return replace(state, answer=answer, ledger=ledger), notes, ""
+
+
+_RUN = {
+    "retrieve": _retrieve,
+    "compress": _compress,
+    "gate": _gate,
+    "assemble": _assemble,
+    "generate": _generate,
+}
+
+
+def _entry(
+    stage: str, seconds: float, before: State, after: State, reader: Model, why: str, notes: tuple[str, ...]
+) -> StageEntry:
+    came = before.shown or before.passages
+    left = after.shown or after.passages
+    return StageEntry(
+        stage=stage,
+        seconds=seconds,
+        passages_in=len(came),
+        passages_out=len(left),
+        tokens_in=_tokens(came, reader),
+        tokens_out=_tokens(left, reader),
+        dropped=dropped(came, left, reader, why) if why else (),
+        notes=notes,
+    )
+
+
+def _tokens(passages: Sequence[Passage], reader: Model) -> int:
+    return sum(reader.count_text(passage.text) for passage in passages)
+
+
+def dropped(before: Sequence[Passage], after: Sequence[Passage], reader: Model, why: str) -> tuple[Dropped, ...]:
+    """Every stretch of the passages before that no passage after covers, white space apart, in the order it had."""
+    kept: dict[str, list[tuple[int, int]]] = {}
+    for passage in after:
+        for span in passage.spans or (passage.span,):
+            kept.setdefault(span.source, []).append((span.start, span.end))
+    found: list[Dropped] = []
+    for passage in before:
+        for start, end in uncovered(passage.start, passage.end, kept.get(passage.source, [])):
+            text = passage.text[start - passage.start : end - passage.start]
+            if not text.strip():
+                continue
+            start += len(text) - len(text.lstrip())
+            part = passage.part(start, start + len(text.strip()))
+            found.append(Dropped(part.span, part.text, part.place, reader.count_text(part.text), why))
+    return tuple(found)
+
+
+def uncovered(start: int, end: int, intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of [start, end) that no interval covers, in order."""
+    found: list[tuple[int, int]] = []
+    at = start
+    for low, high in sorted(intervals):
+        if low > at:
+            found.append((at, min(low, end)))
+        at = max(at, high)
+        if at >= end:
+            break
+    if at < end:
+        found.append((at, end))
+    return [(low, high) for low, high in found if low < high]
+
+
+def stage_ledger(window: int, reserved: int, model: str) -> Ledger:
+    """An empty ledger for one question."""
+    return Ledger(window=window, reserved=reserved, model=model)

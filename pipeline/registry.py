@@ -1,0 +1,167 @@
+"""Every component that a pipeline file can name, as one table.
+
+The table holds import paths, not classes: listing loads nothing, and a pipeline file can reach only what stands here.
+A component is a frozen dataclass; its fields are its YAML settings, checked here against their types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from pipeline.errors import ConfigError
+
+KINDS = ("retrieve", "compress", "gate", "assemble", "generate")
+"""The kinds of stages, in the order in which a pipeline has them."""
+
+COMPONENTS: dict[str, str] = {
+    "retrieve.dense": "pipeline.retrieval.dense:Dense",
+    "retrieve.bm25": "pipeline.retrieval.bm25:Bm25",
+    "retrieve.hybrid": "pipeline.retrieval.hybrid:Hybrid",
+    "compress.sentences": "compressors.sentences:Sentences",
+    "gate.support": "pipeline.answers.support:Support",
+    "assemble.cited": "pipeline.answers.cited:Cited",
+    "generate.llama": "pipeline.answers.llama:Llama",
+    "generate.scripted": "pipeline.answers.scripted:Scripted",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with settings: the path of keys below them, and what is wrong, with the way out."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A component as it was named: enough to build it again, here or in another process."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.name.split(".", 1)[0]
+
+    def build(self) -> Any:
+        """The component. Raises ConfigError with every fault of the settings."""
+        component, faults = build(self.name, dict(self.settings))
+        if faults:
+            raise ConfigError("\n".join(f"{'.'.join(map(str, (self.name, *f.path)))}: {f.message}" for f in faults))
+        return component
+
+
+def component_class(name: str) -> type:
+    """The dataclass behind a registered name."""
+    module, _, attribute = COMPONENTS[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, type):
+        raise TypeError(f"{name} must be a class, was: {found!r}")
+    return found
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """`, did you mean 'x'?` for the choice that looks most like the word, or nothing."""
+    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    return f", did you mean '{found[0]}'?" if found else ""
+
+
+def unknown_component(name: str) -> str:
+    known = sorted(COMPONENTS)
+    return f"there is no component '{name}'" + (nearest(name, known) or "; there are: " + ", ".join(known))
+
+
+@cache
+def settings_model(cls: type) -> type[BaseModel]:
+    """The pydantic model of a component's fields: unknown keys forbidden, types strict."""
+    hints = get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        if field.default is not dataclasses.MISSING:
+            fields[field.name] = (hints[field.name], field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            fields[field.name] = (hints[field.name], field.default_factory())
+        else:
+            fields[field.name] = (hints[field.name], ...)
+    config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=False)
+    return create_model(cls.__name__, __config__=config, __doc__=cls.__doc__, **fields)
+
+
+def build(name: str, settings: Mapping[str, Any]) -> tuple[Any | None, tuple[Fault, ...]]:
+    """The component of that name with these settings, or the faults of the settings, all of them.
+
+    Raises KeyError for a name that is not in the table: ask `unknown_component` what to say.
+    """
+    cls = component_class(name)
+    return build_dataclass(cls, settings, name)
+
+
+def build_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
+    """An instance of a frozen dataclass from plain settings, or every fault of the settings."""
+    try:
+        checked = settings_model(cls).model_validate_json(json.dumps(dict(settings)), strict=True)
+    except ValidationError as error:
+        known = [field.name for field in dataclasses.fields(cls)]
+        return None, _merged([_fault(problem, known, name, settings) for problem in error.errors()])
+    try:
+        return cls(**{key: getattr(checked, key) for key in checked.model_fields_set}), ()
+    except ValueError as error:
+        field = str(error).split(" ", 1)[0]
+        path = (field,) if field in settings else ()
+        return None, (Fault(path, str(error)),)
+
+
+def _fault(problem: Any, known: list[str], name: str, settings: Mapping[str, Any]) -> Fault:
+    path = _in_settings(problem["loc"], settings)
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        choices = (nearest(str(path[-1]), known) or "; it has: " + ", ".join(known)) if len(path) == 1 else ""
+        return Fault(path, f"{name} has no such field{choices}")
+    if problem["type"] == "missing":
+        return Fault((*path, problem["loc"][-1]), f"{name} needs this field")
+    what = str(problem["msg"]).removeprefix("Input ").removeprefix("Value error, ")
+    return Fault(path, f"{what}, was: {json.dumps(problem['input'])[:80]}")
+
+
+def _in_settings(loc: tuple[str | int, ...], settings: Any) -> tuple[str | int, ...]:
+    """The part of pydantic's location that is a path in the settings, without its names for the arms of a union."""
+    path: list[str | int] = []
+    at = settings
+    for step in loc:
+        is_key = isinstance(at, Mapping) and step in at
+        is_position = isinstance(at, list) and isinstance(step, int) and step < len(at)
+        if is_key or is_position:
+            at = at[step]
+            path.append(step)
+    return tuple(path)
+
+
+def _merged(faults: list[Fault]) -> tuple[Fault, ...]:
+    """The faults with those of one path, the arms of a union, as one: `should be a valid integer or 'auto'`."""
+    found: dict[tuple[str | int, ...], list[str]] = {}
+    for fault in faults:
+        found.setdefault(fault.path, []).append(fault.message)
+    return tuple(Fault(path, _either(messages)) for path, messages in found.items())
+
+
+def _either(messages: list[str]) -> str:
+    if len(messages) == 1 or not all(message.startswith("should be ") for message in messages):
+        return "; ".join(messages)
+    *first, last = messages
+    return " or ".join([*(m.partition(", was: ")[0] for m in first), last.removeprefix("should be ")])
+
+
+def first_line(cls: type) -> str:
+    """The first line of a component's docstring, for listings."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,152 @@
+"""A YAML file as plain values that remember their lines. Safe by construction: only the core types exist.
+
+Tags, anchors and aliases are refused, duplicate keys and tabs are reported, nesting and size are limited, and nothing
+in a file can name a Python object. ruamel.yaml parses; what it parsed is walked here, node by node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 24
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class YamlFault:
+    """What is wrong at a line (from 1; 0: the file as a whole)."""
+
+    line: int
+    message: str
+
+
+@dataclass
+class YamlFile:
+    """A parsed file: `value` is made of dict, list, str, int, float, bool and None; `lines` gives each key path's line.
+
+    With faults the value is what could be read, or None.
+    """
+
+    path: str
+    value: Any = None
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    faults: list[YamlFault] = field(default_factory=list)
+
+    def line(self, path: KeyPath) -> int:
+        """The line of the key path, or of the nearest key above it that has one."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read_yaml(path: str | Path) -> YamlFile:
+    """Reads a file. Never raises for what is in it: the faults say what is wrong, and where."""
+    file = YamlFile(str(path))
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        file.faults.append(YamlFault(0, f"cannot be read: {error.strerror or error}"))
+        return file
+    if len(data) > MAX_BYTES:
+        file.faults.append(YamlFault(0, f"has {len(data)} bytes, a pipeline file may have {MAX_BYTES}"))
+        return file
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        file.faults.append(YamlFault(line, f"is not UTF-8 (byte {error.start})"))
+        return file
+    _parse(text, file)
+    return file
+
+
+def _parse(text: str, file: YamlFile) -> None:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        fault = _too_deep(YAML(typ="safe", pure=True).parse(text))
+        if fault is not None:
+            file.faults.append(fault)
+            return
+        yaml = YAML(typ="safe", pure=True)
+        node = yaml.compose(text)
+        if node is None:
+            file.faults.append(YamlFault(0, "is empty"))
+            return
+        file.value = _Walk(yaml, file).value(node, ())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(part for part in (error.problem, error.context) if part)
+        if "\\t" in problem or "'\t'" in problem:
+            problem = "a tab is used for indentation: YAML wants spaces"
+        file.faults.append(YamlFault(mark.line + 1 if mark else 0, problem))
+    except (YAMLError, ValueError) as error:
+        file.faults.append(YamlFault(0, f"is not YAML: {str(error).splitlines()[0]}"))
+
+
+def _too_deep(events: Any) -> YamlFault | None:
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return YamlFault(event.start_mark.line + 1, f"nests deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        if getattr(event, "anchor", None) is not None:
+            return YamlFault(event.start_mark.line + 1, "anchors and aliases are not allowed: write the value out")
+    return None
+
+
+class _Walk:
+    """Turns nodes into plain values, noting lines and faults as it goes."""
+
+    _CORE = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
+
+    def __init__(self, yaml: Any, file: YamlFile) -> None:
+        self.yaml = yaml
+        self.file = file
+
+    def value(self, node: Any, path: KeyPath) -> Any:
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+        line = node.start_mark.line + 1
+        self.file.lines.setdefault(path, line)
+        tag = str(node.tag)
+        if tag == "tag:yaml.org,2002:timestamp":
+            return str(node.value)
+        if tag not in self._CORE:
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            self.fault(line, f"the tag or type {shown} is not allowed: a pipeline file holds plain values only")
+            return None
+        if isinstance(node, MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        return self.yaml.constructor.construct_object(node)
+
+    def mapping(self, node: Any, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = key_node.value
+            if not isinstance(key, str):
+                self.fault(line, "a key must be a plain word")
+                continue
+            if key in result:
+                first = self.file.lines.get((*path, key), line)
+                self.fault(line, f"the key '{key}' stands twice, first in line {first}")
+                continue
+            self.file.lines[(*path, key)] = line
+            result[key] = self.value(value_node, (*path, key))
+        return result
+
+    def fault(self, line: int, message: str) -> None:
+        self.file.faults.append(YamlFault(line, message))

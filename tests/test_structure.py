@@ -1,0 +1,88 @@
+"""What the layout promises: imports point inwards, each foreign library has one home, `--help` loads nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("pipeline", "compressors", "memory", "cli")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+HEAVY = (
+    "torch",
+    "chromadb",
+    "ray",
+    "llama_cpp",
+    "sentence_transformers",
+    "transformers",
+    "sklearn",
+    "bm25s",
+    "langchain_core",
+)
+HOMES = {
+    "llama_cpp": ("pipeline/models/",),
+    "chromadb": ("pipeline/retrieval/",),
+    "sentence_transformers": ("pipeline/retrieval/embedder.py",),
+    "langchain_core": ("pipeline/langchain/",),
+    "langchain_text_splitters": ("pipeline/documents/",),
+    "huggingface_hub": ("pipeline/models/catalogue.py",),
+}
+LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it the import stands, type checking apart."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_inwards(path: Path) -> None:
+    name = str(path.relative_to(ROOT))
+    ours = {module for module in imports(path) if module.split(".")[0] in PACKAGES}
+    top = name.split("/")[0]
+    if top == "compressors":
+        assert not [m for m in ours if m.split(".")[0] in ("memory", "cli") or m == "pipeline.build"], name
+    if top == "memory":
+        assert not [m for m in ours if m.split(".")[0] in ("compressors", "cli") or m == "pipeline.build"], name
+    if top == "pipeline":
+        assert not [m for m in ours if m.split(".")[0] in ("cli", "compressors", "memory")], name
+    if name.removesuffix(".py").replace("/", ".") in LEAVES:
+        assert not ours, f"{name} is a leaf, but imports {ours}"
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_foreign_library_has_one_home(library: str) -> None:
+    strangers = [
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if any(module.split(".")[0] == library for module in imports(path))
+        and not str(path.relative_to(ROOT)).startswith(HOMES[library])
+    ]
+    assert strangers == []
+
+
+def test_reading_a_type_imports_nothing() -> None:
+    assert (ROOT / "pipeline" / "__init__.py").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["check", "configs/default.yaml"], ["show", "configs/default.yaml"], ["schema"]], ids=str
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from cli.main import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
