@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder, Index, Model, Progress
-from pipeline.errors import OverflowError_
+from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.types import Question, State
 
@@ -76,15 +76,15 @@ class Pipeline:
 
     @cached_property
     def window(self) -> int:
-        """Cells that prompt and answer share. Raises OverflowError_ when the answer alone does not fit."""
+        """Cells that prompt and answer share. Raises WindowError when the answer alone does not fit."""
         window = self.config.budget.window or self.reader.window
         if window > self.reader.window:
-            raise OverflowError_(
+            raise WindowError(
                 f"budget.window is {window}, but the context of {self.reader.name} holds {self.reader.window}: "
                 "lower budget.window or raise n_ctx"
             )
         if window <= self.reserve:
-            raise OverflowError_(
+            raise WindowError(
                 f"the window holds {window} tokens and max_tokens keeps {self.reserve} of them for the answer: nothing "
                 "is left for the question. Raise budget.window or n_ctx, or lower max_tokens"
             )

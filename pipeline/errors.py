@@ -3,9 +3,9 @@
     LongthreadError                 printed without a traceback, exit code 2
     ├── ConfigError                 a pipeline file or a setting: where, what, the way out
     ├── DocumentError               a file that cannot be read as a document
-    ├── IndexError_                 an index that is missing, locked, damaged, or of another embedder or chunker
+    ├── StoreError                  an index that is missing, locked, damaged, or of another embedder or chunker
     ├── ModelError                  a model file, a context, or a request that the model cannot hold
-    ├── OverflowError_              a prompt that does not fit its window
+    ├── WindowError                a prompt that does not fit its window
     ├── DataError                   a line or a file of questions
     └── MissingExtraError           an optional library that is not installed, with its install line
 
@@ -28,7 +28,7 @@ class DocumentError(LongthreadError):
     """A file cannot be read as a document."""
 
 
-class IndexError_(LongthreadError):
+class StoreError(LongthreadError):
     """An index is missing, locked by another writer, damaged, or was made by another embedder or chunker."""
 
 
@@ -36,7 +36,7 @@ class ModelError(LongthreadError):
     """A model file, a context, or a request that the model cannot hold."""
 
 
-class OverflowError_(LongthreadError):
+class WindowError(LongthreadError):
     """A prompt does not fit its window: the message has the numbers."""
 
 

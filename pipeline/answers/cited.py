@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from pipeline.contracts import Model, Tools
-from pipeline.errors import OverflowError_
+from pipeline.errors import WindowError
 from pipeline.types import Message, Part, Passage, Prompt, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
@@ -46,18 +46,18 @@ class Cited:
     def assemble(self, state: State, tools: Tools, reserve: int) -> State:
         """Numbers the passages that fit beside `reserve` free cells in the ledger's window.
 
-        Raises OverflowError_ when not one does, or when not all do and the budget's rule is to refuse.
+        Raises WindowError when not one does, or when not all do and the budget's rule is to refuse.
         """
         reader = tools.reader
         room = state.ledger.window - reserve
         ranked = distinct(state.passages)
         empty = self.prompt(state.question.text, (), reader)
         if reader.count(empty) > room:
-            raise OverflowError_(_too_long(reader.count(empty), state.ledger.window, reserve, "the question alone"))
+            raise WindowError(_too_long(reader.count(empty), state.ledger.window, reserve, "the question alone"))
         n = _largest(len(ranked), lambda k: reader.count(self.prompt(state.question.text, ranked[:k], reader)) <= room)
         if n < len(ranked) and (tools.on_overflow == "refuse" or n == 0):
             whole = reader.count(self.prompt(state.question.text, ranked, reader))
-            raise OverflowError_(_too_long(whole, state.ledger.window, reserve, f"{len(ranked)} passages"))
+            raise WindowError(_too_long(whole, state.ledger.window, reserve, f"{len(ranked)} passages"))
         shown = self.arrange(ranked[:n])
         while shown and reader.count(self.prompt(state.question.text, shown, reader)) > room:
             n -= 1

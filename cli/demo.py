@@ -1,0 +1,47 @@
+"""`longthread demo`: the demo's questions, asked of the demo's documents, with nothing set beforehand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from cli.ask import Writer
+from cli.printing import print_state, shown_path
+from cli.progress import Display
+from pipeline.build import Pipeline
+from pipeline.default import DEFAULT
+from pipeline.docs_index import docs_folder, update_index
+from pipeline.errors import ConfigError
+from pipeline.types import Question
+
+FOLDER = Path(__file__).parent.parent / "configs" / "demo"
+
+
+def run(quiet: bool) -> int:
+    if not FOLDER.is_dir():
+        raise ConfigError(f"the demo's documents are not in {FOLDER}: run 'make demo' in a checkout of longthread")
+    documents = [str(FOLDER / "documents")]
+    questions = [json.loads(line) for line in (FOLDER / "questions.jsonl").read_text("utf-8").splitlines()]
+    console = Console()
+    folder = docs_folder(documents, DEFAULT.index)
+    with Display(quiet) as display:
+        report = update_index(folder, documents, DEFAULT.index, display)
+        display.stop()
+        console.print(f"{report.n_chunks} passages of {shown_path(documents[0])}, which no model has read before.")
+        with Pipeline(DEFAULT, folder, progress=display) as pipeline:
+            for question in questions:
+                console.print(Rule(style="dim"))
+                console.print(Text(question["question"], style="bold"))
+                pipeline.on_text = out = Writer(display)
+                state = pipeline.ask(Question(question["question"], question["id"]))
+                display.stop()
+                out.end()
+                print_state(state, console, with_answer=not out.wrote)
+    console.print(Rule(style="dim"))
+    console.print("Your own documents:", style="bold")
+    console.print('  .venv/bin/longthread ask "your question" --docs YOUR_FOLDER', highlight=False)
+    return 0

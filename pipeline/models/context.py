@@ -1,0 +1,342 @@
+"""One llama.cpp context with many sequences over one pool of cells, checked before llama.cpp would assert.
+
+It decodes rows and moves cells; it knows nothing of prompts, streams or caches.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import weakref
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from pipeline.errors import ModelError
+from pipeline.models.llama import complaints, library
+from pipeline.models.settings import EngineSettings, KvType, ResolvedSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pipeline.models.weights import Weights
+
+_GGML = {"f16": (1, 2.0), "q8_0": (8, 34 / 32), "q4_0": (2, 18 / 32)}
+"""ggml type number, and bytes of one value."""
+_ROPE = {"none": -1, "ntk": 0, "linear": 1, "yarn": 2}
+_FLASH = {"auto": -1, "off": 0, "on": 1}
+_AUTO_MOST = 32768
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Cells to decode for one sequence, at consecutive positions from `position` on.
+
+    Either `tokens` (int32) or `vectors` (float32, (n, n_embd)). `outputs` are the rows, counted from 0, whose logits
+    are wanted.
+    """
+
+    sequence: int
+    position: int
+    tokens: NDArray[np.int32] | None
+    vectors: NDArray[np.float32] | None = None
+    outputs: Sequence[int] | range = ()
+
+    def __len__(self) -> int:
+        rows = self.tokens if self.tokens is not None else self.vectors
+        return 0 if rows is None else len(rows)
+
+
+class Context:
+    """A context on `weights`, sized by `resolved`; `native_s` adds up the seconds spent inside llama.cpp.
+
+    Cells are shared by all sequences (unified KV), so that `copy` costs nothing and takes no cells.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        resolved: ResolvedSettings,
+        n_sequences: int,
+        flash: str,
+        on_node: Any = None,
+    ) -> None:
+        lib = self._lib = library()
+        self.weights = weights
+        self.n_sequences = n_sequences
+        most = lib.llama_max_parallel_sequences()
+        if n_sequences > most:
+            raise ModelError(
+                f"{n_sequences} sequences are too many: llama.cpp holds at most {most}; lower n_seq_max or n_cached"
+            )
+        parameters = lib.llama_context_default_params()
+        parameters.n_ctx = resolved.n_cells
+        parameters.n_batch = resolved.n_batch
+        parameters.n_ubatch = resolved.n_ubatch
+        parameters.n_seq_max = n_sequences
+        parameters.n_outputs_max_per_seq = 0
+        parameters.n_threads = parameters.n_threads_batch = resolved.threads
+        parameters.kv_unified = True
+        parameters.swa_full = True  # a sliding-window layer must keep what another prompt may fork
+        parameters.pooling_type = 0
+        parameters.type_k, parameters.type_v = _GGML[resolved.kv_k][0], _GGML[resolved.kv_v][0]
+        parameters.flash_attn_type = _FLASH[flash]
+        _set_rope(parameters, resolved, weights)
+        if on_node is not None:
+            self._on_node = lib.ggml_backend_sched_eval_callback(on_node)
+            parameters.cb_eval = self._on_node
+        complaints()
+        self.pointer = lib.llama_init_from_model(weights.pointer, parameters)
+        if not self.pointer:
+            raise ModelError(
+                f"{weights.path.name}: llama.cpp cannot make a context of {resolved.n_cells} cells "
+                f"({_mb(resolved.kv_bytes)} for the cache): {complaints() or 'no reason given'}"
+            )
+        self._free = weakref.finalize(self, _free_context, lib, self.pointer, weights)
+        self._set_adapters(weights.adapters)
+        self.memory = lib.llama_get_memory(self.pointer)
+        self.n_cells: int = lib.llama_n_ctx(self.pointer)
+        self.n_batch: int = lib.llama_n_batch(self.pointer)
+        self.native_s = 0.0
+        self._batch = _Batch(lib, self.n_batch, weights.n_embd)
+
+    @property
+    def is_closed(self) -> bool:
+        return not self._free.alive
+
+    def close(self) -> None:
+        self._free()
+
+    def decode(self, rows: Sequence[Rows]) -> list[int]:
+        """Decodes all rows in one call and gives the index of each output, for `logits`, in the order of the rows.
+
+        All rows are tokens, or all are vectors. At most `n_batch` cells.
+        """
+        n = sum(map(len, rows))
+        if n > self.n_batch:
+            raise ModelError(f"a batch of {n} cells is more than n_batch = {self.n_batch}")
+        if n == 0:
+            return []
+        batch, outputs = self._batch.fill(rows)
+        start = perf_counter()
+        code = self._lib.llama_decode(self.pointer, batch)
+        self.native_s += perf_counter() - start
+        if code != 0:
+            raise ModelError(f"llama.cpp could not decode {n} cells (code {code}): {complaints() or 'no reason given'}")
+        return outputs
+
+    def logits(self, output: int) -> NDArray[np.float32]:
+        """The logits of an output of the last decode, (n_vocab,): a view, valid until the next decode."""
+        start = perf_counter()
+        pointer = self._lib.llama_get_logits_ith(self.pointer, output)
+        self.native_s += perf_counter() - start
+        if not pointer:
+            raise ModelError(f"no logits for row {output} of the last batch")
+        return np.ctypeslib.as_array(pointer, (self.weights.n_vocab,))
+
+    def state(self, output: int) -> NDArray[np.float32]:
+        """The last hidden state of an output of the last decode, (n_embd,): a view. See `want_states`."""
+        pointer = self._lib.llama_get_embeddings_ith(self.pointer, output)
+        if not pointer:
+            raise ModelError(f"no hidden state for row {output} of the last batch")
+        return np.ctypeslib.as_array(pointer, (self.weights.n_embd,))
+
+    def want_states(self, wanted: bool) -> None:
+        """While on, every row of a decode is an output and has a hidden state."""
+        self._lib.llama_set_embeddings(self.pointer, wanted)
+
+    # ------------------------------------------------------------------------------------------------ sequences
+    def copy(self, source: int, target: int, n: int) -> None:
+        """Lets `target`, which is empty, share the first n cells of `source`."""
+        self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n)
+
+    def cut(self, sequence: int, start: int) -> None:
+        """Forgets the cells of a sequence from position `start` on."""
+        if not self._lib.llama_memory_seq_rm(self.memory, sequence, start, -1):
+            raise ModelError(f"{self.weights.path.name}: this architecture cannot forget a part of what it read")
+
+    def last_position(self, sequence: int) -> int:
+        """The highest position of a sequence, -1 if it is empty."""
+        return int(self._lib.llama_memory_seq_pos_max(self.memory, sequence))
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """The cells of a sequence as bytes, for `load` of a context with the same settings on the same weights."""
+        size = self._lib.llama_state_seq_get_size(self.pointer, sequence)
+        data = np.empty(size, np.uint8)
+        n = self._lib.llama_state_seq_get_data(self.pointer, _bytes_at(data), size, sequence)
+        return data[:n]
+
+    def load(self, sequence: int, data: NDArray[np.uint8]) -> bool:
+        """Fills an empty sequence with saved cells; False if llama.cpp refuses them."""
+        return self._lib.llama_state_seq_set_data(self.pointer, _bytes_at(data), len(data), sequence) > 0
+
+    def _set_adapters(self, adapters: list[tuple[Any, float]]) -> None:
+        if not adapters:
+            return
+        pointers = (self._lib.llama_adapter_lora_p_ctypes * len(adapters))(*(one for one, _ in adapters))
+        scales = (ctypes.c_float * len(adapters))(*(scale for _, scale in adapters))
+        if self._lib.llama_set_adapters_lora(self.pointer, pointers, len(adapters), scales) != 0:
+            raise ModelError(f"lora: llama.cpp refused the adapters: {complaints() or 'no reason given'}")
+
+
+class _Batch:
+    """A llama_batch whose arrays are numpy's, filled by slices; one sequence a row."""
+
+    def __init__(self, lib: Any, size: int, n_embd: int) -> None:
+        self._token = np.zeros(size, np.int32)
+        self._position = np.zeros(size, np.int32)
+        self._n_sequences = np.ones(size, np.int32)
+        self._sequence = np.zeros(size, np.int32)
+        first = self._sequence.ctypes.data
+        self._pointers = np.arange(first, first + 4 * size, 4, dtype=np.uint64)
+        self._output = np.zeros(size, np.int8)
+        self._vectors = np.zeros((0, n_embd), np.float32)
+        at = ctypes.cast
+        self._null = at(None, ctypes.POINTER(ctypes.c_float))
+        self._token_pointer = at(self._token.ctypes.data, lib.llama_token_p)
+        self._batch = lib.llama_batch()
+        self._batch.pos = at(self._position.ctypes.data, type(self._batch.pos))
+        self._batch.n_seq_id = at(self._n_sequences.ctypes.data, type(self._batch.n_seq_id))
+        self._batch.seq_id = at(self._pointers.ctypes.data, type(self._batch.seq_id))
+        self._batch.logits = at(self._output.ctypes.data, type(self._batch.logits))
+
+    def fill(self, rows: Sequence[Rows]) -> tuple[Any, list[int]]:
+        """The batch, and the index of each output in it."""
+        n, outputs = 0, []
+        is_text = rows[0].tokens is not None
+        if not is_text:
+            self._vectors = np.ascontiguousarray(np.concatenate([row.vectors for row in rows]), np.float32)  # type: ignore[misc]
+        for row in rows:
+            end = n + len(row)
+            if row.tokens is not None:
+                self._token[n:end] = row.tokens
+            self._position[n:end] = np.arange(row.position, row.position + end - n, dtype=np.int32)
+            self._sequence[n:end] = row.sequence
+            self._output[n:end] = 0
+            for output in row.outputs:
+                self._output[n + output] = 1
+                outputs.append(n + output)
+            n = end
+        self._batch.n_tokens = n
+        self._batch.token = self._token_pointer if is_text else None
+        self._batch.embd = (
+            self._null if is_text else ctypes.cast(self._vectors.ctypes.data, ctypes.POINTER(ctypes.c_float))
+        )
+        return self._batch, outputs
+
+
+# ------------------------------------------------------------------------------------------------------ what auto means
+def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
+    """What every `auto` becomes on this machine with these weights; ModelError where the request cannot be held."""
+    trained = weights.n_ctx_trained
+    most = int(trained * settings.rope_factor)
+    free = free_memory()
+    per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
+    n_ctx = _resolve_n_ctx(settings, most, per_cell, free)
+    if n_ctx > most:
+        raise ModelError(
+            f"n_ctx: {n_ctx} is more than {weights.path.name} was trained on ({trained}"
+            + (f" x rope_factor {settings.rope_factor:g} = {most}" if settings.rope_factor != 1 else "")
+            + f"); lower n_ctx to {most}, or set rope_scaling with a rope_factor of {n_ctx / trained:.3g} or more"
+        )
+    n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
+    if n_cells < n_ctx:
+        raise ModelError(f"n_cells: {n_cells} is less than one sequence may use (n_ctx = {n_ctx})")
+    n_cells = 256 * math.ceil(n_cells / 256)  # llama.cpp rounds the same way
+    if n_cells * per_cell > free:
+        raise ModelError(
+            f"n_cells: the cache of {n_cells} cells takes {_mb(n_cells * per_cell)} ({per_cell} bytes a cell), "
+            f"and {_mb(free)} are free; lower n_ctx or n_cells to {int(free / per_cell) // 256 * 256}, or set kv_k "
+            "and kv_v to q8_0"
+        )
+    can_offload = bool(library().llama_supports_gpu_offload())
+    layers = weights.n_layer + 1 if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
+    return ResolvedSettings(
+        model=str(weights.path),
+        n_ctx=n_ctx,
+        n_ctx_trained=trained,
+        n_cells=n_cells,
+        n_batch=min(settings.n_batch, n_cells),
+        n_ubatch=min(settings.n_ubatch, n_cells),
+        n_seq_max=settings.n_seq_max,
+        n_cached=settings.n_cached,
+        threads=threads() if settings.threads == "auto" else settings.threads,
+        n_gpu_layers=layers if can_offload else 0,
+        kv_k=settings.kv_k,
+        kv_v=settings.kv_v,
+        flash_attention=settings.flash_attention != "off",
+        rope_scaling=settings.rope_scaling,
+        rope_factor=settings.rope_factor,
+        kv_bytes=n_cells * per_cell,
+        weight_bytes=weights.size,
+        draft=settings.draft,
+    )
+
+
+def threads() -> int:
+    """Physical cores that this process may run on, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def cell_bytes(weights: Weights, kv_k: KvType, kv_v: KvType) -> int:
+    """Memory of one cell of the cache: keys and values of all layers."""
+    head = weights.n_embd / max(1, weights.n_head)
+    keys = weights.number("attention.key_length", head) * _GGML[kv_k][1]
+    values = weights.number("attention.value_length", head) * _GGML[kv_v][1]
+    return math.ceil(weights.n_layer * weights.n_head_kv * (keys + values))
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping, the container's limit included."""
+    free = psutil.virtual_memory().available
+    try:
+        with open("/sys/fs/cgroup/memory.max") as most, open("/sys/fs/cgroup/memory.current") as used:
+            limit = most.read().strip()
+            return free if limit == "max" else max(0, min(free, int(limit) - int(used.read())))
+    except (OSError, ValueError):  # no such limit here
+        return free
+
+
+def _resolve_n_ctx(settings: EngineSettings, most: int, per_cell: int, free: int) -> int:
+    if settings.n_ctx != "auto":
+        return settings.n_ctx
+    n_ctx = min(most, _AUTO_MOST)
+    if settings.n_cells != "auto":
+        n_ctx = min(n_ctx, settings.n_cells)
+    while n_ctx > 1024 and n_ctx * per_cell > free / 2:
+        n_ctx //= 2
+    return n_ctx
+
+
+def _set_rope(parameters: Any, resolved: ResolvedSettings, weights: Weights) -> None:
+    if resolved.rope_scaling == "none":
+        return
+    parameters.rope_scaling_type = _ROPE[resolved.rope_scaling]
+    if resolved.rope_scaling == "ntk":
+        d = weights.number("rope.dimension_count", weights.n_embd / weights.n_head)
+        parameters.rope_freq_base = weights.number("rope.freq_base", 10000) * resolved.rope_factor ** (d / (d - 2))
+        return
+    parameters.rope_freq_scale = 1 / resolved.rope_factor
+    if resolved.rope_scaling == "yarn":
+        parameters.yarn_orig_ctx = resolved.n_ctx_trained
+
+
+def _free_context(lib: Any, pointer: Any, weights: Weights) -> None:
+    """Holds the weights until the context is gone: llama.cpp reads them while it frees."""
+    if not weights.is_closed:
+        lib.llama_free(pointer)
+
+
+def _bytes_at(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+def _mb(n: float) -> str:
+    return f"{n / 1e6:.0f} MB"

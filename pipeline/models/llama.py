@@ -1,0 +1,52 @@
+"""The one place that imports llama.cpp's binding, and that takes its log away from the terminal.
+
+llama.cpp writes to stderr whatever it pleases. Here every line goes to the logger `longthread.llama` at debug level;
+the last warnings are kept, so that an error of ours can say what llama.cpp said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from functools import cache
+from typing import Any
+
+LOG = logging.getLogger("longthread.llama")
+_COMPLAINTS: deque[str] = deque(maxlen=8)
+_KEPT: list[Any] = []
+"""Callbacks that llama.cpp calls: Python must not collect them."""
+_WARN, _ERROR, _CONTINUED = 2, 3, 5
+
+
+@cache
+def library() -> Any:
+    """The module `llama_cpp.llama_cpp`, its backend started and its log redirected. Imported on the first call."""
+    import llama_cpp
+    from llama_cpp import llama_cpp as lib
+
+    is_complaint = False
+
+    @lib.llama_log_callback  # type: ignore[untyped-decorator]
+    def on_log(level: int, text: bytes, _: Any) -> None:
+        nonlocal is_complaint
+        line = text.decode("utf-8", "replace").rstrip("\n")
+        if level != _CONTINUED:
+            is_complaint = level in (_WARN, _ERROR)
+        if not line.strip(" ."):
+            return
+        if is_complaint:
+            _COMPLAINTS.append(line)
+        LOG.debug("%s", line)
+
+    lib.llama_log_set(on_log, None)
+    _KEPT.append(on_log)
+    lib.llama_backend_init()
+    LOG.debug("llama-cpp-python %s", llama_cpp.__version__)
+    return lib
+
+
+def complaints() -> str:
+    """What llama.cpp last warned of, oldest first, and forgets it; empty if nothing."""
+    said = "; ".join(dict.fromkeys(line.strip() for line in _COMPLAINTS))
+    _COMPLAINTS.clear()
+    return said

@@ -1,0 +1,129 @@
+"""What may be set about a model and its context. The fields are what a pipeline file may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+KvType = Literal["f16", "q8_0", "q4_0"]
+
+
+def _at_least(name: str, value: int | float | str, least: float) -> None:
+    if not isinstance(value, str) and value < least:
+        raise ValueError(f"{name} must be at least {least}, was: {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """An adapter in GGUF form, added to the weights `scale` times."""
+
+    path: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("lora.path must be the path of a GGUF adapter, was: ''")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """A model file and the context that reads with it.
+
+    `auto` is replaced by a value when the model is loaded; `ResolvedSettings` says which.
+
+    :param model: path of a GGUF file, or a name that the catalogue knows.
+    :param n_ctx: cells that one sequence may use, prompt and answer together. More than the model was trained on needs
+        `rope_scaling`. auto: what the model was trained on, at most 32768, halved until the cache fits into half of
+        the memory that is free.
+    :param n_cells: cells of the whole context, shared by all sequences. auto: n_ctx.
+    :param n_batch: most cells in one call of llama.cpp.
+    :param n_ubatch: most cells in one pass through the graph.
+    :param n_seq_max: sequences that are worked on at a time; further prompts wait.
+    :param n_cached: finished sequences whose cells stay until the room is needed, for prompts that begin alike.
+    :param prefill_piece: cells of prompts that are read between two tokens of the answers under way.
+    :param threads: auto: the physical cores that this process may use.
+    :param n_gpu_layers: layers on a GPU. auto: all of them where llama.cpp was built for one, else 0.
+    :param kv_k: how keys are stored in the cache.
+    :param kv_v: how values are; below f16 this needs flash attention.
+    :param flash_attention: auto: on, where the model's graph allows it.
+    :param rope_scaling: how positions beyond the trained context are squeezed into it. yarn and linear change the
+        frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), d being the rotated dimensions.
+    :param rope_factor: how many times longer than trained the context is to be, from 1 on.
+    :param lora: adapters, all active at once.
+    :param draft: `lookup` guesses the next tokens from the text so far and checks them in one batch; the answer stays
+        the same. It pays where answers copy from the prompt and the machine has compute to spare.
+    :param draft_max: most tokens of one guess.
+    """
+
+    model: str = "smollm2-135m"
+    n_ctx: int | Literal["auto"] = "auto"
+    n_cells: int | Literal["auto"] = "auto"
+    n_batch: int = 512
+    n_ubatch: int = 512
+    n_seq_max: int = 16
+    n_cached: int = 8
+    prefill_piece: int = 128
+    threads: int | Literal["auto"] = "auto"
+    n_gpu_layers: int | Literal["auto"] = "auto"
+    kv_k: KvType = "f16"
+    kv_v: KvType = "f16"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    rope_scaling: Literal["none", "linear", "yarn", "ntk"] = "none"
+    rope_factor: float = 1.0
+    lora: tuple[Lora, ...] = ()
+    draft: Literal["none", "lookup"] = "none"
+    draft_max: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("model must be a path or a name, was: ''")
+        for name, value, least in (
+            ("n_ctx", self.n_ctx, 64),
+            ("n_cells", self.n_cells, 64),
+            ("n_batch", self.n_batch, 1),
+            ("n_ubatch", self.n_ubatch, 1),
+            ("n_seq_max", self.n_seq_max, 1),
+            ("n_cached", self.n_cached, 0),
+            ("prefill_piece", self.prefill_piece, 1),
+            ("threads", self.threads, 1),
+            ("n_gpu_layers", self.n_gpu_layers, 0),
+            ("rope_factor", self.rope_factor, 1),
+            ("draft_max", self.draft_max, 1),
+        ):
+            _at_least(name, value, least)
+        if self.n_ubatch > self.n_batch:
+            raise ValueError(f"n_ubatch must be at most n_batch ({self.n_batch}), was: {self.n_ubatch}")
+        if self.n_seq_max > self.n_batch:
+            raise ValueError(f"n_seq_max must be at most n_batch ({self.n_batch}), was: {self.n_seq_max}")
+        if isinstance(self.n_ctx, int) and isinstance(self.n_cells, int) and self.n_cells < self.n_ctx:
+            raise ValueError(f"n_cells must be at least n_ctx ({self.n_ctx}), was: {self.n_cells}")
+        if self.kv_v != "f16" and self.flash_attention == "off":
+            raise ValueError(f"kv_v must be f16 when flash_attention is off, was: {self.kv_v}")
+        if self.rope_factor != 1 and self.rope_scaling == "none":
+            raise ValueError(f"rope_factor must be 1 when rope_scaling is none, was: {self.rope_factor}")
+        if self.rope_factor == 1 and self.rope_scaling != "none":
+            raise ValueError(f"rope_factor must be greater than 1 for rope_scaling {self.rope_scaling}, was: 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSettings:
+    """What every `auto` became, and what it costs. `kv_bytes` is the memory of the cache."""
+
+    model: str
+    n_ctx: int
+    n_ctx_trained: int
+    n_cells: int
+    n_batch: int
+    n_ubatch: int
+    n_seq_max: int
+    n_cached: int
+    threads: int
+    n_gpu_layers: int
+    kv_k: KvType
+    kv_v: KvType
+    flash_attention: bool
+    rope_scaling: str
+    rope_factor: float
+    kv_bytes: int
+    weight_bytes: int
+    draft: str

@@ -1,0 +1,169 @@
+"""A loaded GGUF: its weights, its vocabulary, its metadata, its adapters. It holds no context."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.models.llama import complaints, library
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.contracts import Progress
+    from pipeline.models.settings import Lora
+
+
+class Weights:
+    """The weights of one file. Contexts made on them must be freed first: `Context` sees to that by holding a reference.
+
+    `metadata` maps the GGUF's keys to their values as text (arrays are left out by llama.cpp).
+    """
+
+    def __init__(
+        self, path: Path, n_gpu_layers: int = 0, lora: Sequence[Lora] = (), progress: Progress | None = None
+    ) -> None:
+        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+        self.path = path
+        _check_magic(path)
+        lib = self._lib = library()
+        parameters = lib.llama_model_default_params()
+        parameters.n_gpu_layers = n_gpu_layers
+        if progress is not None:
+            parameters.progress_callback = lib.llama_progress_callback(
+                lambda done, _: progress("load model", round(done * 100), 100) or True
+            )
+        complaints()
+        self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.pointer:
+            raise ModelError(
+                f"{path}: llama.cpp cannot load this file: {complaints() or 'no reason given'}. "
+                "Is the download complete, and is the architecture known to this llama-cpp-python?"
+            )
+        self._free = weakref.finalize(self, lib.llama_model_free, self.pointer)
+        self.vocab = lib.llama_model_get_vocab(self.pointer)
+        self.metadata = self._read_metadata()
+        self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
+        self.n_embd: int = lib.llama_model_n_embd(self.pointer)
+        self.n_layer: int = lib.llama_model_n_layer(self.pointer)
+        self.n_head: int = lib.llama_model_n_head(self.pointer)
+        self.n_head_kv: int = lib.llama_model_n_head_kv(self.pointer)
+        self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
+        self.n_swa: int = lib.llama_model_n_swa(self.pointer)
+        self.size: int = lib.llama_model_size(self.pointer)
+        self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
+        self._pieces: dict[int, bytes] = {}
+        self._buffer = ctypes.create_string_buffer(512)
+        if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
+            self.close()
+            raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
+        self.adapters = [(self._load_adapter(one), one.scale) for one in lora]
+
+    @property
+    def architecture(self) -> str:
+        return self.metadata.get("general.architecture", "")
+
+    def number(self, key: str, default: float) -> float:
+        """The metadata's value of `<architecture>.<key>`."""
+        return float(self.metadata.get(f"{self.architecture}.{key}", default))
+
+    @property
+    def is_closed(self) -> bool:
+        return not self._free.alive
+
+    def close(self) -> None:
+        self._free()
+
+    # ------------------------------------------------------------------------------------------------- vocabulary
+    def tokenize(self, text: str, special: bool = False) -> NDArray[np.int32]:
+        """Tokens of the text alone; nothing is put before or after it.
+
+        `special` lets text such as `<|im_end|>` be read as a control token.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        room = len(data) + 8
+        while True:
+            tokens = np.empty(room, np.int32)
+            pointer = tokens.ctypes.data_as(self._lib.llama_token_p)
+            n = self._lib.llama_tokenize(self.vocab, data, len(data), pointer, room, False, special)
+            if n >= 0:
+                return tokens[:n]
+            room = -n
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; none for control tokens."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            n = self._lib.llama_token_to_piece(self.vocab, token, self._buffer, len(self._buffer), 0, False)
+            if n < 0:
+                self._buffer = ctypes.create_string_buffer(-n)
+                return self.piece(token)
+            piece = self._pieces[token] = self._buffer.raw[:n]
+        return piece
+
+    def text_of(self, token: int) -> str:
+        """A token as the vocabulary writes it, control tokens included; empty for none (-1)."""
+        text = self._lib.llama_vocab_get_text(self.vocab, token) if 0 <= token < self.n_vocab else b""
+        return str((text or b"").decode("utf-8", "replace"))
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a turn or a text."""
+        return bool(self._lib.llama_vocab_is_eog(self.vocab, token))
+
+    @property
+    def bos(self) -> str:
+        """The text of the token that begins a text; empty where the vocabulary does not ask for one."""
+        return self.text_of(self._lib.llama_vocab_bos(self.vocab)) if self.adds_bos else ""
+
+    @property
+    def adds_bos(self) -> bool:
+        return bool(self._lib.llama_vocab_get_add_bos(self.vocab))
+
+    def special_texts(self) -> dict[str, str]:
+        """What a chat template may write for `bos_token` and `eos_token`, whether or not the vocabulary adds them."""
+        lib = self._lib
+        return {
+            "bos_token": self.text_of(lib.llama_vocab_bos(self.vocab)),
+            "eos_token": self.text_of(lib.llama_vocab_eos(self.vocab)),
+        }
+
+    # --------------------------------------------------------------------------------------------------- internals
+    def _read_metadata(self) -> dict[str, str]:
+        lib, found = self._lib, {}
+        for index in range(lib.llama_model_meta_count(self.pointer)):
+            key = _read_text(lambda b, n, i=index: lib.llama_model_meta_key_by_index(self.pointer, i, b, n))
+            found[key] = _read_text(lambda b, n, i=index: lib.llama_model_meta_val_str_by_index(self.pointer, i, b, n))
+        return found
+
+    def _load_adapter(self, lora: Lora) -> Any:
+        if not Path(lora.path).is_file():
+            raise ModelError(f"lora: no such file: {lora.path}")
+        adapter = self._lib.llama_adapter_lora_init(self.pointer, lora.path.encode())
+        if not adapter:
+            raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
+        return adapter
+
+
+def _check_magic(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"no such model file: {path}")
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic != b"GGUF":
+        raise ModelError(f"{path} is no GGUF file: it begins with {magic!r}, not b'GGUF'")
+
+
+def _read_text(read: Any) -> str:
+    size = 4096
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        n = read(buffer, size)
+        if n < size:
+            return buffer.value.decode("utf-8", "replace") if n >= 0 else ""
+        size = n + 1

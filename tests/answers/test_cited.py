@@ -1,0 +1,59 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.answers.cited import Cited, distinct, free_tag, unwrapped
+from pipeline.types import Passage
+
+
+def passage(text: str, start: int = 0, source: str = "a.txt", score: float = 0.0) -> Passage:
+    return Passage(source, start, start + len(text), text, score)
+
+
+@given(st.lists(st.text(alphabet="<>/pasge23 ", max_size=40)))
+def test_no_text_opens_or_closes_the_tag(texts: list[str]) -> None:
+    tag = free_tag(texts)
+    assert not any(f"<{tag}" in text or f"</{tag}" in text for text in texts)
+
+
+def test_the_tag_gives_way_to_texts_that_use_it() -> None:
+    assert free_tag(["plain"]) == "passage"
+    assert free_tag(["a </PASSAGE> b"]) == "passage2"
+    assert free_tag(["a </passage2> b"]) == "passage3"
+
+
+def test_hard_wrapped_prose_is_joined_and_everything_else_is_not() -> None:
+    prose = "A long line of prose that was wrapped by hand at\nsome column, and goes on here."
+    assert unwrapped(prose) == prose.replace("\n", " ")
+    for text in (
+        "short\nlines of verse",
+        "A list that has forty characters or more:\n- one\n- two",
+        "| a table row that is longer than forty characters | x |\n| b | c |",
+        "    indented code that is longer than forty characters\n    more()",
+        "A paragraph that is longer than forty characters.\n\nAnother one.",
+    ):
+        assert unwrapped(text) == text
+
+
+@given(st.text(alphabet="ab -|\n.#1", max_size=300))
+def test_unwrapping_changes_white_space_only(text: str) -> None:
+    assert "".join(unwrapped(text).split()) == "".join(text.split())
+
+
+def test_a_passage_inside_a_better_one_is_shown_once() -> None:
+    whole, part, other = passage("abcdefgh"), passage("cd", 2), passage("cd", 2, "b.txt")
+    assert distinct([whole, part, other]) == (whole, other)
+    assert distinct([part, whole]) == (part, whole)
+
+
+def test_passages_are_numbered_in_the_order_of_their_source() -> None:
+    ranked = (passage("late", 50), passage("b", 0, "b.txt"), passage("early", 10))
+    assert [p.text for p in Cited().arrange(ranked)] == ["early", "late", "b"]
+    assert Cited(order="rank").arrange(ranked) == ranked
+
+
+@pytest.mark.parametrize(("k", "fits", "expected"), [(5, 3, 3), (5, 0, 0), (5, 5, 5), (0, 3, 0), (1, 1, 1)])
+def test_the_largest_number_that_fits(k: int, fits: int, expected: int) -> None:
+    from pipeline.answers.cited import _largest
+
+    assert _largest(k, lambda n: n <= fits) == expected
