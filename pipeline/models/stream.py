@@ -1,0 +1,101 @@
+"""One answer on its way: tokens' bytes in, text out, ended by a stop string, a limit, a cancel or the model itself."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from pipeline.types import Generation
+
+
+class TextOut:
+    """Turns bytes into text piece by piece: never half a character, never a part of a stop string."""
+
+    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stop = tuple(one for one in stop if one)
+        self._held = ""
+        self.is_stopped = False
+
+    def push(self, data: bytes) -> str:
+        """The text that is certain by now; sets `is_stopped` once a stop string came, and then nothing follows."""
+        return self._emit(self._decoder.decode(data), is_last=False)
+
+    def end(self) -> str:
+        """The rest, when no more bytes come."""
+        return self._emit(self._decoder.decode(b"", final=True), is_last=True)
+
+    def _emit(self, text: str, is_last: bool) -> str:
+        if self.is_stopped:
+            return ""
+        self._held += text
+        found = [at for one in self._stop if (at := self._held.find(one)) >= 0]
+        if found:
+            self.is_stopped = True
+            ready, self._held = self._held[: min(found)], ""
+            return ready
+        keep = 0 if is_last else max((_overlap(self._held, one) for one in self._stop), default=0)
+        ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return ready
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of the text begin the stop string."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)
+
+
+class EngineStream:
+    """An answer of the engine. Iterating drives the whole batch on, one call of llama.cpp at a time."""
+
+    def __init__(self, drive: Callable[[], None], on_cancel: Callable[[], None]) -> None:
+        self._drive = drive
+        self._on_cancel = on_cancel
+        self._pieces: list[str] = []
+        self._n_given = 0
+        self._error: ModelError | None = None
+        self.generation: Generation | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            while self._n_given < len(self._pieces):
+                self._n_given += 1
+                yield self._pieces[self._n_given - 1]
+            if self._error is not None:
+                raise self._error
+            if self.generation is not None:
+                return
+            self._drive()
+
+    def cancel(self) -> None:
+        """Ends the answer, keeps its text so far, and frees its cells; does nothing once it has ended."""
+        if self.generation is None and self._error is None:
+            self._on_cancel()
+
+    def result(self) -> Generation:
+        """Waits for the end. What `iter` did not give yet stays there to be read."""
+        while self.generation is None:
+            if self._error is not None:
+                raise self._error
+            self._drive()
+        return self.generation
+
+    # ------------------------------------------------------------------------------------------- for the scheduler only
+    def put(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def finish(self, generation: Generation) -> None:
+        self.generation = generation
+
+    def fail(self, error: ModelError) -> None:
+        self._error = error
+
+
