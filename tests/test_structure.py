@@ -27,7 +27,7 @@ HOMES = {
     "sentence_transformers": ("pipeline/retrieval/embedder.py",),
     "langchain_core": ("pipeline/langchain/",),
     "langchain_text_splitters": ("pipeline/documents/",),
-    "huggingface_hub": ("pipeline/models/catalogue.py",),
+    "huggingface_hub": ("pipeline/models/hub.py",),
 }
 LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache")
 

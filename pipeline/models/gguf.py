@@ -190,7 +190,8 @@ class _Reader:
         if kind == _STRING:
             return self.bytes(key).decode("utf-8", "replace")
         if kind == _ARRAY:
-            return self.array(key)
+            self.array(key)
+            return None
         if kind not in _SCALARS:
             self.damaged(f"{key} has the unknown type {kind}")
         return self.scalar(_SCALARS[kind])
@@ -198,12 +199,12 @@ class _Reader:
     def array(self, key: str) -> None:
         kind = int(self.scalar("I"))
         if kind == _STRING:
-            return self.strings(key)
+            self.strings(key)
+            return
         if kind not in _SCALARS:
             self.damaged(f"{key} is an array of the unknown type {kind}")
         width = struct.calcsize(_SCALARS[kind])
         self.skip(self.count(f"values of {key}", width) * width)
-        return None
 
     def strings(self, key: str) -> None:
         """Steps over an array of strings. Vocabularies hold some 100 000: the loop is written for speed."""
@@ -230,9 +231,7 @@ def _read(reader: _Reader) -> GgufInfo:
     tensors = _tensors(reader, n_tensors, _alignment(reader, metadata))
     info = _info(reader, version, metadata, tensors)
     if info.file_bytes < info.data_bytes:
-        raise ModelError(
-            f"{reader.path} is truncated: it holds {info.file_bytes} of {info.data_bytes} bytes; {_AGAIN}"
-        )
+        raise ModelError(f"{reader.path} is truncated: it holds {info.file_bytes} of {info.data_bytes} bytes; {_AGAIN}")
     _check_parts(info)
     return info
 

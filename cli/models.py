@@ -1,0 +1,111 @@
+"""`longthread models`: list, pull, verify, tune."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from cli.main import EXIT_ERROR
+from cli.printing import shown_path, table
+from cli.progress import Display
+from pipeline.models.catalogue import Listed, list_models
+from pipeline.models.catalogue import pull as pull_model
+from pipeline.models.catalogue import verify as verify_model
+
+if TYPE_CHECKING:
+    from pipeline.models.tune import TuneReport
+
+_HINT = (
+    "\nA name goes after 'model:' in a pipeline file, or after --model. 'longthread models pull NAME' downloads one, once; "
+    "any other GGUF file is named by its path."
+)
+
+
+def list_all(json: bool) -> int:
+    models = list_models()
+    if json:
+        sys.stdout.write(json_module.dumps([asdict(model) for model in models]) + "\n")
+        return 0
+    console = Console()
+    for model in models:
+        console.print(_row(model))
+    console.print(Text(_HINT, style="dim"))
+    return 0
+
+
+def _row(model: Listed) -> Text:
+    """Two lines: the facts, and what the model is for. The name is never broken, so that it can be copied."""
+    size = megabytes(model.size) if model.size is not None else "not here"
+    context = f"{model.n_ctx} tokens" if model.n_ctx is not None else ""
+    row = Text(f"{model.name:<22} ", style="bold" if model.is_here else "")
+    row.append(f"{size:>8}  {context:>13}  {model.licence}", style="green" if model.is_here else "dim")
+    return row.append(f"\n    {model.what_for}", style="dim") if model.what_for else row
+
+
+def megabytes(n_bytes: int) -> str:
+    """Bytes as people say them: `98 MB`, `2.0 GB`."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def pull(name: str) -> int:
+    with Display() as display:
+        path = pull_model(name, display)
+    Console().print(f"{name} is here: {shown_path(str(path))}", soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
+def verify(name: str) -> int:
+    found = verify_model(name)
+    info = found.info
+    parts = [megabytes(info.file_bytes), info.architecture, info.quantisation]
+    parts += [
+        f"{info.n_ctx_train} tokens of context",
+        "chat template" if info.has_chat_template else "no chat template",
+    ]
+    lines = [f"{found.path}: {', '.join(parts)}", f"sha256 {found.sha256}"]
+    if found.is_right is None:
+        lines.append("whole by its header; nobody told longthread what its hash should be")
+    elif found.is_right:
+        lines.append(f"right: this is the hash that {found.by} gives")
+    else:
+        lines.append(f"WRONG: {found.by} gives {found.expected}; delete the file and get it again")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return EXIT_ERROR if found.is_right is False else 0
+
+
+def tune(name: str, json: bool, quiet: bool) -> int:
+    from pipeline.models.catalogue import resolve
+    from pipeline.models.tune import tune as tune_model
+
+    with Display(quiet) as display:
+        report = tune_model(resolve(name), display)
+    if json:
+        sys.stdout.write(json_module.dumps(asdict(report)) + "\n")
+        return 0
+    print_report(report, Console())
+    return 0
+
+
+def print_report(report: TuneReport, console: Console) -> None:
+    """Each file that was measured, and which of them is used for what from now on."""
+    rows = [
+        (
+            one.quantisation,
+            megabytes(one.size),
+            f"{one.prefill:.0f}",
+            f"{one.decode:.0f}",
+            f"{one.divergence:.1e}" if one.divergence is not None else "",
+            ", ".join(role for role in ("read", "score") if report.best[role] == one.quantisation)
+            or ("" if one.is_lossless else "never by itself: it loses quality"),
+        )
+        for one in report.candidates
+    ]
+    columns = ("file", "size", "reads tokens/s", "writes tokens/s", "KL from the given", "used to")
+    console.print(table("", columns, rows))
+    for line in report.notes:
+        console.print(Text(line, style="dim"))

@@ -1,0 +1,170 @@
+"""Downloading one file from the Hugging Face hub: the only place that uses the network, and only when asked to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pipeline.errors import ModelError
+from pipeline.models.files import check_room, sha256_of, write_json
+from pipeline.models.gguf import inspect
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from pipeline.contracts import Progress
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+"""Libraries whose errors mean that the network failed; which of them the hub's library uses depends on its version."""
+
+
+def note_of(path: Path) -> Path:
+    """Beside a pulled file: what the hub said of it, as JSON."""
+    return path.with_name(path.name + ".json")
+
+
+def download(repo: str, file: str, path: Path, expected: str | None, progress: Progress) -> None:
+    """Downloads a GGUF file to `path`, where it appears only once its hash and its header are right.
+
+    `expected` is its sha256, where we know it; the hub's own word is checked too. What an interrupted download got
+    stays beside `path`, and the next one goes on from there. Raises ModelError without a network, without room, for a
+    file that the hub has not or gives not, and for a wrong hash.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=0), _online():
+            _download(repo, file, path, expected, progress)
+    except Timeout:
+        raise ModelError(f"another process is pulling {file}; wait for it") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _online() -> Iterator[None]:
+    """Lifts, for the time of a download, the ban on the hub that the command line put into the environment.
+
+    huggingface_hub reads the environment once, when it is imported, and asks its constant before each request.
+    """
+    from huggingface_hub import constants
+
+    switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    kept = {switch: os.environ.pop(switch) for switch in switches if switch in os.environ}
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+        os.environ.update(kept)
+
+
+def _download(repo: str, file: str, path: Path, expected: str | None, progress: Progress) -> None:
+    name = f"hf:{repo}/{file}"
+    with _said(name):
+        part, declared, revision = _fetch(repo, file, path, progress)
+    _check(name, part, {"the table of models": expected, "the hub": declared})
+    os.replace(part, path)
+    if declared is not None:
+        write_json(note_of(path), {"source": name, "revision": revision, "sha256": declared})
+
+
+def _fetch(repo: str, file: str, path: Path, progress: Progress) -> tuple[Path, str | None, str | None]:
+    """The file, downloaded under a temporary name, its hash by the hub's word, and the commit that it is from.
+
+    `hf_hub_download` would do it all, but deletes what it has when it is interrupted (huggingface_hub 2.4).
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    about = get_hf_file_metadata(hf_hub_url(repo, file))
+    etag, size = about.etag or "", about.size
+    part = path.with_name(f"{path.name}.{etag[:16]}.part")
+    arrived = part.stat().st_size if part.is_file() else 0
+    if size is not None:
+        if arrived > size:
+            part.unlink()
+        check_room(part.parent, size - min(arrived, size))
+    url = hf_hub_url(repo, file, revision=about.commit_hash)
+    with _Counted(part, size or 0, progress) as out:
+        http_get(url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=size)
+    return part, etag if _SHA256.fullmatch(etag) else None, about.commit_hash
+
+
+class _Counted(FileIO):
+    """A file that is appended to, and that reports how much it holds."""
+
+    def __init__(self, path: Path, total: int, progress: Progress) -> None:
+        super().__init__(path, "ab")
+        self.total = total
+        self.report = progress
+
+    def write(self, data: Buffer, /) -> int:
+        rest = memoryview(data)
+        n = len(rest)
+        while rest:
+            rest = rest[super().write(rest) :]
+        self.report("download (MB)", self.tell() >> 20, self.total >> 20)
+        return n
+
+
+def _check(name: str, part: Path, expected: dict[str, str | None]) -> None:
+    found = sha256_of(part)
+    for by, sha256 in expected.items():
+        if sha256 is not None and sha256 != found:
+            part.unlink()
+            raise ModelError(
+                f"{name}: what was downloaded has the sha256 {found}, and {by} says {sha256}; it was deleted. Pull it "
+                "again"
+            )
+    try:
+        inspect(part)
+    except ModelError:
+        part.unlink()
+        raise
+
+
+@contextmanager
+def _said(name: str) -> Iterator[None]:
+    """Turns what the hub's library and the libraries below it raise into words for the user."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        _say_http(name, error.response.status_code, error)
+    except OSError as error:
+        _say(name, error)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _NETWORK:
+            raise
+        _say(name, error)
+
+
+def _say_http(name: str, status: int, error: Exception) -> NoReturn:
+    if status == 404:
+        raise ModelError(f"{name}: the hub has no such file; check owner, repository and file") from None
+    if status in (401, 403):
+        raise ModelError(
+            f"{name}: the hub does not give you this file ({status}): either there is no such repository, or its "
+            "licence must be accepted on its page, and you must be logged in ('hf auth login')"
+        ) from None
+    _say(name, error)
+
+
+def _say(name: str, error: Exception) -> NoReturn:
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    raise ModelError(
+        f"{name} cannot be downloaded: {why}. Pull again, and it goes on from what it has; without a "
+        "network, copy any GGUF file to this machine and name its path"
+    ) from None
