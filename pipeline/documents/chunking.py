@@ -1,0 +1,275 @@
+"""Chunks with exact offsets, sized in the embedder's own tokens, cut where the text itself pauses.
+
+A document is laid out as words with their token counts. Chunks are then packed from left to right: they end before a
+heading if they can, else after a paragraph, else after a sentence, else after a word, and inside a giant word only
+where nothing else is left. The separators of code come from langchain-text-splitters. Its own splitter is not used,
+for three reasons: it finds a chunk's offset by searching its text, which goes wrong where a text repeats itself; it
+leaves a heading alone before a long paragraph; and it counts every piece again at every level.
+
+Words are counted one by one, each distinct one once, and added up. That is exact for WordPiece and an estimate for
+others, so every finished chunk is counted again, and cut further while it is too long.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from pipeline.documents.sentences import sentences
+from pipeline.types import Document, Passage, Place
+
+Count = Callable[[Sequence[str]], list[int]]
+"""Tokens of each text as the embedder reads it, special ones included, never cut."""
+
+_WORD = re.compile(r"\S+")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
+_LINE = re.compile(r"\n\s*")
+_ATOM_CHARS = 24  # a longer word is laid out in pieces of so many characters; so is a longer gap between words
+_SECTION_FILL = 0.25  # a chunk that is less full than this goes on behind the next heading
+_PARAGRAPH_FILL = 0.6  # how much of the fair share of its section a chunk must hold to end at a mere pause
+_SENTENCE_FILL = 0.3
+
+
+@dataclass(frozen=True)
+class Chunker:
+    """Cuts a document into passages that hold all of its text.
+
+    :param tokens: the longest chunk, in the embedder's tokens, special ones included.
+    :param overlap: how many of these tokens a chunk repeats at most from the one before, in whole sentences where they
+        fit, else in whole words. Nothing is repeated across a heading.
+    """
+
+    tokens: int = 200
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise ValueError(f"tokens must be at least 1, was: {self.tokens}")
+        if not 0 <= self.overlap < max(self.tokens / 2, 1):
+            raise ValueError(f"overlap must be in [0, tokens / 2), was: {self.overlap}")
+
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """What the chunks depend on, for an index's manifest: `version` changes whenever the rules of cutting do."""
+        return {"chunker": "structure", "version": 1, "tokens": self.tokens, "overlap": self.overlap}
+
+    def chunk(self, document: Document, count: Count, max_tokens: int) -> list[Passage]:
+        """Passages in the order of the text; each takes at most min(tokens, max_tokens) tokens, counted on its text.
+
+        They begin and end with a character that is not white space, and together hold every such character. Raises
+        ValueError where the limit leaves no room for a single character.
+        """
+        limit = min(self.tokens, max_tokens)
+        special = count([""])[0]
+        room = limit - special
+        if room < 1:
+            raise ValueError(f"a chunk of at most {limit} tokens has no room beside {special} special tokens")
+        layout = _lay_out(document, count, special)
+        spans = list(_pack(layout, room, min(self.overlap, room // 2)))
+        return _passages(document, _within(document.text, spans, layout, count, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The text as atoms: words, or pieces of giant ones.
+
+    Atom i lies at [starts[i], ends[i]) and the first i atoms take sums[i] tokens. The others are positions of atoms,
+    ascending, before which a cut is good: sections best, then paragraphs, then sentences.
+    """
+
+    starts: list[int]
+    ends: list[int]
+    sums: list[int]
+    sections: list[int]
+    paragraphs: list[int]
+    sentences: list[int]
+
+    def reach(self, first: int, room: int) -> int:
+        """The position behind the last atom that fits when `first` begins: at least one atom."""
+        return max(bisect_right(self.sums, self.sums[first] + room) - 1, first + 1)
+
+
+def _lay_out(document: Document, count: Count, special: int) -> _Layout:
+    text = document.text
+    pauses = _line_starts(text) if document.kind.startswith("code") else [start for start, _ in sentences(text)]
+    starts, ends = _atoms(text, pauses)
+    words = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    distinct = list(dict.fromkeys(words))
+    tokens = {word: n - special for word, n in zip(distinct, count(distinct), strict=True)} if distinct else {}
+    gaps = [(after - end) // _ATOM_CHARS for end, after in zip(ends, [*starts[1:], *ends[-1:]], strict=True)]
+    sums = list(accumulate((tokens[word] + gap for word, gap in zip(words, gaps, strict=True)), initial=0))
+
+    def positions(offsets: Iterator[int]) -> list[int]:
+        return sorted({bisect_left(starts, offset) for offset in offsets})
+
+    return _Layout(
+        starts,
+        ends,
+        sums,
+        positions(heading.start for heading in document.headings),
+        positions(iter([match.end() for match in _BLANK_LINE.finditer(text)] + _structure(document))),
+        positions(iter(pauses)),
+    )
+
+
+def _line_starts(text: str) -> list[int]:
+    return [0, *(match.end() for match in _LINE.finditer(text))]
+
+
+def _structure(document: Document) -> list[int]:
+    """Where the separators that langchain knows for a programming language stand: classes, functions and the like."""
+    if not document.kind.startswith("code:"):
+        return []
+    from langchain_text_splitters import Language, RecursiveCharacterTextSplitter
+
+    name = document.kind.removeprefix("code:")
+    if name not in {language.value for language in Language}:
+        return []
+    separators = RecursiveCharacterTextSplitter.get_separators_for_language(Language(name))
+    telling = [separator for separator in separators if separator.strip()]
+    found = re.finditer("|".join(f"(?:{separator})" for separator in telling), document.text)
+    return [match.start() + len(match[0]) - len(match[0].lstrip()) for match in found]
+
+
+def _atoms(text: str, pauses: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Starts and ends of words, cut further where a sentence begins inside one and where it is longer than an atom."""
+    inside = [pause for pause in pauses if 0 < pause < len(text) and not text[pause - 1].isspace()]
+    starts: list[int] = []
+    ends: list[int] = []
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        if end - start > _ATOM_CHARS or (inside and bisect_left(inside, start) < bisect_left(inside, end)):
+            edges = inside[bisect_right(inside, start) : bisect_left(inside, end)]
+            for a, b in zip([start, *edges], [*edges, end], strict=True):
+                for piece_start, piece_end in _pieces(text, a, b):
+                    starts.append(piece_start)
+                    ends.append(piece_end)
+        else:
+            starts.append(start)
+            ends.append(end)
+    return starts, ends
+
+
+def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A giant word in pieces; an accent or a joiner stays with the character before it, unless they go on and on."""
+    while end - start > _ATOM_CHARS:
+        cut = _whole_character(text, start + _ATOM_CHARS, start)
+        yield start, cut
+        start = cut
+    yield start, end
+
+
+def _whole_character(text: str, cut: int, start: int) -> int:
+    """The nearest place at or before `cut` that does not tear a character from its marks, else `cut`."""
+    for at in range(cut, max(start, cut - 8), -1):
+        if unicodedata.category(text[at])[0] != "M" and "\u200d" not in text[at - 1 : at + 1]:
+            return at
+    return cut
+
+
+def _pack(layout: _Layout, room: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Character spans of chunks whose atoms add up to at most `room`, from left to right."""
+    first, before = 0, 0
+    n = len(layout.starts)
+    while first < n:
+        begin = _reach_back(layout, first, before, overlap)
+        end = _cut(layout, first, room - (layout.sums[first] - layout.sums[begin]))
+        yield layout.starts[begin], layout.ends[end - 1]
+        before, first = begin + 1, end
+
+
+def _cut(layout: _Layout, first: int, room: int) -> int:
+    """The position of the atom before which the chunk that begins at `first` ends.
+
+    What is left of a section is shared out evenly among the chunks that it needs, so that none is left with a crumb.
+    """
+    sums = layout.sums
+    section = _section_end(layout, first, room)
+    left = sums[section] - sums[first]
+    if left <= room:
+        return section
+    last = layout.reach(first, room)
+    share = left / -(-left // room)
+    for places, fill in ((layout.paragraphs, _PARAGRAPH_FILL), (layout.sentences, _SENTENCE_FILL)):
+        least = max(bisect_left(sums, sums[first] + share * fill), first + 1)
+        fair = bisect_left(sums, sums[first] + share)
+        good = places[bisect_left(places, least) : bisect_right(places, last)]
+        if good:
+            return min(good, key=lambda at: abs(sums[at] - sums[fair]))
+    return last
+
+
+def _section_end(layout: _Layout, first: int, room: int) -> int:
+    """Where the section ends that `first` stands in; a section that is too short to stand alone takes the next."""
+    enough = bisect_left(layout.sums, layout.sums[first] + room * _SECTION_FILL)
+    at = bisect_left(layout.sections, max(enough, first + 1))
+    return layout.sections[at] if at < len(layout.sections) else len(layout.starts)
+
+
+def _reach_back(layout: _Layout, first: int, before: int, overlap: int) -> int:
+    """Where a chunk begins that repeats up to `overlap` tokens from behind `before`: at a sentence if there is one."""
+    heading = bisect_right(layout.sections, first) - 1
+    section = layout.sections[heading] if heading >= 0 else 0
+    least = max(bisect_left(layout.sums, layout.sums[first] - overlap), before, section)
+    if not overlap or least >= first:
+        return first
+    at = bisect_left(layout.sentences, least)
+    return layout.sentences[at] if at < len(layout.sentences) and layout.sentences[at] < first else least
+
+
+def _within(
+    text: str, spans: list[tuple[int, int]], layout: _Layout, count: Count, limit: int
+) -> list[tuple[int, int]]:
+    """The spans, those that count more than `limit` halved until none does."""
+    done: list[tuple[int, int]] = []
+    while spans:
+        halves: list[tuple[int, int]] = []
+        for span, n in zip(spans, count([text[start:end] for start, end in spans]), strict=True):
+            if n <= limit:
+                done.append(span)
+            elif span[1] - span[0] == 1:
+                raise ValueError(f"one character takes {n} tokens, and a chunk may take {limit}: raise the limit")
+            else:
+                halves += _halves(text, span, layout)
+        spans = halves
+    return sorted(done)
+
+
+def _halves(text: str, span: tuple[int, int], layout: _Layout) -> list[tuple[int, int]]:
+    """A span of at least two characters in two, at the atom nearest to its middle, or inside its only atom."""
+    start, end = span
+    middle = (start + end) // 2
+    at = bisect_left(layout.starts, middle)
+    near = [layout.starts[i] for i in (at - 1, at) if 0 <= i < len(layout.starts) and start < layout.starts[i] < end]
+    cut = min(near, key=lambda offset: abs(offset - middle)) if near else _whole_character(text, middle, start)
+    return [(start, start + len(text[start:cut].rstrip())), (cut, end)]
+
+
+def _passages(document: Document, spans: Sequence[tuple[int, int]]) -> list[Passage]:
+    """The spans as passages with their places, lines counted once through the text."""
+    text, starts = document.text, [heading.start for heading in document.headings]
+    paths = _heading_paths(document)
+    passages: list[Passage] = []
+    line, at = 1, 0
+    for start, end in spans:
+        line, at = line + text.count("\n", at, start), start
+        page = bisect_right(document.pages, start) if document.pages else None
+        place = Place(line, page, paths[bisect_right(starts, start)])
+        passages.append(Passage(document.source, start, end, text[start:end], place=place, title=document.title))
+    return passages
+
+
+def _heading_paths(document: Document) -> list[tuple[str, ...]]:
+    """The path of titles that rules behind the first i headings, for i from 0 to all of them."""
+    paths: list[tuple[str, ...]] = [()]
+    open_: list[tuple[int, str]] = []
+    for heading in document.headings:
+        while open_ and open_[-1][0] >= heading.level:
+            open_.pop()
+        open_.append((heading.level, heading.title))
+        paths.append(tuple(title for _, title in open_))
+    return paths
