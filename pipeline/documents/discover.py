@@ -1,0 +1,143 @@
+"""Paths, folders and globs to the list of files to read, with what was passed over and why."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from pipeline.documents.text import is_binary
+from pipeline.errors import DocumentError
+
+READABLE = "text, Markdown, HTML, PDF, DOCX and source code"
+_PASSED_OVER = {"__pycache__", "node_modules"}  # beside everything hidden, such as .git and .venv
+_HEAD_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The files to read, absolute, links resolved, sorted, each once; and (path, why) for what was passed over."""
+
+    files: tuple[Path, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+def discover(paths: Sequence[str]) -> Discovery:
+    """The files that the paths name: each is a file, a folder with all below it, or a glob (`**` goes into folders).
+
+    A file that is named is always among them, so that a fault in it is told when it is read; inside folders and globs
+    binary and empty files are passed over and listed, hidden ones and caches just passed over. Raises DocumentError
+    for a path that does not exist, a glob that matches nothing, and a folder or glob without anything to read.
+    """
+    if not paths:
+        raise DocumentError(f"no documents were named: give a file, a folder or a glob ({READABLE})")
+    files: set[Path] = set()
+    skipped: dict[str, str] = {}
+    for path in paths:
+        found = _find(path)
+        files.update(found.files)
+        skipped.update(found.skipped)
+    named = {path.as_posix() for path in files}
+    return Discovery(tuple(sorted(files)), tuple(sorted(item for item in skipped.items() if item[0] not in named)))
+
+
+def _find(path: str) -> Discovery:
+    place = Path(path).expanduser() if path else None
+    if place is not None and _exists(place):
+        if not place.is_dir():
+            return _named_file(place)
+        return _sift(path, _walk(place))
+    if place is not None and glob.has_magic(path):
+        matches = [Path(match) for match in glob.glob(str(place), recursive=True)]
+        if not matches:
+            raise DocumentError(f"{path}: the pattern matches nothing: use ** for all folders below, and quote it")
+        return _sift(path, (file for match in sorted(matches) for file in _walk(match)))
+    raise DocumentError(f"{path or repr(path)}: no such file or folder{_suggestion(place)}")
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # a name too long for the file system, or a folder that may not be entered
+        return False
+
+
+def _named_file(place: Path) -> Discovery:
+    if not place.is_file():
+        raise DocumentError(f"{place}: neither a file nor a folder")
+    return Discovery((place.resolve(),))
+
+
+def _suggestion(place: Path | None) -> str:
+    """The nearest name in the same folder, for a slip of the pen."""
+    try:
+        names = [entry.name for entry in place.absolute().parent.iterdir()] if place else []
+    except OSError:
+        return ""
+    near = get_close_matches(place.name, names, 1) if place else []
+    return f", did you mean {str(place.with_name(near[0]))!r}?" if place and near else ""
+
+
+def _sift(path: str, found: Iterator[tuple[Path, str]]) -> Discovery:
+    """What was found, the readable apart from the rest; nothing readable is an error."""
+    files: list[Path] = []
+    skipped: dict[str, str] = {}
+    for file, why in found:
+        if why:
+            skipped[file.absolute().as_posix()] = why
+        else:
+            files.append(file.resolve())
+    if not files:
+        some = f" ({len(skipped)} passed over: {', '.join(sorted(set(skipped.values())))})" if skipped else ""
+        raise DocumentError(f"{path}: holds nothing to read{some}: what can be read is {READABLE}")
+    return Discovery(tuple(files), tuple(skipped.items()))
+
+
+def _walk(place: Path) -> Iterator[tuple[Path, str]]:
+    """Each file at or below a place, with the reason to pass it over ("" for none). A folder is entered once."""
+    if not place.is_dir():
+        yield place, _fault(place)
+        return
+    entered: set[tuple[int, int]] = set()
+    waiting = [place]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            yield folder, f"cannot be entered: {error.strerror or error}"
+            continue
+        if (status.st_dev, status.st_ino) in entered:  # a link that leads back
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in _PASSED_OVER:
+                continue
+            if entry.is_dir():
+                waiting.append(Path(entry.path))
+            else:
+                yield Path(entry.path), _fault(Path(entry.path))
+
+
+def _fault(file: Path) -> str:
+    """Why a file inside a folder cannot be a document, or "". One that cannot be opened is kept: loading tells why."""
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "not a regular file"
+        if status.st_size == 0:
+            return "empty file"
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError:
+        return "a link in a circle" if file.is_symlink() else ""
+    if file.suffix.lower() in (".pdf", ".docx") or b"%PDF-" in head[:1024]:
+        return ""
+    return "binary file" if is_binary(head) else ""
