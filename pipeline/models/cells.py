@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ class Cells:
             return
         soft = self.keys[start:end] < 0
         cuts = [0, *(np.flatnonzero(soft[1:] != soft[:-1]) + 1).tolist(), end - start]
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in pairwise(cuts):
             if low < high:
                 yield start + low, start + high, bool(soft[low])
 
@@ -68,7 +69,7 @@ class Cells:
 
 
 def cells_of(prompt: Prompt, weights: Weights) -> Cells:
-    """The cells of a prompt; each Text is tokenised apart from its neighbours, with special tokens only where it may."""
+    """The cells of a prompt; each Text is tokenised apart from its neighbours, special tokens only where it may."""
     keys: list[NDArray[np.int64]] = []
     vectors: list[NDArray[np.float32]] = []
     for span in prompt:
@@ -130,7 +131,7 @@ class CellBook:
         return int(((inside > 0) & (inside == self._holders)).sum())
 
     def add(self, sequence: int, n: int) -> None:
-        """n new cells at the end of a sequence."""
+        """N new cells at the end of a sequence."""
         if n > len(self._free):
             raise ModelError(f"{n} cells are wanted and {len(self._free)} of {self.n_cells} are free")
         new = [self._free.pop() for _ in range(n)]

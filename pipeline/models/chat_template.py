@@ -1,8 +1,8 @@
 """The GGUF's own chat template, with the content of messages kept apart as data.
 
-The template is rendered with a mark in the place of each content, and cut at the marks afterwards: so the template's own
-text may hold control tokens, and what people, documents and models wrote cannot. A template is code from a file that was
-downloaded; it runs in jinja's immutable sandbox.
+The template is rendered with a mark in the place of each content, and cut at the marks afterwards: so the template's
+own text may hold control tokens, and what people, documents and models wrote cannot. A template is code from a file that
+was downloaded; it runs in jinja's immutable sandbox.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def _spans(text: str, messages: Sequence[Message], is_template: bool) -> Prompt:
     for mark in _MARK.finditer(text):
         if mark.start() > at:
             spans.append(Text(text[at : mark.start()], special=is_template))
-        spans.extend(span for span in messages[int(mark.group(1))].content if not (isinstance(span, Text) and not span.text))
+        spans.extend(
+            span for span in messages[int(mark.group(1))].content if not (isinstance(span, Text) and not span.text)
+        )
         at = mark.end()
     if at < len(text):
         spans.append(Text(text[at:], special=is_template))
@@ -94,7 +96,10 @@ def _compiled(template: str) -> Any:
         raise TemplateError(message)
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], autoescape=False  # noqa: S701 - it is no HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[loopcontrols],
+        autoescape=False,
     )
     environment.globals["raise_exception"] = raise_exception
     return environment.from_string(template)

@@ -151,7 +151,7 @@ class Context:
         """While on, every row of a decode is an output and has a hidden state."""
         self._lib.llama_set_embeddings(self.pointer, wanted)
 
-    # ------------------------------------------------------------------------------------------------ sequences
+    # ----------------------------------------------------------------------------------------------------- sequences
     def copy(self, source: int, target: int, n: int) -> None:
         """Lets `target`, which is empty, share the first n cells of `source`."""
         self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n)
@@ -174,7 +174,7 @@ class Context:
 
     def load(self, sequence: int, data: NDArray[np.uint8]) -> bool:
         """Fills an empty sequence with saved cells; False if llama.cpp refuses them."""
-        return self._lib.llama_state_seq_set_data(self.pointer, _bytes_at(data), len(data), sequence) > 0
+        return bool(self._lib.llama_state_seq_set_data(self.pointer, _bytes_at(data), len(data), sequence) > 0)
 
     def _set_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         if not adapters:
@@ -198,7 +198,7 @@ class _Batch:
         self._output = np.zeros(size, np.int8)
         self._vectors = np.zeros((0, n_embd), np.float32)
         at = ctypes.cast
-        self._null = at(None, ctypes.POINTER(ctypes.c_float))
+        self._null = ctypes.POINTER(ctypes.c_float)()
         self._token_pointer = at(self._token.ctypes.data, lib.llama_token_p)
         self._batch = lib.llama_batch()
         self._batch.pos = at(self._position.ctypes.data, type(self._batch.pos))
@@ -211,7 +211,7 @@ class _Batch:
         n, outputs = 0, []
         is_text = rows[0].tokens is not None
         if not is_text:
-            self._vectors = np.ascontiguousarray(np.concatenate([row.vectors for row in rows]), np.float32)  # type: ignore[misc]
+            self._vectors = np.ascontiguousarray(np.concatenate([row.vectors for row in rows]), np.float32)
         for row in rows:
             end = n + len(row)
             if row.tokens is not None:

@@ -34,7 +34,7 @@ class Pool:
         self._free = list(range(context.n_sequences - 1, -1, -1))
         self._idle: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
 
-    # ------------------------------------------------------------------------------------------------ how much is there
+    # --------------------------------------------------------------------------------------------- how much is there
     @property
     def n_sequences(self) -> int:
         """Sequences that can be had, idle ones included."""
@@ -50,13 +50,13 @@ class Pool:
         """The keys of the idle sequences, least recently used first."""
         return tuple(self._idle.values())
 
-    # ------------------------------------------------------------------------------------------------------- sequences
-    def take(self) -> int:
-        """An empty sequence; the least recently used idle one goes if there is no other."""
+    # ----------------------------------------------------------------------------------------------------- sequences
+    def take(self, keep: int | None = None) -> int:
+        """An empty sequence; the least recently used idle one goes if there is no other, `keep` last of all."""
         if not self._free:
             if not self._idle:
                 raise ModelError(f"all {self.context.n_sequences} sequences are in use")
-            self.release(next(iter(self._idle)))
+            self.release(next((sequence for sequence in self._idle if sequence != keep), next(iter(self._idle))))
         return self._free.pop()
 
     def make_room(self, n: int, keep: int | None = None) -> bool:
@@ -96,7 +96,7 @@ class Pool:
         for sequence in list(self._idle):
             self.release(sequence)
 
-    # ------------------------------------------------------------------------------------------------------------ cells
+    # --------------------------------------------------------------------------------------------------------- cells
     def nearest(self, keys: NDArray[np.int64]) -> tuple[int | None, int]:
         """The idle sequence that begins most like these keys, and how many cells it has in common with them."""
         best: tuple[int | None, int] = (None, 0)

@@ -89,7 +89,9 @@ class Sampler:
 def _chain(lib: Any, sampling: Sampling, n_vocab: int) -> list[Any]:
     chain = []
     if sampling.repeat_penalty != 1:
-        chain.append(lib.llama_sampler_init_penalties(n_vocab, sampling.repeat_last_n, sampling.repeat_penalty, 0.0, 0.0))
+        chain.append(
+            lib.llama_sampler_init_penalties(n_vocab, sampling.repeat_last_n, sampling.repeat_penalty, 0.0, 0.0)
+        )
     if sampling.temperature == 0:
         return [*chain, lib.llama_sampler_init_greedy()]
     if sampling.top_k > 0:

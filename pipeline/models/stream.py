@@ -72,7 +72,7 @@ class EngineStream:
 
     def cancel(self) -> None:
         """Ends the answer, keeps its text so far, and frees its cells; does nothing once it has ended."""
-        if self.generation is None and self._error is None:
+        if not self.is_over:
             self._on_cancel()
 
     def result(self) -> Generation:
@@ -83,10 +83,14 @@ class EngineStream:
             self._drive()
         return self.generation
 
-    # ------------------------------------------------------------------------------------------- for the scheduler only
+    # ---------------------------------------------------------------------------------------- for the scheduler only
     def put(self, text: str) -> None:
         if text:
             self._pieces.append(text)
+
+    @property
+    def is_over(self) -> bool:
+        return self.generation is not None or self._error is not None
 
     @property
     def text(self) -> str:
@@ -97,5 +101,3 @@ class EngineStream:
 
     def fail(self, error: ModelError) -> None:
         self._error = error
-
-

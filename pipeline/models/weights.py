@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Weights:
-    """The weights of one file. Contexts made on them must be freed first: `Context` sees to that by holding a reference.
+    """The weights of one file. Contexts on them must be freed first: `Context` sees to that by holding a reference.
 
     `metadata` maps the GGUF's keys to their values as text (arrays are left out by llama.cpp).
     """
@@ -80,7 +80,7 @@ class Weights:
     def close(self) -> None:
         self._free()
 
-    # ------------------------------------------------------------------------------------------------- vocabulary
+    # ---------------------------------------------------------------------------------------------------- vocabulary
     def tokenize(self, text: str, special: bool = False) -> NDArray[np.int32]:
         """Tokens of the text alone; nothing is put before or after it.
 
@@ -133,7 +133,7 @@ class Weights:
             "eos_token": self.text_of(lib.llama_vocab_eos(self.vocab)),
         }
 
-    # --------------------------------------------------------------------------------------------------- internals
+    # ----------------------------------------------------------------------------------------------------- internals
     def _read_metadata(self) -> dict[str, str]:
         lib, found = self._lib, {}
         for index in range(lib.llama_model_meta_count(self.pointer)):

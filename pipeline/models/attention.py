@@ -1,0 +1,213 @@
+"""Attention read from a stock GGUF: how much the tokens of a query attend to each cell of what stands before them.
+
+llama.cpp's evaluation callback is asked about each node of the graph; the tensor `kq_soft_max-<layer>`, which exists
+only without flash attention, is copied as it passes. Above the highest wanted layer the graph is not run at all. So a
+probe has a context of its own, without flash attention, whose cache holds only the layers that were run. What heads are
+worth asking: retrieval heads (Wu et al. 2024, arXiv 2404.15574).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.models.cells import Cells, common
+from pipeline.models.context import Context
+from pipeline.models.llama import library
+from pipeline.models.pool import rows_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.models.settings import ResolvedSettings
+    from pipeline.models.weights import Weights
+
+_NODE = b"kq_soft_max-"
+_GROWTH = 1024
+"""The probe's context grows in steps of so many cells."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attention:
+    """Attention of a query to a prefix.
+
+    `mass` is float32 (n_heads, n_query, n_prefix), in [0, 1]: after the softmax, so a query token's row sums to at most
+    1, the rest being attention within the query. `heads` names the rows of the first axis as (layer, head).
+    `blind_layers` attend only to a sliding window that some of the prefix lies outside of: their mass there is 0.
+    """
+
+    mass: NDArray[np.float32]
+    heads: tuple[tuple[int, int], ...]
+    blind_layers: tuple[int, ...] = ()
+
+
+class Probe:
+    """Reads attention on its own context; keeps the cells of its last prefix for the next query."""
+
+    def __init__(self, weights: Weights, resolved: ResolvedSettings) -> None:
+        """Raises ModelError for an architecture that has no attention in some of its layers."""
+        if weights.is_recurrent:
+            raise ModelError(
+                f"{weights.path.name}: {weights.architecture} has recurrent layers, which hold no attention to read"
+            )
+        self._weights = weights
+        self._resolved = replace(resolved, kv_k="f16", kv_v="f16", n_cells=0)
+        self._context: Context | None = None
+        self._keys: NDArray[np.int64] = np.empty(0, np.int64)
+        self._depth = -1
+        self._nodes = _Nodes()
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._context.close()
+
+    def attend(self, prefix: Cells, query: Cells, heads: Sequence[tuple[int, int]] | None) -> Attention:
+        """The attention of each cell of the query to each of the prefix; all heads of all layers by default."""
+        wanted = self._checked(heads)
+        layers = sorted({layer for layer, _ in wanted})
+        if len(prefix) == 0 or len(query) == 0:
+            raise ModelError("attend: prefix and query must have at least one token each")
+        context = self._fitted(len(prefix) + len(query))
+        n_kept = self._read_prefix(context, prefix, layers[-1])
+        try:
+            mass = self._read_query(context, prefix, query, wanted, layers)
+        except BaseException:
+            self._forget(context)
+            raise
+        context.cut(0, len(prefix))
+        self._keys, self._depth = prefix.keys, layers[-1] if n_kept == 0 else min(self._depth, layers[-1])
+        blind = self._blind(mass, wanted, len(prefix))
+        lost = [head for head in wanted if head[0] in blind]
+        if heads is not None and lost:
+            raise ModelError(
+                f"attend: layer {lost[0][0]} of {self._weights.path.name} sees only the last {self._weights.n_swa} "
+                f"tokens, and the prefix has {len(prefix)}: choose heads of other layers than {sorted(blind)}"
+            )
+        return Attention(mass, wanted, tuple(sorted(blind)))
+
+    def _checked(self, heads: Sequence[tuple[int, int]] | None) -> tuple[tuple[int, int], ...]:
+        n_layer, n_head = self._weights.n_layer, self._weights.n_head
+        if heads is None:
+            return tuple((layer, head) for layer in range(n_layer) for head in range(n_head))
+        if not heads:
+            raise ModelError("attend: name at least one (layer, head)")
+        for layer, head in heads:
+            if not (0 <= layer < n_layer and 0 <= head < n_head):
+                raise ModelError(
+                    f"attend: {self._weights.path.name} has {n_layer} layers of {n_head} heads, there is no head "
+                    f"({layer}, {head})"
+                )
+        return tuple((int(layer), int(head)) for layer, head in heads)
+
+    def _fitted(self, n: int) -> Context:
+        if self._context is not None and self._context.n_cells >= n:
+            return self._context
+        if self._context is not None:
+            self._context.close()
+        size = -(-n // _GROWTH) * _GROWTH
+        resolved = replace(self._resolved, n_cells=size, n_batch=min(512, size), n_ubatch=min(512, size))
+        self._context = Context(self._weights, resolved, 1, "off", self._nodes.on_node)
+        self._keys, self._depth = np.empty(0, np.int64), -1
+        return self._context
+
+    def _forget(self, context: Context) -> None:
+        context.cut(0, 0)
+        self._keys, self._depth = np.empty(0, np.int64), -1
+
+    def _read_prefix(self, context: Context, prefix: Cells, last: int) -> int:
+        """Decodes the prefix up to the layer `last`; gives the number of cells that were there already."""
+        n = common(self._keys, prefix.keys) if self._depth >= last else 0
+        context.cut(0, n)
+        self._keys = self._keys[:n]
+        self._nodes.watch([], self._stop(last))
+        for low, high, is_soft in prefix.runs(n, len(prefix)):
+            for at in range(low, high, context.n_batch):
+                context.decode([rows_of(prefix, 0, at, min(high, at + context.n_batch), is_soft)])
+        return n
+
+    def _stop(self, last: int) -> int | None:
+        return None if last == self._weights.n_layer - 1 else last
+
+    def _read_query(
+        self, context: Context, prefix: Cells, query: Cells, wanted: Sequence[tuple[int, int]], layers: Sequence[int]
+    ) -> NDArray[np.float32]:
+        n_prefix, n_head = len(prefix), self._weights.n_head
+        mass = np.zeros((len(wanted), len(query), n_prefix), np.float32)
+        whole = _joined(prefix, query)
+        for low, high, is_soft in whole.runs(n_prefix, len(whole)):
+            for at in range(low, high, context.n_batch):
+                upto = min(high, at + context.n_batch)
+                self._nodes.watch(layers, self._stop(layers[-1]))
+                context.decode([rows_of(whole, 0, at, upto, is_soft)])
+                for n, (layer, head) in enumerate(wanted):
+                    found = self._nodes.taken.get(layer)
+                    if found is None:
+                        raise ModelError(
+                            f"{self._weights.path.name}: the graph of {self._weights.architecture} has no tensor "
+                            f"{_NODE.decode()}{layer}: its attention cannot be read"
+                        )
+                    seen = found.reshape(n_head, upto - at, -1)
+                    mass[n, at - n_prefix : upto - n_prefix] = seen[head, :, :n_prefix]
+        self._nodes.watch([], None)
+        return mass
+
+    def _blind(self, mass: NDArray[np.float32], wanted: Sequence[tuple[int, int]], n_prefix: int) -> set[int]:
+        """Layers none of whose wanted heads gave anything to the part of the prefix that lies outside the window."""
+        outside = n_prefix - self._weights.n_swa
+        if self._weights.n_swa <= 0 or outside <= 0:
+            return set()
+        seen = {layer for n, (layer, _) in enumerate(wanted) if mass[n, :, :outside].any()}
+        return {layer for layer, _ in wanted} - seen
+
+
+def _joined(one: Cells, other: Cells) -> Cells:
+    vectors = [cells.vectors for cells in (one, other) if cells.vectors is not None]
+    return Cells(np.concatenate([one.keys, other.keys]), np.concatenate(vectors) if vectors else None)
+
+
+class _Nodes:
+    """What the evaluation callback does: copies the watched layers' attention, and stops the graph after a layer."""
+
+    def __init__(self) -> None:
+        self.taken: dict[int, NDArray[np.float32]] = {}
+        self._names: dict[bytes, int] = {}
+        self._stop = b""
+        base = _ggml_base()
+        self._name, self._n_bytes, self._read = base.ggml_get_name, base.ggml_nbytes, base.ggml_backend_tensor_get
+
+    def watch(self, layers: Sequence[int], stop: int | None) -> None:
+        self.taken = {}
+        self._names = {_NODE + str(layer).encode(): layer for layer in layers}
+        self._stop = b"" if stop is None else _NODE + str(stop).encode()
+
+    def on_node(self, tensor: Any, is_asking: bool, _: Any) -> bool:
+        """Asked before a node: whether its value is wanted. Afterwards: copies it; False ends the graph."""
+        name = self._name(tensor)
+        if is_asking:
+            return name in self._names or name == self._stop
+        layer = self._names.get(name)
+        if layer is not None:
+            values = np.empty(self._n_bytes(tensor) // 4, np.float32)
+            self._read(tensor, values.ctypes.data, 0, values.nbytes)
+            self.taken[layer] = values
+        return bool(name != self._stop)
+
+
+def _ggml_base() -> Any:
+    """Ggml's own calls on tensors, which the binding does not have."""
+    folder = Path(library().__file__).parent / "lib"
+    found = sorted(folder.glob("*ggml-base*"), key=lambda path: len(path.name))
+    if not found:
+        raise ModelError(f"llama-cpp-python's libraries are not in {folder}: install it again")
+    base = ctypes.CDLL(str(found[0]))
+    base.ggml_get_name.argtypes, base.ggml_get_name.restype = [ctypes.c_void_p], ctypes.c_char_p
+    base.ggml_nbytes.argtypes, base.ggml_nbytes.restype = [ctypes.c_void_p], ctypes.c_size_t
+    base.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+    base.ggml_backend_tensor_get.restype = None
+    return base

@@ -1,0 +1,368 @@
+"""Continuous batching: many prompts read and answered in one context, each call of llama.cpp serving all of them.
+
+A step is one call. It takes the next token of every answer under way, and after them pieces of the prompts that are
+still being read, few enough that the answers do not stall. A prompt is let in when its cells, and those of its longest
+answer, are certain to be there: so nothing is ever cut, and nothing aborts half-way. The order is that of arrival.
+
+What a prompt has in common with an idle sequence or with another prompt under way is shared: if the other is still
+reading that part, the prompt follows it and takes its cells once they are there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.contracts import Progress
+from pipeline.errors import ModelError
+from pipeline.models.cells import Cells, common
+from pipeline.models.context import Rows
+from pipeline.models.lookup import draft
+from pipeline.models.pool import Pool, rows_of
+from pipeline.models.sampler import Sampler
+from pipeline.models.stream import EngineStream, TextOut
+from pipeline.types import Finish, Generation, Sampling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WORTH_WAITING = 32
+"""Cells in common from which a prompt waits for another to read them, rather than reading them as well."""
+_SECONDS_A_CALL = 1.5
+"""How long a call that only reads prompts may take: a user sees progress, and Ctrl-C gets through."""
+
+
+@dataclass(eq=False)
+class Group:
+    """The prompts of one request, for its progress display."""
+
+    progress: Progress | None
+    n_cells: int
+    n_read: int = 0
+
+    def read(self, n: int) -> None:
+        self.n_read += n
+        if self.progress is not None and n:
+            self.progress("read prompt", self.n_read, self.n_cells)
+
+
+@dataclass(eq=False)
+class Job:
+    """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded."""
+
+    cells: Cells
+    sampling: Sampling
+    sampler: Sampler
+    group: Group
+    stream: EngineStream = field(init=False)
+    text: TextOut = field(init=False)
+    sequence: int = -1
+    n_done: int = 0
+    n_reused: int = 0
+    answer: list[int] = field(default_factory=list)
+    leader: Job | None = None
+    n_follow: int = 0
+    started: float = 0.0
+    answered: float = 0.0
+    buffer: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.text = TextOut(self.sampling.stop)
+        self.buffer = np.empty(self.n_most, np.int64)
+        self.buffer[: len(self.cells)] = self.cells.keys
+
+    @property
+    def n_most(self) -> int:
+        """The most cells that it can come to hold."""
+        return len(self.cells) + self.sampling.max_tokens
+
+    @property
+    def is_reading(self) -> bool:
+        return self.n_done < len(self.cells)
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """Of prompt and answer so far; those up to n_done are decoded."""
+        return self.buffer[: len(self.cells) + len(self.answer)]
+
+
+class Batcher:
+    """Runs jobs on a pool's sequences, at most `n_seq_max` at a time; the others wait."""
+
+    def __init__(self, pool: Pool, n_seq_max: int, piece: int, draft_most: int) -> None:
+        self.pool = pool
+        self.n_seq_max = n_seq_max
+        self.piece = piece
+        self.draft_most = draft_most
+        self.waiting: deque[Job] = deque()
+        self.active: list[Job] = []
+        self.n_steps = 0
+        self.n_drafted = 0
+        self.n_accepted = 0
+        self._cells_per_s = 0.0
+
+    # --------------------------------------------------------------------------------------------------- the outside
+    def submit(self, job: Job, lock: threading.RLock) -> EngineStream:
+        """Puts a prompt in the queue: the engine checked that it fits. The lock is held while its stream is driven."""
+
+        def drive() -> None:
+            with lock:
+                if not job.stream.is_over:  # another thread may have driven it to its end meanwhile
+                    self.step()
+
+        def cancel() -> None:
+            with lock:
+                self.cancel(job)
+
+        job.stream = EngineStream(drive, cancel)
+        self.waiting.append(job)
+        return job.stream
+
+    def cancel(self, job: Job) -> None:
+        """Ends a job; its cells are free at once."""
+        if job.stream.is_over:
+            return
+        if job in self.waiting:
+            self.waiting.remove(job)
+        self._end(job, "cancelled")
+
+    def cancel_all(self) -> None:
+        for job in [*self.active, *self.waiting]:
+            self.cancel(job)
+
+    @property
+    def n_committed(self) -> int:
+        """Cells that the active jobs may still come to need."""
+        return sum(self._needs(job) for job in self.active)
+
+    def step(self) -> None:
+        """One call of llama.cpp for all that can go on. An error or Ctrl-C inside it ends every active job."""
+        self._admit()
+        if not self.active:
+            raise ModelError("nothing is left to do, yet an answer is waited for: this is a fault of longthread")
+        try:
+            self._step()
+        except BaseException as error:
+            for job in list(self.active):
+                self._end(job, "cancelled", is_whole=False)
+                if isinstance(error, ModelError):
+                    job.stream.fail(error)
+            raise
+
+    # ---------------------------------------------------------------------------------------------------- letting in
+    def _admit(self) -> None:
+        while self.waiting and len(self.active) < self.n_seq_max and self.pool.n_sequences > 0:
+            if not self._let_in(self.waiting[0]):
+                return
+            self.active.append(self.waiting.popleft())
+
+    def _let_in(self, job: Job) -> bool:
+        """Gives a job its sequence and what it shares, if its cells are certain to be there."""
+        keys = job.cells.keys[:-1]  # the last cell is decoded anew: its logits are wanted
+        source, n_shared = self._nearest_now(keys) if self.pool.can_share else (None, 0)
+        leader, n_follow = self._nearest_soon(keys) if self.pool.can_share else (None, 0)
+        if leader is None or n_follow < n_shared + _WORTH_WAITING:
+            leader, n_follow = None, 0
+        needs = job.n_most - max(n_shared, n_follow)
+        if not self.pool.make_room(self.n_committed + needs, keep=source):
+            # the source itself may hold what is missing: better to read all of it again than to wait for ever
+            if self.active or not self.pool.make_room(job.n_most):
+                return False
+            source, n_shared = None, 0
+        job.sequence = self.pool.take(keep=source)
+        if job.sequence == source:
+            source, n_shared = None, 0
+        job.leader, job.n_follow = leader, n_follow
+        if source is not None and leader is None:
+            self._share(job, source, n_shared)
+        job.started = perf_counter()
+        return True
+
+    def _nearest_now(self, keys: NDArray[np.int64]) -> tuple[int | None, int]:
+        """The sequence, idle or active, with most decoded cells in common."""
+        source, n_shared = self.pool.nearest(keys)
+        for other in self.active:
+            n = common(keys, other.keys[: other.n_done])
+            if n > n_shared:
+                source, n_shared = other.sequence, n
+        return source, n_shared
+
+    def _nearest_soon(self, keys: NDArray[np.int64]) -> tuple[Job | None, int]:
+        """The job that is reading a prompt with most cells in common."""
+        best: tuple[Job | None, int] = (None, 0)
+        for other in self.active:
+            if other.is_reading and other.leader is None:
+                n = common(keys, other.cells.keys)
+                if n > best[1]:
+                    best = other, n
+        return best
+
+    def _share(self, job: Job, source: int, n: int) -> None:
+        self.pool.share(source, job.sequence, n)
+        job.n_done = job.n_reused = n
+        job.group.read(n)
+
+    def _needs(self, job: Job) -> int:
+        return job.n_most - max(self.pool.book.n_held(job.sequence), job.n_follow if job.leader else 0)
+
+    # -------------------------------------------------------------------------------------------------------- a step
+    def _step(self) -> None:
+        self.n_steps += 1
+        self._follow()
+        answering = [] if self._is_soft_turn() else [job for job in self.active if not job.is_reading]
+        rows, guesses = self._answer_rows(answering)
+        room = self.pool.context.n_batch - sum(map(len, rows))
+        if answering:
+            room = min(room, self.piece)
+        elif self._cells_per_s:
+            room = min(room, max(64, int(self._cells_per_s * _SECONDS_A_CALL)))
+        readers, reading, is_soft = self._reading_rows(room, has_tokens=bool(rows))
+        self._decode(answering, guesses, rows, readers, reading, is_soft)
+
+    def _is_soft_turn(self) -> bool:
+        """Soft vectors cannot share a call with tokens: while both are wanted, they take turns."""
+        reader = next((job for job in self.active if job.is_reading and job.leader is None), None)
+        return reader is not None and bool(reader.cells.keys[reader.n_done] < 0) and self.n_steps % 2 == 1
+
+    def _follow(self) -> None:
+        """Jobs whose leader has read their common part take it over."""
+        for job in self.active:
+            leader = job.leader
+            if leader is not None and leader.n_done >= job.n_follow:
+                job.leader = None
+                self._share(job, leader.sequence, job.n_follow)
+
+    def _answer_rows(self, answering: Sequence[Job]) -> tuple[list[Rows], list[list[int]]]:
+        rows, guesses = [], []
+        for job in answering:
+            left = job.sampling.max_tokens - len(job.answer)
+            room = self.pool.context.n_batch // max(1, len(answering)) - 1
+            guess = draft(job.keys, min(self.draft_most, left - 1, room)) if self.draft_most else []
+            tokens = np.array([job.answer[-1], *guess], np.int32)
+            rows.append(Rows(job.sequence, job.n_done, tokens, None, range(len(tokens))))
+            guesses.append(guess)
+        return rows, guesses
+
+    def _reading_rows(self, room: int, has_tokens: bool) -> tuple[list[Job], list[Rows], bool]:
+        """Pieces of the prompts being read, in the order of arrival; soft vectors only in a call of their own."""
+        readers: list[Job] = []
+        rows: list[Rows] = []
+        kind: bool | None = False if has_tokens else None
+        for job in self.active:
+            if room <= 0:
+                break
+            if not job.is_reading or job.leader is not None:
+                continue
+            start, end, is_soft = next(job.cells.runs(job.n_done, min(len(job.cells), job.n_done + room)))
+            if kind is not None and is_soft != kind:
+                continue
+            kind = is_soft
+            outputs = [end - start - 1] if end == len(job.cells) else []
+            rows.append(rows_of(job.cells, job.sequence, start, end, is_soft, outputs))
+            readers.append(job)
+            room -= end - start
+        return readers, rows, bool(kind)
+
+    def _decode(
+        self,
+        answering: Sequence[Job],
+        guesses: Sequence[list[int]],
+        rows: list[Rows],
+        readers: Sequence[Job],
+        reading: list[Rows],
+        is_soft: bool,
+    ) -> None:
+        if not rows and not reading:
+            raise ModelError("no job can go on: this is a fault of longthread")
+        start = perf_counter()
+        outputs = iter(self.pool.decode([*rows, *reading]))
+        if not rows:
+            self._cells_per_s = sum(map(len, reading)) / max(1e-6, perf_counter() - start)
+        for job, guess in zip(answering, guesses, strict=True):
+            places = [next(outputs) for _ in range(len(guess) + 1)]
+            job.n_done += 1 + len(guess)
+            self._choose(job, guess, places)
+        for job, row in zip(readers, reading, strict=True):
+            job.n_done += len(row)
+            job.group.read(len(row))
+            if not job.is_reading:
+                job.answered = perf_counter()
+                self._choose(job, [], [next(outputs)])
+
+    def _choose(self, job: Job, guess: list[int], places: Sequence[int]) -> None:
+        """Chooses the next token, and those after it as long as they are what was guessed."""
+        self.n_drafted += len(guess)
+        for n, place in enumerate(places):
+            token = job.sampler.choose(place)
+            if self._take_token(job, token):
+                return
+            if n < len(guess) and token != guess[n]:
+                break
+            self.n_accepted += n < len(guess)
+        job.n_done = len(job.keys) - 1
+        self.pool.cut(job.sequence, job.n_done)
+
+    def _take_token(self, job: Job, token: int) -> bool:
+        """Adds a chosen token to the answer; True if that ended it."""
+        weights = self.pool.context.weights
+        if weights.is_end(token):
+            self._end(job, "stop")
+            return True
+        job.buffer[len(job.cells) + len(job.answer)] = token
+        job.answer.append(token)
+        job.stream.put(job.text.push(weights.piece(token)))
+        if job.text.is_stopped:
+            self._end(job, "stop")
+            return True
+        if len(job.answer) == job.sampling.max_tokens:
+            self._end(job, "length")
+            return True
+        return False
+
+    # ------------------------------------------------------------------------------------------------------- the end
+    def _end(self, job: Job, finish: Finish, is_whole: bool = True) -> None:
+        """Gives a job's cells back (a whole one's may stay as a prefix for others) and closes its stream."""
+        if job.sequence >= 0:
+            self.active.remove(job)
+            self._hand_over(job)
+            n = min(job.n_done, self.pool.book.n_held(job.sequence), len(job.keys))
+            if is_whole:
+                self.pool.cut(job.sequence, n)
+                self.pool.retire(job.sequence, job.keys[:n].copy())
+            else:
+                self.pool.release(job.sequence)
+            job.sequence = -1
+        job.sampler.close()
+        job.stream.put(job.text.end())
+        now = perf_counter()
+        answered = job.answered or now
+        job.stream.finish(
+            Generation(
+                text=job.stream.text,
+                finish=finish,
+                prompt_tokens=len(job.cells),
+                reused_tokens=job.n_reused,
+                answer_tokens=len(job.answer),
+                prefill_s=answered - job.started if job.started else 0.0,
+                decode_s=now - answered,
+            )
+        )
+
+    def _hand_over(self, job: Job) -> None:
+        """Those that followed a job that ends before its time: the nearest of them reads on, the others follow it."""
+        followers = [other for other in self.active if other.leader is job]
+        if not followers:
+            return
+        first = max(followers, key=lambda other: other.n_follow)
+        first.leader = None
+        self._share(first, job.sequence, min(job.n_done, first.n_follow))
+        for other in followers:
+            if other is not first:
+                other.leader = first
+                other.n_follow = min(other.n_follow, common(other.cells.keys[:-1], first.cells.keys))

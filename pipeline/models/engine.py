@@ -1,0 +1,261 @@
+"""The engine: one owner of one llama.cpp context, with many sequences in it.
+
+with open_engine(EngineSettings(model="smollm2-135m"), path) as engine:
+    prompt = engine.render([Message("user", (Text("Why is the sea salt?"),))])
+    for piece in engine.generate([prompt], Sampling(max_tokens=64))[0]:
+        print(piece, end="")
+
+What it can beyond `contracts.Model` stands in capabilities.py. Not for several processes; several threads wait for one
+another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from pipeline.contracts import Progress, Stream
+from pipeline.errors import ModelError
+from pipeline.models import attention, scoring
+from pipeline.models.batching import Batcher, Group, Job
+from pipeline.models.cells import Cells, cells_of
+from pipeline.models.chat_template import render
+from pipeline.models.context import Context, resolve
+from pipeline.models.llama import library
+from pipeline.models.pool import Pool
+from pipeline.models.sampler import Sampler
+from pipeline.models.settings import EngineSettings, ResolvedSettings
+from pipeline.models.weights import Weights
+from pipeline.types import Message, Prompt, Sampling, Text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.models.attention import Attention
+    from pipeline.models.snapshots import Snapshots
+
+_EVERY_LAYER = 9999
+
+
+def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
+    """Loads the weights in `path` and makes a context on them.
+
+    Raises ModelError for a file that is missing, damaged or no GGUF, and for a context that the model or this machine
+    cannot hold, with the numbers.
+    """
+    from pipeline.models.gguf import inspect
+
+    inspect(path)
+    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
+    layers = auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
+    weights = Weights(path, layers, settings.lora, progress)
+    try:
+        return Engine(settings, weights)
+    except BaseException:
+        weights.close()
+        raise
+
+
+class Engine:
+    """A model that answers, scores, embeds and shows its attention. See `open_engine`."""
+
+    def __init__(self, settings: EngineSettings, weights: Weights) -> None:
+        self.settings = settings
+        self.weights = weights
+        self.resolved: ResolvedSettings = resolve(settings, weights)
+        n_sequences = settings.n_seq_max + settings.n_cached + 1
+        self.context = Context(weights, self.resolved, n_sequences, settings.flash_attention)
+        self.pool = Pool(self.context, settings.n_cached)
+        drafts = settings.draft_max if settings.draft == "lookup" else 0
+        self.batcher = Batcher(self.pool, settings.n_seq_max, settings.prefill_piece, drafts)
+        self._lock = threading.RLock()
+        self._probe: attention.Probe | None = None
+
+    # ----------------------------------------------------------------------------------------- a model: the contract
+    @property
+    def name(self) -> str:
+        return self.weights.path.name
+
+    @property
+    def window(self) -> int:
+        return self.resolved.n_ctx
+
+    def count_text(self, text: str) -> int:
+        return len(self.weights.tokenize(text))
+
+    def count(self, prompt: Prompt) -> int:
+        return sum(
+            len(self.weights.tokenize(span.text, span.special)) if isinstance(span, Text) else len(span.vectors)
+            for span in prompt
+        )
+
+    def render(self, messages: Sequence[Message]) -> Prompt:
+        template = self.weights.metadata.get("tokenizer.chat_template", "")
+        return render(template, messages, self.weights.bos, self.weights.special_texts(), self.name)
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
+    ) -> list[Stream]:
+        """One stream for each prompt, in order. Nothing is decoded before a stream is read; reading one serves all.
+
+        `sampling` is for all prompts, or one for each. Raises ModelError, before anything is decoded, for an empty
+        prompt, for one that does not fit beside its longest answer, and for a grammar that cannot be read.
+        """
+        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        if len(each) != len(prompts):
+            raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
+        with self._lock:
+            self._check_open()
+            cells = [cells_of(prompt, self.weights) for prompt in prompts]
+            for n, (one, own) in enumerate(zip(cells, each, strict=True)):
+                self._check_fits(one, own.max_tokens, f"prompt {n}" if len(prompts) > 1 else "the prompt")
+            group = Group(progress, sum(map(len, cells)))
+            jobs = [Job(one, own, Sampler(self.context, own), group) for one, own in zip(cells, each, strict=True)]
+            return [self.batcher.submit(job, self._lock) for job in jobs]
+
+    def close(self) -> None:
+        with self._lock:
+            if self.is_closed:
+                return
+            self.batcher.cancel_all()
+            if self._probe is not None:
+                self._probe.close()
+            self.context.close()
+            self.weights.close()
+
+    @property
+    def is_closed(self) -> bool:
+        return self.context.is_closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------ what it thinks
+    def cells(self, prompt: Prompt | str) -> Cells:
+        """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
+        if not isinstance(prompt, str):
+            return cells_of(prompt, self.weights)
+        begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
+        return cells_of((*begin, Text(prompt)), self.weights)
+
+    def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
+        """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural, summed over a target's tokens.
+
+        The prefix is decoded once and forked; it stays in the cache for the next call. Prefix, suffixes and targets are
+        each tokenised apart (scoring.py says what follows from that). Raises ModelError for an empty prefix, an empty
+        target, or a prefix and suffix longer than the window.
+        """
+        with self._lock:
+            self._check_open()
+            begin = cells_of(prefix, self.weights)
+            ends = [cells_of((Text(s),) if isinstance(s, str) else s, self.weights) for s in suffixes]
+            tokens = [self.weights.tokenize(target).tolist() for target in targets]
+            if len(begin) == 0 or not all(tokens):
+                raise ModelError("score: the prefix and each target must have at least one token")
+            longest = max(map(len, tokens), default=1) - 1
+            for n, end in enumerate(ends):
+                self._check_fits(Cells(np.concatenate([begin.keys, end.keys])), longest, f"prefix and suffix {n}")
+            if not ends or not tokens:
+                return np.zeros((len(ends), len(tokens)), np.float32)
+            return scoring.score(self.pool, begin, ends, tokens)
+
+    def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
+        """Log P of each token given those before it, for those from number `start` (>= 1) on, float32 (n - start,).
+
+        Memory does not grow with n x n_vocab. A soft vector is no token: its place holds NaN.
+        """
+        with self._lock:
+            self._check_open()
+            cells = self.cells(prompt)
+            if not 1 <= start <= max(1, len(cells)):
+                raise ModelError(f"logprobs: start must be in [1, {len(cells)}], was: {start}")
+            self._check_fits(cells, 0, "the text")
+            return scoring.logprobs(self.pool, cells, start)
+
+    def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
+        """Log P of every token after the prompt, float32 (n_vocab,)."""
+        with self._lock:
+            self._check_open()
+            cells = self.cells(prompt)
+            self._check_fits(cells, 0, "the prompt")
+            return scoring.distribution(self.pool, cells)
+
+    def embed(
+        self, prompts: Sequence[Prompt | str], positions: Sequence[Sequence[int]] | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Last hidden states, after the final norm: for each prompt float32 (n_positions, n_embd).
+
+        `positions` count from 0, negative ones from the end; by default the last cell of each prompt.
+        """
+        with self._lock:
+            self._check_open()
+            result = []
+            for n, prompt in enumerate(prompts):
+                cells = self.cells(prompt)
+                self._check_fits(cells, 0, f"prompt {n}")
+                wanted = [-1] if positions is None else list(positions[n])
+                places = [place + len(cells) if place < 0 else place for place in wanted]
+                if not places or not all(0 <= place < len(cells) for place in places):
+                    raise ModelError(
+                        f"embed: positions of prompt {n} must lie in its {len(cells)} cells, were: {wanted}"
+                    )
+                result.append(scoring.states(self.pool, cells, places))
+            return result
+
+    def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
+        """How much the query's tokens attend to each cell of the prefix; see attention.py. `heads`: (layer, head)."""
+        with self._lock:
+            self._check_open()
+            begin, end = cells_of(prefix, self.weights), cells_of(query, self.weights)
+            self._check_fits(Cells(np.concatenate([begin.keys, end.keys])), 0, "prefix and query")
+            if self._probe is None:
+                self._probe = attention.Probe(self.weights, self.resolved)
+            return self._probe.attend(begin, end, heads)
+
+    # ------------------------------------------------------------------------------------------------------ KV reuse
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """The snapshots of this model and these settings, in longthread's cache folder."""
+        from pipeline.cache import cache_folder
+        from pipeline.models.snapshots import Snapshots
+
+        return Snapshots(cache_folder() / "snapshots", self)
+
+    def snapshot(self, prompt: Prompt | str) -> Path:
+        """Keeps the prompt's cells on disk, reading it first if need be."""
+        with self._lock:
+            self._check_open()
+            return self.snapshots.save(self.cells(prompt))
+
+    def restore(self, prompt: Prompt | str) -> int:
+        """Loads the longest snapshot that the prompt begins with; gives the number of cells, 0 if there is none."""
+        with self._lock:
+            self._check_open()
+            return self.snapshots.load(self.cells(prompt))
+
+    # ----------------------------------------------------------------------------------------------------- internals
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise ModelError(f"{self.name}: the model is closed")
+
+    def _check_fits(self, cells: Cells, n_answer: int, what: str) -> None:
+        if len(cells) == 0:
+            raise ModelError(f"{what} is empty")
+        if len(cells) + n_answer > self.window:
+            kept = f" and {n_answer} are kept for the answer" if n_answer else ""
+            raise ModelError(
+                f"{what} has {len(cells)} tokens{kept}, but the window of {self.name} holds {self.window}: "
+                "raise n_ctx, or give it less"
+            )
+        bad = cells.keys[cells.keys >= self.weights.n_vocab]
+        if len(bad):
+            raise ModelError(f"{what} holds token {bad[0]}, but the vocabulary ends at {self.weights.n_vocab - 1}")

@@ -1,0 +1,275 @@
+"""Log-probabilities and hidden states: what a model thinks of a text, rather than what it says to it.
+
+Fan-out: a prefix is decoded once, forked to many sequences (`seq_cp`, no cells copied), and all suffixes are decoded in
+as few calls as they fit. Prefix, suffix and target are each tokenised on their own, and their tokens put one after the
+other: a suffix that continues a word of the prefix is therefore read as two pieces. Begin suffixes and targets where a
+word begins, with the space or the line break that stands before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.models.cells import Cells
+from pipeline.models.context import Rows
+from pipeline.models.pool import Pool, rows_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOST_OUTPUTS = 128
+"""Rows with logits in one call: at 152k tokens of vocabulary they take 78 MB."""
+
+
+@dataclass(eq=False)
+class Branch:
+    """A suffix on its own sequence, forked off the prefix; `last` are the logits of its last cell, (n_vocab,)."""
+
+    cells: Cells
+    sequence: int = -1
+    last: NDArray[np.float32] | None = None
+
+
+def score(
+    pool: Pool, prefix: Cells, suffixes: Sequence[Cells], targets: Sequence[Sequence[int]]
+) -> NDArray[np.float32]:
+    """Log P(target | prefix, suffix), float32 of shape (n_suffixes, n_targets): natural logarithms, summed over a
+    target's tokens.
+    """
+    result = np.zeros((len(suffixes), len(targets)), np.float32)
+    n_held_back = 0 if all(map(len, suffixes)) else 1
+    stem = prefix.upto(len(prefix) - n_held_back)
+    tail = prefix.keys[len(prefix) - n_held_back :]
+    whole = [_after(tail, suffix, prefix, n_held_back) for suffix in suffixes]
+    trunk = hold(pool, stem)
+    try:
+        done = 0
+        for wave in _waves(pool, whole):
+            _decode_wave(pool, trunk, len(stem), wave, targets, result[done : done + len(wave)])
+            done += len(wave)
+    finally:
+        pool.retire(trunk, stem.keys)
+    return result
+
+
+def hold(pool: Pool, cells: Cells, piece: int | None = None) -> int:
+    """A sequence that holds these cells: what an idle one has of them is shared, the rest is decoded."""
+    source, n = pool.nearest(cells.keys) if pool.can_share else (None, 0)
+    if not pool.make_room(len(cells) - n, keep=source):
+        source, n = None, 0
+        if not pool.make_room(len(cells)):
+            raise ModelError(
+                f"{len(cells)} cells are wanted, and {pool.n_cells} of {pool.context.n_cells} can be had: "
+                "raise n_cells, or let the answers under way end first"
+            )
+    sequence = pool.take(keep=source)
+    if source is not None and source != sequence:
+        pool.share(source, sequence, n)
+    else:
+        n = 0
+    try:
+        pool.read(sequence, cells, n, len(cells), piece or pool.context.n_batch)
+    except BaseException:
+        pool.release(sequence)
+        raise
+    return sequence
+
+
+def _after(tail: NDArray[np.int64], suffix: Cells, prefix: Cells, n_held_back: int) -> Cells:
+    if not n_held_back:
+        return suffix
+    vectors = prefix.vectors[-1:] if len(tail) and tail[0] < 0 and prefix.vectors is not None else None
+    if suffix.vectors is not None:
+        vectors = suffix.vectors if vectors is None else np.concatenate([vectors, suffix.vectors])
+    return Cells(np.concatenate([tail, suffix.keys]), vectors)
+
+
+def _waves(pool: Pool, suffixes: Sequence[Cells]) -> Iterator[list[Branch]]:
+    """The suffixes in order, as many at a time as there are sequences and cells for; half the sequences stay for
+    targets of several tokens.
+    """
+    wave: list[Branch] = []
+    n_cells = 0
+    for cells in suffixes:
+        is_full = len(wave) + 1 >= pool.n_sequences or n_cells + len(cells) > min(pool.context.n_batch, pool.n_cells)
+        if wave and is_full:
+            yield wave
+            wave, n_cells = [], 0
+        wave.append(Branch(cells))
+        n_cells += len(cells)
+    if wave:
+        yield wave
+
+
+def _decode_wave(
+    pool: Pool,
+    trunk: int,
+    n_trunk: int,
+    wave: Sequence[Branch],
+    targets: Sequence[Sequence[int]],
+    result: NDArray[np.float32],
+) -> None:
+    try:
+        for branch in wave:
+            if not pool.make_room(len(branch.cells)):
+                raise ModelError(f"a suffix of {len(branch.cells)} cells does not fit: {pool.book.n_free} are free")
+            branch.sequence = pool.take()
+            pool.share(trunk, branch.sequence, n_trunk)
+        _decode_suffixes(pool, wave, n_trunk)
+        for n, branch in enumerate(wave):
+            assert branch.last is not None  # noqa: S101 - set above
+            norm = _log_sum(branch.last)
+            for m, target in enumerate(targets):
+                result[n, m] = branch.last[target[0]] - norm
+        for m, target in enumerate(targets):
+            if len(target) > 1:
+                result[:, m] += _rest_of_target(pool, wave, n_trunk, target)
+    finally:
+        for branch in wave:
+            if branch.sequence >= 0:
+                pool.release(branch.sequence)
+
+
+def _decode_suffixes(pool: Pool, wave: Sequence[Branch], n_trunk: int) -> None:
+    """Decodes all suffixes; those with soft vectors, and those longer than a batch, one by one."""
+    batch: list[tuple[Branch, Rows]] = []
+    for branch in wave:
+        runs = list(_shifted(branch, n_trunk, pool.context.n_batch))
+        for row in runs[:-1]:
+            pool.decode([row])
+        last = runs[-1]
+        last = Rows(last.sequence, last.position, last.tokens, last.vectors, [len(last) - 1])
+        if len(runs) > 1 or last.tokens is None:
+            (output,) = pool.decode([last])
+            branch.last = pool.context.logits(output).copy()
+        else:
+            batch.append((branch, last))
+    if batch:
+        outputs = pool.decode([row for _, row in batch])
+        for (branch, _), output in zip(batch, outputs, strict=True):
+            branch.last = pool.context.logits(output).copy()
+
+
+def _shifted(branch: Branch, n_trunk: int, piece: int) -> Iterator[Rows]:
+    for low, high, is_soft in branch.cells.runs(0, len(branch.cells)):
+        for at in range(low, high, piece):
+            row = rows_of(branch.cells, branch.sequence, at, min(high, at + piece), is_soft)
+            yield Rows(row.sequence, n_trunk + row.position, row.tokens, row.vectors)
+
+
+def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Sequence[int]) -> NDArray[np.float32]:
+    """Log P of a target's tokens from the second on, (n_branches,). Leaves the branches as they were."""
+    total = np.zeros(len(wave), np.float32)
+    step = max(1, min(pool.context.n_batch, _MOST_OUTPUTS) // (len(target) - 1))
+    for start in range(0, len(wave), step):
+        part = wave[start : start + step]
+        if not pool.make_room(len(part) * (len(target) - 1)):
+            raise ModelError(f"targets of {len(target)} tokens do not fit: {pool.book.n_free} cells are free")
+        head = np.array(target[:-1], np.int32)
+        rows = [Rows(b.sequence, n_trunk + len(b.cells), head, None, range(len(head))) for b in part]
+        outputs = iter(pool.decode(rows))
+        for n, branch in enumerate(part):
+            for token in target[1:]:
+                total[start + n] += _log_probability(pool.context.logits(next(outputs)), token)
+            pool.cut(branch.sequence, n_trunk + len(branch.cells))
+    return total
+
+
+def logprobs(pool: Pool, cells: Cells, start: int) -> NDArray[np.float32]:
+    """Log P(cell | the cells before it) for the cells from `start` (at least 1) on, float32 (n - start,).
+
+    Cells before start - 1 are taken from an idle sequence where there is one.
+    """
+    result = np.empty(len(cells) - start, np.float32)
+    sequence = hold(pool, cells.upto(start - 1))
+    try:
+        if not pool.make_room(len(cells) - start):
+            raise ModelError(f"{len(cells)} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
+        at = start - 1
+        for low, high, is_soft in cells.runs(start - 1, len(cells) - 1):
+            for first in range(low, high, _MOST_OUTPUTS):
+                upto = min(high, first + _MOST_OUTPUTS, first + pool.context.n_batch)
+                outputs = pool.decode([rows_of(cells, sequence, first, upto, is_soft, range(upto - first))])
+                for output in outputs:
+                    at += 1
+                    key = int(cells.keys[at])
+                    logits = pool.context.logits(output)
+                    result[at - start] = _log_probability(logits, key) if key >= 0 else np.nan
+    finally:
+        pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
+    return result
+
+
+def distribution(pool: Pool, cells: Cells) -> NDArray[np.float32]:
+    """Log P of every token after the cells, float32 (n_vocab,)."""
+    n = len(cells) - 1
+    sequence = hold(pool, cells.upto(n))
+    try:
+        pool.make_room(1)
+        _, _, is_soft = next(cells.runs(n, n + 1))
+        (output,) = pool.decode([rows_of(cells, sequence, n, n + 1, is_soft, [0])])
+        logits = pool.context.logits(output)
+        return np.asarray(logits - _log_sum(logits), np.float32)
+    finally:
+        pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
+
+
+def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.float32]:
+    """The last hidden state (after the final norm) of the cells at these positions, float32 (n_positions, n_embd).
+
+    The output layer runs for these rows only, since llama.cpp makes every row of a call an output while embeddings are
+    on: the cells between them are decoded apart.
+    """
+    result = np.empty((len(positions), pool.context.weights.n_embd), np.float32)
+    order = sorted(set(positions))
+    place = {position: [n for n, other in enumerate(positions) if other == position] for position in order}
+    sequence = hold(pool, cells.upto(order[0]))
+    try:
+        if not pool.make_room(order[-1] + 1 - order[0]):
+            raise ModelError(f"{order[-1] + 1} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
+        at = order[0]
+        for low, high in _stretches(order):
+            pool.read(sequence, cells, at, low, pool.context.n_batch)
+            for first, upto, is_soft in cells.runs(low, high):
+                for piece in range(first, upto, _MOST_OUTPUTS):
+                    end = min(upto, piece + _MOST_OUTPUTS, piece + pool.context.n_batch)
+                    for n, state in enumerate(_states(pool, rows_of(cells, sequence, piece, end, is_soft))):
+                        result[place[piece + n]] = state
+            at = high
+    finally:
+        pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
+    return result
+
+
+def _states(pool: Pool, row: Rows) -> list[NDArray[np.float32]]:
+    pool.context.want_states(True)
+    try:
+        outputs = pool.decode([Rows(row.sequence, row.position, row.tokens, row.vectors, range(len(row)))])
+        return [pool.context.state(output).copy() for output in outputs]
+    finally:
+        pool.context.want_states(False)
+
+
+def _stretches(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Sorted positions as stretches [low, high) without gaps."""
+    low = high = positions[0]
+    for position in positions:
+        if position > high:
+            yield low, high
+            low = position
+        high = position + 1
+    yield low, high
+
+
+def _log_sum(logits: NDArray[np.float32]) -> float:
+    peak = float(logits.max())
+    return peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
+
+
+def _log_probability(logits: NDArray[np.float32], token: int) -> float:
+    return float(logits[token]) - _log_sum(logits)
