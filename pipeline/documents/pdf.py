@@ -1,0 +1,123 @@
+"""PDF, read by PDFium: the text of its pages in order, with the offset at which each page starts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.documents.text import readable_name
+from pipeline.errors import DocumentError, MissingExtraError
+from pipeline.types import Document, Heading
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument
+
+_ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’»)\]]*\s*$")
+_JUNK_TITLE = re.compile(r"untitled|microsoft (word|powerpoint)|\.(docx?|indd|tex|dvi|pdf|qxd)$", re.IGNORECASE)
+_LISTED = 10
+
+
+def load_pdf(path: Path, data: bytes) -> Document:
+    """The pages' text, a blank line between two pages unless a sentence runs on. Bookmarks give the headings.
+
+    Raises DocumentError for a PDF that is broken or wants a password, MissingExtraError without pypdfium2.
+    """
+    try:
+        import pypdfium2
+    except ImportError:
+        raise MissingExtraError(f"{path}: reading PDF needs pypdfium2: pip install 'longthread[pdf]'") from None
+    try:
+        pdf = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        raise DocumentError(_why(path, error)) from None
+    try:
+        pages = [_page_text(pdf, number) for number in range(len(pdf))]
+        title, outline = str(pdf.get_metadata_dict().get("Title") or "").strip(), _outline(pdf)
+    except pypdfium2.PdfiumError as error:
+        raise DocumentError(_why(path, error)) from None
+    finally:
+        pdf.close()
+    text, starts = _join([page or "" for page in pages])
+    if not title or _JUNK_TITLE.search(title):
+        title = readable_name(path)
+    headings = _headings(text, starts, outline)
+    return Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages))
+
+
+def _why(path: Path, error: Exception) -> str:
+    if "password" in str(error).lower() or "security" in str(error).lower():
+        return f"{path}: the PDF is encrypted: save it without a password (qpdf --decrypt IN OUT)"
+    return f"{path}: a broken PDF, or none at all: open it in a viewer and print it to a new PDF"
+
+
+def _page_text(pdf: PdfDocument, number: int) -> str | None:
+    """A page's text; None for a page that cannot be read."""
+    import pypdfium2
+
+    try:
+        page = pdf[number]
+    except pypdfium2.PdfiumError:
+        return None
+    try:
+        text: str = page.get_textpage().get_text_bounded()
+    finally:
+        page.close()
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return re.sub(r"[ \t]+\n", "\n", text.replace("\ufffe", "-")).strip()  # PDFium's mark of a hyphen at a line's end
+
+
+def _join(pages: list[str]) -> tuple[str, tuple[int, ...]]:
+    """The pages as one text, and the offset of each: the first is 0."""
+    parts: list[str] = []
+    starts: list[int] = []
+    length = 0
+    for number, page in enumerate(pages):
+        starts.append(length)
+        goes_on = number + 1 < len(pages) and pages[number + 1][:1].islower() and not _ENDS_SENTENCE.search(page)
+        part = page + ("\n" if goes_on else "\n\n" if number + 1 < len(pages) else "")
+        parts.append(part)
+        length += len(part)
+    return "".join(parts), tuple(starts)
+
+
+def _outline(pdf: PdfDocument) -> list[tuple[int, int, str]]:
+    """The bookmarks as (page counted from 0, level counted from 1, title)."""
+    found: list[tuple[int, int, str]] = []
+    for mark in pdf.get_toc():
+        target = mark.get_dest()
+        page = target.get_index() if target else None
+        title = " ".join(mark.get_title().split())
+        if page is not None and title:
+            found.append((page, mark.level + 1, title))
+    return found
+
+
+def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, str]]) -> tuple[Heading, ...]:
+    """The bookmarks whose title is found at the start of a line of its page, in the order of the text."""
+    headings: list[Heading] = []
+    for page, level, title in outline:
+        if page >= len(starts):
+            continue
+        after = max(starts[page], headings[-1].start + 1 if headings else 0)
+        end = starts[page + 1] if page + 1 < len(starts) else len(text)
+        found = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())), re.MULTILINE).search(text, after, end)
+        if found:
+            headings.append(Heading(found.start(), level, title))
+    return tuple(headings)
+
+
+def _notes(pages: list[str | None]) -> tuple[str, ...]:
+    broken = [number for number, page in enumerate(pages, 1) if page is None]
+    empty = [number for number, page in enumerate(pages, 1) if page == ""]
+    notes = []
+    if broken:
+        notes.append(f"{_pages(broken)} cannot be read")
+    if empty:
+        notes.append(f"{_pages(empty)} without text: if these are scans, run them through OCR first (ocrmypdf)")
+    return tuple(notes)
+
+
+def _pages(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - _LISTED} more" if len(numbers) > _LISTED else ""
+    return f"page{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:_LISTED]))}{more}"
