@@ -1,0 +1,107 @@
+"""DOCX: mammoth makes HTML of it, and that is laid out as any other page."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.documents.html import lay_out, parse, render
+from pipeline.documents.text import readable_name
+from pipeline.errors import DocumentError, MissingExtraError
+from pipeline.types import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_TITLE = "{http://purl.org/dc/elements/1.1/}title"
+_BODY = "word/document.xml"
+
+
+def load_docx(path: Path, data: bytes) -> Document:
+    """The document's text with its headings. The title: that of its properties, else its first heading.
+
+    Raises DocumentError for a file that is broken or wants a password, MissingExtraError without mammoth and lxml.
+    """
+    try:
+        import lxml  # noqa: F401
+        import mammoth
+    except ImportError:
+        raise MissingExtraError(
+            f"{path}: reading DOCX needs mammoth and lxml: pip install 'longthread[docx,html]'"
+        ) from None
+    parts = _parts(path, data)
+    try:
+        result = mammoth.convert_to_html(
+            io.BytesIO(data),
+            style_map=_STYLES,
+            include_embedded_style_map=False,
+            convert_image=mammoth.images.img_element(lambda image: {"src": ""}),
+        )
+    except Exception as error:
+        # mammoth raises whatever its XML reader, zipfile or a dictionary raises: any of them means a broken file.
+        raise DocumentError(f"{path}: a broken DOCX ({error}): open it in a word processor and save it again") from None
+    blocks, images = render(parse(path, f"<html><body>{result.value}</body></html>"))
+    text, headings = lay_out(blocks)
+    title = _title(parts.get("docProps/core.xml", b"")) or (headings[0].title if headings else readable_name(path))
+    notes = [f"{images} image{'s' if images > 1 else ''} without text"] if images else []
+    notes += _lost(parts, text) + _unread(parts) + _said(result.messages)
+    return Document(path.as_posix(), text, "docx", title=title, headings=headings, notes=tuple(notes))
+
+
+def _parts(path: Path, data: bytes) -> dict[str, bytes]:
+    """The XML parts that matter; the others by name alone. Raises DocumentError where there is no text to read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            wanted = {_BODY, "docProps/core.xml"}
+            parts = {name: archive.read(name) if name in wanted else b"" for name in names}
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        if data.startswith(b"\xd0\xcf\x11\xe0"):
+            raise DocumentError(f"{path}: a DOCX with a password, or an old DOC: save it as DOCX without one") from None
+        raise DocumentError(f"{path}: a broken DOCX ({error}): open it in a word processor and save it again") from None
+    if _BODY not in parts:
+        raise DocumentError(f"{path}: not a DOCX, for it holds no {_BODY}: save it as DOCX")
+    return parts
+
+
+def _xml(data: bytes) -> Any:
+    """The root of an XML part, or None where it is broken. Nothing is fetched and no entity is expanded."""
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError:
+        return None
+
+
+def _title(core: bytes) -> str:
+    root = _xml(core) if core else None
+    return " ".join((root.findtext(f".//{_TITLE}") or "").split()) if root is not None else ""
+
+
+def _lost(parts: dict[str, bytes], text: str) -> list[str]:
+    """How many of the body's words stand nowhere in the text, which would be a fault of the conversion."""
+    root = _xml(parts[_BODY])
+    if root is None:
+        return []
+    paragraphs = ("".join(run.text or "" for run in p.iter(f"{_WORD}t")) for p in root.iter(f"{_WORD}p"))
+    solid = "".join(text.split())
+    lost = [word for words in paragraphs for word in words.split() if word not in solid]
+    return [f"{len(lost)} words were not converted: {' '.join(lost[:8])}"] if lost else []
+
+
+def _unread(parts: dict[str, bytes]) -> list[str]:
+    kinds = {"header": "page headers", "footer": "page footers", "comments": "comments"}
+    found = [what for name, what in kinds.items() if any(part.startswith(f"word/{name}") for part in parts)]
+    return [f"not read: {', '.join(found)}"] if found else []
+
+
+def _said(messages: Iterable[Any]) -> list[str]:
+    """Mammoth's warnings, each once; those on styles change nothing about the text."""
+    said = dict.fromkeys(str(message.message) for message in messages)
+    return [message for message in said if "style" not in message]

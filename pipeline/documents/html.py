@@ -1,0 +1,348 @@
+"""HTML: the page's visible text in reading order, laid out like Markdown, with the offsets of its headings.
+
+The text is our own rendering of lxml's tree, because extractors of main text drop paragraphs now and then. A block is
+left out only when two judges agree: it stands in something that the page itself marks as navigation, and trafilatura
+does not count it as main text. How many words that concerns is told in a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.documents.text import decode, readable_name
+from pipeline.errors import DocumentError, MissingExtraError
+from pipeline.types import Document, Heading
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+_UNSEEN = {"head", "script", "style", "template", "noscript", "iframe", "object", "svg", "datalist", "audio", "video"}
+_BLOCKS = _HEADINGS | set(
+    "html body p div section article main header footer nav aside ul ol menu li dl dt dd table caption thead tbody "
+    "tfoot tr td th blockquote pre figure figcaption address form fieldset legend details summary center hr "
+    "option".split()
+)
+_NAVIGATION = {"nav", "footer", "aside", "menu"}
+_NAVIGATION_ROLES = {"navigation", "banner", "contentinfo", "search", "complementary"}
+_NAVIGATION_NAMES = set(
+    "nav navbar navigation menu footer sidebar breadcrumb breadcrumbs cookie cookies share social skip-link".split()
+)
+_MAIN = {"main", "article"}
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_USELESS = "navigation was kept, for trafilatura cannot be imported: pip install 'longthread[html]'"
+_LEAST_SHARE = 0.3  # with less of its words left than this, the page is kept whole
+
+
+def load_html(path: Path, data: bytes) -> Document:
+    """The page as text. The title: its first h1, else its <title>, else its first heading.
+
+    Raises DocumentError for a page that cannot be parsed, MissingExtraError without lxml.
+    """
+    source, notes = _decode(path, data)
+    root = parse(path, source)
+    blocks, images = render(root)
+    kept, left_out = _without_navigation(source, blocks)
+    text, headings = lay_out(kept)
+    title = _title(headings, root) or readable_name(path)
+    notes += (f"{images} image{'s' if images > 1 else ''} without text",) if images else ()
+    return Document(path.as_posix(), text, "html", title=title, headings=headings, notes=notes + left_out)
+
+
+def _decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
+    """The page's characters: UTF-8 or a byte order mark first, then the encoding that the page names."""
+    named = _CHARSET.search(data[:2048])
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        if named:
+            try:
+                return data.decode(named[1].decode("ascii")).replace("\r\n", "\n").replace("\0", ""), ()
+            except (LookupError, UnicodeDecodeError):
+                pass
+    return decode(path, data)
+
+
+def parse(path: Path, source: str) -> _Element:
+    """The tree of a page. Nothing is fetched, and no entity of its own is expanded."""
+    try:
+        from lxml import etree, html
+    except ImportError:
+        raise MissingExtraError(f"{path}: reading HTML needs lxml: pip install 'longthread[html]'") from None
+    parser = html.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True)
+    try:
+        root = html.document_fromstring(source.encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError) as error:
+        raise DocumentError(f"{path}: cannot be parsed as HTML: {error}") from None
+    return root
+
+
+# ---------------------------------------------------------------------------------------------------------- blocks
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph, heading, list item, table row or preformatted text.
+
+    `text` is what the page shows; `mark` is what stands before it in our layout. `level` is that of a heading, else 0.
+    Blocks that are `tight` follow one another without a blank line.
+    """
+
+    text: str
+    mark: str = ""
+    level: int = 0
+    is_tight: bool = False
+    is_navigation: bool = False
+
+
+@dataclass(slots=True)
+class _Renderer:
+    """Walks the tree once, without recursion, and gathers blocks."""
+
+    blocks: list[Block] = field(default_factory=list)
+    images: int = 0
+    inline: list[str] = field(default_factory=list)
+    lists: list[int] = field(default_factory=list)  # of each open list the next number, 0 for bullets
+    mark: str = ""
+    tags: list[str] = field(default_factory=list)
+    navigation: list[bool] = field(default_factory=lambda: [False])
+    unseen: int = 0
+    pre: int = 0
+    cells: list[str] | None = None
+    table: Any = None
+
+    def start(self, element: _Element) -> None:
+        tag = _tag(element)
+        if self.unseen or tag in _UNSEEN or _is_hidden(element):
+            self.unseen += 1
+            return
+        self.navigation.append(_is_navigation(element, tag, self.navigation[-1]))
+        if tag in _BLOCKS:
+            self.begin_block(element, tag)
+        elif tag == "br":
+            self.inline.append("\n")
+        elif tag == "img":
+            self.image(element)
+        elif tag == "sup" and not len(element) and re.fullmatch(r"\s*[+−-]?\d+\s*", element.text or ""):
+            self.inline.append("^")
+        elif tag == "input" and element.get("type") in (None, "text", "submit", "button"):
+            self.inline.append(f" {element.get('value', '')} ")
+        self.say(element.text)
+
+    def end(self, element: _Element) -> None:
+        if self.unseen:
+            self.unseen -= 1
+        else:
+            tag = _tag(element)
+            if tag in _BLOCKS:
+                self.end_block(element, tag)
+            self.navigation.pop()
+        if not self.unseen:
+            self.say(element.tail)
+
+    def say(self, text: str | None) -> None:
+        """Adds running text, in which a line's end is a space like any other, except in preformatted text."""
+        if text:
+            self.inline.append(text if self.pre else text.replace("\n", " "))
+
+    def begin_block(self, element: _Element, tag: str) -> None:
+        if self.cells is not None:
+            if tag in ("td", "th"):
+                self.inline.clear()
+            else:
+                self.inline.append(" ")
+            return
+        self.flush()
+        if tag in ("ul", "ol", "menu"):
+            self.lists.append(_first_number(element) if tag == "ol" else 0)
+        elif tag == "li":
+            self.mark = self.item_mark()
+        elif tag == "pre":
+            self.pre += 1
+        elif tag == "table" and self.table is None and _is_data(element):
+            self.table = element
+        elif tag == "tr" and self.table is not None:
+            self.cells = []
+
+    def end_block(self, element: _Element, tag: str) -> None:
+        if self.cells is not None:
+            if tag in ("td", "th"):
+                self.cells.append(" ".join("".join(self.inline).split()))
+                self.inline.clear()
+            elif tag == "tr":
+                self.row()
+            else:
+                self.inline.append(" ")
+            return
+        self.flush(int(tag[1]) if tag in _HEADINGS else 0)
+        if tag in ("ul", "ol", "menu") and self.lists:
+            self.lists.pop()
+        elif tag == "li":
+            self.mark = ""
+        elif tag == "pre":
+            self.pre -= 1
+        elif element is self.table:
+            self.table = None
+
+    def item_mark(self) -> str:
+        indent = "  " * (len(self.lists) - 1)
+        if self.lists and self.lists[-1]:
+            self.lists[-1] += 1
+            return f"{indent}{self.lists[-1] - 1}. "
+        return f"{indent}- "
+
+    def row(self) -> None:
+        """Cells of one row; what stood between cells is kept in a cell of its own."""
+        cells = [*(self.cells or []), " ".join("".join(self.inline).split())]
+        self.cells = None
+        self.inline.clear()
+        if not cells[-1]:
+            cells.pop()
+        if any(cells):
+            self.blocks.append(Block(f"| {' | '.join(cells)} |", is_tight=True, is_navigation=self.navigation[-1]))
+
+    def flush(self, level: int = 0) -> None:
+        """Makes a block of the inline text so far, if there is any."""
+        written = "".join(self.inline)
+        self.inline.clear()
+        text = written.strip("\n").rstrip() if self.pre else _collapse(written)
+        if not text.strip():
+            return
+        if self.pre:
+            self.blocks.append(Block(text, "```", is_navigation=self.navigation[-1]))
+            return
+        mark = f"{'#' * level} " if level else self.mark
+        if level:
+            text = " ".join(text.split())
+        self.blocks.append(Block(text, mark, level, bool(self.lists) and not level, self.navigation[-1]))
+        self.mark = "  " * len(self.lists)
+
+    def image(self, element: _Element) -> None:
+        said = _collapse(element.get("alt", ""))
+        if said:
+            self.inline.append(f" [image: {said}] ")
+        else:
+            self.images += 1
+
+
+def render(root: _Element) -> tuple[list[Block], int]:
+    """The visible blocks in reading order, and how many images there are that say nothing."""
+    from lxml import etree
+
+    renderer = _Renderer()
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        (renderer.start if event == "start" else renderer.end)(element)
+    renderer.flush()
+    return renderer.blocks, renderer.images
+
+
+def lay_out(blocks: Iterable[Block]) -> tuple[str, tuple[Heading, ...]]:
+    """The blocks as one text: blank lines between them, but not between items of a list or rows of a table."""
+    parts: list[str] = []
+    headings: list[Heading] = []
+    length, was_tight = 0, False
+    for block in blocks:
+        gap = "" if not parts else "\n" if was_tight and block.is_tight else "\n\n"
+        if block.level:
+            headings.append(Heading(length + len(gap), block.level, block.text))
+        shown = f"```\n{block.text}\n```" if block.mark == "```" else block.mark + _hang(block.text, block.mark)
+        parts.append(gap + shown)
+        length += len(parts[-1])
+        was_tight = block.is_tight
+    return "".join(parts), tuple(headings)
+
+
+def _hang(text: str, mark: str) -> str:
+    """Lines after the first indented as far as the mark is wide."""
+    return text.replace("\n", "\n" + " " * len(mark)) if mark else text
+
+
+def _tag(element: _Element) -> str:
+    return element.tag.lower() if isinstance(element.tag, str) else ""
+
+
+def _collapse(text: str) -> str:
+    """White space as a browser shows it: runs are one space, only <br> ends a line."""
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _is_hidden(element: _Element) -> bool:
+    return element.get("hidden") is not None or bool(_HIDDEN.search(element.get("style", "")))
+
+
+def _is_data(table: _Element) -> bool:
+    """A table whose rows are rows: not one that lays out a page, with headings, lists or tables in its cells."""
+    inner = table.iter("table", "ul", "ol", "pre", *_HEADINGS)
+    return all(element is table for element in inner)
+
+
+def _first_number(element: _Element) -> int:
+    start = element.get("start", "1")
+    return int(start) if start.isascii() and start.isdigit() and 0 < int(start) < 10**6 else 1
+
+
+def _is_navigation(element: _Element, tag: str, is_inside: bool) -> bool:
+    if tag in _MAIN:
+        return False
+    names = f"{element.get('class', '')} {element.get('id', '')}".lower().split()
+    return (
+        is_inside
+        or tag in _NAVIGATION
+        or element.get("role", "").lower() in _NAVIGATION_ROLES
+        or not _NAVIGATION_NAMES.isdisjoint(names)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ navigation
+def _without_navigation(source: str, blocks: list[Block]) -> tuple[list[Block], tuple[str, ...]]:
+    """The blocks without those that both judges call navigation, and a note on them."""
+    if not any(block.is_navigation for block in blocks):
+        return blocks, ()
+    try:
+        main = _main_text(source)
+    except ImportError:
+        return blocks, (_USELESS,)
+    kept = [block for block in blocks if not block.is_navigation or main.holds(block.text)]
+    left_out = [block for block in blocks if block.is_navigation and not main.holds(block.text)]
+    n_kept, n_left = _words(kept), _words(left_out)
+    if not left_out or n_kept < _LEAST_SHARE * (n_kept + n_left):
+        return blocks, ()
+    said = " ".join(" ".join(block.text for block in left_out).split()[:8])
+    more = " ..." if n_left > 8 else ""
+    return kept, (f"{n_left} word{'s' if n_left > 1 else ''} of navigation left out: {said}{more}",)
+
+
+def _words(blocks: Iterable[Block]) -> int:
+    return sum(len(block.text.split()) for block in blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class _MainText:
+    """What trafilatura takes for the page's main text; everything, where it finds none."""
+
+    lines: frozenset[str] | None
+    whole: str
+
+    def holds(self, text: str) -> bool:
+        text = " ".join(text.split())
+        return self.lines is None or text in self.lines or (len(text) >= 40 and text in self.whole)
+
+
+def _main_text(source: str) -> _MainText:
+    import trafilatura
+
+    found = trafilatura.extract(source, favor_recall=True, include_comments=True, include_tables=True)
+    if not found:
+        return _MainText(None, "")
+    lines = [" ".join(line.strip("-|# ").split()) for line in found.split("\n")]
+    return _MainText(frozenset(lines), " ".join(lines))
+
+
+def _title(headings: tuple[Heading, ...], root: _Element) -> str:
+    first = next((heading.title for heading in headings if heading.level == 1), "")
+    named = " ".join(element.text or "" for element in root.iter("title"))
+    return first or " ".join(named.split()) or (headings[0].title if headings else "")
