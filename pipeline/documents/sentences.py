@@ -23,9 +23,10 @@ _CODE = re.compile(
     r"|^\s*(?:#include|#define|//|/\*|\*/|@\w|import \w|from \S+ import|(?:async )?def \w|class \w+[:({ ]*$|else:|try:)"
 )
 _QUOTES = frozenset('"“”„«»‘’')
-_OPENING = frozenset("\"“„«‘'([")
+_OPENING = frozenset("\"“„«‹‘'([")
 _HIDE_QUOTES = str.maketrans(dict.fromkeys(_QUOTES, " "))
 _LONG_SPEECH = 200
+_GIANT_BLOCK = 30_000  # sentencex's time grows with the square of the quotations that a text opens and never closes
 
 
 def sentences(text: str, language: str = "en") -> list[tuple[int, int]]:
@@ -49,7 +50,8 @@ class _Block:
 
 def _split(text: str, block: _Block, language: str) -> list[tuple[int, int]]:
     """The block's sentences. The library only says where to cut, so that nothing can get lost."""
-    edges = [block.start, *_cuts(text, block.content, block.end, language), block.end]
+    is_giant = block.end - block.content > _GIANT_BLOCK
+    edges = [block.start, *_cuts(text, block.content, block.end, language, is_giant), block.end]
     spans: list[tuple[int, int]] = []
     for start, end in pairwise(edges):
         piece = text[start:end]
