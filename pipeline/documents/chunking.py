@@ -236,7 +236,16 @@ def _within(
             else:
                 halves += _halves(text, span, layout)
         spans = halves
-    return sorted(done)
+    return _uncontained(done)
+
+
+def _uncontained(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in order, without those that lie inside another, as halves of overlapping chunks may."""
+    kept: list[tuple[int, int]] = []
+    for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if not kept or end > kept[-1][1]:
+            kept.append((start, end))
+    return kept
 
 
 def _halves(text: str, span: tuple[int, int], layout: _Layout) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ _CODE = re.compile(
     r"[{};]\s*$|=>|->|::|\w\([^()]*\)\s*[:;{,.]?\s*$|^\s*[\w.\[\]\"']+\s*[-+*/|&]?=\s*\S"
     r"|^\s*(?:#include|#define|//|/\*|\*/|@\w|import \w|from \S+ import|(?:async )?def \w|class \w+[:({ ]*$|else:|try:)"
 )
-_QUOTES = frozenset('"“”„«»‘’')
+_QUOTES = frozenset("\"'“”„«»‹›‘’")
 _OPENING = frozenset("\"“„«‹‘'([")
 _HIDE_QUOTES = str.maketrans(dict.fromkeys(_QUOTES, " "))
 _LONG_SPEECH = 200
