@@ -316,7 +316,7 @@ class Batcher:
             return True
         job.buffer[len(job.cells) + len(job.answer)] = token
         job.answer.append(token)
-        job.stream.put(job.text.push(weights.piece(token)))
+        job.stream.put(job.text.push(weights.piece(token)), n_tokens=1)
         if job.text.is_stopped:
             self._end(job, "stop")
             return True

@@ -97,8 +97,8 @@ MODELS = (
         "qwen2.5-3b-instruct",
         Hub("Qwen/Qwen2.5-3B-Instruct-GGUF", "qwen2.5-3b-instruct-q4_k_m.gguf"),
         32768,
-        "Qwen Research (not for commercial use)",
-        "better answers, half as fast",
+        "Qwen Research (non-commercial)",
+        "better answers, and twice the work",
     ),
     Entry(
         "llama-3.2-3b-instruct",
@@ -112,7 +112,7 @@ MODELS = (
         Hub("unsloth/Qwen3-4B-Instruct-2507-GGUF", "Qwen3-4B-Instruct-2507-Q4_K_M.gguf"),
         262144,
         "Apache-2.0",
-        "long documents and the best answers of these; better with a GPU",
+        "long documents; larger still, better with a GPU",
     ),
 )
 _BY_NAME = {entry.name: entry for entry in MODELS}

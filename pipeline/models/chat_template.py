@@ -1,8 +1,8 @@
 """The GGUF's own chat template, with the content of messages kept apart as data.
 
 The template is rendered with a mark in the place of each content, and cut at the marks afterwards: so the template's
-own text may hold control tokens, and what people, documents and models wrote cannot. A template is code from a file that
-was downloaded; it runs in jinja's immutable sandbox.
+own text may hold control tokens, and what people, documents and models wrote cannot. A template is code from a file
+that was downloaded; it runs in jinja's immutable sandbox.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ TENSOR_TYPES = {
     42: ("Q2_0", 64, 18),
 }
 """ggml's type numbers: name, values in a block, bytes of a block."""
+_MOST_HEADER = 1 << 36
+"""No header is longer than this, in bytes: a count that needs more is damage, not a file that breaks off."""
 _DROPPED = {4, 5, 31, 32, 33, 36, 37, 38}
 """Types that llama.cpp once had."""
 
@@ -155,11 +157,16 @@ class _Reader:
     def damaged(self, what: str) -> NoReturn:
         raise ModelError(f"{self.path} is damaged: {what}; download it again")
 
+    def truncated(self) -> NoReturn:
+        raise ModelError(
+            f"{self.path} is truncated: it ends within its header, at {self.size} bytes; download it again"
+        )
+
     def skip(self, n: int) -> int:
         """Moves n bytes on and gives the position before; a file that ends sooner is truncated."""
         start, self.at = self.at, self.at + n
         if self.at > self.size:
-            raise ModelError(f"{self.path} is truncated: it ends within its header, at {self.size} bytes; {_AGAIN}")
+            self.truncated()
         return start
 
     def scalar(self, kind: str) -> int | float | bool:
@@ -170,8 +177,10 @@ class _Reader:
     def count(self, what: str, least: int) -> int:
         """A count of things that take at least `least` bytes each: it must fit into what is left of the file."""
         n = int(self.scalar("Q"))
-        if n > (self.size - self.at) // least:
-            self.damaged(f"it claims {n} {what}, more than its {self.size} bytes can hold")
+        if n * least > _MOST_HEADER:
+            self.damaged(f"it claims {n} {what}")
+        if n * least > self.size - self.at:
+            self.truncated()
         return n
 
     def bytes(self, what: str) -> bytes:
@@ -217,9 +226,6 @@ class _Reader:
         self.skip(at - self.at if at <= self.size else self.size - self.at + 1)
 
 
-_AGAIN = "download it again"
-
-
 def _read(reader: _Reader) -> GgufInfo:
     version = int(reader.scalar("I"))
     if version & 0xFFFF == 0 and version:
@@ -231,7 +237,9 @@ def _read(reader: _Reader) -> GgufInfo:
     tensors = _tensors(reader, n_tensors, _alignment(reader, metadata))
     info = _info(reader, version, metadata, tensors)
     if info.file_bytes < info.data_bytes:
-        raise ModelError(f"{reader.path} is truncated: it holds {info.file_bytes} of {info.data_bytes} bytes; {_AGAIN}")
+        raise ModelError(
+            f"{reader.path} is truncated: it holds {info.file_bytes} of {info.data_bytes} bytes; download it again"
+        )
     _check_parts(info)
     return info
 

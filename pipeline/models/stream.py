@@ -49,7 +49,10 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class EngineStream:
-    """An answer of the engine. Iterating drives the whole batch on, one call of llama.cpp at a time."""
+    """An answer of the engine. Iterating drives the whole batch on, one call of llama.cpp at a time.
+
+    `answer_tokens` counts those chosen so far, `generation` is None until the answer has ended.
+    """
 
     def __init__(self, drive: Callable[[], None], on_cancel: Callable[[], None]) -> None:
         self._drive = drive
@@ -58,6 +61,7 @@ class EngineStream:
         self._n_given = 0
         self._error: ModelError | None = None
         self.generation: Generation | None = None
+        self.answer_tokens = 0
 
     def __iter__(self) -> Iterator[str]:
         while True:
@@ -84,7 +88,8 @@ class EngineStream:
         return self.generation
 
     # ---------------------------------------------------------------------------------------- for the scheduler only
-    def put(self, text: str) -> None:
+    def put(self, text: str, n_tokens: int = 0) -> None:
+        self.answer_tokens += n_tokens
         if text:
             self._pieces.append(text)
 
