@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.models.tune import TuneReport
 
 _HINT = (
-    "\nA name goes after 'model:' in a pipeline file, or after --model. 'longthread models pull NAME' downloads one, once; "
+    "\nA name goes after 'model:' in a pipeline file, or after --model. 'longthread models pull NAME' downloads one; "
     "any other GGUF file is named by its path."
 )
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.contracts import Progress
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PIECE = 1 << 20
+"""Bytes that are written at a time; of an interrupted download at most so many are lost (the hub's library: 10 MB)."""
 _NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
 """Libraries whose errors mean that the network failed; which of them the hub's library uses depends on its version."""
 
@@ -59,10 +61,11 @@ def _online() -> Iterator[None]:
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     kept = {switch: os.environ.pop(switch) for switch in switches if switch in os.environ}
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
+    pieces, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, _PIECE
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE, constants.DOWNLOAD_CHUNK_SIZE = before, pieces
         os.environ.update(kept)
 
 
