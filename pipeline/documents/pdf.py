@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’»)\]]*\s*$")
 _JUNK_TITLE = re.compile(r"untitled|microsoft (word|powerpoint)|\.(docx?|indd|tex|dvi|pdf|qxd)$", re.IGNORECASE)
+_BROKEN_WORD = re.compile(r"(\w+)[\x02\ufffe]\n?(\w+)")
 _LISTED = 10
 
 
@@ -38,7 +39,7 @@ def load_pdf(path: Path, data: bytes) -> Document:
         raise DocumentError(_why(path, error)) from None
     finally:
         pdf.close()
-    text, starts = _join([page or "" for page in pages])
+    text, starts = _join(_mend([page or "" for page in pages]))
     if not title or _JUNK_TITLE.search(title):
         title = readable_name(path)
     headings = _headings(text, starts, outline)
@@ -64,7 +65,24 @@ def _page_text(pdf: PdfDocument, number: int) -> str | None:
     finally:
         page.close()
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    return re.sub(r"[ \t]+\n", "\n", text.replace("\ufffe", "-")).strip()  # PDFium's mark of a hyphen at a line's end
+    return re.sub(r"[ \t]+\n", "\n", text).strip()
+
+
+def _mend(pages: list[str]) -> list[str]:
+    """The pages with the words joined that a line's end broke.
+
+    PDFium puts a mark of its own in the place of the hyphen. The hyphen goes where the document has the joined word
+    elsewhere, and stays where it has not.
+    """
+    if not any("\x02" in page or "\ufffe" in page for page in pages):
+        return pages
+    known = {word.lower() for page in pages for word in re.findall(r"\w+", page)}
+
+    def mended(match: re.Match[str]) -> str:
+        joined = match[1] + match[2]
+        return joined if joined.lower() in known else f"{match[1]}-{match[2]}"
+
+    return [_BROKEN_WORD.sub(mended, page).replace("\x02", "-").replace("\ufffe", "-") for page in pages]
 
 
 def _join(pages: list[str]) -> tuple[str, tuple[int, ...]]:
