@@ -79,6 +79,9 @@ def parse(path: Path, source: str) -> _Element:
         root = html.document_fromstring(source.encode("utf-8", "replace"), parser=parser)
     except (etree.ParserError, etree.XMLSyntaxError) as error:
         raise DocumentError(f"{path}: cannot be parsed as HTML: {error}") from None
+    fatal = next((entry for entry in parser.error_log if entry.level_name == "FATAL"), None)
+    if fatal is not None:  # lxml gives what stands before it, as if that were all
+        raise DocumentError(f"{path}: cannot be read to its end: {fatal.message} (line {fatal.line})")
     return root
 
 

