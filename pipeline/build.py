@@ -94,6 +94,8 @@ class Pipeline:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if "index" in self.__dict__:
+            self.__dict__.pop("index").close()
 
     def __enter__(self) -> Self:
         return self

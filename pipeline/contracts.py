@@ -56,7 +56,7 @@ class Model(Protocol):
     def render(self, messages: Sequence[Message]) -> Prompt: ...
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
-    ) -> list[Stream]: ...
+    ) -> Sequence[Stream]: ...
     def close(self) -> None:
         """Frees the weights and the context. A closed model raises ModelError; closing twice does nothing."""
 
@@ -87,17 +87,23 @@ class Embedder(Protocol):
 
 
 class Index(Protocol):
-    """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset."""
+    """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.
+
+    `glob` keeps to sources whose posix path matches it (fnmatch); of several, to those that match every one.
+    """
 
     @property
     def n_chunks(self) -> int: ...
     @property
     def sources(self) -> tuple[str, ...]: ...
-    def search_dense(self, question: str, k: int, glob: str | None = None) -> list[Passage]:
+    def search_dense(self, question: str, k: int, glob: str | tuple[str, ...] | None = None) -> list[Passage]:
         """By cosine similarity of the embedder's vectors: the score is the cosine, in [-1, 1]."""
 
-    def search_bm25(self, question: str, k: int, glob: str | None = None) -> list[Passage]:
+    def search_bm25(self, question: str, k: int, glob: str | tuple[str, ...] | None = None) -> list[Passage]:
         """By BM25 over stemmed words; passages that share no word with the question are not results."""
+
+    def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
+        """The unit vectors of chunks that a search gave, (n, dimension), in their order."""
 
     def document(self, source: str) -> Document:
         """The document as it was indexed, so that a quote can be checked at its offsets."""

@@ -1,0 +1,73 @@
+"""retrieve.hybrid: by meaning and by words, fused by ranks.
+
+Cormack, Clarke and Buettcher, Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning Methods, SIGIR
+2009 (https://dl.acm.org/doi/10.1145/1571941.1572114). Ours adds a weight to each of the two lists; the paper has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.contracts import Tools
+from pipeline.retrieval.dense import check_settings
+from pipeline.retrieval.globs import all_of
+from pipeline.retrieval.mmr import diverse
+from pipeline.types import Passage, Question, Span
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Searches by the embedder's vectors and by BM25, and fuses the two lists by reciprocal ranks.
+
+    A passage's score is the sum of weight / (rrf_k + rank) over the lists that hold it, ranks counted from 1.
+
+    :param k: how many passages to give back.
+    :param pool: how many passages of each list are fused.
+    :param rrf_k: how little the top ranks stand out: the larger, the more a passage gains by standing in both lists.
+    :param dense_weight: of the list by meaning, at least 0.
+    :param bm25_weight: of the list by words, at least 0.
+    :param glob: keeps to sources whose path matches it.
+    :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
+    """
+
+    k: int = 8
+    pool: int = 100
+    rrf_k: int = 60
+    dense_weight: float = 1.0
+    bm25_weight: float = 1.0
+    glob: str | None = None
+    mmr: float | None = None
+
+    needs = frozenset({"embedder"})
+
+    def __post_init__(self) -> None:
+        check_settings(self.k, self.mmr)
+        if self.pool < self.k:
+            raise ValueError(f"pool must be at least k ({self.k}), was: {self.pool}")
+        if self.rrf_k < 0:
+            raise ValueError(f"rrf_k must be at least 0, was: {self.rrf_k}")
+        for name, weight in (("dense_weight", self.dense_weight), ("bm25_weight", self.bm25_weight)):
+            if weight < 0:
+                raise ValueError(f"{name} must be at least 0, was: {weight}")
+        if self.dense_weight == self.bm25_weight == 0:
+            raise ValueError("dense_weight and bm25_weight must not both be 0")
+
+    def search(self, question: Question, tools: Tools) -> list[Passage]:
+        glob = all_of(self.glob, question.glob)
+        dense = tools.index.search_dense(question.text, self.pool, glob) if self.dense_weight else []
+        bm25 = tools.index.search_bm25(question.text, self.pool, glob) if self.bm25_weight else []
+        fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
+        return fused[: self.k] if self.mmr is None else diverse(fused[: self.pool], self.k, self.mmr, tools.index)
+
+
+def fuse(lists: Sequence[tuple[Sequence[Passage], float]], rrf_k: int) -> list[Passage]:
+    """The passages of weighted lists, best first, by weight / (rrf_k + rank); ties by source, then by offset."""
+    scores: dict[Span, float] = {}
+    passages: dict[Span, Passage] = {}
+    for found, weight in lists:
+        for rank, passage in enumerate(found, 1):
+            scores[passage.span] = scores.get(passage.span, 0.0) + weight / (rrf_k + rank)
+            passages.setdefault(passage.span, passage)
+    order = sorted(scores, key=lambda span: (-scores[span], span.source, span.start))
+    return [replace(passages[span], score=scores[span]) for span in order]

@@ -1,0 +1,249 @@
+"""Brings an index to the files on the disk: reads what is new or changed, forgets what is gone.
+
+Files are taken in groups of some hundred chunks. Of each group the vectors are stored first, and then its rows, in one
+transaction: from there on its files are done, whatever happens to the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.contracts import Embedder, Progress
+from pipeline.documents.load import load
+from pipeline.errors import LongthreadError
+from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
+from pipeline.types import Document, Passage
+
+if TYPE_CHECKING:
+    from pipeline.documents.discover import Discovery
+    from pipeline.retrieval.vectors import Vectors
+
+GROUP_CHUNKS = 1024
+"""A group is closed when it holds so many chunks: enough to sort them by length, little enough to lose by a kill."""
+_SLICE_CHUNKS = 2048  # how many chunks of one giant file are embedded at once
+
+
+class Chunks(Protocol):
+    """What an index asks of a chunker."""
+
+    @property
+    def settings(self) -> dict[str, str | int]: ...
+    def chunk(
+        self, document: Document, count: Callable[[Sequence[str]], list[int]], max_tokens: int
+    ) -> list[Passage]: ...
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What an update did. The counts are of files; each file of `failed` and of `skipped` comes with the reason.
+
+    `notes` say what a loader left out, and what else is worth knowing, by file. `n_chunks` is of the whole index.
+    """
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    failed: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...]
+    n_chunks: int
+    seconds: float
+
+
+@dataclass
+class Updater:
+    """One update of an open index. `vectors` is None for an embedder without vectors."""
+
+    manifest: Manifest
+    vectors: Vectors | None
+    embedder: Embedder
+    chunker: Chunks
+    progress: Progress
+    done: set[str] = field(default_factory=set)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+    def run(self, discovery: Discovery) -> IndexReport:
+        before = self.manifest.states()
+        torn = self.heal()
+        gone = self.gone(before, discovery)
+        files = list(dict.fromkeys([*discovery.files, *(Path(source) for source in sorted(torn - set(gone)))]))
+        todo = self.changed(files, {source: state for source, state in before.items() if source not in torn})
+        if todo or gone:
+            self.manifest.is_finished = False
+        self.forget(gone)
+        for group in self.groups(todo):
+            self.commit(group)
+        return IndexReport(
+            added=len(self.done - set(before)),
+            changed=len(self.done & set(before)),
+            removed=len(gone),
+            unchanged=len(files) - len(todo),
+            failed=tuple(self.failed),
+            skipped=discovery.skipped,
+            notes=tuple(self.notes),
+            n_chunks=self.manifest.n_chunks,
+            seconds=0.0,
+        )
+
+    def heal(self) -> set[str]:
+        """Deletes vectors that no row owns, as a killed run leaves them; the sources whose vectors are missing."""
+        if self.vectors is None:
+            return set()
+        stored, owned = self.vectors.ids(), set(self.manifest.ids())
+        self.vectors.delete(sorted(stored - owned))
+        torn = set(self.manifest.sources_of(owned - stored))
+        self.notes += [(source, "some of its vectors were missing: read again") for source in sorted(torn)]
+        return torn
+
+    def changed(self, files: Sequence[Path], known: dict[str, FileState]) -> list[Path]:
+        """The files whose bytes differ from what the index knows. Same size and time: same bytes."""
+        todo: list[Path] = []
+        for n, path in enumerate(files, 1):
+            state = known.get(path.as_posix())
+            if state is None or not self.is_same(path, state):
+                todo.append(path)
+            self.progress("check files", n, len(files))
+        return todo
+
+    def is_same(self, path: Path, known: FileState) -> bool:
+        try:
+            size, mtime_ns = _size_and_time(path)
+            if (size, mtime_ns) == (known.size, known.mtime_ns):
+                return True
+            if size != known.size or _sha256(path) != known.sha256:
+                return False
+        except OSError:
+            return False  # reading it will say why
+        self.manifest.touch(path.as_posix(), FileState(known.sha256, size, mtime_ns))
+        return True
+
+    def gone(self, known: Iterable[str], discovery: Discovery) -> list[str]:
+        """The sources that are no more, and those that are passed over now."""
+        files = {path.as_posix() for path in discovery.files}
+        skipped = {path for path, _ in discovery.skipped}
+        return [s for s in known if s not in files and (s in skipped or not Path(s).exists())]
+
+    def forget(self, sources: Sequence[str]) -> None:
+        if sources:
+            ids = self.manifest.ids(sources)
+            self.manifest.replace(sources, [])
+            self.drop(ids)
+
+    def drop(self, ids: Sequence[str]) -> None:
+        if self.vectors is not None:
+            self.vectors.delete(ids)
+
+    def groups(self, files: Sequence[Path]) -> Iterator[list[IndexedFile]]:
+        """The files, read and cut, in groups of at least GROUP_CHUNKS chunks but for the last."""
+        sizes = {path: _size(path) for path in files}
+        self.meter = _Meter(self.progress, sum(sizes.values()))
+        group: list[IndexedFile] = []
+        for path in files:
+            self.meter.reading += sizes[path]
+            file = self.read(path)
+            group += [] if file is None else [file]
+            if sum(len(file.chunks) for file in group) >= GROUP_CHUNKS:
+                yield group
+                group = []
+        yield group
+
+    def read(self, path: Path) -> IndexedFile | None:
+        """The file as a document in chunks; None where it cannot be read, and then its old passages go."""
+        if not _is_utf8(path.as_posix()):
+            self.failed.append(
+                (path.as_posix().encode("utf-8", "replace").decode(), "its name is not UTF-8: rename it")
+            )
+            return None
+        try:
+            size, mtime_ns = _size_and_time(path) if path.exists() else (0, 0)
+            document = load(path)
+            chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
+        except LongthreadError as error:
+            self.fail(path, str(error))
+            return None
+        self.notes += [(document.source, note) for note in document.notes]
+        return IndexedFile(document, FileState(document.sha256, size, mtime_ns), tuple(chunks))
+
+    def fail(self, path: Path, why: str) -> None:
+        source = path.as_posix()
+        self.failed.append((source, why.removeprefix(f"{source}: ")))
+        old = self.manifest.ids([source])
+        if old:
+            self.forget([source])
+            self.notes.append((source, f"its {len(old)} passages of before are no longer in the index"))
+
+    def commit(self, group: Sequence[IndexedFile]) -> None:
+        """Stores the vectors of a group, then its rows; then what its files had before can go."""
+        if self.vectors is not None:
+            chunks = [chunk for file in group for chunk in file.chunks]
+            self.embed(self.vectors, chunks, [id_ for file in group for id_ in file.ids])
+        old = self.manifest.ids([file.document.source for file in group])
+        if group:
+            self.manifest.replace([], group)
+            self.drop(sorted(set(old) - {id_ for file in group for id_ in file.ids}))
+            self.done |= {file.document.source for file in group}
+        self.meter.commit()
+
+    def embed(self, store: Vectors, chunks: Sequence[Passage], ids: Sequence[str]) -> None:
+        for start in range(0, len(chunks), _SLICE_CHUNKS):
+            part = slice(start, start + _SLICE_CHUNKS)
+            progress = self.meter.of_slice(start, len(chunks))
+            vectors = self.embedder.embed([chunk.text for chunk in chunks[part]], progress)
+            store.add(ids[part], [chunk.source for chunk in chunks[part]], vectors)
+
+
+class _Meter:
+    """One figure for reading, embedding and storing: kilobytes of files, whose total is known from the start."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress = progress
+        self.total = total
+        self.committed = 0
+        self.reading = 0
+
+    def of_slice(self, start: int, n_chunks: int) -> Progress:
+        """For embedding some of a group's chunks, from `start` on."""
+
+        def embedded(what: str, done: int, total: int) -> None:
+            self.show(self.committed + (self.reading - self.committed) * (start + done) // n_chunks)
+
+        return embedded
+
+    def commit(self) -> None:
+        self.committed = self.reading
+        self.show(self.committed)
+
+    def show(self, done: int) -> None:
+        if self.total:
+            self.progress("index files (kB)", -(-done // 1000), -(-self.total // 1000))
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # reading it will say why
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""The vectors of chunks, in Chroma's persistent client: one collection, cosine space, our own vectors.
+
+Chroma sees ids, vectors and the source of each chunk; it never gets a text, and never an embedder of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_COLLECTION = "chunks"
+# More neighbours and wider searches than Chroma's defaults (16, 100, 100): recall against the exact search is tested.
+_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 2000}
+_MARGIN = 16
+"""How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
+
+
+class Vectors:
+    """The open collection of a folder. What Chroma raises goes through; the index says what it means."""
+
+    def __init__(self, folder: Path, create: bool = False) -> None:
+        import chromadb
+        from chromadb.config import Settings
+
+        self.client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False, is_persistent=True))
+        self.batch = self.client.get_max_batch_size()
+        open_ = self.client.get_or_create_collection if create else self.client.get_collection
+        options: dict[str, Any] = {"configuration": {"hnsw": _HNSW}} if create else {}
+        self.collection = open_(_COLLECTION, embedding_function=None, **options)
+
+    def close(self) -> None:
+        self.client.close()
+
+    def ids(self) -> set[str]:
+        return set(self.collection.get(include=[])["ids"])
+
+    def add(self, ids: Sequence[str], sources: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Durable when it returns: Chroma logs them in its SQLite file before its graph takes them in."""
+        for start in range(0, len(ids), self.batch):
+            part = slice(start, start + self.batch)
+            self.collection.upsert(
+                ids=list(ids[part]),
+                embeddings=vectors[part],
+                metadatas=[{"source": source} for source in sources[part]],
+            )
+
+    def delete(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), self.batch):
+            self.collection.delete(ids=list(ids[start : start + self.batch]))
+
+    def get(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """In the order of the ids, which must be there: shape (n, dimension)."""
+        import numpy as np
+
+        found = self.collection.get(ids=list(ids), include=["embeddings"])
+        at = {id_: row for row, id_ in enumerate(found["ids"])}
+        return np.asarray(found["embeddings"], np.float32)[[at[id_] for id_ in ids]]
+
+    def search(
+        self, vector: NDArray[np.float32], k: int, sources: Sequence[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """(id, cosine) of at least the k nearest, best first, and of a few more; of some sources only, if given.
+
+        Cosines are rounded to 6 places, where float32 ends, so that equal texts have equal cosines.
+        """
+        where: Any = None if sources is None else {"source": {"$in": list(sources)}}
+        found = self.collection.query(
+            query_embeddings=vector[None], n_results=k + _MARGIN, where=where, include=["distances"]
+        )
+        return [(id_, round(1 - d, 6)) for id_, d in zip(found["ids"][0], found["distances"][0], strict=True)]
