@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from pipeline.contracts import Progress, Stream
+from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models import attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
@@ -31,6 +31,7 @@ from pipeline.models.llama import library
 from pipeline.models.pool import Pool
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
+from pipeline.models.stream import EngineStream
 from pipeline.models.weights import Weights
 from pipeline.types import Message, Prompt, Sampling, Text
 
@@ -101,7 +102,7 @@ class Engine:
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
-    ) -> list[Stream]:
+    ) -> list[EngineStream]:
         """One stream for each prompt, in order. Nothing is decoded before a stream is read; reading one serves all.
 
         `sampling` is for all prompts, or one for each. Raises ModelError, before anything is decoded, for an empty

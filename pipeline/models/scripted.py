@@ -50,7 +50,7 @@ class ScriptedModel:
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
-    ) -> list[Stream]:
+    ) -> Sequence[Stream]:
         if self._is_closed:
             raise ModelError("scripted: the model is closed")
         each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)

@@ -183,7 +183,8 @@ def _read(path: Path, header: Header) -> tuple[NDArray[np.int64], NDArray[np.uin
     start = len(data) - header.n_bytes - 8 * header.n
     keys = data[start : start + 8 * header.n].copy().view(np.int64)
     if _checksum(keys, state) != header.checksum:
-        LOG.warning("%s: not loaded: its checksum is wrong", path)
+        LOG.warning("%s: not loaded: its checksum is wrong; the file is deleted", path)
+        path.unlink(missing_ok=True)
         return None
     return keys, np.ascontiguousarray(state)
 

@@ -214,7 +214,7 @@ def test_lookup_drafting_does_not_change_the_answer(f16: Path) -> None:
     prompt: Prompt = (Text(f"{lines}\n\nThe same list again:\n1. {text(3, 1)}"),)
     answers = []
     for kind in ("none", "lookup"):
-        with open_engine(EngineSettings(n_ctx=1024, draft=kind), f16) as engine:  # type: ignore[arg-type]
+        with open_engine(EngineSettings(n_ctx=1024, draft=kind), f16) as engine:
             answers.append(engine.generate([prompt], Sampling(max_tokens=48))[0].result().text)
             n_accepted = engine.batcher.n_accepted
             assert all_cells_are_free(engine)

@@ -115,9 +115,7 @@ def test_a_list_in_the_cache_is_cheap_to_repeat_and_dear_once_its_cells_are_gone
     """Verbatim short-term memory (Armeni et al. 2022, arXiv 2210.13569): the second list is recalled from the first."""
     nouns = "patience, notion, movie, women, canoe, novel, folly, silver, eagle, center"
     intro = 'Mary wrote down a list of words: "'
-    middle = (
-        '" After the meeting, she took a break and had a cup of coffee. When she got back, she read the list again: "'
-    )
+    middle = '" After the meeting, she took a break and had a cup of coffee. Then she read the list again: "'
     whole = f"{intro}{nouns}{middle}{nouns}"
     cells = exact.cells(whole)
     n_again = exact.count_text(nouns)
