@@ -48,26 +48,44 @@ def discover(paths: Sequence[str]) -> Discovery:
 def _find(path: str) -> Discovery:
     place = Path(path).expanduser() if path else None
     if place is not None and _exists(place):
-        if not place.is_dir():
+        if not os.path.isdir(place):
             return _named_file(place)
         return _sift(path, _walk(place))
     if place is not None and glob.has_magic(path):
-        matches = [Path(match) for match in glob.glob(str(place), recursive=True)]
+        matches = _match(place)
         if not matches:
             raise DocumentError(f"{path}: the pattern matches nothing: use ** for all folders below, and quote it")
-        return _sift(path, (file for match in sorted(matches) for file in _walk(match)))
+        return _sift(path, (file for match in matches for file in _walk(match)))
     raise DocumentError(f"{path or repr(path)}: no such file or folder{_suggestion(place)}")
 
 
-def _exists(place: Path) -> bool:
+def _match(pattern: Path) -> list[Path]:
+    """What a pattern matches, without what is hidden below its fixed part; `**` does not follow links."""
+    parts = pattern.parts
+    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    base, wanted = Path(*parts[:first]), parts[first:]
+    if wanted[-1] == "**":
+        wanted = (*wanted, "*")
     try:
-        return place.exists()
-    except OSError:  # a name too long for the file system, or a folder that may not be entered
-        return False
+        found = sorted(base.glob("/".join(wanted)))
+    except (OSError, ValueError):
+        return []
+    spelt_out = set(wanted)
+    return [
+        path for path in found if not any(_is_hidden(part) for part in set(path.relative_to(base).parts) - spelt_out)
+    ]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _PASSED_OVER
+
+
+def _exists(place: Path) -> bool:
+    return os.path.lexists(place)
 
 
 def _named_file(place: Path) -> Discovery:
-    if not place.is_file():
+    if not os.path.isfile(place):
         raise DocumentError(f"{place}: neither a file nor a folder")
     return Discovery((place.resolve(),))
 
@@ -99,7 +117,7 @@ def _sift(path: str, found: Iterator[tuple[Path, str]]) -> Discovery:
 
 def _walk(place: Path) -> Iterator[tuple[Path, str]]:
     """Each file at or below a place, with the reason to pass it over ("" for none). A folder is entered once."""
-    if not place.is_dir():
+    if not os.path.isdir(place):
         yield place, _fault(place)
         return
     entered: set[tuple[int, int]] = set()
@@ -116,9 +134,9 @@ def _walk(place: Path) -> Iterator[tuple[Path, str]]:
             continue
         entered.add((status.st_dev, status.st_ino))
         for entry in entries:
-            if entry.name.startswith(".") or entry.name in _PASSED_OVER:
+            if _is_hidden(entry.name):
                 continue
-            if entry.is_dir():
+            if os.path.isdir(entry.path):
                 waiting.append(Path(entry.path))
             else:
                 yield Path(entry.path), _fault(Path(entry.path))

@@ -83,10 +83,12 @@ def _guess(path: Path, data: bytes) -> str:
     telling = sum(byte >= 0x80 for byte in data)
     if telling < 8 and _fits(data, "cp1252"):
         return "cp1252"
-    best = from_bytes(data).best()
+    matches = from_bytes(data)
+    best = matches.best()
     if best is None:
         raise DocumentError(f"{path}: cannot tell the text's encoding: save the file as UTF-8")
-    return best.encoding
+    as_good = {match.encoding for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)}
+    return "cp1252" if "cp1252" in as_good else best.encoding
 
 
 def _fits(data: bytes, encoding: str) -> bool:

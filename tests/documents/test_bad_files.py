@@ -1,0 +1,123 @@
+"""Files that are no documents: each is refused with its path, what is wrong, and the way out."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.documents.load import load
+from pipeline.errors import DocumentError, LongthreadError, MissingExtraError
+from tests.documents.docx_file import docx, paragraph
+from tests.documents.pdf_file import pdf
+
+OLE = bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 600
+DOCX = docx(paragraph("Text. " * 500))
+PDF = pdf([["Text."]])
+
+BAD = {
+    "empty.txt": (b"", r"an empty file$"),
+    "blank.md": (b" \n\t\r\n", r"an empty file$"),
+    "photo.txt": (b"\x89PNG\r\n\0\0", r"a binary file, not text: give a text, Markdown, HTML, PDF or DOCX file$"),
+    "program": (b"\x7fELF\0\0\0", r"a binary file"),
+    "cut.txt": (b"\xff\xfeab\0", r"not valid UTF-16, which the file's first bytes announce: save the file again"),
+    "nul.txt": ("a\0b".encode("utf-16"), r"a binary file"),
+    "secret.pdf": (
+        pdf([["Text."]], password="x"),  # noqa: S106
+        r"the PDF is encrypted: save it without a password \(qpdf",
+    ),
+    "text.pdf": (b"just text", r"a broken PDF, or none at all: open it in a viewer"),
+    "half.pdf": (PDF[: len(PDF) // 2], r"a broken PDF, or none at all"),
+    "scan.pdf": (pdf([[], []]), r"holds no text: pages 1, 2 without text: if these are scans, run them through OCR"),
+    "text.docx": (b"just text", r"a broken DOCX \(File is not a zip file\): open it in a word processor"),
+    "half.docx": (DOCX[: len(DOCX) // 2], r"a broken DOCX"),
+    "secret.docx": (OLE, r"a DOCX with a password, or an old DOC: save it as DOCX without one$"),
+    "sheet.docx": (
+        docx("").replace(b"word/document.xml", b"xl/workbook.xmlxx"),
+        r"not a DOCX, for it holds no word/doc",
+    ),
+    "xml.docx": (docx("<w:p>"), r"a broken DOCX \(mismatched tag"),
+    "empty.docx": (docx(""), r"holds no text$"),
+    "old.doc": (OLE, r"an old Office file, or one with a password: save it as DOCX without a password$"),
+    "empty.html": (b"<html><body></body></html>", r"holds no text$"),
+    "comment.html": (b"<!-- -->", r"cannot be parsed as HTML|holds no text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_with_its_path_and_the_way_out(tmp_path: Path, name: str) -> None:
+    data, message = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(DocumentError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_vanished_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match=r"gone\.txt: no such file$"):
+        load(tmp_path / "gone.txt")
+    with pytest.raises(DocumentError, match=r": not a file$"):
+        load(tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a")
+    path.chmod(0)
+    if os.geteuid() == 0:  # root reads everything: have the system refuse
+        monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    with pytest.raises(DocumentError, match=r"a\.txt: may not be read: give yourself the right to \(chmod \+r\)$"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "library", "extra"),
+    [
+        ("a.pdf", PDF, "pypdfium2", "pdf"),
+        ("a.html", b"<p>Text.</p>", "lxml", "html"),
+        ("a.docx", DOCX, "mammoth", "docx"),
+    ],
+)
+def test_a_missing_library_is_told_with_its_install_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, library: str, extra: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    real = builtins.__import__
+
+    def without(module: str, *rest: object, **named: object) -> object:
+        if module.split(".")[0] == library:
+            raise ImportError(module)
+        return real(module, *rest, **named)  # type: ignore[arg-type]
+
+    for module in [module for module in sys.modules if module.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=rf"{library}.*pip install 'longthread\[[a-z,]*{extra}"):
+        load(path)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from([PDF, DOCX, b"<html><body><p>Text.</p></body></html>", b"# Text\n"]), st.data())
+def test_damaged_bytes_give_a_document_or_an_error_of_ours(data: bytes, draw: st.DataObject) -> None:
+    damaged = bytearray(data)
+    for at in draw.draw(st.lists(st.integers(0, len(data) - 1), max_size=12)):
+        damaged[at] = draw.draw(st.integers(0, 255))
+    suffix = draw.draw(st.sampled_from([".pdf", ".docx", ".html", ".md", ".txt", ".py"]))
+    path = Path(f"/tmp/longthread-damaged-{os.getpid()}{suffix}")  # noqa: S108
+    path.write_bytes(bytes(damaged[: draw.draw(st.integers(0, len(data)))]))
+    try:
+        document = load(path)
+    except LongthreadError:
+        return
+    finally:
+        path.unlink()
+    assert document.text.strip()
+    assert all(0 <= heading.start < len(document.text) for heading in document.headings)
