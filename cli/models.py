@@ -99,13 +99,19 @@ def print_report(report: TuneReport, console: Console) -> None:
             megabytes(one.size),
             f"{one.prefill:.0f}",
             f"{one.decode:.0f}",
-            f"{one.divergence:.1e}" if one.divergence is not None else "",
-            ", ".join(role for role in ("read", "score") if report.best[role] == one.quantisation)
-            or ("" if one.is_lossless else "never by itself: it loses quality"),
+            "" if one.divergence is None else f"{one.divergence:.4f}",
+            ", ".join(role for role in ("read", "score") if report.best[role] == one.quantisation),
         )
         for one in report.candidates
     ]
-    columns = ("file", "size", "reads tokens/s", "writes tokens/s", "KL from the given", "used to")
+    columns = ("file", "size", "reads/s", "writes/s", "KL", "used to")
     console.print(table("", columns, rows))
+    console.print(
+        Text(
+            f"Tokens a second, {report.n_prefill} read and {report.n_decode} written, on {report.machine}. KL: how far the "
+            f"next-token distributions are from those of the given file, nats a token over {report.n_compared} tokens.",
+            style="dim",
+        )
+    )
     for line in report.notes:
-        console.print(Text(line, style="dim"))
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,18 +32,17 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 @contextmanager
 def new_file(target: Path, n_bytes: int) -> Iterator[Path]:
-    """A temporary path beside the target that takes its place at the end, unless something goes wrong before.
+    """A temporary path beside the target, beginning with a dot, that takes its place at the end, unless something goes wrong before.
 
     Raises ModelError where there is no room for `n_bytes`, or where the disk refuses.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         check_room(target.parent, n_bytes)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {error.strerror}") from None
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         os.replace(temporary, target)

@@ -1,0 +1,140 @@
+"""How fast a model file reads and writes here, and how much another file of the same model differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.models.context import Context, Rows, resolve
+from pipeline.models.llama import library
+from pipeline.models.settings import EngineSettings
+from pipeline.models.weights import Weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.contracts import Progress
+
+TEXT = """The ferry to Lunna leaves the north pier at a quarter past six and again at noon; in winter, when the ice is
+in, it leaves at noon alone. Captain Ester Holm, who has run it since 1987, keeps a book in which she enters every crossing:
+the wind, the number of passengers, and what they carried. On 4 March 1991 she wrote: "Nine people, two dogs, one piano.
+Wind from the west, 14 knots. The piano did not get wet." The book is now in the museum, in the room above the stairs.
+
+How does a lock work? A boat that goes upstream enters a chamber whose lower gates are open. The gates close behind it,
+and water is let in from above until the level in the chamber is that of the upper river; then the upper gates open, and the
+boat goes on. Nothing is pumped: the water runs downhill, as it would have done in any case. A chamber 40 metres long
+and 5 metres wide that rises by 3 metres takes 600 cubic metres of water each time, which is why, in a dry summer, the
+keeper waits until there are two boats.
+
+def mean(values):
+    total = 0
+    for value in values:
+        total += value
+    return total / len(values)
+
+Ask the committee for (a) the minutes of the last meeting, (b) the budget for the coming year, and (c) the names of all
+members who voted against the bridge. If they refuse, write to the town clerk, who must answer within thirty days.
+"""
+"""Read for comparing and for timing: prose with names and numbers, an explanation, code, a list. Written for this."""
+_SECONDS = 1.0
+"""About how long one measurement of reading may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Tokens a second: `prefill` of a prompt read in one go, `decode` of one answer, token after token."""
+
+    prefill: float
+    decode: float
+
+
+class Trial:
+    """The same tokens for every file of one model; how many are read is chosen so that reading takes about a second."""
+
+    def __init__(self, path: Path) -> None:
+        with _opened(path) as context:
+            tokens = context.weights.tokenize(TEXT)
+            self.n_parameters = int(library().llama_model_n_params(context.weights.pointer))
+            room = min(context.n_cells, context.n_batch)
+            start = perf_counter()
+            context.decode([Rows(0, 0, tokens[:32])])
+            rate = 32 / (perf_counter() - start)
+            self.n_prefill = int(np.clip(rate * _SECONDS, 32, min(room, 512) - 64))
+            self.n_decode = int(np.clip(rate * _SECONDS / 8, 8, 24))
+            self.n_compared = min(256, len(tokens), room, (1 << 26) // context.weights.n_vocab)
+        self.tokens: NDArray[np.int32] = np.resize(tokens, 1024)
+
+    def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, Speed]:
+        """The median speeds of each file over rounds in which all take their turns."""
+        found: dict[Path, list[Speed]] = {file: [] for file in files}
+        for n in range(rounds):
+            for i, file in enumerate(files):
+                progress("measure", n * len(files) + i, rounds * len(files))
+                found[file].append(self._speed(file))
+        return {
+            file: Speed(median(one.prefill for one in speeds), median(one.decode for one in speeds))
+            for file, speeds in found.items()
+        }
+
+    def _speed(self, file: Path) -> Speed:
+        with _opened(file) as context:
+            context.decode([Rows(0, 0, self.tokens[:16])])  # reads the weights from disk, if they are not in memory
+            context.cut(0, 0)
+            n, start = self.n_prefill, perf_counter()
+            context.logits(context.decode([Rows(0, 0, self.tokens[:n], outputs=(n - 1,))])[0])
+            read = perf_counter()
+            for i in range(n, n + self.n_decode):
+                context.logits(context.decode([Rows(0, i, self.tokens[i : i + 1], outputs=(0,))])[0])
+            return Speed(n / (read - start), self.n_decode / (perf_counter() - read))
+
+    def compare(self, given: Path, others: Sequence[Path], progress: Progress) -> dict[Path, tuple[float, float]]:
+        """For each other file the mean KL(given || other), in nats a token, and the share of equal likeliest tokens."""
+        found: dict[Path, tuple[float, float]] = {}
+        if not others:
+            return found
+        progress("compare", 0, len(others) + 1)
+        expected = self._logprobs(given)
+        for n, other in enumerate(others, 1):
+            progress("compare", n, len(others) + 1)
+            found[other] = _divergence(expected, self._logprobs(other))
+        return found
+
+    def _logprobs(self, file: Path) -> NDArray[np.float32]:
+        """The log-probabilities of every next token after each token of the text, (n_compared, n_vocab)."""
+        with _opened(file) as context:
+            result = np.empty((self.n_compared, context.weights.n_vocab), np.float32)
+            for start in range(0, self.n_compared, 64):
+                tokens = self.tokens[start : min(start + 64, self.n_compared)]
+                outputs = context.decode([Rows(0, start, tokens, outputs=range(len(tokens)))])
+                for i, output in enumerate(outputs, start):
+                    logits = context.logits(output)
+                    result[i] = logits - logits.max()
+                    result[i] -= np.log(np.exp(result[i]).sum())
+            return result
+
+
+def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
+    divergences = [float((np.exp(p) * (p - q)).sum(dtype=np.float64)) for p, q in zip(expected, found, strict=True)]
+    is_same = expected.argmax(axis=1) == found.argmax(axis=1)
+    return float(np.mean(divergences)), float(is_same.mean())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Context]:
+    """The file as the engine would open it, with a small context."""
+    every_layer = 9999 if library().llama_supports_gpu_offload() else 0
+    weights = Weights(path, every_layer)
+    settings = EngineSettings(str(path), n_ctx=min(1024, weights.n_ctx_trained))
+    context = Context(weights, resolve(settings, weights), 1, settings.flash_attention)
+    try:
+        yield context
+    finally:
+        context.close()
+        weights.close()

@@ -1,0 +1,295 @@
+"""Which numbers a model's weights should have on this machine: measured, not guessed.
+
+A CPU multiplies some quantisations much faster than others, and the fastest is not the one that a file was shipped in.
+Going up (from Q4_1, say, to Q8_0 or F16) keeps what the file says and costs memory; going down (to Q4_0) loses quality:
+that is measured and offered, and never chosen by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.cache import cache_folder
+from pipeline.errors import ModelError
+from pipeline.models.files import check_room, new_file, sha256_of, write_json
+from pipeline.models.gguf import inspect
+from pipeline.models.requantise import TYPES, expected_bytes, requantise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.contracts import Progress
+    from pipeline.models.trial import Speed
+
+Role = Literal["read", "score"]
+ROLES: tuple[Role, ...] = ("read", "score")
+ROUNDS = 3
+MOST_DIVERGENCE = 0.01
+"""Mean KL divergence, in nats a token, up to which a file counts as saying the same as the given one."""
+LEAST_GAIN = 1.05
+"""A file that is not this many times faster than the given one is not worth its room."""
+_BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8}
+"""Bits of a weight; what is not listed has fewer than 8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One file that was measured. `prefill` and `decode` are tokens a second, medians over the rounds.
+
+    `divergence` is the mean over tokens of KL(given || this) of the next-token distributions, in nats, and `agreement`
+    the share of tokens where both find the same one likeliest; both None for the given file. `is_lossless`: made by
+    going up, and the distributions agree. `path` is None for a file that was not worth keeping.
+    """
+
+    quantisation: str
+    path: str | None
+    size: int
+    mtime_ns: int
+    is_given: bool
+    is_lossless: bool
+    prefill: float
+    decode: float
+    divergence: float | None
+    agreement: float | None
+
+    def seconds(self, role: Role) -> float:
+        """For 1000 tokens read, and, to read and answer, 100 written."""
+        return 1000 / self.prefill + (100 / self.decode if role == "read" else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneReport:
+    """What was measured, on what, and what is used from now on: `best` maps a role to a candidate's quantisation."""
+
+    source: str
+    source_sha256: str
+    source_size: int
+    source_mtime_ns: int
+    machine: str
+    llama: str
+    date: str
+    seconds: float
+    n_prefill: int
+    n_decode: int
+    n_compared: int
+    candidates: tuple[Candidate, ...]
+    best: dict[Role, str]
+    notes: tuple[str, ...]
+
+
+def tuned(path: Path, role: Role) -> Path | None:
+    """The file that serves this role fastest on this machine in the place of `path`, or None: use `path` itself.
+
+    Only a file that was made from exactly this one (by its place, size and time), here, with this llama.cpp, and that
+    has not changed since. Takes a few milliseconds.
+    """
+    try:
+        about = path.stat()
+        resolved = str(path.resolve())
+        reports = sorted(folder().glob("*/tune.json"))
+    except OSError:
+        return None
+    for report in reports:
+        found = _read(report)
+        if (found.get("source"), found.get("source_size"), found.get("source_mtime_ns")) == (
+            resolved,
+            about.st_size,
+            about.st_mtime_ns,
+        ):
+            return _chosen(found, role)
+    return None
+
+
+def folder() -> Path:
+    """Where requantised models are kept: a folder for each source, named by its hash."""
+    return cache_folder() / "tuned"
+
+
+def _read(report: Path) -> dict[str, Any]:
+    """A report as it was written, or nothing: one of another version or torn is as good as none."""
+    try:
+        found = json.loads(report.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _chosen(report: dict[str, Any], role: Role) -> Path | None:
+    if (report.get("machine"), report.get("llama")) != (machine(), version("llama-cpp-python")):
+        return None
+    try:
+        name = report["best"][role]
+        one = next(one for one in report["candidates"] if one["quantisation"] == name)
+        if one["is_given"] or one["path"] is None:
+            return None
+        about = os.stat(one["path"])
+        is_whole = (about.st_size, about.st_mtime_ns) == (one["size"], one["mtime_ns"])
+        return Path(one["path"]) if is_whole else None
+    except (OSError, KeyError, TypeError, StopIteration):
+        return None
+
+
+def machine() -> str:
+    """The processor by name, and the cores that this process may use: what a speed depends on."""
+    from pipeline.models.context import threads
+
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), name)
+    except OSError:  # not Linux
+        pass
+    return f"{name}, {threads()} cores"
+
+
+def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
+    """Writes the model in other quantisations, measures all in turn, and remembers the best for each role.
+
+    The rounds go through all files, so that a machine that slows down slows down for all. Files appear whole or not at
+    all; what is not worth its room is deleted. Raises ModelError for a model that cannot be loaded, and where another
+    process is tuning it.
+    """
+    from filelock import FileLock, Timeout
+
+    inspect(path)
+    path = path.resolve()
+    sha256 = sha256_of(path)
+    home = folder() / sha256[:16]
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / "lock", timeout=0):
+            return _tune(path, sha256, home, progress, rounds)
+    except Timeout:
+        raise ModelError(f"another process is tuning {path.name}; wait for it") from None
+    except OSError as error:
+        raise ModelError(f"{home} cannot be written: {error.strerror or error}") from None
+
+
+def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) -> TuneReport:
+    from pipeline.models.trial import Trial
+
+    start = perf_counter()
+    for left in home.glob(".*"):
+        left.unlink()
+    given = inspect(path)
+    trial = Trial(path)
+    made, notes = _make(path, home, trial.n_parameters, given.quantisation, progress)
+    files = {given.quantisation: path} | made
+    speeds = trial.measure(list(files.values()), rounds, progress)
+    agreements = trial.compare(path, list(made.values()), progress)
+    candidates = [
+        _candidate(kind, file, path, speeds[file], agreements.get(file), given.quantisation)
+        for kind, file in files.items()
+    ]
+    best = {role: _best(candidates, role) for role in ROLES}
+    kept = tuple(_keep(one, candidates, best) for one in candidates)
+    about = path.stat()
+    report = TuneReport(
+        source=str(path),
+        source_sha256=sha256,
+        source_size=about.st_size,
+        source_mtime_ns=about.st_mtime_ns,
+        machine=machine(),
+        llama=version("llama-cpp-python"),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(perf_counter() - start, 1),
+        n_prefill=trial.n_prefill,
+        n_decode=trial.n_decode,
+        n_compared=trial.n_compared,
+        candidates=kept,
+        best=best,
+        notes=(*notes, *_notes(kept, best)),
+    )
+    write_json(home / "tune.json", asdict(report))
+    return report
+
+
+def _make(
+    path: Path, home: Path, n_parameters: int, given: str, progress: Progress
+) -> tuple[dict[str, Path], list[str]]:
+    """The file of each type other than the given one, and notes on those for which disk or memory have no room."""
+    from pipeline.models.context import free_memory
+
+    made: dict[str, Path] = {}
+    notes: list[str] = []
+    for kind in TYPES:
+        target, n_bytes = home / f"{path.stem}.{kind}.gguf", expected_bytes(kind, n_parameters)
+        if kind == given:
+            continue
+        if n_bytes > free_memory() / 2:
+            notes.append(
+                f"{kind} was not tried: its {n_bytes / 1e6:.0f} MB are more than half of the memory that is free"
+            )
+            continue
+        try:
+            if not target.is_file():
+                check_room(home, n_bytes)
+                with new_file(target, n_bytes) as temporary:
+                    requantise(path, temporary, kind, n_bytes, progress)
+            inspect(target)
+        except ModelError as error:
+            notes.append(f"{kind} was not tried: {error}")
+            continue
+        made[kind] = target
+    return made, notes
+
+
+def _candidate(
+    kind: str, file: Path, source: Path, speed: Speed, agreement: tuple[float, float] | None, given: str
+) -> Candidate:
+    about = file.stat()
+    divergence, same = agreement or (None, None)
+    goes_up = _BITS.get(kind, 4) > _BITS.get(given, 7) or (kind, given) == ("F16", "BF16")
+    return Candidate(
+        quantisation=kind,
+        path=str(file),
+        size=about.st_size,
+        mtime_ns=about.st_mtime_ns,
+        is_given=file == source,
+        is_lossless=file == source or (goes_up and divergence is not None and divergence <= MOST_DIVERGENCE),
+        prefill=round(speed.prefill, 1),
+        decode=round(speed.decode, 1),
+        divergence=divergence,
+        agreement=same,
+    )
+
+
+def _best(candidates: Sequence[Candidate], role: Role) -> str:
+    given = next(one for one in candidates if one.is_given)
+    fastest = min((one for one in candidates if one.is_lossless), key=lambda one: one.seconds(role))
+    return (fastest if given.seconds(role) >= LEAST_GAIN * fastest.seconds(role) else given).quantisation
+
+
+def _keep(one: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:
+    """The candidate with its file if that is used, or would be faster than all that are; else without it."""
+    used = [other for other in candidates if other.quantisation in best.values()]
+    is_offer = not one.is_lossless and all(LEAST_GAIN * one.seconds("read") <= other.seconds("read") for other in used)
+    if one.is_given or one in used or is_offer or one.path is None:
+        return one
+    Path(one.path).unlink()
+    return replace(one, path=None)
+
+
+def _notes(candidates: Sequence[Candidate], best: dict[Role, str]) -> list[str]:
+    given = next(one for one in candidates if one.is_given)
+    by_name = {one.quantisation: one for one in candidates}
+    notes = []
+    for role in ROLES:
+        gain = given.seconds(role) / by_name[best[role]].seconds(role)
+        said = f"{best[role]}, {gain:.2f} times as fast" if gain > 1 else f"the given file ({given.quantisation})"
+        notes.append(f"to {role}: {said}")
+    for one in candidates:
+        if one.path is not None and not one.is_lossless:
+            notes.append(
+                f"{one.quantisation} is faster still and loses quality (KL {one.divergence:.3f} nats a token); it is used "
+                f"only if you name it: {one.path}"
+            )
+    return notes
