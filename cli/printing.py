@@ -10,10 +10,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.types import Answer, Citation, Dropped, Ledger, Passage, State
+from pipeline.types import Answer, Citation, Ledger, Passage, State
 
 MAX_QUOTE = 300
-MAX_DROPPED = 8
+MAX_PLACES = 3
 
 
 def shown_path(source: str) -> str:
@@ -92,27 +92,31 @@ def reading(account: Ledger) -> list[str]:
         g = account.generation
         reused = f", {g.reused_tokens} reused" if g.reused_tokens else ""
         lines.append(
-            f"{account.model}: read {g.prompt_tokens} tokens{reused} in {g.prefill_s:.2f} s"
-            f"{_rate(g.prefill_tokens_per_s)}, wrote {g.answer_tokens} in {g.decode_s:.2f} s{_rate(g.decode_tokens_per_s)}"
+            f"{account.model}: read {g.prompt_tokens} tokens{reused} in {g.prefill_s:.2f} s{_rate(g.prefill_tokens_per_s)}"
+            f", wrote {g.answer_tokens} in {g.decode_s:.2f} s{_rate(g.decode_tokens_per_s)}"
         )
     notes = [f"{entry.stage}: {note}" for entry in account.stages for note in entry.notes]
     return [*lines, *notes, *account.notes]
 
 
 def dropped(account: Ledger) -> RenderableType:
-    """What each stage left out, the first of each, with the count of the rest."""
+    """What each stage left out and why: one line for each reason, with where the first of it stood."""
     rows: list[Text] = []
     for entry in account.stages:
-        rows += [Text(f"{entry.stage}: {_drop(drop)}", style="dim") for drop in entry.dropped[:MAX_DROPPED]]
-        if len(entry.dropped) > MAX_DROPPED:
+        for why in dict.fromkeys(drop.why for drop in entry.dropped):
+            drops = [drop for drop in entry.dropped if drop.why == why]
+            places = list(dict.fromkeys(f"{shown_path(drop.span.source)}:{drop.place.line}" for drop in drops))
+            more = f" and {len(places) - MAX_PLACES} more places" if len(places) > MAX_PLACES else ""
             rows.append(
-                Text(f"{entry.stage}: and {len(entry.dropped) - MAX_DROPPED} more (--json lists all)", style="dim")
+                Text(
+                    f"{entry.stage} dropped {sum(drop.tokens for drop in drops)} tokens, {why}: "
+                    f"{', '.join(places[:MAX_PLACES])}{more}",
+                    style="dim",
+                )
             )
+    if rows:
+        rows.append(Text("--diff shows what was kept and what was dropped; --json has all of it", style="dim"))
     return Group(*rows)
-
-
-def _drop(drop: Dropped) -> str:
-    return f"{shown_path(drop.span.source)}:{drop.place.line} {drop.tokens} tokens, {drop.why}"
 
 
 def _change(before: int, after: int) -> str:

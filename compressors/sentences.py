@@ -8,6 +8,7 @@ for late interaction. Fidelity: a baseline of our own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,9 @@ from pipeline.types import Passage, Question
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_HEADING = re.compile(r"#{1,6}\s[^\n]*$")
 
 
 @dataclass(frozen=True)
@@ -117,12 +121,17 @@ class Sentences:
 
 
 def split(passage: Passage) -> list[Passage]:
-    """The passage's sentences, with exact offsets; an abstractive passage is one unit."""
+    """The passage's sentences, with exact offsets; an abstractive passage is one unit.
+
+    Headings are left out, since the prompt shows them with each passage, and nothing is nearer to a question about a
+    thing than its bare name.
+    """
     from pipeline.documents.sentences import sentences
 
     if passage.spans:
         return [passage]
-    return [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
+    parts = [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
+    return [part for part in parts if not _HEADING.match(part.text)] or parts
 
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from pipeline.types import Answer, Dropped, Ledger, Passage, StageEntry, State
 
 
 def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
-    """The state after one stage. `reserve`: tokens kept for the answer. Once there is an answer, nothing more is done."""
+    """The state after one stage. `reserve`: tokens kept for the answer. After an answer nothing more is done."""
     if state.answer is not None:
         return state
     start = time.perf_counter()
