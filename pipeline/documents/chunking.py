@@ -2,9 +2,10 @@
 
 A document is laid out as words with their token counts. Chunks are then packed from left to right: they end before a
 heading if they can, else after a paragraph, else after a sentence, else after a word, and inside a giant word only
-where nothing else is left. The separators of code come from langchain-text-splitters. Its own splitter is not used,
-for three reasons: it finds a chunk's offset by searching its text, which goes wrong where a text repeats itself; it
-leaves a heading alone before a long paragraph; and it counts every piece again at every level.
+where nothing else is left. The separators of code come from langchain-text-splitters. Its own splitter is not used:
+with lengths in tokens its `add_start_index` takes the overlap for characters, and gave no offset (-1) for 618 of 2515
+chunks of three novels; and it leaves the rest of a long paragraph alone, which fills chunks of 200 tokens with 141 on
+average, against 172 here.
 
 Words are counted one by one, each distinct one once, and added up. That is exact for WordPiece and an estimate for
 others, so every finished chunk is counted again, and cut further while it is too long.

@@ -44,7 +44,7 @@ def headings(text: str, start: int = 0) -> tuple[Heading, ...]:
 
 
 def _first_character(text: str, line_start: int) -> int:
-    while text[line_start] in " \t":
+    while text[line_start].isspace():
         line_start += 1
     return line_start
 

@@ -104,7 +104,7 @@ def test_a_missing_library_is_told_with_its_install_line(
         load(path)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from([PDF, DOCX, b"<html><body><p>Text.</p></body></html>", b"# Text\n"]), st.data())
 def test_damaged_bytes_give_a_document_or_an_error_of_ours(data: bytes, draw: st.DataObject) -> None:
     damaged = bytearray(data)

@@ -51,6 +51,7 @@ def lines(chunks: Sequence[Passage]) -> list[str]:
     return [chunk.text for chunk in chunks]
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from([words, characters]), st.integers(1, 40), st.integers(1, 60), st.data())
 def test_promises_hold_for_random_texts(
     text: str, count: Count, tokens: int, max_tokens: int, data: st.DataObject
@@ -61,13 +62,13 @@ def test_promises_hold_for_random_texts(
     check(document, Chunker(tokens, overlap), count, max_tokens)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS, st.integers(8, 40), st.booleans())
 def test_promises_hold_for_random_texts_and_minilm(text: str, tokens: int, is_overlapping: bool) -> None:
     check(Document("a.txt", text), Chunker(tokens, tokens // 3 if is_overlapping else 0), minilm_tokens)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(TEXTS, st.sampled_from(["code:python", "code:js", "code:cpp", "code:latex", "code:toml"]))
 def test_promises_hold_for_code(text: str, kind: str) -> None:
     check(Document("a", text, kind), Chunker(20), words)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.documents.html import lay_out, parse, render
@@ -126,6 +126,7 @@ def nodes() -> st.SearchStrategy[str]:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(nodes(), max_size=6).map("".join))
 def test_every_visible_word_is_kept_in_order(body: str) -> None:
     root = parse(Path("a.html"), f"<html><body>{body}.</body></html>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from pipeline.documents.load import load
 from pipeline.documents.markdown import headings
@@ -45,6 +45,7 @@ def test_the_files_name_is_the_title_where_there_is_no_heading(tmp_path: Path) -
     assert loaded(tmp_path, "Text.\n").title == "the notes"
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_every_heading_starts_at_its_own_line(text: str) -> None:
     text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from pipeline.documents.sentences import sentences
 from tests.documents.texts import TEXTS, without_space
@@ -28,6 +28,7 @@ def check(text: str) -> None:
     assert without_space("".join(text[start:end] for start, end in spans)) == without_space(text)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_every_character_lies_in_exactly_one_sentence(text: str) -> None:
     check(text)

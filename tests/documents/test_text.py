@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.documents.load import load
@@ -75,6 +75,7 @@ def test_other_encodings_are_guessed_and_told(text: str, encoding: str) -> None:
     assert [note.startswith("not UTF-8: decoded as ") for note in notes] == [True]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\ufeff")))
 def test_utf8_comes_back_as_it_is(text: str) -> None:
     assert decode(Path("a.txt"), text.encode()) == (text, ())
