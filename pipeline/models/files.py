@@ -32,9 +32,9 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 @contextmanager
 def new_file(target: Path, n_bytes: int) -> Iterator[Path]:
-    """A temporary path beside the target, beginning with a dot, that takes its place at the end, unless something goes wrong before.
+    """A temporary file beside the target that takes its place at the end, unless something goes wrong before.
 
-    Raises ModelError where there is no room for `n_bytes`, or where the disk refuses.
+    Its name begins with a dot. Raises ModelError where there is no room for `n_bytes`, or where the disk refuses.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

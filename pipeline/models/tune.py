@@ -289,7 +289,7 @@ def _notes(candidates: Sequence[Candidate], best: dict[Role, str]) -> list[str]:
     for one in candidates:
         if one.path is not None and not one.is_lossless:
             notes.append(
-                f"{one.quantisation} is faster still and loses quality (KL {one.divergence:.3f} nats a token); it is used "
-                f"only if you name it: {one.path}"
+                f"{one.quantisation} is faster still and loses quality (KL {one.divergence:.3f} nats a token); it is "
+                f"used only if you name it: {one.path}"
             )
     return notes
