@@ -90,9 +90,11 @@ def _lost(parts: dict[str, bytes], text: str) -> list[str]:
     if root is None:
         return []
     paragraphs = ("".join(run.text or "" for run in p.iter(f"{_WORD}t")) for p in root.iter(f"{_WORD}p"))
-    solid = "".join(text.split())
-    lost = [word for words in paragraphs for word in words.split() if word not in solid]
-    return [f"{len(lost)} words were not converted: {' '.join(lost[:8])}"] if lost else []
+    kept = set(text.split())
+    missing = [word for word in dict.fromkeys(" ".join(paragraphs).split()) if word not in kept]
+    solid = "".join(text.replace("^", "").split())
+    lost = [word for word in missing if word.replace("^", "") not in solid]
+    return [f"{len(lost)} word{'s' if len(lost) > 1 else ''} not converted: {' '.join(lost[:8])}"] if lost else []
 
 
 def _unread(parts: dict[str, bytes]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ _ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’»)\]]*\s*$")
 _JUNK_TITLE = re.compile(r"untitled|microsoft (word|powerpoint)|\.(docx?|indd|tex|dvi|pdf|qxd)$", re.IGNORECASE)
 _BROKEN_WORD = re.compile(r"(\w+)[\x02\ufffe]\n?(\w+)")
 _LISTED = 10
+_FAR = 1e6  # points: beyond the edges of any page
 
 
 def load_pdf(path: Path, data: bytes) -> Document:
@@ -33,13 +35,13 @@ def load_pdf(path: Path, data: bytes) -> Document:
     except pypdfium2.PdfiumError as error:
         raise DocumentError(_why(path, error)) from None
     try:
-        pages = [_page_text(pdf, number) for number in range(len(pdf))]
+        pages = [_read_page(pdf, number) for number in range(len(pdf))]
         title, outline = str(pdf.get_metadata_dict().get("Title") or "").strip(), _outline(pdf)
     except pypdfium2.PdfiumError as error:
         raise DocumentError(_why(path, error)) from None
     finally:
         pdf.close()
-    text, starts = _join(_mend([page or "" for page in pages]))
+    text, starts = _join(_mend([page.text or "" for page in pages]))
     if not title or _JUNK_TITLE.search(title):
         title = readable_name(path)
     headings = _headings(text, starts, outline)
@@ -52,20 +54,30 @@ def _why(path: Path, error: Exception) -> str:
     return f"{path}: a broken PDF, or none at all: open it in a viewer and print it to a new PDF"
 
 
-def _page_text(pdf: PdfDocument, number: int) -> str | None:
-    """A page's text; None for a page that cannot be read."""
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page's visible text, None where the page cannot be read, and how many characters lie outside of its edges."""
+
+    text: str | None
+    n_outside: int = 0
+
+
+def _read_page(pdf: PdfDocument, number: int) -> _Page:
     import pypdfium2
 
     try:
         page = pdf[number]
     except pypdfium2.PdfiumError:
-        return None
+        return _Page(None)
     try:
-        text: str = page.get_textpage().get_text_bounded()
+        text_page = page.get_textpage()
+        visible: str = text_page.get_text_bounded()
+        whole: str = text_page.get_text_bounded(-_FAR, -_FAR, _FAR, _FAR)
     finally:
         page.close()
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    return re.sub(r"[ \t]+\n", "\n", text).strip()
+    n_outside = max(len("".join(whole.split())) - len("".join(visible.split())), 0)
+    text = visible.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside)
 
 
 def _mend(pages: list[str]) -> list[str]:
@@ -125,14 +137,18 @@ def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, 
     return tuple(headings)
 
 
-def _notes(pages: list[str | None]) -> tuple[str, ...]:
-    broken = [number for number, page in enumerate(pages, 1) if page is None]
-    empty = [number for number, page in enumerate(pages, 1) if page == ""]
+def _notes(pages: list[_Page]) -> tuple[str, ...]:
+    broken = [number for number, page in enumerate(pages, 1) if page.text is None]
+    empty = [number for number, page in enumerate(pages, 1) if page.text == ""]
+    outside = [number for number, page in enumerate(pages, 1) if page.n_outside]
     notes = []
     if broken:
         notes.append(f"{_pages(broken)} cannot be read")
     if empty:
         notes.append(f"{_pages(empty)} without text: if these are scans, run them through OCR first (ocrmypdf)")
+    if outside:
+        n_outside = sum(page.n_outside for page in pages)
+        notes.append(f"{n_outside} characters outside of the edges of {_pages(outside)} left out")
     return tuple(notes)
 
 

@@ -87,7 +87,12 @@ def _guess(path: Path, data: bytes) -> str:
     best = matches.best()
     if best is None:
         raise DocumentError(f"{path}: cannot tell the text's encoding: save the file as UTF-8")
-    as_good = {match.encoding for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)}
+    as_good = {
+        encoding
+        for match in matches
+        if (match.chaos, match.coherence) == (best.chaos, best.coherence)
+        for encoding in match.could_be_from_charset
+    }
     return "cp1252" if "cp1252" in as_good else best.encoding
 
 

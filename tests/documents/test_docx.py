@@ -21,10 +21,11 @@ def test_headings_tables_and_places(tmp_path: Path) -> None:
         + paragraph("5 < 6 & “more”.")
         + paragraph("Fares", "heading2")
         + table(("Who", "Marks"), ("Dog", "6"))
-        + "<w:p><w:r><w:t>One wo</w:t></w:r><w:r><w:t>rd.</w:t></w:r></w:p>"
+        + "<w:p><w:r><w:t>One wo</w:t></w:r><w:r><w:t>rd, 10</w:t></w:r>"
+        + '<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>6</w:t></w:r></w:p>'
     )
     document = loaded(tmp_path, docx(body))
-    text = "# Harbour\n\n5 < 6 & “more”.\n\n## Fares\n\n| Who | Marks |\n| Dog | 6 |\n\nOne word."
+    text = "# Harbour\n\n5 < 6 & “more”.\n\n## Fares\n\n| Who | Marks |\n| Dog | 6 |\n\nOne word, 10^6"
     fares = text.index("## Fares")
     assert (document.text, document.kind, document.title, document.notes) == (text, "docx", "Harbour", ())
     assert document.headings == (Heading(0, 1, "Harbour"), Heading(fares, 2, "Fares"))

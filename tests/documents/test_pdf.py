@@ -41,6 +41,13 @@ def test_a_page_without_text_is_told_and_keeps_its_number(tmp_path: Path) -> Non
     assert document.notes == ("page 2 without text: if these are scans, run them through OCR first (ocrmypdf)",)
 
 
+def test_text_outside_of_the_page_is_left_out_and_told(tmp_path: Path) -> None:
+    document = loaded(tmp_path, pdf([["One."] * 60, ["Two."]]))
+    n_visible = len("".join(document.text[: document.pages[1]].split()))
+    assert 200 < n_visible < 240
+    assert document.notes == (f"{240 - n_visible} characters outside of the edges of page 1 left out",)
+
+
 def test_a_word_broken_at_a_lines_end_is_joined_where_the_document_knows_it(tmp_path: Path) -> None:
     document = loaded(tmp_path, pdf([["A comet and a long-", "term plan. The com-", "et returns."]]))
     assert document.text == "A comet and a long-term plan. The comet returns."
