@@ -91,20 +91,26 @@ def tuned(path: Path, role: Role) -> Path | None:
     Only a file that was made from exactly this one (by its place, size and time), here, with this llama.cpp, and that
     has not changed since. Takes a few milliseconds.
     """
+    report = _report_on(path)
+    return _chosen(report, role) if report is not None else None
+
+
+def is_tuned(path: Path) -> bool:
+    """Whether exactly this file was measured on this machine with this llama.cpp, whatever came out."""
+    report = _report_on(path)
+    return report is not None and _is_of_here(report)
+
+
+def _report_on(path: Path) -> dict[str, Any] | None:
     try:
         about = path.stat()
-        resolved = str(path.resolve())
+        wanted = (str(path.resolve()), about.st_size, about.st_mtime_ns)
         reports = sorted(folder().glob("*/tune.json"))
     except OSError:
         return None
-    for report in reports:
-        found = _read(report)
-        if (found.get("source"), found.get("source_size"), found.get("source_mtime_ns")) == (
-            resolved,
-            about.st_size,
-            about.st_mtime_ns,
-        ):
-            return _chosen(found, role)
+    for report in map(_read, reports):
+        if (report.get("source"), report.get("source_size"), report.get("source_mtime_ns")) == wanted:
+            return report
     return None
 
 
@@ -123,7 +129,7 @@ def _read(report: Path) -> dict[str, Any]:
 
 
 def _chosen(report: dict[str, Any], role: Role) -> Path | None:
-    if (report.get("machine"), report.get("llama")) != (machine(), version("llama-cpp-python")):
+    if not _is_of_here(report):
         return None
     try:
         name = report["best"][role]
@@ -135,6 +141,10 @@ def _chosen(report: dict[str, Any], role: Role) -> Path | None:
         return Path(one["path"]) if is_whole else None
     except (OSError, KeyError, TypeError, StopIteration):
         return None
+
+
+def _is_of_here(report: dict[str, Any]) -> bool:
+    return (report.get("machine"), report.get("llama")) == (machine(), version("llama-cpp-python"))
 
 
 def machine() -> str:

@@ -1,0 +1,241 @@
+"""What this machine offers, and what is missing, as a list of findings: each with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from pipeline.cache import cache_folder
+from pipeline.errors import LongthreadError
+
+Status = Literal["ok", "warn", "miss"]
+
+SHOWN = (
+    "llama-cpp-python",
+    "torch",
+    "sentence-transformers",
+    "chromadb",
+    "bm25s",
+    "langchain-core",
+    "numpy",
+    "pydantic",
+)
+"""The libraries whose versions a bug report needs; of the others only the missing are named."""
+EXTRAS = {"pdf": "PDF files", "html": "HTML files", "docx": "Word files"}
+_FEATURES = ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8", "NEON", "DOTPROD", "SVE")
+LEAST_MEMORY = 1_500_000_000
+LEAST_DISK = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `todo` is the way out of a warn or a miss, empty where nothing is to be done.
+
+    `miss`: longthread does not work without it. `warn`: it works, slower or with less.
+    """
+
+    what: str
+    status: Status
+    said: str
+    todo: str = ""
+
+
+def findings() -> Iterator[Finding]:
+    """Every finding, in the order in which it is best read; the last ones load the default model's weights."""
+    yield _python()
+    yield from _libraries()
+    yield from _extras()
+    yield from _machine()
+    yield _cache()
+    yield _embedder()
+    yield from _models()
+
+
+# --------------------------------------------------------------------------------------------------------- installed
+def _python() -> Finding:
+    said = f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}"
+    return Finding("python", "ok", said)
+
+
+def _libraries() -> Iterator[Finding]:
+    try:
+        own, needed = version("longthread"), _requirements()[""]
+    except PackageNotFoundError:
+        yield Finding("longthread", "miss", "is not installed, only lies here", "pip install -e . in its folder")
+        return
+    yield Finding("longthread", "ok", own)
+    missing = [name for name in needed if _version(name) is None]
+    shown = [f"{name} {found}" for name in SHOWN if (found := _version(name))]
+    yield Finding("libraries", "ok", ", ".join(shown))
+    if missing:
+        yield Finding("libraries", "miss", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+
+
+def _extras() -> Iterator[Finding]:
+    try:
+        needed = _requirements()
+    except PackageNotFoundError:
+        return
+    for extra, what in EXTRAS.items():
+        missing = [name for name in needed.get(extra, []) if _version(name) is None]
+        if missing:
+            said = f"cannot be read: {', '.join(missing)} not installed"
+            yield Finding(what, "warn", said, f"pip install 'longthread[{extra}]'")
+        else:
+            yield Finding(what, "ok", "can be read")
+
+
+def _requirements() -> dict[str, list[str]]:
+    """Names of the distributions that longthread needs, by extra; those that it always needs under ''."""
+    found: dict[str, list[str]] = {}
+    for line in requires("longthread") or []:
+        name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
+        extra = re.search(r"extra == ['\"](\w+)['\"]", line)
+        found.setdefault(extra[1] if extra else "", []).append(name)
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+# ----------------------------------------------------------------------------------------------------------- machine
+def _machine() -> Iterator[Finding]:
+    if _version("llama-cpp-python") is None:
+        return
+    from pipeline.models.context import threads
+    from pipeline.models.llama import library
+    from pipeline.models.tune import machine
+
+    lib = library()
+    has = re.findall(r"(\w+) = 1", lib.llama_print_system_info().decode())
+    yield Finding("processor", "ok", f"{machine()} (of {os.cpu_count()} logical); {threads()} threads are used")
+    yield _features(has)
+    if lib.llama_supports_gpu_offload():
+        yield Finding("GPU", "ok", "llama.cpp can use one: all layers go there, unless n_gpu_layers says less")
+    else:
+        yield Finding("GPU", "ok", "not used: this llama.cpp was built for the processor alone (README: for a GPU)")
+    yield _memory()
+
+
+def _features(has: list[str]) -> Finding:
+    known = [feature for feature in _FEATURES if feature in has]
+    lacks = [f for f in ("AVX2", "FMA", "AVX512") if f not in has and f in _processor_flags()]
+    if lacks:
+        return Finding(
+            "llama.cpp",
+            "warn",
+            f"built with {', '.join(known) or 'no vector instructions'}; this processor has {', '.join(lacks)} too",
+            "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python",
+        )
+    return Finding("llama.cpp", "ok", f"built with {', '.join(known) or 'no vector instructions'}")
+
+
+def _processor_flags() -> set[str]:
+    """What the processor offers, by Linux's word, in llama.cpp's spelling; empty elsewhere."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), [])
+    except OSError:
+        return set()
+    return {flag.upper().replace("AVX512F", "AVX512") for flag in flags}
+
+
+def _memory() -> Finding:
+    import psutil
+
+    from pipeline.models.context import free_memory
+
+    free = free_memory()
+    said = f"{free / 1e9:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
+    if free < LEAST_MEMORY:
+        return Finding("memory", "warn", said, f"have {LEAST_MEMORY / 1e9:.1f} GB free, or take index.embedder: none")
+    return Finding("memory", "ok", said)
+
+
+def _cache() -> Finding:
+    folder = cache_folder()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    way_out = "set the environment variable LONGTHREAD_CACHE to a folder that can be written, with room"
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Finding("cache folder", "miss", f"{folder} cannot be written", way_out)
+    free = shutil.disk_usage(existing).free
+    said = f"{folder}, {free / 1e9:.1f} GB free"
+    return Finding("cache folder", "warn", said, way_out) if free < LEAST_DISK else Finding("cache folder", "ok", said)
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+def _embedder() -> Finding:
+    from pipeline.retrieval.embedder import open_embedder
+
+    try:
+        embedder = open_embedder("minilm")
+        return Finding(
+            "embedder", "ok", f"minilm, {embedder.dimension} dimensions, {embedder.max_tokens} tokens a text"
+        )
+    except LongthreadError as error:
+        return Finding("embedder", "miss", "minilm is not here", str(error))
+
+
+def _models() -> Iterator[Finding]:
+    from pipeline.models.catalogue import list_models, resolve
+    from pipeline.models.settings import EngineSettings
+
+    default = EngineSettings().model
+    try:
+        path = resolve(default)
+        yield Finding("default model", "ok", f"{default}, {path.stat().st_size / 1e6:.0f} MB: tiny, for a first look")
+        yield from _tuned(default, path)
+        yield _settings(path)
+    except LongthreadError as error:
+        yield Finding("default model", "miss", f"{default} is not here, or damaged", str(error))
+    others = [model.name for model in list_models() if model.is_here and model.name != default]
+    if others:
+        yield Finding("other models", "ok", ", ".join(others))
+
+
+def _tuned(name: str, path: Path) -> Iterator[Finding]:
+    from pipeline.models.tune import is_tuned, tuned
+
+    files = {role: tuned(path, role) for role in ("read", "score")}
+    if any(files.values()):
+        said = ", ".join(f"to {role}: {file.name if file else 'the given file'}" for role, file in files.items())
+        yield Finding("tuned for here", "ok", said)
+    elif is_tuned(path):
+        yield Finding("tuned for here", "ok", "the given file is as fast as any")
+    else:
+        yield Finding(
+            "tuned for here", "warn", "no: reading may be up to twice as slow", f"longthread models tune {name}"
+        )
+
+
+def _settings(path: Path) -> Finding:
+    """What `auto` becomes for the default model: found by loading its weights."""
+    from pipeline.models.context import resolve
+    from pipeline.models.settings import EngineSettings
+    from pipeline.models.weights import Weights
+
+    weights = Weights(path)
+    try:
+        found = resolve(EngineSettings(), weights)
+    finally:
+        weights.close()
+    return Finding(
+        "its settings",
+        "ok",
+        f"n_ctx {found.n_ctx} (trained on {found.n_ctx_trained}), n_cells {found.n_cells}, n_batch {found.n_batch}, "
+        f"n_seq_max {found.n_seq_max}, threads {found.threads}, n_gpu_layers {found.n_gpu_layers}, "
+        f"flash_attention {'on' if found.flash_attention else 'off'}; cache {found.kv_bytes / 1e6:.0f} MB "
+        f"({found.kv_k}), weights {found.weight_bytes / 1e6:.0f} MB",
+    )
