@@ -40,6 +40,7 @@ def run(
     config = default_config(config_path)
     if model is not None:
         config = with_model(config, model)
+    config.components[-1].check()
     with Display(quiet) as display:
         folder, n_failed = _index(docs, index, config, display)
         with Pipeline(config, folder, progress=display) as pipeline:

@@ -42,6 +42,10 @@ class Pipeline:
     on_text: Callable[[str], None] = _unheard
     _reader: Model | None = field(default=None, repr=False)
 
+    def check(self) -> None:
+        """Raises what is wrong with the reader as far as it can be known in a moment."""
+        self.config.components[-1].check()
+
     def ask(self, question: Question) -> State:
         """The question's way through all stages. Raises LongthreadError where the user can do something about it."""
         state = State(question, ledger=stage_ledger(self.window, self.reserve, self.reader.name))

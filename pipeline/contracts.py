@@ -164,6 +164,9 @@ class Generator(Protocol):
 
     @property
     def max_tokens(self) -> int: ...
+    def check(self) -> None:
+        """Raises what `load` would, as far as it can be known in a moment: before documents are indexed for it."""
+
     def load(self, progress: Progress) -> Model:
         """The reader that these settings describe, loaded. The pipeline owns it and closes it."""
 

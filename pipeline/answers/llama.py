@@ -67,6 +67,11 @@ class Llama(EngineSettings):
         """The engine's part of the settings."""
         return EngineSettings(**{field.name: getattr(self, field.name) for field in fields(EngineSettings)})
 
+    def check(self) -> None:
+        from pipeline.models.catalogue import resolve
+
+        resolve(self.model)
+
     def load(self, progress: Progress) -> Model:
         from pipeline.models.catalogue import resolve
         from pipeline.models.engine import open_engine

@@ -25,6 +25,9 @@ class Scripted:
         if self.n_ctx < 1:
             raise ValueError(f"n_ctx must be at least 1, was: {self.n_ctx}")
 
+    def check(self) -> None:
+        """Nothing can be missing."""
+
     def load(self, progress: Progress) -> Model:
         from pipeline.models.scripted import ScriptedModel
 

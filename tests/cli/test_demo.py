@@ -1,0 +1,61 @@
+"""The demo is right: with weights, three answers and one abstention; and what it prints points at its documents."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import DEMO, OFFLINE, Run
+
+QUESTIONS = [json.loads(line) for line in (DEMO / "questions.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question["id"])
+def test_the_default_model_answers_the_demos_questions(run: Run, question: dict[str, Any]) -> None:
+    done = run("ask", question["question"], "--docs", str(DEMO / "documents"), "--json", "-q")
+    assert done.code == 0, done.err
+    record = json.loads(done.out)
+    if not question["answers"]:
+        assert record["is_abstention"]
+        assert record["why"].startswith("searched 10 passages of 4 documents")
+        return
+    assert any(re.search(rf"\b{re.escape(one)}\b", record["answer"], re.IGNORECASE) for one in question["answers"])
+    assert record["citations"], "nothing was cited, nor found by matching"
+    for citation in record["citations"]:
+        assert citation["is_valid"]
+        assert Path(citation["source"]).name == question["source"]
+        assert_quote_is_there(citation["quote"])
+    assert_ledger_adds_up(record["ledger"])
+
+
+def assert_quote_is_there(quote: dict[str, Any]) -> None:
+    from pipeline.documents.load import load
+
+    text = load(Path(quote["source"])).text
+    assert text[quote["start"] : quote["end"]] == quote["text"]
+    assert text.count("\n", 0, quote["start"]) + 1 == quote["line"]
+
+
+def assert_ledger_adds_up(ledger: dict[str, Any]) -> None:
+    assert sum(ledger["parts"].values()) == ledger["prompt_tokens"] == ledger["generation"]["prompt_tokens"]
+    assert ledger["stages"][-1]["stage"] == "generate.llama"
+    for stage in ledger["stages"][1:-2]:
+        lost = sum(drop["tokens"] for drop in stage["dropped"])
+        assert abs(stage["tokens_in"] - stage["tokens_out"] - lost) <= 5 * len(stage["dropped"])
+
+
+def test_the_demo_ends_with_the_command_for_the_users_own_documents(run: Run) -> None:
+    done = run("demo", "-q")
+    assert done.code == 0, done.err
+    assert "--docs YOUR_FOLDER" in done.out.splitlines()[-1]
+    for part in ("Lucia Ferrand", "The documents do not hold the answer.", "stage", "tokens/s", "garden.html:3"):
+        assert part in done.out
+
+
+def test_the_scripted_pipeline_answers_without_weights(run: Run) -> None:
+    done = run("ask", "Who repaired the clock in 1987?", "--docs", str(DEMO / "documents"), "--config", OFFLINE, "-q")
+    assert done.code == 0, done.err
+    assert "Lucia Ferrand" in done.out
+    assert re.search(r"\[\d\] .*town-hall.txt:7", done.out)
