@@ -324,7 +324,7 @@ def _told(folder: Path) -> Iterator[None]:
             raise StoreError(
                 f"{folder}: the disk is full: make room and run it again, what is done stays done"
             ) from None
-        raise StoreError(f"{folder}: the index's manifest cannot be used ({error}): {_anew(folder)}") from error
+        raise StoreError(f"{folder}: the index's files cannot be used ({error}): {_anew(folder)}") from error
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}: give a folder that can be written to") from error
     except BaseException as error:

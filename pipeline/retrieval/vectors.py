@@ -5,6 +5,7 @@ Chroma sees ids, vectors and the source of each chunk; it never gets a text, and
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,16 @@ _MARGIN = 16
 """How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
 
 
+def _check(path: Path) -> None:
+    """Raises sqlite3.DatabaseError for a damaged file: Chroma fails on it and then cannot open its folder again."""
+    if path.is_file():
+        db = sqlite3.connect(path)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master")
+        finally:
+            db.close()
+
+
 class Vectors:
     """The open collection of a folder. What Chroma raises goes through; the index says what it means."""
 
@@ -27,11 +38,16 @@ class Vectors:
         import chromadb
         from chromadb.config import Settings
 
+        _check(folder / "chroma.sqlite3")
         self.client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False, is_persistent=True))
         self.batch = self.client.get_max_batch_size()
         open_ = self.client.get_or_create_collection if create else self.client.get_collection
         options: dict[str, Any] = {"configuration": {"hnsw": _HNSW}} if create else {}
-        self.collection = open_(_COLLECTION, embedding_function=None, **options)
+        try:
+            self.collection = open_(_COLLECTION, embedding_function=None, **options)
+        except BaseException:
+            self.client.close()
+            raise
 
     def close(self) -> None:
         self.client.close()

@@ -1,0 +1,59 @@
+"""What the tests of the index share: documents on the disk, opened indexes, and an index as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.contracts import Embedder
+from pipeline.documents.chunking import Chunker
+from pipeline.documents.discover import discover
+from pipeline.retrieval.index import DocumentIndex, IndexReport, open_index
+
+CHUNKER = Chunker(tokens=32)
+QUESTIONS = ("where is the harbour", "seven grey herons", "the keeper of the lamp", "salt")
+
+
+def write(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+def read(index: Path, embedder: Embedder) -> DocumentIndex:
+    return open_index(index, embedder, CHUNKER)
+
+
+def update(index: Path, docs: Path, embedder: Embedder, rebuild: bool = False) -> IndexReport:
+    with open_index(index, embedder, CHUNKER, mode="write", rebuild=rebuild) as opened:
+        return opened.update(discover([str(docs)]), silent)
+
+
+def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
+    return report.added, report.changed, report.removed, report.unchanged, len(report.failed)
+
+
+def contents(index: Path, embedder: Embedder) -> dict[str, Any]:
+    """All that an index says, as values that compare: two equal ones cannot be told apart by a search."""
+    with read(index, embedder) as opened:
+        chunks = [opened.manifest.passage_of_row(row) for row, _ in opened.manifest.texts()]
+        found: dict[str, Any] = {
+            "documents": [opened.document(source) for source in opened.sources],
+            "chunks": chunks,
+            "ids": opened.manifest.ids(),
+            "bm25": [opened.search_bm25(question, 10) for question in QUESTIONS],
+        }
+        if embedder.dimension:
+            found["vectors"] = np.asarray(opened.vectors(chunks)).tolist()
+            found["stored"] = sorted(opened._vectors.ids())
+            found["dense"] = [opened.search_dense(question, 10) for question in QUESTIONS]
+        return found

@@ -1,0 +1,98 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.retrieval.embedder import NoVectors, SentenceEmbedder, open_embedder
+
+TEXTS = [f"{'herons stand on the harbour wall ' * (n % 7)}and number {n} flies" for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> SentenceEmbedder:
+    embedder = open_embedder("minilm")
+    assert isinstance(embedder, SentenceEmbedder)
+    return embedder
+
+
+def test_vectors_are_those_of_sentence_transformers(minilm: SentenceEmbedder) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    expected = SentenceTransformer(str(minilm.folder), local_files_only=True).encode(TEXTS, show_progress_bar=False)
+    assert np.abs(minilm.embed(TEXTS) - expected).max() < 1e-5
+
+
+def test_vectors_are_unit_float32_in_the_order_of_the_texts_whatever_the_batch(minilm: SentenceEmbedder) -> None:
+    vectors = minilm.embed(TEXTS)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (40, minilm.dimension) == (40, 384)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(40), abs=1e-5)
+    assert np.abs(minilm.embed(TEXTS[::-1])[::-1] - vectors).max() < 1e-5
+    assert np.abs(minilm.embed([TEXTS[6]])[0] - vectors[6]).max() < 1e-5
+    assert minilm.embed([]).shape == (0, 384)
+
+
+def test_a_text_is_counted_whole_and_refused_when_too_long_never_cut(minilm: SentenceEmbedder) -> None:
+    assert minilm.max_tokens == 256
+    assert minilm.count_tokens(["", "harbour", "harbour " * 300]) == [2, 3, 302]
+    assert minilm.embed(["harbour " * 254]).shape == (1, 384)
+    with pytest.raises(ValueError, match="a text must have at most 256 tokens, was: 257"):
+        minilm.embed(["harbour", "harbour " * 255])
+
+
+def test_progress_comes_with_each_batch(minilm: SentenceEmbedder) -> None:
+    seen: list[tuple[str, int, int]] = []
+    minilm.embed(TEXTS, lambda *step: seen.append(step))
+    assert seen == [("embed passages", 32, 40), ("embed passages", 40, 40)]
+
+
+def test_token_vectors_leave_out_special_tokens_and_padding(minilm: SentenceEmbedder) -> None:
+    alone = minilm.token_vectors(["grey herons"])[0]
+    nothing, long, among = minilm.token_vectors(["", "seven grey herons stand on the wall", "grey herons"])
+    assert nothing.shape == (0, 384)
+    assert long.shape[0] == minilm.count_tokens(["seven grey herons stand on the wall"])[0] - 2
+    assert np.abs(alone - among).max() < 1e-5
+    assert np.linalg.norm(among, axis=1) == pytest.approx(np.ones(len(among)), abs=1e-5)
+
+
+def test_counting_loads_no_model() -> None:
+    code = (
+        "import sys\nfrom pipeline.retrieval.embedder import open_embedder\ne = open_embedder('minilm')\n"
+        "assert e.count_tokens(['grey herons']) and e.fingerprint and e.dimension == 384\n"
+        "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_folder_is_an_embedder_and_its_fingerprint_is_that_of_its_files(
+    minilm: SentenceEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    copy = tmp_path / "copy"
+    shutil.copytree(minilm.folder, copy)
+    assert open_embedder(str(copy)).fingerprint == open_embedder("minilm").fingerprint
+    assert open_embedder(str(copy)).fingerprint == minilm.fingerprint  # remembered
+    with (copy / "tokenizer_config.json").open("a") as file:
+        file.write(" ")
+    assert open_embedder(str(copy)).fingerprint != minilm.fingerprint
+
+
+def test_what_is_no_embedder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere: no such folder: write minilm, none, or a folder"):
+        open_embedder(str(tmp_path / "nowhere"))
+    with pytest.raises(
+        ConfigError, match=r"not a sentence-transformers folder with a fast tokenizer: no modules\.json"
+    ):
+        open_embedder(str(tmp_path))
+
+
+def test_none_counts_words_and_has_no_vectors() -> None:
+    embedder = open_embedder("none")
+    assert isinstance(embedder, NoVectors)
+    assert embedder.count_tokens(["seven grey herons, 42!", ""]) == [4, 0]
+    with pytest.raises(ConfigError, match=r"index\.embedder is none, so there are no vectors: set it to minilm"):
+        embedder.embed(["x"])
