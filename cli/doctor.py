@@ -32,7 +32,7 @@ def run(json: bool) -> int:
 def _table(found: Sequence[Finding]) -> Table:
     table = Table.grid(padding=(0, 2))
     for options in ({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"}):
-        table.add_column(**options)  # type: ignore[arg-type]
+        table.add_column(**options)
     for finding in found:
         said = Text(finding.said)
         if finding.todo:
