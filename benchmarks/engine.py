@@ -1,4 +1,4 @@
-"""The engine against llama-cpp-python's `Llama`, on the same file in the same run: .venv/bin/python benchmarks/engine.py
+"""The engine against llama-cpp-python's `Llama`, on the same file in the same run.
 
 Both use the same threads, batch and flash attention. Ways that are compared take turns, and medians are reported. The
 last line is JSON. Run it on a machine that does nothing else: `load` says what was going on.
@@ -33,7 +33,11 @@ ROOT = Path(__file__).parent.parent
 
 def own_text(engine: Engine, n_tokens: int, start: int = 0) -> str:
     """About n_tokens tokens of this project's own prose, from different places for different starts."""
-    files = [*sorted((ROOT / "configs/demo/documents").glob("*")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+    files = [
+        *sorted((ROOT / "configs/demo/documents").glob("*")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+        ROOT / "CONTRIBUTING.md",
+    ]
     words = " ".join(file.read_text("utf-8") for file in files).split()
     words = words[start * 211 % len(words) :] + words
     while engine.count_text(" ".join(words)) < n_tokens:
@@ -80,11 +84,17 @@ def log_softmax(logits: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 # ----------------------------------------------------------------------------------------------------------- the parts
 def fanout(engine: Engine, llama: Any, repeats: int) -> dict[str, Any]:
     prefix = "Read the text.\n" + own_text(engine, 595)
-    subjects = ["the ferry", "the tower", "the garden", "a telescope", "the mayor", "the harbour", "the weather", "roses"]
-    suffixes = [
-        f"\nSentence {n}: it says something new about {subjects[n % 8]} and of what is near it.\nIs this useful? Answer:"
-        for n in range(16)
+    subjects = [
+        "the ferry",
+        "the tower",
+        "the garden",
+        "a telescope",
+        "the mayor",
+        "the harbour",
+        "the weather",
+        "roses",
     ]
+    suffixes = [f"\nSentence {n}: it is about {subjects[n % 8]}.\nUseful? Answer:" for n in range(16)]
     targets = [" Yes", " No"]
     ids = [int(engine.weights.tokenize(target)[0]) for target in targets]
     head = engine.weights.tokenize(prefix).tolist()
@@ -207,9 +217,7 @@ def restored(path: Path, threads: int) -> dict[str, Any]:
             "ttft_restored_over_cold": run["restored"]["ttft_s"] / run["cold"]["ttft_s"],
             "ttft_s": {"cold": run["cold"]["ttft_s"], "restored": run["restored"]["ttft_s"]},
             "ttft_same_token": run["restored"]["token"] == run["cold"]["token"],
-            "ttft_max_diff": max(
-                abs(a - b) for a, b in zip(run["restored"]["top"], run["cold"]["top"], strict=True)
-            ),
+            "ttft_max_diff": max(abs(a - b) for a, b in zip(run["restored"]["top"], run["cold"]["top"], strict=True)),
         }
 
 
@@ -258,7 +266,10 @@ def lookup(path: Path, threads: int, repeats: int) -> dict[str, Any]:
 
 
 def probe(engine: Engine, llama: Any, repeats: int) -> dict[str, Any]:
-    prefix, query = (Text(own_text(engine, 1000)),), (Text("\nWhat does the text say of the ferry, and where does it land?"),)
+    prefix, query = (
+        (Text(own_text(engine, 1000)),),
+        (Text("\nWhat does the text say of the ferry, and where does it land?"),),
+    )
     tokens = [*engine.weights.tokenize(prefix[0].text).tolist(), *engine.weights.tokenize(query[0].text).tolist()]
     n_layer, n_head = engine.weights.n_layer, engine.weights.n_head
     some = [(layer, head) for layer in range(2 * n_layer // 3) for head in range(n_head)]
@@ -289,11 +300,11 @@ def probe(engine: Engine, llama: Any, repeats: int) -> dict[str, Any]:
 
 def tuned_speedup(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     """Prefill of 1000 tokens by the file that `longthread models tune` chose, against the file as it is."""
-    from pipeline.models.tune import report_of, tuned
+    from pipeline.models.tune import tune, tuned
 
-    faster = tuned(path, "read")
-    if faster is None:
-        return {"tuned_prefill_speedup": None, "tuned_note": "run `longthread models tune` first"}
+    report = tune(path, lambda what, done, total: None)
+    faster = tuned(path, "read") or path
+    chosen = next(one for one in report.candidates if one.quantisation == report.best["read"])
     engines = [open_engine(EngineSettings(n_ctx=2048, threads=threads), file) for file in (path, faster)]
     prompt = (Text(own_text(engines[0], 1000)),)
 
@@ -307,7 +318,12 @@ def tuned_speedup(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     plain_s, faster_s = in_turn(repeats, *(run(engine) for engine in engines))
     for engine in engines:
         engine.close()
-    return {"tuned_prefill_speedup": plain_s / faster_s, "tuned_file": faster.name, "tuned_kl": report_of(path, faster)}
+    return {
+        "tuned_prefill_speedup": plain_s / faster_s,
+        "tuned_file": faster.name,
+        "tuned_kl": chosen.divergence,
+        "tuned_agreement": chosen.agreement,
+    }
 
 
 def main() -> None:
@@ -323,7 +339,12 @@ def main() -> None:
     if arguments.child:
         child(path, arguments.child, threads)
         return
-    result: dict[str, Any] = {"model": path.name, "threads": threads, "repeats": arguments.repeats, "load": os.getloadavg()[0]}
+    result: dict[str, Any] = {
+        "model": path.name,
+        "threads": threads,
+        "repeats": arguments.repeats,
+        "load": os.getloadavg()[0],
+    }
     engine = open_engine(EngineSettings(model=str(path), n_ctx=N_CTX, threads=threads), path)
     llama = peer(path, threads)
     parts: dict[str, Callable[[], dict[str, Any]]] = {

@@ -92,8 +92,9 @@ def reading(account: Ledger) -> list[str]:
         g = account.generation
         reused = f", {g.reused_tokens} reused" if g.reused_tokens else ""
         lines.append(
-            f"{account.model}: read {g.prompt_tokens} tokens{reused} in {g.prefill_s:.2f} s{_rate(g.prefill_tokens_per_s)}"
-            f", wrote {g.answer_tokens} in {g.decode_s:.2f} s{_rate(g.decode_tokens_per_s)}"
+            f"{account.model}: read {g.prompt_tokens} tokens{reused} in {g.prefill_s:.2f} s"
+            + _rate(g.prefill_tokens_per_s)
+            + f", wrote {g.answer_tokens} in {g.decode_s:.2f} s{_rate(g.decode_tokens_per_s)}"
         )
     notes = [f"{entry.stage}: {note}" for entry in account.stages for note in entry.notes]
     return [*lines, *notes, *account.notes]

@@ -228,7 +228,7 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
 
 def needs(component: Any) -> frozenset[str]:
     """What a component cannot do without, beside the reader: `embedder` or nothing."""
-    found = getattr(component, "needs", frozenset())
+    found: Any = getattr(component, "needs", frozenset())
     return found if isinstance(found, frozenset) else frozenset()
 
 

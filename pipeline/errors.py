@@ -5,7 +5,7 @@
     ├── DocumentError               a file that cannot be read as a document
     ├── StoreError                  an index that is missing, locked, damaged, or of another embedder or chunker
     ├── ModelError                  a model file, a context, or a request that the model cannot hold
-    ├── WindowError                a prompt that does not fit its window
+    ├── WindowError                 a prompt that does not fit its window
     ├── DataError                   a line or a file of questions
     └── MissingExtraError           an optional library that is not installed, with its install line
 
