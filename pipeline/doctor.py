@@ -51,12 +51,12 @@ class Finding:
 def findings() -> Iterator[Finding]:
     """Every finding, in the order in which it is best read; the last ones load the default model's weights."""
     yield _python()
-    yield from _libraries()
-    yield from _extras()
-    yield from _machine()
-    yield _cache()
-    yield _embedder()
-    yield from _models()
+    for section in (_libraries, _extras, _machine, _cache, _embedder, _models):
+        try:
+            yield from section()
+        except ImportError as error:
+            what = section.__name__.strip("_")
+            yield Finding(what, "miss", f"cannot be looked at: {error}", "see 'libraries' above")
 
 
 # --------------------------------------------------------------------------------------------------------- installed
@@ -112,8 +112,6 @@ def _version(name: str) -> str | None:
 
 # ----------------------------------------------------------------------------------------------------------- machine
 def _machine() -> Iterator[Finding]:
-    if _version("llama-cpp-python") is None:
-        return
     from pipeline.models.context import threads
     from pipeline.models.llama import library
     from pipeline.models.tune import machine
@@ -164,28 +162,28 @@ def _memory() -> Finding:
     return Finding("memory", "ok", said)
 
 
-def _cache() -> Finding:
+def _cache() -> Iterator[Finding]:
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     way_out = "set the environment variable LONGTHREAD_CACHE to a folder that can be written, with room"
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        return Finding("cache folder", "miss", f"{folder} cannot be written", way_out)
+        yield Finding("cache folder", "miss", f"{folder} cannot be written", way_out)
+        return
     free = shutil.disk_usage(existing).free
     said = f"{folder}, {free / 1e9:.1f} GB free"
-    return Finding("cache folder", "warn", said, way_out) if free < LEAST_DISK else Finding("cache folder", "ok", said)
+    is_little = free < LEAST_DISK
+    yield Finding("cache folder", "warn" if is_little else "ok", said, way_out if is_little else "")
 
 
 # ------------------------------------------------------------------------------------------------------------ models
-def _embedder() -> Finding:
+def _embedder() -> Iterator[Finding]:
     from pipeline.retrieval.embedder import open_embedder
 
     try:
         embedder = open_embedder("minilm")
-        return Finding(
-            "embedder", "ok", f"minilm, {embedder.dimension} dimensions, {embedder.max_tokens} tokens a text"
-        )
+        yield Finding("embedder", "ok", f"minilm, {embedder.dimension} dimensions, {embedder.max_tokens} tokens a text")
     except LongthreadError as error:
-        return Finding("embedder", "miss", "minilm is not here", str(error))
+        yield Finding("embedder", "miss", "minilm is not here", str(error))
 
 
 def _models() -> Iterator[Finding]:
