@@ -59,7 +59,7 @@ class Vectors:
         """Durable when it returns: Chroma logs them in its SQLite file before its graph takes them in."""
         for start in range(0, len(ids), self.batch):
             part = slice(start, start + self.batch)
-            self.collection.upsert(
+            self.collection.add(
                 ids=list(ids[part]),
                 embeddings=vectors[part],
                 metadatas=[{"source": source} for source in sources[part]],
