@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLLECTION = "chunks"
 # More neighbours and wider searches than Chroma's defaults (16, 100, 100): recall against the exact search is tested.
-_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 2000}
+_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 1000}
 _MARGIN = 16
 """How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
 
@@ -56,7 +56,11 @@ class Vectors:
         return set(self.collection.get(include=[])["ids"])
 
     def add(self, ids: Sequence[str], sources: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Durable when it returns: Chroma logs them in its SQLite file before its graph takes them in."""
+        """Durable when it returns: Chroma logs them in its SQLite file before its graph takes them in.
+
+        An id that is there already keeps its vector. Not `upsert`: the first delete after one replays each logged
+        upsert, 3 ms apiece (measured, Chroma 1.5.9).
+        """
         for start in range(0, len(ids), self.batch):
             part = slice(start, start + self.batch)
             self.collection.add(
