@@ -1,0 +1,156 @@
+"""How well bm25, dense and hybrid find the judged documents of Cranfield or CISI, through the real index.
+
+    python benchmarks/retrieval.py --set cranfield
+    python benchmarks/retrieval.py --set cisi --settings '{"rrf_k": 20}'
+
+Each document is one file, title and abstract; a document ranks where its best chunk does. The last line is JSON.
+Cranfield's codes run from 1 (best) to 4: the gains are 4 to 1, and 0 for its code -1. CISI's judgements are yes or no,
+and only the 76 questions that have any count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from pipeline.build import chunker, open_embedder
+from pipeline.config import IndexSettings
+from pipeline.documents.discover import discover
+from pipeline.offline import switch_off_telemetry
+from pipeline.registry import Spec
+from pipeline.retrieval.index import DocumentIndex, open_index
+from pipeline.types import Question
+
+DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+DEPTH = 100
+"""Chunks asked for: enough for the ten best documents, and for recall at 100."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Documents and questions by id, and the gain of each judged document for each question that has any."""
+
+    documents: dict[str, str]
+    questions: dict[str, str]
+    gains: dict[str, dict[str, int]]
+
+
+def smart(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(id, texts by field letter) of each entry of a file in SMART format."""
+    for entry in re.split(r"^\.I ", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)[1:]:
+        number, _, rest = entry.partition("\n")
+        parts = re.split(r"^\.([TABWX])[ \t]*\n", rest, flags=re.MULTILINE)
+        yield number.strip(), {letter: text.strip() for letter, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def page(fields: dict[str, str]) -> str:
+    """Title and abstract; Cranfield's abstracts begin with their title, which then stands once."""
+    title, body = fields.get("T", ""), fields.get("W", "")
+    return body if body.startswith(title) else f"{title}\n\n{body}"
+
+
+def cranfield(folder: Path) -> Collection:
+    """The judgements number the questions by their order, not by their own numbers."""
+    gains: dict[str, dict[str, int]] = {}
+    for line in (folder / "cranqrel").read_text().splitlines():
+        question, document, code = line.split()
+        gains.setdefault(question, {}).setdefault(document, max(0, 5 - int(code)) if int(code) > 0 else 0)
+    documents = {number: page(fields) for number, fields in smart(folder / "cran.all.1400")}
+    questions = {str(n): fields["W"] for n, (_, fields) in enumerate(smart(folder / "cran.qry"), 1)}
+    return Collection(documents, questions, gains)
+
+
+def cisi(folder: Path) -> Collection:
+    gains: dict[str, dict[str, int]] = {}
+    for line in (folder / "CISI.REL").read_text().splitlines():
+        question, document, *_ = line.split()
+        gains.setdefault(question, {})[document] = 1
+    documents = {number: page(fields) for number, fields in smart(folder / "CISI.ALL")}
+    questions = {number: fields["W"] for number, fields in smart(folder / "CISI.QRY") if number in gains}
+    return Collection(documents, questions, gains)
+
+
+SETS = {"cranfield": cranfield, "cisi": cisi}
+
+
+def write_files(documents: dict[str, str], folder: Path) -> None:
+    """One text file a document, named by its number; the few without any text have none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, text in documents.items():
+        if text.strip():
+            (folder / f"{number}.txt").write_text(text)
+
+
+def ranked(index: DocumentIndex, spec: Spec, questions: dict[str, str]) -> dict[str, dict[str, float]]:
+    """For each question the score of each document found: that of its best chunk."""
+    retriever = spec.build()
+    tools: Any = SimpleNamespace(index=index, embedder=index.embedder)
+    run: dict[str, dict[str, float]] = {}
+    for number, text in questions.items():
+        found: dict[str, float] = {}
+        for rank, passage in enumerate(retriever.search(Question(text), tools)):
+            found.setdefault(Path(passage.source).stem, float(-rank))  # by rank, so that ties stay as we broke them
+        run[number] = found
+    return run
+
+
+def measured(collection: Collection, run: dict[str, dict[str, float]]) -> dict[str, float]:
+    import ir_measures
+    from ir_measures import AP, R, nDCG
+
+    found = ir_measures.calc_aggregate([nDCG @ 10, R @ 10, R @ 100, AP @ 100], collection.gains, run)
+    return {str(measure): round(value, 4) for measure, value in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", choices=sorted(SETS), required=True)
+    parser.add_argument("--settings", type=json.loads, default={}, help="settings of retrieve.hybrid, as JSON")
+    parser.add_argument("--keep", type=Path, help="a folder for documents and index, used again by the next run")
+    arguments = parser.parse_args()
+    switch_off_telemetry()
+    collection = SETS[arguments.set](DATA / arguments.set)
+    settings = IndexSettings()
+    specs = {
+        "bm25": Spec("retrieve.bm25", (("k", DEPTH),)),
+        "dense": Spec("retrieve.dense", (("k", DEPTH),)),
+        "hybrid": Spec("retrieve.hybrid", tuple({"k": DEPTH, **arguments.settings}.items())),
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        place = arguments.keep or Path(temporary)
+        docs, folder = place / "docs", place / "index"
+        write_files(collection.documents, docs)
+        embedder, cutter = open_embedder(settings), chunker(settings)
+        with open_index(folder, embedder, cutter, mode="write") as index:
+            report = index.update(discover([str(docs)]), lambda what, done, total: None)
+        with open_index(folder, embedder, cutter) as index:
+            measures = {
+                name: measured(collection, ranked(index, spec, collection.questions)) for name, spec in specs.items()
+            }
+    for name, values in measures.items():
+        print(f"{name:8}", "  ".join(f"{measure} {value:.4f}" for measure, value in values.items()))
+    answer = {
+        "set": arguments.set,
+        "n_questions": len(collection.gains),
+        "n_documents": len(collection.documents),
+        "n_chunks": report.n_chunks,
+        "ndcg_at_10": {name: values["nDCG@10"] for name, values in measures.items()},
+        "recall_at_10": {name: values["R@10"] for name, values in measures.items()},
+        "recall_at_100": {name: values["R@100"] for name, values in measures.items()},
+        "hybrid": specs["hybrid"].build().__dict__,
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
