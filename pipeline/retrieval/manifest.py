@@ -82,7 +82,8 @@ class Manifest:
     """An open manifest. Raises sqlite3.Error where the file is damaged, locked or cannot be written."""
 
     def __init__(self, path: Path) -> None:
-        self.db = sqlite3.connect(path, isolation_level=None)
+        # LangChain asks from threads of a pool, one at a time (pipeline/langchain/retriever.py holds a lock).
+        self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = NORMAL")
 

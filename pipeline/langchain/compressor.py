@@ -1,0 +1,48 @@
+"""A compressor as a LangChain document compressor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import ConfigDict, PrivateAttr, SkipValidation
+
+from pipeline.contracts import Compressor, Tools
+from pipeline.langchain.documents import to_document, to_passage
+from pipeline.types import Question
+
+
+class LongthreadCompressor(BaseDocumentCompressor):
+    """Makes documents smaller. What they said about themselves stays; where the kept text stands is said anew.
+
+    Documents of other retrievers may come without offsets: then each counts as a source of its own, from 0.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    compressor: SkipValidation[Compressor]
+    tools: SkipValidation[Tools]
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        passages = [to_passage(document, n) for n, document in enumerate(documents, 1)]
+        with self._lock:
+            kept = self.compressor.compress(Question(query), passages, self.tools)
+        result = []
+        for passage in kept:
+            document = to_document(passage)
+            for original, told in zip(passages, documents, strict=True):
+                if (
+                    original.source == passage.source
+                    and original.start <= passage.start
+                    and passage.end <= original.end
+                ):
+                    source = {"source": told.metadata["source"]} if "source" in told.metadata else {}
+                    document.metadata = {**told.metadata, **document.metadata, **source}
+                    break
+            result.append(document)
+        return result

@@ -1,0 +1,45 @@
+"""A retriever, or the first stages of a pipeline, as a LangChain retriever."""
+
+from __future__ import annotations
+
+import threading
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict, PrivateAttr, SkipValidation
+
+from pipeline.build import Pipeline
+from pipeline.contracts import Compressor, Retriever, Tools
+from pipeline.langchain.documents import to_document
+from pipeline.types import Question
+
+
+class LongthreadRetriever(BaseRetriever):
+    """Finds passages, best first, as documents whose metadata say where each stands: source, start, end, line.
+
+    `compressors` then make them smaller, in order. One question at a time: others wait.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    retriever: SkipValidation[Retriever]
+    tools: SkipValidation[Tools]
+    compressors: SkipValidation[tuple[Compressor, ...]] = ()
+    glob: str | None = None
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, glob: str | None = None) -> LongthreadRetriever:
+        """The retriever of a pipeline and its compressors; the pipeline stays its owner's to close."""
+        by_kind = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
+        compressors = tuple(component for spec, component in by_kind if spec.kind == "compress")
+        return cls(retriever=by_kind[0][1], tools=pipeline, compressors=compressors, glob=glob)
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        question = Question(query, glob=self.glob)
+        with self._lock:
+            passages = self.retriever.search(question, self.tools)
+            for compressor in self.compressors:
+                passages = compressor.compress(question, passages, self.tools)
+        return [to_document(passage) for passage in passages]
