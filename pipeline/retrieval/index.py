@@ -24,11 +24,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from pipeline.contracts import Embedder, Progress
-from pipeline.errors import LongthreadError, StoreError, WindowError
+from pipeline.errors import LongthreadError, StoreError
 from pipeline.retrieval.globs import Glob, matching
 from pipeline.retrieval.lock import FILES as LOCK_FILES
 from pipeline.retrieval.lock import lock_for_reading, lock_for_writing
 from pipeline.retrieval.manifest import FORMAT, NAME, Manifest, Settings
+from pipeline.retrieval.questions import question_vector
 from pipeline.retrieval.update import Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
 from pipeline.retrieval.word_index import TEMPORARY, WordIndex
@@ -180,17 +181,10 @@ class DocumentIndex:
         return tuple(self.manifest.sources())
 
     def search_dense(self, question: str, k: int, glob: Glob = None) -> list[Passage]:
-        """Raises WindowError for a question that is longer than what the embedder reads."""
-        n_tokens = self.embedder.count_tokens([question])[0]
-        if n_tokens > self.embedder.max_tokens:
-            raise WindowError(
-                f"the question has {n_tokens} tokens, and {self.embedder.name} reads {self.embedder.max_tokens}: "
-                "shorten it, or use retrieve.bm25"
-            )
         sources = None if glob is None else matching(self.sources, glob)
         if sources == []:
             return []
-        vector = self.embedder.embed([question])[0]
+        vector = question_vector(self.embedder, question)
         with _told(self.folder):
             found = self._vectors.search(vector, min(k, self.n_chunks), sources)
             passages = self.manifest.passages_of_ids([id_ for id_, _ in found])

@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.discover import Discovery, discover
-from pipeline.errors import StoreError, WindowError
+from pipeline.errors import StoreError
 from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.index import open_index
+from pipeline.retrieval.questions import question_vector
 from tests.retrieval.folders import CHUNKER, contents, counts, read, silent, update, write
 from tests.retrieval.letters import Letters
 
@@ -257,12 +259,16 @@ def test_an_update_needs_an_index_that_is_open_to_write(docs: Path, index: Path)
         opened.update(discover([str(docs)]), silent)
 
 
-def test_a_question_longer_than_the_embedder_reads_is_refused_not_cut(docs: Path, index: Path) -> None:
-    update(index, docs, Letters())
-    with read(index, Letters()) as opened:
-        with pytest.raises(WindowError, match="the question has 65 tokens, and letters reads 64: shorten it"):
-            opened.search_dense("salt " * 65, 1)
-        assert opened.search_bm25("salt " * 65, 1)
+def test_a_question_longer_than_the_embedder_reads_counts_whole(docs: Path, index: Path) -> None:
+    embedder = Letters()
+    parts = [" ".join(["salt"] * 40) + ".", " ".join(["lamp"] * 40) + "."]
+    mean = embedder.embed(parts).mean(axis=0)
+    assert question_vector(embedder, "\n\n".join(parts)) == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
+    assert question_vector(embedder, "salt") == pytest.approx(embedder.embed(["salt"])[0])
+    update(index, docs, embedder)
+    with read(index, embedder) as opened:
+        found = opened.search_dense(" ".join(["harbour"] * 60 + ["lamp"] * 60), 2)
+    assert {Path(p.source).name for p in found} == {"harbour.md", "lamp.txt"}
 
 
 def test_progress_knows_its_end_from_the_start(docs: Path, index: Path) -> None:
