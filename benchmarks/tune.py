@@ -33,6 +33,7 @@ def summary(report: TuneReport) -> dict[str, object]:
         "divergence": score.divergence,
         "agreement": score.agreement,
         "files": {name: _figures(one) for name, one in by_name.items()},
+        "n_rounds": report.n_rounds,
         "n_prefill": report.n_prefill,
         "n_decode": report.n_decode,
         "n_compared": report.n_compared,

@@ -108,7 +108,8 @@ def print_report(report: TuneReport, console: Console) -> None:
     console.print(table("", columns, rows))
     console.print(
         Text(
-            f"Tokens a second, {report.n_prefill} read and {report.n_decode} written, on {report.machine}. KL: how "
+            f"Tokens a second, {report.n_prefill} read and {report.n_decode} written, medians of {report.n_rounds}, on "
+            f"{report.machine}. KL: how "
             f"far the next-token distributions are from the given file's, in nats, over {report.n_compared} tokens.",
             style="dim",
         )

@@ -48,6 +48,8 @@ within thirty days.
 """Read for comparing and for timing: prose with names and numbers, an explanation, code, a list. Written for this."""
 _SECONDS = 1.0
 """About how long one measurement of reading may take."""
+_MOST_SECONDS = 60.0
+"""After which no further round begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,20 @@ class Trial:
             self.n_prefill = int(np.clip(rate * _SECONDS, 64, min(room, 512) - 64))
             self.n_decode = int(np.clip(rate * _SECONDS / 8, 8, 24))
             self.n_compared = min(256, len(tokens), room, (1 << 26) // context.weights.n_vocab)
+        self.n_rounds = 0
         self.tokens: NDArray[np.int32] = np.resize(tokens, 1024)
 
     def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, Speed]:
-        """The median speeds of each file over rounds in which all take their turns."""
+        """The median speeds of each file over rounds in which all take their turns.
+
+        On a machine that is busy or slow no round begins after the first minute; `n_rounds` says how many there were.
+        """
         found: dict[Path, list[Speed]] = {file: [] for file in files}
+        start = perf_counter()
         for n in range(rounds):
+            if n > 0 and perf_counter() - start > _MOST_SECONDS:
+                break
+            self.n_rounds = n + 1
             for i, file in enumerate(files):
                 progress("measure", n * len(files) + i, rounds * len(files))
                 found[file].append(self._speed(file))

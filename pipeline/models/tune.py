@@ -77,6 +77,7 @@ class TuneReport:
     llama: str
     date: str
     seconds: float
+    n_rounds: int
     n_prefill: int
     n_decode: int
     n_compared: int
@@ -99,6 +100,17 @@ def is_tuned(path: Path) -> bool:
     """Whether exactly this file was measured on this machine with this llama.cpp, whatever came out."""
     report = _report_on(path)
     return report is not None and _is_of_here(report)
+
+
+def source_sha256(path: Path) -> str:
+    """The hash of the file that a requantised file was made from; of any other file, its own."""
+    from pipeline.models.filehash import file_sha256
+
+    if path.resolve().parent.parent == folder().resolve():
+        found = _read(path.resolve().parent / "tune.json").get("source_sha256")
+        if isinstance(found, str):
+            return found
+    return file_sha256(path)
 
 
 def _report_on(path: Path) -> dict[str, Any] | None:
@@ -211,6 +223,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         llama=version("llama-cpp-python"),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
+        n_rounds=trial.n_rounds,
         n_prefill=trial.n_prefill,
         n_decode=trial.n_decode,
         n_compared=trial.n_compared,

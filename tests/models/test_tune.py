@@ -178,6 +178,7 @@ def report(q4: Path, f16: Path, cache: Path) -> TuneReport:
         llama=version("llama-cpp-python"),
         date="",
         seconds=0.0,
+        n_rounds=0,
         n_prefill=0,
         n_decode=0,
         n_compared=0,
@@ -287,6 +288,13 @@ def test_a_trial_reads_what_fits(f16: Path) -> None:
     assert speeds[f16].prefill > 0 < speeds[f16].decode
     assert trial.compare(f16, [f16], silent) == {f16: (0.0, 1.0)}
     assert len(TEXT) > 1000
+
+
+def test_a_busy_machine_gets_fewer_rounds(f16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.models.trial._MOST_SECONDS", 0)
+    trial = Trial(f16)
+    trial.measure([f16], 3, silent)
+    assert trial.n_rounds == 1
 
 
 def test_the_command_prints_what_it_found(q4: Path, cache: Path) -> None:
