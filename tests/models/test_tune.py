@@ -281,7 +281,9 @@ def test_the_divergence_is_the_formulas() -> None:
 
 def test_a_trial_reads_what_fits(f16: Path) -> None:
     trial = Trial(f16)
-    assert (trial.n_prefill, trial.n_decode, trial.n_compared) == (448, 24, 256)
+    assert 64 <= trial.n_prefill <= 448
+    assert 8 <= trial.n_decode <= 24
+    assert trial.n_compared == 256
     speeds = trial.measure([f16], 1, silent)
     assert list(speeds) == [f16]
     assert isinstance(speeds[f16], Speed)
