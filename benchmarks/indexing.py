@@ -3,11 +3,11 @@
     python benchmarks/indexing.py
     python benchmarks/indexing.py --limit-books 1 --limit-abstracts 200
 
-Indexes Cranfield, CISI and the Gutenberg books as files, through the real update: reading, cutting, counting, embedding
-and storing, BM25 and the manifest. The bare way gets the chunks as a list: SentenceTransformer.encode with its defaults and
-Chroma's add with its defaults. Weights are loaded before either clock starts, and the two take turns, part by part, so
-that a slow moment of the machine meets both. `n_offset_errors` counts chunks whose text does not stand at their offsets
-in the indexed document, or whose words do not stand in the file. The last line is JSON.
+Indexes Cranfield, CISI and the Gutenberg books as files, through the real update: reading, cutting, counting,
+embedding, storing, BM25 and the manifest. The bare way gets the chunks as a list: SentenceTransformer.encode and
+Chroma's add, both with their defaults. Weights are loaded before either clock starts, and the two take turns, part by
+part, so that a slow moment of the machine meets both. `n_offset_errors` counts chunks whose text does not stand at its
+offsets in the indexed document, or whose words do not stand in the file. The last line is JSON.
 """
 
 from __future__ import annotations

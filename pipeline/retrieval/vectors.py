@@ -19,6 +19,8 @@ _COLLECTION = "chunks"
 _HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 1000}
 _MARGIN = 16
 """How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
+_MOST_SOURCES = 10_000
+"""How many sources Chroma is asked to look for: its SQLite refuses more than 32766 variables."""
 
 
 def _check(path: Path) -> None:
@@ -88,8 +90,23 @@ class Vectors:
 
         Cosines are rounded to 6 places, where float32 ends, so that equal texts have equal cosines.
         """
+        if sources is not None and len(sources) > _MOST_SOURCES:
+            return self._sifted(vector, k, frozenset(sources))
         where: Any = None if sources is None else {"source": {"$in": list(sources)}}
         found = self.collection.query(
             query_embeddings=vector[None], n_results=k + _MARGIN, where=where, include=["distances"]
         )
         return [(id_, round(1 - d, 6)) for id_, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+
+    def _sifted(self, vector: NDArray[np.float32], k: int, sources: frozenset[str]) -> list[tuple[str, float]]:
+        """As `search`, for more sources than Chroma's SQLite takes: more and more neighbours, sifted here."""
+        n_stored, n_results = self.collection.count(), 0
+        while True:
+            n_results = min(max(2 * n_results, 4 * (k + _MARGIN)), n_stored)
+            found = self.collection.query(
+                query_embeddings=vector[None], n_results=n_results, include=["distances", "metadatas"]
+            )
+            columns = zip(found["ids"][0], found["distances"][0], found["metadatas"][0], strict=True)
+            kept = [(id_, round(1 - d, 6)) for id_, d, about in columns if about["source"] in sources]
+            if len(kept) >= k + _MARGIN or n_results == n_stored:
+                return kept

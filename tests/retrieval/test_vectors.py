@@ -49,6 +49,19 @@ def test_search_finds_what_the_exact_search_finds(
     assert n_found / n_expected >= 0.999
 
 
+def test_more_sources_than_sqlite_takes_are_sifted_here(
+    stored: tuple[Vectors, NDArray[np.float32], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, sources = stored
+    question = cloud(1, 4)[0]
+    for n in (1, 60):
+        allowed = sorted(set(sources))[:n]
+        expected = store.search(question, 20, allowed)[:20]
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.retrieval.vectors._MOST_SOURCES", 0)
+            assert store.search(question, 20, allowed)[:20] == expected
+
+
 def test_vectors_come_back_as_they_were_given(stored: tuple[Vectors, NDArray[np.float32], list[str]]) -> None:
     store, vectors, _ = stored
     assert np.abs(store.get(["17", "3", "4999"]) - vectors[[17, 3, 4999]]).max() < 1e-6
