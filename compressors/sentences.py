@@ -8,20 +8,17 @@ for late interaction. Fidelity: a baseline of our own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from compressors.selection import Limits, Units
 from pipeline.contracts import Embedder, Tools
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-_HEADING = re.compile(r"#{1,6}\s[^\n]*$")
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class Sentences:
     :param top_k: how many sentences to keep at most; None: no such limit.
     :param threshold: the least score kept, on the scale of `score`; None: no such limit.
     :param budget: how many tokens of the reader to keep at most; None: no such limit. The best sentence always stays.
+    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
     :param score: `cosine`, `maxsim`, or `both` (the sum of the two, each standardised).
     :param neighbours: sentences before and after each kept one that are kept with it.
     """
@@ -41,33 +39,32 @@ class Sentences:
     top_k: int | None = 5
     threshold: float | None = None
     budget: int | None = None
+    keep_ratio: float | None = None
     score: Literal["cosine", "maxsim", "both"] = "both"
     neighbours: int = 0
 
     needs = frozenset({"embedder"})
 
     def __post_init__(self) -> None:
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, was: {self.top_k}")
-        if self.budget is not None and self.budget < 1:
-            raise ValueError(f"budget must be at least 1, was: {self.budget}")
+        self.limits  # noqa: B018 - its own checks
         if self.neighbours < 0:
             raise ValueError(f"neighbours must be at least 0, was: {self.neighbours}")
 
     @property
+    def limits(self) -> Limits:
+        return Limits(self.top_k, self.threshold, self.budget, self.keep_ratio)
+
+    @property
     def why_dropped(self) -> str:
-        limits = {"top_k": self.top_k, "threshold": self.threshold, "budget": self.budget}
-        said = ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None)
-        return f"farther from the question than what was kept ({said})" if said else "not kept"
+        return f"farther from the question than what was kept ({self.limits})" if str(self.limits) else "not kept"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        units = [(i, part) for i, passage in enumerate(passages) for part in split(passage)]
+        units = Units.of(passages, tools)
         if not units:
             return []
-        scores = self.scores(question.text, [part for _, part in units], tools.embedder)
-        chosen = self.choose([part for _, part in units], scores, tools)
-        kept = self.widen(chosen, [i for i, _ in units])
-        return merge([(i, part) for n, (i, part) in enumerate(units) if n in kept], passages, scores, kept)
+        scores = self.scores(question.text, units.parts, tools.embedder).tolist()
+        chosen = self.limits.choose(scores, lambda: units.tokens(tools.reader))
+        return units.merged(units.widened(chosen, self.neighbours), scores)
 
     def scores(self, question: str, parts: Sequence[Passage], embedder: Embedder) -> NDArray[np.float32]:
         """One score for each sentence, float32 of shape (n_sentences,), higher is nearer."""
@@ -97,67 +94,8 @@ class Sentences:
         low, high = part.part(part.start, part.start + half), part.part(part.start + half, part.end)
         return [*self.windows(low, embedder), *self.windows(high, embedder)] if half else [part.text]
 
-    def choose(self, parts: Sequence[Passage], scores: NDArray[np.float32], tools: Tools) -> set[int]:
-        """The positions of the sentences that pass every limit; the earlier of equals first."""
-        best_first = sorted(range(len(parts)), key=lambda n: (-scores[n], n))
-        if self.threshold is not None:
-            best_first = [n for n in best_first if scores[n] >= self.threshold]
-        best_first = best_first[: self.top_k]
-        if self.budget is None:
-            return set(best_first)
-        chosen: set[int] = set()
-        used = 0
-        for n in best_first:
-            used += tools.reader.count_text(parts[n].text)
-            if used > self.budget and chosen:
-                break
-            chosen.add(n)
-        return chosen
-
-    def widen(self, chosen: set[int], owners: Sequence[int]) -> set[int]:
-        """The chosen positions and their neighbours within the same passage."""
-        near = range(-self.neighbours, self.neighbours + 1)
-        return {n + d for n in chosen for d in near if 0 <= n + d < len(owners) and owners[n + d] == owners[n]}
-
-
-def split(passage: Passage) -> list[Passage]:
-    """The passage's sentences, with exact offsets; an abstractive passage is one unit.
-
-    Headings are left out, since the prompt shows them with each passage, and nothing is nearer to a question about a
-    thing than its bare name.
-    """
-    from pipeline.documents.sentences import sentences
-
-    if passage.spans:
-        return [passage]
-    parts = [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
-    return [part for part in parts if not _HEADING.match(part.text)] or parts
-
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values with mean 0 and standard deviation 1; all equal: zeros."""
     deviation = values.std()
     return (values - values.mean()) / deviation if deviation > 1e-9 else values * 0
-
-
-def merge(
-    kept: Sequence[tuple[int, Passage]],
-    passages: Sequence[Passage],
-    scores: NDArray[np.float32],
-    positions: set[int],
-) -> list[Passage]:
-    """The kept sentences in the passages' order, neighbours joined: each result lies inside one input passage.
-
-    A result's score is that of its best sentence.
-    """
-    result: list[Passage] = []
-    last: tuple[int, int] | None = None
-    for (owner, part), position in zip(kept, sorted(positions), strict=True):
-        score = float(scores[position])
-        if last == (owner, position - 1) and not part.spans:
-            whole = passages[owner].part(result[-1].start, part.end, max(result[-1].score, score))
-            result[-1] = whole
-        else:
-            result.append(part if part.spans else passages[owner].part(part.start, part.end, score))
-        last = (owner, position)
-    return result

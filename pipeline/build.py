@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder, Index, Model, Progress
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.types import Question, State
+
+if TYPE_CHECKING:
+    from pipeline.models.settings import EngineSettings
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -41,6 +44,9 @@ class Pipeline:
     progress: Progress = _silent
     on_text: Callable[[str], None] = _unheard
     _reader: Model | None = field(default=None, repr=False)
+    _models: dict[EngineSettings, Model] = field(default_factory=dict, repr=False)
+    _notes: list[str] = field(default_factory=list, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
 
     def check(self) -> None:
         """Raises what is wrong with the reader as far as it can be known in a moment."""
@@ -58,6 +64,27 @@ class Pipeline:
         if self._reader is None:
             self._reader = self.config.components[-1].load(self.progress)
         return self._reader
+
+    def model(self, settings: EngineSettings) -> Model:
+        """A model beside the reader, from the file that `longthread models tune` found fastest for scoring."""
+        if settings not in self._models:
+            from pipeline.models.catalogue import resolve
+            from pipeline.models.engine import open_engine
+            from pipeline.models.tune import tuned
+
+            path = resolve(settings.model)
+            self._models[settings] = open_engine(settings, tuned(path, "score") or path, self.progress)
+        return self._models[settings]
+
+    def note(self, text: str, once: bool = False) -> None:
+        if not (once and text in self._said):
+            self._notes.append(text)
+        self._said.add(text)
+
+    def take_notes(self) -> tuple[str, ...]:
+        notes = tuple(dict.fromkeys(self._notes))
+        self._notes.clear()
+        return notes
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -98,6 +125,8 @@ class Pipeline:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        while self._models:
+            self._models.popitem()[1].close()
         if "index" in self.__dict__:
             self.__dict__.pop("index").close()
 

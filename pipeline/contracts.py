@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.models.settings import EngineSettings
     from pipeline.types import Document, Generation, Message, Passage, Prompt, Question, Sampling, State
 
 Progress = Callable[[str, int, int], None]
@@ -127,6 +128,15 @@ class Tools(Protocol):
     @property
     def on_text(self) -> Callable[[str], None]:
         """Called with each piece of an answer as it is written."""
+
+    def model(self, settings: EngineSettings) -> Model:
+        """A model beside the reader: loaded when first asked for, kept for equal settings, closed with the pipeline."""
+
+    def note(self, text: str, once: bool = False) -> None:
+        """Enters a line into the ledger, under the stage at work; with `once`, for the first question only."""
+
+    def take_notes(self) -> tuple[str, ...]:
+        """The lines noted since this was last called: for the runner."""
 
 
 # ---------------------------------------------------------------------------------------------------------- stages

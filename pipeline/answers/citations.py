@@ -60,7 +60,13 @@ def by_match(text: str, shown: Sequence[Passage]) -> list[Citation]:
 
 
 def best_quote(words: tuple[str, ...], passage: Passage) -> tuple[Passage, float]:
-    """The sentence of the passage that holds the largest share of the words (the first of equals), and that share."""
+    """The sentence of the passage that holds the largest share of the words (the first of equals), and that share.
+
+    A summary is quoted as a whole: its sentences stand in no source, only the spans that it was made from do.
+    """
+    if passage.spans:
+        support = coverage(words, passage.text)
+        return replace(passage, score=support), support
     from pipeline.documents.sentences import sentences
 
     spans = sentences(passage.text) or [(0, len(passage.text))]

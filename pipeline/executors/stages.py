@@ -14,17 +14,18 @@ from typing import Any
 from pipeline.answers.citations import cite
 from pipeline.contracts import Model, Tools
 from pipeline.registry import Spec
-from pipeline.types import Answer, Dropped, Ledger, Passage, StageEntry, State
+from pipeline.types import Answer, Dropped, Ledger, Passage, Span, StageEntry, State
 
 
 def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
     """The state after one stage. `reserve`: tokens kept for the answer. After an answer nothing more is done."""
     if state.answer is not None:
         return state
+    tools.take_notes()  # of a stage that failed
     start = time.perf_counter()
     after, notes, why = _RUN[spec.kind](component, state, tools, reserve)
     seconds = time.perf_counter() - start
-    entry = _entry(spec.name, seconds, state, after, tools.reader, why, notes)
+    entry = _entry(spec.name, seconds, state, after, tools.reader, why, (*notes, *tools.take_notes()))
     return replace(after, ledger=after.ledger.with_stage(entry))
 
 
@@ -91,13 +92,21 @@ def _tokens(passages: Sequence[Passage], reader: Model) -> int:
 
 
 def dropped(before: Sequence[Passage], after: Sequence[Passage], reader: Model, why: str) -> tuple[Dropped, ...]:
-    """Every stretch of the passages before that no passage after covers, white space apart, in the order it had."""
+    """Every stretch of the passages before that no passage after covers, white space apart, in the order it had.
+
+    A passage that stands on spans covers these; one that was there before is dropped as a whole or not at all.
+    """
     kept: dict[str, list[tuple[int, int]]] = {}
     for passage in after:
         for span in passage.spans or (passage.span,):
             kept.setdefault(span.source, []).append((span.start, span.end))
     found: list[Dropped] = []
     for passage in before:
+        if passage.spans:
+            if passage not in after and not all(_is_kept(span, kept.get(span.source, [])) for span in passage.spans):
+                n_tokens = reader.count_text(passage.text)
+                found.append(Dropped(passage.span, passage.text, passage.place, n_tokens, why))
+            continue
         for start, end in uncovered(passage.start, passage.end, kept.get(passage.source, [])):
             text = passage.text[start - passage.start : end - passage.start]
             if not text.strip():
@@ -106,6 +115,10 @@ def dropped(before: Sequence[Passage], after: Sequence[Passage], reader: Model, 
             part = passage.part(start, start + len(text.strip()))
             found.append(Dropped(part.span, part.text, part.place, reader.count_text(part.text), why))
     return tuple(found)
+
+
+def _is_kept(span: Span, intervals: Sequence[tuple[int, int]]) -> bool:
+    return not uncovered(span.start, span.end, intervals)
 
 
 def uncovered(start: int, end: int, intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -84,6 +84,16 @@ class Engine:
         return self.weights.path.name
 
     @property
+    def path(self) -> Path:
+        """The file of the weights."""
+        return self.weights.path
+
+    @property
+    def adapters(self) -> tuple[Path, ...]:
+        """The files of the adapters, in order."""
+        return tuple(Path(lora.path) for lora in self.settings.lora)
+
+    @property
     def window(self) -> int:
         return self.resolved.n_ctx
 

@@ -1,20 +1,29 @@
 """A model without weights: one token a word, and an answer by a rule that a reader can follow.
 
 It copies the sentence of the passages that shares most content words with the question (the first of equals), and cites
-the passage that holds it. Where no sentence shares a word it says "Not in the documents.". For tests, for a first look,
-and for working on everything that is not the model.
+the passage that holds it. Where no sentence shares a word it says "Not in the documents."; asked no question, it copies
+the first sentence. It finds a text as likely, and attends to its words as much, as it shares words with the question.
+For tests, for a first look, and for working on everything that is not the model.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Progress, Stream
 from pipeline.errors import ModelError
-from pipeline.types import Finish, Generation, Message, Prompt, Sampling, Soft, Text
+from pipeline.types import Finish, Generation, Message, Part, Prompt, Sampling, Soft, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.models.attention import Attention
 
 _WORD = re.compile(r"\s*\S+|\s+$")
 _PASSAGE = re.compile(r"<passage(\d*) (\d+)>\n(.*?)\n</passage\1>", re.DOTALL)
@@ -64,6 +73,50 @@ class ScriptedModel:
                 )
         return [_ScriptedStream(self, prompt, one) for prompt, one in zip(prompts, each, strict=True)]
 
+    def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
+        """The first target has the probability c, (1 + shared words) / (2 + the question's words); the others 1 - c."""
+        import numpy as np
+
+        words = content_words(_text(prefix, "question"))
+        result = np.zeros((len(suffixes), len(targets)), np.float32)
+        for n, suffix in enumerate(suffixes):
+            text = suffix if isinstance(suffix, str) else _text(suffix, "passages")
+            c = (1 + coverage(words, text) * len(words)) / (2 + len(words))
+            result[n] = np.log(1 - c)
+            result[n, :1] = np.log(c)
+        return result
+
+    def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
+        """Every head alike: a word of the query attends in equal parts to the prefix's words of its stem, if any."""
+        import numpy as np
+
+        from pipeline.models.attention import Attention
+
+        begin, end = self._words(prefix), self._words(query)
+        wanted = tuple(heads) if heads is not None else ((0, 0),)
+        mass = np.zeros((len(wanted), len(end), len(begin)), np.float32)
+        stems = [set(content_words(word)) for word in begin]
+        for n, word in enumerate(end):
+            asked = set(content_words(word))
+            same = [m for m, stem in enumerate(stems) if asked & stem]
+            mass[:, n, same] = 1 / max(1, len(same))
+        return Attention(mass, wanted)
+
+    def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
+        """A word is as likely as the share of the words before it that are the same, one more of each counted."""
+        import numpy as np
+
+        words = self._words((Text(prompt),) if isinstance(prompt, str) else prompt)
+        seen: Counter[str] = Counter()
+        share = []
+        for n, word in enumerate(words):
+            share.append((1 + seen[word]) / (2 + n))
+            seen[word] += 1
+        return np.log(np.array(share[start:], np.float32))
+
+    def _words(self, prompt: Prompt) -> list[str]:
+        return [word for span in prompt if isinstance(span, Text) for word in _WORD.findall(span.text)]
+
     def close(self) -> None:
         self._is_closed = True
 
@@ -99,8 +152,11 @@ def answer(prompt: Prompt) -> str:
     """What the scripted model says to a prompt of assemble.cited; otherwise that it is not in the documents."""
     from pipeline.documents.sentences import sentences
 
-    passages = _PASSAGE.findall("".join(s.text for s in prompt if isinstance(s, Text) and s.part == "passages"))
-    words = content_words(" ".join(s.text for s in prompt if isinstance(s, Text) and s.part == "question"))
+    text, question = _text(prompt, "passages"), _text(prompt, "question")
+    if not question:
+        return next((" ".join(text[start:end].split()) for start, end in sentences(text)), "Nothing.")
+    passages = _PASSAGE.findall(text)
+    words = content_words(question)
     words = tuple(word for word in words if word != "question")
     found = [
         (coverage(words, text[start:end]), number, text[start:end])
@@ -109,3 +165,7 @@ def answer(prompt: Prompt) -> str:
     ]
     best = max(found, key=lambda one: one[0], default=(0.0, "", ""))
     return f"{' '.join(best[2].split())} [{best[1]}]" if best[0] > 0 else "Not in the documents."
+
+
+def _text(prompt: Prompt, part: Part) -> str:
+    return "".join(span.text for span in prompt if isinstance(span, Text) and span.part == part)

@@ -1,0 +1,173 @@
+"""What the extractive compressors share: passages cut into units, units chosen within limits, and put together again.
+
+A unit is a sentence; of a text without sentences (a table, code, JSON) it is a line. The order of the source is kept,
+and each result lies inside one input passage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.contracts import Model, Tools
+from pipeline.types import Passage
+
+_HEADING = re.compile(r"#{1,6}\s[^\n]*$")
+_ENDS = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*\Z")
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of some passages, in their order: `parts[n]` lies in `passages[owners[n]]`."""
+
+    passages: tuple[Passage, ...]
+    owners: tuple[int, ...]
+    parts: tuple[Passage, ...]
+
+    @classmethod
+    def of(cls, passages: Sequence[Passage], tools: Tools) -> Units:
+        """Cuts passages into units, and notes those that have no sentences."""
+        cut = [split(passage) for passage in passages]
+        found = [(owner, part) for owner, parts in enumerate(cut) for part in parts]
+        units = cls(tuple(passages), tuple(owner for owner, _ in found), tuple(part for _, part in found))
+        bare = sum(not has_sentences(parts) for parts in cut)
+        if bare:
+            tools.note(f"{bare} of {len(passages)} passages have no sentences: they are taken line by line")
+        return units
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def with_gap(self, n: int) -> str:
+        """The unit's text with what stands between it and the unit before it in its passage."""
+        part, passage = self.parts[n], self.passages[self.owners[n]]
+        if part.spans:
+            return part.text
+        is_first = n == 0 or self.owners[n - 1] != self.owners[n]
+        start = part.start if is_first else self.parts[n - 1].end
+        return passage.text[start - passage.start : part.end - passage.start]
+
+    def tokens(self, reader: Model) -> list[int]:
+        """The reader's tokens of each unit, the gap before it included."""
+        return [reader.count_text(self.with_gap(n)) for n in range(len(self))]
+
+    def widened(self, chosen: Iterable[int], n_neighbours: int) -> set[int]:
+        """The chosen positions and so many before and after each, within the same passage."""
+        near = range(-n_neighbours, n_neighbours + 1)
+        return {n + d for n in chosen for d in near if 0 <= n + d < len(self) and self.owners[n + d] == self.owners[n]}
+
+    def merged(self, kept: Iterable[int], scores: Sequence[float]) -> list[Passage]:
+        """The kept units, neighbours joined. A result's score is that of its best unit."""
+        runs: list[list[int]] = []
+        for n in sorted(kept):
+            if runs and runs[-1][-1] == n - 1 and self.owners[n - 1] == self.owners[n]:
+                runs[-1].append(n)
+            else:
+                runs.append([n])
+        return [self._joined(run, max(float(scores[n]) for n in run)) for run in runs]
+
+    def _joined(self, run: Sequence[int], score: float) -> Passage:
+        first, last = self.parts[run[0]], self.parts[run[-1]]
+        if first.spans:
+            return replace(first, score=score)
+        passage = self.passages[self.owners[run[0]]]
+        text = passage.text[first.start - passage.start : last.end - passage.start]
+        return replace(first, end=last.end, text=text, score=score)
+
+
+def split(passage: Passage) -> list[Passage]:
+    """The passage's units, with exact offsets; an abstractive passage is one unit, and so is white space.
+
+    Headings are left out, since the prompt shows them with each passage, and nothing is nearer to a question about a
+    thing than its bare name.
+    """
+    from pipeline.documents.sentences import sentences
+
+    if passage.spans or not passage.text:
+        return [passage]
+    parts = []
+    line, at = passage.place.line, 0
+    for start, end in sentences(passage.text):
+        line += passage.text.count("\n", at, start)
+        at = start
+        place = replace(passage.place, line=line)
+        text = passage.text[start:end]
+        part = replace(passage, start=passage.start + start, end=passage.start + end, text=text, place=place)
+        parts.append(part)
+    return [part for part in parts if not _HEADING.match(part.text)] or parts or [passage]
+
+
+def has_sentences(parts: Sequence[Passage]) -> bool:
+    """Whether any unit ends as a sentence does; text of a single line is given the benefit of the doubt."""
+    texts = [part.text for part in parts]
+    return any(_ENDS.search(text) for text in texts) or (len(texts) == 1 and "\n" not in texts[0])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What to keep at most. All limits that are set hold; the best unit always stays, unless the threshold forbids it.
+
+    :param top_k: units.
+    :param threshold: the least score.
+    :param budget: tokens of the reader.
+    :param keep_ratio: tokens, as a share of all units' tokens, in (0, 1].
+    :param mass: the best units that together hold this share of all scores (which must be 0 or more), in (0, 1].
+    """
+
+    top_k: int | None = None
+    threshold: float | None = None
+    budget: int | None = None
+    keep_ratio: float | None = None
+    mass: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("top_k", "budget"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, was: {value}")
+        for name in ("keep_ratio", "mass"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be in (0, 1], was: {value}")
+
+    def __str__(self) -> str:
+        names = ("top_k", "threshold", "budget", "keep_ratio", "mass")
+        return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None)
+
+    def choose(self, scores: Sequence[float], tokens: Callable[[], Sequence[int]]) -> list[int]:
+        """The positions that pass every limit, best first; the earlier of equals first. `tokens` is asked if needed."""
+        best_first = sorted(range(len(scores)), key=lambda n: (-scores[n], n))
+        if self.mass is not None:
+            best_first = best_first[: _n_of_mass([float(scores[n]) for n in best_first], self.mass)]
+        if self.threshold is not None:
+            best_first = [n for n in best_first if scores[n] >= self.threshold]
+        best_first = best_first[: self.top_k]
+        if self.budget is None and self.keep_ratio is None:
+            return best_first
+        costs = tokens()
+        room = min(
+            float("inf") if self.budget is None else self.budget,
+            float("inf") if self.keep_ratio is None else self.keep_ratio * sum(costs),
+        )
+        return _within(best_first, costs, room)
+
+
+def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:
+    chosen: list[int] = []
+    for n in best_first:
+        room -= costs[n]
+        if room < 0 and chosen:
+            break
+        chosen.append(n)
+    return chosen
+
+
+def _n_of_mass(scores: Sequence[float], mass: float) -> int:
+    """How many of the scores, from the first, hold this share of their sum; at least one."""
+    wanted, got = mass * sum(scores), 0.0
+    for n, score in enumerate(scores, 1):
+        got += score
+        if got >= wanted - 1e-9:
+            return n
+    return len(scores)

@@ -1,0 +1,49 @@
+"""What a model may be able to do beyond answering, one Protocol each: ask with isinstance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.models.attention import Attention
+    from pipeline.types import Prompt
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural logarithms, summed over a target's
+    tokens. The prefix is read once, however many suffixes there are.
+    """
+
+    def score(
+        self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]
+    ) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Attender(Protocol):
+    """How much the query's tokens attend to each cell of the prefix; all (layer, head) pairs by default."""
+
+    def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention: ...
+
+
+@runtime_checkable
+class Surprised(Protocol):
+    """Log P of each token given those before it, for those from number `start` (>= 1) on, float32 (n - start,)."""
+
+    def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class OnFile(Protocol):
+    """A model whose weights are a file. `adapters` are the files of what was added to them."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def adapters(self) -> tuple[Path, ...]: ...
