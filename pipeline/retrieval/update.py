@@ -96,7 +96,7 @@ class Updater:
         if self.vectors is None:
             return set()
         stored, owned = self.vectors.ids(), set(self.manifest.ids())
-        self.vectors.delete(sorted(stored - owned))
+        self.drop(sorted(stored - owned))
         torn = set(self.manifest.sources_of(owned - stored))
         self.notes += [(source, "some of its vectors were missing: read again") for source in sorted(torn)]
         return torn
@@ -136,7 +136,7 @@ class Updater:
             self.drop(ids)
 
     def drop(self, ids: Sequence[str]) -> None:
-        if self.vectors is not None:
+        if self.vectors is not None and ids:
             self.vectors.delete(ids)
 
     def groups(self, files: Sequence[Path]) -> Iterator[list[IndexedFile]]:

@@ -14,6 +14,8 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.retrieval.manifest import Manifest
+from pipeline.retrieval.vectors import Vectors
+from pipeline.retrieval.word_index import WordIndex
 from tests.retrieval.folders import contents, counts, read, update, write
 from tests.retrieval.letters import Letters
 
@@ -122,6 +124,39 @@ def test_a_killed_indexer_is_completed_by_a_rerun(
         assert ids in (before.get(source), after.get(source)), f"{source} is counted half"
     update(index, docs, Letters())
     assert contents(index, Letters()) == expected
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["Vectors.add", "Manifest.replace", "Vectors.delete", "WordIndex.save"])
+def test_an_interruption_between_two_steps_is_completed_by_a_rerun(
+    docs: Path,
+    undisturbed: tuple[dict[str, Any], float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    is_done: bool,
+) -> None:
+    """Right before and right after each step that writes: the moments that a random kill seldom meets."""
+    index = tmp_path / "index"
+    shutil.copytree(docs.parent / "before", index)
+    owner: Any = {"Vectors": Vectors, "Manifest": Manifest, "WordIndex": WordIndex}[step.partition(".")[0]]
+    method = step.partition(".")[2]
+    real = getattr(owner, method)
+
+    def interrupted(*arguments: Any) -> None:
+        if is_done:
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.retrieval.update.GROUP_CHUNKS", 16)
+        patch.setattr(owner, method, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            update(index, docs, Letters())
+    with pytest.raises(StoreError, match="the index is unfinished"):
+        read(index, Letters())
+    update(index, docs, Letters())
+    assert contents(index, Letters()) == undisturbed[0]
 
 
 def test_an_unfinished_index_is_not_searched_as_if_it_were_whole(docs: Path, tmp_path: Path) -> None:
