@@ -27,6 +27,7 @@ COMPONENTS: dict[str, str] = {
     "retrieve.bm25": "pipeline.retrieval.bm25:Bm25",
     "retrieve.hybrid": "pipeline.retrieval.hybrid:Hybrid",
     "compress.sentences": "compressors.sentences:Sentences",
+    "compress.exit": "compressors.exit:Exit",
     "gate.support": "pipeline.answers.support:Support",
     "assemble.cited": "pipeline.answers.cited:Cited",
     "generate.llama": "pipeline.answers.llama:Llama",

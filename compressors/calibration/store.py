@@ -1,0 +1,155 @@
+"""What was found out about a model file on labelled data: kept as JSON, with its evidence, under the file's hash.
+
+The user's own calibrations lie in the cache folder, under calibrations/<first 16 digits of the key>/<method>.json;
+those that ship with longthread in compressors/calibrated. The user's go first. A file that `longthread models tune`
+made from another counts as that other: their distributions agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pipeline.cache import cache_folder
+from pipeline.contracts import Model
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import OnFile
+
+SHIPPED = Path(__file__).parent.parent / "calibrated"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a calibration stands on. `recall` is the share of supporting sentences kept, `kept_ratio` that of tokens,
+    `auc` the mean over questions; all measured on folds that the fit did not see, where something was fitted.
+    """
+
+    data: tuple[str, ...]
+    n_questions: int
+    n_sentences: int
+    n_supporting: int
+    seed: int
+    date: str
+    recall: float
+    kept_ratio: float
+    auc: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExitCalibration:
+    """The least P(Yes) to keep, so that `evidence.recall` of the supporting sentences stay."""
+
+    model: str
+    key: str
+    threshold: float
+    target_recall: float
+    evidence: Evidence
+
+    method: ClassVar[str] = "exit"
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """A logistic regression over features that are standardised within a question: one weight a feature."""
+
+    weights: tuple[float, ...]
+    bias: float
+
+
+@dataclass(frozen=True)
+class ProbeCalibration:
+    """The heads worth asking, as (layer, head), and how to weigh them: alone, and with the embedder's cosine as the
+    last feature. `layout` is the number of the prompt's form that they were found with.
+    """
+
+    model: str
+    key: str
+    layout: int
+    heads: tuple[tuple[int, int], ...]
+    alone: Weighing
+    with_cosine: Weighing | None
+    evidence: Evidence
+
+    method: ClassVar[str] = "probe"
+
+    def __post_init__(self) -> None:
+        if not self.heads or len(self.alone.weights) != len(self.heads):
+            raise ValueError(f"each head needs a weight: {len(self.heads)} heads, {len(self.alone.weights)} weights")
+        if self.with_cosine is not None and len(self.with_cosine.weights) != len(self.heads) + 1:
+            raise ValueError("with_cosine must have a weight for each head, and one for the cosine")
+
+
+C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)
+
+
+def model_key(model: Model) -> str:
+    """What a calibration belongs to: the hash of the model's file; with adapters, of all files' hashes; else a name."""
+    if not isinstance(model, OnFile):
+        return model.name
+    from pipeline.models.filehash import file_sha256
+    from pipeline.models.tune import source_sha256
+
+    hashes = [source_sha256(model.path), *(file_sha256(adapter) for adapter in model.adapters)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def stored(kind: type[C], model: Model) -> C | None:
+    """The calibration of this model, the user's own first; None where there is none.
+
+    Raises ModelError for a file that is none, naming it.
+    """
+    key = model_key(model)
+    for path in (_own(kind.method, key), *_shipped(kind.method)):
+        value = _json(path) if path.is_file() else None
+        if value is not None and value.get("key") == key:
+            return _read(kind, value, path)
+    return None
+
+
+def store(calibration: ExitCalibration | ProbeCalibration) -> Path:
+    """Keeps a calibration; gives the file."""
+    from pipeline.models.files import write_json
+
+    path = _own(calibration.method, calibration.key)
+    write_json(path, asdict(calibration))
+    _json.cache_clear()
+    return path
+
+
+def _own(method: str, key: str) -> Path:
+    return cache_folder() / "calibrations" / key[:16] / f"{method}.json"
+
+
+def _shipped(method: str) -> Iterator[Path]:
+    return iter(sorted(SHIPPED.glob(f"{method}-*.json")))
+
+
+@cache
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as a calibration: {error}; delete it and calibrate again") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} is no calibration: delete it and calibrate again")
+    return value
+
+
+def _read(kind: type[C], value: dict[str, Any], path: Path) -> C:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        found: C = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(
+            f"{path}: {where}: {first['msg']}: it is no calibration of this version: delete it and calibrate again"
+        ) from None
+    return found

@@ -1,0 +1,208 @@
+"""compress.exit: keep the sentences that a classifier calls useful for the question.
+
+EXIT: Context-Aware Extractive Compression for Enhancing Retrieval-Augmented Generation (Hwang et al., Findings of ACL
+2025, arXiv 2412.12559). The paper's prompt, in its order: query, context, sentence; P(Yes) of the next token against
+P(No) only; kept from a threshold on, in the order of the source.
+
+Ours differs: the prompt is rendered in the chat template of the model at hand; the context of a sentence is the
+passage that holds it, with its title (as in the paper's training data; their script gave all passages), in windows of
+sentences where it is too long; sentences are cut by our splitter, and a title is no sentence. All sentences of a
+passage share one forked prefix. The paper's threshold of 0.5 is for its own classifier, Gemma-2B with a LoRA adapter,
+which `model` and `lora` accept as GGUF files. A stock model's P(Yes) means little by itself (Gemma-2B keeps 99 %), so
+its threshold is fitted by `longthread calibrate`. Fidelity: faithful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from compressors.calibration.store import ExitCalibration, stored
+from compressors.selection import Limits, Units
+from pipeline.contracts import Model, Tools
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import Scorer
+from pipeline.models.settings import EngineSettings, Lora
+from pipeline.types import Message, Passage, Prompt, Question, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PAPER_THRESHOLD = 0.5
+ASK = '\nIs this sentence useful in answering the query? Answer only "Yes" or "No".'
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Keeps the sentences that a classifier calls useful, in the order of their source (EXIT, arXiv 2412.12559).
+
+    :param threshold: P(Yes) from which a sentence is kept, in [0, 1]. auto: as calibrated for the model's file; without
+        a calibration 0.5, the paper's, which is said.
+    :param model: the classifier, a GGUF file or a name; None: the reader.
+    :param lora: a LoRA adapter for `model`, in GGUF form; None: none.
+    :param window: tokens of prompt that the classifier reads at a time; longer passages are read in windows.
+    :param top_k: how many sentences to keep at most, the likeliest; None: no such limit.
+    :param budget: how many tokens of the reader to keep at most; None: no such limit.
+    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
+    """
+
+    threshold: float | Literal["auto"] = "auto"
+    model: str | None = None
+    lora: str | None = None
+    window: int = 1024
+    top_k: int | None = None
+    budget: int | None = None
+    keep_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold != "auto" and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1] or auto, was: {self.threshold}")
+        if self.lora is not None and self.model is None:
+            raise ValueError("lora needs 'model', the GGUF file that the adapter was made for")
+        if self.window < 128:
+            raise ValueError(f"window must be at least 128, was: {self.window}")
+        self._limits(0.0)
+
+    @property
+    def why_dropped(self) -> str:
+        return "P(Yes) is below the threshold" + (f", or beyond {self._limits(None)}" if self._has_limits else "")
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        units = Units.of(passages, tools)
+        if not units:
+            return []
+        scores = self.scores(question.text, units, tools).tolist()
+        limits = self._limits(self.least(self.classifier(tools), tools))
+        return units.merged(limits.choose(scores, lambda: units.tokens(tools.reader)), scores)
+
+    def least(self, model: Model, tools: Tools) -> float:
+        """The threshold, noted where it is not the user's own."""
+        if self.threshold != "auto":
+            return self.threshold
+        found = stored(ExitCalibration, model)
+        if found is not None:
+            kept = found.evidence
+            tools.note(
+                f"P(Yes) >= {found.threshold:.4g}, fitted on {kept.n_questions} questions: recall {kept.recall:.2f} "
+                f"at {kept.kept_ratio:.2f} of the tokens",
+                once=True,
+            )
+            return found.threshold
+        tools.note(
+            f"P(Yes) >= {PAPER_THRESHOLD}, the paper's threshold for its own classifier: {model.name} is not "
+            "calibrated, and may keep everything or nothing; 'longthread calibrate' fits the threshold",
+            once=True,
+        )
+        return PAPER_THRESHOLD
+
+    def classifier(self, tools: Tools) -> Model:
+        return tools.reader if self.model is None else tools.model(self._settings)
+
+    def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
+        """P(Yes) of each unit, float64 (n_units,), in [0, 1]."""
+        import numpy as np
+
+        model = self.classifier(tools)
+        if not isinstance(model, Scorer):
+            raise ModelError(f"compress.exit: {model.name} cannot score; set 'model' to a GGUF file")
+        best = np.zeros(len(units))
+        done = 0
+        for owners, context, sentences in self.windows(question, units, model):
+            found = self.p_yes(question, context, sentences, model)
+            np.maximum.at(best, owners, found)
+            done = max(done, owners[-1] + 1)
+            tools.progress("score sentences", done, len(units))
+        return best
+
+    def p_yes(self, question: str, context: str, sentences: Sequence[str], model: Model) -> NDArray[np.float64]:
+        """P(Yes) / (P(Yes) + P(No)) of each sentence, float64 (n_sentences,)."""
+        import numpy as np
+
+        assert isinstance(model, Scorer)  # noqa: S101 - checked by the caller
+        prefix, after = prompt(question, context, model)
+        suffixes = [(Text(sentence + ASK, "passages"), *after) for sentence in sentences]
+        found = model.score(prefix, suffixes, ["Yes", "No"])
+        margin = found[:, 0].astype(np.float64) - found[:, 1]
+        return np.asarray(1 / (1 + np.exp(-margin)))
+
+    def windows(self, question: str, units: Units, model: Model) -> Iterator[tuple[list[int], str, list[str]]]:
+        """What is read at a time: positions of units, their context, and the sentences to ask about.
+
+        A window is a stretch of one passage's units. A unit that is longer than its share of the window is asked about
+        in pieces, and the best of them counts.
+        """
+        window = min(self.window, model.window)
+        begin, end = prompt(question, "", model)
+        room = window - model.count(begin) - model.count((Text(ASK), *end)) - 8
+        if room < 32:
+            raise ModelError(
+                f"compress.exit: the question takes {window - room} of {window} tokens, which leaves no room for a "
+                "context: raise 'window', or ask shorter"
+            )
+        for owner, positions in _by_owner(units):
+            passage = units.passages[owner]
+            title = f"{passage.title}\n" if passage.title else ""
+            for low, high in _stretches([model.count_text(units.with_gap(n)) for n in positions], room // 2):
+                here = positions[low:high]
+                text = "".join(units.with_gap(n) for n in here).strip()
+                if len(here) == 1 and model.count_text(text) > room // 2:
+                    for piece in _pieces(text, room // 2, model):
+                        yield here, piece, [piece]
+                else:
+                    head = title if model.count_text(title) <= room // 4 else ""
+                    yield here, head + text, [units.parts[n].text for n in here]
+
+    def _limits(self, threshold: float | None) -> Limits:
+        return Limits(self.top_k, threshold, self.budget, self.keep_ratio)
+
+    @property
+    def _has_limits(self) -> bool:
+        return bool(str(self._limits(None)))
+
+    @cached_property
+    def _settings(self) -> EngineSettings:
+        lora = (Lora(self.lora),) if self.lora is not None else ()
+        return EngineSettings(model=self.model or "", n_ctx=self.window, n_cells=2 * self.window, lora=lora)
+
+
+def prompt(question: str, context: str, model: Model) -> tuple[Prompt, Prompt]:
+    """The paper's prompt in the model's chat template: what stands before the sentence, and what after `ASK`."""
+    tail = Text(ASK, "passages")
+    content = (
+        Text(f"Query:\n{question}\nFull context:\n", "question"),
+        Text(f"{context}\nSentence:\n", "passages"),
+        tail,
+    )
+    spans = model.render([Message("user", content)])
+    at = next(n for n, span in enumerate(spans) if span is tail)
+    return spans[:at], spans[at + 1 :]
+
+
+def _by_owner(units: Units) -> Iterator[tuple[int, list[int]]]:
+    positions: dict[int, list[int]] = {}
+    for n, owner in enumerate(units.owners):
+        positions.setdefault(owner, []).append(n)
+    yield from positions.items()
+
+
+def _stretches(costs: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
+    """Stretches [low, high) of consecutive costs that add up to at most `room`, or hold a single one above it."""
+    low, used = 0, 0
+    for n, cost in enumerate(costs):
+        if n > low and used + cost > room:
+            yield low, n
+            low, used = n, 0
+        used += cost
+    if low < len(costs):
+        yield low, len(costs)
+
+
+def _pieces(text: str, room: int, model: Model) -> list[str]:
+    """The text in halves of halves, each of at most `room` tokens."""
+    if model.count_text(text) <= room or len(text) < 2:
+        return [text]
+    half = len(text) // 2
+    return [*_pieces(text[:half], room, model), *_pieces(text[half:], room, model)]
