@@ -10,6 +10,7 @@ A folder has `manifest.sqlite`, `chroma/` and `bm25/`. With `embedder: none` the
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sqlite3
@@ -172,7 +173,7 @@ class DocumentIndex:
         self.manifest = Manifest(folder / NAME)
         self._release = weakref.finalize(self, lock.close)
 
-    @property
+    @cached_property
     def n_chunks(self) -> int:
         return self.manifest.n_chunks
 
@@ -186,7 +187,7 @@ class DocumentIndex:
             return []
         vector = question_vector(self.embedder, question)
         with _told(self.folder):
-            found = self._vectors.search(vector, min(k, self.n_chunks), sources)
+            found = self._vectors.search(vector, k, sources)
             passages = self.manifest.passages_of_ids([id_ for id_, _ in found])
         scored = [
             replace(passage, score=score)
@@ -221,14 +222,24 @@ class DocumentIndex:
         started = time.monotonic()
         with _told(self.folder):
             vectors = self._vectors if self.embedder.dimension else None
-            report = Updater(self.manifest, vectors, self.embedder, self.chunker, progress).run(discovery)
+            report = Updater(self.manifest, vectors, self.embedder, self.chunker, progress).run(
+                self._without_itself(discovery)
+            )
             self._forget_views()
-            if not (self.manifest.is_finished and self._saved_words):
+            if self._saved_words is None:
                 progress("index words", 0, report.n_chunks)
                 WordIndex.build(self.manifest.texts()).save(self.folder / _BM25, self.manifest.generation)
                 progress("index words", report.n_chunks, report.n_chunks)
-                self.manifest.is_finished = True
+            self.manifest.is_finished = True
         return replace(report, seconds=time.monotonic() - started)
+
+    def _without_itself(self, discovery: Discovery) -> Discovery:
+        """The index's own files are no documents, though its folder may lie among them."""
+        own = self.folder.resolve()
+        inside = [path for path in discovery.files if path.is_relative_to(own)]
+        skipped = {**dict(discovery.skipped), **{path.as_posix(): "part of the index" for path in inside}}
+        files = tuple(path for path in discovery.files if path not in inside)
+        return replace(discovery, files=files, skipped=tuple(sorted(skipped.items())))
 
     def close(self) -> None:
         """Lets others write. Closing twice does nothing."""
@@ -240,7 +251,7 @@ class DocumentIndex:
         self._release()
 
     def _forget_views(self) -> None:
-        for name in ("sources", "_words"):
+        for name in ("n_chunks", "sources", "_words"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -315,16 +326,22 @@ def _told(folder: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         if "disk is full" in str(error):
-            raise StoreError(
-                f"{folder}: the disk is full: make room and run it again, what is done stays done"
-            ) from None
+            raise _disk_full(folder) from error
         raise StoreError(f"{folder}: the index's files cannot be used ({error}): {_anew(folder)}") from error
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(folder) from error
         raise StoreError(f"{folder}: {error.strerror or error}: give a folder that can be written to") from error
     except BaseException as error:
         if not _is_chromas(error):
             raise
+        if "disk is full" in str(error):
+            raise _disk_full(folder) from error
         raise StoreError(f"{folder}: the index's vectors cannot be used ({error}): {_anew(folder)}") from error
+
+
+def _disk_full(folder: Path) -> StoreError:
+    return StoreError(f"{folder}: the disk is full: make room and run it again, what is done stays done")
 
 
 def _is_chromas(error: BaseException) -> bool:

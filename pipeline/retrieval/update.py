@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.contracts import Embedder, Progress
 from pipeline.documents.load import load
-from pipeline.errors import LongthreadError
+from pipeline.errors import DocumentError, LongthreadError
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.types import Document, Passage
 
@@ -113,21 +113,21 @@ class Updater:
 
     def is_same(self, path: Path, known: FileState) -> bool:
         try:
-            size, mtime_ns = _size_and_time(path)
-            if (size, mtime_ns) == (known.size, known.mtime_ns):
+            now = _state(path)
+            if (now.size, now.mtime_ns) == (known.size, known.mtime_ns):
                 return True
-            if size != known.size or _sha256(path) != known.sha256:
+            if now.size != known.size or _sha256(path) != known.sha256:
                 return False
         except OSError:
             return False  # reading it will say why
-        self.manifest.touch(path.as_posix(), FileState(known.sha256, size, mtime_ns))
+        self.manifest.touch(path.as_posix(), now)
         return True
 
     def gone(self, known: Iterable[str], discovery: Discovery) -> list[str]:
         """The sources that are no more, and those that are passed over now."""
         files = {path.as_posix() for path in discovery.files}
         skipped = {path for path, _ in discovery.skipped}
-        return [s for s in known if s not in files and (s in skipped or not Path(s).exists())]
+        return [s for s in known if s not in files and (s in skipped or _is_gone(Path(s)))]
 
     def forget(self, sources: Sequence[str]) -> None:
         if sources:
@@ -141,16 +141,19 @@ class Updater:
 
     def groups(self, files: Sequence[Path]) -> Iterator[list[IndexedFile]]:
         """The files, read and cut, in groups of at least GROUP_CHUNKS chunks but for the last."""
-        sizes = {path: _size(path) for path in files}
+        sizes = {path: _state(path).size for path in files}
         self.meter = _Meter(self.progress, sum(sizes.values()))
         group: list[IndexedFile] = []
+        n_chunks = 0
         for path in files:
             self.meter.reading += sizes[path]
             file = self.read(path)
-            group += [] if file is None else [file]
-            if sum(len(file.chunks) for file in group) >= GROUP_CHUNKS:
+            if file is not None:
+                group.append(file)
+                n_chunks += len(file.chunks)
+            if n_chunks >= GROUP_CHUNKS:
                 yield group
-                group = []
+                group, n_chunks = [], 0
         yield group
 
     def read(self, path: Path) -> IndexedFile | None:
@@ -161,14 +164,16 @@ class Updater:
             )
             return None
         try:
-            size, mtime_ns = _size_and_time(path) if path.exists() else (0, 0)
+            state = _state(path)
             document = load(path)
+            if not _is_utf8(document.text):
+                raise DocumentError(f"{path}: holds halves of characters (lone surrogates): save it as UTF-8 again")
             chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
         except LongthreadError as error:
             self.fail(path, str(error))
             return None
         self.notes += [(document.source, note) for note in document.notes]
-        return IndexedFile(document, FileState(document.sha256, size, mtime_ns), tuple(chunks))
+        return IndexedFile(document, replace(state, sha256=document.sha256), tuple(chunks))
 
     def fail(self, path: Path, why: str) -> None:
         source = path.as_posix()
@@ -232,16 +237,24 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _size(path: Path) -> int:
+def _state(path: Path) -> FileState:
+    """Size and time of a file, its bytes unread; zeros for one that cannot be looked at: reading it will say why."""
     try:
-        return path.stat().st_size
+        status = path.stat()
     except OSError:
-        return 0  # reading it will say why
+        return FileState("", 0, 0)
+    return FileState("", status.st_size, status.st_mtime_ns)
+
+
+def _is_gone(path: Path) -> bool:
+    """False for a file that may be there, in a folder that may not be entered."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _sha256(path: Path) -> str:

@@ -3,6 +3,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.discover import Discovery, discover
+from pipeline.documents.load import load
 from pipeline.errors import StoreError
 from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.index import open_index
 from pipeline.retrieval.questions import question_vector
+from pipeline.types import Document
 from tests.retrieval.folders import CHUNKER, contents, counts, read, silent, update, write
 from tests.retrieval.letters import Letters
 
@@ -219,7 +222,9 @@ def test_files_whose_vectors_are_missing_are_read_again(docs: Path, index: Path)
 
 WRITER = """
 import sys, time
+from dataclasses import replace
 from pathlib import Path
+from pipeline.types import Document
 from tests.retrieval.folders import CHUNKER
 from tests.retrieval.letters import Letters
 from pipeline.retrieval.index import open_index
@@ -269,6 +274,43 @@ def test_a_question_longer_than_the_embedder_reads_counts_whole(docs: Path, inde
     with read(index, embedder) as opened:
         found = opened.search_dense(" ".join(["harbour"] * 60 + ["lamp"] * 60), 2)
     assert {Path(p.source).name for p in found} == {"harbour.md", "lamp.txt"}
+
+
+def test_an_index_among_its_documents_does_not_index_itself(docs: Path) -> None:
+    assert counts(update(docs / "index", docs, Letters())) == (3, 0, 0, 0, 0)
+    report = update(docs / "index", docs, Letters())
+    assert counts(report) == (0, 0, 0, 3, 0)
+    assert (str(docs / "index/bm25/longthread.json"), "part of the index") in report.skipped
+
+
+def test_a_bad_file_that_stays_bad_costs_the_others_nothing(docs: Path, index: Path) -> None:
+    write(docs, {"bad.pdf": "%PDF-1.4 and then nothing of the kind"})
+    assert counts(update(index, docs, Letters())) == (3, 0, 0, 0, 1)
+    saved = (index / "bm25" / "longthread.json").stat().st_mtime_ns
+    report = update(index, docs, Letters())
+    assert counts(report) == (0, 0, 0, 3, 1)
+    assert report.failed[0][0] == str(docs / "bad.pdf")
+    assert (index / "bm25" / "longthread.json").stat().st_mtime_ns == saved
+    read(index, Letters()).close()
+
+
+def test_a_file_whose_name_or_text_cannot_be_written_down_is_listed(
+    docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (docs / os.fsdecode(b"caf\xe9.txt")).write_text("Coffee.")
+    write(docs, {"half.txt": "Half a character: HALF"})
+
+    def torn(path: Path) -> Document:
+        document = load(path)
+        return replace(document, text=document.text.replace("HALF", "\ud800"))
+
+    monkeypatch.setattr("pipeline.retrieval.update.load", torn)
+    report = update(index, docs, Letters())
+    assert counts(report) == (3, 0, 0, 0, 2)
+    assert dict(report.failed) == {
+        str(docs / "caf?.txt"): "its name is not UTF-8: rename it",
+        str(docs / "half.txt"): "holds halves of characters (lone surrogates): save it as UTF-8 again",
+    }
 
 
 def test_progress_knows_its_end_from_the_start(docs: Path, index: Path) -> None:
