@@ -57,6 +57,7 @@ def lock_for_writing(folder: Path) -> ReadWriteLock:
 def _lock(folder: Path) -> ReadWriteLock:
     from filelock import ReadWriteLock
 
+    (folder / LOCK_NAME).touch()  # else it would be made for this user alone
     return ReadWriteLock(folder / LOCK_NAME, is_singleton=False)
 
 

@@ -7,8 +7,8 @@ bm25s (Lù, arXiv 2407.03618): every word's part of every score is worked out wh
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,9 @@ class WordIndex:
         """Replaces the index in the folder: an interrupted save leaves the old one or none, never half of one."""
         import numpy as np
 
-        part = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+        part = folder.with_name(f"{TEMPORARY}{os.getpid()}")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
         np.save(part / "rows.npy", self.rows, allow_pickle=False)
         if self.bm25 is not None:
             self.bm25.save(part, show_progress=False)
