@@ -35,7 +35,7 @@ ROUNDS = 3
 MOST_DIVERGENCE = 0.01
 """Mean KL divergence, in nats a token, up to which a file counts as saying the same as the given one."""
 LEAST_GAIN = 1.05
-"""A file that is not this many times faster than the given one is not worth its room."""
+"""A file that is not this many times faster than a smaller one is not worth its room."""
 _BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8}
 """Bits of a weight; what is not listed has fewer than 8."""
 
@@ -286,9 +286,11 @@ def _candidate(
 
 
 def _best(candidates: Sequence[Candidate], role: Role) -> str:
-    given = next(one for one in candidates if one.is_given)
-    fastest = min((one for one in candidates if one.is_lossless), key=lambda one: one.seconds(role))
-    return (fastest if given.seconds(role) >= LEAST_GAIN * fastest.seconds(role) else given).quantisation
+    """The fastest that loses nothing; of those that are about as fast the given file, or else the smallest."""
+    lossless = [one for one in candidates if one.is_lossless]
+    least = min(one.seconds(role) for one in lossless)
+    as_fast = [one for one in lossless if one.seconds(role) < LEAST_GAIN * least]
+    return min(as_fast, key=lambda one: (not one.is_given, one.size)).quantisation
 
 
 def _keep(one: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:

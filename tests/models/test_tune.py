@@ -248,8 +248,10 @@ def test_asking_costs_a_few_milliseconds(report: TuneReport, q4: Path, cache: Pa
     assert min(seconds) < 0.01
 
 
-def candidate(kind: str, prefill: float, decode: float, is_lossless: bool = True, is_given: bool = False) -> Candidate:
-    return Candidate(kind, f"/{kind}", 0, 0, is_given, is_lossless, prefill, decode, None, None)
+def candidate(
+    kind: str, prefill: float, decode: float, is_lossless: bool = True, is_given: bool = False, size: int = 1
+) -> Candidate:
+    return Candidate(kind, f"/{kind}", size, 0, is_given, is_lossless, prefill, decode, None, None)
 
 
 @pytest.mark.parametrize(
@@ -257,10 +259,11 @@ def candidate(kind: str, prefill: float, decode: float, is_lossless: bool = True
     [
         ([candidate("Q8_0", 200, 50)], "Q8_0", "Q8_0"),
         ([candidate("F16", 200, 12.5)], "Q4_1", "F16"),  # 1000 / 200 + 100 / 12.5 = 13 s against 10 + 1 = 11 s
-        ([candidate("Q8_0", 104, 50)], "Q4_1", "Q4_1"),
+        ([candidate("Q8_0", 104, 100)], "Q4_1", "Q4_1"),
+        ([candidate("Q8_0", 200, 100), candidate("F16", 205, 100, size=2)], "Q8_0", "Q8_0"),
         ([candidate("Q4_0", 900, 900, is_lossless=False)], "Q4_1", "Q4_1"),
     ],
-    ids=["faster", "slow to write", "hardly faster", "loses quality"],
+    ids=["faster", "slow to write", "hardly faster", "hardly faster and larger", "loses quality"],
 )
 def test_the_choice(others: Sequence[Candidate], read: str, score: str) -> None:
     given = candidate("Q4_1", 100, 100, is_given=True)
