@@ -28,6 +28,7 @@ COMPONENTS: dict[str, str] = {
     "retrieve.hybrid": "pipeline.retrieval.hybrid:Hybrid",
     "compress.sentences": "compressors.sentences:Sentences",
     "compress.exit": "compressors.exit:Exit",
+    "compress.probe": "compressors.probe:Probe",
     "gate.support": "pipeline.answers.support:Support",
     "assemble.cited": "pipeline.answers.cited:Cited",
     "generate.llama": "pipeline.answers.llama:Llama",

@@ -1,0 +1,163 @@
+"""Questions with sentences, some of which are known to support the answer: four layouts, told apart by their look.
+
+- HotpotQA's and 2WikiMultihopQA's: `question`, `context` as [title, [sentences]], `supporting_facts` as [title, n];
+- WikiQA's: question TAB sentence TAB 1 or 0, the lines of a question one after the other;
+- SelQA's: `question`, `candidates`, `answers` as numbers of candidates;
+- SQuAD's, XQuAD's: `data`, `paragraphs`, `qas`; the sentence with the answer's span supports it.
+
+JSON may be one value, or one a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressors.selection import Units, split
+from pipeline.errors import DataError
+from pipeline.types import Passage
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One question, its passages cut into units, and which of the units support the answer.
+
+    `answers` are the accepted answers as text, empty where the data has none.
+    """
+
+    question: str
+    units: Units
+    supports: tuple[bool, ...]
+    answers: tuple[str, ...] = ()
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether some of its units support the answer and some don't: others cannot teach anything."""
+        return any(self.supports) and not all(self.supports)
+
+
+def read_labelled(path: Path) -> list[Labelled]:
+    """The questions of a file, in order. Raises DataError for one that cannot be read, with its place."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if not text.lstrip().startswith(("{", "[")):
+        return _wikiqa(text, path)
+    found: list[Labelled] = []
+    for where, item in _items(text, path):
+        try:
+            found += list(_layout(item, where)(item))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise DataError(f"{where}: not as its layout asks: {type(error).__name__}: {error}") from None
+    if not found:
+        raise DataError(f"{path}: holds no questions")
+    return found
+
+
+def _items(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each question's value, with its place in words."""
+    try:
+        value = json.loads(text)
+        values = [(f"{path}: [{n}]", item) for n, item in enumerate(value if isinstance(value, list) else [value])]
+    except ValueError:
+        values = []
+        for n, line in enumerate(text.splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                values.append((f"{path}:{n}", json.loads(line)))
+            except ValueError as error:
+                raise DataError(f"{path}:{n}: no JSON: {error}") from None
+    for where, item in values:
+        if not isinstance(item, dict):
+            raise DataError(f"{where}: must be an object, was: {str(item)[:60]}")
+        yield where, item
+
+
+def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iterator[Labelled]]:
+    if "supporting_facts" in item and "context" in item:
+        return _hotpot
+    if "candidates" in item and "answers" in item:
+        return _selqa
+    if "data" in item:
+        return _squad
+    raise DataError(
+        f"{where}: no known layout: it must have context and supporting_facts (HotpotQA), candidates and answers "
+        "(SelQA), or data (SQuAD); WikiQA is text with tabs"
+    )
+
+
+def _hotpot(item: dict[str, Any]) -> Iterator[Labelled]:
+    context, facts = item["context"], item["supporting_facts"]
+    if isinstance(context, dict):  # as the Hugging Face hub lays it out
+        context = list(zip(context["title"], context["sentences"], strict=True))
+        facts = list(zip(facts["title"], facts["sent_id"], strict=True))
+    wanted = {(title, n) for title, where, *_ in facts for n in (where if isinstance(where, list) else [where])}
+    parts = [(title, sentences) for title, sentences in context]
+    labels = [(title, n) in wanted for title, sentences in parts for n, s in enumerate(sentences) if s.strip()]
+    answer = item.get("answer")
+    yield Labelled(item["question"], _units(parts), tuple(labels), (answer,) if isinstance(answer, str) else ())
+
+
+def _selqa(item: dict[str, Any]) -> Iterator[Labelled]:
+    labels = [n in item["answers"] for n, sentence in enumerate(item["candidates"]) if sentence.strip()]
+    yield Labelled(item["question"], _units([(item.get("article", ""), item["candidates"])]), tuple(labels))
+
+
+def _squad(item: dict[str, Any]) -> Iterator[Labelled]:
+    for article in item["data"]:
+        for n, paragraph in enumerate(article["paragraphs"]):
+            text, title = paragraph["context"], str(article.get("title", "")).replace("_", " ")
+            passage = Passage(f"{title} {n}", 0, len(text), text, title=title)
+            units = units_of([passage])
+            for asked in paragraph["qas"]:
+                spans = [(answer["answer_start"], len(answer["text"])) for answer in asked["answers"]]
+                labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
+                answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
+                yield Labelled(asked["question"], units, labels, answers)
+
+
+def _wikiqa(text: str, path: Path) -> list[Labelled]:
+    found: list[tuple[str, list[str], list[bool]]] = []
+    for n, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        cells = line.split("\t")
+        if len(cells) != 3 or cells[2].strip() not in ("0", "1"):
+            raise DataError(f"{path}:{n}: must be question TAB sentence TAB 1 or 0, was: {line[:60]}")
+        if not found or found[-1][0] != cells[0]:
+            found.append((cells[0], [], []))
+        if cells[1].strip():
+            found[-1][1].append(cells[1])
+            found[-1][2].append(cells[2].strip() == "1")
+    return [Labelled(question, _units([("", said)]), tuple(labels)) for question, said, labels in found]
+
+
+def _units(parts: Sequence[tuple[str, Sequence[str]]]) -> Units:
+    """Titled lists of sentences as passages, and their sentences as the units; blank ones are left out."""
+    passages, owners, units = [], [], []
+    for owner, (title, sentences) in enumerate(parts):
+        text = ""
+        spans = []
+        for sentence in sentences:
+            if not sentence.strip():
+                continue
+            text += " " if text else ""
+            spans.append((len(text), len(text) + len(sentence.strip())))
+            text += sentence.strip()
+        passage = Passage(f"{title or 'passage'} {owner}", 0, len(text), text, title=title)
+        passages.append(passage)
+        owners += [owner] * len(spans)
+        units += [passage.part(start, end) for start, end in spans]
+    return Units(tuple(passages), tuple(owners), tuple(units))
+
+
+def units_of(passages: Sequence[Passage]) -> Units:
+    """Passages cut as the compressors cut them."""
+    cut = [split(passage) for passage in passages]
+    owners = tuple(owner for owner, parts in enumerate(cut) for _ in parts)
+    return Units(tuple(passages), owners, tuple(part for parts in cut for part in parts))

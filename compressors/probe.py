@@ -1,0 +1,259 @@
+"""compress.probe: keep the sentences that a small model's attention heads look at when they read the question.
+
+After ActQKV (Xiao et al. 2025, arXiv 2502.13542: a probe-query retrieves what a long context holds for it) and
+Retrieval Head Mechanistically Explains Long-Context Factuality (Wu et al. 2024, arXiv 2404.15574: a few heads do the
+looking up). The passages are read, then the question; for each of a few heads, a sentence's feature is the logarithm of
+the attention that the question's tokens give to it (summed over its tokens, mean over the question's), standardised
+over all sentences of the question. A logistic regression makes one probability of them.
+
+Ours differs: it chooses text, not cached keys and values, once and before the reader; the heads are those that
+`longthread calibrate` found for the model's file on labelled sentences. The model may be another, smaller one than the
+reader; layers above the highest head are not run. Fidelity: inspired.
+
+Long inputs are read in windows of about equal length, each behind the same opening tokens, on which most heads rest
+when they find nothing. So a sentence's attention is measured against the same resting place in every window, and is
+compared across windows as it is: it is standardised over the whole question, never within a window, where the best
+sentence of a window without an answer would look as good as the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from compressors.calibration.store import ProbeCalibration, stored
+from compressors.selection import Limits, Units
+from pipeline.contracts import Embedder, Model, Progress, Tools
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import Attender
+from pipeline.models.settings import EngineSettings
+from pipeline.types import Message, Passage, Prompt, Question, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LAYOUT = 1
+"""The number of the prompt's form: heads that were found with another are not used."""
+
+LEAST_MASS = 1e-6
+"""Added before the logarithm: attention below it says nothing."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Keeps the sentences that a model's attention finds for the question, in the order of their source.
+
+    With several limits set, all hold; the best sentence always stays, unless the threshold forbids it.
+
+    :param model: the model that probes, a GGUF file or a name; None: the reader.
+    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
+    :param budget: how many tokens of the reader to keep at most; None: no such limit.
+    :param threshold: the least probability kept, in [0, 1]; None: no such limit.
+    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no such
+        limit.
+    :param top_k: how many sentences to keep at most; None: no such limit.
+    :param cosine: whether the embedder's cosine of question and sentence is one more feature.
+    :param window: tokens that are probed at a time.
+    :param neighbours: sentences before and after each kept one that are kept with it.
+    """
+
+    model: str | None = "smollm2-135m"
+    keep_ratio: float | None = 0.3
+    budget: int | None = None
+    threshold: float | None = None
+    mass: float | None = None
+    top_k: int | None = None
+    cosine: bool = False
+    window: int = 2048
+    neighbours: int = 0
+
+    def __post_init__(self) -> None:
+        self.limits  # noqa: B018 - its own checks
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], was: {self.threshold}")
+        if self.window < 128:
+            raise ValueError(f"window must be at least 128, was: {self.window}")
+        if self.neighbours < 0:
+            raise ValueError(f"neighbours must be at least 0, was: {self.neighbours}")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"embedder"}) if self.cosine else frozenset()
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.top_k, self.threshold, self.budget, self.keep_ratio, self.mass)
+
+    @property
+    def why_dropped(self) -> str:
+        return f"the question attends less to it than to what was kept ({self.limits})"
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        units = Units.of(passages, tools)
+        if not units:
+            return []
+        scores = self.scores(question.text, units, tools).tolist()
+        chosen = self.limits.choose(scores, lambda: units.tokens(tools.reader))
+        return units.merged(units.widened(chosen, self.neighbours), scores)
+
+    def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
+        """The probability of each unit to support an answer, float64 (n_units,), in [0, 1]."""
+        import numpy as np
+
+        model = tools.reader if self.model is None else tools.model(self._settings)
+        found = calibration(model)
+        features = standardised(log_mass(question, units, model, found.heads, self.window, tools.progress))
+        weighing = found.alone
+        if self.cosine:
+            if found.with_cosine is None:
+                raise ModelError(f"compress.probe: {model.name} was calibrated without the cosine: calibrate it again")
+            weighing = found.with_cosine
+            features = np.hstack([features, standardised(cosines(question, units, tools.embedder)[:, None])])
+        return np.asarray(1 / (1 + np.exp(-(features @ np.array(weighing.weights) + weighing.bias))))
+
+    @cached_property
+    def _settings(self) -> EngineSettings:
+        return EngineSettings(model=self.model or "", n_ctx=self.window, n_seq_max=1, n_cached=0)
+
+
+def calibration(model: Model) -> ProbeCalibration:
+    """The heads of this model's file. Raises ModelError, with the command that finds them, where nobody has yet."""
+    found = stored(ProbeCalibration, model)
+    if found is None or found.layout != LAYOUT:
+        raise ModelError(
+            f"compress.probe: nobody has looked yet which heads of {model.name} are worth asking: run 'longthread "
+            "calibrate probe' with this model once, or probe with smollm2-135m, whose heads are known"
+        )
+    return found
+
+
+def log_mass(
+    question: str,
+    units: Units,
+    model: Model,
+    heads: Sequence[tuple[int, int]] | None,
+    window: int,
+    progress: Progress,
+) -> NDArray[np.float64]:
+    """The logarithm of the attention of the question's tokens to each unit, float64 (n_units, n_heads).
+
+    All heads of all layers by default. Attention is summed over a unit's tokens and is the mean over the question's.
+    """
+    import numpy as np
+
+    if not isinstance(model, Attender):
+        raise ModelError(f"compress.probe: the attention of {model.name} cannot be read; set 'model' to a GGUF file")
+    best: NDArray[np.float64] | None = None
+    pieces = _pieces(question, units, model, min(window, model.window))
+    done = 0
+    for piece in pieces:
+        prefix, query, owners, asked = _prompt(question, units, piece, model)
+        mass = model.attend(prefix, query, heads).mass[:, asked[0] : asked[1]].mean(axis=1, dtype=np.float64)
+        if best is None:
+            best = np.zeros((len(units), len(mass)))
+        for unit, low, high in owners:
+            np.maximum(best[unit], mass[:, low:high].sum(axis=1), out=best[unit])
+        done += len(piece)
+        progress("probe sentences", done, sum(map(len, pieces)))
+    assert best is not None  # noqa: S101 - there is at least one unit
+    return np.asarray(np.log(best + LEAST_MASS))
+
+
+Piece = list[tuple[int, str]]
+"""What one window holds: positions of units, and of each its text, or the part of it that fits a window."""
+
+
+def _pieces(question: str, units: Units, model: Model, window: int) -> list[Piece]:
+    """The units in windows of about equal length, in order."""
+    prefix, query, _, _ = _prompt(question, units, [], model)
+    titles = [_title_tokens(units, n, model) for n in range(len(units))]
+    room = window - model.count(prefix) - model.count(query) - max(titles) - 8
+    if room < 32:
+        raise ModelError(
+            f"compress.probe: the question takes {window - room} of {window} tokens, which leaves no room for the "
+            "passages and their titles: raise 'window', or ask shorter"
+        )
+    texts = [(n, text) for n in range(len(units)) for text in _halves(units.with_gap(n), room // 2, model)]
+    costs = [model.count_text(text) + titles[n] for n, text in texts]
+    n_windows = -(-sum(costs) // room)
+    fair = sum(costs) / n_windows
+    result: list[Piece] = [[]]
+    used, passed = 0, 0.0
+    for item, cost in zip(texts, costs, strict=True):
+        is_fair = passed + cost / 2 > fair * len(result)
+        if result[-1] and (used + cost > room or is_fair):
+            result.append([])
+            used = 0
+        result[-1].append(item)
+        used += cost
+        passed += cost
+    return result
+
+
+def _title_tokens(units: Units, n: int, model: Model) -> int:
+    """Tokens of the title in front of a unit that begins its passage."""
+    is_first = n == 0 or units.owners[n - 1] != units.owners[n]
+    return model.count_text(_title(units, n)) if is_first else 0
+
+
+def _title(units: Units, n: int) -> str:
+    title = units.passages[units.owners[n]].title
+    return f"\n\n{title}\n" if title else "\n\n"
+
+
+def _halves(text: str, room: int, model: Model) -> list[str]:
+    if model.count_text(text) <= room or len(text) < 2:
+        return [text]
+    half = len(text) // 2
+    return [*_halves(text[:half], room, model), *_halves(text[half:], room, model)]
+
+
+def _prompt(
+    question: str, units: Units, piece: Piece, model: Model
+) -> tuple[Prompt, Prompt, list[tuple[int, int, int]], tuple[int, int]]:
+    """Prefix and query of one window; the cells [low, high) of each unit in the prefix; those of the question's own
+    tokens in the query.
+
+    Each unit is a span of its own, tokenised apart, so that its cells are known exactly.
+    """
+    asked = Text(f" {question.strip()}", "question")
+    lead = Text("\n\nQuestion:", "question")
+    content: list[Text] = []
+    of_unit: dict[int, int] = {}
+    for k, (n, text) in enumerate(piece):
+        if k == 0 or units.owners[piece[k - 1][0]] != units.owners[n]:
+            content.append(Text(_title(units, n).lstrip("\n") if k == 0 else _title(units, n), "passages"))
+            text = text.lstrip()
+        span = Text(text, "passages")
+        of_unit[id(span)] = n
+        content.append(span)
+    spans = model.render([Message("user", (*content, lead, asked))])
+    at = next(n for n, other in enumerate(spans) if other is lead)
+    owners: list[tuple[int, int, int]] = []
+    low = 0
+    for other in spans[:at]:
+        high = low + model.count((other,))
+        if id(other) in of_unit:
+            owners.append((of_unit[id(other)], low, high))
+        low = high
+    start = model.count((lead,))
+    return spans[:at], spans[at:], owners, (start, start + model.count((asked,)))
+
+
+def cosines(question: str, units: Units, embedder: Embedder) -> NDArray[np.float64]:
+    """The cosine of the question and each unit in its title, float64 (n_units,)."""
+    import numpy as np
+
+    from compressors.sentences import Sentences
+
+    return np.asarray(Sentences(score="cosine").scores(question, units.parts, embedder), np.float64)
+
+
+def standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns with mean 0 and standard deviation 1 over the rows; a column without spread gives zeros."""
+    spread = values.std(axis=0)
+    result: NDArray[np.float64] = (values - values.mean(axis=0)) / spread.clip(min=1e-9) * (spread > 1e-9)
+    return result
