@@ -111,7 +111,22 @@ def build(name: str, settings: Mapping[str, Any]) -> tuple[Any | None, tuple[Fau
 
 
 def build_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
-    """An instance of a frozen dataclass from plain settings, or every fault of the settings."""
+    """An instance of a frozen dataclass from plain settings, or every fault of the settings.
+
+    What is wrong is left out and the rest is tried again, so that a fault of type does not hide one of range.
+    """
+    faults: list[Fault] = []
+    rest = dict(settings)
+    while True:
+        built, found = _try_dataclass(cls, rest, name)
+        faults += found
+        wrong = {fault.path[0] for fault in found if fault.path} & set(rest)
+        if not wrong:
+            return (None if faults else built), tuple(faults)
+        rest = {key: value for key, value in rest.items() if key not in wrong}
+
+
+def _try_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
     try:
         checked = settings_model(cls).model_validate_json(json.dumps(dict(settings)), strict=True)
     except ValidationError as error:
