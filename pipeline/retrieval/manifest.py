@@ -92,8 +92,11 @@ class Manifest:
 
     def settings(self) -> Settings | None:
         """What the index was made with; None for a manifest that has not been begun."""
-        if not self.db.execute("SELECT 1 FROM sqlite_master WHERE name = 'settings'").fetchone():
+        tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
+        if not tables:
             return None
+        if not tables.issuperset(_TABLES):
+            raise sqlite3.DatabaseError("the manifest is not one of longthread's")
         values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
         if values.get("format") != FORMAT:
             return Settings("", "", 0, "", values.get("format", 0))

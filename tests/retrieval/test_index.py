@@ -178,6 +178,13 @@ def test_what_is_missing_empty_or_something_else_is_told(docs: Path, index: Path
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"file: File exists: give a folder"):
         update(tmp_path / "file", docs, Letters())
+    with sqlite3.connect(tmp_path / "strangers.sqlite") as db:
+        db.execute("CREATE TABLE files (precious TEXT)")
+    db.close()
+    (tmp_path / "strangers").mkdir()
+    (tmp_path / "strangers.sqlite").rename(tmp_path / "strangers" / "manifest.sqlite")
+    with pytest.raises(StoreError, match="the manifest is not one of longthread's"):
+        update(tmp_path / "strangers", docs, Letters())
     theirs = write(tmp_path / "theirs", {"chroma/chroma.sqlite3": "precious"})
     with pytest.raises(StoreError, match=r"holds no index, but other files \(chroma\)"):
         update(theirs, docs, Letters(), rebuild=True)
