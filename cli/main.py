@@ -100,6 +100,30 @@ def schema() -> None:
 
 
 @app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", help="Labelled questions: HotpotQA, WikiQA, SelQA or SQuAD (default: our own)."),
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="probe or exit; may be given twice (default: both).")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Questions to take from each file (default: 200).")] = None,
+    recall: Annotated[float, typer.Option(help="Of exit: the share of supporting sentences to keep.")] = 0.95,
+    window: Annotated[int, typer.Option(help="Tokens that are read at a time.")] = 2048,
+    lora: Annotated[str | None, typer.Option(help="Of exit: a LoRA adapter in GGUF form.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and of the folds.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the compressors to a model's file: the heads that probe asks, the threshold of exit."""
+    from cli.calibrate import run
+
+    raise typer.Exit(run(model, data, method, n, recall, window, lora, seed, json, quiet))
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """What this machine offers: versions, CPU features, GPU offload, models, memory; and what is missing."""
     from cli.doctor import run

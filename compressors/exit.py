@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compressors.calibration.store import ExitCalibration, stored
 from compressors.selection import Limits, Units
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings, Lora
@@ -74,8 +74,9 @@ class Exit:
         units = Units.of(passages, tools)
         if not units:
             return []
-        scores = self.scores(question.text, units, tools).tolist()
-        limits = self._limits(self.least(self.classifier(tools), tools))
+        model = self.classifier(tools)
+        scores = self.p_of(question.text, units, model, tools.progress).tolist()
+        limits = self._limits(self.least(model, tools))
         return units.merged(limits.choose(scores, lambda: units.tokens(tools.reader)), scores)
 
     def least(self, model: Model, tools: Tools) -> float:
@@ -101,20 +102,18 @@ class Exit:
     def classifier(self, tools: Tools) -> Model:
         return tools.reader if self.model is None else tools.model(self._settings)
 
-    def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
-        """P(Yes) of each unit, float64 (n_units,), in [0, 1]."""
+    def p_of(self, question: str, units: Units, model: Model, progress: Progress | None = None) -> NDArray[np.float64]:
+        """P(Yes) of each unit, float64 (n_units,), in [0, 1]. Raises ModelError for a model that cannot score."""
         import numpy as np
 
-        model = self.classifier(tools)
         if not isinstance(model, Scorer):
             raise ModelError(f"compress.exit: {model.name} cannot score; set 'model' to a GGUF file")
         best = np.zeros(len(units))
-        done = 0
         for owners, context, sentences in self.windows(question, units, model):
             found = self.p_yes(question, context, sentences, model)
-            np.maximum.at(best, owners, found)
-            done = max(done, owners[-1] + 1)
-            tools.progress("score sentences", done, len(units))
+            np.maximum.at(best, owners if len(owners) == len(found) else owners * len(found), found)
+            if progress is not None:
+                progress("score sentences", owners[-1] + 1, len(units))
         return best
 
     def p_yes(self, question: str, context: str, sentences: Sequence[str], model: Model) -> NDArray[np.float64]:

@@ -125,7 +125,7 @@ def calibration(model: Model) -> ProbeCalibration:
     if found is None or found.layout != LAYOUT:
         raise ModelError(
             f"compress.probe: nobody has looked yet which heads of {model.name} are worth asking: run 'longthread "
-            "calibrate probe' with this model once, or probe with smollm2-135m, whose heads are known"
+            "calibrate MODEL --method probe' once, or probe with smollm2-135m, whose heads are known"
         )
     return found
 

@@ -1,9 +1,11 @@
-"""Questions with sentences, some of which are known to support the answer: four layouts, told apart by their look.
+"""Questions with sentences, some of which are known to support the answer: five layouts, told apart by their look.
 
 - HotpotQA's and 2WikiMultihopQA's: `question`, `context` as [title, [sentences]], `supporting_facts` as [title, n];
 - WikiQA's: question TAB sentence TAB 1 or 0, the lines of a question one after the other;
 - SelQA's: `question`, `candidates`, `answers` as numbers of candidates;
-- SQuAD's, XQuAD's: `data`, `paragraphs`, `qas`; the sentence with the answer's span supports it.
+- SQuAD's, XQuAD's: `data`, `paragraphs`, `qas`; the sentence with the answer's span supports it;
+- our own: `documents` as lists of sentences by title, and `questions` with HotpotQA's `supporting_facts`; a question is
+  asked of the documents that it needs and of those that follow them, `N_OWN` in all.
 
 JSON may be one value, or one a line.
 """
@@ -19,6 +21,8 @@ from typing import Any
 from compressors.selection import Units, split
 from pipeline.errors import DataError
 from pipeline.types import Passage
+
+N_OWN = 4
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,11 @@ def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iter
         return _selqa
     if "data" in item:
         return _squad
+    if "documents" in item and "questions" in item:
+        return _own
     raise DataError(
         f"{where}: no known layout: it must have context and supporting_facts (HotpotQA), candidates and answers "
-        "(SelQA), or data (SQuAD); WikiQA is text with tabs"
+        "(SelQA), data (SQuAD), or documents and questions (ours); WikiQA is text with tabs"
     )
 
 
@@ -119,6 +125,17 @@ def _squad(item: dict[str, Any]) -> Iterator[Labelled]:
                 labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
                 answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
                 yield Labelled(asked["question"], units, labels, answers)
+
+
+def _own(item: dict[str, Any]) -> Iterator[Labelled]:
+    titles = list(item["documents"])
+    for asked in item["questions"]:
+        places = [titles.index(title) for title, _ in asked["supporting_facts"]]
+        last = max(places)
+        others = [n % len(titles) for n in range(last + 1, last + len(titles)) if n % len(titles) not in places]
+        chosen = sorted([*set(places), *others[: N_OWN - len(set(places))]])
+        context = [[titles[n], item["documents"][titles[n]]] for n in chosen]
+        yield from _hotpot({**asked, "context": context})
 
 
 def _wikiqa(text: str, path: Path) -> list[Labelled]:

@@ -1,0 +1,39 @@
+"""How good scores are at finding the sentences that support an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compressors.selection import Limits, Units
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def auc(scores: NDArray[np.float64], supports: Sequence[bool]) -> float:
+    """The chance that a supporting sentence is scored above one that is not, a tie counting half; in [0, 1].
+
+    Both kinds must be there.
+    """
+    from scipy.stats import rankdata
+
+    is_right = np.asarray(supports, bool)
+    n_right, n_wrong = int(is_right.sum()), int((~is_right).sum())
+    if not n_right or not n_wrong:
+        raise ValueError("auc needs sentences of both kinds")
+    ranks = rankdata(scores)[is_right].sum()
+    return float((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
+
+
+def recall_at(scores: NDArray[np.float64], supports: Sequence[bool], costs: Sequence[int], keep_ratio: float) -> float:
+    """The share of the supporting sentences among the best that together cost at most this share of all."""
+    kept = Limits(keep_ratio=keep_ratio).choose(scores.tolist(), lambda: costs)
+    return sum(supports[n] for n in kept) / sum(supports)
+
+
+def costs_of(units: Units) -> list[int]:
+    """What each unit costs where no reader is at hand to count its tokens: its characters."""
+    return [len(units.with_gap(n)) for n in range(len(units))]
