@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from compressors.calibration.store import ExitCalibration, stored
-from compressors.selection import Limits, Units
+from compressors.selection import Limits, Units, halves
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Scorer
@@ -148,7 +148,7 @@ class Exit:
                 here = positions[low:high]
                 text = "".join(units.with_gap(n) for n in here).strip()
                 if len(here) == 1 and model.count_text(text) > room // 2:
-                    for piece in _pieces(text, room // 2, model):
+                    for piece in halves(text, room // 2, model):
                         yield here, piece, [piece]
                 else:
                     head = title if model.count_text(title) <= room // 4 else ""
@@ -197,11 +197,3 @@ def _stretches(costs: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
         used += cost
     if low < len(costs):
         yield low, len(costs)
-
-
-def _pieces(text: str, room: int, model: Model) -> list[str]:
-    """The text in halves of halves, each of at most `room` tokens."""
-    if model.count_text(text) <= room or len(text) < 2:
-        return [text]
-    half = len(text) // 2
-    return [*_pieces(text[:half], room, model), *_pieces(text[half:], room, model)]

@@ -24,7 +24,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compressors.calibration.store import ProbeCalibration, stored
-from compressors.selection import Limits, Units
+from compressors.selection import Limits, Units, Window, windows
 from pipeline.contracts import Embedder, Model, Progress, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender
@@ -147,7 +147,7 @@ def log_mass(
     if not isinstance(model, Attender):
         raise ModelError(f"compress.probe: the attention of {model.name} cannot be read; set 'model' to a GGUF file")
     best: NDArray[np.float64] | None = None
-    pieces = _pieces(question, units, model, min(window, model.window))
+    pieces = _windows(question, units, model, min(window, model.window))
     done = 0
     for piece in pieces:
         prefix, query, owners, asked = _prompt(question, units, piece, model)
@@ -162,12 +162,8 @@ def log_mass(
     return np.asarray(np.log(best + LEAST_MASS))
 
 
-Piece = list[tuple[int, str]]
-"""What one window holds: positions of units, and of each its text, or the part of it that fits a window."""
-
-
-def _pieces(question: str, units: Units, model: Model, window: int) -> list[Piece]:
-    """The units in windows of about equal length, in order."""
+def _windows(question: str, units: Units, model: Model, window: int) -> list[Window]:
+    """The units in windows of about equal length that leave room for the question and the titles."""
     prefix, query, _, _ = _prompt(question, units, [], model)
     titles = [_title_tokens(units, n, model) for n in range(len(units))]
     room = window - model.count(prefix) - model.count(query) - max(titles) - 8
@@ -176,21 +172,7 @@ def _pieces(question: str, units: Units, model: Model, window: int) -> list[Piec
             f"compress.probe: the question takes {window - room} of {window} tokens, which leaves no room for the "
             "passages and their titles: raise 'window', or ask shorter"
         )
-    texts = [(n, text) for n in range(len(units)) for text in _halves(units.with_gap(n), room // 2, model)]
-    costs = [model.count_text(text) + titles[n] for n, text in texts]
-    n_windows = -(-sum(costs) // room)
-    fair = sum(costs) / n_windows
-    result: list[Piece] = [[]]
-    used, passed = 0, 0.0
-    for item, cost in zip(texts, costs, strict=True):
-        is_fair = passed + cost / 2 > fair * len(result)
-        if result[-1] and (used + cost > room or is_fair):
-            result.append([])
-            used = 0
-        result[-1].append(item)
-        used += cost
-        passed += cost
-    return result
+    return windows(units, model, room, titles)
 
 
 def _title_tokens(units: Units, n: int, model: Model) -> int:
@@ -204,15 +186,8 @@ def _title(units: Units, n: int) -> str:
     return f"\n\n{title}\n" if title else "\n\n"
 
 
-def _halves(text: str, room: int, model: Model) -> list[str]:
-    if model.count_text(text) <= room or len(text) < 2:
-        return [text]
-    half = len(text) // 2
-    return [*_halves(text[:half], room, model), *_halves(text[half:], room, model)]
-
-
 def _prompt(
-    question: str, units: Units, piece: Piece, model: Model
+    question: str, units: Units, piece: Window, model: Model
 ) -> tuple[Prompt, Prompt, list[tuple[int, int, int]], tuple[int, int]]:
     """Prefix and query of one window; the cells [low, high) of each unit in the prefix; those of the question's own
     tokens in the query.

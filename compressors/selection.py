@@ -104,6 +104,38 @@ def has_sentences(parts: Sequence[Passage]) -> bool:
     return any(_ENDS.search(text) for text in texts) or (len(texts) == 1 and "\n" not in texts[0])
 
 
+Window = list[tuple[int, str]]
+"""What is read at a time: positions of units, and of each its text, or a piece of it where it alone is too long."""
+
+
+def windows(units: Units, model: Model, room: int, extra: Sequence[int] | None = None) -> list[Window]:
+    """The units in order, in as few windows of at most `room` tokens as that takes, all of about the same length.
+
+    `extra` are further tokens that each unit costs. A unit longer than half of the room comes in pieces.
+    """
+    texts = [(n, text) for n in range(len(units)) for text in halves(units.with_gap(n), room // 2, model)]
+    costs = [model.count_text(text) + (extra[n] if extra else 0) for n, text in texts]
+    fair = sum(costs) / max(1, -(-sum(costs) // room))
+    result: list[Window] = [[]]
+    used, passed = 0, 0.0
+    for item, cost in zip(texts, costs, strict=True):
+        if result[-1] and (used + cost > room or passed + cost / 2 > fair * len(result)):
+            result.append([])
+            used = 0
+        result[-1].append(item)
+        used += cost
+        passed += cost
+    return result
+
+
+def halves(text: str, room: int, model: Model) -> list[str]:
+    """The text, cut into halves of halves until each has at most `room` tokens."""
+    if model.count_text(text) <= room or len(text) < 2:
+        return [text]
+    half = len(text) // 2
+    return [*halves(text[:half], room, model), *halves(text[half:], room, model)]
+
+
 @dataclass(frozen=True)
 class Limits:
     """What to keep at most. All limits that are set hold; the best unit always stays, unless the threshold forbids it.
@@ -171,3 +203,28 @@ def _n_of_mass(scores: Sequence[float], mass: float) -> int:
         if got >= wanted - 1e-9:
             return n
     return len(scores)
+
+
+def units_in(units: Units, kept: Sequence[Passage]) -> set[int]:
+    """The positions of the units that a kept passage covers, be it in part."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for passage in kept:
+        spans.setdefault(passage.source, []).append((passage.start, passage.end))
+    return {
+        n
+        for n, part in enumerate(units.parts)
+        if part in kept
+        or (not part.spans and any(a < part.end and part.start < b for a, b in spans.get(part.source, [])))
+    }
+
+
+def score_of(units: Units, kept: Sequence[Passage]) -> list[float]:
+    """For each unit the score of a kept passage that covers it; of the others, the least of all."""
+    least = min((passage.score for passage in kept), default=0.0)
+    spans: dict[str, list[Passage]] = {}
+    for passage in kept:
+        spans.setdefault(passage.source, []).append(passage)
+    return [
+        max((p.score for p in spans.get(u.source, []) if p.start < u.end and u.start < p.end), default=least)
+        for u in units.parts
+    ]

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema, create_model
 
 from pipeline.errors import ConfigError
 
@@ -29,6 +29,16 @@ COMPONENTS: dict[str, str] = {
     "compress.sentences": "compressors.sentences:Sentences",
     "compress.exit": "compressors.exit:Exit",
     "compress.probe": "compressors.probe:Probe",
+    "compress.surprisal": "compressors.surprisal:Surprisal",
+    "compress.crag": "compressors.crag:Crag",
+    "compress.highlight": "compressors.highlight:Highlight",
+    "compress.reorder": "compressors.reorder:Reorder",
+    "compress.chain": "compressors.chain:Chain",
+    "compress.neighbours": "compressors.neighbours:Neighbours",
+    "compress.protect": "compressors.protect:Protect",
+    "compress.fallback": "compressors.fallback:Fallback",
+    "compress.gate": "compressors.gate:Gate",
+    "compress.route": "compressors.route:Route",
     "gate.support": "pipeline.answers.support:Support",
     "assemble.cited": "pipeline.answers.cited:Cited",
     "generate.llama": "pipeline.answers.llama:Llama",
@@ -61,6 +71,36 @@ class Spec:
         if faults:
             raise ConfigError("\n".join(f"{'.'.join(map(str, (self.name, *f.path)))}: {f.message}" for f in faults))
         return component
+
+
+def _inner(value: object) -> Spec:
+    """A compressor named inside another's settings, checked: a name, or a mapping of one name to its settings."""
+    if isinstance(value, str):
+        value = {value: {}}
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError("must be one compressor's name, with its settings below it")
+    ((name, settings),) = value.items()
+    if name not in COMPONENTS or not name.startswith("compress."):
+        known = [other for other in COMPONENTS if other.startswith("compress.")]
+        raise ValueError(
+            f"there is no compressor '{name}'" + (nearest(name, known) or f"; there are: {', '.join(known)}")
+        )
+    if not isinstance(settings or {}, dict):
+        raise ValueError(f"the settings of {name} must be a mapping")
+    spec = Spec(name, tuple((settings or {}).items()))
+    try:
+        spec.build()
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return spec
+
+
+Inner = Annotated[
+    Spec,
+    PlainValidator(_inner),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}),
+]
+"""The type of a setting that names a compressor: for components that wrap others."""
 
 
 def component_class(name: str) -> type:

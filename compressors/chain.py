@@ -1,0 +1,46 @@
+"""compress.chain: several compressors, one after the other. Ours; no paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.config import needs
+from pipeline.contracts import Compressor, Tools
+from pipeline.registry import Inner
+from pipeline.types import Passage, Question
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Compresses what the one before has left.
+
+    In a pipeline file further stages say the same, and account for each; a chain is for inside of other wrappers.
+
+    :param of: the compressors, in order.
+    """
+
+    of: tuple[Inner, ...]
+
+    def __post_init__(self) -> None:
+        if not self.of:
+            raise ValueError("of must name at least one compressor")
+
+    @cached_property
+    def compressors(self) -> tuple[Compressor, ...]:
+        return tuple(spec.build() for spec in self.of)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset[str]().union(*map(needs, self.compressors))
+
+    @property
+    def why_dropped(self) -> str:
+        return "; or ".join(getattr(one, "why_dropped", "not kept") for one in self.compressors)
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        left = list(passages)
+        for compressor in self.compressors:
+            left = compressor.compress(question, left, tools)
+        return left

@@ -1,0 +1,142 @@
+"""compress.crag: clustered RAG. Passages that say alike things become one summary, which says how many said so.
+
+Clustered Retrieved Augmented Generation (Akesson and Santos 2024, arXiv 2406.00029): embed, k-means, a summary of each
+cluster, one prompt of the summaries. **Not** Corrective RAG (Yan et al. 2024, arXiv 2401.15884), which grades documents
+and searches the web, and **not** the CRAG benchmark (Comprehensive RAG Benchmark, KDD Cup 2024).
+
+Ours differs: the paper's rule for k and its prompts are not public; k is given, or by square root, or by silhouette.
+Vectors are those of the pipeline's embedder. Each summary carries the spans that it stands on. Fidelity: approximate.
+
+Clusters are made without looking at the question. What one passage alone says, a number or a dissent, vanishes in the
+summary of its cluster: that is what the method does. Ask it for the gist of many passages, and never for one fact;
+compress.route keeps such questions away from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compressors.summaries import summarise
+from pipeline.contracts import Embedder, Tools
+from pipeline.types import Passage, Question
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+INSTRUCTIONS = (
+    "Summarise what these passages say, in at most {words} words. Keep numbers, and say where they disagree. "
+    "Write only the summary."
+)
+LARGEST_K = 8
+
+
+@dataclass(frozen=True)
+class Crag:
+    """Clusters the passages and gives a summary of each, the largest first, with how many passages it speaks for.
+
+    The question is not looked at, and the passages' order does not matter: the same passages are clustered and
+    summarised alike, and at the second time come from the cache. Needs many passages: retrieve with a large k.
+
+    :param k: how many clusters; sqrt: the square root of half the number of passages, from 2 to 8; silhouette: the
+        number from 2 to 8 whose clusters are parted best.
+    :param words: how long a summary may be, as the model is told.
+    :param max_tokens: where a summary is cut.
+    :param least: fewer passages than these are not clustered, and stay as they are.
+    :param seed: of k-means.
+    """
+
+    k: int | Literal["sqrt", "silhouette"] = "sqrt"
+    words: int = 40
+    max_tokens: int = 96
+    least: int = 3
+    seed: int = 0
+
+    needs = frozenset({"embedder"})
+    why_dropped = "it did not fit into a summary"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, int) and self.k < 1:
+            raise ValueError(f"k must be at least 1, was: {self.k}")
+        for name, least in (("words", 5), ("max_tokens", 8), ("least", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, was: {getattr(self, name)}")
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        if len(passages) < self.least:
+            tools.note(
+                f"{len(passages)} passages are too few for clusters: they stay as they are"
+            ) if passages else None
+            return list(passages)
+        ordered = sorted(passages, key=lambda passage: (passage.source, passage.start, passage.end))
+        groups = self.clusters(ordered, vectors(ordered, tools.embedder))
+        summaries = summarise(groups, INSTRUCTIONS.format(words=self.words), self.max_tokens, tools)
+        n = len(passages)
+        tools.note(f"{n} passages in {len(groups)} clusters of {', '.join(str(len(group)) for group in groups)}")
+        return [
+            summary.passage(f"Summary of {len(group)} of {n} passages", len(group) / n)
+            for summary, group in zip(summaries, groups, strict=True)
+        ]
+
+    def clusters(self, passages: Sequence[Passage], points: NDArray[np.float32]) -> list[list[Passage]]:
+        """The passages in clusters, the largest first (of equals the one with the earlier passage), and in each the
+        nearest to its centre first.
+        """
+        import numpy as np
+
+        labels = self.labels(points)
+        found: list[list[int]] = []
+        for label in dict.fromkeys(labels.tolist()):
+            inside = np.flatnonzero(labels == label)
+            centre = points[inside].mean(axis=0)
+            order = np.argsort(-(points[inside] @ centre), kind="stable")
+            found.append(inside[order].tolist())
+        found.sort(key=lambda inside: (-len(inside), min(inside)))
+        return [[passages[n] for n in inside] for inside in found]
+
+    def labels(self, points: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The cluster of each point, int32 (n,)."""
+        import numpy as np
+
+        n_apart = len(np.unique(points, axis=0))
+        if self.k == "silhouette":
+            return self._parted_best(points, n_apart)
+        k = min(max(round((len(points) / 2) ** 0.5), 2), LARGEST_K) if self.k == "sqrt" else self.k
+        return self._k_means(points, min(k, n_apart))
+
+    def _parted_best(self, points: NDArray[np.float32], n_apart: int) -> NDArray[np.int32]:
+        from sklearn.metrics import silhouette_score
+
+        tried = [self._k_means(points, k) for k in range(2, min(LARGEST_K, n_apart - 1, len(points) - 1) + 1)]
+        if not tried:
+            return self._k_means(points, 1)
+        return max(tried, key=lambda labels: silhouette_score(points, labels) if len(set(labels.tolist())) > 1 else -1)
+
+    def _k_means(self, points: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+        from sklearn.cluster import KMeans
+
+        found: NDArray[np.int32] = KMeans(k, n_init=10, random_state=self.seed).fit_predict(points)
+        return found
+
+
+def vectors(passages: Sequence[Passage], embedder: Embedder) -> NDArray[np.float32]:
+    """A unit vector of each passage, float32 (n, dimension); of one longer than the embedder reads, the mean of its
+    pieces'.
+    """
+    import numpy as np
+
+    pieces = [(n, text) for n, passage in enumerate(passages) for text in _readable(passage.text, embedder)]
+    found = embedder.embed([text for _, text in pieces])
+    total = np.zeros((len(passages), found.shape[1]), np.float32)
+    np.add.at(total, [n for n, _ in pieces], found)
+    result: NDArray[np.float32] = total / np.linalg.norm(total, axis=1, keepdims=True).clip(min=1e-9)
+    return result
+
+
+def _readable(text: str, embedder: Embedder) -> list[str]:
+    if embedder.count_tokens([text])[0] <= embedder.max_tokens or len(text) < 2:
+        return [text]
+    half = len(text) // 2
+    return [*_readable(text[:half], embedder), *_readable(text[half:], embedder)]

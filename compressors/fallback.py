@@ -1,0 +1,51 @@
+"""compress.fallback: better uncompressed than nothing. Ours; no paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pipeline.config import needs
+from pipeline.contracts import Compressor, Tools
+from pipeline.registry import Inner, Spec
+from pipeline.types import Passage, Question
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Compresses; gives the passages as they came where that leaves nothing, or too little, and says so.
+
+    :param of: the compressor.
+    :param min_tokens: fewer tokens of the reader than these are too little (unless as few came).
+    """
+
+    of: Inner = field(default_factory=lambda: Spec("compress.exit"))
+    min_tokens: int = 1
+
+    def __post_init__(self) -> None:
+        if self.min_tokens < 1:
+            raise ValueError(f"min_tokens must be at least 1, was: {self.min_tokens}")
+
+    @cached_property
+    def compressor(self) -> Compressor:
+        found: Compressor = self.of.build()
+        return found
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return needs(self.compressor)
+
+    @property
+    def why_dropped(self) -> str:
+        return str(getattr(self.compressor, "why_dropped", "not kept"))
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        kept = self.compressor.compress(question, passages, tools)
+        n_tokens = sum(tools.reader.count_text(passage.text) for passage in kept)
+        if n_tokens >= self.min_tokens or not passages:
+            return kept
+        tools.note(
+            f"{self.of.name} left {n_tokens} tokens, fewer than {self.min_tokens}: the passages stay as they are"
+        )
+        return list(passages)

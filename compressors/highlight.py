@@ -1,0 +1,64 @@
+"""compress.highlight: read, highlight, summarise. A summary of the sentences that bear on the question.
+
+After Read, Highlight and Summarize: A Hierarchical Neural Semantic Encoder-based Approach (Ambati, Bandyopadhyay and
+Mitra 2019, arXiv 1910.03177), which trains a network for the three steps. Ours takes the idea only: an extractive
+compressor highlights, the reader summarises, and the summary carries the spans of the highlights. Fidelity: inspired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from compressors.summaries import summarise
+from pipeline.config import needs
+from pipeline.contracts import Compressor, Tools
+from pipeline.registry import Inner, Spec
+from pipeline.types import Passage, Question
+
+INSTRUCTIONS = (
+    "In at most {words} words, say what these passages say about this question: {question}\n"
+    "Keep names, dates and numbers. Write only the summary."
+)
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """Summarises the sentences that another compressor keeps, with their spans.
+
+    :param of: what highlights: compress.probe, compress.exit, or any other.
+    :param words: how long the summary may be, as the model is told.
+    :param max_tokens: where it is cut.
+    """
+
+    of: Inner = field(default_factory=lambda: Spec("compress.probe"))
+    words: int = 60
+    max_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        for name, least in (("words", 5), ("max_tokens", 8)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, was: {getattr(self, name)}")
+
+    @cached_property
+    def compressor(self) -> Compressor:
+        found: Compressor = self.of.build()
+        return found
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return needs(self.compressor)
+
+    @property
+    def why_dropped(self) -> str:
+        return f"not highlighted: {getattr(self.compressor, 'why_dropped', 'not kept')}"
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        highlights = self.compressor.compress(question, passages, tools)
+        if not highlights:
+            return []
+        instructions = INSTRUCTIONS.format(words=self.words, question=question.text)
+        (summary,) = summarise([highlights], instructions, self.max_tokens, tools)
+        best = max(passage.score for passage in highlights)
+        return [summary.passage(f"Summary of {len(summary.made_from)} highlights", best)]

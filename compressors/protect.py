@@ -1,0 +1,101 @@
+"""compress.protect: numbers, names and negations that the question turns on are not lost. Ours; no paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from compressors.selection import Units, score_of, units_in
+from pipeline.config import needs
+from pipeline.contracts import Compressor, Tools
+from pipeline.registry import Inner, Spec
+from pipeline.types import Passage, Question
+
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_NAME = re.compile(r"(?<!^)(?<![.!?]\s)\b[A-ZÄÖÜÇŞİĞ]\w+")
+NEGATION = re.compile(
+    r"\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|without|except|unless|cannot|\w+n['’]t)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Protect:
+    """Compresses, and brings back sentences that the question turns on.
+
+    A number or a name of the question that stands in the passages, but in nothing that was kept, comes back with the
+    first sentence that has it; so does a sentence that negates ("not", "never", "except") and shares at least
+    `shared_words` content words with the question, since without it the rest may say the contrary.
+
+    :param of: the compressor.
+    :param numbers: whether numbers are protected.
+    :param names: whether names are (words with a capital inside the question).
+    :param negations: whether negations are.
+    :param shared_words: how many content words make a negation bear on the question.
+    """
+
+    of: Inner = field(default_factory=lambda: Spec("compress.sentences"))
+    numbers: bool = True
+    names: bool = True
+    negations: bool = True
+    shared_words: int = 2
+
+    def __post_init__(self) -> None:
+        if self.shared_words < 1:
+            raise ValueError(f"shared_words must be at least 1, was: {self.shared_words}")
+
+    @cached_property
+    def compressor(self) -> Compressor:
+        found: Compressor = self.of.build()
+        return found
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return needs(self.compressor)
+
+    @property
+    def why_dropped(self) -> str:
+        return f"{getattr(self.compressor, 'why_dropped', 'not kept')}, and not protected"
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        kept = self.compressor.compress(question, passages, tools)
+        units = Units.of(passages, tools)
+        chosen = units_in(units, kept)
+        seen = "\n".join(passage.text for passage in kept)
+        missed = [(n, why) for n, why in self.turned_on(question.text, units, seen) if n not in chosen]
+        for n, why in missed:
+            tools.note(f"kept for {why}: {' '.join(units.parts[n].text.split())[:80]}")
+        if not missed:
+            return kept
+        made = [passage for passage in kept if passage.spans and passage not in passages]
+        return [*units.merged(chosen | {n for n, _ in missed}, score_of(units, kept)), *made]
+
+    def turned_on(self, question: str, units: Units, seen: str) -> list[tuple[int, str]]:
+        """The positions of sentences that must not be lost, each with what it is kept for."""
+        found: list[tuple[int, str]] = []
+        for word in self.words(question):
+            here = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+            if not here.search(seen):
+                first = next((n for n, part in enumerate(units.parts) if here.search(part.text)), None)
+                found += [(first, f"'{word}'")] if first is not None else []
+        return [*found, *self._negated(question, units)]
+
+    def words(self, question: str) -> list[str]:
+        """The question's numbers and names, as far as they are protected."""
+        numbers = _NUMBER.findall(question) if self.numbers else []
+        return list(dict.fromkeys([*numbers, *(_NAME.findall(question) if self.names else [])]))
+
+    def _negated(self, question: str, units: Units) -> list[tuple[int, str]]:
+        from pipeline.answers.words import content_words
+
+        if not self.negations:
+            return []
+        asked = set(content_words(question))
+        return [
+            (n, f"'{negation[0]}'")
+            for n, part in enumerate(units.parts)
+            if (negation := NEGATION.search(part.text))
+            and len(asked & set(content_words(part.text))) >= self.shared_words
+        ]

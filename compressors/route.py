@@ -1,0 +1,89 @@
+"""compress.route: sentences for questions about a fact, summaries of clusters for questions about the gist.
+
+Clustering does not look at the question, so what only one passage says vanishes in it; and a handful of sentences is a
+poor picture of what a hundred reviews say. The rules are words that one can read. Ours; no paper.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pipeline.config import needs
+from pipeline.contracts import Compressor, Tools
+from pipeline.registry import Inner, Spec
+from pipeline.types import Passage, Question
+
+GIST = (
+    r"summar(?:y|i[sz]e)\w*",
+    r"overview",
+    r"overall",
+    r"in general|generally",
+    r"on the whole|as a whole",
+    r"gist",
+    r"main (?:points?|themes?|topics?|ideas?|complaints?|problems?)",
+    r"(?:common|typical|frequent) (?:themes?|complaints?|problems?|opinions?|views?|praise)",
+    r"opinions?|reviewers|customers|reviews",
+    r"(?:people|users|guests|readers|owners) (?:say|think|like|dislike|complain|praise|feel)",
+    r"pros and cons|advantages and disadvantages|strengths and weaknesses",
+    r"what (?:is|are) (?:this|these|the) (?:documents?|texts?|collection|corpus|files?|book) about",
+)
+"""Words of a question about the gist, as regular expressions; case does not matter."""
+
+FACT = (
+    r"(?:who|whom|whose|when|where)\b",
+    r"how (?:many|much|old|long|far|high|tall|often|fast|heavy|large)\b",
+    r"which (?:one|year|day|month|person|place|city|town|model|reviewer|customer|page)\b",
+    r"what (?:year|day|date|time|number|name|price)\b",
+    r"(?:does|do|did|is|are|was|were|has|have|had) (?:any|anyone|anybody|someone|somebody|one)\b",
+)
+"""How a question about a fact begins: it stays one even where it has a word of GIST."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """Sends questions about a fact to one compressor, and questions about the gist to another; says which and why.
+
+    :param facts: the compressor for questions about a fact, and for all that no rule knows.
+    :param gist: the compressor for questions about the gist.
+    :param gist_words: further regular expressions that make a question one about the gist.
+    """
+
+    facts: Inner = field(default_factory=lambda: Spec("compress.sentences"))
+    gist: Inner = field(default_factory=lambda: Spec("compress.crag"))
+    gist_words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pattern in self.gist_words:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"gist_words must be regular expressions: '{pattern}': {error}") from None
+
+    @cached_property
+    def compressors(self) -> tuple[Compressor, Compressor]:
+        return self.facts.build(), self.gist.build()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return needs(self.compressors[0]) | needs(self.compressors[1])
+
+    @property
+    def why_dropped(self) -> str:
+        return "; or ".join(dict.fromkeys(getattr(one, "why_dropped", "not kept") for one in self.compressors))
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        word = self.gist_word(question.text)
+        spec, compressor = (self.facts, self.compressors[0]) if word is None else (self.gist, self.compressors[1])
+        why = "asks for a fact" if word is None else f"asks for the gist ('{word}')"
+        tools.note(f"the question {why}: {spec.name}")
+        return compressor.compress(question, passages, tools)
+
+    def gist_word(self, question: str) -> str | None:
+        """The words that make it a question about the gist; None for one about a fact."""
+        if re.match(rf"\W*(?:{'|'.join(FACT)})", question, re.IGNORECASE):
+            return None
+        found = re.search(rf"\b(?:{'|'.join((*GIST, *self.gist_words))})", question, re.IGNORECASE)
+        return found[0] if found else None

@@ -1,0 +1,108 @@
+"""Groups of passages, each made into a summary by the reader: all that are new in one batch, the rest from the cache.
+
+A summary is kept by its content: the model's file, the prompt with every passage in it, and the length. So a corpus is
+summarised once and asked many times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compressors.calibration.store import model_key
+from pipeline.answers.cited import free_tag
+from pipeline.cache import cache_folder
+from pipeline.contracts import Model, Tools
+from pipeline.errors import ModelError
+from pipeline.types import Message, Passage, Prompt, Sampling, Text
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A text, and the passages that it was made from: those of its group, as far as they fit the reader's window."""
+
+    text: str
+    made_from: tuple[Passage, ...]
+
+    def passage(self, title: str, score: float) -> Passage:
+        """The summary as a passage; it stands where the first of its passages stands."""
+        first = self.made_from[0]
+        spans = tuple(span for passage in self.made_from for span in (passage.spans or (passage.span,)))
+        return Passage(first.source, first.start, first.end, self.text, score, first.place, title, spans)
+
+
+def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens: int, tools: Tools) -> list[Summary]:
+    """One summary for each group, in order. Passages of a group beyond the reader's window are left out, and said.
+
+    Raises ModelError where not even the first passage of a group fits.
+    """
+    fitted = [_fitted(group, instructions, max_tokens, tools.reader) for group in groups]
+    n_left = sum(map(len, groups)) - sum(map(len, fitted))
+    if n_left:
+        tools.note(f"{n_left} passages do not fit the window that a summary is made from: they are dropped")
+    prompts = [_prompt(group, instructions, tools.reader) for group in fitted]
+    files = [_file(prompt, max_tokens, tools.reader) for prompt in prompts]
+    texts = [_kept(file) for file in files]
+    new = [n for n, text in enumerate(texts) if text is None]
+    if len(new) < len(groups):
+        tools.note(f"{len(groups) - len(new)} of {len(groups)} summaries were made before")
+    if new:
+        streams = tools.reader.generate([prompts[n] for n in new], Sampling(max_tokens=max_tokens), tools.progress)
+        n_cut = 0
+        for n, stream in zip(new, streams, strict=True):
+            said = stream.result()
+            n_cut += said.finish == "length"
+            texts[n] = " ".join(said.text.split())
+            _keep(files[n], texts[n] or "")
+        if n_cut:
+            tools.note(f"{n_cut} of {len(groups)} summaries were cut at {max_tokens} tokens")
+    return [Summary(text or "", tuple(group)) for text, group in zip(texts, fitted, strict=True)]
+
+
+def _fitted(group: Sequence[Passage], instructions: str, max_tokens: int, reader: Model) -> Sequence[Passage]:
+    """The first passages of the group that fit beside their summary."""
+    room = reader.window - max_tokens
+    low, high = 0, len(group)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if reader.count(_prompt(group[:middle], instructions, reader)) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    if low == 0:
+        n_tokens = reader.count(_prompt(group[:1], instructions, reader))
+        raise ModelError(
+            f"a passage of {n_tokens} tokens with its instructions does not fit the {room} tokens that the window of "
+            f"{reader.name} has beside a summary of {max_tokens}: raise n_ctx, or cut smaller chunks"
+        )
+    return group[:low]
+
+
+def _prompt(group: Sequence[Passage], instructions: str, reader: Model) -> Prompt:
+    tag = free_tag([passage.text for passage in group])
+    texts = [Text(f"<{tag} {n}>\n{passage.text.strip()}\n</{tag}>\n", "passages") for n, passage in enumerate(group, 1)]
+    return reader.render([Message("user", (*texts, Text(f"\n{instructions}", "system")))])
+
+
+def _file(prompt: Prompt, max_tokens: int, reader: Model) -> Path:
+    said = "\0".join(span.text for span in prompt if isinstance(span, Text))
+    key = hashlib.sha256(f"{model_key(reader)}\0{max_tokens}\0{said}".encode("utf-8", "surrogatepass")).hexdigest()
+    return cache_folder() / "summaries" / key[:2] / f"{key}.json"
+
+
+def _kept(file: Path) -> str | None:
+    """The summary in a file; None where there is none, or a torn one, which is then made again."""
+    try:
+        found = json.loads(file.read_text("utf-8"))["text"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _keep(file: Path, text: str) -> None:
+    from pipeline.models.files import write_json
+
+    write_json(file, {"text": text})

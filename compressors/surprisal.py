@@ -1,0 +1,96 @@
+"""compress.surprisal: drop what the model could have guessed. A baseline in the family of LLMLingua.
+
+Compressing Context to Enhance Inference Efficiency of Large Language Models (Selective Context: Li et al. 2023, arXiv
+2310.06201) and LLMLingua (Jiang et al. 2023, arXiv 2310.05736): information is -log P of a token given those before it,
+by a small model. Ours drops whole sentences, not tokens, so that what is left can be read and cited; there are no
+budgets by part and no iteration. It does not look at the question. Fidelity: inspired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from compressors.selection import Limits, Units, windows
+from pipeline.contracts import Model, Progress, Tools
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import Surprised
+from pipeline.models.settings import EngineSettings
+from pipeline.types import Message, Passage, Prompt, Question, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Surprisal:
+    """Keeps the sentences that a model finds most surprising, whatever is asked, in the order of their source.
+
+    :param model: the model that is surprised, a GGUF file or a name; None: the reader.
+    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
+    :param budget: how many tokens of the reader to keep at most; None: no such limit.
+    :param top_k: how many sentences to keep at most; None: no such limit.
+    :param window: tokens that are read at a time; each window begins without memory of the one before.
+    """
+
+    model: str | None = "smollm2-135m"
+    keep_ratio: float | None = 0.5
+    budget: int | None = None
+    top_k: int | None = None
+    window: int = 1024
+
+    def __post_init__(self) -> None:
+        self.limits  # noqa: B018 - its own checks
+        if self.window < 128:
+            raise ValueError(f"window must be at least 128, was: {self.window}")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.top_k, None, self.budget, self.keep_ratio)
+
+    @property
+    def why_dropped(self) -> str:
+        return f"less surprising than what was kept ({self.limits})"
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        units = Units.of(passages, tools)
+        if not units:
+            return []
+        model = tools.reader if self.model is None else tools.model(self._settings)
+        scores = self.scores(units, model, tools.progress).tolist()
+        return units.merged(self.limits.choose(scores, lambda: units.tokens(tools.reader)), scores)
+
+    def scores(self, units: Units, model: Model, progress: Progress) -> NDArray[np.float64]:
+        """The mean surprise of each unit's tokens, in nats, float64 (n_units,)."""
+        import numpy as np
+
+        if not isinstance(model, Surprised):
+            raise ModelError(f"compress.surprisal: {model.name} gives no probabilities; set 'model' to a GGUF file")
+        total, count = np.zeros(len(units)), np.zeros(len(units))
+        start = opening(model)
+        n_start = model.count(start)
+        for piece in windows(units, model, min(self.window, model.window) - n_start - 8):
+            spans = [Text(text, "passages") for _, text in piece]
+            found = -model.logprobs((*start, *spans), n_start)
+            low = 0
+            for (unit, _), span in zip(piece, spans, strict=True):
+                high = low + model.count((span,))
+                total[unit] += found[low:high].sum()
+                count[unit] += high - low
+                low = high
+            progress("read sentences", piece[-1][0] + 1, len(units))
+        return np.asarray(total / count.clip(min=1))
+
+    @cached_property
+    def _settings(self) -> EngineSettings:
+        return EngineSettings(model=self.model or "", n_ctx=self.window, n_seq_max=1, n_cached=0)
+
+
+def opening(model: Model) -> Prompt:
+    """What the model's chat template puts before a user's text."""
+    text = Text(".", "passages")
+    spans = model.render([Message("user", (text,))])
+    return spans[: next(n for n, span in enumerate(spans) if span is text)]
