@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-models_app = typer.Typer(help="The models that can be named: list, pull, verify.", no_args_is_help=True)
+models_app = typer.Typer(help="The models that can be named: list, pull, verify, tune.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
 Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline file (default: the built-in pipeline).")]
