@@ -33,7 +33,7 @@ def requantise(source: Path, target: Path, kind: str, n_bytes: int, progress: Pr
 
     Raises ModelError with what llama.cpp said.
     """
-    command = [sys.executable, "-m", "pipeline.models.requantise", str(source), str(target), kind]
+    command = [sys.executable, "-m", "pipeline.models.requantise", str(source.resolve()), str(target.resolve()), kind]
     root = Path(__file__).parent.parent.parent
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
         try:

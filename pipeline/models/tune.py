@@ -184,7 +184,7 @@ def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
     inspect(path)
     path = path.resolve()
     sha256 = sha256_of(path)
-    home = folder() / sha256[:16]
+    home = folder().resolve() / sha256[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / "lock", timeout=0):

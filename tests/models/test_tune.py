@@ -118,6 +118,16 @@ def test_ctrl_c_leaves_nothing_half(q4: Path, cache: Path) -> None:
     assert tuned(q4, "read") is None
 
 
+def test_a_cache_may_be_named_from_here(q4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LONGTHREAD_CACHE", "near")
+    made = [one.path for one in tune_model(q4, silent, rounds=1).candidates if one.path and not one.is_given]
+    assert all(Path(path).is_absolute() and Path(path).is_relative_to(tmp_path / "near") for path in made)
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "near"))
+    assert is_tuned(q4)
+
+
 def test_what_a_killed_run_left_is_swept_away(q4: Path, cache: Path) -> None:
     home = cache / "tuned" / files.sha256_of(q4)[:16]
     home.mkdir(parents=True)
