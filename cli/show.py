@@ -14,7 +14,7 @@ from rich.text import Text
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config
 from pipeline.errors import ConfigError
-from pipeline.registry import first_line
+from pipeline.registry import first_line, settings_of
 
 
 def run(path: str, svg: str | None) -> int:
@@ -36,7 +36,7 @@ def drawing(config: PipelineConfig) -> RenderableType:
     for spec, component in zip(config.stages, config.components, strict=True):
         given = dict(spec.settings)
         text = Text(first_line(type(component)), style="dim")
-        for name, value in asdict(component).items():
+        for name, value in settings_of(component).items():
             if name in given or _is_short(value):
                 text.append(f"\n{name}: ", style="bold" if name in given else "dim")
                 text.append(_short(value), style="bold cyan" if name in given else "dim")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressors.calibration.store import model_key
-from pipeline.answers.cited import free_tag
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model, Tools
 from pipeline.errors import ModelError
@@ -82,9 +81,9 @@ def _fitted(group: Sequence[Passage], instructions: str, max_tokens: int, reader
 
 
 def _prompt(group: Sequence[Passage], instructions: str, reader: Model) -> Prompt:
-    tag = free_tag([passage.text for passage in group])
-    texts = [Text(f"<{tag} {n}>\n{passage.text.strip()}\n</{tag}>\n", "passages") for n, passage in enumerate(group, 1)]
-    return reader.render([Message("user", (*texts, Text(f"\n{instructions}", "system")))])
+    """The texts without numbers or tags, which small models copy into the summary; nothing here points at them."""
+    texts = [Text(f"{passage.text.strip()}\n\n", "passages") for passage in group]
+    return reader.render([Message("user", (*texts, Text(instructions, "system")))])
 
 
 def _file(prompt: Prompt, max_tokens: int, reader: Model) -> Path:

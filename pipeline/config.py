@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError
-from pipeline.registry import COMPONENTS, Fault, Spec, build, build_dataclass, nearest, unknown_component
+from pipeline.registry import COMPONENTS, Fault, Spec, build, build_dataclass, nearest, settings_of, unknown_component
 from pipeline.yaml import YamlFile, read_yaml
 
 
@@ -86,7 +86,9 @@ class PipelineConfig:
 
     def resolved(self) -> dict[str, Any]:
         """Every setting, defaults included: what a run's record keeps."""
-        stages = [{spec.name: asdict(component)} for spec, component in zip(self.stages, self.components, strict=True)]
+        stages = [
+            {spec.name: settings_of(component)} for spec, component in zip(self.stages, self.components, strict=True)
+        ]
         return {"index": asdict(self.index), "budget": asdict(self.budget), "stages": stages}
 
     @property

@@ -73,6 +73,21 @@ class Spec:
         return component
 
 
+def settings_of(component: Any) -> dict[str, Any]:
+    """Every setting of a component as plain values, defaults included; an inner component as `{name: settings}`."""
+    return {field.name: _plain(getattr(component, field.name)) for field in dataclasses.fields(component) if field.init}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return {value.name: settings_of(value.build())}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return settings_of(value)
+    return value
+
+
 def _inner(value: object) -> Spec:
     """A compressor named inside another's settings, checked: a name, or a mapping of one name to its settings."""
     if isinstance(value, str):

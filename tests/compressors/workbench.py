@@ -1,0 +1,51 @@
+"""The tools of compressors in tests: the scripted model reads, and an embedder counts words. No weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.build import Pipeline
+from pipeline.contracts import Progress
+from pipeline.default import DEFAULT
+from pipeline.registry import Spec
+from pipeline.types import Passage
+
+
+class WordCounts:
+    """A text's vector counts its words in 256 drawers. One token a word."""
+
+    name = fingerprint = "word counts"
+    dimension = 256
+    max_tokens = 64
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
+        vectors = np.full((len(texts), self.dimension), 0.01, np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                vectors[row, crc32(word.strip(".,?!").encode("utf-8", "surrogatepass")) % self.dimension] += 1
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        return [self.embed(text.split()) for text in texts]
+
+
+def scripted_tools(n_ctx: int = 4096) -> Pipeline:
+    """A pipeline whose reader is the scripted model, and whose embedder counts words."""
+    config = replace(DEFAULT, stages=(*DEFAULT.stages[:-1], Spec("generate.scripted", (("n_ctx", n_ctx),))))
+    pipeline = Pipeline(config, Path("nowhere"))
+    pipeline.__dict__["embedder"] = WordCounts()
+    return pipeline
+
+
+def passage(text: str, start: int = 0, source: str = "a.txt", title: str = "") -> Passage:
+    return Passage(source, start, start + len(text), text, title=title)
