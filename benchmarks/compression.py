@@ -1,0 +1,336 @@
+"""What compression costs and what it keeps: sentences found, and with a reader the answers too. Prints JSON.
+
+    .venv/bin/python benchmarks/compression.py --set xquad --n 100 [--model PATH] [--reader PATH]
+
+One object for each method. Without a reader: `auc` and `top1` of the scores; `supporting_recall` and `kept_ratio`
+(tokens of the model) as the method keeps; `recall_at` some ratios; `s_per_1000_tokens`. With a reader, on passages as a
+pipeline has them (xquad: the best 5 paragraphs of all by cosine; hotpotqa, 2wiki: the question's own 10): `em`, `f1`,
+`contained`, `prompt_tokens`, `s_end_to_end` (compressing, assembling, reading, writing), and against `none` on the same
+questions `f1_diff` with its 95 % interval (paired bootstrap). Methods take turns on each question, so that a machine
+that slows down slows down for all. Only rows marked eval in ../shared/data/INDEX.md are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import string
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from compressors.calibration.labelled import Labelled, read_labelled
+from compressors.calibration.ranking import auc, recall_at
+from compressors.exit import Exit
+from compressors.probe import Probe
+from compressors.selection import Units
+from compressors.sentences import Sentences
+from compressors.surprisal import Surprisal
+from pipeline.build import Pipeline
+from pipeline.config import PipelineConfig
+from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.models.catalogue import resolve
+from pipeline.models.tune import machine
+from pipeline.registry import Spec
+from pipeline.types import Passage, Question, State
+
+ROOT = Path(__file__).parent.parent
+Scores = Any  # numpy array of shape (n_units,)
+RATIOS = (0.15, 0.25, 0.3)
+INSTRUCTIONS = "Answer the question from the passages, with as few words as possible, and no sentence."
+TOP_K = 5
+
+
+# ---------------------------------------------------------------------------------------------------------- the data
+def questions_of(name: str, folder: Path) -> list[Labelled]:
+    """The rows of a set that are marked eval."""
+    if name == "xquad":
+        found = read_labelled(folder / "xquad" / "xquad.en.json")
+        return [one for one in found if sum(one.supports) == 1 and len(one.supports) > 1]
+    if name == "xquad.tr":
+        found = read_labelled(folder / "xquad" / "xquad.tr.json")
+        return [one for one in found if sum(one.supports) == 1 and len(one.supports) > 1]
+    if name == "hotpotqa":
+        return read_labelled(folder / "hotpotqa" / "literaptor_100.json")
+    return read_labelled(folder / "2wikimultihopqa" / "migres_train500.json")[-100:]
+
+
+def sample(questions: Sequence[Labelled], n: int, seed: int) -> list[Labelled]:
+    if n >= len(questions):
+        return list(questions)
+    places = sorted(random.Random(seed).sample(range(len(questions)), n))
+    return [questions[place] for place in places]
+
+
+# --------------------------------------------------------------------------------------------------------- the methods
+@dataclass
+class Method:
+    """A way to compress: the component as a pipeline file names it, and how it scores units."""
+
+    spec: Spec | None
+    scores: Callable[[str, Units, Pipeline], Scores]
+    threshold: Callable[[Pipeline], float] | None = None
+    tallies: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, **values: Any) -> None:
+        for name, value in values.items():
+            self.tallies.setdefault(name, []).append(value)
+
+    def mean(self, name: str) -> float:
+        return float(np.mean(self.tallies[name]))
+
+
+def methods_of(names: Sequence[str], model: str | None, window: int, limits: dict[str, Any]) -> dict[str, Method]:
+    """The methods by name, each with the same limits where it has any."""
+
+    def sentences(score: Any) -> Method:
+        component = Sentences(score=score, **{"top_k": None, **limits})
+        spec = Spec("compress.sentences", (("score", score), *{"top_k": None, **limits}.items()))
+        return Method(spec, lambda q, units, tools: component.scores(q, units.parts, tools.embedder))
+
+    def probe(cosine: bool) -> Method:
+        own = {"model": model, "cosine": cosine, "window": window, "keep_ratio": None, **limits}
+        component = Probe(**own)
+        return Method(Spec("compress.probe", tuple(own.items())), component.scores)
+
+    def exit_() -> Method:
+        component = Exit(model=model)
+        scores = lambda q, units, tools: component.p_of(q, units, component.classifier(tools))  # noqa: E731
+        least = lambda tools: component.least(component.classifier(tools), tools)  # noqa: E731
+        return Method(Spec("compress.exit", (("model", model),)), scores, least)
+
+    def surprisal() -> Method:
+        own = {"model": model, "keep_ratio": None, **limits}
+        component = Surprisal(**own)
+
+        def scores(q: str, units: Units, tools: Pipeline) -> Scores:
+            reader = tools.reader if component.model is None else tools.model(component._settings)
+            return component.scores(units, reader, tools.progress)
+
+        return Method(Spec("compress.surprisal", tuple(own.items())), scores)
+
+    makers: dict[str, Callable[[], Method]] = {
+        "none": lambda: Method(None, lambda q, units, tools: np.zeros(len(units))),
+        "sentences": lambda: sentences("both"),
+        "cosine": lambda: sentences("cosine"),
+        "maxsim": lambda: sentences("maxsim"),
+        "probe": lambda: probe(False),
+        "probe_cosine": lambda: probe(True),
+        "exit": exit_,
+        "surprisal": surprisal,
+    }
+    return {name: makers[name]() for name in names}
+
+
+# -------------------------------------------------------------------------------------------- what is found, and kept
+def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipeline, keep_ratio: float) -> None:
+    """Scores every question's sentences by every method."""
+    warm = questions[0]
+    for method in methods.values():
+        method.scores(warm.question, warm.units, tools)  # loads weights
+    counter = next((m for m in tools._models.values()), None) or tools.reader
+    for n, one in enumerate(questions):
+        costs = one.units.tokens(counter)
+        for name, method in methods.items():
+            start = perf_counter()
+            scores = np.asarray(method.scores(one.question, one.units, tools), float)
+            seconds = perf_counter() - start
+            kept = kept_by(method, scores, costs, keep_ratio, tools, name)
+            method.add(
+                seconds=seconds,
+                tokens=sum(costs),
+                auc=auc(scores, one.supports),
+                top1=bool(one.supports[int(scores.argmax())]),
+                supporting_recall=sum(one.supports[n] for n in kept) / sum(one.supports),
+                kept_ratio=sum(costs[n] for n in kept) / sum(costs),
+                is_single=sum(one.supports) == 1,
+                **{f"at_{ratio}": recall_at(scores, one.supports, costs, ratio) for ratio in RATIOS},
+            )
+        if n % 10 == 9:
+            print(f"{n + 1} of {len(questions)}: " + account(methods), file=sys.stderr, flush=True)
+
+
+def kept_by(
+    method: Method, scores: Scores, costs: Sequence[int], keep_ratio: float, tools: Pipeline, name: str
+) -> list[int]:
+    from compressors.selection import Limits
+
+    if name == "none":
+        return list(range(len(scores)))
+    limits = Limits(threshold=method.threshold(tools)) if method.threshold else Limits(keep_ratio=keep_ratio)
+    return limits.choose(scores.tolist(), lambda: costs)
+
+
+def account(methods: dict[str, Method]) -> str:
+    return ", ".join(
+        f"{name} auc {m.mean('auc'):.3f} recall {m.mean('supporting_recall'):.3f} at {m.mean('kept_ratio'):.2f}"
+        for name, m in methods.items()
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- end to end
+def answer(
+    questions: Sequence[Labelled], passages: Sequence[Sequence[Passage]], methods: dict[str, Method], tools: Pipeline
+) -> None:
+    """Every question answered from its passages after each method, by the stages that a pipeline runs."""
+    assemble, generate = tools.config.stages[-2:]
+    last = dict(zip(tools.config.stages, tools.config.components, strict=True))
+    built: dict[str, Any] = {name: method.spec.build() for name, method in methods.items() if method.spec}
+    for component in built.values():  # loads weights
+        component.compress(Question("Why?"), passages[0][:1], tools)
+    for n, (one, given) in enumerate(zip(questions, passages, strict=True)):
+        for name, method in methods.items():
+            state = State(Question(one.question), tuple(given), ledger=stage_ledger(tools.window, tools.reserve, ""))
+            start = perf_counter()
+            if method.spec:
+                state = run_stage(method.spec, built[name], state, tools, tools.reserve)
+            for spec in (assemble, generate):
+                state = run_stage(spec, last[spec], state, tools, tools.reserve)
+            seconds = perf_counter() - start
+            said = state.answer.text if state.answer else ""
+            generation = state.ledger.generation
+            assert generation is not None
+            method.add(
+                em=max(normal(said) == normal(gold) for gold in one.answers),
+                f1=max(f1(said, gold) for gold in one.answers),
+                contained=any(normal(gold) in normal(said) for gold in one.answers),
+                answer_kept=any(normal(gold) in normal(" ".join(p.text for p in state.shown)) for gold in one.answers),
+                prompt_tokens=generation.prompt_tokens,
+                s_end_to_end=seconds,
+                s_compress=state.ledger.stages[0].seconds if method.spec else 0.0,
+                s_read=generation.prefill_s,
+            )
+        if n % 10 == 9:
+            said = ", ".join(f"{k} f1 {m.mean('f1'):.3f} {m.mean('s_end_to_end'):.1f} s" for k, m in methods.items())
+            print(f"{n + 1} of {len(questions)}: {said}", file=sys.stderr, flush=True)
+
+
+def passages_of(questions: Sequence[Labelled], name: str, everything: Sequence[Labelled], tools: Pipeline) -> Any:
+    """The passages that each question is answered from."""
+    if not name.startswith("xquad"):
+        return [one.units.passages for one in questions]
+    pool = list({p.source: p for one in everything for p in one.units.passages}.values())
+    vectors = paragraph_vectors(pool, tools)
+    asked = tools.embedder.embed([one.question for one in questions])
+    return [[pool[place] for place in np.argsort(-(vectors @ row), kind="stable")[:TOP_K]] for row in asked]
+
+
+def paragraph_vectors(pool: Sequence[Passage], tools: Pipeline) -> Any:
+    from compressors.crag import vectors
+
+    return vectors(pool, tools.embedder)
+
+
+@cache
+def normal(text: str) -> str:
+    """SQuAD's way: lower case, no punctuation, no articles, single spaces."""
+    text = "".join(c for c in text.lower() if c not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def f1(said: str, gold: str) -> float:
+    a, b = normal(said).split(), normal(gold).split()
+    common = sum((Counter(a) & Counter(b)).values())
+    if not a or not b or not common:
+        return float(a == b)
+    return 2 * common / (len(a) + len(b))
+
+
+def interval(differences: Sequence[float], seed: int) -> tuple[float, float, float]:
+    """The mean, and its 95 % interval by a paired bootstrap of 10000 draws."""
+    values = np.asarray(differences)
+    draws = np.random.default_rng(seed).choice(values, (10_000, len(values))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+def results(methods: dict[str, Method], seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, method in methods.items():
+        one: dict[str, Any] = {}
+        tallies = method.tallies
+        if "auc" in tallies:
+            singles = [top for top, is_single in zip(tallies["top1"], tallies["is_single"], strict=True) if is_single]
+            one |= {
+                "auc": round(method.mean("auc"), 4),
+                "top1": round(float(np.mean(singles)), 4) if singles else None,
+                "supporting_recall": round(method.mean("supporting_recall"), 4),
+                "kept_ratio": round(method.mean("kept_ratio"), 4),
+                "recall_at": {str(ratio): round(method.mean(f"at_{ratio}"), 4) for ratio in RATIOS},
+                "s_per_1000_tokens": round(1000 * sum(tallies["seconds"]) / sum(tallies["tokens"]), 3),
+            }
+        if "f1" in tallies:
+            names = ("em", "f1", "contained", "answer_kept", "prompt_tokens", "s_end_to_end", "s_compress", "s_read")
+            one |= {key: round(method.mean(key), 4) for key in names}
+            if name != "none" and "none" in methods:
+                pairs = zip(tallies["f1"], methods["none"].tallies["f1"], strict=True)
+                mean, low, high = interval([a - b for a, b in pairs], seed)
+                one |= {"f1_diff": round(mean, 4), "f1_diff_low": round(low, 4), "f1_diff_high": round(high, 4)}
+                ratio = sum(tallies["s_end_to_end"]) / sum(methods["none"].tallies["s_end_to_end"])
+                one["s_ratio"] = round(ratio, 4)
+        found[name] = one
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", choices=("xquad", "xquad.tr", "hotpotqa", "2wiki"), default="xquad")
+    parser.add_argument("--n", type=int, default=100)
+    parser.add_argument("--model", default="smollm2-135m", help="probes and judges; by default SmolLM2, tuned if it is")
+    parser.add_argument("--reader", help="answers; without it only what is found is measured")
+    parser.add_argument("--methods", default="none,sentences,cosine,probe,probe_cosine,exit")
+    parser.add_argument("--keep-ratio", type=float, default=0.25)
+    parser.add_argument("--window", type=int, default=2048)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--skip-find", action="store_true", help="only answer")
+    options = parser.parse_args()
+    everything = questions_of(options.set, options.data)
+    chosen = sample(everything, options.n, options.seed)
+    is_reader = options.reader is not None and options.model == options.reader
+    limits = {"top_k": TOP_K} if options.set.startswith("xquad") else {"keep_ratio": options.keep_ratio}
+    reader = options.reader or options.model
+    generate = Spec(
+        "generate.llama",
+        (("model", reader), ("n_ctx", 4096), ("n_cached", 0), ("max_tokens", 32), ("use_tuned", False)),
+    )
+    config = PipelineConfig(
+        "the benchmark",
+        (Spec("retrieve.dense"), Spec("assemble.cited", (("instructions", INSTRUCTIONS),)), generate),
+    )
+    names = options.methods.split(",")
+    methods = methods_of(names, None if is_reader else options.model, options.window, limits)
+    with Pipeline(config, ROOT / "nowhere") as tools:
+        if not options.skip_find:
+            find(chosen, methods, tools, options.keep_ratio)
+        if options.reader:
+            answer(chosen, passages_of(chosen, options.set, everything, tools), methods, tools)
+        about = {
+            "set": options.set,
+            "n": len(chosen),
+            "seed": options.seed,
+            "model": options.model,
+            "model_file": next((m.name for m in tools._models.values()), tools.reader.name),
+            "reader": resolve(reader).name if options.reader else None,
+            "keep_ratio": options.keep_ratio,
+            "machine": machine(),
+            "load": os.getloadavg()[0],
+        }
+    print(json.dumps({"about": about, **results(methods, options.seed)}))
+
+
+if __name__ == "__main__":
+    main()
