@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder, Index, Model, Progress
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.models.settings import EngineSettings
 from pipeline.types import Question, State
-
-if TYPE_CHECKING:
-    from pipeline.models.settings import EngineSettings
 
 
 def _silent(what: str, done: int, total: int) -> None:

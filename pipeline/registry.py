@@ -85,7 +85,7 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return settings_of(value)
-    return value
+    return value if isinstance(value, str | int | float | None) else f"{type(value).__module__}.{type(value).__name__}"
 
 
 def _inner(value: object) -> Spec:

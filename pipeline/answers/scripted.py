@@ -43,7 +43,7 @@ def stream(prompt: Prompt, sampling: Sampling, tools: Tools) -> Generation:
     try:
         for piece in answer:
             tools.on_text(piece)
-    except KeyboardInterrupt:
+    except BaseException:
         answer.cancel()
         raise
     return answer.result()

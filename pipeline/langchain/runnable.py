@@ -1,0 +1,145 @@
+"""A whole pipeline as a LangChain runnable, and as a tool for agents.
+
+    with Pipeline(load_config("configs/default.yaml"), Path("my-index")) as pipeline:
+        thread = LongthreadPipeline(pipeline=pipeline)
+        thread.invoke("When does the ferry leave?")["answer"]
+        for chunk in thread.stream("When does the ferry leave?"):
+            print(chunk.get("answer", ""), end="")
+        agent = create_agent(model, [thread.tool("manuals", "Looks things up in the manuals.")])
+
+One question at a time: others wait, since a pipeline's context has one owner.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.runnables.utils import AddableDict
+from langchain_core.tools import StructuredTool
+from pydantic import ConfigDict, PrivateAttr, SkipValidation
+
+from pipeline.build import Pipeline
+from pipeline.langchain.documents import to_document
+from pipeline.records import record
+from pipeline.types import Question, State
+
+
+class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, Any]]):
+    """Takes a question, or {"question": ..., "glob": ...}; gives the answer and all that is known about it.
+
+    `answer` is the text, `documents` are what the model saw, in the order of their numbers; the rest is what
+    `longthread ask --json` prints. Streaming gives pieces of `answer` first, and then all else in one piece: chunks add
+    up to what `invoke` gives.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    pipeline: SkipValidation[Pipeline]
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def invoke(
+        self,
+        input: str | dict[str, Any],  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        return self._call_with_config(self._answer, input, config, **kwargs)
+
+    def stream(
+        self,
+        input: str | dict[str, Any],  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[dict[str, Any]]:
+        yield from self.transform(iter([input]), config, **kwargs)
+
+    def transform(
+        self,
+        input: Iterator[str | dict[str, Any]],  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[dict[str, Any]]:
+        yield from self._transform_stream_with_config(input, self._chunks, config, **kwargs)
+
+    def tool(self, name: str, description: str) -> StructuredTool:
+        """The pipeline as a tool: a question in, the answer with the places that it stands on out, as text."""
+
+        def ask(question: str) -> str:
+            found = self.invoke(question)
+            quotes = [c for c in found["citations"] if c["quote"] is not None]
+            places = [f"[{c['number']}] {c['source']}:{c['quote']['line']}: {c['quote']['text']}" for c in quotes]
+            return "\n".join([found["answer"] or "", *places])
+
+        return StructuredTool.from_function(ask, name=name, description=description)
+
+    def _answer(self, asked: str | dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            return self._told(self.pipeline.ask(_question(asked)))
+
+    def _told(self, state: State) -> dict[str, Any]:
+        documents = [to_document(passage) for passage in state.shown]
+        return {**record(state, self.pipeline.config), "documents": documents}
+
+    def _chunks(self, asked: Iterator[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Pieces of the answer as they are written, by a thread of its own; a reader that goes away stops it."""
+        question = _question(list(asked)[-1])
+        pieces: queue.SimpleQueue[str | State | BaseException] = queue.SimpleQueue()
+        gone = threading.Event()
+
+        def hear(text: str) -> None:
+            if gone.is_set():
+                raise _NobodyListens
+            pieces.put(text)
+
+        def work() -> None:
+            with self._lock:
+                before, self.pipeline.on_text = self.pipeline.on_text, hear
+                try:
+                    pieces.put(self.pipeline.ask(question))
+                except BaseException as error:
+                    pieces.put(error)
+                finally:
+                    self.pipeline.on_text = before
+
+        thread = threading.Thread(target=work, name="longthread answers", daemon=True)
+        thread.start()
+        try:
+            yield from self._heard(pieces)
+        finally:
+            gone.set()
+            thread.join()
+
+    def _heard(self, pieces: queue.SimpleQueue[str | State | BaseException]) -> Iterator[dict[str, Any]]:
+        said = ""
+        while True:
+            piece = pieces.get()
+            if isinstance(piece, BaseException):
+                raise piece
+            if isinstance(piece, State):
+                told = self._told(piece)
+                # what is left of the answer once it was written: nothing but white space, or an abstention's words
+                rest = told.pop("answer") or ""
+                if not said:
+                    yield AddableDict(answer=rest)
+                yield AddableDict(told)
+                return
+            piece = piece if said else piece.lstrip()
+            said += piece
+            if piece:
+                yield AddableDict(answer=piece)
+
+
+class _NobodyListens(Exception):
+    """The reader of a stream went away."""
+
+
+def _question(asked: str | dict[str, Any]) -> Question:
+    if isinstance(asked, str):
+        return Question(asked)
+    if not isinstance(asked.get("question"), str):
+        raise ValueError(f"the input must be a question, or hold one under 'question'; it has: {', '.join(asked)}")
+    return Question(asked["question"], glob=asked.get("glob"))

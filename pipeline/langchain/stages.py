@@ -1,0 +1,102 @@
+"""LangChain's retrievers and document compressors as stages of ours.
+
+    config = with_retriever(load_config("configs/default.yaml"), my_langchain_retriever)
+    config = with_compressor(config, my_langchain_compressor)
+    with Pipeline(config, Path("unused")) as pipeline: ...
+
+Such a pipeline runs in this process only: its stages are objects, which no file can name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.documents import BaseDocumentCompressor
+from langchain_core.retrievers import BaseRetriever
+
+from pipeline.config import PipelineConfig
+from pipeline.contracts import Tools
+from pipeline.langchain.documents import to_document, to_passage
+from pipeline.registry import Spec
+from pipeline.types import Passage, Question
+
+
+@dataclass(frozen=True)
+class FromRetriever:
+    """Searches with a LangChain retriever; a document that does not say where it stands is a source of its own."""
+
+    retriever: BaseRetriever
+
+    searches_index = False
+
+    def search(self, question: Question, tools: Tools) -> list[Passage]:
+        if question.glob is not None:
+            tools.note("the glob was not applied: a retriever from LangChain does not know it")
+        found = [to_passage(document, n) for n, document in enumerate(self.retriever.invoke(question.text), 1)]
+        return list({passage.span: passage for passage in found}.values())
+
+
+@dataclass(frozen=True)
+class FromCompressor:
+    """Compresses with a LangChain document compressor.
+
+    What it gives back is looked for in what it was given: text that stands there is a passage inside a passage; other
+    text was written by the compressor, and carries the spans of the document that it came from, or of all.
+    """
+
+    compressor: BaseDocumentCompressor
+
+    why_dropped = "not kept by a compressor of LangChain"
+
+    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+        if not passages:
+            return []
+        documents = [to_document(passage) for passage in passages]
+        for n, document in enumerate(documents):
+            document.metadata[_NUMBER] = n
+        kept = self.compressor.compress_documents(documents, question.text)
+        return [found for document in kept if (found := placed(document, passages)) is not None]
+
+
+_NUMBER = "longthread_passage"
+
+
+def placed(document: Any, passages: Sequence[Passage]) -> Passage | None:
+    """The passage that a compressed document is; None for one without text."""
+    text = document.page_content.strip()
+    if not text:
+        return None
+    number = document.metadata.get(_NUMBER)
+    likely = [passages[number]] if isinstance(number, int) and 0 <= number < len(passages) else list(passages)
+    score = document.metadata.get("relevance_score")
+    for passage in likely:
+        at = passage.text.find(text)
+        if at >= 0 and not passage.spans:
+            start = passage.start + at
+            return passage.part(start, start + len(text), float(score) if score is not None else None)
+    spans = tuple(span for passage in likely for span in (passage.spans or (passage.span,)))
+    return replace(likely[0], text=text, spans=spans)
+
+
+@dataclass(frozen=True)
+class Ready(Spec):
+    """A stage that is an object already, and not built from settings."""
+
+    component: Any = None
+
+    def build(self) -> Any:
+        return self.component
+
+
+def with_retriever(config: PipelineConfig, retriever: BaseRetriever) -> PipelineConfig:
+    """The same pipeline with another way to find passages."""
+    stage = Ready("retrieve.langchain", component=FromRetriever(retriever))
+    return replace(config, stages=(stage, *(spec for spec in config.stages if spec.kind != "retrieve")))
+
+
+def with_compressor(config: PipelineConfig, compressor: BaseDocumentCompressor) -> PipelineConfig:
+    """The same pipeline with one more compressor, right before the prompt is laid out."""
+    stage = Ready("compress.langchain", component=FromCompressor(compressor))
+    return replace(config, stages=(*config.stages[:-2], stage, *config.stages[-2:]))
