@@ -1,0 +1,154 @@
+"""What only each wrapper does, by example. The scripted model probes: it attends to equal words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from compressors import gate
+from compressors.gate import Speed, Work, measured
+from compressors.protect import Protect
+from compressors.route import Route
+from pipeline.build import Pipeline
+from pipeline.registry import Spec, build
+from pipeline.types import Passage, Question
+from tests.compressors.workbench import passage
+
+ONE: dict[str, Any] = {"compress.probe": {"model": None, "top_k": 1, "keep_ratio": None}}
+FERRY = "The Merrow is a boat. She sails in winter at nine. Dogs do not sail. A ticket costs 6 marks. Ada is a cook."
+
+
+def compressor(name: str, **settings: Any) -> Any:
+    found, faults = build(f"compress.{name}", settings)
+    assert found is not None, faults
+    return found
+
+
+def texts(found: Sequence[Passage]) -> list[str]:
+    return [one.text for one in found]
+
+
+def test_neighbours_bring_the_bridge(tools: Pipeline) -> None:
+    question = Question("Which boat sails in winter?")
+    asked = [passage(FERRY)]
+    assert texts(compressor("chain", of=[ONE]).compress(question, asked, tools)) == ["She sails in winter at nine."]
+    found = compressor("neighbours", of=ONE).compress(question, asked, tools)
+    assert texts(found) == ["The Merrow is a boat. She sails in winter at nine. Dogs do not sail."]
+
+
+def test_a_chain_goes_on_with_what_is_left(tools: Pipeline) -> None:
+    two = {"compress.probe": {"model": None, "top_k": 2, "keep_ratio": None}}
+    question = Question("winter ticket ticket")
+    found = compressor("chain", of=[two, "compress.reorder", ONE]).compress(question, [passage(FERRY)], tools)
+    assert len(found) == 1
+    assert found[0].text in FERRY
+
+
+def test_reorder_puts_the_best_at_both_ends(tools: Pipeline) -> None:
+    ranked = [passage(str(n), n) for n in range(1, 7)]
+    found = compressor("reorder").compress(Question("?"), ranked, tools)
+    assert texts(found) == ["1", "3", "5", "6", "4", "2"]
+
+
+@pytest.mark.parametrize(
+    ("question", "kept_too"),
+    [
+        ("Is the winter ticket 6 marks?", "A ticket costs 6 marks."),
+        ("Does the boat Ada sail in winter?", "Ada is a cook."),
+        ("Do dogs sail in winter?", "Dogs do not sail."),
+    ],
+)
+def test_protect_brings_back_what_the_question_turns_on(question: str, kept_too: str, tools: Pipeline) -> None:
+    winter = {"compress.sentences": {"top_k": 1, "score": "cosine"}}
+    asked = [
+        passage(
+            FERRY.replace(
+                "She sails in winter at nine.", f"{question[:-1].lower().replace('6 ', '').replace('ada ', '')}."
+            )
+        )
+    ]
+    plain = compressor("chain", of=[winter]).compress(Question(question), asked, tools)
+    assert kept_too not in " ".join(texts(plain))
+    tools.take_notes()
+    found = compressor("protect", of=winter).compress(Question(question), asked, tools)
+    assert kept_too in " ".join(texts(found))
+    assert any(kept_too in note for note in tools.take_notes())
+
+
+def test_protected_words() -> None:
+    words = Protect().words("Did Ada Lovelace pay 1,200 marks before 9:40 in Paris?")
+    assert words == ["1,200", "9:40", "Ada", "Lovelace", "Paris"]
+    assert Protect(names=False).words("Did Ada pay 3 marks?") == ["3"]
+
+
+def test_fallback_gives_everything_and_says_so(tools: Pipeline) -> None:
+    nothing = {"compress.exit": {"threshold": 1.0}}
+    asked = [passage(FERRY)]
+    assert compressor("chain", of=[nothing]).compress(Question("Why?"), asked, tools) == []
+    assert compressor("fallback", of=nothing).compress(Question("Why?"), asked, tools) == asked
+    assert tools.take_notes()[-1] == "compress.exit left 0 tokens, fewer than 1: the passages stay as they are"
+
+
+def test_gate_compresses_where_it_saves_time(tools: Pipeline) -> None:
+    gated = compressor("gate", of=ONE)
+    question, asked = Question("Which boat sails in winter?"), [passage(FERRY)]
+    compressed = gated.compress(question, asked, tools)
+    assert texts(compressed) == ["She sails in winter at nine."]
+    assert "compress.probe is timed on this question" in tools.take_notes()
+    speed = measured(tools.reader, asked)
+    (work,) = speed.compressors.values()
+    assert (work.tokens_in, work.tokens_out) == (24, 6)
+
+    speed.reader, work.seconds = 10.0, 1.1  # 24 tokens: 2.4 s to read, 1.1 s to compress and 0.6 s for the rest
+    assert gated.compress(question, asked, tools) == compressed
+    assert tools.take_notes()[-1] == (
+        "compressed: expected 1.70 s with compress.probe (22 tokens/s, keeps 0.25), 2.40 s without (the reader's "
+        "10 tokens/s)"
+    )
+    speed.reader = 1000.0
+    assert gated.compress(question, asked, tools) == asked
+    assert tools.take_notes()[-1].startswith("not compressed: expected ")
+
+
+def test_gate_knows_each_compressor_of_its_own(tools: Pipeline) -> None:
+    speed = gate._MEASURED[tools.reader] = Speed(10.0, {})
+    gated = compressor("gate", of=ONE)
+    assert gated.pays(100, Work(1.0, 100, 30), speed.reader, tools)
+    assert not gated.pays(100, Work(8.0, 100, 30), speed.reader, tools)
+    assert not compressor("gate", of=ONE, least_gain=3).pays(100, Work(1.0, 100, 30), speed.reader, tools)
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("What do people say about the battery?", "people say"),
+        ("Summarise the reviews.", "Summarise"),
+        ("What are the main complaints?", "main complaints"),
+        ("Overall, is it any good?", "Overall"),
+        ("What is the general opinion of the screen?", "opinion"),
+        ("What are the pros and cons?", "pros and cons"),
+        ("Who complained about the battery?", None),
+        ("How many reviewers mention the battery?", None),
+        ("Which reviewer returned it?", None),
+        ("Did anyone find a cockroach?", None),
+        ("When does the ferry leave?", None),
+        ("What does a ticket cost?", None),
+        ("Is the bridge open?", None),
+    ],
+)
+def test_the_router_by_its_words(question: str, word: str | None) -> None:
+    assert Route().gist_word(question) == word
+
+
+def test_the_router_says_where_a_question_went(tools: Pipeline) -> None:
+    routed = compressor("route", facts=ONE, gist={"compress.reorder": {}}, gist_words=["vibe"])
+    asked = [passage(FERRY)]
+    assert routed.compress(Question("What is the vibe on board?"), asked, tools) == asked
+    assert tools.take_notes() == ("the question asks for the gist ('vibe'): compress.reorder",)
+    assert len(routed.compress(Question("Which boat sails in winter?"), asked, tools)) == 1
+    assert tools.take_notes() == ("the question asks for a fact: compress.probe",)
+    assert routed.facts == Spec("compress.probe", tuple(ONE["compress.probe"].items()))
+    with pytest.raises(ValueError, match=r"gist_words must be regular expressions: '\('"):
+        Route(gist_words=("(",))
