@@ -98,15 +98,18 @@ class Engine:
         return self.resolved.n_ctx
 
     def count_text(self, text: str) -> int:
+        self._check_open()
         return len(self.weights.tokenize(text))
 
     def count(self, prompt: Prompt) -> int:
+        self._check_open()
         return sum(
             len(self.weights.tokenize(span.text, span.special)) if isinstance(span, Text) else len(span.vectors)
             for span in prompt
         )
 
     def render(self, messages: Sequence[Message]) -> Prompt:
+        self._check_open()
         template = self.weights.metadata.get("tokenizer.chat_template", "")
         return render(template, messages, self.weights.bos, self.weights.special_texts(), self.name)
 
