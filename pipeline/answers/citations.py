@@ -28,15 +28,18 @@ def cite(text: str, shown: Sequence[Passage], question: str) -> Answer:
     text = text.strip()
     if _ABSTAIN.search(text) and len(content_words(_MARK.sub("", text))) <= 6:
         return Answer(text, is_abstention=True, why="the model says so")
-    citations = by_model(text, shown) or by_match(text, shown)
+    citations = by_model(text, shown, question) or by_match(text, shown)
     return Answer(text, tuple(citations), unsupported=unsupported(text, shown, question))
 
 
-def by_model(text: str, shown: Sequence[Passage]) -> list[Citation]:
-    """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid."""
+def by_model(text: str, shown: Sequence[Passage], question: str = "") -> list[Citation]:
+    """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid.
+
+    A model that writes nothing but a number has its quote looked for by the question's words.
+    """
     found: dict[int, Citation] = {}
     for sentence in _answer_sentences(text):
-        words = content_words(_MARK.sub(" ", sentence))
+        words = content_words(_MARK.sub(" ", sentence)) or content_words(question)
         for number in _numbers(sentence):
             passage = shown[number - 1] if 1 <= number <= len(shown) else None
             quote, support = best_quote(words, passage) if passage else (None, 0.0)

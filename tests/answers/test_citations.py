@@ -85,3 +85,10 @@ def test_content_words_are_stems_without_stop_words() -> None:
     assert content_words("the of and") == ()
     assert coverage(("repair", "clock", "mars"), "A clock repairer repairs") == pytest.approx(2 / 3)
     assert coverage((), "anything") == 0
+
+
+def test_a_bare_number_is_quoted_by_the_questions_words() -> None:
+    answer = cite("[1]", SHOWN, "What does a child pay?")
+    assert [(c.by, c.quote and c.quote.text) for c in answer.citations] == [
+        ("model", "It costs six marks for a child.")
+    ]
