@@ -49,10 +49,9 @@ def read_labelled(path: Path) -> list[Labelled]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
-    if not text.lstrip().startswith(("{", "[")):
-        return _wikiqa(text, path)
-    found: list[Labelled] = []
-    for where, item in _items(text, path):
+    is_json = text.lstrip().startswith(("{", "["))
+    found = [] if is_json else _wikiqa(text, path)
+    for where, item in _items(text, path) if is_json else ():
         try:
             found += list(_layout(item, where)(item))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

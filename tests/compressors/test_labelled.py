@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.calibrate import OURS, sampled
+from compressors.calibration.labelled import N_OWN, read_labelled
+from pipeline.errors import DataError
+
+HOTPOT = {
+    "question": "Where was the keeper born?",
+    "answer": "Skelby",
+    "context": [
+        ["Tower", ["It is high.", " Blane keeps it.", " "]],
+        ["Blane", ["Blane was born in Skelby.", "He sings."]],
+    ],
+    "supporting_facts": [["Tower", 1], ["Blane", 0]],
+}
+HUB = {
+    **HOTPOT,
+    "context": {"title": ["Tower", "Blane"], "sentences": [part[1] for part in HOTPOT["context"]]},
+    "supporting_facts": {"title": ["Tower", "Blane"], "sent_id": [1, 0]},
+}
+AMOR = {**HOTPOT, "supporting_facts": [["Tower", [1], ["Blane keeps it."]], ["Blane", [0], []]]}
+SELQA = {
+    "question": "Who keeps it?",
+    "candidates": ["It is high.", "Blane keeps it."],
+    "answers": [1],
+    "article": "Tower",
+}
+SQUAD = {
+    "data": [
+        {
+            "title": "The_Tower",
+            "paragraphs": [
+                {
+                    "context": "It is high. Blane keeps it. He sings.",
+                    "qas": [
+                        {"question": "Who keeps it?", "answers": [{"text": "Blane", "answer_start": 12}]},
+                        {"question": "What is it?", "answers": [{"text": "high", "answer_start": 6}]},
+                    ],
+                }
+            ],
+        }
+    ]
+}
+WIKIQA = "who keeps it ?\tIt is high .\t0\nwho keeps it ?\tBlane keeps it .\t1\nwhat sings ?\tNobody .\t0\n"
+
+
+@pytest.mark.parametrize("item", [HOTPOT, HUB, AMOR], ids=["official", "hub", "with ids"])
+@pytest.mark.parametrize("is_lines", [True, False], ids=["lines", "list"])
+def test_hotpotqas_layouts(item: dict[str, object], is_lines: bool, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("\n".join([json.dumps(item)] * 2) if is_lines else json.dumps([item, item]))
+    one, other = read_labelled(file)
+    assert one == other
+    assert (one.question, one.answers) == ("Where was the keeper born?", ("Skelby",))
+    assert [part.text for part in one.units.parts] == [
+        "It is high.",
+        "Blane keeps it.",
+        "Blane was born in Skelby.",
+        "He sings.",
+    ]
+    assert one.supports == (False, True, True, False)
+    assert [(p.title, p.text) for p in one.units.passages] == [
+        ("Tower", "It is high. Blane keeps it."),
+        ("Blane", "Blane was born in Skelby. He sings."),
+    ]
+
+
+def test_selqa_squad_and_wikiqa(tmp_path: Path) -> None:
+    for name, text in (("s.json", json.dumps([SELQA])), ("q.json", json.dumps(SQUAD)), ("w.txt", WIKIQA)):
+        (tmp_path / name).write_text(text)
+    (selqa,) = read_labelled(tmp_path / "s.json")
+    assert selqa.supports == (False, True)
+    who, what = read_labelled(tmp_path / "q.json")
+    assert (who.supports, what.supports) == ((False, True, False), (True, False, False))
+    assert (who.answers, who.units.passages[0].title) == (("Blane",), "The Tower")
+    keeps, sings = read_labelled(tmp_path / "w.txt")
+    assert (keeps.supports, keeps.is_telling) == ((False, True), True)
+    assert (sings.supports, sings.is_telling) == ((False,), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.txt: holds no questions"),
+        ("one\ttwo\n", r"a.txt:1: must be question TAB sentence TAB 1 or 0, was: one"),
+        ('{"question": "x"}\n{"a": ', r"a.txt:2: no JSON"),
+        ("[1]", r"a.txt: \[0\]: must be an object, was: 1"),
+        ('{"text": "x"}', r"a.txt: \[0\]: no known layout: it must have context"),
+        (json.dumps({**HOTPOT, "context": [["Tower"]]}), r"a.txt: \[0\]: not as its layout asks: ValueError"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_labelled(tmp_path / "a.txt")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_labelled(tmp_path / "missing.txt")
+
+
+def test_our_own_questions() -> None:
+    questions = read_labelled(OURS)
+    assert len(questions) >= 60
+    assert sum(len(one.units) for one in questions) >= 300
+    for one in questions:
+        assert one.is_telling
+        assert len(one.units.passages) == N_OWN
+        said = " ".join(part.text for part, is_right in zip(one.units.parts, one.supports, strict=True) if is_right)
+        assert one.answers[0]
+        assert said
+
+
+def test_a_sample_is_the_same_for_the_same_seed_and_keeps_the_order() -> None:
+    questions = read_labelled(OURS)
+    one, other = sampled(questions, 10, 1), sampled(questions, 10, 1)
+    assert one == other
+    assert [questions.index(q) for q in one] == sorted(questions.index(q) for q in one)
+    assert sampled(questions, 10, 2) != one
+    assert sampled(questions, 1000, 2) == questions
