@@ -19,7 +19,7 @@ from pipeline.contracts import Embedder, Index, Model, Progress
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.settings import EngineSettings
-from pipeline.types import Question, State
+from pipeline.types import Document, Passage, Question, State
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -62,6 +62,12 @@ class Pipeline:
         if self._reader is None:
             self._reader = self.config.components[-1].load(self.progress)
         return self._reader
+
+    def chunk(self, document: Document) -> list[Passage]:
+        found: list[Passage] = chunker(self.config.index).chunk(
+            document, self.embedder.count_tokens, self.embedder.max_tokens
+        )
+        return found
 
     def model(self, settings: EngineSettings) -> Model:
         """A model beside the reader, from the file that `longthread models tune` found fastest for scoring."""

@@ -129,6 +129,9 @@ class Tools(Protocol):
     def on_text(self) -> Callable[[str], None]:
         """Called with each piece of an answer as it is written."""
 
+    def chunk(self, document: Document) -> list[Passage]:
+        """A document as the pipeline's index would cut it."""
+
     def model(self, settings: EngineSettings) -> Model:
         """A model beside the reader: loaded when first asked for, kept for equal settings, closed with the pipeline."""
 

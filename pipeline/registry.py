@@ -26,6 +26,7 @@ COMPONENTS: dict[str, str] = {
     "retrieve.dense": "pipeline.retrieval.dense:Dense",
     "retrieve.bm25": "pipeline.retrieval.bm25:Bm25",
     "retrieve.hybrid": "pipeline.retrieval.hybrid:Hybrid",
+    "retrieve.given": "pipeline.retrieval.given:Given",
     "compress.sentences": "compressors.sentences:Sentences",
     "compress.exit": "compressors.exit:Exit",
     "compress.probe": "compressors.probe:Probe",

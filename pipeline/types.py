@@ -121,11 +121,15 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked. `glob` keeps retrieval to sources whose path matches it (fnmatch on the posix path)."""
+    """What is asked. `glob` keeps retrieval to sources whose path matches it (fnmatch on the posix path).
+
+    `documents` are those that came with the question, for `retrieve.given`; empty where an index is searched.
+    """
 
     text: str
     id: str = ""
     glob: str | None = None
+    documents: tuple[Document, ...] = ()
 
 
 # --------------------------------------------------------------------------------------------------------- prompts

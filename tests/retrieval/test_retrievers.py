@@ -14,7 +14,11 @@ from pipeline.types import Passage, Question
 from tests.retrieval.folders import read, update, write
 from tests.retrieval.letters import Letters
 
-RETRIEVERS = [name for name in COMPONENTS if name.startswith("retrieve.")]
+RETRIEVERS = [
+    name
+    for name in COMPONENTS
+    if name.startswith("retrieve.") and getattr(component_class(name), "searches_index", True)
+]
 FILES = {
     "a/harbour.md": "The harbour lies in the north.\n\nSeven grey herons stand on the harbour wall.\n",
     "a/lamp.txt": "The keeper of the lamp is called Odd. He trims the lamp at noon.\n",

@@ -1,0 +1,38 @@
+"""retrieve.given: the documents that came with the question, cut into passages, in the order they have.
+
+For questions whose context is part of the data (HotpotQA's ten paragraphs, a haystack): nothing is searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.contracts import Tools
+from pipeline.errors import DataError
+from pipeline.types import Passage, Question
+
+
+@dataclass(frozen=True)
+class Given:
+    """Gives the question's own documents, each whole or in chunks as the pipeline's index cuts them; no score.
+
+    :param whole: whether a document is one passage, however long it is; else it is cut like an indexed one.
+    """
+
+    whole: bool = True
+
+    searches_index = False
+
+    def search(self, question: Question, tools: Tools) -> list[Passage]:
+        if not question.documents:
+            raise DataError(
+                "retrieve.given needs documents that come with the question, and this one has none: "
+                "name them in the data, or search an index with retrieve.hybrid"
+            )
+        if not self.whole:
+            return [passage for document in question.documents for passage in tools.chunk(document)]
+        return [
+            Passage(document.source, 0, len(document.text), document.text, place=document.place(0), title=document.title)
+            for document in question.documents
+            if document.text
+        ]

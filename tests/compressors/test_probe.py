@@ -1,0 +1,138 @@
+"""The probe on real weights: cells, windows, budgets, and that the attention finds the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compressors.calibration.store import ProbeCalibration, stored
+from compressors.probe import Probe, _prompt, _windows, log_mass, standardised
+from compressors.selection import Units
+from compressors.sentences import Sentences
+from pipeline.build import Pipeline
+from pipeline.errors import ModelError
+from pipeline.models.engine import Engine
+from pipeline.types import Question, Text
+from tests.compressors.workbench import passage, scripted_tools
+
+HEADS = ((14, 3), (17, 3), (17, 4), (18, 6))
+QUESTION = "What is the name of the lighthouse keeper's dog?"
+PAPER = [
+    passage(
+        "The lighthouse was lit in 1874. Its lamp burns oil. The keeper is called Osric Blane. His terrier answers to "
+        "Pepper. The stairs have 212 steps.",
+        0,
+        "a.txt",
+        "The lighthouse",
+    ),
+    passage("The harbour has two cranes. The older one was built in 1902. A dog may not enter the sheds.", 0, "b.txt"),
+]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No progress display."""
+
+
+def units_of(tools: Pipeline) -> Units:
+    return Units.of(PAPER, tools)
+
+
+def test_each_unit_knows_its_cells(real: Pipeline) -> None:
+    engine = real.reader
+    assert isinstance(engine, Engine)
+    units = units_of(real)
+    (window,) = _windows(QUESTION, units, engine, 2048)
+    prefix, query, owners, asked = _prompt(QUESTION, units, window, engine)
+
+    def text(prompt: tuple[Text, ...], low: int, high: int) -> str:
+        keys = engine.cells(prompt).keys[low:high]
+        return b"".join(engine.weights.piece(int(key)) for key in keys).decode()
+
+    assert [text(prefix, low, high).strip() for _, low, high in owners] == [part.text for part in units.parts]  # type: ignore[arg-type]
+    assert text(query, *asked) == f" {QUESTION}"  # type: ignore[arg-type]
+    said = "".join(span.text for span in (*prefix, *query) if isinstance(span, Text))
+    assert "The lighthouse\nThe lighthouse was lit in 1874. Its lamp" in said
+    assert f"A dog may not enter the sheds.\n\nQuestion: {QUESTION}<|im_end|>" in said
+
+
+def test_the_attention_finds_what_words_do_not(real: Pipeline) -> None:
+    """The answer says neither "dog" nor "name"; a sentence that says "dog" is about another one."""
+    found = standardised(log_mass(QUESTION, units_of(real), real.reader, HEADS, 2048, silent)).mean(axis=1)
+    units = units_of(real)
+    assert units.parts[int(found.argmax())].text == "His terrier answers to Pepper."
+    words = Sentences(score="cosine").scores(QUESTION, units.parts, real.embedder)
+    assert units.parts[int(words.argmax())].text != "His terrier answers to Pepper."
+
+
+def test_the_measure_is_the_attention_summed_over_the_sentence(real: Pipeline) -> None:
+    units = units_of(real)
+    (window,) = _windows(QUESTION, units, real.reader, 2048)
+    prefix, query, owners, (low, high) = _prompt(QUESTION, units, window, real.reader)
+    assert isinstance(real.reader, Engine)
+    mass = real.reader.attend(prefix, query, HEADS).mass
+    found = log_mass(QUESTION, units, real.reader, HEADS, 2048, silent)
+    for unit, start, end in owners:
+        expected = [np.log(mass[h, low:high, start:end].sum(axis=1).mean() + 1e-6) for h in range(len(HEADS))]
+        assert found[unit] == pytest.approx(expected, abs=1e-4)
+
+
+def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) -> None:
+    filler = [
+        passage(f"Crate {n} holds rope. Crate {n} is dry. Nobody opened crate {n} today.", 0, f"c{n}")
+        for n in range(12)
+    ]
+    for at in (0, 6, 12):
+        units = Units.of([*filler[:at], *PAPER, *filler[at:]], real)
+        found = _windows(QUESTION, units, real.reader, 256)
+        sizes = [sum(real.reader.count_text(text) for _, text in window) for window in found]
+        assert len(found) >= 2
+        assert max(sizes) < 1.35 * min(sizes)
+        scores = standardised(log_mass(QUESTION, units, real.reader, HEADS, 256, silent)).mean(axis=1)
+        assert units.parts[int(scores.argmax())].text == "His terrier answers to Pepper."
+
+
+def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:
+    found = stored(ProbeCalibration, real.reader)
+    assert found is not None
+    assert found.evidence.n_questions >= 100
+    assert max(layer for layer, _ in found.heads) < 24, "the upper layers need not run"
+
+
+def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
+    kept = Probe(model=None, top_k=1, keep_ratio=None).compress(Question(QUESTION), PAPER, real)
+    assert [one.text for one in kept] == ["His terrier answers to Pepper."]
+    both = Probe(model=None, cosine=True, keep_ratio=0.5).compress(Question(QUESTION), PAPER, real)
+    assert "His terrier answers to Pepper." in " ".join(one.text for one in both)
+    assert all(0 <= one.score <= 1 for one in both)
+
+
+def test_a_model_beside_the_reader_is_opened_once_and_closed_with_the_pipeline() -> None:
+    with scripted_tools() as tools:
+        Probe().compress(Question(QUESTION), PAPER, tools)
+        (beside,) = tools._models.values()
+        Probe(keep_ratio=0.9).compress(Question(QUESTION), PAPER, tools)
+        assert list(tools._models.values()) == [beside]
+        assert tools.reader.name == "scripted"
+    assert isinstance(beside, Engine)
+    assert beside.is_closed
+
+
+def test_a_model_without_heads_is_told_the_command(tools: Pipeline) -> None:
+    object.__setattr__(tools.reader, "__class__", type("Other", (type(tools.reader),), {"name": "other.gguf"}))
+    with pytest.raises(
+        ModelError, match=r"nobody has looked yet which heads of other\.gguf .* 'longthread calibrate MODEL"
+    ):
+        Probe(model=None).compress(Question(QUESTION), PAPER, tools)
+
+
+def test_settings_that_make_no_sense(tools: Pipeline) -> None:
+    for settings, message in (
+        ({"threshold": -1.0}, r"threshold must be in \[0, 1\], was: -1"),
+        ({"window": 5}, "window must be at least 128, was: 5"),
+        ({"neighbours": -1}, "neighbours must be at least 0, was: -1"),
+        ({"mass": 0.0}, "mass must be in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Probe(**settings)
+    with pytest.raises(ModelError, match=r"the question takes .* tokens, which leaves no room for the passages"):
+        Probe(model=None, window=128).compress(Question("why " * 200), PAPER, tools)
