@@ -20,6 +20,7 @@ def record(state: State, config: PipelineConfig) -> dict[str, Any]:
         "why": "" if answer is None else answer.why,
         "unsupported": [] if answer is None else list(answer.unsupported),
         "citations": [] if answer is None else [_citation(citation) for citation in answer.citations],
+        "found": [_found(passage) for passage in state.found],
         "shown": [_passage(passage) for passage in state.shown],
         "ledger": {
             **asdict(state.ledger),
@@ -41,6 +42,11 @@ def _citation(citation: Citation) -> dict[str, Any]:
         "source": citation.passage.source if citation.passage else None,
         "quote": _passage(citation.quote) if citation.quote else None,
     }
+
+
+def _found(passage: Passage) -> dict[str, Any]:
+    """Where a retrieved passage stands and its score; its text is under `shown` or among what the ledger dropped."""
+    return {"source": passage.source, "start": passage.start, "end": passage.end, "score": passage.score}
 
 
 def _passage(passage: Passage) -> dict[str, Any]:

@@ -326,7 +326,8 @@ class Answer:
 class State:
     """What one stage hands to the next. `passages` are in the order of their rank until `assemble` numbers them.
 
-    `shown` are the passages of the prompt, in the order of their numbers, which count from 1.
+    `found` is what retrieval gave, best first, whatever later stages made of it. `shown` are the passages of the
+    prompt, in the order of their numbers, which count from 1.
     """
 
     question: Question
@@ -335,3 +336,4 @@ class State:
     prompt: Prompt = ()
     answer: Answer | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    found: tuple[Passage, ...] = ()

@@ -32,6 +32,11 @@ def cite(text: str, shown: Sequence[Passage], question: str) -> Answer:
     return Answer(text, tuple(citations), unsupported=unsupported(text, shown, question))
 
 
+def without_marks(text: str) -> str:
+    """The text with a space for each number that cites: for comparing what was said."""
+    return _MARK.sub(" ", text).strip()
+
+
 def by_model(text: str, shown: Sequence[Passage], question: str = "") -> list[Citation]:
     """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid.
 

@@ -32,7 +32,7 @@ def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: i
 def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(component.search(state.question, tools))
     searched = f" of {tools.index.n_chunks}" if getattr(component, "searches_index", True) else ""
-    return replace(state, passages=passages), (f"{len(passages)}{searched} passages",), ""
+    return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 
 def _compress(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
