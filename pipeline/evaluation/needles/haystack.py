@@ -1,0 +1,124 @@
+"""Haystacks of UUID pairs: a JSON object of one line, 80 characters a pair, as in Needle Threading.
+
+Roberts, Han and Albanie, Needle Threading: Can LLMs Follow Threads through Near-Million-Scale Haystacks?, ICLR 2025
+(https://arxiv.org/abs/2411.05000). Fidelity: faithful. The authors published data and no generator: this one is ours,
+and its pairs are other ones. It is written as a string, since branched threads need keys that stand twice, which no
+JSON library would keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import DataError
+from pipeline.evaluation.needles.draws import Draws
+
+PAIR_CHARS = 80
+"""`"key": "value", `: two UUIDs of 36 characters, four quotes, a colon, a comma, two spaces."""
+
+Direction = Literal["forward", "backward", "random"]
+Placement = Literal["random", "clustered"]
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Haystack:
+    """Pairs of key and value in their order; `name` says how they were made."""
+
+    name: str
+    pairs: tuple[Pair, ...]
+
+    @property
+    def text(self) -> str:
+        """The JSON object: 80 characters a pair."""
+        return written(self.pairs)
+
+    @property
+    def strays(self) -> frozenset[str]:
+        """Every key and value."""
+        return frozenset(text for pair in self.pairs for text in pair)
+
+
+def written(pairs: Sequence[Pair]) -> str:
+    """Pairs as the text of a JSON object."""
+    return "{" + ", ".join(f'"{key}": "{value}"' for key, value in pairs) + "}"
+
+
+class Plan:
+    """A haystack in the making: `n_pairs` places, some of which needles take; strangers fill the rest.
+
+    No UUID is drawn twice, so a value equals a key only where a thread wants it so.
+    """
+
+    def __init__(self, n_pairs: int, seed: int, label: str) -> None:
+        if n_pairs < 1:
+            raise DataError(f"a haystack needs at least 1 pair, asked for: {n_pairs}")
+        self.n_pairs = n_pairs
+        self.name = f"{label}-{n_pairs}-{seed}"
+        self.draws = Draws(seed, f"{label} {n_pairs}")
+        self._used: set[str] = set()
+        self._pairs: dict[int, Pair] = {}
+
+    @property
+    def free(self) -> list[int]:
+        """The places that nothing took yet, ascending."""
+        return [place for place in range(self.n_pairs) if place not in self._pairs]
+
+    def uuid(self) -> str:
+        while True:
+            found = self.draws.uuid()
+            if found not in self._used:
+                self._used.add(found)
+                return found
+
+    def put(self, place: int, key: str, value: str) -> None:
+        if place in self._pairs:
+            raise ValueError(f"place {place} is taken")
+        self._pairs[place] = (key, value)
+
+    def places(self, n: int, what: str) -> list[int]:
+        """n free places, in an order of chance. Raises DataError with the numbers where there are not so many."""
+        free = self.free
+        if n > len(free):
+            raise DataError(
+                f"{what} needs {n} pairs, and a haystack of {self.n_pairs} pairs has {len(free)} left: "
+                "take a larger haystack, fewer needles, or a shorter thread"
+            )
+        return self.draws.sample(free, n)
+
+    def run(self, n: int, what: str) -> list[int]:
+        """n free places side by side, in an order of chance: clustered needles."""
+        free = set(self.free)
+        starts = [at for at in range(self.n_pairs - n + 1) if all(at + step in free for step in range(n))]
+        if not starts:
+            self.places(n, what)
+            raise DataError(f"{what}: no {n} pairs side by side are left in a haystack of {self.n_pairs} pairs")
+        start = self.draws.choice(starts)
+        return self.draws.shuffled(range(start, start + n))
+
+    def finish(self) -> Haystack:
+        """Fills the places that are left."""
+        for place in self.free:
+            self._pairs[place] = (self.uuid(), self.uuid())
+        return Haystack(self.name, tuple(self._pairs[place] for place in range(self.n_pairs)))
+
+
+def directed(places: Sequence[int], direction: Direction, draws: Draws) -> list[int]:
+    """The places in the order of a thread: ascending, descending, or with steps both ways (from three places on)."""
+    if direction == "forward":
+        return sorted(places)
+    if direction == "backward":
+        return sorted(places, reverse=True)
+    while True:
+        order = draws.shuffled(sorted(places))
+        if len(order) < 3 or order not in (sorted(order), sorted(order, reverse=True)):
+            return order
+
+
+def direction_of(places: Sequence[int]) -> Direction:
+    """What the order of a thread's places is: the opposite of `directed`, for tests and records."""
+    if list(places) == sorted(places):
+        return "forward"
+    return "backward" if list(places) == sorted(places, reverse=True) else "random"
