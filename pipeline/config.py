@@ -11,6 +11,9 @@ stages:                         # in the order in which a question passes them
   - compress.sentences
   - assemble.cited
   - generate.llama: {model: smollm2-135m}
+executor:                       # optional: where a batch runs
+  kind: ray
+  stages: {generate: {replicas: 2}}
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError
+from pipeline.executors.settings import ExecutorSettings
 from pipeline.registry import COMPONENTS, Fault, Spec, build, build_dataclass, nearest, settings_of, unknown_component
 from pipeline.yaml import YamlFile, read_yaml
 
@@ -67,7 +71,7 @@ class Budget:
             raise ValueError(f"window must be greater than 0, was: {self.window}")
 
 
-SECTIONS: dict[str, type] = {"index": IndexSettings, "budget": Budget}
+SECTIONS: dict[str, type] = {"index": IndexSettings, "budget": Budget, "executor": ExecutorSettings}
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class PipelineConfig:
     stages: tuple[Spec, ...]
     index: IndexSettings = field(default_factory=IndexSettings)
     budget: Budget = field(default_factory=Budget)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
 
     @cached_property
     def components(self) -> tuple[Any, ...]:
@@ -85,7 +90,7 @@ class PipelineConfig:
         return tuple(spec.build() for spec in self.stages)
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting, defaults included: what a run's record keeps."""
+        """Every setting that an answer depends on, defaults included: what a run's record keeps."""
         stages = [
             {spec.name: settings_of(component)} for spec, component in zip(self.stages, self.components, strict=True)
         ]
@@ -152,7 +157,9 @@ class _Check:
         specs = self.stages(value)
         if self.faults or self.file.faults or specs is None:
             return None
-        config = PipelineConfig(self.file.path, tuple(specs), sections["index"], sections["budget"])
+        config = PipelineConfig(
+            self.file.path, tuple(specs), sections["index"], sections["budget"], sections["executor"]
+        )
         self.order(config)
         return None if self.faults else config
 
@@ -197,6 +204,12 @@ class _Check:
         for path, message in misordered(config):
             self.fault(path, f"{_dotted(path)}: {message}")
 
+        for name in config.executor.stages:
+            known = [spec.name for spec in config.stages] + [spec.kind for spec in config.stages]
+            if name not in known:
+                path = ("executor", "stages", name)
+                self.fault(path, f"{_dotted(path)}: this pipeline has no such stage{nearest(name, known)}")
+
     def all(self, faults: Sequence[Fault], path: tuple[str | int, ...], where: str) -> None:
         for fault in faults:
             below = _dotted(fault.path)
@@ -210,16 +223,21 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
     """What is wrong with the stages as a sequence: (key path, message) for each fault."""
     found: list[tuple[tuple[str | int, ...], str]] = []
     kinds = [spec.kind for spec in config.stages]
-    for kind, position in (("retrieve", 0), ("assemble", len(kinds) - 2), ("generate", len(kinds) - 1)):
+    n = len(kinds)
+    optional = {"memory", *(["retrieve"] if "memory" in kinds else [])}
+    for kind, position in (("retrieve", 0), ("memory", n - 3), ("assemble", n - 2), ("generate", n - 1)):
         places = [i for i, other in enumerate(kinds) if other == kind]
-        if not places:
+        if not places and kind not in optional:
             found.append((("stages",), f"a pipeline needs one {kind} stage, there is none"))
         for i in places[1:]:
             found.append((("stages", i), f"a pipeline has one {kind} stage, this is another"))
         if places and places[0] != position:
-            rule = {"retrieve": "comes first", "assemble": "comes right before generate", "generate": "comes last"}[
-                kind
-            ]
+            rule = {
+                "retrieve": "comes first",
+                "memory": "comes right before assemble",
+                "assemble": "comes right before generate",
+                "generate": "comes last",
+            }[kind]
             found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
     if config.index.embedder == "none":
         for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):

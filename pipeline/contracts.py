@@ -14,7 +14,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.models.settings import EngineSettings
-    from pipeline.types import Document, Generation, Message, Passage, Prompt, Question, Sampling, State
+    from pathlib import Path
+
+    from pipeline.types import (
+        Document,
+        Generation,
+        Item,
+        Message,
+        Passage,
+        Prompt,
+        Question,
+        Recall,
+        Recalled,
+        Sampling,
+        State,
+        Turn,
+    )
 
 Progress = Callable[[str, int, int], None]
 """Called as work goes on: what is being done, how much is done, of how much (0 when nobody knows yet)."""
@@ -129,6 +144,14 @@ class Tools(Protocol):
     def on_text(self) -> Callable[[str], None]:
         """Called with each piece of an answer as it is written."""
 
+    @property
+    def recollection(self) -> Recollection | None:
+        """The open memory of the conversation that the question belongs to; None for a question on its own."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the person wants the answer to end: looked at between two pieces of work."""
+
     def chunk(self, document: Document) -> list[Passage]:
         """A document as the pipeline's index would cut it."""
 
@@ -166,6 +189,59 @@ class Gate(Protocol):
     def refuse(self, question: Question, passages: Sequence[Passage], tools: Tools) -> str | None: ...
 
 
+class Recollection(Protocol):
+    """The open memory of one conversation, in one folder. One process writes; nobody else reads meanwhile.
+
+    What `commit` was given is there after a crash at any later moment. A turn that was forgotten is in no tier and in no
+    byte of the folder's files. `turns` and `items` are in the order of the turns; times are ISO 8601 in UTC.
+    """
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every turn that was committed and not forgotten."""
+
+    @property
+    def next_number(self) -> int:
+        """The number of the turn that comes next: a number that was forgotten is not given again."""
+
+    def recall(self, question: Question, tools: Tools, room: int) -> Recall:
+        """What bears on the question, in at most `room` tokens of the reader as the texts alone count."""
+
+    def commit(self, turn: Turn) -> None:
+        """Keeps a turn whose number is `next_number`: durable when it returns."""
+
+    def settle(self, tools: Tools, progress: Progress | None = None) -> None:
+        """Moves what exceeds its tier's budget to the next, which may ask the model. Interrupted, it goes on later."""
+
+    def items(self) -> tuple[Item, ...]: ...
+    def search(self, text: str, k: int = 10) -> tuple[Recalled, ...]:
+        """The k remembered texts nearest to a text, best first, with their weights; tokens are not counted (0)."""
+
+    def forget(
+        self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
+    ) -> tuple[int, ...]:
+        """Forgets turns by their numbers, all before a time, or all that hold a text (case apart). Gives the numbers."""
+
+    def undo(self) -> Turn | None:
+        """Forgets the last turn, gives it back, and frees its number; None where there is none."""
+
+    def export(self, path: Path) -> int:
+        """Writes all of it as JSON lines; gives the number of turns."""
+
+    def import_(self, path: Path) -> int:
+        """Takes in what `export` wrote, into a memory that is empty. Raises DataError with the line that is wrong."""
+
+    def close(self) -> None:
+        """Closing twice does nothing."""
+
+
+class Memory(Protocol):
+    """Remembers a conversation: in a pipeline file at most one, right before `assemble`."""
+
+    def open(self, folder: Path, tools: Tools) -> Recollection:
+        """The memory in a folder, made where there is none. Raises StoreError for one that a newer longthread wrote."""
+
+
 class Assembler(Protocol):
     """Lays out the prompt and keeps it within the window: fills `shown`, `prompt` and the ledger's `parts`."""
 
@@ -173,10 +249,15 @@ class Assembler(Protocol):
 
 
 class Generator(Protocol):
-    """Has the reader answer the prompt. `max_tokens` is the room that has to be kept for the answer."""
+    """Has the reader answer the prompt. `max_tokens` is the room that has to be kept for the answer.
+
+    `generate` reads the stream of `tools.reader.generate([prompt], sampling)`: batches read many of them at a time.
+    """
 
     @property
     def max_tokens(self) -> int: ...
+    @property
+    def sampling(self) -> Sampling: ...
     def check(self) -> None:
         """Raises what `load` would, as far as it can be known in a moment: before documents are indexed for it."""
 

@@ -7,6 +7,7 @@
     ├── ModelError                  a model file, a context, or a request that the model cannot hold
     ├── WindowError                 a prompt that does not fit its window
     ├── DataError                   a line or a file of questions
+    ├── RunError                    a batch that cannot begin, or cannot go on
     └── MissingExtraError           an optional library that is not installed, with its install line
 
 Anything else is a bug, and keeps its traceback. Each takes one message, so that it survives pickling out of a worker.
@@ -42,6 +43,10 @@ class WindowError(LongthreadError):
 
 class DataError(LongthreadError):
     """A line or a file of questions cannot be read."""
+
+
+class RunError(LongthreadError):
+    """A batch cannot begin or cannot go on: what was finished is kept, and the message says what to do."""
 
 
 class MissingExtraError(LongthreadError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from pipeline.answers.scripted import stream
 from pipeline.contracts import Model, Progress, Tools
@@ -72,14 +73,19 @@ class Llama(EngineSettings):
 
         resolve(self.model)
 
-    def load(self, progress: Progress) -> Model:
+    @property
+    def file(self) -> Path:
+        """The file that is loaded. Raises ModelError where there is none."""
         from pipeline.models.catalogue import resolve
-        from pipeline.models.engine import open_engine
         from pipeline.models.tune import tuned
 
         path = resolve(self.model)
-        faster = tuned(path, "read") if self.use_tuned else None
-        return open_engine(self.engine, faster or path, progress)
+        return (tuned(path, "read") if self.use_tuned else None) or path
+
+    def load(self, progress: Progress) -> Model:
+        from pipeline.models.engine import open_engine
+
+        return open_engine(self.engine, self.file, progress)
 
     def generate(self, prompt: Prompt, tools: Tools) -> Generation:
         return stream(prompt, self.sampling, tools)

@@ -25,6 +25,10 @@ class Scripted:
         if self.n_ctx < 1:
             raise ValueError(f"n_ctx must be at least 1, was: {self.n_ctx}")
 
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(max_tokens=self.max_tokens)
+
     def check(self) -> None:
         """Nothing can be missing."""
 
@@ -34,7 +38,7 @@ class Scripted:
         return ScriptedModel(n_ctx=self.n_ctx)
 
     def generate(self, prompt: Prompt, tools: Tools) -> Generation:
-        return stream(prompt, Sampling(max_tokens=self.max_tokens), tools)
+        return stream(prompt, self.sampling, tools)
 
 
 def stream(prompt: Prompt, sampling: Sampling, tools: Tools) -> Generation:

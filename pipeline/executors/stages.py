@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.answers.citations import cite
 from pipeline.contracts import Model, Tools
 from pipeline.registry import Spec
-from pipeline.types import Answer, Dropped, Ledger, Passage, Span, StageEntry, State
+from pipeline.types import Answer, Dropped, Generation, Ledger, Passage, Span, StageEntry, State
 
 
 def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
@@ -54,11 +54,20 @@ def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple
 
 
 def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    generation = component.generate(state.prompt, tools)
+    return *_answered(state, component.generate(state.prompt, tools)), ""
+
+
+def _answered(state: State, generation: Generation) -> tuple[State, tuple[str, ...]]:
     answer = cite(generation.text, state.shown, state.question.text)
     ledger = replace(state.ledger, generation=generation)
     notes = ("the answer was cut at max_tokens",) if generation.finish == "length" else ()
-    return replace(state, answer=answer, ledger=ledger), notes, ""
+    return replace(state, answer=answer, ledger=ledger), notes
+
+
+def answered(spec: Spec, state: State, generation: Generation, reader: Model, seconds: float) -> State:
+    """The state after a generate stage whose stream was read elsewhere, in `seconds`."""
+    after, notes = _answered(state, generation)
+    return replace(after, ledger=after.ledger.with_stage(_entry(spec.name, seconds, state, after, reader, "", notes)))
 
 
 _RUN = {

@@ -1,0 +1,71 @@
+"""Where a pipeline's stages run, as its file may say it; nothing of this changes an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The actors of one stage.
+
+    :param replicas: how many actors. auto: one for each node; of generate, one for each GPU where there are any.
+    :param num_cpus: cores that Ray sets aside for each. auto: of generate, what the other stages leave; of others, a
+        little, since they work while the generator waits for them.
+    :param num_gpus: GPUs for each. auto: of generate, 1 where the cluster has one and llama.cpp was built for it.
+    :param max_in_flight: questions that are given to each at a time. auto: of generate, the sequences of its engine
+        (`n_seq_max`); of others, 2, so that one is ready when another is done.
+    """
+
+    replicas: int | Literal["auto"] = "auto"
+    num_cpus: float | Literal["auto"] = "auto"
+    num_gpus: float | Literal["auto"] = "auto"
+    max_in_flight: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("replicas", self.replicas, 1),
+            ("num_cpus", self.num_cpus, 0),
+            ("num_gpus", self.num_gpus, 0),
+            ("max_in_flight", self.max_in_flight, 1),
+        ):
+            if not isinstance(value, str) and value < least:
+                raise ValueError(f"{name} must be at least {least}, was: {value}")
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """How a batch runs: in this process, or as Ray actors. The numbers of a pool are for Ray.
+
+    :param kind: `local` or `ray`; `--executor` on the command line goes before it.
+    :param address: of a running Ray cluster to join (`auto`, `HOST:PORT`); by default Ray is started here and ended.
+    :param num_cpus: cores of a Ray that is started here. auto: all that this process may use.
+    :param object_store_mb: its shared memory, for the states that go from stage to stage.
+    :param waiting: most questions that wait before a stage, for each place in it: the bound on the work in flight.
+    :param max_restarts: how often in a row a stage's actors may die without one answer, before the run is stopped.
+    :param stages: the pool of a stage, by its name (`compress.exit`) or its kind (`generate`).
+    """
+
+    kind: Literal["local", "ray"] = "local"
+    address: str | None = None
+    num_cpus: int | Literal["auto"] = "auto"
+    object_store_mb: int = 256
+    waiting: int = 2
+    max_restarts: int = 8
+    stages: dict[str, Pool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("num_cpus", self.num_cpus, 1),
+            ("object_store_mb", self.object_store_mb, 80),
+            ("waiting", self.waiting, 1),
+            ("max_restarts", self.max_restarts, 0),
+        ):
+            if not isinstance(value, str) and value < least:
+                raise ValueError(f"{name} must be at least {least}, was: {value}")
+
+    def pool(self, stage: str) -> Pool:
+        """What is said about a stage by its name, else by its kind, else nothing but auto."""
+        kind = stage.partition(".")[0]
+        return self.stages.get(stage) or self.stages.get(kind) or Pool()
