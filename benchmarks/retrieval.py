@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
+from pipeline.evaluation.data import smart
 from pipeline.offline import switch_off_telemetry
 from pipeline.registry import Spec
 from pipeline.retrieval.index import DocumentIndex, open_index
@@ -45,50 +44,27 @@ class Collection:
     gains: dict[str, dict[str, int]]
 
 
-def smart(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(id, texts by field letter) of each entry of a file in SMART format."""
-    for entry in re.split(r"^\.I ", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)[1:]:
-        number, _, rest = entry.partition("\n")
-        parts = re.split(r"^\.([TABWX])[ \t]*\n", rest, flags=re.MULTILINE)
-        yield number.strip(), {letter: text.strip() for letter, text in zip(parts[1::2], parts[2::2], strict=True)}
+def collection_of(folder: Path) -> Collection:
+    data = smart.read(folder)
+    return Collection(
+        {_number(document.source): document.text for document in data.corpus()},
+        {item.question.id: item.question.text for item in data.items},
+        {item.question.id: {_number(s): g for s, g in (item.gold.gains or {}).items()} for item in data.items},
+    )
 
 
-def page(fields: dict[str, str]) -> str:
-    """Title and abstract; Cranfield's abstracts begin with their title, which then stands once."""
-    title, body = fields.get("T", ""), fields.get("W", "")
-    return body if body.startswith(title) else f"{title}\n\n{body}"
+def _number(source: str) -> str:
+    return source.removeprefix("smart:")
 
 
-def cranfield(folder: Path) -> Collection:
-    """The judgements number the questions by their order, not by their own numbers."""
-    gains: dict[str, dict[str, int]] = {}
-    for line in (folder / "cranqrel").read_text().splitlines():
-        question, document, code = line.split()
-        gains.setdefault(question, {}).setdefault(document, max(0, 5 - int(code)) if int(code) > 0 else 0)
-    documents = {number: page(fields) for number, fields in smart(folder / "cran.all.1400")}
-    questions = {str(n): fields["W"] for n, (_, fields) in enumerate(smart(folder / "cran.qry"), 1)}
-    return Collection(documents, questions, gains)
-
-
-def cisi(folder: Path) -> Collection:
-    gains: dict[str, dict[str, int]] = {}
-    for line in (folder / "CISI.REL").read_text().splitlines():
-        question, document, *_ = line.split()
-        gains.setdefault(question, {})[document] = 1
-    documents = {number: page(fields) for number, fields in smart(folder / "CISI.ALL")}
-    questions = {number: fields["W"] for number, fields in smart(folder / "CISI.QRY") if number in gains}
-    return Collection(documents, questions, gains)
-
-
-SETS = {"cranfield": cranfield, "cisi": cisi}
+SETS = ("cranfield", "cisi")
 
 
 def write_files(documents: dict[str, str], folder: Path) -> None:
     """One text file a document, named by its number; the few without any text have none."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in documents.items():
-        if text.strip():
-            (folder / f"{number}.txt").write_text(text)
+        (folder / f"{number}.txt").write_text(text)
 
 
 def ranked(index: DocumentIndex, spec: Spec, questions: dict[str, str]) -> dict[str, dict[str, float]]:
@@ -114,12 +90,12 @@ def measured(collection: Collection, run: dict[str, dict[str, float]]) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=sorted(SETS), required=True)
+    parser.add_argument("--set", choices=SETS, required=True)
     parser.add_argument("--settings", type=json.loads, default={}, help="settings of retrieve.hybrid, as JSON")
     parser.add_argument("--keep", type=Path, help="a folder for documents and index, used again by the next run")
     arguments = parser.parse_args()
     switch_off_telemetry()
-    collection = SETS[arguments.set](DATA / arguments.set)
+    collection = collection_of(DATA / arguments.set)
     settings = IndexSettings()
     specs = {
         "bm25": Spec("retrieve.bm25", (("k", DEPTH),)),

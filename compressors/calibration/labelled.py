@@ -12,7 +12,6 @@ JSON may be one value, or one a line.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any
 
 from compressors.selection import Units, split
 from pipeline.errors import DataError
+from pipeline.evaluation.data.hotpotqa import Paragraphs
+from pipeline.evaluation.data.items import json_items_of
 from pipeline.types import Passage
 
 N_OWN = 4
@@ -51,7 +52,7 @@ def read_labelled(path: Path) -> list[Labelled]:
         raise DataError(f"{path}: cannot be read: {error}") from None
     is_json = text.lstrip().startswith(("{", "["))
     found = [] if is_json else _wikiqa(text, path)
-    for where, item in _items(text, path) if is_json else ():
+    for where, item in json_items_of(text, path) if is_json else ():
         try:
             found += list(_layout(item, where)(item))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -59,26 +60,6 @@ def read_labelled(path: Path) -> list[Labelled]:
     if not found:
         raise DataError(f"{path}: holds no questions")
     return found
-
-
-def _items(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each question's value, with its place in words."""
-    try:
-        value = json.loads(text)
-        values = [(f"{path}: [{n}]", item) for n, item in enumerate(value if isinstance(value, list) else [value])]
-    except ValueError:
-        values = []
-        for n, line in enumerate(text.splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                values.append((f"{path}:{n}", json.loads(line)))
-            except ValueError as error:
-                raise DataError(f"{path}:{n}: no JSON: {error}") from None
-    for where, item in values:
-        if not isinstance(item, dict):
-            raise DataError(f"{where}: must be an object, was: {str(item)[:60]}")
-        yield where, item
 
 
 def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iterator[Labelled]]:
@@ -97,15 +78,10 @@ def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iter
 
 
 def _hotpot(item: dict[str, Any]) -> Iterator[Labelled]:
-    context, facts = item["context"], item["supporting_facts"]
-    if isinstance(context, dict):  # as the Hugging Face hub lays it out
-        context = list(zip(context["title"], context["sentences"], strict=True))
-        facts = list(zip(facts["title"], facts["sent_id"], strict=True))
-    wanted = {(title, n) for title, where, *_ in facts for n in (where if isinstance(where, list) else [where])}
-    parts = [(title, sentences) for title, sentences in context]
-    labels = [(title, n) in wanted for title, sentences in parts for n, s in enumerate(sentences) if s.strip()]
+    found = Paragraphs.of(item)
+    labels = [(t, n) in found.facts for t, sentences in found.parts for n, s in enumerate(sentences) if s.strip()]
     answer = item.get("answer")
-    yield Labelled(item["question"], _units(parts), tuple(labels), (answer,) if isinstance(answer, str) else ())
+    yield Labelled(item["question"], _units(found.parts), tuple(labels), (answer,) if isinstance(answer, str) else ())
 
 
 def _selqa(item: dict[str, Any]) -> Iterator[Labelled]:

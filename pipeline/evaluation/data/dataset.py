@@ -1,0 +1,119 @@
+"""Questions whose answers are known, in one shape whatever file they came from.
+
+A document's `source` names it within its data set. It is what a passage's source is when the document comes with the
+question; one that is put into an index is found under `corpus.path_of(source)`, and `Gold.moved` follows it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.types import Document, Question, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What is known of a question.
+
+    `answers` are the accepted ones, empty where none is known or there is none. `is_answerable` is None where the data
+    set asks nothing that cannot be answered. `supports` are the spans that hold the answer, `gains` what each judged
+    document is worth; both are None where the data set does not say.
+    """
+
+    answers: tuple[str, ...] = ()
+    is_answerable: bool | None = None
+    supports: tuple[Span, ...] | None = None
+    gains: Mapping[str, int] | None = None
+
+    def moved(self, place: Callable[[str], tuple[str, int]]) -> Gold:
+        """With the spans and documents where `place` says that they are: the source, and how far its text is moved."""
+        supports, gains = self.supports, self.gains
+        if supports is not None:
+            found = [(*place(span.source), span) for span in supports]
+            supports = tuple(Span(source, span.start + shift, span.end + shift) for source, shift, span in found)
+        if gains is not None:
+            gains = {place(source)[0]: gain for source, gain in gains.items()}
+        return replace(self, supports=supports, gains=gains)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "answers": list(self.answers),
+            "is_answerable": self.is_answerable,
+            "supports": None if self.supports is None else [[s.source, s.start, s.end] for s in self.supports],
+            "gains": None if self.gains is None else dict(self.gains),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Gold:
+        supports = value.get("supports")
+        return cls(
+            tuple(value.get("answers", ())),
+            value.get("is_answerable"),
+            None if supports is None else tuple(Span(*span) for span in supports),
+            value.get("gains"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question with the documents that come with it, and what is known of it."""
+
+    question: Question
+    gold: Gold
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The questions of one file or folder, in its order, and the documents that they can be answered from.
+
+    `corpus` reads these anew each time, each once. `notes` say what a reader of the figures should know.
+    """
+
+    name: str
+    kind: str
+    items: tuple[Item, ...]
+    corpus: Callable[[], Iterator[Document]] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise DataError(f"{self.name}: holds no questions")
+        seen: set[str] = set()
+        for item in self.items:
+            if item.question.id in seen:
+                raise DataError(f"{self.name}: the id '{item.question.id}' stands twice: each question needs its own")
+            seen.add(item.question.id)
+
+
+def documents_of(items: Sequence[Item]) -> Iterator[Document]:
+    """The documents that come with the questions, each source once."""
+    seen: set[str] = set()
+    for item in items:
+        for document in item.question.documents:
+            if document.source not in seen:
+                seen.add(document.source)
+                yield document
+
+
+def named(kind: str, title: str, text: str) -> Document:
+    """A document named after what it holds, so that the same paragraph of two questions is one document."""
+    digest = hashlib.sha256(f"{title}\0{text}".encode("utf-8", "replace")).hexdigest()[:10]
+    return Document(f"{kind}:{title}/{digest}" if title else f"{kind}:{digest}", text, title=title)
+
+
+def sampled(items: Sequence[Item], limit: int | None, sample: int | None, seed: int) -> tuple[Item, ...]:
+    """The first `limit` of the items, or `sample` of them drawn with the seed, in their order.
+
+    A larger sample of the same seed holds the smaller one.
+    """
+    chosen = items[:limit] if limit is not None else items
+    if sample is None or sample >= len(chosen):
+        return tuple(chosen)
+    places = list(range(len(chosen)))
+    random.Random(seed).shuffle(places)  # noqa: S311 - a sample, no secret
+    return tuple(chosen[place] for place in sorted(places[:sample]))

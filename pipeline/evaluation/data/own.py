@@ -1,0 +1,84 @@
+"""Our own lines: one JSON object a question.
+
+{"question": "...", "answers": ["..."], "id": "...",
+ "documents": [{"text": "...", "title": "..."}],
+ "supports": [{"document": 0, "text": "..."}, {"document": 1, "start": 10, "end": 60}]}
+
+Only `question` has to be there. `answer` may stand for `answers` with one; `answerable: false` is a question that
+cannot be answered. `supports` name a document by its number from 0, and a span of it by its text or by its offsets;
+without either the whole document. Without an id a question has its line's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
+from pipeline.evaluation.data.items import each, json_items, need
+from pipeline.registry import nearest
+from pipeline.types import Document, Question, Span
+
+KIND = "jsonl"
+_KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supports")
+
+
+def read(path: Path) -> DataSet:
+    items = tuple(_items(path))
+    if any(item.gold.is_answerable is False for item in items):
+        items = tuple(
+            Item(item.question, replace(item.gold, is_answerable=item.gold.is_answerable is not False))
+            for item in items
+        )
+    return DataSet(path.name, KIND, items, lambda: documents_of(items))
+
+
+def _items(path: Path) -> Iterator[Item]:
+    for where, item in json_items(path):
+        strange = [key for key in item if key not in _KEYS]
+        if strange:
+            raise DataError(
+                f"{where}: has the unknown key '{strange[0]}'"
+                + (nearest(strange[0], list(_KEYS)) or f"; known are: {', '.join(_KEYS)}")
+            )
+        documents = tuple(
+            _document(value, below) for below, value in each({"documents": [], **item}, "documents", where)
+        )
+        answers = need(item, "answers", list, where, [])
+        if "answer" in item:
+            answers = [need(item, "answer", str, where), *answers]
+        is_answerable = need(item, "answerable", bool, where, None)
+        supports = None
+        if "supports" in item:
+            supports = tuple(_support(value, documents, below) for below, value in each(item, "supports", where))
+        text = need(item, "question", str, where)
+        if not text.strip():
+            raise DataError(f"{where}: the question is empty")
+        name = str(item.get("id") or where.rpartition(":")[2].strip(" []"))
+        yield Item(
+            Question(text, name, documents=tuple(dict.fromkeys(documents))),
+            Gold(() if is_answerable is False else tuple(map(str, answers)), is_answerable, supports),
+        )
+
+
+def _document(value: dict[str, Any], where: str) -> Document:
+    return named(KIND, need(value, "title", str, where, ""), need(value, "text", str, where))
+
+
+def _support(value: dict[str, Any], documents: tuple[Document, ...], where: str) -> Span:
+    n = need(value, "document", int, where)
+    if not 0 <= n < len(documents):
+        raise DataError(f"{where}: document must be the number of one, from 0 to {len(documents) - 1}, was: {n}")
+    document = documents[n]
+    if "text" in value:
+        start = document.text.find(need(value, "text", str, where))
+        if start < 0:
+            raise DataError(f"{where}: the document does not hold the text '{str(value['text'])[:60]}'")
+        return Span(document.source, start, start + len(value["text"]))
+    start, end = need(value, "start", int, where, 0), need(value, "end", int, where, len(document.text))
+    if not 0 <= start < end <= len(document.text):
+        raise DataError(f"{where}: the span must lie in [0, {len(document.text)}), was: [{start}, {end})")
+    return Span(document.source, start, end)
