@@ -1,0 +1,187 @@
+"""Runs compared with the first of them, question by question, and what may be said of it in words.
+
+Runs that answered other questions, read with another model, or searched another index are refused, unless what may
+differ is named: a difference between them would have several causes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.evaluation.metrics import BY_NAME, Metric
+from pipeline.evaluation.runs import Measures
+from pipeline.evaluation.statistics import ALPHA, Paired, holm, paired
+
+MAY_DIFFER = ("questions", "models", "indexes")
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of one run against the first one's. `p` is corrected for the other runs that stand beside it."""
+
+    metric: Metric
+    first: str
+    second: str
+    paired: Paired
+    p: float
+    n_comparisons: int
+    n_left_out: int
+
+    @property
+    def is_significant(self) -> bool:
+        return self.p < ALPHA
+
+    @property
+    def words(self) -> str:
+        """What may be said."""
+        said = f"p {_p(self.paired.p)}"
+        if self.n_comparisons > 1:
+            said += f", {_p(self.p)} corrected for {self.n_comparisons} comparisons"
+        if not self.is_significant:
+            return f"no significant difference ({said})"
+        is_more = self.paired.difference.mean > 0
+        is_better = is_more == (self.metric.better == "more")
+        return f"{self.second} {'has more' if is_more else 'has less'}: {'better' if is_better else 'worse'} ({said})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs and their differences from the first. `notes` say what differs that was allowed to, and what is missing."""
+
+    runs: tuple[Measures, ...]
+    n_common: int
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    runs: Sequence[Measures], allow: Collection[str] = (), metrics: Sequence[str] | None = None, seed: int = 0
+) -> Comparison:
+    """Raises DataError for runs that differ in what is not allowed to, and ConfigError for names that do not exist."""
+    check_names(allow, metrics)
+    if len(runs) < 2:
+        raise ConfigError("a comparison needs at least two runs")
+    notes = _differing(runs, allow)
+    common = [row.id for row in runs[0].rows if all(row.id in run.by_id for run in runs)]
+    if not common:
+        raise DataError("the runs have no question in common: there is nothing to pair")
+    if len(common) < max(len(run.rows) for run in runs):
+        notes.append(f"{len(common)} questions are in all runs, and only these are compared")
+    names = [m.name for m in runs[0].metrics if (metrics is None or m.name in metrics)]
+    found = [d for name in names for d in _of_metric(BY_NAME[name], runs, common, seed)]
+    return Comparison(tuple(runs), len(common), tuple(found), tuple(notes))
+
+
+def check_names(allow: Collection[str], metrics: Sequence[str] | None) -> None:
+    from pipeline.registry import nearest
+
+    for what, names, known in (("--allow", allow, MAY_DIFFER), ("--metric", metrics or (), tuple(BY_NAME))):
+        for name in names:
+            if name not in known:
+                hint = nearest(name, list(known)) or f"; there are: {', '.join(known)}"
+                raise ConfigError(f"{what} {name}: there is none of this name{hint}")
+
+
+def _of_metric(metric: Metric, runs: Sequence[Measures], common: Sequence[str], seed: int) -> list[Difference]:
+    first = runs[0]
+    found: list[tuple[Measures, Paired, int]] = []
+    for run in runs[1:]:
+        both = [
+            id_
+            for id_ in common
+            if metric.name in first.by_id[id_].measured.values and metric.name in run.by_id[id_].measured.values
+        ]
+        if both:
+            pair = paired(first.values(metric.name, both), run.values(metric.name, both), metric.better == "more", seed)
+            found.append((run, pair, len(common) - len(both)))
+    corrected = holm([pair.p for _, pair, _ in found])
+    return [
+        Difference(metric, first.name, run.name, pair, p, len(found), n_left_out)
+        for (run, pair, n_left_out), p in zip(found, corrected, strict=True)
+    ]
+
+
+def _differing(runs: Sequence[Measures], allow: Collection[str]) -> list[str]:
+    """Notes on what differs and may; DataError with all that differs and may not."""
+    faults, notes = [], []
+    for one, other in combinations(runs, 2):
+        if one.name == other.name:
+            raise DataError(f"{one.folder} and {other.folder} have the same name: rename one, to tell them apart")
+    for what, said in (("questions", _questions(runs)), ("models", _models(runs)), ("indexes", _indexes(runs))):
+        if said and what in allow:
+            notes.append(f"allowed: {said}")
+        elif said:
+            faults.append(f"{said} (to compare them all the same: --allow {what})")
+    if faults:
+        raise DataError("these runs cannot be compared:\n" + "\n".join(faults))
+    return notes
+
+
+def _questions(runs: Sequence[Measures]) -> str:
+    first = {row.id: row.asked for row in runs[0].rows}
+    for run in runs[1:]:
+        other = {row.id: row.asked for row in run.rows}
+        changed = [id_ for id_ in first if other.get(id_, first[id_]) != first[id_]]
+        if changed:
+            return f"{runs[0].name} and {run.name} mean different questions by the same id: {_some(changed)}"
+        alone = [*(id_ for id_ in first if id_ not in other), *(id_ for id_ in other if id_ not in first)]
+        if alone:
+            return (
+                f"{runs[0].name} and {run.name} answered different questions: {len(first)} and {len(other)}, "
+                f"{len(alone)} of them in one only ({_some(alone)})"
+            )
+    return ""
+
+
+def _models(runs: Sequence[Measures]) -> str:
+    if len({run.model for run in runs}) < 2:
+        return ""
+    return "they were read with different models: " + ", ".join(f"{run.name} {run.model_name}" for run in runs)
+
+
+def _indexes(runs: Sequence[Measures]) -> str:
+    if len({run.index for run in runs}) < 2:
+        return ""
+    return "they searched different indexes: " + ", ".join(f"{run.name} {run.index[:12]}" for run in runs)
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    return ", ".join(ids[:_MOST_NAMED]) + more
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """The comparison as plain values."""
+    return {
+        "runs": [run.name for run in found.runs],
+        "n_common": found.n_common,
+        "notes": list(found.notes),
+        "differences": [
+            {
+                "metric": d.metric.name,
+                "first": d.first,
+                "second": d.second,
+                "difference": d.paired.difference.mean,
+                "low": d.paired.difference.low,
+                "high": d.paired.difference.high,
+                "n": d.paired.difference.n,
+                "n_left_out": d.n_left_out,
+                "p": d.paired.p,
+                "p_corrected": d.p,
+                "wins": d.paired.wins,
+                "losses": d.paired.losses,
+                "ties": d.paired.ties,
+                "words": d.words,
+            }
+            for d in found.differences
+        ],
+    }

@@ -1,0 +1,182 @@
+"""A run's folder, measured: the values of every question are kept, its record is read again when it is looked at.
+
+So a report of ten thousand questions takes no more memory than their numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.evaluation.metrics import METRICS, Measured, Metric, measure
+from pipeline.evaluation.statistics import Interval, mean_interval
+
+RUN = "run.json"
+RECORDS = "records.jsonl"
+MEASURES = "measures.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question's outcome. `asked` is a hash of the question and of what is known of it; `at` where its line is."""
+
+    id: str
+    n: int
+    status: str
+    asked: str
+    measured: Measured
+    at: int
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A run and what was measured of it. `rows` are in the order of the questions."""
+
+    folder: Path
+    name: str
+    about: Mapping[str, Any]
+    rows: tuple[Row, ...] = field(repr=False)
+    peak_memory_mb: float | None = None
+
+    @cached_property
+    def by_id(self) -> dict[str, Row]:
+        return {row.id: row for row in self.rows}
+
+    @property
+    def n_failed(self) -> int:
+        return sum(row.status != "ok" for row in self.rows)
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those that apply to at least one of the questions, in the order of the table."""
+        named = {name for row in self.rows for name in (*row.measured.values, *row.measured.missing)}
+        return tuple(metric for metric in METRICS if metric.name in named)
+
+    def values(self, metric: str, ids: Sequence[str] | None = None) -> list[float]:
+        """The values that there are, in the order of the questions, or of the ids."""
+        rows = self.rows if ids is None else [self.by_id[id_] for id_ in ids]
+        return [row.measured.values[metric] for row in rows if metric in row.measured.values]
+
+    def n_missing(self, metric: str) -> int:
+        return sum(metric in row.measured.missing for row in self.rows)
+
+    def interval(self, metric: str, seed: int = 0) -> Interval | None:
+        """The mean of a metric with its interval; None where not one question has a value."""
+        values = self.values(metric)
+        return mean_interval(values, seed) if values else None
+
+    def record(self, id_: str) -> dict[str, Any]:
+        """One question's line, read from the disk."""
+        with (self.folder / RECORDS).open("rb") as file:
+            file.seek(self.by_id[id_].at)
+            found: dict[str, Any] = json.loads(file.readline())
+            return found
+
+    @property
+    def model(self) -> str:
+        model = self.about.get("model")
+        return str(model.get("sha256") or model.get("name")) if isinstance(model, Mapping) else str(model)
+
+    @property
+    def model_name(self) -> str:
+        model = self.about.get("model")
+        return str(model.get("name") or model.get("path")) if isinstance(model, Mapping) else str(model)
+
+    @property
+    def index(self) -> str:
+        return str(self.about.get("index_hash"))
+
+
+def read_measures(folder: str | Path) -> Measures:
+    """The run in a folder, finished or not, measured. Raises DataError where there is none, or one without gold."""
+    folder = Path(folder)
+    about = _json(folder / RUN, f"{folder}: there is no run in this folder ({RUN} is missing)")
+    extra = _json(folder / MEASURES, None)
+    rows = []
+    for at, where, line in _lines(folder / RECORDS):
+        try:
+            rows.append(_row(line, at))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{where}: is no record of this longthread: {type(error).__name__}: {error}") from None
+    if not rows:
+        raise DataError(f"{folder}: the run has no records yet")
+    rows.sort(key=lambda row: row.n)
+    return Measures(folder, _name(folder), about, tuple(rows), extra.get("peak_memory_mb"))
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _row(line: Mapping[str, Any], at: int) -> Row:
+    fields = line.get("fields") or {}
+    gold = fields.get("gold") or {}
+    known = [fields.get("question"), gold.get("answers"), gold.get("is_answerable")]
+    asked = hashlib.sha256(json.dumps([line["id"], *known]).encode()).hexdigest()[:16]
+    return Row(str(line["id"]), int(line["n"]), line["status"], asked, measure(line), at)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
+    """Each whole line with the byte that it begins at, and its place in words. A torn last line is left out."""
+    try:
+        with path.open("rb") as file:
+            at = 0
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n") and line.strip():
+                    try:
+                        yield at, f"{path}:{number}", json.loads(line)
+                    except ValueError as error:
+                        raise DataError(f"{path}:{number}: the line is damaged: {error}") from None
+                at += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _json(path: Path, missing: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if missing is None:
+            return {}
+        raise DataError(missing) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: must hold one object")
+    return found
+
+
+def summary(measures: Measures, seed: int = 0) -> dict[str, Any]:
+    """The run in numbers, as JSON: for each metric mean, interval, n, and how many questions have no value and why."""
+    metrics = {}
+    for metric in measures.metrics:
+        found = measures.interval(metric.name, seed)
+        reasons: dict[str, int] = {}
+        for row in measures.rows:
+            if why := row.measured.missing.get(metric.name):
+                reasons[why] = reasons.get(why, 0) + 1
+        metrics[metric.name] = {
+            "mean": None if found is None else found.mean,
+            "low": None if found is None else found.low,
+            "high": None if found is None else found.high,
+            "n": 0 if found is None else found.n,
+            "n_missing": sum(reasons.values()),
+            "missing": dict(sorted(reasons.items(), key=lambda item: -item[1])[:20]),
+        }
+    return {
+        "name": measures.name,
+        "folder": str(measures.folder),
+        "n_questions": len(measures.rows),
+        "n_failed": measures.n_failed,
+        "model": measures.model_name,
+        "peak_memory_mb": measures.peak_memory_mb,
+        "metrics": metrics,
+    }
