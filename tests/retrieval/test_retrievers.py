@@ -36,7 +36,7 @@ def index(tmp_path: Path) -> Any:
 
 
 def tools(index: DocumentIndex) -> Any:
-    return SimpleNamespace(index=index, embedder=index.embedder)
+    return SimpleNamespace(index=index, embedder=index.embedder, note=lambda text, once=False: None)
 
 
 def passage(name: str, start: int = 0) -> Passage:

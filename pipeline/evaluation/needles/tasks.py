@@ -205,9 +205,7 @@ def _thread(plan: Plan, shape: Shape, n: int) -> list[Ask]:
     for _ in range(n):
         keys, places = _wind(plan, shape, _too_small(shape, plan.n_pairs))
         text = THREAD.format(key=keys[0])
-        asks.append(
-            Ask("thread", text, (keys[-1],), (tuple(places),), tuple(keys[1:-1]), tuple(shape.traits.items()))
-        )
+        asks.append(Ask("thread", text, (keys[-1],), (tuple(places),), tuple(keys[1:-1]), tuple(shape.traits.items())))
     return asks
 
 

@@ -1,0 +1,93 @@
+"""assemble.plain: the passages as they are, a line break, the question. For prompts that a protocol prescribes.
+
+Needle threading asks in this way (https://arxiv.org/abs/2411.05000): haystack, line break, question. Prefer
+assemble.cited elsewhere: it numbers the passages, and has the model say where an answer stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pipeline.answers.cited import distinct, free_tag, parts
+from pipeline.contracts import Model, Tools
+from pipeline.errors import WindowError
+from pipeline.types import Message, Passage, Prompt, State, Text
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Asks with nothing but passages and question: no numbers, no citations, no advice.
+
+    Passages are data: special-token parsing is off. With `tags` they stand between tags that occur in none of them.
+
+    :param instructions: what the model is told before the passages; empty: nothing.
+    :param separator: what stands between two passages.
+    :param before: what stands before the first passage, such as `{` where they are pairs of a JSON object.
+    :param after: what stands after the last.
+    :param order: `rank` keeps the order in which they were found; `source` takes that of their documents.
+    :param question: what follows the passages; `{question}` stands for what is asked.
+    :param begin: what the answer begins with: the model goes on from there. It is not part of the answer.
+    :param tags: whether each passage stands between tags.
+    """
+
+    instructions: str = ""
+    separator: str = "\n"
+    before: str = ""
+    after: str = ""
+    order: Literal["rank", "source"] = "rank"
+    question: str = "\n{question}"
+    begin: str = ""
+    tags: bool = False
+
+    def __post_init__(self) -> None:
+        if "{question}" not in self.question:
+            raise ValueError(f"question must hold {{question}}, was: {self.question!r}")
+
+    def assemble(self, state: State, tools: Tools, reserve: int) -> State:
+        """As many of the best passages as fit beside `reserve` free cells in the ledger's window.
+
+        Raises WindowError when not one does, or when not all do and the budget's rule is to refuse.
+        """
+        reader, room = tools.reader, state.ledger.window - reserve
+        ranked = list(distinct(state.passages))
+        n = len(ranked)
+        prompt = self.prompt(state, self.arrange(ranked), reader)
+        whole = reader.count(prompt)
+        while reader.count(prompt) > room:
+            n -= 1
+            if n < 1 or tools.on_overflow == "refuse":
+                raise WindowError(
+                    f"{len(ranked)} passages and the question have {whole} tokens, but the window holds "
+                    f"{state.ledger.window} and {reserve} of them are kept for the answer. Raise budget.window or "
+                    "n_ctx (beyond what the model was trained on with rope_scaling), or give it less"
+                )
+            prompt = self.prompt(state, self.arrange(ranked[:n]), reader)
+        ledger = replace(state.ledger, parts=parts(prompt, reader), recalled=state.recalled)
+        return replace(state, shown=tuple(self.arrange(ranked[:n])), prompt=prompt, ledger=ledger)
+
+    def arrange(self, passages: Sequence[Passage]) -> Sequence[Passage]:
+        if self.order == "rank":
+            return passages
+        sources = list(dict.fromkeys(passage.source for passage in passages))
+        return sorted(passages, key=lambda p: (sources.index(p.source), p.start))
+
+    def prompt(self, state: State, passages: Sequence[Passage], reader: Model) -> Prompt:
+        """The rendered prompt. What a memory gave stands before the passages: texts first, then turns."""
+        messages = [Message("system", (Text(self.instructions, "system"),))] if self.instructions else []
+        for turn in state.turns:
+            messages.append(Message("user", (Text(turn.question, "history"),)))
+            messages.append(Message("assistant", (Text(turn.answer, "history"),)))
+        recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
+        shown = Text(self.before + self.separator.join(self.texts(passages)) + self.after, "passages")
+        asked = Text(self.question.replace("{question}", state.question.wording), "question")
+        prompt = reader.render([*messages, Message("user", (*recalled, shown, asked))])
+        return (*prompt, Text(self.begin, "answer")) if self.begin else prompt
+
+    def texts(self, passages: Sequence[Passage]) -> list[str]:
+        texts = [passage.text for passage in passages]
+        if not self.tags:
+            return texts
+        tag = free_tag(texts)
+        return [f"<{tag} {n}>\n{text.strip()}\n</{tag}>" for n, text in enumerate(texts, 1)]
