@@ -72,6 +72,54 @@ def index(
     raise typer.Exit(run(paths, index, config, rebuild, json, quiet))
 
 
+@app.command("run")
+def run_batch(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline file.")],
+    input_file: Annotated[str, typer.Option("--input", help="Questions: JSON lines or CSV with 'question' and 'id'.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="The folder of the records; run again to go on.")],
+    docs: Docs = None,
+    index: IndexFolder = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+    executor: Annotated[str | None, typer.Option(help="local or ray (default: what the file says).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Of these only so many, chosen by chance.")] = None,
+    seed: Annotated[int, typer.Option(help="Of --sample.")] = 0,
+    retry: Annotated[int, typer.Option(min=0, help="How often a question that failed is begun anew.")] = 3,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try recorded failures again.")] = False,
+    fail_on_error: Annotated[
+        str | None, typer.Option(help="Stop when more failed than so many, or than this share (0.05, 5%).")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Go on in a folder of another run: keep what still holds, drop the rest.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer a file of questions: one record each, at once on the disk. Run the same command again to go on."""
+    from cli.run import run
+
+    raise typer.Exit(
+        run(
+            pipeline,
+            input_file,
+            output,
+            docs or [],
+            index,
+            model,
+            executor,
+            limit,
+            sample,
+            seed,
+            retry,
+            retry_errors,
+            fail_on_error,
+            update,
+            quiet,
+        )
+    )
+
+
 @app.command()
 def check(files: Annotated[list[str], typer.Argument(help="Pipeline files.")]) -> None:
     """Check pipeline files: all faults of all files at once, before anything is loaded."""

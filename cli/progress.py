@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from pipeline.executors.run import RunStatus
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -68,3 +72,75 @@ class Display:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+class RunDisplay:
+    """Draws the status of a batch: done of all, failed, questions and tokens a second, the time left."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True)
+        self.quiet = quiet
+        self.bar: Progress | None = None
+        self.task: Any = None
+        self.last_line = time.monotonic()
+        self.has_begun = False
+
+    def over(self, display: Display) -> Callable[[RunStatus], None]:
+        """What to call with each status: the display of loading goes away at the first one."""
+
+        def show(status: RunStatus) -> None:
+            display.stop()
+            self.has_begun = True
+            if self.quiet:
+                return
+            if self.console.is_terminal:
+                self._draw(status)
+            elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+                self.last_line = time.monotonic()
+                print(f"{status.n_done} of {status.n_samples}: {told(status)}", file=sys.stderr, flush=True)  # noqa: T201
+
+        return show
+
+    def note(self, text: str) -> None:
+        """A line above the bar; it is said even when nothing is drawn."""
+        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Removes the bar, so that other output can follow."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _draw(self, status: RunStatus) -> None:
+        if self.bar is None:
+            columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task("", total=status.n_samples)
+        self.bar.update(self.task, completed=status.n_done, description=told(status))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+def told(status: RunStatus) -> str:
+    """How a batch goes, in words: `2 failed, 1.25 a second, 90 tokens/s written, 3 min left`."""
+    parts = [f"{status.n_failed} failed"] if status.n_failed else []
+    if status.per_second:
+        parts.append(f"{status.per_second:.2f} a second")
+    if status.seconds > 0 and status.answer_tokens:
+        parts.append(f"{status.answer_tokens / status.seconds:.0f} tokens/s written")
+    if status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
+    return ", ".join(parts) or "the first answers are under way"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

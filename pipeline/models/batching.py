@@ -147,6 +147,7 @@ class Batcher:
         if not self.active:
             raise ModelError("nothing is left to do, yet an answer is waited for: this is a fault of longthread")
         try:
+            self.pool.make_room(self.n_committed)  # what was scored meanwhile may have left its cells there
             self._step()
         except BaseException as error:
             for job in list(self.active):

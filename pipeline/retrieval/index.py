@@ -11,6 +11,7 @@ A folder has `manifest.sqlite`, `chroma/` and `bm25/`. With `embedder: none` the
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -18,7 +19,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +96,29 @@ def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, asked: Sett
         index.close()
         raise
     return index
+
+
+def fingerprint(folder: str | Path) -> str:
+    """The same for indexes that hold the same passages and vectors: of the settings and every file's hash.
+
+    Raises StoreError for a folder without an index, and for one that is being written.
+    """
+    folder = Path(folder)
+    if not (folder / NAME).is_file():
+        raise StoreError(f"{folder}: there is no index here: make one with longthread index PATH... --index {folder}")
+    with _told(folder):
+        lock = lock_for_reading(folder)
+        try:
+            manifest = Manifest(folder / NAME)
+            try:
+                settings = manifest.settings()
+                files = [(source, state.sha256) for source, state in manifest.states().items()]
+            finally:
+                manifest.close()
+        finally:
+            lock.close()
+    known = [None if settings is None else asdict(settings), files]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 def _open_to_write(folder: Path, embedder: Embedder, chunker: Chunks, asked: Settings, rebuild: bool) -> DocumentIndex:

@@ -1,0 +1,78 @@
+"""The generate stage over several questions at a time: the engine's sequences are kept full.
+
+Streams are read in turn, one piece each. With the engine that is one call of llama.cpp for all of them: the first that
+has no piece ready drives the batch, and then the others have theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from pipeline.contracts import Generator, Model, Stream
+from pipeline.errors import ModelError
+from pipeline.executors.stages import answered
+from pipeline.registry import Spec
+from pipeline.types import State
+
+
+@dataclass(eq=False)
+class _Answer:
+    ticket: Any
+    state: State
+    stream: Stream
+    pieces: Iterator[str]
+    started: float
+    on_text: Callable[[str], None] | None
+
+
+class Answering:
+    """Answers under way. A ticket is whatever the caller knows a question by."""
+
+    def __init__(self, spec: Spec, component: Generator, reader: Model) -> None:
+        self.spec = spec
+        self.component = component
+        self.reader = reader
+        self._active: list[_Answer] = []
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def add(self, ticket: Any, state: State, on_text: Callable[[str], None] | None = None) -> None:
+        """Lets a question in, whose prompt is laid out. Raises ModelError for a prompt that the model cannot hold."""
+        started = perf_counter()
+        (stream,) = self.reader.generate([state.prompt], self.component.sampling)
+        self._active.append(_Answer(ticket, state, stream, iter(stream), started, on_text))
+
+    def turn(self) -> tuple[list[tuple[Any, State | Exception]], int]:
+        """One piece of every answer: those that ended or failed with it, and the number of pieces that were read."""
+        ended: list[tuple[Any, State | Exception]] = []
+        n_pieces = 0
+        for one in list(self._active):
+            try:
+                piece = next(one.pieces, None)
+                if piece is not None:
+                    n_pieces += 1
+                    if one.on_text is not None:
+                        one.on_text(piece)
+                    continue
+                found: State | Exception = self._state(one)
+            except Exception as error:
+                one.stream.cancel()
+                found = error
+            self._active.remove(one)
+            ended.append((one.ticket, found))
+        return ended, n_pieces
+
+    def cancel(self) -> None:
+        """Ends all of them."""
+        while self._active:
+            self._active.pop().stream.cancel()
+
+    def _state(self, one: _Answer) -> State:
+        generation = one.stream.result()
+        if generation.finish == "cancelled":
+            raise ModelError("the answer was cut short, because another one under way failed")
+        return answered(self.spec, one.state, generation, self.reader, perf_counter() - one.started)

@@ -1,0 +1,133 @@
+"""The local executor: all stages in this process, with as many answers under way as the engine has sequences.
+
+A question passes the stages before `generate` alone; then it joins the answers under way. These stages stop the answers
+while they work, which costs nothing where both want the same cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.build import Pipeline
+from pipeline.config import needs
+from pipeline.errors import ModelError
+from pipeline.executors.answering import Answering
+from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.executors.tasks import Fault, Outcome, Task
+from pipeline.types import State
+
+SEQUENCES = 4
+"""Questions at a time where the generate stage has no number of sequences."""
+
+
+class LocalExecutor:
+    """Runs a batch on one pipeline, which it closes. `max_in_flight` 1 asks one question after the other."""
+
+    def __init__(self, pipeline: Pipeline, max_in_flight: int | None = None) -> None:
+        self.pipeline = pipeline
+        pool = pipeline.config.executor.pool(pipeline.config.stages[-1].name)
+        asked = pool.max_in_flight if max_in_flight is None else max_in_flight
+        sequences = int(getattr(pipeline.config.components[-1], "n_seq_max", SEQUENCES))
+        self.max_in_flight = sequences if asked == "auto" else asked
+
+    def start(self) -> dict[str, Any]:
+        warm_up(self.pipeline, range(len(self.pipeline.config.stages)))
+        return {"kind": "local", "max_in_flight": self.max_in_flight}
+
+    def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
+        spec, component = self.pipeline.config.stages[-1], self.pipeline.config.components[-1]
+        answering = Answering(spec, component, self.pipeline.reader)
+        again: list[Task] = []
+        held: list[Task] = []
+        try:
+            while True:
+                while not held and len(answering) < self.max_in_flight:
+                    task = again.pop() if again else next(tasks, None)
+                    if task is None:
+                        break
+                    try:
+                        state = self._prepared(task, is_alone=not len(answering))
+                        if state.answer is None:
+                            answering.add(task, state)
+                        else:
+                            yield Outcome.of(task, state)
+                    except _CellsTaken:
+                        held.append(task)
+                    except _Failed as failed:
+                        yield from _given_up(task, failed.fault, again, retry)
+                    except Exception as error:
+                        yield from _given_up(task, Fault.of(error, spec.name), again, retry)
+                if not len(answering):
+                    if not held and not again:
+                        return
+                    again += held
+                    held.clear()
+                    continue
+                ended, n_pieces = answering.turn()
+                on_tokens(n_pieces)
+                for task, found in ended:
+                    if isinstance(found, State):
+                        yield Outcome.of(task, found)
+                    else:
+                        yield from _given_up(task, Fault.of(found, spec.name), again, retry)
+        finally:
+            answering.cancel()
+
+    def _prepared(self, task: Task, is_alone: bool) -> State:
+        """The state before the last stage. Raises _Failed; _CellsTaken where it may go once no answer is under way."""
+        if not task.retries:
+            task.begin()
+        pipeline = self.pipeline
+        ledger = stage_ledger(pipeline.window, pipeline.reserve, pipeline.reader.name)
+        state = State(task.sample.question, ledger=ledger)
+        stages = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
+        for spec, component in stages[:-1]:
+            try:
+                state = run_stage(spec, component, state, pipeline, pipeline.reserve)
+            except Exception as error:
+                if isinstance(error, ModelError) and not is_alone:
+                    raise _CellsTaken from error
+                raise _Failed(Fault.of(error, spec.name)) from error
+        return state
+
+    def close(self) -> None:
+        self.pipeline.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class _CellsTaken(Exception):
+    """A stage that works with the reader may want cells that the answers under way hold."""
+
+
+class _Failed(Exception):
+    """A stage raised."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def _given_up(task: Task, fault: Fault, again: list[Task], retry: int) -> Iterator[Outcome]:
+    """The outcome of a task that failed; none if it is tried again."""
+    if task.may_retry(fault, retry):
+        again.append(task)
+    else:
+        yield Outcome.of(task, None, fault)
+
+
+def warm_up(pipeline: Pipeline, stages: range) -> None:
+    """Loads what these stages need before the first question: what is missing is said now, and the clock is fair."""
+    pipeline.window  # noqa: B018 - loads the reader
+    for place in stages:
+        spec, component = pipeline.config.stages[place], pipeline.config.components[place]
+        if "embedder" in needs(component):
+            pipeline.embedder.embed(["a text"])
+        if spec.kind == "retrieve" and getattr(component, "searches_index", True):
+            pipeline.index.n_chunks  # noqa: B018 - opens the index

@@ -1,0 +1,190 @@
+"""The questions of a batch, and the file that they come from: JSON lines or CSV, each line on its own.
+
+{"id": "ferry", "question": "When does the ferry leave?", "answers": ["at noon"]}
+
+`id` may be left out (the line's number then stands for it). `glob` keeps retrieval to some sources, `documents` are
+those that come with the question ([{"text": ..., "title": ..., "source": ...}]). All else is kept and goes into the
+record.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.types import Document, Question
+
+_OWN = ("id", "question", "glob", "documents")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question of a batch. `fields` is what else came with it (gold answers), passed through into its record.
+
+    `fault` says what is wrong with the place that it was read from: such a sample is not asked, its record is an error.
+    `n` is its place in the input, from 0; None where that is its place among the samples of a run.
+    """
+
+    question: Question
+    fields: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
+    n: int | None = None
+
+    def key(self, config_hash: str, index_hash: str | None) -> str:
+        """What a finished record is known by: the same for the same question, settings and documents."""
+        question = self.question
+        documents = [[one.source, one.title, one.text] for one in question.documents]
+        parts = [question.id, question.text, question.glob, documents, self.fault, config_hash, index_hash]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """The samples of a file, in its order; a bad line is a sample with a fault that names its number.
+
+    Raises DataError for a file that cannot be read, holds no question, or is of another kind.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if path.suffix.lower() in (".csv", ".tsv"):
+        found = list(_csv_samples(path, data))
+    elif path.suffix.lower() in (".jsonl", ".ndjson", ".jsonlines"):
+        found = list(_json_samples(path, data))
+    else:
+        raise DataError(f"{path}: must be JSON lines (.jsonl) or a table (.csv, .tsv), by its name")
+    if not found:
+        raise DataError(f"{path}: there is no question in it")
+    return found
+
+
+def chosen(samples: Sequence[Sample], n: int | None = None, seed: int = 0, limit: int | None = None) -> list[Sample]:
+    """The first `limit` samples, and of these `n` by chance, in their order.
+
+    With one seed the choice of a larger n holds that of a smaller one. Each sample keeps its place among all of them.
+    """
+    numbered = [replace(one, n=place) if one.n is None else one for place, one in enumerate(samples)]
+    first = numbered if limit is None else numbered[:limit]
+    if n is None or n >= len(first):
+        return first
+    places = list(range(len(first)))
+    random.Random(seed).shuffle(places)  # noqa: S311 - a sample, not a secret
+    return [first[place] for place in sorted(places[:n])]
+
+
+def without_twins(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, with a fault for each whose id an earlier one has already: a record is found by its id."""
+    seen: set[str] = set()
+    result = []
+    for n, sample in enumerate(samples, 1):
+        question = sample.question
+        if question.id in seen and not sample.fault:
+            fault = f"the id {question.id!r} was used before: give each question its own"
+            again = Question(question.text, f"{question.id} (again, {n})")
+            sample = replace(sample, question=again, fault=fault)
+        seen.add(question.id)
+        result.append(sample)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------ the files
+def _json_samples(path: Path, data: bytes) -> Iterator[Sample]:
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield _sample(json.loads(line.decode("utf-8")), str(number))
+        except UnicodeDecodeError:
+            yield _bad(path, number, "is not UTF-8")
+        except RecursionError:
+            yield _bad(path, number, "is nested too deeply")
+        except json.JSONDecodeError as error:
+            yield _bad(path, number, f"is no JSON: {error.msg} at column {error.colno}")
+        except ValueError as error:
+            yield _bad(path, number, str(error))
+
+
+def _csv_samples(path: Path, data: bytes) -> Iterator[Sample]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: the table is not UTF-8: save it as UTF-8") from None
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    header: list[str] | None = None
+    last = 0
+    while True:
+        number = last + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            last = rows.line_num
+            yield _bad(path, number, f"cannot be read: {error}")
+            continue
+        last = rows.line_num
+        if row is None:
+            return
+        if not any(cell.strip() for cell in row):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in row]
+            if "question" not in header:
+                raise DataError(f"{path}:{number}: the first line must name the columns, one of them 'question'")
+            continue
+        if len(row) != len(header):
+            yield _bad(path, number, f"has {len(row)} cells, and the first line names {len(header)} columns")
+            continue
+        cells = dict(zip(header, row, strict=True))
+        try:
+            yield _sample({name: cell for name, cell in cells.items() if cell or name not in _OWN}, str(number))
+        except ValueError as error:
+            yield _bad(path, number, str(error))
+
+
+def _bad(path: Path, number: int, what: str) -> Sample:
+    return Sample(Question("", f"line {number}"), {}, f"{path}:{number}: the line {what}")
+
+
+def _sample(value: Any, default_id: str) -> Sample:
+    """Raises ValueError that says what the line lacks."""
+    if not isinstance(value, dict):
+        raise ValueError(f"must be an object with 'question', was: {json.dumps(value)[:60]}")
+    text = value.get("question")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("has no 'question'" if text is None else f"has no text in 'question': {json.dumps(text)[:60]}")
+    own_id = value.get("id", default_id)
+    if not isinstance(own_id, str | int) or isinstance(own_id, bool) or own_id == "":
+        raise ValueError(f"has an 'id' that is no text: {json.dumps(own_id)[:60]}")
+    glob = value.get("glob")
+    if glob is not None and not isinstance(glob, str):
+        raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
+    documents = tuple(_document(one, n) for n, one in enumerate(_listed(value.get("documents"))))
+    fields = {name: one for name, one in value.items() if name not in _OWN}
+    return Sample(Question(text, str(own_id), glob, documents), fields)
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError("has 'documents' that are no list")
+    return value
+
+
+def _document(value: Any, n: int) -> Document:
+    if isinstance(value, str):
+        value = {"text": value}
+    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+        raise ValueError(f"has a document without 'text' (number {n})")
+    title, source = value.get("title", ""), value.get("source", "")
+    if not isinstance(title, str) or not isinstance(source, str):
+        raise ValueError(f"has a document whose 'title' or 'source' is no text (number {n})")
+    return Document(source or title or f"document {n + 1}", value["text"], title=title)
