@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Embedder, Index, Model, Progress
+from pipeline.contracts import Embedder, Index, Model, Progress, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.settings import EngineSettings
@@ -41,6 +41,8 @@ class Pipeline:
     index_folder: Path
     progress: Progress = _silent
     on_text: Callable[[str], None] = _unheard
+    recollection: Recollection | None = None
+    is_cancelled: bool = False
     _reader: Model | None = field(default=None, repr=False)
     _models: dict[EngineSettings, Model] = field(default_factory=dict, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
@@ -50,10 +52,16 @@ class Pipeline:
         """Raises what is wrong with the reader as far as it can be known in a moment."""
         self.config.components[-1].check()
 
-    def ask(self, question: Question) -> State:
-        """The question's way through all stages. Raises LongthreadError where the user can do something about it."""
-        state = State(question, ledger=stage_ledger(self.window, self.reserve, self.reader.name))
+    def ask(self, question: Question, shown_before: tuple[Passage, ...] = ()) -> State:
+        """The question's way through all stages. Raises LongthreadError where the user can do something about it.
+
+        `shown_before` are the passages of the last prompt of a conversation: they keep their places in this one.
+        """
+        ledger = stage_ledger(self.window, self.reserve, self.reader.name)
+        state = State(question, ledger=ledger, shown_before=shown_before)
         for spec, component in zip(self.config.stages, self.config.components, strict=True):
+            if self.is_cancelled:
+                return state
             state = run_stage(spec, component, state, self, self.reserve)
         return state
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.models.settings import EngineSettings
-    from pathlib import Path
-
     from pipeline.types import (
         Document,
         Generation,
@@ -192,8 +192,8 @@ class Gate(Protocol):
 class Recollection(Protocol):
     """The open memory of one conversation, in one folder. One process writes; nobody else reads meanwhile.
 
-    What `commit` was given is there after a crash at any later moment. A turn that was forgotten is in no tier and in no
-    byte of the folder's files. `turns` and `items` are in the order of the turns; times are ISO 8601 in UTC.
+    What `commit` was given is there after a crash at any later moment. A turn that was forgotten is in no tier and in
+    no byte of the folder's files. `turns` and `items` are in the order of the turns; times are ISO 8601 in UTC.
     """
 
     @property
@@ -220,7 +220,7 @@ class Recollection(Protocol):
     def forget(
         self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
     ) -> tuple[int, ...]:
-        """Forgets turns by their numbers, all before a time, or all that hold a text (case apart). Gives the numbers."""
+        """Forgets turns by number, all before a time, or all that hold a text (case apart). Gives their numbers."""
 
     def undo(self) -> Turn | None:
         """Forgets the last turn, gives it back, and frees its number; None where there is none."""

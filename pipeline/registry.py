@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, Wit
 
 from pipeline.errors import ConfigError
 
-KINDS = ("retrieve", "compress", "gate", "assemble", "generate")
+KINDS = ("retrieve", "compress", "gate", "memory", "assemble", "generate")
 """The kinds of stages, in the order in which a pipeline has them."""
 
 COMPONENTS: dict[str, str] = {
@@ -27,6 +27,7 @@ COMPONENTS: dict[str, str] = {
     "retrieve.bm25": "pipeline.retrieval.bm25:Bm25",
     "retrieve.hybrid": "pipeline.retrieval.hybrid:Hybrid",
     "retrieve.given": "pipeline.retrieval.given:Given",
+    "retrieve.hops": "pipeline.retrieval.hops:Hops",
     "compress.sentences": "compressors.sentences:Sentences",
     "compress.exit": "compressors.exit:Exit",
     "compress.probe": "compressors.probe:Probe",
@@ -41,7 +42,11 @@ COMPONENTS: dict[str, str] = {
     "compress.gate": "compressors.gate:Gate",
     "compress.route": "compressors.route:Route",
     "gate.support": "pipeline.answers.support:Support",
+    "memory.none": "memory.none:Nothing",
+    "memory.window": "memory.window:Window",
+    "memory.full": "memory.full:Full",
     "assemble.cited": "pipeline.answers.cited:Cited",
+    "assemble.plain": "pipeline.answers.plain:Plain",
     "generate.llama": "pipeline.answers.llama:Llama",
     "generate.scripted": "pipeline.answers.scripted:Scripted",
 }

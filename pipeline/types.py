@@ -124,12 +124,19 @@ class Question:
     """What is asked. `glob` keeps retrieval to sources whose path matches it (fnmatch on the posix path).
 
     `documents` are those that came with the question, for `retrieve.given`; empty where an index is searched.
+    `asked` is what the person wrote, where `text` is another wording of it to search by; the prompt holds this one.
     """
 
     text: str
     id: str = ""
     glob: str | None = None
     documents: tuple[Document, ...] = ()
+    asked: str = ""
+
+    @property
+    def wording(self) -> str:
+        """What the model is asked."""
+        return self.asked or self.text
 
 
 # --------------------------------------------------------------------------------------------------------- prompts
@@ -234,6 +241,66 @@ class Generation:
         return self.answer_tokens / self.decode_s if self.decode_s > 0 else None
 
 
+# ---------------------------------------------------------------------------------------------------------- memory
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer in a conversation. `number` counts from 1; `time` is ISO 8601 in UTC, to the second.
+
+    `finish` says how the answer ended: one that was stopped keeps the text that had come.
+    """
+
+    number: int
+    question: str
+    answer: str
+    time: str
+    finish: Finish = "stop"
+
+
+Tier = Literal["sensory", "summary", "unit", "fact"]
+"""Where something is remembered: turns as they are, a running summary, long-term units, facts drawn from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A text that memory puts into a prompt. `tokens` are the reader's, of the text alone.
+
+    `turns` are the numbers of the turns that it stands for; `time` that of the last of them. `weight` is its share, in
+    [0, 1], among the units that were recalled together (a softmax of their scores); None for the summary.
+    """
+
+    tier: Literal["summary", "unit"]
+    text: str
+    tokens: int
+    weight: float | None
+    turns: tuple[int, ...]
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What memory gives for one question: the turns to repeat word for word, oldest first, and the recalled texts.
+
+    The summary, if any, comes first in `recalled`; then units in the order of their turns.
+    """
+
+    turns: tuple[Turn, ...] = ()
+    recalled: tuple[Recalled, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that is remembered, as a person sees it. `superseded_by` is the text and date of what replaced it.
+
+    A turn is listed once: as `sensory` as long as it is repeated word for word, later as part of a `unit`.
+    """
+
+    tier: Tier
+    text: str
+    turns: tuple[int, ...]
+    time: str
+    superseded_by: str = ""
+
+
 # ---------------------------------------------------------------------------------------------------------- ledger
 @dataclass(frozen=True, slots=True)
 class Dropped:
@@ -265,7 +332,8 @@ class Ledger:
     """What the model saw, what was left out and why, and what each step took.
 
     `parts` maps a part of the prompt to its tokens; they add up to the prompt's length exactly. `window` is the
-    number of cells that the prompt and the answer share; `reserved` of them are kept for the answer.
+    number of cells that the prompt and the answer share; `reserved` of them are kept for the answer. `recalled` is what
+    the prompt holds from memory beside the turns of its history.
     """
 
     stages: tuple[StageEntry, ...] = ()
@@ -275,6 +343,7 @@ class Ledger:
     model: str = ""
     generation: Generation | None = None
     notes: tuple[str, ...] = ()
+    recalled: tuple[Recalled, ...] = ()
 
     @property
     def prompt_tokens(self) -> int:
@@ -327,7 +396,9 @@ class State:
     """What one stage hands to the next. `passages` are in the order of their rank until `assemble` numbers them.
 
     `found` is what retrieval gave, best first, whatever later stages made of it. `shown` are the passages of the
-    prompt, in the order of their numbers, which count from 1.
+    prompt, in the order of their numbers, which count from 1. `shown_before` are those of the turn before this one,
+    whose places are kept. `turns` (repeated word for word) and `recalled` come from memory; `has_memory` says that a
+    memory stage ran, though it may have had nothing to give.
     """
 
     question: Question
@@ -337,3 +408,7 @@ class State:
     answer: Answer | None = None
     ledger: Ledger = field(default_factory=Ledger)
     found: tuple[Passage, ...] = ()
+    shown_before: tuple[Passage, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    recalled: tuple[Recalled, ...] = ()
+    has_memory: bool = False

@@ -41,12 +41,27 @@ class Scripted:
         return stream(prompt, self.sampling, tools)
 
 
+class _Stopped(Exception):
+    """Raised inside the reading of a prompt, where nothing else can end it."""
+
+
 def stream(prompt: Prompt, sampling: Sampling, tools: Tools) -> Generation:
-    """Has the reader answer one prompt, passing each piece on as it comes."""
-    (answer,) = tools.reader.generate([prompt], sampling, tools.progress)
+    """Has the reader answer one prompt, passing each piece on as it comes, until the person wants it to end."""
+
+    def progress(what: str, done: int, total: int) -> None:
+        tools.progress(what, done, total)
+        if tools.is_cancelled and done < total:
+            raise _Stopped
+
+    (answer,) = tools.reader.generate([prompt], sampling, progress)
     try:
         for piece in answer:
             tools.on_text(piece)
+            if tools.is_cancelled:
+                answer.cancel()
+                break
+    except _Stopped:
+        pass  # the engine has ended the answer: nothing of it had come
     except BaseException:
         answer.cancel()
         raise

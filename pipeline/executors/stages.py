@@ -48,6 +48,19 @@ def _gate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tu
     return replace(state, answer=answer), (why,), ""
 
 
+def _remember(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:
+    """Memory may take what the passages leave of the window, and at least half of it."""
+    if tools.recollection is None:
+        return replace(state, has_memory=True), ("no conversation is open: nothing is remembered",), ""
+    free = state.ledger.window - reserve - tools.reader.count_text(state.question.wording)
+    room = max(free - _tokens(state.passages, tools.reader), free // 2, 0)
+    recall = tools.recollection.recall(state.question, tools, room)
+    n_units = sum(one.tier == "unit" for one in recall.recalled)
+    said = f"{len(recall.turns)} turns word for word, {n_units} recalled"
+    said += ", and the summary" if len(recall.recalled) > n_units else ""
+    return replace(state, turns=recall.turns, recalled=recall.recalled, has_memory=True), (said,), ""
+
+
 def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:
     after = component.assemble(state, tools, reserve)
     return after, (), "shed: it does not fit the window"
@@ -74,6 +87,7 @@ _RUN = {
     "retrieve": _retrieve,
     "compress": _compress,
     "gate": _gate,
+    "memory": _remember,
     "assemble": _assemble,
     "generate": _generate,
 }

@@ -1,0 +1,17 @@
+"""memory.full: the whole conversation, word for word, as far back as it fits. The costliest baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from memory.window import Last
+from pipeline.contracts import Tools
+
+
+@dataclass(frozen=True)
+class Full:
+    """Repeats all turns that fit beside the passages; whole turns only, and what does not fit is noted."""
+
+    def open(self, folder: Path, tools: Tools) -> Last:
+        return Last(folder, most=None, tokens=None)

@@ -1,0 +1,47 @@
+"""memory.window: the last turns, word for word, and nothing older. What most chats do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from memory.transcribed import Transcribed, newest
+from pipeline.contracts import Tools
+from pipeline.types import Question, Recall
+
+
+@dataclass(frozen=True)
+class Window:
+    """Repeats the last turns; whole turns only, the newest first to be kept.
+
+    :param turns: how many at most.
+    :param tokens: how many of the reader's tokens they may take together; None: all that is free.
+    """
+
+    turns: int = 6
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.turns < 1:
+            raise ValueError(f"turns must be at least 1, was: {self.turns}")
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(f"tokens must be at least 1, was: {self.tokens}")
+
+    def open(self, folder: Path, tools: Tools) -> Last:
+        return Last(folder, self.turns, self.tokens)
+
+
+class Last(Transcribed):
+    """The last turns of a transcript: at most `most` of them (None: any number), in at most `tokens`."""
+
+    def __init__(self, folder: Path, most: int | None, tokens: int | None) -> None:
+        super().__init__(folder)
+        self.most = most
+        self.tokens = tokens
+
+    def recall(self, question: Question, tools: Tools, room: int) -> Recall:
+        turns = self.turns if self.most is None else self.turns[-self.most :]
+        shown = newest(turns, room if self.tokens is None else min(room, self.tokens), tools.reader)
+        if len(shown) < len(turns):
+            tools.note(f"{len(turns) - len(shown)} earlier turns have no room")
+        return Recall(shown)

@@ -1,0 +1,160 @@
+"""The transcript: every turn of a conversation, in one SQLite file, durable before its answer counts as shown.
+
+It is the truth about a session; whatever else a memory keeps in the folder can be made again from it. A memory may add
+tables of its own to the same file, so that one transaction holds both. What is deleted is overwritten with zeros and
+the file is written anew: no byte of it stays.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import LongthreadError, StoreError
+from pipeline.types import Turn
+
+NAME = "session.sqlite"
+FORMAT = 1
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE turns (
+    number INTEGER PRIMARY KEY, question TEXT NOT NULL, answer TEXT NOT NULL, time TEXT NOT NULL, finish TEXT NOT NULL
+);
+"""
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Transcript:
+    """The open transcript of a folder, made where there is none.
+
+    Raises StoreError for a file that a newer longthread wrote, for one that is no session, and for a damaged one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(folder / NAME, isolation_level=None, check_same_thread=False)
+        try:
+            with told(folder):
+                self._open()
+        except BaseException:
+            self.db.close()
+            raise
+        self._turns: tuple[Turn, ...] | None = None
+
+    def _open(self) -> None:
+        self.db.execute("PRAGMA journal_mode = WAL")
+        self.db.execute("PRAGMA synchronous = FULL")
+        self.db.execute("PRAGMA secure_delete = ON")
+        self.db.execute("PRAGMA temp_store = MEMORY")
+        tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables:
+            with self.transaction():
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    self.db.execute(statement)
+                self.set("format", FORMAT)
+                self.set("begun", now())
+                self.set("next_number", 1)
+        elif "meta" not in tables:
+            raise StoreError(f"{self.folder}: {NAME} is not a session of longthread's: name another session")
+        found = self.get("format", None)
+        if not isinstance(found, int) or found > FORMAT:
+            raise StoreError(
+                f"{self.folder}: the session was written by a newer longthread (format {found}, this one reads "
+                f"{FORMAT}): update longthread, or begin another session"
+            )
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        if self._turns is None:
+            with told(self.folder):
+                rows = self.db.execute("SELECT number, question, answer, time, finish FROM turns ORDER BY number")
+                self._turns = tuple(Turn(*row) for row in rows)
+        return self._turns
+
+    @property
+    def next_number(self) -> int:
+        return int(self.get("next_number", 1))
+
+    def commit(self, turn: Turn) -> None:
+        """Durable when it returns. Raises ValueError for a turn that is not the next."""
+        before = self.turns
+        with told(self.folder), self.transaction():
+            if turn.number != self.next_number:
+                raise ValueError(f"the next turn is number {self.next_number}, was: {turn.number}")
+            self.put(turn)
+        self._turns = (*before, turn)
+
+    def put(self, turn: Turn) -> None:
+        """Inside a transaction: writes a turn, whose number may leave some out."""
+        row = (turn.number, turn.question, turn.answer, turn.time, turn.finish)
+        self.db.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?)", row)
+        self.set("next_number", turn.number + 1)
+        self._turns = None
+
+    def delete(self, numbers: Sequence[int], next_number: int | None = None) -> None:
+        """Inside a transaction: takes turns out. `scrub` afterwards, so that their bytes are gone too."""
+        self.db.executemany("DELETE FROM turns WHERE number = ?", [(number,) for number in numbers])
+        if next_number is not None:
+            self.set("next_number", next_number)
+        self._turns = None
+
+    def scrub(self) -> None:
+        """Leaves no byte of what was deleted: not in the file, and not in its log."""
+        with told(self.folder):
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.db.execute("VACUUM")
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if found is None else json.loads(found[0])
+
+    def set(self, key: str, value: Any) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or, on an error, nothing. One inside another belongs to the outer one."""
+        if self.db.in_transaction:
+            yield
+            return
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            self._turns = None
+            raise
+        self.db.execute("COMMIT")
+
+    def close(self) -> None:
+        self.db.close()
+
+
+@contextmanager
+def told(folder: Path) -> Iterator[None]:
+    """What goes wrong in a session's files becomes a StoreError with the way out."""
+    try:
+        yield
+    except LongthreadError:
+        raise
+    except sqlite3.DatabaseError as error:
+        if "disk is full" in str(error):
+            raise StoreError(f"{folder}: the disk is full: make room; what was shown as done is kept") from error
+        raise StoreError(
+            f"{folder}: the session's file cannot be used ({error}): restore it, or begin another session"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror or error}: give a folder that can be written to") from error

@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.build import Pipeline
+from pipeline.default import DEFAULT
+from tests.compressors.workbench import scripted_tools
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test finds sessions of another, or of the machine."""
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tools() -> Iterator[Pipeline]:
+    """The scripted model, and an embedder that counts words."""
+    with scripted_tools() as pipeline:
+        yield pipeline
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Pipeline]:
+    """The default model and the default embedder, opened once for a file of tests."""
+    with Pipeline(DEFAULT, Path("nowhere")) as pipeline:
+        yield pipeline

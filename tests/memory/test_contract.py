@@ -1,0 +1,215 @@
+"""The promises of contracts.Recollection, for every registered memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.build import Pipeline
+from pipeline.contracts import Recollection
+from pipeline.errors import DataError, StoreError
+from pipeline.registry import COMPONENTS, Spec
+from pipeline.types import Question
+from tests.memory.talks import turn
+
+NAMES = sorted(name for name in COMPONENTS if name.startswith("memory."))
+Open = Callable[[Path], Recollection]
+
+
+@pytest.fixture(params=NAMES)
+def opened(request: pytest.FixtureRequest, tools: Pipeline) -> Iterator[Open]:
+    """Opens the memory in a folder; closes what was opened."""
+    component = Spec(request.param).build()
+    all_opened: list[Recollection] = []
+
+    def open_(folder: Path) -> Recollection:
+        all_opened.append(component.open(folder, tools))
+        return all_opened[-1]
+
+    yield open_
+    for one in all_opened:
+        one.close()
+        one.close()
+
+
+def filled(memory: Recollection, tools: Pipeline, n: int = 30) -> Recollection:
+    for number in range(1, n + 1):
+        memory.commit(turn(number, f"What is number {number}?", f"It is word{number}." + " more" * 30, day=number))
+    memory.settle(tools)
+    return memory
+
+
+def test_what_was_committed_is_there_when_opened_again(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), tools)
+    turns, items = memory.turns, memory.items()
+    memory.close()
+    again = opened(tmp_path)
+    assert again.turns == turns
+    assert [one.number for one in turns] == list(range(1, 31))
+    assert again.items() == items
+    assert again.next_number == 31
+
+
+def test_only_the_next_turn_is_taken(opened: Open, tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    with pytest.raises(ValueError, match="next turn is number 1, was: 2"):
+        memory.commit(turn(2))
+    assert memory.turns == ()
+
+
+@pytest.mark.parametrize("room", [0, 10, 40, 100, 300, 5000])
+def test_what_is_recalled_fits_the_room(opened: Open, tools: Pipeline, tmp_path: Path, room: int) -> None:
+    memory = filled(opened(tmp_path), tools)
+    found = memory.recall(Question("What is number 7, and word7?"), tools, room)
+    count = tools.reader.count_text
+    used = sum(count(one.question) + count(one.answer) for one in found.turns)
+    used += sum(count(one.text) for one in found.recalled)
+    assert used <= room
+    assert all(one.tokens == count(one.text) for one in found.recalled)
+    assert [one.number for one in found.turns] == sorted(one.number for one in found.turns)
+    weights = [one.weight for one in found.recalled if one.tier == "unit"]
+    assert all(weight is not None and 0 <= weight <= 1 for weight in weights)
+
+
+def test_the_same_question_recalls_the_same(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), tools)
+    assert memory.recall(Question("word9"), tools, 400) == memory.recall(Question("word9"), tools, 400)
+
+
+def test_an_empty_memory_recalls_nothing(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    memory.settle(tools)
+    found = memory.recall(Question("Anything?"), tools, 500)
+    assert (found.turns, found.recalled, memory.items(), memory.search("anything"), memory.undo()) == (
+        (),
+        (),
+        (),
+        (),
+        None,
+    )
+
+
+def test_a_search_finds_the_turn(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), tools)
+    found = memory.search("word17", k=3)
+    assert 17 in found[0].turns
+    assert len(found) <= 3
+
+
+@pytest.mark.parametrize(
+    ("how", "gone"),
+    [({"turns": [3, 29]}, {3, 29}), ({"before": "2026-01-05"}, {1, 2, 3, 4}), ({"matching": "WORD12."}, {12})],
+    ids=str,
+)
+def test_what_is_forgotten_is_in_no_tier_and_in_no_byte(
+    opened: Open, tools: Pipeline, tmp_path: Path, how: dict[str, object], gone: set[int]
+) -> None:
+    folder = tmp_path / "session"
+    memory = filled(opened(folder), tools)
+    assert set(memory.forget(**how)) == gone  # type: ignore[arg-type]
+    assert {one.number for one in memory.turns} == set(range(1, 31)) - gone
+    assert memory.next_number == 31
+    words = [f"word{number}." for number in gone]
+    for item in memory.items():
+        assert not set(item.turns) & gone
+        assert not any(word in item.text for word in words)
+    for number in gone:
+        assert not any(f"word{number}." in one.text for one in memory.search(f"word{number}"))
+    assert traces(folder, words) == []
+    memory.settle(tools)
+    memory.close()
+    assert traces(folder, words) == []
+    assert {one.number for one in opened(folder).turns} == set(range(1, 31)) - gone
+
+
+def traces(folder: Path, words: list[str]) -> list[tuple[str, str]]:
+    """Every file below the folder that holds the bytes of a word, as UTF-8 or as UTF-16."""
+    return [
+        (path.name, word)
+        for path in folder.rglob("*")
+        if path.is_file()
+        for word in words
+        for coded in (word.encode(), word.encode("utf-16-le"))
+        if coded in path.read_bytes()
+    ]
+
+
+def test_the_search_for_traces_finds_them(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    filled(opened(tmp_path), tools)
+    assert traces(tmp_path, ["word12."])
+
+
+def test_what_cannot_be_forgotten_is_said(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), tools, 3)
+    with pytest.raises(DataError, match="there is no turn 7"):
+        memory.forget(turns=[2, 7])
+    with pytest.raises(DataError, match="'soon' is not a date"):
+        memory.forget(before="soon")
+    with pytest.raises(DataError, match="is empty"):
+        memory.forget(matching=" ")
+    with pytest.raises(ValueError, match="give one of"):
+        memory.forget()
+    assert memory.forget(matching="nobody said this") == ()
+    assert len(memory.turns) == 3
+
+
+def test_undo_gives_the_last_turn_back_and_frees_its_number(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), tools, 12)
+    last = memory.turns[-1]
+    assert memory.undo() == last
+    assert memory.next_number == 12
+    assert traces(tmp_path, ["word12."]) == []
+    memory.commit(turn(12, "And now?", "Other."))
+    assert memory.turns[-1].answer == "Other."
+
+
+def test_an_export_is_taken_in_whole(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path / "one"), tools)
+    memory.forget(turns=[5])
+    assert memory.export(tmp_path / "a.jsonl") == 29
+    other = opened(tmp_path / "other")
+    assert other.import_(tmp_path / "a.jsonl") == 29
+    other.settle(tools)
+    assert other.turns == memory.turns
+    assert other.items() == memory.items()
+    other.export(tmp_path / "b.jsonl")
+    assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+    with pytest.raises(StoreError, match="has turns already"):
+        memory.import_(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["{}"], ":1: not a line of an exported session"),
+        (['{"kind": "longthread session", "format": 99}'], "exported by a newer longthread .format 99"),
+        (['{"kind": "longthread session", "format": 1}', "nonsense"], ":2: not a line"),
+        (['{"kind": "longthread session", "format": 1}', '{"kind": "turn", "number": 1}'], ":2: not a line"),
+    ],
+    ids=["another kind", "newer", "no JSON", "incomplete"],
+)
+def test_a_wrong_export_is_refused_whole(opened: Open, tmp_path: Path, lines: list[str], said: str) -> None:
+    path = tmp_path / "wrong.jsonl"
+    good = [lines[0], json.dumps({"kind": "turn", **{k: getattr(turn(1), k) for k in turn(1).__slots__}}), *lines[1:]]
+    path.write_text("\n".join(good if len(lines) > 1 else lines))
+    memory = opened(tmp_path / "session")
+    with pytest.raises(DataError, match=said.replace(":2:", ":3:")):
+        memory.import_(path)
+    assert memory.turns == ()
+
+
+def test_a_store_of_a_newer_version_is_refused(opened: Open, tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    memory.transcript.set("format", 99)  # type: ignore[attr-defined]
+    memory.close()
+    with pytest.raises(StoreError, match=r"newer longthread \(format 99, this one reads 1\): update longthread"):
+        opened(tmp_path)
+
+
+def test_a_damaged_store_is_refused(opened: Open, tmp_path: Path) -> None:
+    (tmp_path / "session.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError, match="cannot be used"):
+        opened(tmp_path)
