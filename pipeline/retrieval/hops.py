@@ -1,6 +1,6 @@
-"""retrieve.hops: follows what one passage names to the next passage, until nothing new is found. For multi-hop questions.
+"""retrieve.hops: follows what one passage names to the next one, until nothing new is found. For multi-hop questions.
 
-Iterative retrieval, as in IRCoT (Trivedi et al., ACL 2023, https://arxiv.org/abs/2212.10509) and before; inspired. There
+Iterative retrieval, as in IRCoT (Trivedi et al., ACL 2023, https://arxiv.org/abs/2212.10509); inspired. There
 a model reasons its way to each next query; here a rule reads it off the text, which is exact for keys and values, and a
 model may choose among names. Every hop is entered into the ledger, so that it shows what was found by searching, and
 what was left for the model that answers.

@@ -126,9 +126,10 @@ def test_hybrid_says_what_is_out_of_range(settings: dict[str, Any], match: str) 
 
 def test_only_bm25_does_without_an_embedder() -> None:
     none: frozenset[str] = frozenset()
-    needs = {name: getattr(component_class(name), "needs", none) for name in RETRIEVERS}
+    needs = {name: getattr(component_class(name)(), "needs", none) for name in RETRIEVERS}
     assert needs == {
         "retrieve.dense": frozenset({"embedder"}),
         "retrieve.bm25": none,
         "retrieve.hybrid": frozenset({"embedder"}),
+        "retrieve.hops": none,
     }

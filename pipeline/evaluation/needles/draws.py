@@ -1,6 +1,6 @@
-"""Chance that is the same everywhere: bits from SHA-256 in counter mode, so that a seed gives the same bytes for good.
+"""Chance that is the same everywhere: SHA-256 in counter mode, so that a seed gives the same bytes for good.
 
-Python promises that for `random.random` alone, and numpy for no distribution. Not for secrets: a seed is a small number.
+Python promises that for `random.random` alone, and numpy for no distribution. Not for secrets.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Draws:
         return result
 
     def sample(self, items: Sequence[T], n: int) -> list[T]:
-        """n different items, in an order of chance."""
+        """So many different items, in an order of chance."""
         if not 0 <= n <= len(items):
             raise ValueError(f"n must be in [0, {len(items)}], was: {n}")
         return self.shuffled(items)[:n]

@@ -79,7 +79,7 @@ class Plan:
         self._pairs[place] = (key, value)
 
     def places(self, n: int, what: str) -> list[int]:
-        """n free places, in an order of chance. Raises DataError with the numbers where there are not so many."""
+        """So many free places, in an order of chance. Raises DataError with the numbers where there are not so many."""
         free = self.free
         if n > len(free):
             raise DataError(
@@ -89,7 +89,7 @@ class Plan:
         return self.draws.sample(free, n)
 
     def run(self, n: int, what: str) -> list[int]:
-        """n free places side by side, in an order of chance: clustered needles."""
+        """So many free places side by side, in an order of chance: clustered needles."""
         free = set(self.free)
         starts = [at for at in range(self.n_pairs - n + 1) if all(at + step in free for step in range(n))]
         if not starts:

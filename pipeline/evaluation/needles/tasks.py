@@ -39,9 +39,9 @@ MULTITHREAD = (
     "equals no key, in the order of the keys. Keys: [{keys}]\n Corresponding final values: "
 )
 BRANCHED = (
-    "The specified key corresponds to values in the JSON object: it may stand there several times. Each value may equal "
-    "other keys in the JSON object, whose values may equal keys again, and so on. Follow all these chains, and extract "
-    'the final value of the longest one. Key: "{key}"\n Corresponding final value: '
+    "The specified key corresponds to values in the JSON object: it may stand there several times. Each value may "
+    "equal other keys in the JSON object, whose values may equal keys again, and so on. Follow all these chains, and "
+    'extract the final value of the longest one. Key: "{key}"\n Corresponding final value: '
 )
 
 
