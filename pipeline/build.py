@@ -65,6 +65,22 @@ class Pipeline:
             state = run_stage(spec, component, state, self, self.reserve)
         return state
 
+    def change(self, config: PipelineConfig, index_folder: Path) -> None:
+        """Goes on with other settings or another index. What both share stays loaded, the reader's cells too."""
+        if _engine_of(config) != _engine_of(self.config) and self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if index_folder != self.index_folder or config.index != self.config.index:
+            self._close_index()
+        if config.index.embedder != self.config.index.embedder:
+            self.__dict__.pop("embedder", None)
+        self.__dict__.pop("window", None)
+        self.config, self.index_folder = config, index_folder
+
+    def _close_index(self) -> None:
+        if "index" in self.__dict__:
+            self.__dict__.pop("index").close()
+
     @property
     def reader(self) -> Model:
         if self._reader is None:
@@ -139,14 +155,20 @@ class Pipeline:
             self._reader = None
         while self._models:
             self._models.popitem()[1].close()
-        if "index" in self.__dict__:
-            self.__dict__.pop("index").close()
+        self._close_index()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _engine_of(config: PipelineConfig) -> Any:
+    """What decides which reader is loaded: the engine's settings, or for other generators all of them."""
+    last = config.components[-1]
+    engine = getattr(last, "engine", None)
+    return last if engine is None else (engine, last.use_tuned)
 
 
 def open_embedder(settings: IndexSettings) -> Embedder:

@@ -1,8 +1,10 @@
-"""The pipeline that runs when no file is named: configs/default.yaml says the same, for reading and changing."""
+"""The pipelines that run when no file is named: configs/default.yaml and chat.yaml say the same, to read and change."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config import IndexSettings, PipelineConfig, load_config
 from pipeline.errors import ConfigError
@@ -20,6 +22,12 @@ DEFAULT = PipelineConfig(
     ),
 )
 
+CHAT = replace(
+    DEFAULT,
+    path="the built-in chat pipeline",
+    stages=(*DEFAULT.stages[:-2], Spec("memory.window"), *DEFAULT.stages[-2:]),
+)
+
 
 def default_config(path: str | None) -> PipelineConfig:
     """The pipeline of the file, or the built-in one."""
@@ -33,3 +41,21 @@ def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
         raise ConfigError(f"{config.path} answers with {last.name}: --model needs a pipeline with generate.llama")
     settings = (*((key, value) for key, value in last.settings if key != "model"), ("model", model))
     return replace(config, stages=(*config.stages[:-1], Spec(last.name, settings)))
+
+
+def with_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
+    """The same pipeline with some settings of its last stage changed. Raises ConfigError for those that are wrong."""
+    if not settings:
+        return config
+    last = config.stages[-1]
+    spec = Spec(last.name, tuple({**dict(last.settings), **settings}.items()))
+    spec.build()
+    return replace(config, stages=(*config.stages[:-1], spec))
+
+
+def with_memory(config: PipelineConfig) -> PipelineConfig:
+    """The same pipeline with the memory of the chat's, where it has none of its own."""
+    if any(spec.kind == "memory" for spec in config.stages):
+        return config
+    memory = next(spec for spec in CHAT.stages if spec.kind == "memory")
+    return replace(config, stages=(*config.stages[:-2], memory, *config.stages[-2:]))

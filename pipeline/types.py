@@ -314,8 +314,19 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """A passage that a stage let through, and its score there: compare scores within one stage only."""
+
+    span: Span
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class StageEntry:
-    """One stage's account. Tokens are the reader's, of the passages' texts alone (no numbering, no template)."""
+    """One stage's account. Tokens are the reader's, of the passages' texts alone (no numbering, no template).
+
+    `ranked` holds what a stage that finds or chooses passages let through, in its order.
+    """
 
     stage: str
     seconds: float
@@ -325,6 +336,7 @@ class StageEntry:
     tokens_out: int
     dropped: tuple[Dropped, ...] = ()
     notes: tuple[str, ...] = ()
+    ranked: tuple[Ranked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.answers.citations import cite
 from pipeline.contracts import Model, Tools
 from pipeline.registry import Spec
-from pipeline.types import Answer, Dropped, Generation, Ledger, Passage, Span, StageEntry, State
+from pipeline.types import Answer, Dropped, Generation, Ledger, Passage, Ranked, Span, StageEntry, State
 
 
 def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
@@ -93,6 +93,9 @@ _RUN = {
 }
 
 
+_RANKING = ("retrieve", "compress")
+
+
 def _entry(
     stage: str, seconds: float, before: State, after: State, reader: Model, why: str, notes: tuple[str, ...]
 ) -> StageEntry:
@@ -107,6 +110,7 @@ def _entry(
         tokens_out=_tokens(left, reader),
         dropped=dropped(came, left, reader, why) if why else (),
         notes=notes,
+        ranked=tuple(Ranked(p.span, p.score) for p in left) if stage.split(".")[0] in _RANKING else (),
     )
 
 
