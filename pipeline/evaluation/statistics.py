@@ -118,3 +118,13 @@ def _finite(values: Sequence[float]) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError("values must be numbers, and one is not: leave it out and count it")
     return array
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """The share of hits in n trials, with Wilson's interval (1927): sound near 0 and 1, where all or none are hits."""
+    if not 0 <= hits <= n or n < 1:
+        raise ValueError(f"hits must be in [0, n] and n at least 1, were: {hits} and {n}")
+    z = 1.959963984540054
+    share, middle = hits / n, (hits + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * float(np.sqrt(hits * (n - hits) / n + z * z / 4))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), n)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
@@ -18,7 +19,24 @@ from pipeline.evaluation.needles.haystack import Direction, directed
 from pipeline.evaluation.needles.nouns import ADJECTIVES, NOUNS
 from pipeline.evaluation.needles.trials import Trial
 
-_GIVEN = ("Mir", "Os", "Il", "Tam", "Bren", "Yel", "Quor", "Sev", "Dor", "Fen", "Hal", "Jor", "Kel", "Lun", "Nev", "Pav")
+_GIVEN = (
+    "Mir",
+    "Os",
+    "Il",
+    "Tam",
+    "Bren",
+    "Yel",
+    "Quor",
+    "Sev",
+    "Dor",
+    "Fen",
+    "Hal",
+    "Jor",
+    "Kel",
+    "Lun",
+    "Nev",
+    "Pav",
+)
 _GIVEN_ENDS = ("ela", "kar", "sine", "ric", "wen", "itha", "odel", "anka", "imir", "ulo", "este", "obin")
 _FAMILY = ("Tonk", "Vane", "Brand", "Holt", "Quill", "Marr", "Dusk", "Thorn", "Pell", "Strad", "Wick", "Garr", "Lodd")
 _FAMILY_ENDS = ("ley", "mere", "by", "ow", "ings", "ard", "stone", "wright", "el", "ham", "ekk", "ova")
@@ -143,7 +161,7 @@ def _thread(shape: ProseShape, number: int, names: _Names, draws: Draws) -> _Thr
         thing = _THINGS[number]
         first = FIRST.format(giver=people[0], thing=thing, taker=people[1])
         question = QUESTION.format(giver=people[0], thing=thing)
-    later = [draws.choice(NEXT).format(giver=a, taker=b) for a, b in zip(people[1:], people[2:], strict=False)]
+    later = [draws.choice(NEXT).format(giver=a, taker=b) for a, b in pairwise(people[1:])]
     return _Thread(question, tuple(people), (first, *later))
 
 
@@ -202,7 +220,8 @@ def hide(hay: str, threads: Sequence[tuple[Sequence[str], Direction]], draws: Dr
     for own, direction in threads:
         if len(places) < len(own):
             raise DataError(
-                f"{len(own)} sentences cannot be hidden in a text of {len(places)}: take a longer text or a shorter thread"
+                f"{len(own)} sentences cannot be hidden in a text of {len(places)}: take a longer text, or a shorter "
+                "thread"
             )
         if len(free) < len(own):
             free = list(places)

@@ -1,0 +1,95 @@
+"""Facts of a bAbI story hidden in a book, after BABILong (https://arxiv.org/abs/2406.10149): tasks 1 to 3.
+
+Approximate: its books and its example prompts are other ones. The facts keep their order; the book's sentences stand
+between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.evaluation.needles.draws import Draws
+from pipeline.evaluation.needles.prose import excerpt, filler, hide
+from pipeline.evaluation.needles.trials import Trial
+
+QUESTION = (
+    "Facts about persons, and about where they and the things they carry are, are scattered through the text. The "
+    "later fact counts. {question} Answer with one word.\n"
+)
+_LINE = re.compile(r"(\d+) (.*)")
+_PARTS = re.compile(r"\s*[\t|]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A question with the facts before it; `supports` are the numbers of those that decide it."""
+
+    facts: tuple[str, ...]
+    question: str
+    answer: str
+    supports: tuple[int, ...]
+
+
+def read_stories(path: Path) -> list[Story]:
+    """The questions of a bAbI file, each with its story so far. Raises DataError with the line that is none."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    stories: list[Story] = []
+    facts: dict[int, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
+            raise DataError(f"{path}:{number}: is no line of bAbI: it must begin with a number, such as '1 John ...'")
+        at, text = int(match[1]), match[2]
+        if at == 1:
+            facts = {}
+        parts = _PARTS.split(text)
+        if len(parts) < 3:
+            facts[at] = text
+            continue
+        order = list(facts)
+        supports = tuple(order.index(int(one)) for one in parts[2].split() if int(one) in facts)
+        stories.append(Story(tuple(facts.values()), parts[0].strip(), parts[1].strip(), supports))
+    if not stories:
+        raise DataError(f"{path}: holds no question of bAbI")
+    return stories
+
+
+def trials(
+    stories: Sequence[Story], task: str, n_chars: int, seed: int, n: int, book: str | None = None
+) -> list[Trial]:
+    """`n` stories, each hidden in a text of its own of about `n_chars` characters; 0: the facts alone."""
+    draws = Draws(seed, f"babi {task} {n_chars}")
+    words = sorted({story.answer for story in stories})
+    found = []
+    for number, story in enumerate(draws.sample(list(stories), min(n, len(stories)))):
+        room = n_chars - sum(len(fact) + 1 for fact in story.facts)
+        if n_chars and room < 200:
+            raise DataError(f"a story of {len(story.facts)} facts leaves no room for a text in {n_chars} characters")
+        if n_chars:
+            hay = filler(room, draws) if book is None else excerpt(book, room, draws)
+            text = hide(hay, [(story.facts, "forward")], draws)
+        else:
+            text = "\n".join(story.facts)
+        found.append(
+            Trial(
+                id=f"{task}-{n_chars}-{seed}-{number}",
+                question=QUESTION.format(question=story.question),
+                haystack_name=f"{task}-{n_chars}-{seed}-{number}.txt",
+                haystack=text,
+                needles="\n".join(story.facts[place] for place in story.supports),
+                expected=(story.answer,),
+                cell=(("task", task), ("chars", n_chars)),
+                kind="word",
+                strays=frozenset(words) - {story.answer},
+            )
+        )
+    return found

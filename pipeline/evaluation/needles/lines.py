@@ -1,0 +1,103 @@
+"""LongChat-Lines: find the number of one line among many (https://lmsys.org/blog/2023-06-29-longchat/).
+
+Faithful in its lines and its question; the words of the line indices are our own, unless a file of the original's
+prompts is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.evaluation.needles.draws import Draws
+from pipeline.evaluation.needles.nouns import ADJECTIVES, NOUNS
+from pipeline.evaluation.needles.trials import Trial
+
+HEAD = (
+    "Below is a record of lines that you have to remember. Each line begins with 'line <line index>' and holds a "
+    "'<REGISTER_CONTENT>' at its end, which is a number. Keep in mind the <REGISTER_CONTENT> of each line index. After "
+    "the record you will be asked for the one of a certain line index. The record starts here:\n"
+)
+QUESTION = (
+    "The record is over. Tell me what the <REGISTER_CONTENT> in line {index} is. I need the number, and nothing else.\n"
+)
+
+
+def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
+    """Up to `n` questions over one record of lines, at depths spread evenly over it."""
+    if n_lines < 1:
+        raise DataError(f"a record needs at least 1 line, asked for: {n_lines}")
+    draws = Draws(seed, f"lines {n_lines}")
+    most = len(ADJECTIVES) * len(NOUNS)
+    if n_lines > most:
+        raise DataError(f"there are names for {most} lines, asked for: {n_lines}")
+    names = draws.sample([f"{adjective}-{noun}" for adjective in ADJECTIVES for noun in NOUNS], n_lines)
+    numbers = [str(1 + draws.below(49_999)) for _ in names]
+    lines = [f"line {name}: REGISTER_CONTENT is <{number}>" for name, number in zip(names, numbers, strict=True)]
+    text = HEAD + "\n".join(lines)
+    n = min(n, n_lines)
+    places = [round(at * (n_lines - 1) / max(1, n - 1)) for at in range(n)]
+    return [
+        Trial(
+            id=f"lines-{n_lines}-{seed}-{number}",
+            question=QUESTION.format(index=names[place]),
+            haystack_name=f"lines-{n_lines}-{seed}.txt",
+            haystack=text,
+            needles=lines[place],
+            expected=(numbers[place],),
+            cell=(("task", "lines"), ("lines", n_lines)),
+            kind="number",
+            strays=frozenset(numbers) - {numbers[place]},
+            depth=place / max(1, n_lines - 1),
+        )
+        for number, place in enumerate(places)
+    ]
+
+
+def read_trials(path: Path, n: int) -> list[Trial]:
+    """The first `n` prompts of a file of the original's (JSON lines with `prompt` and `expected_number`)."""
+    found = []
+    for number, line in enumerate(_lines(path)[:n], 1):
+        try:
+            row = json.loads(line)
+            prompt, answer = str(row["prompt"]), str(row["expected_number"])
+            n_lines = int(row["num_lines"])
+            needle = str(row["correct_line"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}:{number}: is no prompt of LongChat-Lines ({type(error).__name__}: {error}): it needs prompt, "
+                "expected_number, correct_line and num_lines"
+            ) from None
+        record, question = _split(prompt)
+        place = record.find(needle)
+        found.append(
+            Trial(
+                id=f"lines-{path.stem}-{number}",
+                question=question,
+                haystack_name=f"lines-{path.stem}-{number}.txt",
+                haystack=record,
+                needles=needle.strip(),
+                expected=(answer,),
+                cell=(("task", "lines"), ("lines", n_lines)),
+                kind="number",
+                strays=frozenset(re.findall(r"<(\d+)>", record)) - {answer},
+                depth=max(0, place) / max(1, len(record)),
+            )
+        )
+    return found
+
+
+def _split(prompt: str) -> tuple[str, str]:
+    """The record and the question after it."""
+    last = [match.end() for match in re.finditer(r"^line [^\n]*<\d+>[^\n]*$", prompt, re.MULTILINE)]
+    at = last[-1] if last else 0
+    return prompt[:at], prompt[at:].strip()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
