@@ -58,6 +58,25 @@ def ask(
 
 
 @app.command()
+def chat(
+    config: Config = None,
+    docs: Docs = None,
+    index: IndexFolder = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", "-s", help="The conversation to go on with, or to begin (default: default)."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+) -> None:
+    """Talk with your documents; it remembers. From a pipe: a question a line, an answer a line."""
+    from cli.chat.loop import run
+
+    raise typer.Exit(run(docs or [], config, index, session, model))
+
+
+@app.command()
 def index(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
     index: Annotated[str, typer.Option("--index", "-i", help="The folder of the index.")],
@@ -118,6 +137,75 @@ def run_batch(
             quiet,
         )
     )
+
+
+@app.command("eval")
+def evaluate(
+    pipelines: Annotated[list[str], typer.Argument(metavar="PIPELINE...", help="Pipeline files.")],
+    data: Annotated[str, typer.Option("--data", "-d", help="A file or folder of questions with known answers.")],
+    kind: Annotated[str, typer.Option("--kind", "-k", help="squad, hotpotqa, musique, beir, smart or jsonl.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="A folder: runs, report.html, report.png.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list', for all pipelines.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many questions.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many of the questions, drawn with the seed.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and of the intervals.")] = 0,
+    turns: Annotated[int, typer.Option(min=1, help="How often the pipelines take turns on the questions.")] = 4,
+    executor: Annotated[str | None, typer.Option(help="local (seconds can be compared) or ray.")] = None,
+    retry: Annotated[int, typer.Option(min=0, help="How often a question is begun anew that failed.")] = 3,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try those again that failed before.")] = False,
+    fail_on_error: Annotated[
+        str | None, typer.Option(metavar="N|SHARE", help="Stop when more fail than 12, or than 5%.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Go on in folders of other runs: keep what still holds, drop the rest.")
+    ] = False,
+    metric: Annotated[str | None, typer.Option(help="What the pictures show (default: f1, where it applies).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure pipelines on questions whose answers are known; goes on where it was stopped. See docs/evaluation.md."""
+    from cli.evaluate import run
+
+    raise typer.Exit(
+        run(
+            pipelines,
+            data,
+            kind,
+            output,
+            model,
+            limit,
+            sample,
+            seed,
+            turns,
+            executor,
+            retry,
+            retry_errors,
+            fail_on_error,
+            update,
+            metric,
+            json,
+            quiet,
+        )
+    )
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[str], typer.Argument(metavar="DIR...", help="Runs, or an eval's folder; the first leads.")],
+    allow: Annotated[
+        list[str] | None, typer.Option(help="What may differ: questions, models or indexes; may be given twice.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only these metrics; may be given twice.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="A folder for a report of these runs.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the intervals and tests.")] = 0,
+    json: Json = False,
+) -> None:
+    """Compare runs question by question: differences with intervals, and what may be said of them in words."""
+    from cli.evaluate import run_compare
+
+    raise typer.Exit(run_compare(folders, allow or [], metric or [], output, seed, json))
 
 
 @app.command()

@@ -47,7 +47,7 @@ def run(
     if model is not None:
         config = with_model(config, model)
     options = RunOptions(
-        executor=_executor(executor),
+        executor=executor_of(executor),
         retry=retry,
         retry_errors=retry_errors,
         fail_on_error=most_errors(fail_on_error),
@@ -92,7 +92,7 @@ def most_errors(text: str | None) -> int | float | None:
     return share
 
 
-def _executor(name: str | None) -> Literal["local", "ray"] | None:
+def executor_of(name: str | None) -> Literal["local", "ray"] | None:
     if name in (None, "local", "ray"):
         return name  # type: ignore[return-value]
     raise ConfigError(f"--executor must be local or ray, was: {name}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 from pipeline.errors import ConfigError, DataError
@@ -37,6 +36,11 @@ class Difference:
         return self.p < ALPHA
 
     @property
+    def is_better(self) -> bool:
+        """Whether the second's mean is on the better side; says nothing about significance."""
+        return (self.paired.difference.mean > 0) == (self.metric.better == "more")
+
+    @property
     def words(self) -> str:
         """What may be said."""
         said = f"p {_p(self.paired.p)}"
@@ -44,9 +48,8 @@ class Difference:
             said += f", {_p(self.p)} corrected for {self.n_comparisons} comparisons"
         if not self.is_significant:
             return f"no significant difference ({said})"
-        is_more = self.paired.difference.mean > 0
-        is_better = is_more == (self.metric.better == "more")
-        return f"{self.second} {'has more' if is_more else 'has less'}: {'better' if is_better else 'worse'} ({said})"
+        which = "more" if self.paired.difference.mean > 0 else "less"
+        return f"{which} than {self.first}: {'better' if self.is_better else 'worse'} ({said})"
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,6 @@ def _of_metric(metric: Metric, runs: Sequence[Measures], common: Sequence[str], 
 def _differing(runs: Sequence[Measures], allow: Collection[str]) -> list[str]:
     """Notes on what differs and may; DataError with all that differs and may not."""
     faults, notes = [], []
-    for one, other in combinations(runs, 2):
-        if one.name == other.name:
-            raise DataError(f"{one.folder} and {other.folder} have the same name: rename one, to tell them apart")
     for what, said in (("questions", _questions(runs)), ("models", _models(runs)), ("indexes", _indexes(runs))):
         if said and what in allow:
             notes.append(f"allowed: {said}")

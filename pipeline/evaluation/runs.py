@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 from pipeline.errors import DataError
 from pipeline.evaluation.metrics import METRICS, Measured, Metric, measure
 from pipeline.evaluation.statistics import Interval, mean_interval
+from pipeline.executors.folder import RECORDS, RUN
 
-RUN = "run.json"
-RECORDS = "records.jsonl"
 MEASURES = "measures.json"
+ROWS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +93,40 @@ class Measures:
         return str(self.about.get("index_hash"))
 
 
-def read_measures(folder: str | Path) -> Measures:
-    """The run in a folder, finished or not, measured. Raises DataError where there is none, or one without gold."""
+def read_all(folders: Sequence[str | Path]) -> list[Measures]:
+    """The runs in the folders, under names that tell them apart: as much of the end of their paths as that takes."""
+    paths = [Path(folder).resolve() for folder in folders]
+    depth = 1
+    names = [path.name for path in paths]
+    while len(set(names)) < len(set(paths)):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+    if len(set(paths)) < len(paths):
+        raise DataError("the same folder is named twice: a run cannot be compared with itself")
+    return [replace(read_measures(folder), name=name) for folder, name in zip(folders, names, strict=True)]
+
+
+def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Measures:
+    """The run in a folder, finished or not, measured; with `ids` only these questions. DataError without records."""
     folder = Path(folder)
     about = _json(folder / RUN, f"{folder}: there is no run in this folder ({RUN} is missing)")
     extra = _json(folder / MEASURES, None)
     rows = []
     for at, where, line in _lines(folder / RECORDS):
         try:
-            rows.append(_row(line, at))
+            if ids is None or line["id"] in ids:
+                rows.append(_row(line, at))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where}: is no record of this longthread: {type(error).__name__}: {error}") from None
     if not rows:
         raise DataError(f"{folder}: the run has no records yet")
     rows.sort(key=lambda row: row.n)
-    return Measures(folder, _name(folder), about, tuple(rows), extra.get("peak_memory_mb"))
-
-
-def _name(folder: Path) -> str:
-    return folder.resolve().name
+    return Measures(folder, folder.resolve().name, about, tuple(rows), extra.get("peak_memory_mb"))
 
 
 def _row(line: Mapping[str, Any], at: int) -> Row:
-    fields = line.get("fields") or {}
-    gold = fields.get("gold") or {}
-    known = [fields.get("question"), gold.get("answers"), gold.get("is_answerable")]
+    gold = (line.get("fields") or {}).get("gold") or {}
+    known = [line["question"]["text"], gold.get("answers"), gold.get("is_answerable")]
     asked = hashlib.sha256(json.dumps([line["id"], *known]).encode()).hexdigest()[:16]
     return Row(str(line["id"]), int(line["n"]), line["status"], asked, measure(line), at)
 
@@ -152,6 +161,18 @@ def _json(path: Path, missing: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path}: must hold one object")
     return found
+
+
+def write_rows(measures: Measures) -> Path:
+    """Every question's values, and why some have none, as JSON lines in the run's folder."""
+    path = measures.folder / ROWS
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        for row in measures.rows:
+            one = {"id": row.id, "status": row.status, "values": row.measured.values, "missing": row.measured.missing}
+            file.write(json.dumps(one, ensure_ascii=True) + "\n")
+    part.replace(path)
+    return path
 
 
 def summary(measures: Measures, seed: int = 0) -> dict[str, Any]:

@@ -7,7 +7,6 @@ question; one that is put into an index is found under `corpus.path_of(source)`,
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,16 +103,3 @@ def named(kind: str, title: str, text: str) -> Document:
     """A document named after what it holds, so that the same paragraph of two questions is one document."""
     digest = hashlib.sha256(f"{title}\0{text}".encode("utf-8", "replace")).hexdigest()[:10]
     return Document(f"{kind}:{title}/{digest}" if title else f"{kind}:{digest}", text, title=title)
-
-
-def sampled(items: Sequence[Item], limit: int | None, sample: int | None, seed: int) -> tuple[Item, ...]:
-    """The first `limit` of the items, or `sample` of them drawn with the seed, in their order.
-
-    A larger sample of the same seed holds the smaller one.
-    """
-    chosen = items[:limit] if limit is not None else items
-    if sample is None or sample >= len(chosen):
-        return tuple(chosen)
-    places = list(range(len(chosen)))
-    random.Random(seed).shuffle(places)  # noqa: S311 - a sample, no secret
-    return tuple(chosen[place] for place in sorted(places[:sample]))

@@ -1,0 +1,161 @@
+"""Several pipelines on the same questions: each into its own run's folder, measured.
+
+The pipelines take turns, a stretch of the questions each, so that a machine that slows down slows down for all. Within
+one the questions are asked one after the other, because with several under way their seconds overlap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pipeline.config import PipelineConfig
+from pipeline.contracts import Progress
+from pipeline.docs_index import docs_folder, update_index
+from pipeline.errors import ConfigError, DataError
+from pipeline.evaluation.corpus import Corpus, head, materialise
+from pipeline.evaluation.data.dataset import DataSet, Item
+from pipeline.evaluation.memory import peak_mb, reset_peak
+from pipeline.evaluation.runs import MEASURES, Measures, read_measures
+from pipeline.executors.run import RunOptions, RunStatus, run
+from pipeline.executors.samples import Sample, chosen
+
+LEAST_IN_A_TURN = 10
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One pipeline under its name, which is that of its folder."""
+
+    name: str
+    config: PipelineConfig
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Which questions, and how they are run: `turns` is how often each pipeline is begun, the rest as in RunOptions."""
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    turns: int = 4
+    executor: Literal["local", "ray"] | None = None
+    max_in_flight: int | None = 1
+    retry: int = 3
+    retry_errors: bool = False
+    fail_on_error: int | float | None = None
+    update: bool = False
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how far it is: of loading and indexing, of the questions of an arm, of what is worth a line."""
+
+    progress: Progress = lambda what, done, total: None
+    on_status: Callable[[str, RunStatus], None] = lambda name, status: None
+    on_note: Callable[[str], None] = lambda text: None
+
+
+@dataclass
+class _Place:
+    """Where an arm's questions are answered from."""
+
+    arm: Arm
+    samples: list[Sample]
+    index: Path | None
+    folder: Path
+    peak_mb: float | None = field(default=None)
+
+
+def arms_of(configs: Sequence[PipelineConfig]) -> list[Arm]:
+    """The pipelines under the names of their files. Raises ConfigError where two have the same."""
+    names = [Path(config.path).stem for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two pipeline files are called '{name}': each needs its own name, for its own folder")
+    return [Arm(name, config) for name, config in zip(names, configs, strict=True)]
+
+
+def evaluate(
+    arms: Sequence[Arm], data: DataSet, path: Path, output: Path, options: EvalOptions, listener: Listener = Listener()
+) -> list[Measures]:
+    """Answers what the folders have no record of yet, and measures the questions that were chosen.
+
+    Raises what `run` raises; what was answered until then is kept, and the next call goes on from there.
+    """
+    for arm in arms:
+        arm.config.components[-1].check()
+    places = [_place(arm, data, output, options, listener) for arm in arms]
+    n = max(len(place.samples) for place in places)
+    turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
+    for turn in range(1, turns + 1):
+        for place in places:
+            _run(place, place.samples[: -(-n * turn // turns)], path, turn == 1, options, listener)
+    ids = {sample.question.id for sample in places[0].samples}
+    return [read_measures(place.folder, ids) for place in places]
+
+
+def _place(arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener: Listener) -> _Place:
+    """The arm's questions, with documents if its pipeline takes those that come along, else with an index of them."""
+    is_given = not getattr(arm.config.components[0], "searches_index", True)
+    index = None
+    if is_given:
+        items = data.items
+        bare = next((item for item in items if not item.question.documents), None)
+        if bare is not None:
+            raise DataError(
+                f"{data.name}: no documents come with question {bare.question.id}, and {arm.config.path} takes those "
+                f"({arm.config.stages[0].name}): search them instead, with retrieve.hybrid"
+            )
+    else:
+        corpus = materialise(data, listener.progress)
+        index = docs_folder([str(corpus.documents)], arm.config.index)
+        report = update_index(index, [str(corpus.documents)], arm.config.index, listener.progress)
+        for file in report.failed:
+            listener.on_note(f"{arm.name}: not in the index: {file[0]}: {file[1]}")
+        items = _moved(data, corpus)
+    samples = [Sample(item.question, {"gold": item.gold.to_json()}) for item in items]
+    return _Place(arm, chosen(samples, options.sample, options.seed, options.limit), index, output / arm.name)
+
+
+def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
+    """The questions without documents, and what is known of them where the documents' files are."""
+    wanted = {span.source for item in data.items for span in item.gold.supports or ()}
+    documents = data.corpus() if wanted else ()
+    shifts = {document.source: len(head(document)) for document in documents if document.source in wanted}
+
+    def place(source: str) -> tuple[str, int]:
+        return corpus.path_of(source).as_posix(), shifts.get(source, 0)
+
+    return tuple(Item(replace(item.question, documents=()), item.gold.moved(place)) for item in data.items)
+
+
+def _run(
+    place: _Place, samples: Sequence[Sample], path: Path, is_first: bool, options: EvalOptions, listener: Listener
+) -> None:
+    reset_peak()
+    run(
+        place.arm.config,
+        place.index,
+        samples,
+        place.folder,
+        RunOptions(
+            executor=options.executor,
+            retry=options.retry,
+            retry_errors=options.retry_errors and is_first,
+            fail_on_error=options.fail_on_error,
+            update=options.update and is_first,
+            input=path,
+            seed=options.seed if options.sample is not None else None,
+            max_in_flight=options.max_in_flight,
+        ),
+        listener.progress,
+        lambda status: listener.on_status(place.arm.name, status),
+        listener.on_note,
+    )
+    peaks = [mb for mb in (place.peak_mb, peak_mb()) if mb is not None]
+    place.peak_mb = max(peaks, default=None)
+    (place.folder / MEASURES).write_text(json.dumps({"peak_memory_mb": place.peak_mb}), "utf-8")

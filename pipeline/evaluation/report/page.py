@@ -1,0 +1,212 @@
+"""A report as one HTML file that needs nothing but itself: tables that sort, the plots, and every question in detail.
+
+Nothing that a document, a model or a person wrote is ever markup: all of it is JSON, put into the page as text by a
+script, and the page's own policy lets no other script run and nothing be loaded. The details of a question are packed
+(gzip, base64) and unpacked when they are opened; they are written one by one, so a long report takes little memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipeline.errors import MissingExtraError
+from pipeline.evaluation.compare import Comparison, as_json
+from pipeline.evaluation.metrics import BY_NAME
+from pipeline.evaluation.report.plots import picture, quality_of
+from pipeline.evaluation.runs import Measures, summary
+from pipeline.types import Span
+
+
+def write_page(
+    path: Path,
+    runs: Sequence[Measures],
+    comparison: Comparison | None,
+    title: str,
+    about: Sequence[str] = (),
+    metric: str | None = None,
+    seed: int = 0,
+    n_detailed: int | None = None,
+) -> None:
+    """Writes the report of some runs on the same questions; `n_detailed` bounds how many questions can be opened."""
+    plot, no_plot = _plot(runs, metric, seed)
+    quality = quality_of(runs, metric)
+    ids = list(dict.fromkeys(row.id for run in runs for row in run.rows))
+    found = {
+        "title": title,
+        "about": list(about),
+        "notes": list(comparison.notes) if comparison else [],
+        "no_plot": no_plot,
+        "quality": {"name": quality, "title": BY_NAME[quality].title} if quality else None,
+        "metrics": _metrics(runs),
+        "runs": [summary(run, seed) for run in runs],
+        "differences": _differences(comparison) if comparison else [],
+        "questions": [_listed(n, id_, runs, quality) for n, id_ in enumerate(ids)],
+    }
+    script = _part("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    csp = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    parts = {"csp": csp, "title": html.escape(title), "style": _part("page.css"), "plot": plot, "data": _json(found)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        _fill(file, _part("page.html"), parts)
+        for n, id_ in enumerate(ids[:n_detailed]):
+            packed = _packed([_detail(run, id_) for run in runs])
+            file.write(f'<script id="q{n}" type="text/plain">{packed}</script>\n')
+        file.write(f"<script>{script}</script>\n</body>\n</html>\n")
+    part.replace(path)
+
+
+def _fill(file: TextIO, template: str, parts: Mapping[str, str]) -> None:
+    """The template with each `{name}` in its place, once, so that no value can stand for another's name."""
+    rest = template
+    for name, value in parts.items():
+        before, marker, rest = rest.partition(f"{{{name}}}")
+        if not marker:
+            raise ValueError(f"the template must have {{{name}}}, in the order of the parts")
+        file.write(before + value)
+    file.write(rest)
+
+
+def _plot(runs: Sequence[Measures], metric: str | None, seed: int) -> tuple[str, str]:
+    """The picture as an image inside the page, or why there is none."""
+    try:
+        data = picture(runs, metric, seed)
+    except MissingExtraError as error:
+        return "", f"No picture: {error}"
+    if data is None:
+        return "", "No picture: these runs share no measure of quality."
+    encoded = base64.b64encode(data).decode()
+    return f'<img alt="quality against tokens and against seconds" src="data:image/png;base64,{encoded}">', ""
+
+
+def _part(name: str) -> str:
+    return (files("pipeline.evaluation.report") / name).read_text("utf-8")
+
+
+def _json(value: Any) -> str:
+    """JSON that cannot end the script element that it stands in."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+
+
+def _packed(value: Any) -> str:
+    data = json.dumps(value, ensure_ascii=True, allow_nan=False).encode()
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
+
+
+def _metrics(runs: Sequence[Measures]) -> list[dict[str, Any]]:
+    names = {metric.name for run in runs for metric in run.metrics}
+    return [{"name": m.name, "title": m.title, "what": m.what} for m in BY_NAME.values() if m.name in names]
+
+
+def _differences(comparison: Comparison) -> list[dict[str, Any]]:
+    told = as_json(comparison)["differences"]
+    return [
+        {
+            **one,
+            "title": d.metric.title,
+            "is_significant": d.is_significant,
+            "is_better": d.is_better,
+        }
+        for one, d in zip(told, comparison.differences, strict=True)
+    ]
+
+
+def _listed(n: int, id_: str, runs: Sequence[Measures], quality: str | None) -> dict[str, Any]:
+    """A question's line: its text and gold from the first run that has it, the quality of each."""
+    line = next(run for run in runs if id_ in run.by_id).record(id_)
+    gold = (line.get("fields") or {}).get("gold") or {}
+    rows = [run.by_id.get(id_) for run in runs]
+    return {
+        "n": n,
+        "id": id_,
+        "text": line["question"]["text"],
+        "gold": gold.get("answers") or [],
+        "isAnswerable": gold.get("is_answerable"),
+        "quality": [row.measured.values.get(quality) if row and quality else None for row in rows],
+    }
+
+
+def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
+    row = run.by_id.get(id_)
+    if row is None:
+        return None
+    line = run.record(id_)
+    told: dict[str, Any] = {"values": dict(row.measured.values), "missing": dict(row.measured.missing)}
+    if line["status"] != "ok":
+        return {**told, "error": line["error"]}
+    record = line["record"]
+    ledger = record["ledger"]
+    gold = ((line.get("fields") or {}).get("gold") or {}).get("supports") or []
+    supports = [Span(*span) for span in gold]
+    return {
+        **told,
+        "error": None,
+        "answer": record["answer"],
+        "is_abstention": record["is_abstention"],
+        "why": record["why"],
+        "unsupported": record["unsupported"],
+        "citations": [
+            {"number": c["number"], "by": c["by"], "quote": c["quote"] and c["quote"]["text"]}
+            for c in record["citations"]
+        ],
+        "shown": [
+            {
+                "number": n,
+                "source": _place(p["source"], p["line"], p["heading"]),
+                "text": marked(p["text"], None if p["spans"] else Span(p["source"], p["start"], p["end"]), supports),
+            }
+            for n, p in enumerate(record["shown"], 1)
+        ],
+        "dropped": [
+            {
+                "stage": stage["stage"],
+                "why": drop["why"],
+                "tokens": drop["tokens"],
+                "source": _place(drop["span"]["source"], drop["place"]["line"], drop["place"]["heading"]),
+                "text": marked(drop["text"], Span(**drop["span"]), supports),
+            }
+            for stage in ledger["stages"]
+            for drop in stage["dropped"]
+        ],
+        "stages": [{name: value for name, value in one.items() if name != "dropped"} for one in ledger["stages"]],
+        "parts": ledger["parts"],
+        "prompt_tokens": ledger["prompt_tokens"],
+        "window": ledger["window"],
+        "reserved": ledger["reserved"],
+        "generation": ledger["generation"],
+        "notes": [*(f"{one['stage']}: {note}" for one in ledger["stages"] for note in one["notes"]), *ledger["notes"]],
+    }
+
+
+def marked(text: str, span: Span | None, supports: Sequence[Span]) -> list[tuple[str, bool]]:
+    """The text in stretches, each with whether it supports the answer. `span` is where it stands in its source."""
+    if span is None or len(text) != span.end - span.start:
+        return [(text, False)]
+    flags = [False] * len(text)
+    for support in supports:
+        if support.source == span.source:
+            low, high = max(0, support.start - span.start), min(len(text), support.end - span.start)
+            for n in range(low, high):
+                flags[n] = True
+    stretches: list[tuple[str, bool]] = []
+    start = 0
+    for n in range(1, len(text) + 1):
+        if n == len(text) or flags[n] != flags[start]:
+            stretches.append((text[start:n], flags[start]))
+            start = n
+    return stretches
+
+
+def _place(source: str, line: int, heading: Sequence[str]) -> str:
+    """Where a text stands, short: the file's name without its folders, or the source as the data set names it."""
+    name = source.rpartition("/")[2] if source.startswith("/") else source
+    return f"{name}:{line}" + (f" ({' > '.join(heading)})" if heading else "")
