@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtr
 from pipeline.evaluation.compare import MAY_DIFFER, Comparison, Difference, as_json, check_names, compare
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.evaluate import EvalOptions, Listener, arms_of, evaluate
+from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.page import write_page
 from pipeline.evaluation.report.plots import COSTS, picture, quality_of
 from pipeline.evaluation.runs import Measures, read_all, summary, write_rows
@@ -213,7 +214,7 @@ def _print(
     console.print(_means(found, seed))
     for one in found:
         for line in _missing(one):
-            console.print(Text(line, style="yellow"))
+            console.print(Text(line, style="dim"))
     if comparison is None:
         return
     for note in comparison.notes:
@@ -259,8 +260,8 @@ def _missing(one: Measures) -> list[str]:
     lines: dict[str, list[str]] = {}
     for name, metric in summary(one)["metrics"].items():
         for why, n in metric["missing"].items():
-            lines.setdefault(f"{n} without a value: {why}", []).append(name)
-    return [f"{one.name}: {why} ({', '.join(names)})" for why, names in lines.items()]
+            lines.setdefault(f"{n} of {len(one.rows)} have no value, because {why}", []).append(BY_NAME[name].title)
+    return [f"{one.name}: {', '.join(names)}: {why}" for why, names in lines.items()]
 
 
 def number(value: float) -> str:

@@ -43,6 +43,8 @@ class Difference:
     @property
     def words(self) -> str:
         """What may be said."""
+        if not self.paired.wins + self.paired.losses:
+            return "no difference on any question"
         said = f"p {_p(self.paired.p)}"
         if self.n_comparisons > 1:
             said += f", {_p(self.p)} corrected for {self.n_comparisons} comparisons"
