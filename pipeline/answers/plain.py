@@ -15,6 +15,8 @@ from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
 from pipeline.types import Message, Passage, Prompt, State, Text
 
+_PASSAGES, _QUESTION = "{passages}", "{question}"
+
 
 @dataclass(frozen=True)
 class Plain:
@@ -22,28 +24,24 @@ class Plain:
 
     Passages are data: special-token parsing is off. With `tags` they stand between tags that occur in none of them.
 
-    :param instructions: what the model is told before the passages; empty: nothing.
+    :param instructions: what the model is told before all else; empty: nothing.
+    :param template: what it is given: `{passages}` and `{question}` stand for them, once each, in either order.
     :param separator: what stands between two passages.
-    :param before: what stands before the first passage, such as `{` where they are pairs of a JSON object.
-    :param after: what stands after the last.
     :param order: `rank` keeps the order in which they were found; `source` takes that of their documents.
-    :param question: what follows the passages; `{question}` stands for what is asked.
     :param begin: what the answer begins with: the model goes on from there. It is not part of the answer.
     :param tags: whether each passage stands between tags.
     """
 
     instructions: str = ""
+    template: str = "{passages}\n{question}"
     separator: str = "\n"
-    before: str = ""
-    after: str = ""
     order: Literal["rank", "source"] = "rank"
-    question: str = "\n{question}"
     begin: str = ""
     tags: bool = False
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.question:
-            raise ValueError(f"question must hold {{question}}, was: {self.question!r}")
+        if any(self.template.count(name) != 1 for name in (_PASSAGES, _QUESTION)):
+            raise ValueError(f"template must hold {_PASSAGES} and {_QUESTION} once each, was: {self.template!r}")
 
     def assemble(self, state: State, tools: Tools, reserve: int) -> State:
         """As many of the best passages as fit beside `reserve` free cells in the ledger's window.
@@ -80,10 +78,19 @@ class Plain:
             messages.append(Message("user", (Text(turn.question, "history"),)))
             messages.append(Message("assistant", (Text(turn.answer, "history"),)))
         recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
-        shown = Text(self.before + self.separator.join(self.texts(passages)) + self.after, "passages")
-        asked = Text(self.question.replace("{question}", state.question.wording), "question")
-        prompt = reader.render([*messages, Message("user", (*recalled, shown, asked))])
+        filled = self.filled(self.separator.join(self.texts(passages)), state.question.wording)
+        prompt = reader.render([*messages, Message("user", (*recalled, *filled))])
         return (*prompt, Text(self.begin, "answer")) if self.begin else prompt
+
+    def filled(self, passages: str, question: str) -> list[Text]:
+        """The template with both put in, as spans: the passages with what stands before them, and the rest."""
+        before, _, rest = self.template.partition(_PASSAGES)
+        if _QUESTION in before:
+            head, _, lead = before.partition(_QUESTION)
+            spans = [Text(head + question, "question"), Text(lead + passages, "passages"), Text(rest, "question")]
+            return [span for span in spans if span.text]
+        after, _, tail = rest.partition(_QUESTION)
+        return [Text(before + passages, "passages"), Text(after + question + tail, "question")]
 
     def texts(self, passages: Sequence[Passage]) -> list[str]:
         texts = [passage.text for passage in passages]

@@ -1,0 +1,140 @@
+"""The ways in which a trial is answered, as pipelines: configs/needles/ has the same ones as files.
+
+full        the whole text in the prompt
+one-shot    one search by words, then the model
+hops        search after search, each for what the last one named, then the model
+exit, probe the text in chunks, compressed to the sentences that matter, then the model
+oracle      only the needles in the prompt: what the model could at best
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import IndexSettings, PipelineConfig, load_config
+from pipeline.errors import ConfigError
+from pipeline.registry import Spec, nearest
+
+Given = Literal["haystack", "needles", "index"]
+"""What a question comes with: its text, only its needles, or nothing but the index that is searched."""
+
+MAX_TOKENS = 100
+WORDS = IndexSettings(embedder="none", chunk_tokens=32)
+PROSE = IndexSettings(embedder="none", chunk_tokens=120)
+
+FOUND_PAIRS = (
+    "{question}\n\nA search followed the chain of keys and values. Its pairs, in the order of the chain:\n{passages}\n"
+    "The chain ends with the last pair. What is the final value?"
+)
+FOUND_END = (
+    "{question}\n\nA search followed the chain of keys and values. It ends with this pair:\n{passages}\n"
+    "What is the final value?"
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A pipeline and what its questions come with."""
+
+    name: str
+    config: PipelineConfig
+    given: Given
+
+
+def _spec(name: str, **settings: Any) -> Spec:
+    return Spec(name, tuple(settings.items()))
+
+
+def _config(name: str, index: IndexSettings, *stages: Spec, **generate: Any) -> PipelineConfig:
+    reader = _spec("generate.llama", model="smollm2-135m", max_tokens=MAX_TOKENS, **generate)
+    return PipelineConfig(f"the built-in arm {name}", (*stages, reader), index)
+
+
+ARMS: dict[str, Arm] = {
+    "full": Arm("full", _config("full", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "haystack"),
+    "oracle": Arm("oracle", _config("oracle", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "needles"),
+    "one-shot": Arm(
+        "one-shot",
+        _config("one-shot", WORDS, _spec("retrieve.bm25", k=8), _spec("assemble.plain", order="source")),
+        "index",
+    ),
+    "hops": Arm(
+        "hops",
+        _config(
+            "hops",
+            WORDS,
+            _spec("retrieve.hops", by="keys", give="end"),
+            _spec("assemble.plain", template=FOUND_END, begin='The final value is "'),
+            stop=['"'],
+        ),
+        "index",
+    ),
+    "one-shot-prose": Arm(
+        "one-shot-prose",
+        _config("one-shot-prose", PROSE, _spec("retrieve.bm25", k=8), _spec("assemble.plain", order="source")),
+        "index",
+    ),
+    "hops-prose": Arm(
+        "hops-prose",
+        _config("hops-prose", PROSE, _spec("retrieve.hops", by="names"), _spec("assemble.plain")),
+        "index",
+    ),
+    "exit": Arm(
+        "exit",
+        _config(
+            "exit",
+            PROSE,
+            _spec("retrieve.given", whole=False),
+            _spec("compress.exit", keep_ratio=0.2),
+            _spec("assemble.plain", order="source"),
+        ),
+        "haystack",
+    ),
+    "probe": Arm(
+        "probe",
+        _config(
+            "probe",
+            PROSE,
+            _spec("retrieve.given", whole=False),
+            _spec("compress.probe", keep_ratio=0.2),
+            _spec("assemble.plain", order="source"),
+        ),
+        "haystack",
+    ),
+}
+
+
+def arm(name: str) -> Arm:
+    """The arm of a name, or of a pipeline file. Raises ConfigError for what is neither."""
+    if name in ARMS:
+        return ARMS[name]
+    if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        config = load_config(name)
+        searches = getattr(config.components[0], "searches_index", True)
+        return Arm(Path(name).stem, config, "index" if searches else "haystack")
+    raise ConfigError(
+        f"--arm: there is no arm '{name}'{nearest(name, list(ARMS))}; there are {', '.join(ARMS)}, or a pipeline file"
+    )
+
+
+def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConfig:
+    """The same pipeline with other settings of its model; those that are None stay."""
+    changes = {name: value for name, value in changes.items() if value is not None}
+    last = config.stages[-1]
+    if not changes:
+        return config
+    if last.name != "generate.llama":
+        known = {"max_tokens", "n_ctx"}
+        if not set(changes) <= known:
+            raise ConfigError(f"{config.path} answers with {last.name}, which has no {', '.join(set(changes) - known)}")
+    settings = {**dict(last.settings), **changes}
+    found = replace(config, stages=(*config.stages[:-1], Spec(last.name, tuple(settings.items()))))
+    found.stages[-1].build()
+    return found
+
+
+def scripted(config: PipelineConfig, n_ctx: int = 1 << 20) -> PipelineConfig:
+    """The same pipeline with the scripted model, which needs no weights: for a first look, and for tests."""
+    return replace(config, stages=(*config.stages[:-1], _spec("generate.scripted", n_ctx=n_ctx)))

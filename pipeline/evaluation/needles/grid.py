@@ -1,0 +1,209 @@
+"""A grid of cells, each a task at a size, and its trials: the seed and the settings decide all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.evaluation.needles import altered, babi, lines, prose
+from pipeline.evaluation.needles.haystack import PAIR_CHARS, Haystack, written
+from pipeline.evaluation.needles.tasks import Ask, Shape, make
+from pipeline.evaluation.needles.trials import Trial
+from pipeline.registry import nearest
+
+UUID_TASKS = ("single", "multiple", "conditional", "thread", "multithread", "branched")
+PROSE_TASKS = ("sentences", "association")
+BABI_TASKS = ("babi1", "babi2", "babi3")
+TASKS = (*UUID_TASKS, *PROSE_TASKS, "lines", *BABI_TASKS, "altered")
+LENGTHS_OF = {"thread", "multithread", "branched", *PROSE_TASKS}
+NEEDLES_OF = {"multiple", "conditional"}
+LINE_CHARS = 56
+_HAYSTACKS = 1000
+"""Seeds that one grid may use: a run with the next seed but that many shares no haystack with it."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is asked: every task at every size, and every length, number of needles and direction that it has.
+
+    :param tasks: see TASKS.
+    :param pairs: sizes in pairs of 80 characters; a text that holds no pairs has as many characters.
+    :param lengths: of threads, in pairs or sentences.
+    :param needles: of `multiple` and `conditional`.
+    :param threads: of `multithread`.
+    :param directions: of threads: forward, backward, random.
+    :param placement: of `multiple` and `conditional`: random or clustered.
+    :param n: trials of each cell.
+    :param seed: of all chance.
+    :param book: documents that the sentences are hidden in; none: prose that is written here.
+    :param data: of babi a folder or file of bAbI, of altered a SQuAD file, of lines a file of the original's prompts.
+    """
+
+    tasks: tuple[str, ...] = ("single",)
+    pairs: tuple[int, ...] = (12, 25, 50)
+    lengths: tuple[int, ...] = (2,)
+    needles: tuple[int, ...] = (5,)
+    threads: tuple[int, ...] = (2,)
+    directions: tuple[str, ...] = ("forward",)
+    placement: str = "random"
+    n: int = 20
+    seed: int = 0
+    book: tuple[str, ...] = ()
+    data: str | None = None
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task not in TASKS:
+                raise ConfigError(f"--task: there is no task '{task}'{nearest(task, list(TASKS))}: {', '.join(TASKS)}")
+            if task.startswith(("babi", "altered")) and self.data is None:
+                what = "a folder with its files (qa1..., qa2..., qa3...)" if task != "altered" else "a SQuAD file"
+                raise ConfigError(f"--task {task} needs --data: {what}")
+        for name in ("pairs", "lengths", "needles", "threads"):
+            values = getattr(self, name)
+            if not values or min(values) < 1:
+                raise ConfigError(f"--{name}: numbers of at least 1 are needed, were: {list(values)}")
+        if self.n < 1:
+            raise ConfigError(f"-n must be at least 1, was: {self.n}")
+
+    def cells(self) -> list[Cell]:
+        """The cells, sizes ascending. Raises DataError, with the numbers, for needles that do not fit."""
+        found = []
+        for task in self.tasks:
+            lengths = self.lengths if task in LENGTHS_OF else (1,)
+            directions = self.directions if task in LENGTHS_OF else ("forward",)
+            needles = self.needles if task in NEEDLES_OF else (1,)
+            threads = self.threads if task == "multithread" else (1,)
+            for n, length, direction, n_threads in product(needles, lengths, directions, threads):
+                for pairs in sorted(set(self.pairs)):
+                    cell = Cell(task, pairs, length, direction, n, n_threads, self.placement)
+                    if task in UUID_TASKS and cell.shape.n_pairs > pairs:
+                        make(cell.shape, pairs, self.seed, 1)  # raises, with the numbers
+                    found.append(cell)
+        return found
+
+    def trials(self, cell: Cell) -> list[Trial]:
+        """The `n` trials of a cell."""
+        return list(self._trials(cell))
+
+    def _trials(self, cell: Cell) -> Iterator[Trial]:
+        left, part = self.n, 0
+        while left > 0:
+            found = self._part(cell, self.seed * _HAYSTACKS + part, left)
+            if not found:
+                return
+            yield from found[:left]
+            left -= len(found) if cell.task != "altered" else self.n
+            part += 1
+
+    def _part(self, cell: Cell, seed: int, n: int) -> list[Trial]:
+        """Trials over one text (or, where each has its own, all of them)."""
+        chars = cell.pairs * PAIR_CHARS
+        if cell.task in UUID_TASKS:
+            haystack, asks = make(cell.shape, cell.pairs, seed, min(n, cell.shape.at_a_time(cell.pairs)))
+            return _uuid_trials(cell, haystack, asks)
+        if cell.task in PROSE_TASKS:
+            shape = prose.ProseShape(cell.length, cell.direction, cell.task == "association")  # type: ignore[arg-type]
+            found = prose.trials(shape, chars, seed, n, self._book)
+        elif cell.task == "lines":
+            if self.data is not None:
+                found = lines.read_trials(Path(self.data), n) if seed == self.seed * _HAYSTACKS else []
+            else:
+                found = lines.trials(max(1, chars // LINE_CHARS), seed, min(n, 10))
+        elif cell.task == "altered":
+            found = altered.trials(self._numbers, chars, seed, n)
+        else:
+            stories = babi.read_stories(self._story_file(cell.task))
+            found = babi.trials(stories, cell.task, chars, seed, n, self._book)
+        return [_in_cell(trial, cell) for trial in found]
+
+    @cached_property
+    def _book(self) -> str | None:
+        return prose.read_book(self.book) if self.book else None
+
+    @cached_property
+    def _numbers(self) -> list[altered.NumberQuestion]:
+        return altered.read_questions(Path(self.data or ""))
+
+    def _story_file(self, task: str) -> Path:
+        path = Path(self.data or "")
+        if path.is_file():
+            return path
+        found = sorted(path.glob(f"qa{task[-1]}_*.txt"))
+        if not found:
+            raise DataError(f"{path}: there is no file qa{task[-1]}_*.txt of bAbI in it")
+        return found[-1]
+
+    def told(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One task at one size. `length`, `direction`, `needles` and `threads` count where the task has them."""
+
+    task: str
+    pairs: int
+    length: int = 1
+    direction: str = "forward"
+    needles: int = 1
+    threads: int = 1
+    placement: str = "random"
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(
+            self.task,  # type: ignore[arg-type]
+            needles=self.needles,
+            length=self.length,
+            threads=self.threads,
+            direction=self.direction,  # type: ignore[arg-type]
+            placement=self.placement,  # type: ignore[arg-type]
+        )
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What identifies the cell, without what its task does not have."""
+        told: dict[str, Any] = {"task": self.task, "pairs": self.pairs, "chars": self.pairs * PAIR_CHARS}
+        if self.task in LENGTHS_OF:
+            told |= {"length": self.length, "direction": self.direction}
+        if self.task in NEEDLES_OF:
+            told |= {"needles": self.needles, "placement": self.placement}
+        if self.task == "multithread":
+            told |= {"threads": self.threads}
+        return told
+
+    @property
+    def row(self) -> str:
+        """The cell without its size, in words: what a line of a picture stands for."""
+        return " ".join(str(value) for name, value in self.told.items() if name not in ("pairs", "chars"))
+
+
+def _uuid_trials(cell: Cell, haystack: Haystack, asks: list[Ask]) -> list[Trial]:
+    text, strays = haystack.text, haystack.strays
+    return [
+        Trial(
+            id=f"{haystack.name}-{number}",
+            question=ask.text,
+            haystack_name=f"{haystack.name}.json",
+            haystack=text,
+            needles=written(ask.pairs(haystack)),
+            expected=ask.expected,
+            cell=tuple(cell.told.items()),
+            is_set=ask.task == "conditional",
+            passed=ask.passed,
+            strays=strays,
+            depth=dict(ask.traits).get("depth"),
+        )
+        for number, ask in enumerate(asks)
+    ]
+
+
+def _in_cell(trial: Trial, cell: Cell) -> Trial:
+    told = {**cell.told, "task": dict(trial.cell)["task"]}
+    return replace(trial, cell=tuple(told.items()))

@@ -1,0 +1,346 @@
+"""Runs a grid in one arm into a folder, and reads from the folder what came of it.
+
+OUT/needles.json      grid, arm, tokens of each cell: enough to make every trial again
+OUT/texts/            the texts, where the arm searches an index of them, and OUT/index/
+OUT/run/              run.json and records.jsonl: every reply, with its ledger; a run that was ended goes on there
+OUT/scores.jsonl      a line for each reply
+OUT/results.json      a line for each cell; then the pictures and the page
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.build import Pipeline
+from pipeline.config import PipelineConfig
+from pipeline.contracts import Model, Progress
+from pipeline.errors import DataError, RunError, WindowError
+from pipeline.evaluation.needles.arms import MAX_TOKENS, Arm, with_reader
+from pipeline.evaluation.needles.grid import Cell, Grid
+from pipeline.evaluation.needles.scoring import FAULTS, Score, score
+from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.statistics import Interval, wilson
+from pipeline.executors.folder import read_run
+from pipeline.executors.run import RunOptions, RunStatus, run
+from pipeline.executors.samples import Sample
+from pipeline.types import Document, Question
+
+PLAN, TEXTS, INDEX, RUN, SCORES, RESULTS = "needles.json", "texts", "index", "run", "scores.jsonl", "results.json"
+FORMAT = 1
+_TOKENS_PER_ANSWER = 60
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What came of one cell. `tokens` are the reader's, of the longest text; `accuracy` is strict, with Wilson's 95 %
+    interval; `found` is the mean share of answers in the reply; `faults` count the wrong ones; seconds are means.
+    """
+
+    cell: Cell
+    tokens: int
+    n: int
+    n_failed: int
+    accuracy: Interval
+    tolerant: Interval
+    begins: float
+    found: float
+    f1: float
+    faults: dict[str, int]
+    s_per_question: float
+    prompt_tokens: float
+
+    def told(self) -> dict[str, Any]:
+        """As results.json has it."""
+        return {
+            **self.cell.told,
+            "tokens": self.tokens,
+            "n": self.n,
+            "n_failed": self.n_failed,
+            "accuracy": round(self.accuracy.mean, 4),
+            "accuracy_low": _rounded(self.accuracy.low),
+            "accuracy_high": _rounded(self.accuracy.high),
+            "tolerant": round(self.tolerant.mean, 4),
+            "tolerant_low": _rounded(self.tolerant.low),
+            "tolerant_high": _rounded(self.tolerant.high),
+            "begins": round(self.begins, 4),
+            "found": round(self.found, 4),
+            "f1": round(self.f1, 4),
+            **{fault: self.faults.get(fault, 0) for fault in FAULTS},
+            "s_per_question": round(self.s_per_question, 3),
+            "prompt_tokens": round(self.prompt_tokens, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder as it was read: the grid, the arm's name, the model's, and the results of the cells that have replies.
+
+    `depths` are (cell, depth, strict hits, n) for the trials that have a depth.
+    """
+
+    folder: Path
+    grid: Grid
+    arm: str
+    model: str
+    cells: tuple[CellResult, ...]
+    depths: tuple[tuple[Cell, float, int, int], ...]
+    n_missing: int
+
+
+def run_grid(
+    grid: Grid,
+    arm: Arm,
+    folder: Path,
+    progress: Progress,
+    on_status: Callable[[RunStatus], None],
+    on_note: Callable[[str], None],
+    executor: str | None = None,
+    max_in_flight: int | None = None,
+) -> Results:
+    """Asks every trial that the folder has no reply to, and gives the results of all.
+
+    Raises WindowError before anything is asked, with the numbers, where a whole text is given and does not fit, and
+    RunError for a folder of another grid.
+    """
+    cells = grid.cells()
+    trials = {cell: grid.trials(cell) for cell in cells}
+    config = _with_room(arm.config, trials)
+    _check_plan(folder, grid, arm.name, config)
+    tokens, model = _measure(config, arm, trials, progress)
+    _write_plan(folder, grid, arm.name, model, config, tokens)
+    index = None
+    if arm.given == "index":
+        index = folder / INDEX
+        _index(folder, [trial for own in trials.values() for trial in own], config, progress)
+    samples = [_sample(trial, arm, folder) for own in trials.values() for trial in own]
+    options = RunOptions(executor=executor, max_in_flight=max_in_flight)  # type: ignore[arg-type]
+    run(config, index, samples, folder / RUN, options, progress, on_status, on_note)
+    return read_results(folder)
+
+
+def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> PipelineConfig:
+    """The pipeline with as many tokens for the answer as the longest list of answers takes, where it has fewer."""
+    most = max((len(trial.expected) for own in trials.values() for trial in own), default=1)
+    needed = _TOKENS_PER_ANSWER * most
+    reserve = int(config.components[-1].max_tokens)
+    return with_reader(config, {"max_tokens": max(MAX_TOKENS, needed)}) if needed > reserve else config
+
+
+# ------------------------------------------------------------------------------------------------------------- before
+def _measure(
+    config: PipelineConfig, arm: Arm, trials: dict[Cell, list[Trial]], progress: Progress
+) -> tuple[dict[Cell, int], str]:
+    """Tokens of the longest text of each cell, and the model's name; refuses texts that cannot fit."""
+    tokens: dict[Cell, int] = {}
+    too_long: list[str] = []
+    with Pipeline(config, Path("no index"), progress) as pipeline:
+        reader = pipeline.reader
+        for number, (cell, own) in enumerate(trials.items(), 1):
+            longest = max(own, key=lambda trial: len(trial.haystack))
+            tokens[cell] = reader.count_text(longest.haystack)
+            if arm.given == "haystack" and _is_whole(config):
+                prompt = tokens[cell] + reader.count_text(longest.question)
+                if prompt + pipeline.reserve > pipeline.window:
+                    too_long.append(f"{cell.row} at {cell.pairs} pairs ({len(longest.haystack)} characters): {prompt}")
+            progress("count tokens", number, len(trials))
+        if too_long:
+            raise WindowError(_refusal(too_long, pipeline))
+        return tokens, reader.name
+
+
+def _is_whole(config: PipelineConfig) -> bool:
+    """Whether the reader gets all of the text: nothing compresses it."""
+    return all(spec.kind != "compress" for spec in config.stages)
+
+
+def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:
+    window, reserve = pipeline.window, pipeline.reserve
+    listed = "\n".join(f"  {line} tokens" for line in too_long)
+    trained = getattr(getattr(pipeline.reader, "resolved", None), "n_ctx_trained", None)
+    context = f" (the model was trained on {trained})" if trained else ""
+    return (
+        f"{len(too_long)} cells do not fit the window of {pipeline.reader.name}: it holds {window} tokens{context}, of "
+        f"which {reserve} are kept for the answer:\n{listed}\n"
+        "Take smaller --pairs, raise --n-ctx, or go beyond the trained context with a scaling: --rope yarn:4 --n-ctx N"
+    )
+
+
+def _check_plan(folder: Path, grid: Grid, arm: str, config: PipelineConfig) -> None:
+    if not (folder / PLAN).exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder}: holds no needle run, but other files: name a folder that is new or empty")
+        return
+    before = _read_plan(folder)
+    now = {"grid": json.loads(json.dumps(grid.told())), "arm": arm, "config_hash": config.hash}
+    other = [name for name, value in now.items() if before.get(name) != value]
+    if other:
+        raise RunError(
+            f"{folder}: holds a run of another {', another '.join(other)}: name another --output, or repeat the "
+            "command that began it"
+        )
+
+
+def _write_plan(
+    folder: Path, grid: Grid, arm: str, model: str, config: PipelineConfig, tokens: dict[Cell, int]
+) -> None:
+    from pipeline.models.files import write_json
+
+    listed = [{**cell.told, "tokens": n} for cell, n in tokens.items()]
+    about = {"grid": grid.told(), "arm": arm, "model": model, "config_hash": config.hash, "cells": listed}
+    write_json(folder / PLAN, {"format": FORMAT, **about})
+
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    try:
+        plan = json.loads((folder / PLAN).read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{folder}: there is no needle run in this folder ({PLAN} is missing)") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / PLAN}: cannot be read: {error}") from None
+    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+        raise DataError(f"{folder / PLAN}: is no needle run of this longthread (format {FORMAT})")
+    return plan
+
+
+def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progress: Progress) -> None:
+    from pipeline.docs_index import update_index
+
+    texts = folder / TEXTS
+    texts.mkdir(parents=True, exist_ok=True)
+    for trial in trials:
+        path = texts / trial.haystack_name
+        if not path.exists():
+            path.write_text(trial.haystack, encoding="utf-8")
+    report = update_index(folder / INDEX, [str(texts)], config.index, progress)
+    if report.failed:
+        raise DataError("\n".join(f"{path}: {why}" for path, why in report.failed))
+
+
+def _sample(trial: Trial, arm: Arm, folder: Path) -> Sample:
+    if arm.given == "index":
+        glob = f"{(folder / TEXTS).resolve().as_posix()}/{trial.haystack_name}"
+        return Sample(Question(trial.question, trial.id, glob=_literal(glob)), trial.fields)
+    text = trial.haystack if arm.given == "haystack" else trial.needles
+    document = Document(trial.haystack_name, text)
+    return Sample(Question(trial.question, trial.id, documents=(document,)), trial.fields)
+
+
+def _literal(path: str) -> str:
+    """A path as a pattern that matches it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
+
+
+# -------------------------------------------------------------------------------------------------------------- after
+def read_results(folder: Path, write: bool = True) -> Results:
+    """The scores of all replies so far; written into the folder as well."""
+    plan = _read_plan(folder)
+    grid = Grid(**{name: tuple(value) if isinstance(value, list) else value for name, value in plan["grid"].items()})
+    tokens = {_key(told): int(told["tokens"]) for told in plan["cells"]}
+    replies = {record["id"]: record for record in read_run(folder / RUN).records}
+    cells, depths, lines, n_missing = [], [], [], 0
+    for cell in grid.cells():
+        own = grid.trials(cell)
+        scored = []
+        for trial in own:
+            record = replies.get(trial.id)
+            n_missing += record is None
+            if record is not None:
+                scored.append((trial, record, _scored(trial, record)))
+        lines += [_line(trial, record, one) for trial, record, one in scored]
+        for task in dict.fromkeys(dict(trial.cell)["task"] for trial, _, _ in scored):
+            part = [one for one in scored if dict(one[0].cell)["task"] == task]
+            named = Cell(task, *list(asdict(cell).values())[1:])
+            cells.append(_result(named, tokens.get(_key(cell.told), 0), part))
+            depths += _by_depth(named, part)
+    results = Results(folder, grid, plan["arm"], plan["model"], tuple(cells), tuple(depths), n_missing)
+    if write:
+        _write(results, lines)
+    return results
+
+
+def _key(told: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in told.items() if name != "tokens"}, sort_keys=True)
+
+
+def _scored(trial: Trial, record: dict[str, Any]) -> Score | None:
+    if record["status"] != "ok":
+        return None
+    return score(record["record"]["answer"] or "", record["fields"], trial.strays or None)
+
+
+Scored = tuple[Trial, dict[str, Any], Score | None]
+
+
+def _result(cell: Cell, tokens: int, scored: Sequence[Scored]) -> CellResult:
+    """A sample that failed counts as wrong: no reply is no answer."""
+    n = len(scored)
+    scores = [one for _, _, one in scored if one is not None]
+    generations = [_generation(record) for _, record, _ in scored]
+    prompts = [one["prompt_tokens"] for one in generations if one]
+    return CellResult(
+        cell=cell,
+        tokens=tokens,
+        n=n,
+        n_failed=n - len(scores),
+        accuracy=wilson(sum(one.strict for one in scores), n),
+        tolerant=wilson(sum(one.tolerant for one in scores), n),
+        begins=sum(one.begins for one in scores) / n,
+        found=sum(one.found for one in scores) / n,
+        f1=sum(one.f1 for one in scores) / n,
+        faults={fault: sum(one.fault == fault for one in scores) for fault in FAULTS},
+        s_per_question=sum(float(record["seconds"]) for _, record, _ in scored) / n,
+        prompt_tokens=sum(prompts) / len(prompts) if prompts else 0.0,
+    )
+
+
+def _generation(record: dict[str, Any]) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = ((record["record"] or {}).get("ledger") or {}).get("generation")
+    return found
+
+
+def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, int, int]]:
+    depths: dict[float, list[bool]] = {}
+    for trial, _, one in scored:
+        if trial.depth is not None:
+            depths.setdefault(round(trial.depth, 1), []).append(one is not None and one.strict)
+    return [(cell, depth, sum(hits), len(hits)) for depth, hits in sorted(depths.items())]
+
+
+def _line(trial: Trial, record: dict[str, Any], one: Score | None) -> dict[str, Any]:
+    return {
+        "id": trial.id,
+        **dict(trial.cell),
+        "depth": trial.depth,
+        "expected": list(trial.expected),
+        "reply": None if one is None else record["record"]["answer"],
+        "error": record["error"],
+        "score": None if one is None else asdict(one),
+        "seconds": record["seconds"],
+    }
+
+
+def _write(results: Results, lines: Sequence[dict[str, Any]]) -> None:
+    from pipeline.models.files import new_file, write_json
+
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    with new_file(results.folder / SCORES, len(text)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    told = [cell.told() for cell in results.cells]
+    about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing}
+    write_json(results.folder / RESULTS, {**about, "cells": told})
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def tokens_per_pair(reader: Model, n_pairs: int = 40) -> float:
+    """What a pair of UUIDs takes in this model's tokens, on average."""
+    from pipeline.evaluation.needles.tasks import Shape, make
+
+    haystack, _ = make(Shape("single"), n_pairs, 0, 1)
+    return reader.count_text(haystack.text) / n_pairs
