@@ -18,11 +18,16 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Display:
-    """Draws `progress(what, done, total)` as a bar with the time left; without a terminal, a line every 5 s."""
+    """Draws `progress(what, done, total)` as a bar with the time left; without a terminal, a line every 5 s.
 
-    def __init__(self, quiet: bool = False) -> None:
+    With `after_s` the bar comes only when the work has gone on for so long: it does not flash.
+    """
+
+    def __init__(self, quiet: bool = False, after_s: float = 0.0) -> None:
         self.console = Console(stderr=True)
         self.quiet = quiet
+        self.after_s = after_s
+        self.begun: float | None = None
         self.bar: Progress | None = None
         self.task: Any = None
         self.what = ""
@@ -38,11 +43,15 @@ class Display:
 
     def stop(self) -> None:
         """Removes the bar, so that other output can follow."""
+        self.begun = None
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
     def _draw(self, what: str, done: int, total: int) -> None:
+        self.begun = self.begun or time.monotonic()
+        if self.bar is None and time.monotonic() - self.begun < self.after_s:
+            return
         if self.bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             self.bar = Progress(

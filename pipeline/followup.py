@@ -153,8 +153,11 @@ def _is_explained(text: str, pointer: str, before: str) -> bool:
         )
     if found and not (before in _PREPOSITIONS and text[found[-1][1] :].split() == [before]):
         return True
+    words = _WORD.findall(text.casefold())
+    asked = {"who", "what", "which", "that"}  # "who keeps them": such a word is followed by a verb
     return pointer in _PLURAL and any(
-        word.endswith("s") and content_words(word) for word in _WORD.findall(text.casefold())
+        word.endswith("s") and content_words(word) and before not in asked
+        for before, word in zip(["", *words], words, strict=False)
     )
 
 

@@ -44,6 +44,7 @@ POINTS_BACK = {
     "When is it open and who keeps it?": "it",
     "What do they grow?": "they",
     "Are those for sale?": "those",
+    "Who keeps them?": "them",
 }
 
 FRAGMENTS = """

@@ -1,0 +1,287 @@
+"""A chat as commands see it: the session that is open, what was last answered, and how to change either."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from cli.chat import views
+from cli.chat.settings import Settings, save_settings
+from cli.chat.stream import Markdowns, Plain
+from cli.chat.typed import Typed
+from cli.index import failures
+from cli.progress import Display
+from pipeline.build import Pipeline
+from pipeline.cache import cache_folder
+from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.conversation import Conversation
+from pipeline.docs_index import docs_folder, update_index
+from pipeline.errors import ConfigError, DocumentError, LongthreadError
+from pipeline.followup import Rewritten, rewrite
+from pipeline.sessions import rename_session, session_folder
+from pipeline.types import State, Turn
+
+
+class View(Protocol):
+    """Where an answer is written piece by piece; `wrote` says whether any came."""
+
+    wrote: bool
+
+    def __call__(self, piece: str) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass
+class Chat:
+    """One chat. `last` is what was answered since the session was opened, None before that and after an undo.
+
+    `searched` holds the rewritten query of each turn that has one, by the turn's number. `prefill` is what the next
+    input line begins with, and `replaces` says that it takes the last turn's place. `failed`: something went wrong.
+    """
+
+    name: str
+    settings: Settings
+    console: Console
+    display: Display
+    pipeline: Pipeline
+    conversation: Conversation
+    is_terminal: bool = False
+    last: State | None = None
+    rewritten: Rewritten | None = None
+    searched: dict[int, str] = field(default_factory=dict)
+    prefill: str = ""
+    replaces: bool = False
+    failed: bool = False
+    tries: int = 0
+    typed_changed: bool = False
+
+    @classmethod
+    def open(cls, name: str, settings: Settings, console: Console, display: Display, is_terminal: bool) -> Self:
+        """The chat of a session. Raises what is wrong with its name, its settings, its documents or its model."""
+        folder = session_folder(name)
+        config = config_of(settings)
+        index, n_failed = index_of(settings, config, display)
+        pipeline = Pipeline(config, index, progress=display)
+        try:
+            conversation = Conversation(pipeline, folder)
+            pipeline.reader  # noqa: B018 - so that the first answer does not wait for it
+        except BaseException:
+            pipeline.close()
+            raise
+        finally:
+            display.stop()
+        save_settings(folder, settings)
+        return cls(name, settings, console, display, pipeline, conversation, is_terminal, failed=n_failed > 0)
+
+    @property
+    def folder(self) -> Path:
+        return session_folder(self.name)
+
+    @property
+    def config(self) -> PipelineConfig:
+        return self.pipeline.config
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return self.conversation.turns
+
+    @property
+    def indexed(self) -> tuple[tuple[str, ...], str | None, IndexSettings]:
+        """What decides which index is searched."""
+        return self.settings.docs, self.settings.index, self.config.index
+
+    @property
+    def has_documents(self) -> bool:
+        return bool(self.settings.docs or self.settings.index)
+
+    def say(self, *what: RenderableType) -> None:
+        """What a command was asked for."""
+        self.display.stop()
+        for one in what:
+            self.console.print(one, soft_wrap=isinstance(one, str), highlight=False, markup=False)
+
+    def remark(self, what: Text) -> None:
+        """What nobody asked for, and is good to know: beside the answers where these go into a pipe."""
+        if self.is_terminal:
+            self.say(what)
+        else:
+            sys.stderr.write(f"{what.plain}\n")
+            sys.stderr.flush()
+
+    # -------------------------------------------------------------------------------------------------------- asking
+    def ask(self, text: str, as_it_is: bool = False) -> None:
+        """Answers a question and prints it; with `as_it_is` retrieval searches for the person's own words."""
+        if not self.has_documents and not self.config.stages[0].name.endswith(".given"):
+            raise ConfigError("there are no documents to answer from yet: /docs add PATH")
+        self.rewritten = None if as_it_is else self._rewritten(text)
+        if self.rewritten is not None:
+            self.remark(views.rewriting(self.rewritten))
+        view = self._view()
+        self.pipeline.on_text = view
+        try:
+            with stopping(self.conversation):
+                state = self.conversation.ask(text, self.rewritten.text if self.rewritten else None)
+            if not view.wrote and state.answer is not None:
+                view(state.answer.text)
+        finally:
+            self.display.stop()
+            view.end()
+        self.last = state
+        if self.rewritten is not None:
+            self.searched[self.turns[-1].number] = self.rewritten.text
+        if self.is_terminal:
+            self.say(*views.footer(state, self.settings, self.console.width))
+        self._settle()
+
+    def _view(self) -> View:
+        return Markdowns(self.console, self.display.stop) if self.is_terminal else Plain()
+
+    def _rewritten(self, text: str) -> Rewritten | None:
+        if not self.settings.rewrite:
+            return None
+        earlier = [(self.searched.get(turn.number, turn.question), turn.answer) for turn in self.turns]
+        found = rewrite(text, earlier, self.pipeline.reader, self.display)
+        self.display.stop()
+        return found
+
+    def _settle(self) -> None:
+        """Lets memory move what is old to its next tier; Ctrl-C puts it off to the next time."""
+        with stopping(self.conversation):
+            self.conversation.settle(self.display)
+        self.display.stop()
+
+    def take_back(self) -> Turn:
+        """Removes the last turn. Raises ConfigError where there is none."""
+        turn = self.conversation.undo()
+        if turn is None:
+            raise ConfigError("there is no turn to take back: nothing was asked in this session")
+        self.searched.pop(turn.number, None)
+        self.last = self.rewritten = None
+        return turn
+
+    # ------------------------------------------------------------------------------------------------------ changing
+    def change(self, settings: Settings, name: str | None = None) -> None:
+        """Goes on with other settings, or in another session. What is wrong is raised, and then nothing has changed."""
+        config = config_of(settings)
+        index, n_failed = index_of(settings, config, self.display, self)
+        old, old_index = self.config, self.pipeline.index_folder
+        new_name = name or self.name
+        session_folder(new_name)
+        self.conversation.close()
+        try:
+            self.pipeline.change(config, index)
+            self.conversation = Conversation(self.pipeline, session_folder(new_name))
+            self.pipeline.reader  # noqa: B018 - what is wrong with a model's file is found by loading it
+        except LongthreadError:
+            self.conversation.close()
+            self.pipeline.change(old, old_index)
+            self.conversation = Conversation(self.pipeline, self.folder)
+            raise
+        finally:
+            self.display.stop()
+        if new_name != self.name:
+            self.last = self.rewritten = None
+            self.searched.clear()
+        self.name, self.settings = new_name, settings
+        self.failed |= n_failed > 0
+        save_settings(self.folder, settings)
+
+    def rename(self, name: str) -> None:
+        """Gives the session another name. Raises StoreError for one that is taken, or can be none."""
+        self.conversation.close()
+        try:
+            rename_session(self.name, name)
+            self.name = name
+        finally:
+            self.conversation = Conversation(self.pipeline, self.folder)
+
+    def forget(self, questions: Sequence[str]) -> None:
+        """Leaves no trace of forgotten questions in what this chat keeps beside the memory: the lines once typed."""
+        Typed(self.folder).forget(questions)
+        self.typed_changed = True
+        self.last = self.rewritten = None
+
+    def close(self) -> None:
+        self.conversation.close()
+        self.pipeline.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def config_of(settings: Settings) -> PipelineConfig:
+    """The pipeline of the settings, its model looked for but not loaded. Raises what is wrong with either."""
+    config = settings.pipeline()
+    config.components[-1].check()
+    return config
+
+
+def index_of(
+    settings: Settings, config: PipelineConfig, display: Display, chat: Chat | None = None
+) -> tuple[Path, int]:
+    """The folder of the index, brought up to date with the documents, and how many files could not be read.
+
+    Where documents are only added to those of the open chat, what is indexed of these is copied and not read again.
+    Documents that are gone since they were indexed are answered from as they were, and that is said.
+    """
+    if chat is not None and (settings.docs, settings.index, config.index) == chat.indexed:
+        return chat.pipeline.index_folder, 0
+    if settings.index is not None:
+        return Path(settings.index), 0
+    if not settings.docs:
+        return cache_folder() / "indexes" / "no documents", 0
+    folder = docs_folder(settings.docs, config.index)
+    if chat is not None and config.index == chat.config.index and set(chat.settings.docs) < set(settings.docs):
+        copy_index(chat.pipeline.index_folder, folder)
+    try:
+        report = update_index(folder, settings.docs, config.index, display)
+    except DocumentError as error:
+        if not folder.is_dir():
+            raise
+        display.stop()
+        sys.stderr.write(f"longthread: {error}\nIts index is still here, and is answered from as it was.\n")
+        return folder, 1
+    finally:
+        display.stop()
+    return folder, failures(report, Console(stderr=True))
+
+
+def copy_index(source: Path, target: Path) -> None:
+    """A copy of an index under another name, whole or not at all; nothing where there is one already."""
+    if source.is_dir() and not target.exists():
+        half = target.with_name(f"{target.name}.copy")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(source, half)
+        half.rename(target)
+
+
+@contextmanager
+def stopping(conversation: Conversation) -> Iterator[None]:
+    """Inside, Ctrl-C ends what the conversation does, and what has come of it is kept; a second one breaks it off."""
+    presses = 0
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
+        if presses > 1:
+            raise KeyboardInterrupt
+        conversation.cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

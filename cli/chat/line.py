@@ -1,0 +1,172 @@
+"""The input line: history, completion of commands and their arguments, several lines, emacs and vi keys, a bottom bar.
+
+prompt-toolkit has the terminal while a line is typed, and gives it back before anything is printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.styles import Style
+
+from cli.chat.chat import Chat
+from cli.chat.commands import COMMANDS
+from cli.chat.typed import Typed
+from cli.chat.views import PART_NAMES, one_line
+from cli.printing import shown_path
+
+_LAST_WORD = re.compile(r"(?:\\.|[^\s\\])*\Z")
+_METER_CELLS = 20
+_PART_COLOURS = {
+    "system": "ansimagenta",
+    "memory": "ansiyellow",
+    "passages": "ansigreen",
+    "history": "ansiblue",
+    "question": "ansicyan",
+    "template": "ansibrightblack",
+    "answer": "ansiwhite",
+}
+STYLE = Style.from_dict(
+    {
+        "bottom-toolbar": "noreverse bg:#262626 #d0d0d0",
+        "prompt": "bold ansicyan",
+        **{f"part-{part}": colour for part, colour in _PART_COLOURS.items()},
+        "part-free": "#585858",
+        "name": "bold",
+    }
+)
+
+
+class Line:
+    """Reads one line, or several. Raises EOFError at Ctrl-D and KeyboardInterrupt at Ctrl-C."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self._session: PromptSession[str] | None = None
+        self._name = ""
+
+    def read(self) -> str:
+        chat = self.chat
+        if self._session is None or self._name != chat.name or chat.typed_changed:
+            self._session, self._name, chat.typed_changed = self._new(), chat.name, False
+        self._session.editing_mode = EditingMode.VI if chat.settings.keys == "vi" else EditingMode.EMACS
+        prefill, chat.prefill = chat.prefill, ""
+        return self._session.prompt([("class:prompt", "> ")], default=prefill)
+
+    def _new(self) -> PromptSession[str]:
+        return PromptSession(
+            history=Typed(self.chat.folder),
+            completer=CommandCompleter(self.chat),
+            complete_while_typing=True,
+            auto_suggest=AutoSuggestFromHistory(),
+            multiline=True,
+            prompt_continuation=[("class:prompt", "  ")],
+            key_bindings=_keys(),
+            bottom_toolbar=lambda: bar(self.chat, get_app().output.get_size().columns),
+            style=STYLE,
+            reserve_space_for_menu=6,
+        )
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: KeyPressEvent) -> None:
+        """Sends the line; if a completion is chosen in the menu, only takes that."""
+        buffer = event.current_buffer
+        if buffer.complete_state is not None and buffer.complete_state.current_completion is not None:
+            buffer.complete_state = None
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+class CommandCompleter(Completer):
+    """Completes a command's name, and then its arguments by the command's own completer; a question not at all."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        text = document.text_before_cursor
+        if not text.startswith("/") or "\n" in text:
+            return
+        name, space, rest = text[1:].partition(" ")
+        if not space:
+            for command in COMMANDS.values():
+                if command.name.startswith(name):
+                    yield Completion(command.name, -len(name), f"/{command.name}", command.help)
+            return
+        if name not in COMMANDS:
+            return
+        word = _LAST_WORD.search(rest.lstrip())
+        begun = word.group() if word else ""
+        before = rest.lstrip()[: len(rest.lstrip()) - len(begun)].split()
+        for choice, what in COMMANDS[name].complete(self.chat, [*before, begun]):
+            if choice.startswith(begun):
+                yield Completion(choice, -len(begun), display_meta=one_line(what, 50))
+
+
+# ----------------------------------------------------------------------------------------------------------------- bar
+def bar(chat: Chat, width: int) -> StyleAndTextTuples:
+    """Two lines: model, session and documents; then what the last prompt was made of, and what is free."""
+    n = len(chat.turns)
+    head = f" {chat.pipeline.reader.name} │ {chat.name}, {n} turn{'' if n == 1 else 's'} │ {_documents(chat)}"
+    first: StyleAndTextTuples = [("class:name", one_line(head, width - 1)), ("", "\n")]
+    return [*first, *meter(chat, width)]
+
+
+def _documents(chat: Chat) -> str:
+    if chat.settings.index is not None:
+        return f"index {shown_path(chat.settings.index)}"
+    return ", ".join(map(shown_path, chat.settings.docs)) or "no documents: /docs add PATH"
+
+
+def meter(chat: Chat, width: int) -> StyleAndTextTuples:
+    """The window as a bar of cells, one colour a part, and the same in numbers, as far as the width goes."""
+    window, reserve = chat.pipeline.window, chat.pipeline.reserve
+    account = chat.last.ledger if chat.last is not None else None
+    tokens = dict(account.parts) if account is not None else {}
+    shares = [(part, tokens[part]) for part, _, _ in PART_NAMES if tokens.get(part)] + [("answer", reserve)]
+    free = max(0, window - sum(n for _, n in shares))
+    reused = account.generation.reused_tokens if account is not None and account.generation is not None else 0
+    for style in (1, 2):
+        named = {part: names[style - 1] for part, *names in PART_NAMES}
+        named["answer"] = "room for the answer" if style == 1 else "room"
+        words: StyleAndTextTuples = []
+        for part, n in shares:
+            words += [("", "  "), (f"class:part-{part}", f"{named[part]} {n}")]
+        words += [("class:part-free", f"  free {free}")]
+        if reused:
+            words += [("", f"  │ {reused} reused" if style == 1 else f"  reused {reused}")]
+        cells = [*_cells(shares, window), ("class:part-free", "")]
+        if sum(len(text) for _, text, *_ in [*cells, *words]) + 1 < width:
+            return [("", " "), *cells, *words]
+    return [("", " "), *words[1 : max(2, (width // 12) * 2)]]
+
+
+def _cells(shares: Sequence[tuple[str, int]], window: int) -> StyleAndTextTuples:
+    """The bar: a part that has any tokens has a cell at least, unless the bar is full."""
+    cells: StyleAndTextTuples = []
+    used = 0
+    for part, n in shares:
+        want = min(max(1, round(n / window * _METER_CELLS)), _METER_CELLS - used)
+        cells.append((f"class:part-{part}", "█" * want))
+        used += want
+    cells.append(("class:part-free", "░" * (_METER_CELLS - used)))
+    return cells

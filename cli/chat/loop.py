@@ -1,0 +1,117 @@
+"""`longthread chat`: one line after another, a question or a command, from a terminal or from a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.console import Console
+from rich.text import Text
+
+from cli.chat.chat import Chat
+from cli.chat.commands import Leave, absolute, greeting, run_command
+from cli.chat.markdown import visible
+from cli.chat.settings import Settings, load_settings
+from cli.main import EXIT_ERROR
+from cli.progress import Display
+from pipeline.errors import ConfigError, LongthreadError
+from pipeline.sessions import session_folder
+
+DEFAULT_SESSION = "default"
+PIPE_WIDTH = 160
+SECONDS_BEFORE_A_BAR = 0.4
+"""What is done sooner shows no bar, which would only flash."""
+
+
+def run(docs: Sequence[str], config: str | None, index: str | None, session: str | None, model: str | None) -> int:
+    if docs and index:
+        raise ConfigError("give --docs or --index, not both: 'longthread index PATH --index DIR' adds to an index")
+    name = session or DEFAULT_SESSION
+    settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    console = Console() if is_terminal else Console(width=PIPE_WIDTH, no_color=True)
+    display = Display(after_s=SECONDS_BEFORE_A_BAR)
+    with display, Chat.open(name, settings, console, display, is_terminal) as chat:
+        if is_terminal:
+            terminal(chat)
+        else:
+            pipe(chat)
+        return EXIT_ERROR if chat.failed and not is_terminal else 0
+
+
+def overlaid(
+    settings: Settings, docs: Sequence[str], config: str | None, index: str | None, model: str | None
+) -> Settings:
+    """A session's settings, with those of the command line in their place where it has any."""
+    if docs:
+        settings = settings.with_docs(tuple(map(absolute, docs)))
+    if index is not None:
+        settings = replace(settings, docs=(), index=absolute(index))
+    if config is not None:
+        settings = replace(settings, config=absolute(config), model=None, answering="{}")
+    if model is not None:
+        settings = replace(settings, model=absolute(model) if model.endswith(".gguf") else model)
+    return settings
+
+
+def terminal(chat: Chat) -> None:
+    """Until Ctrl-D or /quit. Ctrl-C empties the line."""
+    from cli.chat.line import Line
+
+    line = Line(chat)
+    chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
+    while True:
+        try:
+            text = line.read()
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            chat.replaces = False
+            continue
+        try:
+            handle(chat, text)
+        except Leave:
+            return
+
+
+def pipe(chat: Chat) -> None:
+    """Until the end of the input: each line a question or a command; answers go to stdout, a line each."""
+    for text in sys.stdin:
+        try:
+            handle(chat, text)
+        except Leave:
+            return
+
+
+def handle(chat: Chat, text: str) -> None:
+    """One line. What is wrong is said, and the chat goes on."""
+    text = text.strip()
+    if not text:
+        return
+    try:
+        if text.startswith("/"):
+            run_command(chat, text)
+        else:
+            if chat.replaces:
+                chat.replaces = False
+                chat.take_back()
+            chat.ask(text)
+    except LongthreadError as error:
+        failed(chat, str(error))
+    except KeyboardInterrupt:
+        if not chat.is_terminal:
+            raise
+        failed(chat, "stopped")
+    if chat.is_terminal:
+        chat.console.print()
+
+
+def failed(chat: Chat, what: str) -> None:
+    chat.failed = True
+    chat.display.stop()
+    if chat.is_terminal:
+        chat.console.print(Text(visible(what), style="red"), soft_wrap=True)
+    else:
+        sys.stderr.write(f"longthread: {visible(what)}\n")
+        sys.stderr.flush()

@@ -1,0 +1,128 @@
+"""What a chat keeps beside its conversation: its documents, its pipeline, and what /set changed.
+
+It stands as `chat.json` in the session's folder, and is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import PipelineConfig
+from pipeline.default import CHAT, with_memory, with_model, with_settings
+from pipeline.errors import ConfigError, StoreError
+from pipeline.registry import build_dataclass, component_class, nearest
+
+NAME = "chat.json"
+SWITCHES = {"on": True, "off": False}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A chat's settings. Paths are absolute, so that a session goes on from wherever it is resumed.
+
+    `answering` holds what was set of the last stage, as JSON: only what differs from the pipeline's file.
+
+    :param docs: files, folders or globs.
+    :param index: the folder of an index made before; then `docs` is empty.
+    :param config: a pipeline file; None: the built-in chat pipeline.
+    :param model: a model's name or path; None: the pipeline's.
+    :param keys: how keys edit the input line.
+    :param rewrite: whether follow-up questions are rewritten for retrieval.
+    :param sources: whether an answer is followed by where it stands.
+    :param ledger: whether an answer is followed by the account of its tokens.
+    """
+
+    docs: tuple[str, ...] = ()
+    index: str | None = None
+    config: str | None = None
+    model: str | None = None
+    keys: Literal["emacs", "vi"] = "emacs"
+    rewrite: bool = True
+    sources: bool = True
+    ledger: bool = False
+    answering: str = "{}"
+
+    def pipeline(self) -> PipelineConfig:
+        """The pipeline that these settings describe. Raises ConfigError with every fault."""
+        from pipeline.config import load_config
+
+        config = CHAT if self.config is None else load_config(self.config)
+        if self.model is not None:
+            config = with_model(config, self.model)
+        return with_memory(with_settings(config, json.loads(self.answering)))
+
+    def with_docs(self, docs: tuple[str, ...]) -> Settings:
+        return replace(self, docs=tuple(dict.fromkeys(docs)), index=None)
+
+
+OWN = ("keys", "rewrite", "sources", "ledger")
+"""What /set changes of the chat itself; all else that it knows are settings of the stage that answers."""
+
+
+def answering_names(config: PipelineConfig) -> list[str]:
+    """The settings of the stage that answers, as far as a chat can change them: all but the model."""
+    return [field.name for field in fields(component_class(config.stages[-1].name)) if field.name != "model"]
+
+
+def changed(settings: Settings, name: str, value: str) -> Settings:
+    """The settings with one of them changed. Raises ConfigError for a name or a value that is not right."""
+    config = settings.pipeline()
+    known = [*OWN, *answering_names(config)]
+    if name not in known:
+        raise ConfigError(
+            f"there is no setting '{name}'" + (nearest(name, known) or f"; there are: {', '.join(known)}")
+        )
+    if name in OWN:
+        given: Any = SWITCHES.get(value, value) if isinstance(getattr(settings, name), bool) else value
+        return _checked({**asdict(settings), name: given}, name)
+    answering = {**json.loads(settings.answering), name: _plain(value)}
+    after = replace(settings, answering=json.dumps(answering))
+    after.pipeline()
+    return after
+
+
+def _plain(value: str) -> Any:
+    """The value as YAML would read it, as far as settings need it: numbers, true, false, null, lists; else text."""
+    try:
+        return json.loads(SWITCHES_AS_JSON.get(value, value))
+    except ValueError:
+        return value
+
+
+SWITCHES_AS_JSON = {"on": "true", "off": "false"}
+
+
+def load_settings(folder: Path) -> Settings:
+    """The settings of a session; the defaults where there are none yet. Raises StoreError for a damaged file."""
+    path = folder / NAME
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): delete it, and the chat has its defaults again") from None
+    try:
+        return _checked(found, str(path))
+    except ConfigError as error:
+        raise StoreError(f"{error}: delete {path}, and the chat has its defaults again") from None
+
+
+def save_settings(folder: Path, settings: Settings) -> None:
+    path = folder / NAME
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+    os.replace(new, path)
+
+
+def _checked(found: Mapping[str, Any], where: str) -> Settings:
+    settings, faults = build_dataclass(Settings, found, "the chat")
+    if faults:
+        raise ConfigError("; ".join(f"{where}: {fault.message}" for fault in faults))
+    if not isinstance(settings, Settings):
+        raise TypeError(f"must be Settings, was: {settings!r}")
+    return settings

@@ -1,0 +1,95 @@
+"""An answer as it is written: whole blocks go to the scrollback at once, only the block under way is drawn again.
+
+Little is drawn again, so nothing flickers, and what has scrolled away stays as it was. Between `start` and `end` the
+terminal belongs to this view alone: no input line and no progress bar is there at the same time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from time import monotonic
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.segment import Segment
+
+from cli.chat.markdown import finished, rendered, visible
+
+SECONDS_BETWEEN_DRAWINGS = 0.08
+
+
+class Tail:
+    """The end of a text under way, as many lines of it as the screen holds."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(rendered(self.text), options, pad=False)
+        for line in lines[-max(1, console.height - 2) :]:
+            yield from line
+            yield Segment.line()
+
+
+class Markdowns:
+    """Draws an answer into a terminal. `before` is called once, ahead of the first piece: it clears the line."""
+
+    def __init__(self, console: Console, before: Callable[[], None]) -> None:
+        self.console = console
+        self.before = before
+        self.text = ""
+        self.wrote = False
+        self._live: Live | None = None
+        self._drawn = 0.0
+
+    def __call__(self, piece: str) -> None:
+        if self._live is None:
+            self.before()
+            self._live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stderr=False)
+            self._live.start()
+            self.wrote = True
+        self.text += piece
+        if monotonic() - self._drawn >= SECONDS_BETWEEN_DRAWINGS:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        n = finished(self.text)
+        if n:
+            self._live.update(Tail(""))
+            self.console.print(rendered(self.text[:n]))
+            self.console.print()
+            self.text = self.text[n:]
+        self._live.update(Tail(self.text), refresh=True)
+        self._drawn = monotonic()
+
+    def end(self) -> None:
+        """Prints what is left, and gives the terminal back. Nothing of the text is lost, however the answer ended."""
+        if self._live is None:
+            return
+        live, self._live = self._live, None
+        live.update("")
+        live.stop()
+        if self.text.strip():
+            self.console.print(rendered(self.text))
+        self.text = ""
+
+
+class Plain:
+    """Answers for a pipe: one a line, whole. Whatever breaks lines in an answer becomes a space."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.wrote = False
+
+    def __call__(self, piece: str) -> None:
+        self.wrote = True
+        self.text += piece
+
+    def end(self) -> None:
+        """Writes the line. An answer that never came is an empty line, so that lines and questions keep in step."""
+        sys.stdout.write(" ".join(visible(self.text).split()) + "\n")
+        sys.stdout.flush()
+        self.text = ""
