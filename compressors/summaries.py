@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compressors.calibration.store import model_key
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model, Tools
 from pipeline.errors import ModelError
+from pipeline.models.identity import model_key
 from pipeline.types import Message, Passage, Prompt, Sampling, Text
 
 

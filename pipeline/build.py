@@ -8,7 +8,7 @@ with open_pipeline(load_config("configs/default.yaml"), index="my-index") as pip
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from pipeline.contracts import Embedder, Index, Model, Progress, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.settings import EngineSettings
-from pipeline.types import Document, Passage, Question, State
+from pipeline.types import Document, Ledger, Passage, Question, State
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -57,8 +57,7 @@ class Pipeline:
 
         `shown_before` are the passages of the last prompt of a conversation: they keep their places in this one.
         """
-        ledger = stage_ledger(self.window, self.reserve, self.reader.name)
-        state = State(question, ledger=ledger, shown_before=shown_before)
+        state = State(question, ledger=self.ledger, shown_before=shown_before)
         for spec, component in zip(self.config.stages, self.config.components, strict=True):
             if self.is_cancelled:
                 return state
@@ -136,7 +135,7 @@ class Pipeline:
     @cached_property
     def window(self) -> int:
         """Cells that prompt and answer share. Raises WindowError when the answer alone does not fit."""
-        window = self.config.budget.window or self.reader.window
+        window = self._window_and_why[0]
         if window > self.reader.window:
             raise WindowError(
                 f"budget.window is {window}, but the context of {self.reader.name} holds {self.reader.window}: "
@@ -148,6 +147,23 @@ class Pipeline:
                 "is left for the question. Raise budget.window or n_ctx, or lower max_tokens"
             )
         return window
+
+    @cached_property
+    def _window_and_why(self) -> tuple[int, str]:
+        """The budget's window, and where it was measured the reason for it."""
+        window = self.config.budget.window
+        if window == "effective":
+            from pipeline.models.effective import effective_window
+
+            return effective_window(self.reader, self.config.budget.task)
+        return window or self.reader.window, ""
+
+    @property
+    def ledger(self) -> Ledger:
+        """An empty ledger for one question, with the reason for its window if there is one."""
+        empty = stage_ledger(self.window, self.reserve, self.reader.name)
+        why = self._window_and_why[1]
+        return replace(empty, notes=(why,)) if why else empty
 
     def close(self) -> None:
         if self._reader is not None:

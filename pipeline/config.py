@@ -59,15 +59,18 @@ class IndexSettings:
 class Budget:
     """How much the reader may be given.
 
-    :param window: cells that prompt and answer share; by default all that the model's context holds.
+    :param window: cells that prompt and answer share; by default all that the model's context holds. `effective`: as
+        many as the model was found to use well, by `longthread needle calibrate`.
     :param on_overflow: `shed` leaves out the lowest-ranked passages and lists them; `refuse` stops with the numbers.
+    :param task: what the model must do well within the effective window: a task of `longthread needle calibrate`.
     """
 
-    window: int | None = None
+    window: int | Literal["effective"] | None = None
     on_overflow: Literal["shed", "refuse"] = "shed"
+    task: str = "sentences"
 
     def __post_init__(self) -> None:
-        if self.window is not None and self.window < 1:
+        if isinstance(self.window, int) and self.window < 1:
             raise ValueError(f"window must be greater than 0, was: {self.window}")
 
 
@@ -124,7 +127,11 @@ def load_config(path: str | Path) -> PipelineConfig:
 
 def check_config(path: str | Path) -> tuple[PipelineConfig | None, list[FileFault]]:
     """The pipeline in a file, or all that is wrong with it, in the order of its lines."""
-    file = read_yaml(path)
+    return check_file(read_yaml(path))
+
+
+def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:
+    """The same of a file that was read, and whose value may have been changed since."""
     check = _Check(file)
     config = check.config()
     faults = sorted([FileFault(file.path, fault.line, fault.message) for fault in file.faults] + check.faults, key=_by)

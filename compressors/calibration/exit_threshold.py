@@ -11,10 +11,11 @@ import numpy as np
 
 from compressors.calibration.labelled import Labelled
 from compressors.calibration.ranking import auc, costs_of
-from compressors.calibration.store import Evidence, ExitCalibration, model_key
+from compressors.calibration.store import Evidence, ExitCalibration
 from compressors.exit import Exit
 from pipeline.contracts import Model, Progress
 from pipeline.errors import DataError
+from pipeline.models.identity import model_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

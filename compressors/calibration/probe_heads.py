@@ -16,11 +16,12 @@ import numpy as np
 
 from compressors.calibration.labelled import Labelled
 from compressors.calibration.ranking import auc, costs_of, recall_at
-from compressors.calibration.store import Evidence, ProbeCalibration, Weighing, model_key
+from compressors.calibration.store import Evidence, ProbeCalibration, Weighing
 from compressors.probe import LAYOUT, cosines, log_mass, standardised
 from pipeline.contracts import Embedder, Model, Progress
 from pipeline.errors import DataError, ModelError
 from pipeline.models.capabilities import Attender
+from pipeline.models.identity import model_key
 from pipeline.types import Text
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ made from another counts as that other: their distributions agree.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError
-from pipeline.models.capabilities import OnFile
+from pipeline.models.identity import model_key
 
 SHIPPED = Path(__file__).parent.parent / "calibrated"
 
@@ -86,17 +85,6 @@ class ProbeCalibration:
 
 
 C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)
-
-
-def model_key(model: Model) -> str:
-    """What a calibration belongs to: the hash of the model's file; with adapters, of all files' hashes; else a name."""
-    if not isinstance(model, OnFile):
-        return model.name
-    from pipeline.models.filehash import file_sha256
-    from pipeline.models.tune import source_sha256
-
-    hashes = [source_sha256(model.path), *(file_sha256(adapter) for adapter in model.adapters)]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def stored(kind: type[C], model: Model) -> C | None:

@@ -6,6 +6,7 @@ assemble.cited elsewhere: it numbers the passages, and has the model say where a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,7 +16,8 @@ from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
 from pipeline.types import Message, Passage, Prompt, State, Text
 
-_PASSAGES, _QUESTION = "{passages}", "{question}"
+_PASSAGES, _QUESTION, _LEAD = "{passages}", "{question}", "{lead}"
+_TO_VALUE = re.compile(r".*(?::|=>|=|->|→)\s*[\"']?(?=\S)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Plain:
     :param template: what it is given: `{passages}` and `{question}` stand for them, once each, in either order.
     :param separator: what stands between two passages.
     :param order: `rank` keeps the order in which they were found; `source` takes that of their documents.
-    :param begin: what the answer begins with: the model goes on from there. It is not part of the answer.
+    :param begin: what the answer begins with: the model goes on from there. It is not part of the answer. `{lead}`
+        stands for the last passage up to its value, where it is a pair such as `"key": "value"`.
     :param tags: whether each passage stands between tags.
     """
 
@@ -80,7 +83,8 @@ class Plain:
         recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
         filled = self.filled(self.separator.join(self.texts(passages)), state.question.wording)
         prompt = reader.render([*messages, Message("user", (*recalled, *filled))])
-        return (*prompt, Text(self.begin, "answer")) if self.begin else prompt
+        begin = self.begin.replace(_LEAD, lead(passages[-1].text) if passages else "")
+        return (*prompt, Text(begin, "answer")) if begin else prompt
 
     def filled(self, passages: str, question: str) -> list[Text]:
         """The template with both put in, as spans: the passages with what stands before them, and the rest."""
@@ -98,3 +102,9 @@ class Plain:
             return texts
         tag = free_tag(texts)
         return [f"<{tag} {n}>\n{text.strip()}\n</{tag}>" for n, text in enumerate(texts, 1)]
+
+
+def lead(pair: str) -> str:
+    """A pair up to its value, with the quote that opens it; empty for what is no pair."""
+    match = _TO_VALUE.match(pair)
+    return match[0] if match else ""

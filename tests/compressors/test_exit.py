@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from compressors.calibration.store import Evidence, ExitCalibration, model_key, store
+from compressors.calibration.store import Evidence, ExitCalibration, store
 from compressors.exit import Exit, prompt
 from compressors.selection import Units
 from pipeline.build import Pipeline
@@ -16,6 +16,7 @@ from pipeline.default import DEFAULT
 from pipeline.errors import ModelError
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
+from pipeline.models.identity import model_key
 from pipeline.types import Question, Text
 from tests.compressors.workbench import passage, scripted_tools
 

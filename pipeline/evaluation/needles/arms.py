@@ -2,7 +2,9 @@
 
 full        the whole text in the prompt
 one-shot    one search by words, then the model
-hops        search after search, each for what the last one named, then the model
+hops        search after search, each for what the last one named; the model copies the value of the last pair
+hops-chain  the same, and the model is given all pairs of the chain
+*-prose     the same for sentences: the model is given all that were found
 exit, probe the text in chunks, compressed to the sentences that matter, then the model
 oracle      only the needles in the prompt: what the model could at best
 """
@@ -66,7 +68,18 @@ ARMS: dict[str, Arm] = {
             "hops",
             WORDS,
             _spec("retrieve.hops", by="keys", give="end"),
-            _spec("assemble.plain", template=FOUND_END, begin='The final value is "'),
+            _spec("assemble.plain", template=FOUND_END, begin="{lead}"),
+            stop=['"'],
+        ),
+        "index",
+    ),
+    "hops-chain": Arm(
+        "hops-chain",
+        _config(
+            "hops-chain",
+            WORDS,
+            _spec("retrieve.hops", by="keys", give="chain"),
+            _spec("assemble.plain", template=FOUND_PAIRS, begin="{lead}"),
             stop=['"'],
         ),
         "index",

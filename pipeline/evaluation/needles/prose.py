@@ -54,6 +54,10 @@ QUESTION = (
     "and so on. Each time one sentence tells it, and these sentences are scattered through the text. Which person had "
     "it in the end? Answer with the name alone, first name and family name.\nName: "
 )
+QUESTION_ONE = (
+    "Somewhere in the text it is told to whom {giver} gave the {thing}. Who was that? Answer with the name alone, first "
+    "name and family name.\nName: "
+)
 FIRST_OF = "Long ago {giver}, raised in {place}, handed over a sealed parcel to {taker}."
 QUESTION_OF = (
     "A certain thing went from person to person, one sentence for each step, scattered through the text. It began with "
@@ -160,7 +164,7 @@ def _thread(shape: ProseShape, number: int, names: _Names, draws: Draws) -> _Thr
     else:
         thing = _THINGS[number]
         first = FIRST.format(giver=people[0], thing=thing, taker=people[1])
-        question = QUESTION.format(giver=people[0], thing=thing)
+        question = (QUESTION if shape.length > 1 else QUESTION_ONE).format(giver=people[0], thing=thing)
     later = [draws.choice(NEXT).format(giver=a, taker=b) for a, b in pairwise(people[1:])]
     return _Thread(question, tuple(people), (first, *later))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ _TOKENS_PER_ANSWER = 60
 @dataclass(frozen=True)
 class CellResult:
     """What came of one cell. `tokens` are the reader's, of the longest text; `accuracy` is strict, with Wilson's 95 %
-    interval; `found` is the mean share of answers in the reply; `faults` count the wrong ones; seconds are means.
+    interval; `found` is the mean share of answers in the reply; `faults` count the wrong ones.
+    `s_per_question` is the time in which the cell's questions were being answered, by their number.
     """
 
     cell: Cell
@@ -292,9 +294,20 @@ def _result(cell: Cell, tokens: int, scored: Sequence[Scored]) -> CellResult:
         found=sum(one.found for one in scores) / n,
         f1=sum(one.f1 for one in scores) / n,
         faults={fault: sum(one.fault == fault for one in scores) for fault in FAULTS},
-        s_per_question=sum(float(record["seconds"]) for _, record, _ in scored) / n,
+        s_per_question=_busy_s([record for _, record, _ in scored]) / n,
         prompt_tokens=sum(prompts) / len(prompts) if prompts else 0.0,
     )
+
+
+def _busy_s(records: Sequence[dict[str, Any]]) -> float:
+    """Seconds in which at least one of the questions was being answered: several may be at a time."""
+    total, until = 0.0, float("-inf")
+    begins = sorted((datetime.fromisoformat(one["started"]).timestamp(), float(one["seconds"])) for one in records)
+    for start, seconds in begins:
+        end = start + seconds
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total
 
 
 def _generation(record: dict[str, Any]) -> dict[str, Any] | None:

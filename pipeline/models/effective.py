@@ -1,0 +1,155 @@
+"""How much context a model file can use, as `longthread needle calibrate` measured it: kept under the file's hash.
+
+A measurement belongs to a model file (and its adapters) and to what changes how it reads a long text: the types of the
+cache and the scaling of positions. It lies in the cache folder, as calibrations/<16 digits of the key>/effective-*.json.
+A file that `longthread models tune` made from another counts as that other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache import cache_folder
+from pipeline.contracts import Model
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import OnFile
+from pipeline.models.identity import model_key
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task at one size: `hits` of `n` questions were answered, with the lower Wilson bound `low`.
+
+    `tokens` are the model's, of the whole prompt.
+    """
+
+    pairs: int
+    chars: int
+    tokens: int
+    hits: int
+    n: int
+    low: float
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """The largest size at which a task holds, at it and at all smaller sizes that were tried; None: it holds at none.
+
+    `tried` are all sizes in ascending order. `is_settled` is false where the time ran out before the next size was
+    decided: then the true figure may be larger.
+    """
+
+    task: str
+    holds: Measured | None
+    tried: tuple[Measured, ...]
+    is_settled: bool
+
+
+@dataclass(frozen=True)
+class EffectiveContext:
+    """The measurement of one model with one set of settings. `threshold` is of the lower Wilson bound."""
+
+    model: str
+    key: str
+    settings: dict[str, str]
+    threshold: float
+    tasks: tuple[TaskContext, ...]
+    n: int
+    seed: int
+    minutes: float
+    date: str
+
+    def task(self, name: str) -> TaskContext | None:
+        return next((one for one in self.tasks if one.task == name), None)
+
+
+def settings_of(model: Model) -> dict[str, str]:
+    """What of a model's settings changes how it reads a long text."""
+    resolved = getattr(model, "resolved", None)
+    names = ("kv_k", "kv_v", "rope_scaling", "rope_factor")
+    return {} if resolved is None else {name: f"{getattr(resolved, name)}" for name in names}
+
+
+def store(measured: EffectiveContext) -> Path:
+    """Keeps a measurement; gives the file."""
+    from pipeline.models.files import write_json
+
+    path = _path(measured.key, measured.settings)
+    write_json(path, asdict(measured))
+    return path
+
+
+def stored(model: Model) -> EffectiveContext | None:
+    """The measurement of this model with these settings; None where there is none. ModelError for a damaged file."""
+    path = _path(model_key(model), settings_of(model))
+    if not path.is_file():
+        return None
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        found = TypeAdapter(EffectiveContext).validate_json(path.read_bytes(), strict=True, extra="forbid")
+    except (OSError, ValidationError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ModelError(f"{path}: is no measurement of this version ({said}): delete it and calibrate again") from None
+    return found
+
+
+def effective_window(model: Model, task: str) -> tuple[int, str]:
+    """The tokens that the model can use, and why, in words. Raises ModelError, with the way out, where nobody knows."""
+    found = stored(model)
+    name = model.path if isinstance(model, OnFile) else model.name
+    command = f"longthread needle calibrate {name} --task {task}{_flags(settings_of(model))}"
+    if found is None:
+        raise ModelError(
+            f"budget.window is effective, but the effective context of {model.name} was not measured with these "
+            f"settings{_said(settings_of(model))}: run {command}"
+        )
+    one = found.task(task)
+    if one is None:
+        known = ", ".join(other.task for other in found.tasks)
+        raise ModelError(
+            f"budget.window is effective for the task {task}, and {model.name} was measured on {known}: run {command}, "
+            "or set budget.task to one of these"
+        )
+    if one.holds is None:
+        least = one.tried[0] if one.tried else None
+        seen = f" ({least.hits} of {least.n} right at {least.tokens} tokens)" if least else ""
+        others = [other.task for other in found.tasks if other.holds is not None]
+        instead = f"set budget.task to {' or '.join(others)}, " if others else ""
+        raise ModelError(
+            f"budget.window is effective, but {model.name} does not hold the task {task} at any size that was "
+            f"tried{seen}: {instead}set budget.window to a number of tokens, or take a better model"
+        )
+    holds = one.holds
+    return holds.tokens, (
+        f"window {holds.tokens} of {model.window}: effective context on the task {task}: {holds.hits} of {holds.n} "
+        f"right at {holds.tokens} tokens ({holds.chars} characters), lower bound {holds.low:.0%}, threshold "
+        f"{found.threshold:.0%}{_said(found.settings)}; measured on {found.date[:10]} by longthread needle calibrate"
+        + ("" if one.is_settled else "; its time ran out, so it may be more")
+    )
+
+
+def _said(settings: dict[str, str]) -> str:
+    if not settings:
+        return ""
+    rope = settings["rope_scaling"]
+    scaled = f", rope {rope}" + (f" x{settings['rope_factor']}" if rope != "none" else "")
+    return f" (cache {settings['kv_k']}/{settings['kv_v']}{scaled})"
+
+
+def _flags(settings: dict[str, str]) -> str:
+    flags = ""
+    if settings and (settings["kv_k"], settings["kv_v"]) != ("f16", "f16"):
+        flags += f" --kv {settings['kv_k']}:{settings['kv_v']}"
+    if settings and settings["rope_scaling"] != "none":
+        flags += f" --rope {settings['rope_scaling']}:{settings['rope_factor']}"
+    return flags
+
+
+def _path(key: str, settings: dict[str, Any]) -> Path:
+    told = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return cache_folder() / "calibrations" / key[:16] / f"effective-{told}.json"
