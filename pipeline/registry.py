@@ -42,6 +42,7 @@ COMPONENTS: dict[str, str] = {
     "compress.gate": "compressors.gate:Gate",
     "compress.route": "compressors.route:Route",
     "gate.support": "pipeline.answers.support:Support",
+    "memory.hierarchical": "memory.hierarchical:Hierarchical",
     "memory.none": "memory.none:Nothing",
     "memory.window": "memory.window:Window",
     "memory.full": "memory.full:Full",

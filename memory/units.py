@@ -1,0 +1,104 @@
+"""The tables of hierarchical memory, beside the transcript: closed segments (units), their facts, the running summary.
+
+A unit is a run of turns; its verbatim text is the transcript's. Nothing is overwritten: a fact that is superseded keeps
+its row and its date, and points at the one that came after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from memory.facts import Fact
+from pipeline.transcript import Transcript
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS units (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, first INTEGER NOT NULL, last INTEGER NOT NULL, summary TEXT
+);
+CREATE TABLE IF NOT EXISTS facts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, turn INTEGER NOT NULL, about TEXT NOT NULL, value TEXT NOT NULL,
+    time TEXT NOT NULL, superseded_by INTEGER
+);
+"""
+_FACT = "SELECT turn, about, value, time, id, superseded_by FROM facts"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Turns `first` to `last`. `summary` is None until one was made."""
+
+    id: int
+    first: int
+    last: int
+    summary: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The running summary: of all turns up to number `upto`; `by` is model or extract."""
+
+    text: str = ""
+    upto: int = 0
+    by: str = ""
+    time: str = ""
+
+
+class Units:
+    """The tables in a transcript's file. What changes several rows goes into `transcript.transaction()`."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+        self.db = transcript.db
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            self.db.execute(statement)
+
+    @property
+    def closed(self) -> int:
+        """The number of the last turn that belongs to a unit; 0: none does."""
+        return int(self.transcript.get("closed", 0))
+
+    @property
+    def running(self) -> Running:
+        return Running(**self.transcript.get("running", {}))
+
+    @running.setter
+    def running(self, value: Running) -> None:
+        self.transcript.set("running", {name: getattr(value, name) for name in value.__slots__})
+
+    def all(self) -> list[Unit]:
+        return [Unit(*row) for row in self.db.execute("SELECT id, first, last, summary FROM units ORDER BY first")]
+
+    def without_summary(self) -> list[Unit]:
+        return [unit for unit in self.all() if unit.summary is None]
+
+    def close(self, first: int, last: int, summary: str | None = None) -> None:
+        """Makes a unit of turns that were open."""
+        with self.transcript.transaction():
+            self.db.execute("INSERT INTO units (first, last, summary) VALUES (?, ?, ?)", (first, last, summary))
+            self.transcript.set("closed", max(last, self.closed))
+
+    def summarised(self, unit: Unit, summary: str) -> None:
+        self.db.execute("UPDATE units SET summary = ? WHERE id = ?", (summary, unit.id))
+
+    def delete(self, unit: Unit) -> None:
+        self.db.execute("DELETE FROM units WHERE id = ?", (unit.id,))
+
+    def facts(self) -> list[Fact]:
+        return [Fact(*row) for row in self.db.execute(f"{_FACT} ORDER BY turn, id")]
+
+    def add_fact(self, fact: Fact) -> Fact:
+        row = (fact.turn, fact.about, fact.value, fact.time, fact.superseded_by)
+        done = self.db.execute(
+            "INSERT INTO facts (turn, about, value, time, superseded_by) VALUES (?, ?, ?, ?, ?)", row
+        )
+        return replace(fact, id=int(done.lastrowid or 0))
+
+    def supersede(self, old: Fact, new: Fact) -> None:
+        self.db.execute("UPDATE facts SET superseded_by = ? WHERE id = ?", (new.id, old.id))
+
+    def forget(self, numbers: Sequence[int], facts: Sequence[Fact]) -> None:
+        """Deletes these facts and those of these turns; what they had superseded stands again."""
+        self.db.executemany("DELETE FROM facts WHERE turn = ?", [(number,) for number in numbers])
+        self.db.executemany("DELETE FROM facts WHERE id = ?", [(fact.id,) for fact in facts])
+        self.db.execute("UPDATE facts SET superseded_by = NULL WHERE superseded_by NOT IN (SELECT id FROM facts)")
