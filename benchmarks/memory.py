@@ -1,0 +1,316 @@
+"""Memory on LoCoMo: whether what holds the answer is recalled, and with a reader what is answered and what it costs.
+
+    .venv/bin/python benchmarks/memory.py --set locomo [--conversations N]
+    .venv/bin/python benchmarks/memory.py --set locomo --model PATH --questions 60 [--window N] [--conversations N]
+
+The first form needs no language model. A unit is one turn of a dialogue, that is one message of one speaker with their
+name (and the caption of a picture that they show): the same units, of the same text, for every method. `recall_at_k` is
+the share of a question's evidence turns, as LoCoMo names them, among the k best units, averaged over questions; questions
+without a valid evidence id are left out and counted. `dense` is the cosine of all-MiniLM-L6-v2, `bm25` the index of
+retrieve.bm25, each over the single turns; `hierarchical` is memory.hierarchical with its defaults, through its store on
+disk. Its settings were chosen on conversation conv-26 alone; `held_out` has the figures without it.
+
+With a model, a seeded sample of questions (categories 1 to 4, which have an answer) is answered by memory.none, window,
+hierarchical and full (as many of the last turns as fit the window), each through the whole pipeline: token F1, prompt
+tokens a question, and for each the 95 % interval of its difference to `full` (paired bootstrap). The data are under
+CC BY-NC 4.0: for measuring only. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import string
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from memory.hierarchical import Hierarchical
+from memory.transcribed import said
+from pipeline.build import Pipeline, open_embedder
+from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.contracts import Embedder
+from pipeline.offline import switch_off_telemetry
+from pipeline.registry import Spec
+from pipeline.retrieval.word_index import WordIndex
+from pipeline.types import Question, Turn
+
+DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "locomo" / "locomo_first6.json"
+CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
+AT = (5, 10, 20)
+TUNED_ON = "conv-26"
+INSTRUCTIONS = (
+    "Answer the question about what was said between two people, with as few words as possible, and no sentence. A date "
+    "is a day, a month and a year."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, the numbers of its evidence turns, its answer, and its category."""
+
+    text: str
+    evidence: frozenset[int]
+    answer: str
+    category: int
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation: its turns, numbered from 1, and its questions."""
+
+    name: str
+    turns: tuple[Turn, ...]
+    questions: tuple[Asked, ...]
+    n_without_evidence: int
+
+
+def conversations(path: Path, n: int | None) -> list[Talk]:
+    return [talk(one) for one in json.loads(path.read_text(encoding="utf-8"))[:n]]
+
+
+def talk(raw: dict[str, Any]) -> Talk:
+    turns: list[Turn] = []
+    numbers: dict[str, int] = {}
+    sessions = sorted((key for key in raw["conversation"] if re.fullmatch(r"session_\d+", key)), key=_number)
+    for session in sessions:
+        time = _time(raw["conversation"][f"{session}_date_time"])
+        for one in raw["conversation"][session]:
+            text = f"{one['speaker']}: {one['text']}"
+            text += f" [shows {one['blip_caption']}]" if one.get("blip_caption") else ""
+            numbers[one["dia_id"]] = len(turns) + 1
+            turns.append(Turn(len(turns) + 1, text, "", time))
+    questions = []
+    for one in raw["qa"]:
+        ids = [found.replace("D:", "D") for text in one["evidence"] for found in re.findall(r"D:?\d+:\d+", text)]
+        evidence = frozenset(numbers[id_] for id_ in ids if id_ in numbers)
+        if evidence:
+            questions.append(Asked(one["question"], evidence, str(one.get("answer", "")), one["category"]))
+    return Talk(raw["sample_id"], tuple(turns), tuple(questions), len(raw["qa"]) - len(questions))
+
+
+def _number(session: str) -> int:
+    return int(session.split("_")[1])
+
+
+def _time(text: str) -> str:
+    """`1:56 pm on 8 May, 2023` in ISO 8601."""
+    return datetime.strptime(text.upper(), "%I:%M %p ON %d %B, %Y").replace(tzinfo=UTC).isoformat(timespec="seconds")
+
+
+# ---------------------------------------------------------------------------------------------------------- evidence
+def rankings(one: Talk, folder: Path, tools: Pipeline) -> dict[str, list[list[int]]]:
+    """For each method and question the numbers of the turns, best first."""
+    depth = max(AT)
+    return {
+        "hierarchical": by_memory(one, folder, tools, depth),
+        "dense": by_cosine(one, tools.embedder, depth),
+        "bm25": by_words(one, depth),
+    }
+
+
+def by_memory(one: Talk, folder: Path, tools: Pipeline, depth: int) -> list[list[int]]:
+    memory = Hierarchical(summarise="none").open(folder, tools)
+    for turn in one.turns:
+        memory.commit(turn)
+    component = memory.settings
+    found = [
+        [n for hit in memory.search(component.query(asked.text), depth) for n in hit.turns] for asked in one.questions
+    ]
+    memory.close()
+    return found
+
+
+def by_cosine(one: Talk, embedder: Embedder, depth: int) -> list[list[int]]:
+    vectors = embedder.embed([said(turn) for turn in one.turns])
+    asked = embedder.embed([question.text for question in one.questions])
+    return (np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :depth] + 1).tolist()  # type: ignore[no-any-return]
+
+
+def by_words(one: Talk, depth: int) -> list[list[int]]:
+    index = WordIndex.build((turn.number, said(turn)) for turn in one.turns)
+    return [[number for number, _ in index.search(asked.text, depth)] for asked in one.questions]
+
+
+def recall(found: Sequence[int], evidence: frozenset[int], k: int) -> float:
+    return len(evidence & set(found[:k])) / len(evidence)
+
+
+def summed_up(rows: Sequence[tuple[str, Asked, dict[str, list[int]]]]) -> dict[str, Any]:
+    """Means over questions, of all and by category."""
+
+    def mean(method: str, k: int, category: int | None) -> float | None:
+        each = [recall(r[method], a.evidence, k) for _, a, r in rows if category in (None, a.category)]
+        return round(sum(each) / len(each), 4) if each else None
+
+    result: dict[str, Any] = {"n_questions": len(rows)}
+    for method in ("hierarchical", "dense", "bm25"):
+        result[method] = {f"recall_at_{k}": mean(method, k, None) for k in AT}
+        result[method]["by_category"] = {
+            name: {f"recall_at_{k}": mean(method, k, category) for k in AT} for category, name in CATEGORIES.items()
+        }
+    best = max(result[m]["recall_at_10"] for m in ("dense", "bm25")) if rows else 0.0
+    result["above_better_baseline_at_10"] = round(result["hierarchical"]["recall_at_10"] - best, 4) if rows else None
+    return result
+
+
+# ----------------------------------------------------------------------------------------------------------- answers
+def answered(
+    talks: Sequence[Talk], model: str, n: int, window: int, max_tokens: int, seed: int, folder: Path, summarise: str
+) -> dict[str, Any]:
+    """F1 and tokens of each memory on a sample of questions, all methods on each question."""
+    pool = [(t, asked) for t in talks for asked in t.questions if asked.category != 5 and asked.answer]
+    sample = random.Random(seed).sample(pool, min(n, len(pool)))
+    methods = {
+        "none": Spec("memory.none"),
+        "window": Spec("memory.window", (("turns", 10), ("tokens", 600))),
+        "hierarchical": Spec("memory.hierarchical", (("summarise", summarise),)),
+        "full": Spec("memory.full"),
+    }
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+    generate = Spec("generate.llama", (("model", model), ("n_ctx", window), ("max_tokens", max_tokens)))
+    assemble = Spec("assemble.cited", (("instructions", INSTRUCTIONS),))
+    shared: Pipeline | None = None
+    for name, spec in methods.items():
+        config = PipelineConfig("memory.py", (spec, assemble, generate))
+        pipeline = Pipeline(config, folder)
+        if shared is not None:  # one model and one embedder for all
+            pipeline._reader = shared._reader
+            pipeline.__dict__["embedder"] = shared.embedder
+        shared = shared or pipeline
+        for one in talks:
+            of_this = [asked for t, asked in sample if t is one]
+            if of_this:
+                rows[name] += _ask_all(one, of_this, name, pipeline, folder)
+    if shared is not None:
+        shared.close()
+    return _compared(rows, seed)
+
+
+def _ask_all(
+    one: Talk, questions: Sequence[Asked], name: str, pipeline: Pipeline, folder: Path
+) -> list[dict[str, float]]:
+    """Each question alone after the whole conversation: none of them becomes a turn."""
+    component = pipeline.config.components[0]
+    memory = component.open(folder / f"{one.name}-{name}", pipeline)
+    start = perf_counter()
+    for turn in one.turns:
+        memory.commit(turn)
+        memory.settle(pipeline)
+    pipeline.recollection = memory
+    told = perf_counter() - start
+    found = []
+    for asked in questions:
+        start = perf_counter()
+        state = pipeline.ask(Question(asked.text))
+        text = state.answer.text if state.answer else ""
+        row = {"f1": f1(text, asked.answer), "tokens": state.ledger.prompt_tokens, "s": perf_counter() - start}
+        found.append(row)
+        print(
+            f"{name:13} {one.name} {row['f1']:.2f} {row['tokens']:6} {asked.answer!r:.50} <- {text!r:.80}", flush=True
+        )
+    print(f"{name:13} {one.name}: {len(one.turns)} turns told in {told:.0f} s", flush=True)
+    memory.close()
+    pipeline.recollection = None
+    return found
+
+
+def f1(said_: str, gold: str) -> float:
+    """Of the words that answer and gold answer share, as SQuAD counts them."""
+    mine, theirs = _plain(said_), _plain(gold)
+    same = sum((Counter(mine) & Counter(theirs)).values())
+    return 2 * same / (len(mine) + len(theirs)) if same else 0.0
+
+
+def _plain(text: str) -> list[str]:
+    text = re.sub(r"\[\d+\]", " ", text.lower())
+    text = "".join(" " if character in string.punctuation else character for character in text)
+    return [word for word in text.split() if word not in ("a", "an", "the")]
+
+
+def _compared(rows: dict[str, list[dict[str, float]]], seed: int) -> dict[str, Any]:
+    full = np.array([row["f1"] for row in rows["full"]])
+    result: dict[str, Any] = {}
+    for name, each in rows.items():
+        scores = np.array([row["f1"] for row in each])
+        result[name] = {
+            "f1": round(float(scores.mean()), 4),
+            "f1_interval": _interval(scores, seed),
+            "f1_minus_full": round(float((scores - full).mean()), 4),
+            "f1_minus_full_interval": _interval(scores - full, seed),
+            "tokens_per_question": round(float(np.mean([row["tokens"] for row in each])), 1),
+            "s_per_question": round(float(np.mean([row["s"] for row in each])), 2),
+        }
+    share = result["hierarchical"]["tokens_per_question"] / result["full"]["tokens_per_question"]
+    return {"n_questions": len(full), **result, "hierarchical_tokens_over_full": round(share, 4)}
+
+
+def _interval(values: Any, seed: int, n: int = 10_000) -> list[float]:
+    """The 95 % percentile interval of the mean, by bootstrap over questions."""
+    picks = np.random.default_rng(seed).integers(0, len(values), (n, len(values)))
+    low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
+    return [round(float(low), 4), round(float(high), 4)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", choices=["locomo"], required=True)
+    parser.add_argument("--conversations", type=int, help="the first N of the six")
+    parser.add_argument("--model", help="a GGUF file or a name: then questions are answered too")
+    parser.add_argument("--questions", type=int, default=60, help="how many are answered, over all conversations")
+    parser.add_argument("--window", type=int, default=8192, help="cells of the reader's context")
+    parser.add_argument("--max-tokens", type=int, default=32)
+    parser.add_argument("--summaries", choices=["model", "extract"], default="extract")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    switch_off_telemetry()
+    start = perf_counter()
+    talks = conversations(DATA, arguments.conversations)
+    tools = Pipeline(PipelineConfig("memory.py", ()), Path("nowhere"))
+    tools.__dict__["embedder"] = open_embedder(IndexSettings())
+    rows: list[tuple[str, Asked, dict[str, list[int]]]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for one in talks:
+            ranked = rankings(one, Path(temporary) / one.name, tools)
+            for n, asked in enumerate(one.questions):
+                rows.append((one.name, asked, {method: found[n] for method, found in ranked.items()}))
+            print(f"{one.name}: {len(one.turns)} turns, {len(one.questions)} questions, {perf_counter() - start:.0f} s")
+        result: dict[str, Any] = {
+            "set": arguments.set,
+            "unit": "one turn of the dialogue (one message of one speaker, with name and picture caption)",
+            "n_conversations": len(talks),
+            "n_turns": sum(len(one.turns) for one in talks),
+            "n_without_evidence": sum(one.n_without_evidence for one in talks),
+            "settings": {k: v for k, v in Hierarchical(summarise="none").__dict__.items()},
+            **summed_up(rows),
+            "held_out": summed_up([row for row in rows if row[0] != TUNED_ON]),
+            "tuned_on": TUNED_ON,
+            "evidence_s": round(perf_counter() - start, 1),
+        }
+        if arguments.model:
+            result["model"] = arguments.model
+            result["window"] = arguments.window
+            result["seed"] = arguments.seed
+            result["answers"] = answered(
+                talks, arguments.model, arguments.questions, arguments.window, arguments.max_tokens, arguments.seed,
+                Path(temporary), arguments.summaries,
+            )  # fmt: skip
+    for method in ("hierarchical", "dense", "bm25"):
+        print(f"{method:13}", "  ".join(f"recall@{k} {result[method][f'recall_at_{k}']:.4f}" for k in AT))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

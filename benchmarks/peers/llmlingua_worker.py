@@ -1,0 +1,66 @@
+"""LLMLingua in a process of its own, with the libraries of .peers: one JSON object a line in, one a line out.
+
+In: {"context": [paragraph, ...], "question": text, "rate": share of tokens to keep, "is_long": bool}.
+Out: {"text": what was kept, "seconds": of compress_prompt alone}. The first line out says that it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+LONG = {
+    "rank_method": "longllmlingua",
+    "condition_in_question": "after_condition",
+    "reorder_context": "sort",
+    "dynamic_context_compression_ratio": 0.3,
+    "condition_compare": True,
+    "context_budget": "+100",
+}
+"""The settings that LongLLMLingua's authors name for questions on several documents."""
+
+
+def compressor(model: Path) -> Any:
+    """LLMLingua on the weights of a GGUF file, dequantised to 32 bits."""
+    import tiktoken
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.set_num_threads(2)
+    folder = tempfile.mkdtemp(prefix="llmlingua-")
+    tokenizer = AutoTokenizer.from_pretrained(str(model.parent), gguf_file=model.name)
+    tokenizer.save_pretrained(folder)
+    # it would download OpenAI's tokenizer, with which it only counts what it reports of itself
+    tiktoken.encoding_for_model = lambda name: tokenizer
+    from llmlingua import PromptCompressor
+
+    AutoModelForCausalLM.from_pretrained(str(model.parent), gguf_file=model.name).save_pretrained(folder)
+    return PromptCompressor(folder, device_map="cpu")
+
+
+def main() -> None:
+    out = sys.stdout
+    sys.stdout = sys.stderr
+    peer = compressor(Path(sys.argv[1]))
+    print(json.dumps({"ready": True}), file=out, flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        start = perf_counter()
+        found = peer.compress_prompt(
+            asked["context"],
+            instruction="",
+            question=asked["question"],
+            rate=asked["rate"],
+            **(LONG if asked["is_long"] else {}),
+        )
+        seconds = perf_counter() - start
+        text = found["compressed_prompt"].removesuffix(asked["question"])
+        print(json.dumps({"text": text, "seconds": seconds}), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()
