@@ -6,7 +6,7 @@
 For each topic (opinosis) or product (amazon), and for 4, 16, 75 of its reviews (as many as there are): a question about
 the gist is answered from the reviews as they are (`none`) and from summaries of their clusters (`crag`). `tokens` are
 those of the passages in the prompt, `reduction` the share saved; `rouge1`, `rougeL` compare the answer with the human
-summaries (F, mean over them); `s_first` is a question with nothing in the cache, `s_second` another question on the same
+summaries (F, mean over them); `s_first` is a question with nothing in the cache, `s_second` another one on the same
 reviews. `rouge1_of_another`: the control, the same answers against the summaries of the next topic.
 """
 
