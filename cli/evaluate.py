@@ -73,7 +73,7 @@ def run(
     console = Console(stderr=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
-            found = evaluate(arms, data, Path(data_path), Path(output), options, _listener(display, status))
+            found = evaluate(arms, data, Path(data_path), Path(output), options, listener_of(display, status))
         except (KeyboardInterrupt, LongthreadError):
             display.stop()
             status.stop()
@@ -93,7 +93,7 @@ def run(
     return _report(found, MAY_DIFFER, Path(output), about, metric, seed, as_json, is_brief=True)
 
 
-def _listener(display: Display, status: RunDisplay) -> Listener:
+def listener_of(display: Display, status: RunDisplay) -> Listener:
     show = status.over(display)
     current = [""]
 

@@ -209,6 +209,28 @@ def compare(
 
 
 @app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(help="A sweep's file: a pipeline, questions, and lists of values.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="A folder for the runs; run again to go on.")],
+    turns: Annotated[int, typer.Option(min=1, help="How often the variants take turns on the questions.")] = 4,
+    executor: Annotated[str | None, typer.Option(help="local (seconds can be compared) or ray.")] = None,
+    retry: Annotated[int, typer.Option(min=0, help="How often a question is begun anew that failed.")] = 3,
+    fail_on_error: Annotated[
+        str | None, typer.Option(metavar="N|SHARE", help="Stop when more fail than 12, or than 5%.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Go on in folders of other runs: keep what still holds, drop the rest.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run every combination of some settings, and show those that nothing beats in quality, seconds and tokens."""
+    from cli.sweep import run
+
+    raise typer.Exit(run(file, output, turns, executor, retry, fail_on_error, update, json, quiet))
+
+
+@app.command()
 def check(files: Annotated[list[str], typer.Argument(help="Pipeline files.")]) -> None:
     """Check pipeline files: all faults of all files at once, before anything is loaded."""
     from cli.check import run

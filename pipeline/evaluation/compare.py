@@ -149,7 +149,9 @@ def _models(runs: Sequence[Measures]) -> str:
 def _indexes(runs: Sequence[Measures]) -> str:
     if len({run.index for run in runs}) < 2:
         return ""
-    return "they searched different indexes: " + ", ".join(f"{run.name} {run.index[:12]}" for run in runs)
+    return "they searched different indexes: " + ", ".join(
+        f"{run.name} {run.index[:12] if run.index else 'none, the documents came with the questions'}" for run in runs
+    )
 
 
 def _some(ids: Sequence[str]) -> str:

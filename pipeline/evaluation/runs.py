@@ -90,7 +90,8 @@ class Measures:
 
     @property
     def index(self) -> str:
-        return str(self.about.get("index_hash"))
+        """The hash of the index; empty where none was searched."""
+        return str(self.about.get("index_hash") or "")
 
 
 def read_all(folders: Sequence[str | Path]) -> list[Measures]:

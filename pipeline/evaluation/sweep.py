@@ -1,0 +1,102 @@
+"""Runs every variant of a sweep, and says which of them nothing beats in quality, seconds and tokens at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.default import with_model
+from pipeline.errors import DataError
+from pipeline.evaluation.data.dataset import DataSet
+from pipeline.evaluation.evaluate import Arm, EvalOptions, Listener, evaluate
+from pipeline.evaluation.grid import Halving, Sweep, Variant
+from pipeline.evaluation.report.plots import COSTS
+from pipeline.evaluation.runs import Measures
+
+PIPELINES = "pipelines"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A variant's means. `is_front`: no other that stayed to the end is as good in all three and better in one."""
+
+    variant: Variant
+    measures: Measures
+    quality: float
+    costs: tuple[float, ...]
+    is_finalist: bool = True
+    is_front: bool = False
+
+
+def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, listener: Listener) -> list[Point]:
+    """Answers what is not recorded yet; the finalists first, each group the best first."""
+    write_pipelines(sweep, output)
+    settings = sweep.settings
+    options = replace(options, limit=settings.limit, sample=settings.sample, seed=settings.seed)
+    n = min(x for x in (settings.limit, settings.sample, len(data.items)) if x is not None)
+    stay, left = list(sweep.variants), list[Point]()
+    for size in rungs(n, sweep.halving, len(stay)):
+        # the whole of a sample is the same for any number of questions, so `sample` and its seed stay in every rung
+        sampling = replace(options, sample=size if sweep.halving or settings.sample else settings.sample)
+        arms = [Arm(variant.name, _config(variant, settings.model)) for variant in stay]
+        found = evaluate(arms, data, sweep.data, output, sampling, listener)
+        points = sorted(map(lambda v, m: _point(v, m, settings.metric), stay, found), key=lambda p: -p.quality)
+        if size == n:
+            return [*_with_front(points), *left]
+        n_best = max(1, math.ceil(len(points) / (sweep.halving.factor if sweep.halving else 1)))
+        left = [*(replace(point, is_finalist=False) for point in points[n_best:]), *left]
+        stay = [point.variant for point in points[:n_best]]
+        listener.on_note(f"after {size} questions: {len(stay)} of {len(points)} variants go on")
+    raise AssertionError("the last rung is the whole sample")
+
+
+def rungs(n: int, halving: Halving | None, n_variants: int) -> list[int]:
+    """How many questions are asked in each round; the last is all of them. One variant needs no rounds."""
+    sizes = []
+    size = halving.start if halving else n
+    while halving and size < n and n_variants > 1:
+        sizes.append(size)
+        size *= halving.factor
+        n_variants = math.ceil(n_variants / halving.factor)
+    return [*sizes, n]
+
+
+def _config(variant: Variant, model: str | None) -> Any:
+    return with_model(variant.config, model) if model else variant.config
+
+
+def _point(variant: Variant, measures: Measures, metric: str) -> Point:
+    quality = measures.interval(metric)
+    costs = [measures.interval(cost) for cost in COSTS]
+    if quality is None or None in costs:
+        raise DataError(f"{variant.name}: not one question has a value of {metric}: see {measures.folder}")
+    return Point(variant, measures, quality.mean, tuple(cost.mean for cost in costs if cost is not None))
+
+
+def _with_front(points: Sequence[Point]) -> list[Point]:
+    return [replace(point, is_front=not any(beats(other, point) for other in points)) for point in points]
+
+
+def beats(one: Point, other: Point) -> bool:
+    """Whether one is as good as the other in quality and every cost, and better in at least one."""
+    gains = [one.quality - other.quality, *(b - a for a, b in zip(one.costs, other.costs, strict=True))]
+    return min(gains) >= 0 and max(gains) > 0
+
+
+def write_pipelines(sweep: Sweep, output: Path) -> None:
+    """Each variant as a pipeline file of its own, to be used with any command."""
+    from ruamel.yaml import YAML
+
+    folder = output / PIPELINES
+    folder.mkdir(parents=True, exist_ok=True)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    for variant in sweep.variants:
+        kept = {name: part for name, part in variant.value.items() if part}
+        with (folder / f"{variant.name}.yaml").open("w", encoding="utf-8") as file:
+            file.write(f"# {variant.name}: one of {Path(sweep.path).name}\n")
+            yaml.dump(kept, file)
