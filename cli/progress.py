@@ -99,7 +99,8 @@ class RunDisplay:
 
         def show(status: RunStatus) -> None:
             display.stop()
-            self.has_begun = True
+            if not self.has_begun:
+                self.has_begun, self.last_line = True, time.monotonic()
             if self.quiet:
                 return
             if self.console.is_terminal:

@@ -28,6 +28,7 @@ HOMES = {
     "langchain_core": ("pipeline/langchain/",),
     "langchain_text_splitters": ("pipeline/documents/",),
     "huggingface_hub": ("pipeline/models/hub.py",),
+    "ray": ("pipeline/executors/on_ray/",),
 }
 LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache")
 

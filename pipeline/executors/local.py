@@ -14,7 +14,7 @@ from pipeline.build import Pipeline
 from pipeline.config import needs
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
-from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.executors.stages import run_stage
 from pipeline.executors.tasks import Fault, Outcome, Task
 from pipeline.types import State
 
@@ -80,8 +80,7 @@ class LocalExecutor:
         if not task.retries:
             task.begin()
         pipeline = self.pipeline
-        ledger = stage_ledger(pipeline.window, pipeline.reserve, pipeline.reader.name)
-        state = State(task.sample.question, ledger=ledger)
+        state = State(task.sample.question, ledger=pipeline.ledger)
         stages = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
         for spec, component in stages[:-1]:
             try:
@@ -122,9 +121,10 @@ def _given_up(task: Task, fault: Fault, again: list[Task], retry: int) -> Iterat
         yield Outcome.of(task, None, fault)
 
 
-def warm_up(pipeline: Pipeline, stages: range) -> None:
+def warm_up(pipeline: Pipeline, stages: range, with_reader: bool = True) -> None:
     """Loads what these stages need before the first question: what is missing is said now, and the clock is fair."""
-    pipeline.window  # noqa: B018 - loads the reader
+    if with_reader:
+        pipeline.window  # noqa: B018 - loads the reader, and says when the answer alone is too long for it
     for place in stages:
         spec, component = pipeline.config.stages[place], pipeline.config.components[place]
         if "embedder" in needs(component):

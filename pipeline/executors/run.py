@@ -145,7 +145,7 @@ def run(
         work.refuse_bad_lines(tasks)
         todo = [task for task in tasks if not task.sample.fault]
         if todo:
-            with _executor(config, index_folder, options, progress) as executor:
+            with _executor(config, index_folder, options, about, progress) as executor:
                 start = perf_counter()
                 out.describe({"executor": executor.start()})
                 work.start_s = perf_counter() - start
@@ -264,14 +264,16 @@ class _Work:
         )
 
 
-def _executor(config: PipelineConfig, index_folder: Path | None, options: RunOptions, progress: Progress) -> Executor:
+def _executor(
+    config: PipelineConfig, index_folder: Path | None, options: RunOptions, about: dict[str, Any], progress: Progress
+) -> Executor:
     kind = options.executor or config.executor.kind
     folder = index_folder or Path("no index")
     if kind == "local":
         return LocalExecutor(Pipeline(config, folder, progress), options.max_in_flight)
     from pipeline.executors.on_ray.driver import RayExecutor
 
-    return RayExecutor(config, folder, progress)
+    return RayExecutor(config, folder, about["index_hash"], about["model"]["sha256"], options.max_in_flight, progress)
 
 
 # ---------------------------------------------------------------------------------------------------- what run.json has

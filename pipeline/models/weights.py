@@ -1,4 +1,4 @@
-"""A loaded GGUF: its weights, its vocabulary, its metadata, its adapters. It holds no context."""
+"""A loaded GGUF: its vocabulary and metadata, and with them its weights and adapters. It holds no context."""
 
 from __future__ import annotations
 
@@ -20,25 +20,22 @@ if TYPE_CHECKING:
     from pipeline.models.settings import Lora
 
 
-class Weights:
-    """The weights of one file. Contexts on them must be freed first: `Context` sees to that by holding a reference.
+class Vocabulary:
+    """The vocabulary and the metadata of a file, without its weights: they are there in a moment, and take little.
 
     `metadata` maps the GGUF's keys to their values as text (arrays are left out by llama.cpp).
     """
 
-    def __init__(
-        self, path: Path, n_gpu_layers: int = 0, lora: Sequence[Lora] = (), progress: Progress | None = None
-    ) -> None:
+    def __init__(self, path: Path) -> None:
+        parameters = library().llama_model_default_params()
+        parameters.vocab_only = True
+        self._open(path, parameters)
+
+    def _open(self, path: Path, parameters: Any) -> None:
         """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
         self.path = path
         _check_magic(path)
         lib = self._lib = library()
-        parameters = lib.llama_model_default_params()
-        parameters.n_gpu_layers = n_gpu_layers
-        if progress is not None:
-            parameters.progress_callback = lib.llama_progress_callback(
-                lambda done, _: progress("load model", round(done * 100), 100) or True
-            )
         complaints()
         self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.pointer:
@@ -50,28 +47,8 @@ class Weights:
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
-        self.n_embd: int = lib.llama_model_n_embd(self.pointer)
-        self.n_layer: int = lib.llama_model_n_layer(self.pointer)
-        self.n_head: int = lib.llama_model_n_head(self.pointer)
-        self.n_head_kv: int = lib.llama_model_n_head_kv(self.pointer)
-        self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
-        self.n_swa: int = lib.llama_model_n_swa(self.pointer)
-        self.size: int = lib.llama_model_size(self.pointer)
-        self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(512)
-        if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
-            self.close()
-            raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
-        self.adapters = [(self._load_adapter(one), one.scale) for one in lora]
-
-    @property
-    def architecture(self) -> str:
-        return self.metadata.get("general.architecture", "")
-
-    def number(self, key: str, default: float) -> float:
-        """The metadata's value of `<architecture>.<key>`."""
-        return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
     @property
     def is_closed(self) -> bool:
@@ -133,13 +110,49 @@ class Weights:
             "eos_token": self.text_of(lib.llama_vocab_eos(self.vocab)),
         }
 
-    # ----------------------------------------------------------------------------------------------------- internals
     def _read_metadata(self) -> dict[str, str]:
         lib, found = self._lib, {}
         for index in range(lib.llama_model_meta_count(self.pointer)):
             key = _read_text(lambda b, n, i=index: lib.llama_model_meta_key_by_index(self.pointer, i, b, n))
             found[key] = _read_text(lambda b, n, i=index: lib.llama_model_meta_val_str_by_index(self.pointer, i, b, n))
         return found
+
+
+class Weights(Vocabulary):
+    """The weights of one file. Contexts on them must be freed first: `Context` sees to that by holding a reference."""
+
+    def __init__(
+        self, path: Path, n_gpu_layers: int = 0, lora: Sequence[Lora] = (), progress: Progress | None = None
+    ) -> None:
+        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+        lib = library()
+        parameters = lib.llama_model_default_params()
+        parameters.n_gpu_layers = n_gpu_layers
+        if progress is not None:
+            parameters.progress_callback = lib.llama_progress_callback(
+                lambda done, _: progress("load model", round(done * 100), 100) or True
+            )
+        self._open(path, parameters)
+        self.n_embd: int = lib.llama_model_n_embd(self.pointer)
+        self.n_layer: int = lib.llama_model_n_layer(self.pointer)
+        self.n_head: int = lib.llama_model_n_head(self.pointer)
+        self.n_head_kv: int = lib.llama_model_n_head_kv(self.pointer)
+        self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
+        self.n_swa: int = lib.llama_model_n_swa(self.pointer)
+        self.size: int = lib.llama_model_size(self.pointer)
+        self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
+        if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
+            self.close()
+            raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
+        self.adapters = [(self._load_adapter(one), one.scale) for one in lora]
+
+    @property
+    def architecture(self) -> str:
+        return self.metadata.get("general.architecture", "")
+
+    def number(self, key: str, default: float) -> float:
+        """The metadata's value of `<architecture>.<key>`."""
+        return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
     def _load_adapter(self, lora: Lora) -> Any:
         if not Path(lora.path).is_file():

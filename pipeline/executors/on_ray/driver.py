@@ -1,0 +1,377 @@
+"""The ray executor: one pool of actors for each stage, with bounded work between them.
+
+A question's state lives here between two stages and is sent to the next, so that a process or a node that dies takes
+only what it was working on: that is begun anew at the same stage, and the record says so. An actor that died is made
+anew from its order. A question whose actor died twice goes alone from then on: if it is to blame, it takes no others
+along, and they do not use up their retries with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.config import PipelineConfig
+from pipeline.contracts import Progress
+from pipeline.errors import ConfigError, LongthreadError, ModelError, RunError
+from pipeline.executors.on_ray.actors import GenerateActor, Order, Place, Reader, Reply, StageActor
+from pipeline.executors.on_ray.plan import PoolPlan, plan
+from pipeline.executors.on_ray.session import Session
+from pipeline.executors.tasks import Fault, Outcome, Task
+from pipeline.registry import Spec
+from pipeline.types import Ledger, Question, State
+
+PATIENCE_S = 300.0
+"""How long an actor may take to find room and to load, before the run is stopped."""
+_ALONE_FROM = 2
+_POLL_S = 0.5
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A question between two stages, and how many actors died over it."""
+
+    task: Task
+    state: State
+    n_deaths: int = 0
+
+    @property
+    def is_alone(self) -> bool:
+        return self.n_deaths >= _ALONE_FROM
+
+
+@dataclass(eq=False)
+class _Slot:
+    """An actor, and what it is working on. `place` is None until it has started."""
+
+    actor: Any
+    since: float
+    place: Place | None = None
+    flights: list[_Flight] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Line:
+    """A stage: its actors, and the questions that wait for one."""
+
+    number: int
+    plan: PoolPlan
+    bound: int
+    slots: list[_Slot] = field(default_factory=list)
+    waiting: deque[_Flight] = field(default_factory=deque)
+    n_deaths_in_a_row: int = 0
+
+    @property
+    def n_in_flight(self) -> int:
+        return sum(len(slot.flights) for slot in self.slots)
+
+    def free_slot(self, flight: _Flight) -> _Slot | None:
+        """The actor with most room that may take this question now."""
+        ready = [slot for slot in self.slots if slot.place is not None and not any(f.is_alone for f in slot.flights)]
+        slot = min(ready, key=lambda one: len(one.flights), default=None)
+        if slot is None or len(slot.flights) >= (1 if flight.is_alone else self.plan.max_in_flight):
+            return None
+        return slot
+
+
+class RayExecutor:
+    """Runs a batch as Ray actors. `index_hash` and `sha256` are what every node has to find, if they are given."""
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        index_folder: Path,
+        index_hash: str | None,
+        sha256: str | None,
+        max_in_flight: int | None = None,
+        progress: Progress = lambda what, done, total: None,
+    ) -> None:
+        objects = [spec.name for spec in config.stages if type(spec) is not Spec]
+        if objects:
+            raise ConfigError(
+                f"{', '.join(objects)}: a stage that is an object runs in this process only: executor local"
+            )
+        self.config = config
+        self.order = Order(replace(config), 0, index_folder.resolve(), index_hash, sha256)
+        self.max_in_flight = max_in_flight
+        self.progress = progress
+        self._session: Session | None = None
+        self._lines: list[_Line] = []
+        self._refs: dict[Any, tuple[_Line, _Slot, _Flight | None]] = {}
+        self._ledger = Ledger()
+        self._reader: Reader | None = None
+
+    # ------------------------------------------------------------------------------------------------- begin and end
+    def start(self) -> dict[str, Any]:
+        """Starts or joins Ray, makes all actors, and waits until each stage has one."""
+        start = time.perf_counter()
+        self.progress("start Ray", 0, 0)
+        self._session = Session(self.config.executor)
+        pools = plan(self.config, self._session.nodes)
+        for number, pool in enumerate(pools):
+            line = _Line(number, pool, max(1, self.config.executor.waiting * pool.places))
+            self._lines.append(line)
+            for _ in range(pool.replicas):
+                self._make(line)
+        self.progress("load stages", 0, len(self._lines))
+        while any(not any(slot.place for slot in line.slots) for line in self._lines):
+            self._wait(lambda task, fault: None)
+            ready = sum(any(slot.place for slot in line.slots) for line in self._lines)
+            self.progress("load stages", ready, len(self._lines))
+        return {
+            "kind": "ray",
+            "start_s": round(time.perf_counter() - start, 3),
+            "ray_start_s": round(self._session.start_s, 3),
+            "nodes": [{"address": one.address, "cpus": one.cpus, "gpus": one.gpus} for one in self._session.nodes],
+            "pools": [str(pool) for pool in pools],
+        }
+
+    @property
+    def places(self) -> dict[str, list[Place]]:
+        """Where each stage's actors live now."""
+        return {line.plan.stage: [slot.place for slot in line.slots if slot.place] for line in self._lines}
+
+    def close(self) -> None:
+        if self._session is None:
+            return
+        for line in self._lines:
+            for slot in line.slots:
+                self._session.ray.kill(slot.actor)
+        self._lines.clear()
+        self._refs.clear()
+        self._session.close()
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------------- a batch
+    def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
+        ended: list[Outcome] = []
+
+        def fail(flight: _Flight, fault: Fault) -> None:
+            """Tries a question again where its work was lost, or from the start where it failed; or gives it up."""
+            if not flight.task.may_retry(fault, retry):
+                ended.append(Outcome.of(flight.task, None, fault))
+            elif fault.type == _DIED:
+                flight.n_deaths += 1
+                self._line_of(fault).waiting.appendleft(flight)
+            else:
+                self._lines[0].waiting.append(_Flight(flight.task, self._new_state(flight.task), flight.n_deaths))
+
+        more = True
+        while True:
+            while more and self._has_room():
+                task = next(tasks, None)
+                if task is None:
+                    more = False
+                    break
+                task.begin()
+                self._lines[0].waiting.append(_Flight(task, self._new_state(task)))
+            self._hand_out()
+            if not more and not self._n_under_way:
+                return
+            for line, flight, state in self._wait(fail):
+                if state.answer is not None or line is self._lines[-1]:
+                    ended.append(Outcome.of(flight.task, state))
+                else:
+                    flight.state = state
+                    self._lines[line.number + 1].waiting.append(flight)
+            on_tokens(0)
+            while ended:
+                yield ended.pop(0)
+
+    def ask(self, question: Question, on_text: Callable[[str], None] | None = None) -> State:
+        """One question, whose answer comes piece by piece. Raises RunError where a stage fails."""
+        assert self._session is not None  # noqa: S101 - start() came before
+        ray = self._session.ray
+        state = State(question, ledger=self._ledger)
+        for line in self._lines:
+            actor = next(slot.actor for slot in line.slots if slot.place)
+            is_last = line is self._lines[-1]
+            try:
+                found = (
+                    self._streamed(actor, state, on_text) if is_last else ray.get(actor.run.remote(state, self._reader))
+                )
+            except ray.exceptions.RayError as error:
+                raise RunError(f"{line.plan.stage}: its process ended: {_first_line(error)}") from None
+            if found.fault is not None:
+                raise RunError(f"{found.fault.stage}: {found.fault.type}: {found.fault.message}")
+            state = found.state
+            if state.answer is not None:
+                break
+        return state
+
+    def _streamed(self, actor: Any, state: State, on_text: Callable[[str], None] | None) -> Any:
+        assert self._session is not None  # noqa: S101
+        for ref in actor.stream.options(num_returns="streaming").remote(state):
+            found = self._session.ray.get(ref)
+            if isinstance(found, Reply):
+                return found
+            if on_text is not None:
+                on_text(found)
+        raise ModelError("the answer ended before its end")
+
+    # ---------------------------------------------------------------------------------------------------- the actors
+    def _make(self, line: _Line) -> None:
+        """A new actor of a stage; it takes questions once it has started."""
+        assert self._session is not None  # noqa: S101
+        ray, pool = self._session.ray, line.plan
+        order = replace(self.order, place=line.number)
+        options: dict[str, Any] = {
+            "num_cpus": pool.num_cpus,
+            "num_gpus": pool.num_gpus,
+            "max_restarts": 0,
+            "scheduling_strategy": "SPREAD",
+        }
+        if line.number == len(self.config.stages) - 1:
+            options["max_concurrency"] = pool.max_in_flight + 2
+            actor = ray.remote(GenerateActor).options(**options).remote(order, pool.threads)
+        else:
+            actor = ray.remote(StageActor).options(**options).remote(order)
+        slot = _Slot(actor, time.monotonic())
+        line.slots.append(slot)
+        self._refs[actor.start.remote()] = (line, slot, None)
+
+    def _has_started(self, slot: _Slot, found: Any) -> None:
+        if isinstance(found, tuple):
+            found, reader = found
+            self._meet(reader)
+        slot.place = found
+
+    def _meet(self, reader: Reader) -> None:
+        """The first model that is ready says how long prompts may be; the others have to agree."""
+        if self._reader is None:
+            self._reader = reader
+            self.order = replace(self.order, sha256=reader.sha256)
+            self._ledger = reader.ledger
+        elif reader.window < self._reader.window and not self.config.budget.window:
+            raise ModelError(
+                f"{reader.name}: on one node its window holds {self._reader.window} tokens, on another {reader.window}"
+                ": set n_ctx or budget.window to what all can hold"
+            )
+
+    def _died(
+        self, line: _Line, slot: _Slot, why: str, fail: Callable[[_Flight, Fault], None] | Callable[[Any, Any], None]
+    ) -> None:
+        """Buries an actor, hands back what it was working on, and makes another in its place."""
+        if slot not in line.slots:
+            return
+        assert self._session is not None  # noqa: S101
+        line.slots.remove(slot)
+        self._refs = {ref: value for ref, value in self._refs.items() if value[1] is not slot}
+        self._session.ray.kill(slot.actor)
+        line.n_deaths_in_a_row += 1
+        if line.n_deaths_in_a_row > self.config.executor.max_restarts:
+            raise RunError(
+                f"{line.plan.stage}: its processes ended {line.n_deaths_in_a_row} times in a row without one answer: "
+                f"{why}. Is there memory enough for it? executor.max_restarts says how often it is tried"
+            )
+        for flight in reversed(slot.flights):
+            fail(flight, Fault(_DIED, f"its process ended: {why}", line.plan.stage))
+        self._make(line)
+
+    # ------------------------------------------------------------------------------------------------------ the work
+    @property
+    def _n_under_way(self) -> int:
+        return sum(len(line.waiting) + line.n_in_flight for line in self._lines)
+
+    def _has_room(self) -> bool:
+        first = self._lines[0]
+        is_room = self.max_in_flight is None or self._n_under_way < self.max_in_flight
+        return is_room and len(first.waiting) < first.bound
+
+    def _new_state(self, task: Task) -> State:
+        return State(task.sample.question, ledger=self._ledger)
+
+    def _line_of(self, fault: Fault) -> _Line:
+        return next(line for line in self._lines if line.plan.stage == fault.stage)
+
+    def _hand_out(self) -> None:
+        """Gives waiting questions to actors that have room, the last stage first; none where the next is full."""
+        for line in reversed(self._lines):
+            after = self._lines[line.number + 1] if line.number + 1 < len(self._lines) else None
+            while line.waiting:
+                if after is not None and len(after.waiting) + line.n_in_flight >= after.bound:
+                    break
+                slot = line.free_slot(line.waiting[0])
+                if slot is None:
+                    break
+                flight = line.waiting.popleft()
+                slot.flights.append(flight)
+                self._refs[slot.actor.run.remote(flight.state, self._reader)] = (line, slot, flight)
+
+    def _wait(self, fail: Callable[[Any, Fault], None]) -> list[tuple[_Line, _Flight, State]]:
+        """Waits a moment for whatever is done first, and gives what stages made of questions."""
+        assert self._session is not None  # noqa: S101
+        ray = self._session.ray
+        if self._refs:
+            done, _ = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)
+        else:
+            done = []
+        more, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0) if done else ([], [])
+        found: list[tuple[_Line, _Flight, State]] = []
+        for ref in more:
+            if ref not in self._refs:  # its actor was buried meanwhile
+                continue
+            line, slot, flight = self._refs.pop(ref)
+            try:
+                reply = ray.get(ref)
+            except ray.exceptions.RayTaskError as error:
+                self._raised(line, slot, flight, error, fail)
+                continue
+            except ray.exceptions.RayError as error:
+                self._died(line, slot, _first_line(error), fail)
+                continue
+            if flight is None:
+                self._has_started(slot, reply)
+                continue
+            slot.flights.remove(flight)
+            line.n_deaths_in_a_row = 0
+            if reply.fault is not None:
+                fail(flight, reply.fault)
+            else:
+                found.append((line, flight, reply.state))
+        self._check_patience()
+        return found
+
+    def _raised(
+        self, line: _Line, slot: _Slot, flight: _Flight | None, error: Any, fail: Callable[[Any, Fault], None]
+    ) -> None:
+        """An actor raised outside of a stage's work: where it was starting, that is for the user."""
+        cause = error.cause if isinstance(error.cause, BaseException) else error
+        if flight is None:
+            if isinstance(cause, LongthreadError):
+                raise cause
+            raise RunError(f"{line.plan.stage}: it could not be started: {type(cause).__name__}: {_first_line(cause)}")
+        slot.flights.remove(flight)
+        fail(flight, Fault.of(cause, line.plan.stage))
+
+    def _check_patience(self) -> None:
+        """Raises RunError for a stage of which no actor could be started for a long time."""
+        for line in self._lines:
+            if any(slot.place for slot in line.slots):
+                continue
+            if line.slots and time.monotonic() - max(slot.since for slot in line.slots) > PATIENCE_S:
+                raise RunError(
+                    f"no actor could be started in {PATIENCE_S:.0f} s ({line.plan}): has the cluster room for it? "
+                    "Lower num_cpus or replicas under executor.stages"
+                )
+
+
+_DIED = "ActorDied"
+
+
+def _first_line(error: BaseException) -> str:
+    """What Ray says of a death, as one line, without its advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = next((line for line in lines if "exit" in line or "killed" in line or "memory" in line.lower()), None)
+    return (cause or (lines[0] if lines else type(error).__name__))[:300]

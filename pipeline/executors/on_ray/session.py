@@ -1,0 +1,122 @@
+"""Ray itself: started on this machine or joined, quiet, without dashboard and telemetry, and ended again.
+
+Each step of a pipeline in its own process is not free: Ray takes some seconds and a gigabyte to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import MissingExtraError, RunError
+from pipeline.executors.settings import ExecutorSettings
+from pipeline.offline import switch_off_telemetry
+
+_QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Set to 0, Ray keeps to 127.0.0.1 on every system, and looks for no other address. It reads it when it is imported."""
+
+
+def library(is_alone: bool = False) -> Any:
+    """The module `ray`, told to be silent; `is_alone`: and to keep to this machine's loopback.
+
+    Raises MissingExtraError with the install line.
+    """
+    switch_off_telemetry()
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if is_alone:
+        os.environ.setdefault(_LOOPBACK, "0")
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError(
+            'Ray is not installed: pip install "longthread[ray]", or use --executor local'
+        ) from None
+    return ray
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, and what it offers in all."""
+
+    id: str
+    address: str
+    cpus: float
+    gpus: float
+
+
+class Session:
+    """A connection to Ray. One that was there already is used, and left as it is."""
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        """Raises RunError where no Ray answers at the address, or none can be started."""
+        self._token = _own_token() if settings.address is None else {}  # read when ray is imported
+        ray = self.ray = library(is_alone=settings.address is None)
+        self._folder: str | None = None
+        self.is_ours = not ray.is_initialized()
+        self.start_s = 0.0
+        if not self.is_ours:
+            return
+        start = time.perf_counter()
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        try:
+            if settings.address is not None:
+                ray.init(address=settings.address, **quiet)
+            else:
+                self._folder = tempfile.mkdtemp(prefix="longthread-ray-")
+                ray.init(
+                    address="local",
+                    num_cpus=cores() if settings.num_cpus == "auto" else settings.num_cpus,
+                    object_store_memory=settings.object_store_mb << 20,
+                    include_dashboard=False,
+                    _temp_dir=self._folder,
+                    **quiet,
+                )
+        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+            self.close()
+            where = f"no Ray can be joined at {settings.address}" if settings.address else "Ray cannot be started here"
+            raise RunError(f"{where}: {str(error).splitlines()[0]}") from None
+        self.start_s = time.perf_counter() - start
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that are alive and have cores, in the order of their ids."""
+        found = [
+            Node(
+                one["NodeID"], one["NodeManagerAddress"], one["Resources"].get("CPU", 0), one["Resources"].get("GPU", 0)
+            )
+            for one in self.ray.nodes()
+            if one["Alive"]
+        ]
+        return tuple(sorted((node for node in found if node.cpus > 0), key=lambda node: node.id))
+
+    def close(self) -> None:
+        """Leaves Ray, and ends it if it was started here."""
+        if self.is_ours:
+            self.ray.shutdown()
+        for name in self._token:
+            os.environ.pop(name, None)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self._folder)
+
+
+def _own_token() -> dict[str, str]:
+    """A token for this session alone, so that nobody else on the machine can use it; what the user set goes before."""
+    if "RAY_AUTH_MODE" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
+        return {}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ.update(token)
+    return token
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

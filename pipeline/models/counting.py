@@ -1,0 +1,86 @@
+"""A reader that counts and lays out prompts from its vocabulary alone, for a process that does not answer.
+
+The stages before `generate` need exact tokens, not weights: of SmolLM2 the vocabulary is there in a moment and takes a
+few megabytes. Whatever else is asked of it loads the whole model, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.contracts import Model, Progress, Stream
+from pipeline.models.chat_template import render
+from pipeline.models.weights import Vocabulary
+from pipeline.types import Message, Prompt, Sampling, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.models.attention import Attention
+
+
+class CountingModel:
+    """A model's vocabulary. `window` is what the model that answers said of itself; `load` opens the whole model."""
+
+    def __init__(self, path: Path, window: int, adapters: tuple[Path, ...], load: Callable[[], Model]) -> None:
+        self.path = path
+        self.window = window
+        self.adapters = adapters
+        self._load = load
+        self._vocabulary = Vocabulary(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def count_text(self, text: str) -> int:
+        return len(self._vocabulary.tokenize(text))
+
+    def count(self, prompt: Prompt) -> int:
+        return sum(
+            len(self._vocabulary.tokenize(span.text, span.special)) if isinstance(span, Text) else len(span.vectors)
+            for span in prompt
+        )
+
+    def render(self, messages: Sequence[Message]) -> Prompt:
+        own = self._vocabulary
+        template = own.metadata.get("tokenizer.chat_template", "")
+        return render(template, messages, own.bos, own.special_texts(), self.name)
+
+    # ----------------------------------------------------------------------------------------- what needs the weights
+    @cached_property
+    def whole(self) -> Any:
+        return self._load()
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
+    ) -> Sequence[Stream]:
+        found: Sequence[Stream] = self.whole.generate(prompts, sampling, progress)
+        return found
+
+    def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.whole.score(prefix, suffixes, targets)
+        return found
+
+    def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
+        found: Attention = self.whole.attend(prefix, query, heads)
+        return found
+
+    def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.whole.logprobs(prompt, start)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        """What only some callers ask of an engine (`cells`, `embed`, `weights`)."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.whole, name)
+
+    def close(self) -> None:
+        if "whole" in self.__dict__:
+            self.__dict__.pop("whole").close()
+        self._vocabulary.close()
