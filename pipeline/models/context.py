@@ -161,6 +161,11 @@ class Context:
         if not self._lib.llama_memory_seq_rm(self.memory, sequence, start, -1):
             raise ModelError(f"{self.weights.path.name}: this architecture cannot forget a part of what it read")
 
+    def remove(self, sequence: int, start: int, end: int) -> None:
+        """Forgets the cells of a sequence in [start, end); those behind keep their positions."""
+        if not self._lib.llama_memory_seq_rm(self.memory, sequence, start, end):
+            raise ModelError(f"{self.weights.path.name}: this architecture cannot forget a part of what it read")
+
     def last_position(self, sequence: int) -> int:
         """The highest position of a sequence, -1 if it is empty."""
         return int(self._lib.llama_memory_seq_pos_max(self.memory, sequence))

@@ -1,7 +1,7 @@
 """How much context a model file can use, as `longthread needle calibrate` measured it: kept under the file's hash.
 
 A measurement belongs to a model file (and its adapters) and to what changes how it reads a long text: the types of the
-cache and the scaling of positions. It lies in the cache folder, as calibrations/<16 digits of the key>/effective-*.json.
+cache and the scaling of positions. It lies in the cache folder: calibrations/<16 digits of the key>/effective-*.json.
 A file that `longthread models tune` made from another counts as that other.
 """
 

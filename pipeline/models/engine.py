@@ -182,18 +182,23 @@ class Engine:
                 return np.zeros((len(ends), len(tokens)), np.float32)
             return scoring.score(self.pool, begin, ends, tokens)
 
-    def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
+    def logprobs(
+        self, prompt: Prompt | str, start: int = 1, without: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
         """Log P of each token given those before it, for those from number `start` (>= 1) on, float32 (n - start,).
 
-        Memory does not grow with n x n_vocab. A soft vector is no token: its place holds NaN.
+        Memory does not grow with n x n_vocab. A soft vector is no token: its place holds NaN. `without` removes the
+        cells [low, high) from the cache before cell start - 1 is read; ModelError where the architecture cannot.
         """
         with self._lock:
             self._check_open()
             cells = self.cells(prompt)
             if not 1 <= start <= max(1, len(cells)):
                 raise ModelError(f"logprobs: start must be in [1, {len(cells)}], was: {start}")
+            if without is not None and not 0 <= without[0] <= without[1] < start:
+                raise ModelError(f"logprobs: without must lie in [0, {start - 1}), was: {without}")
             self._check_fits(cells, 0, "the text")
-            return scoring.logprobs(self.pool, cells, start)
+            return scoring.logprobs(self.pool, cells, start, without)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
         """Log P of every token after the prompt, float32 (n_vocab,)."""

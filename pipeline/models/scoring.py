@@ -180,14 +180,18 @@ def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Se
     return total
 
 
-def logprobs(pool: Pool, cells: Cells, start: int) -> NDArray[np.float32]:
+def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | None = None) -> NDArray[np.float32]:
     """Log P(cell | the cells before it) for the cells from `start` (at least 1) on, float32 (n - start,).
 
-    Cells before start - 1 are taken from an idle sequence where there is one.
+    Cells before start - 1 are taken from an idle sequence where there is one. The cells [low, high) of `without`, which
+    lie before start - 1, are read and then removed: what follows is read as if they had never been, but for what the
+    cells between have taken in of them.
     """
     result = np.empty(len(cells) - start, np.float32)
     sequence = hold(pool, cells.upto(start - 1))
     try:
+        if without is not None:
+            pool.context.remove(sequence, *without)
         if not pool.make_room(len(cells) - start):
             raise ModelError(f"{len(cells)} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
         at = start - 1
@@ -201,7 +205,10 @@ def logprobs(pool: Pool, cells: Cells, start: int) -> NDArray[np.float32]:
                     logits = pool.context.logits(output)
                     result[at - start] = _log_probability(logits, key) if key >= 0 else np.nan
     finally:
-        pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
+        if without is None:
+            pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
+        else:
+            pool.release(sequence)
     return result
 
 

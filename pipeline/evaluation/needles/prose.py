@@ -55,8 +55,8 @@ QUESTION = (
     "it in the end? Answer with the name alone, first name and family name.\nName: "
 )
 QUESTION_ONE = (
-    "Somewhere in the text it is told to whom {giver} gave the {thing}. Who was that? Answer with the name alone, first "
-    "name and family name.\nName: "
+    "Somewhere in the text it is told to whom {giver} gave the {thing}. Who was that? Answer with the name alone, "
+    "first name and family name.\nName: "
 )
 FIRST_OF = "Long ago {giver}, raised in {place}, handed over a sealed parcel to {taker}."
 QUESTION_OF = (

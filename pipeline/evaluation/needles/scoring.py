@@ -49,7 +49,7 @@ class Score:
 def score(reply: str, fields: dict[str, Any], strays: frozenset[str] | None = None) -> Score:
     """The score of a reply by a trial's fields (see Trial.fields). `strays` are other values of its text, if known."""
     expected, passed = list(fields["expected"]), list(fields["passed"])
-    said = candidates(reply, fields["kind"], [*expected, *passed])
+    said = candidates(reply, fields["kind"], [*expected, *passed, *(strays or ())])
     is_set = bool(fields["is_set"])
     if len(expected) == 1:
         strict = bare(reply, fields["kind"]) == bare(expected[0], fields["kind"])

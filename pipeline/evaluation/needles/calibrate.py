@@ -1,0 +1,265 @@
+"""How much context a model can use: the size of a text is doubled until a task no longer holds, then bisected.
+
+A size holds when the lower bound of Wilson's 95 % interval of the accuracy is at least the threshold, there and at all
+smaller sizes that were tried: the effective context of Needle Threading (https://arxiv.org/abs/2411.05000), which reads
+its figure off a contour at 75 % instead. A size that can no longer hold is left at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+
+from pipeline.build import Pipeline
+from pipeline.config import PipelineConfig
+from pipeline.contracts import Progress
+from pipeline.errors import ConfigError
+from pipeline.evaluation.needles.grid import LENGTHS_OF, TASKS, UUID_TASKS, Cell, Grid
+from pipeline.evaluation.needles.scoring import score
+from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.statistics import wilson
+from pipeline.executors.stages import run_stage
+from pipeline.models.effective import EffectiveContext, Measured, TaskContext, settings_of
+from pipeline.models.identity import model_key
+from pipeline.registry import nearest
+from pipeline.types import Document, Prompt, Question, State
+
+SMALLEST = 6
+STEP = 1.2
+"""Bisection ends when the smallest size that fails is at most so many times the largest that holds."""
+_GROWTH = 1.3
+"""How the time of a size grows with its characters, as an exponent: reading is a little more than linear."""
+
+OnSize = Callable[[str, Measured], None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is measured. `tasks` are names, threads with their length (`thread:2`); see `parse_task`.
+
+    :param threshold: of the lower bound of the accuracy, in (0, 1).
+    :param n: questions at each size.
+    :param minutes: for all tasks together.
+    :param book: documents that sentences are hidden in; none: prose that is written here.
+    """
+
+    tasks: tuple[str, ...] = ("sentences", "single", "thread:2")
+    threshold: float = 0.75
+    n: int = 20
+    minutes: float = 20.0
+    seed: int = 0
+    book: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            parse_task(task)
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"--threshold must be in (0, 1), was: {self.threshold}")
+        if self.minutes <= 0:
+            raise ConfigError(f"--minutes must be greater than 0, was: {self.minutes}")
+        best = wilson(max(self.n, 1), max(self.n, 1)).low or 0.0
+        if self.n < 1 or best < self.threshold:
+            raise ConfigError(
+                f"-n {self.n} is too few for a threshold of {self.threshold:.0%}: with all right the lower bound is "
+                f"{best:.0%}. Ask more questions a size"
+            )
+
+
+def parse_task(text: str) -> tuple[str, int]:
+    """The task and the length of its threads: `thread:5`; 1 sentence and 2 pairs where nothing is said."""
+    task, _, length = text.partition(":")
+    possible = [one for one in TASKS if one in UUID_TASKS or one in LENGTHS_OF or one == "lines"]
+    if task not in possible:
+        raise ConfigError(f"--task: '{text}' cannot be calibrated{nearest(task, possible)}: {', '.join(possible)}")
+    if not length:
+        return task, 2 if task in LENGTHS_OF and task in UUID_TASKS else 1
+    if task not in LENGTHS_OF or not length.isdigit() or int(length) < 1:
+        raise ConfigError(f"--task: '{text}': only {', '.join(sorted(LENGTHS_OF))} have a length, a number from 1 up")
+    return task, int(length)
+
+
+def calibrate(
+    settings: Calibration,
+    config: PipelineConfig,
+    progress: Progress,
+    on_size: OnSize,
+    clock: Callable[[], float] = monotonic,
+) -> EffectiveContext:
+    """Measures the reader of a pipeline that gives it whole texts (the arm `full`). Nothing is stored."""
+    with Pipeline(config, Path("no index"), progress) as pipeline:
+        pipeline.window  # noqa: B018 - loads the model, which is no part of the measurement
+        started = clock()
+        found = []
+        for number, task in enumerate(settings.tasks):
+            share = (settings.minutes * 60 - (clock() - started)) / (len(settings.tasks) - number)
+            found.append(_Search(settings, task, pipeline, progress, on_size, clock, clock() + share).run())
+        return EffectiveContext(
+            model=pipeline.reader.name,
+            key=model_key(pipeline.reader),
+            settings=settings_of(pipeline.reader),
+            threshold=settings.threshold,
+            tasks=tuple(found),
+            n=settings.n,
+            seed=settings.seed,
+            minutes=round((clock() - started) / 60, 2),
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+class _Search:
+    """The search for one task."""
+
+    def __init__(
+        self,
+        settings: Calibration,
+        name: str,
+        pipeline: Pipeline,
+        progress: Progress,
+        on_size: OnSize,
+        clock: Callable[[], float],
+        until: float,
+    ) -> None:
+        self.settings = settings
+        self.name = name
+        self.task, self.length = parse_task(name)
+        self.pipeline = pipeline
+        self.progress = progress
+        self.on_size = on_size
+        self.clock = clock
+        self.until = until
+        self.tried: dict[int, Measured] = {}
+        self.seconds: dict[int, float] = {}
+
+    def run(self) -> TaskContext:
+        is_settled = self.search()
+        tried = tuple(self.tried[pairs] for pairs in sorted(self.tried))
+        return TaskContext(self.name, largest(tried, self.settings.threshold), tried, is_settled)
+
+    def search(self) -> bool:
+        """Doubles, then bisects; False where the time ran out first."""
+        most = self.most_pairs()
+        low, high = 0, max(SMALLEST, self.cell(SMALLEST).shape.n_pairs if self.task in UUID_TASKS else 1)
+        if high > most:
+            return True
+        while True:
+            holds = self.holds(high)
+            if holds is None:
+                return False
+            if not holds:
+                break
+            low = high
+            if high == most:
+                return True
+            high = min(2 * high, most)
+        while low and high / low > STEP and high - low > 1:
+            middle = round((low * high) ** 0.5)
+            if middle in (low, high):
+                break
+            holds = self.holds(middle)
+            if holds is None:
+                return False
+            low, high = (middle, high) if holds else (low, middle)
+        return True
+
+    def holds(self, pairs: int) -> bool | None:
+        """Whether a size holds; None where there is no time left to find out."""
+        if self.expected_s(pairs) > self.until - self.clock():
+            return None
+        started = self.clock()
+        self.tried[pairs] = found = self.measure(pairs)
+        self.seconds[pairs] = self.clock() - started
+        self.on_size(self.name, found)
+        return found.low >= self.settings.threshold
+
+    def expected_s(self, pairs: int) -> float:
+        if not self.seconds:
+            return 0.0
+        nearest_size = min(self.seconds, key=lambda size: abs(size - pairs))
+        return float(self.seconds[nearest_size] * (pairs / nearest_size) ** _GROWTH)
+
+    def measure(self, pairs: int) -> Measured:
+        """Asks up to n questions of a size, as many at a time as the engine has sequences."""
+        trials = self.grid(pairs).trials(self.cell(pairs))
+        at_a_time = int(getattr(self.pipeline.config.components[-1], "n_seq_max", 4))
+        hits = asked = tokens = 0
+        left = iter(trials)
+        while batch := list(islice(left, at_a_time)):
+            prompts = [self.prompt(trial) for trial in batch]
+            tokens = max(tokens, *(self.pipeline.reader.count(prompt) for prompt in prompts))
+            for trial, reply in zip(batch, self.answers(prompts), strict=True):
+                hits += score(reply, trial.fields, trial.strays or None).strict
+                asked += 1
+            self.progress(f"{self.name} at {pairs} pairs", asked, len(trials))
+            if (wilson(hits + len(trials) - asked, len(trials)).low or 0.0) < self.settings.threshold:
+                break
+        chars = len(trials[0].haystack)
+        return Measured(pairs, chars, tokens, hits, asked, round(wilson(hits, asked).low or 0.0, 4))
+
+    def answers(self, prompts: Sequence[Prompt]) -> Iterator[str]:
+        sampling = self.pipeline.config.components[-1].sampling
+        for stream in self.pipeline.reader.generate(prompts, sampling):
+            yield stream.result().text
+
+    def prompt(self, trial: Trial) -> Prompt:
+        """What the pipeline would give its reader."""
+        document = Document(trial.haystack_name, trial.haystack)
+        state = State(Question(trial.question, trial.id, documents=(document,)), ledger=self.pipeline.ledger)
+        stages = list(zip(self.pipeline.config.stages, self.pipeline.config.components, strict=True))
+        for spec, component in stages[:-1]:
+            state = run_stage(spec, component, state, self.pipeline, self.pipeline.reserve)
+        return state.prompt
+
+    def most_pairs(self) -> int:
+        """The largest size whose prompt surely fits the window."""
+        room = self.pipeline.window - self.pipeline.reserve
+        low, high = 0, max(SMALLEST, room)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.fits(middle, room) else (low, middle - 1)
+        return low
+
+    def fits(self, pairs: int, room: int) -> bool:
+        """Whether a text of so many pairs fits, by its characters and the tokens of a small one, with 3 % to spare."""
+        return pairs * self.tokens_per_pair + self.tokens_of_question <= room
+
+    @property
+    def tokens_per_pair(self) -> float:
+        if not hasattr(self, "_per_pair"):
+            trial = self.probe
+            count = self.pipeline.reader.count_text
+            pairs = max(1, len(trial.haystack) / 80)
+            self._per_pair = 1.03 * count(trial.haystack) / pairs
+            self._question = count(trial.question) + 64
+        return self._per_pair
+
+    @property
+    def tokens_of_question(self) -> int:
+        self.tokens_per_pair  # noqa: B018 - counts both
+        return self._question
+
+    @property
+    def probe(self) -> Trial:
+        """One trial of 40 pairs, to count with."""
+        cell = self.cell(max(40, self.length))
+        return replace(self.grid(cell.pairs), n=1).trials(cell)[0]
+
+    def cell(self, pairs: int) -> Cell:
+        return Cell(self.task, pairs, self.length if self.task in LENGTHS_OF else 1, needles=5)
+
+    def grid(self, pairs: int) -> Grid:
+        settings = self.settings
+        return Grid((self.task,), (pairs,), (self.length,), n=settings.n, seed=settings.seed, book=settings.book)
+
+
+def largest(tried: Sequence[Measured], threshold: float) -> Measured | None:
+    """The largest size that holds with all smaller ones, of sizes in ascending order: the first failure ends it."""
+    found = None
+    for one in tried:
+        if one.low < threshold:
+            break
+        found = one
+    return found
