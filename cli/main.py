@@ -22,6 +22,10 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that can be named: list, pull, verify, tune.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+needle_app = typer.Typer(
+    help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True
+)
+app.add_typer(needle_app, name="needle")
 
 Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline file (default: the built-in pipeline).")]
 Docs = Annotated[list[str] | None, typer.Option("--docs", "-d", help="Files, folders or globs to answer from.")]
@@ -333,6 +337,129 @@ def models_tune(
     from cli.models import tune
 
     raise typer.Exit(tune(name, json, quiet))
+
+
+Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]
+NCtx = Annotated[int | None, typer.Option("--n-ctx", help="Tokens of the model's context.")]
+Kv = Annotated[str | None, typer.Option(help="Types of the cache, KEYS:VALUES: f16, q8_0, q4_0.")]
+Rope = Annotated[str | None, typer.Option(help="A scaling beyond the trained context: linear|yarn|ntk:FACTOR.")]
+
+
+@needle_app.command("run")
+def needle_run(
+    output: Annotated[str, typer.Option("--output", "-o", help="A folder; run again to go on.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            "-t",
+            help="single, multiple, conditional, thread, multithread, branched, sentences, association, lines, babi1, "
+            "babi2, babi3, altered; may be given several times (default: single).",
+        ),
+    ] = None,
+    arm: Annotated[
+        str, typer.Option(help="full, one-shot, hops, oracle, exit, probe and others, or a pipeline file.")
+    ] = "full",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+    pairs: Annotated[str | None, typer.Option(help="Sizes in pairs of 80 characters: 12,25,50.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="Sizes in the model's tokens instead: 1000,2000.")] = None,
+    length: Annotated[str, typer.Option(help="Lengths of threads: 2,5,10.")] = "2",
+    needles: Annotated[str, typer.Option(help="Numbers of needles of multiple and conditional.")] = "5",
+    threads: Annotated[str, typer.Option(help="Numbers of threads of multithread.")] = "2",
+    direction: Annotated[
+        list[str] | None, typer.Option(help="forward, backward, random; may be given several times.")
+    ] = None,
+    placement: Annotated[str, typer.Option(help="Of multiple and conditional: random or clustered.")] = "random",
+    n: Annotated[int, typer.Option("-n", help="Questions in each cell.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
+    book: Book = None,
+    data: Annotated[str | None, typer.Option(help="bAbI's folder, a SQuAD file, or prompts of LongChat-Lines.")] = None,
+    n_ctx: NCtx = None,
+    kv: Kv = None,
+    rope: Rope = None,
+    executor: Annotated[str | None, typer.Option(help="local or ray.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask for needles and threads in texts of several sizes, score every reply, draw the pictures."""
+    from cli.needle import reader_settings, run
+
+    raise typer.Exit(
+        run(
+            task or ["single"],
+            arm,
+            model,
+            pairs,
+            tokens,
+            length,
+            needles,
+            threads,
+            direction or ["forward"],
+            placement,
+            n,
+            seed,
+            book,
+            data,
+            reader_settings(n_ctx, kv, rope),
+            executor,
+            output,
+            json,
+            quiet,
+        )
+    )
+
+
+@needle_app.command("report")
+def needle_report(folder: Annotated[str, typer.Argument(help="A run's folder.")], json: Json = False) -> None:
+    """Print a run's results so far, and draw its pictures and its page again."""
+    from cli.needle import report
+
+    raise typer.Exit(report(folder, json))
+
+
+@needle_app.command("calibrate")
+def needle_calibrate(
+    model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", help="sentences, single, thread:LENGTH, lines, ...; may be given several times."),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="For all tasks together.")] = 20.0,
+    threshold: Annotated[float, typer.Option(help="Of the lower bound of the accuracy.")] = 0.75,
+    n: Annotated[int, typer.Option("-n", help="Questions at each size.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
+    book: Book = None,
+    n_ctx: NCtx = None,
+    kv: Kv = None,
+    rope: Rope = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find how much context a model can use, and keep it: `budget: {window: effective}` then never fills more."""
+    from cli.needle import calibrate, reader_settings
+
+    settings = reader_settings(n_ctx, kv, rope)
+    raise typer.Exit(calibrate(model, task, minutes, threshold, n, seed, book, settings, json, quiet))
+
+
+@needle_app.command("verbatim")
+def needle_verbatim(
+    model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")] = "smollm2-135m",
+    length: Annotated[str, typer.Option(help="Words of a list, 2 to 10.")] = "3,5,7,10",
+    between: Annotated[str, typer.Option(help="Tokens between the lists.")] = "26,47,99,194,435",
+    lists: Annotated[int, typer.Option(help="Base lists, at most 23 with the nouns that come along.")] = 23,
+    shifts: Annotated[int, typer.Option(help="Circular shifts of each, 1 to 10.")] = 1,
+    nouns: Annotated[str | None, typer.Option(help="A file of nouns, one a line, instead of ours.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure whether a list of words is less surprising the second time: verbatim short-term memory."""
+    from cli.needle import verbatim
+
+    raise typer.Exit(verbatim(model, length, between, lists, shifts, nouns, seed, json, quiet))
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ class Cell:
     @property
     def told(self) -> dict[str, Any]:
         """What identifies the cell, without what its task does not have."""
-        told: dict[str, Any] = {"task": self.task, "pairs": self.pairs, "chars": self.pairs * PAIR_CHARS}
+        told: dict[str, Any] = {"task": self.task, "pairs": self.pairs, "chars": self.chars}
         if self.task in LENGTHS_OF:
             told |= {"length": self.length, "direction": self.direction}
         if self.task in NEEDLES_OF:
@@ -177,6 +177,10 @@ class Cell:
         if self.task == "multithread":
             told |= {"threads": self.threads}
         return told
+
+    @property
+    def chars(self) -> int:
+        return self.pairs * PAIR_CHARS
 
     @property
     def row(self) -> str:

@@ -19,30 +19,22 @@ from pipeline.evaluation.needles.haystack import Direction, directed
 from pipeline.evaluation.needles.nouns import ADJECTIVES, NOUNS
 from pipeline.evaluation.needles.trials import Trial
 
-_GIVEN = (
-    "Mir",
-    "Os",
-    "Il",
-    "Tam",
-    "Bren",
-    "Yel",
-    "Quor",
-    "Sev",
-    "Dor",
-    "Fen",
-    "Hal",
-    "Jor",
-    "Kel",
-    "Lun",
-    "Nev",
-    "Pav",
+NAMES = tuple(
+    """
+    Adrian Agnes Aisha Alice Amara Anders Angela Anton Astrid Barbara Beatrice Benjamin Bertha Boris Brian Bridget Bruno
+    Camilla Carlos Caroline Cecilia Chiara Claudia Conrad Cynthia Daniel Daphne Deborah Diego Dmitri Dominic Dorothy
+    Edgar Edith Elena Elsa Emma Enrico Erik Esther Ethan Eva Felix Fiona Florence Francisco Frida Gabriel Gemma Gerald
+    Gloria Greta Gustav Hannah Harold Hassan Heidi Helga Hugo Ibrahim Ingrid Irina Isabel Ivan Jasper Jerome Joanna
+    Johan Judith Julian Karim Katrina Keith Kenji Klaus Larissa Laura Leila Leonard Linda Lorenzo Lucas Lydia Magnus
+    Malik Marco Margaret Marina Martin Matilda Maurice Megan Miguel Mohamed Monica Nadia Natasha Nathan Nicole Nigel
+    Nina Olga Olivia Omar Oscar Otto Pablo Patricia Paula Pedro Penelope Philippa Priya Rachel Rafael Ravi Rebecca
+    Roberto Rosa Rupert Ruth Samuel Sandra Sergio Sharon Sonia Stefan Stella Susanna Sven Tanya Teresa Theodore Tobias
+    Ursula Valerie Vera Victor Viktor Vincent Viola Walter Wanda Wilma Xavier Yasmin Yuki Yusuf Zara Zoe
+    """.split()
 )
-_GIVEN_ENDS = ("ela", "kar", "sine", "ric", "wen", "itha", "odel", "anka", "imir", "ulo", "este", "obin")
-_FAMILY = ("Tonk", "Vane", "Brand", "Holt", "Quill", "Marr", "Dusk", "Thorn", "Pell", "Strad", "Wick", "Garr", "Lodd")
-_FAMILY_ENDS = ("ley", "mere", "by", "ow", "ings", "ard", "stone", "wright", "el", "ham", "ekk", "ova")
 _THINGS = tuple(f"{adjective} {noun}" for adjective, noun in zip(ADJECTIVES, NOUNS[100:], strict=False))
 
-FIRST = "{giver} gave the {thing} to {taker}."
+FIRST = "One day {giver} gave the {thing} to {taker}."
 NEXT = (
     "Some days later {giver} entrusted it to {taker}.",
     "In the course of time {giver} left it in the care of {taker}.",
@@ -52,17 +44,16 @@ NEXT = (
 QUESTION = (
     "Somewhere in the text it is told that {giver} gave the {thing} to another person, who let somebody else have it, "
     "and so on. Each time one sentence tells it, and these sentences are scattered through the text. Which person had "
-    "it in the end? Answer with the name alone, first name and family name.\nName: "
+    "it in the end? Answer with the name alone.\nName: "
 )
 QUESTION_ONE = (
-    "Somewhere in the text it is told to whom {giver} gave the {thing}. Who was that? Answer with the name alone, "
-    "first name and family name.\nName: "
+    "One sentence of the text tells who got the {thing} from {giver}. To whom did {giver} give the {thing}? Answer with "
+    "the name alone.\n"
 )
 FIRST_OF = "Long ago {giver}, raised in {place}, handed over a sealed parcel to {taker}."
 QUESTION_OF = (
     "A certain thing went from person to person, one sentence for each step, scattered through the text. It began with "
-    "somebody who came from {clue}. Which person was the last owner? Answer with the name alone, first name and family "
-    "name.\nName: "
+    "somebody who came from {clue}. Which person was the last owner? Answer with the name alone.\nName: "
 )
 CLUES = (
     ("Portugal", "the country whose capital is Lisbon"),
@@ -119,7 +110,8 @@ def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None 
     """
     draws = Draws(seed, f"prose {shape.task} {shape.length} {shape.direction} {n_chars}")
     names = _Names(draws, book or "")
-    n = max(1, min(n, len(CLUES) if shape.association else 10, n_chars // (3 * 80 * shape.length)))
+    most = min(len(CLUES) if shape.association else 10, names.n // (shape.length + 1))
+    n = max(1, min(n, most, n_chars // (3 * 80 * shape.length)))
     threads = [_thread(shape, number, names, draws) for number in range(n)]
     n_needles = sum(len(sentence) + 1 for thread in threads for sentence in thread.sentences)
     if n_needles >= n_chars:
@@ -170,18 +162,20 @@ def _thread(shape: ProseShape, number: int, names: _Names, draws: Draws) -> _Thr
 
 
 class _Names:
-    """Names of people that stand nowhere in the book; no two share a first name or a family name."""
+    """First names that stand nowhere in the book, each given once."""
 
     def __init__(self, draws: Draws, book: str) -> None:
-        given = [start + end for start in _GIVEN for end in _GIVEN_ENDS]
-        family = [start + end for start in _FAMILY for end in _FAMILY_ENDS]
-        self._given = [name for name in draws.shuffled(given) if name not in book]
-        self._family = [name for name in draws.shuffled(family) if name not in book]
+        words = set(re.findall(r"\w+", book))
+        self._left = [name for name in draws.shuffled(NAMES) if name not in words]
+
+    @property
+    def n(self) -> int:
+        return len(self._left)
 
     def next(self) -> str:
-        if not self._given or not self._family:
+        if not self._left:
             raise DataError("there are no more names: ask fewer questions of one text, or shorter threads")
-        return f"{self._given.pop()} {self._family.pop()}"
+        return self._left.pop()
 
 
 # ----------------------------------------------------------------------------------------------------------- the text

@@ -1,0 +1,322 @@
+"""`longthread needle`: how long a model's context really is: run a grid, calibrate, verbatim memory, report."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from cli.main import EXIT_ERROR
+from cli.printing import shown_path, table
+from cli.progress import Display, RunDisplay
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.evaluation.needles.running import CellResult, Results
+    from pipeline.models.effective import EffectiveContext, Measured
+
+KV = ("f16", "q8_0", "q4_0")
+ROPE = ("linear", "yarn", "ntk")
+
+
+def run(
+    tasks: Sequence[str],
+    arm_name: str,
+    model: str | None,
+    pairs: str | None,
+    tokens: str | None,
+    lengths: str,
+    needles: str,
+    threads: str,
+    directions: Sequence[str],
+    placement: str,
+    n: int,
+    seed: int,
+    book: Sequence[str] | None,
+    data: str | None,
+    reader: dict[str, Any],
+    executor: str | None,
+    output: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from pipeline.evaluation.needles.arms import arm, with_reader
+    from pipeline.evaluation.needles.grid import Grid
+    from pipeline.evaluation.needles.running import run_grid
+
+    if executor not in (None, "local", "ray"):
+        raise ConfigError(f"--executor must be local or ray, was: {executor}")
+    _check_choices("--direction", directions, ("forward", "backward", "random"))
+    _check_choices("--placement", [placement], ("random", "clustered"))
+    if (pairs is None) == (tokens is None):
+        raise ConfigError("say how long the texts are: --pairs 12,25,50 or --tokens 1000,2000, one of them")
+    chosen = arm(arm_name)
+    config = with_reader(chosen.config, {"model": model, **reader})
+    config.components[-1].check()
+    with Display(quiet) as display, RunDisplay(quiet) as shown:
+        sizes = _numbers("--pairs", pairs) if pairs else _pairs_of(_numbers("--tokens", tokens or ""), config, display)
+        grid = Grid(
+            tasks=tuple(dict.fromkeys(tasks or ["single"])),
+            pairs=sizes,
+            lengths=_numbers("--length", lengths),
+            needles=_numbers("--needles", needles),
+            threads=_numbers("--threads", threads),
+            directions=tuple(dict.fromkeys(directions or ["forward"])),
+            placement=placement,
+            n=n,
+            seed=seed,
+            book=tuple(str(Path(path).resolve()) for path in book or ()),
+            data=None if data is None else str(Path(data).resolve()),
+        )
+        results = run_grid(
+            grid,
+            replace(chosen, config=config),
+            Path(output),
+            display,
+            shown.over(display),
+            shown.note,
+            executor,
+        )
+    return _told(results, as_json)
+
+
+def report(folder: str, as_json: bool) -> int:
+    from pipeline.evaluation.needles.running import read_results
+
+    return _told(read_results(Path(folder)), as_json)
+
+
+def calibrate(
+    model: str,
+    tasks: Sequence[str] | None,
+    minutes: float,
+    threshold: float,
+    n: int,
+    seed: int,
+    book: Sequence[str] | None,
+    reader: dict[str, Any],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from pipeline.evaluation.needles.arms import ARMS, with_reader
+    from pipeline.evaluation.needles.calibrate import Calibration
+    from pipeline.evaluation.needles.calibrate import calibrate as measure
+    from pipeline.models.effective import store
+
+    settings = Calibration(minutes=minutes, threshold=threshold, n=n, seed=seed, book=tuple(book or ()))
+    settings = replace(settings, tasks=tuple(dict.fromkeys(tasks))) if tasks else settings
+    config = with_reader(ARMS["full"].config, {"model": model, **reader})
+    config.components[-1].check()
+    console = Console(stderr=True)
+    with Display(quiet) as display:
+
+        def on_size(task: str, found: Measured) -> None:
+            display.stop()
+            if not quiet:
+                console.print(_size_line(task, found, threshold), style="dim", highlight=False)
+
+        found = measure(settings, config, display, on_size)
+    path = store(found)
+    if as_json:
+        sys.stdout.write(json_module.dumps({**asdict(found), "path": str(path)}) + "\n")
+        return 0
+    out = Console()
+    rows = [_task_row(found, one.task) for one in found.tasks]
+    columns = ("task", "holds up to", "characters", "right", "lower bound", "")
+    out.print(table(f"{found.model}: effective context at {threshold:.0%}", columns, rows))
+    out.print(f"\nMeasured in {found.minutes:.1f} minutes; kept in {shown_path(str(path))}", highlight=False)
+    held = [one.task for one in found.tasks if one.holds is not None]
+    if held:
+        out.print(
+            f"A pipeline keeps to it with  budget: {{window: effective, task: '{held[0]}'}}",
+            highlight=False,
+            markup=False,
+        )
+    else:
+        out.print("It holds none of them at the smallest size: no window is enforced.", style="yellow")
+    return 0
+
+
+def verbatim(
+    model: str,
+    lengths: str,
+    between: str,
+    lists: int,
+    shifts: int,
+    nouns: str | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from pipeline.evaluation.needles.verbatim import Protocol, measure
+    from pipeline.models.catalogue import resolve
+    from pipeline.models.engine import open_engine
+    from pipeline.models.settings import EngineSettings
+
+    words = {} if nouns is None else {"nouns": _nouns(Path(nouns))}
+    protocol = Protocol(
+        lists=lists,
+        shifts=shifts,
+        lengths=_numbers("--length", lengths),
+        between=_numbers("--between", between),
+        seed=seed,
+        **words,
+    )
+    with Display(quiet) as display:
+        settings = EngineSettings(model=model, n_ctx=1024, n_seq_max=1, n_cached=2)
+        with open_engine(settings, resolve(model), display) as engine:
+            found, notes = measure(protocol, engine, display)
+            name = engine.name
+    if as_json:
+        told = {"model": name, "results": [one.told() for one in found], "notes": notes}
+        sys.stdout.write(json_module.dumps(told) + "\n")
+        return 0
+    rows = [
+        (one.length, one.between_tokens, one.condition, f"{one.median:.1f} %", f"{one.low:.1f}-{one.high:.1f}", one.n)
+        for one in found
+    ]
+    columns = ("words", "tokens between", "second list", "repeat surprisal", "95 % interval", "lists")
+    out = Console()
+    out.print(table(f"{name}: surprisal of the second list, in percent of the first's", columns, rows))
+    for note in notes:
+        out.print(note, style="yellow", highlight=False, markup=False)
+    return 0
+
+
+def reader_settings(n_ctx: int | None, kv: str | None, rope: str | None) -> dict[str, Any]:
+    """Settings of the model from `--n-ctx`, `--kv K:V` and `--rope KIND:FACTOR`."""
+    settings: dict[str, Any] = {"n_ctx": n_ctx}
+    if n_ctx is not None and n_ctx < 64:
+        raise ConfigError(f"--n-ctx must be at least 64, was: {n_ctx}")
+    if kv is not None:
+        keys, _, values = kv.partition(":")
+        _check_choices("--kv", [keys, values or keys], KV)
+        settings |= {"kv_k": keys, "kv_v": values or keys}
+    if rope is not None:
+        kind, _, factor = rope.partition(":")
+        _check_choices("--rope", [kind], ROPE)
+        try:
+            settings |= {"rope_scaling": kind, "rope_factor": float(factor)}
+        except ValueError:
+            raise ConfigError(f"--rope must be {'|'.join(ROPE)}:FACTOR, such as yarn:4, was: {rope}") from None
+        if settings["rope_factor"] <= 1:
+            raise ConfigError(f"--rope: the factor must be greater than 1, was: {factor}")
+    return settings
+
+
+# ---------------------------------------------------------------------------------------------------------- internals
+def _told(results: Results, as_json: bool) -> int:
+    """Prints the results and writes the pictures and the page; exit code 2 where samples failed or are missing."""
+    from pipeline.evaluation.needles.page import PAGE, write_report
+    from pipeline.evaluation.needles.pictures import heat_maps, in_terminal
+
+    write_report(results)
+    n_failed = sum(one.n_failed for one in results.cells)
+    if as_json:
+        cells = [one.told() for one in results.cells]
+        about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing, "n_failed": n_failed}
+        sys.stdout.write(json_module.dumps({**about, "cells": cells}) + "\n")
+        return EXIT_ERROR if n_failed or results.n_missing else 0
+    out = Console()
+    for heat in heat_maps(results):
+        out.print(in_terminal(heat))
+        out.print()
+    out.print(table("", _COLUMNS, [_row(one) for one in results.cells]))
+    _say_effective(results, out)
+    out.print(f"\nEvery reply: {shown_path(str(results.folder / PAGE))}", highlight=False)
+    if n_failed:
+        out.print(
+            f"{n_failed} questions failed: {shown_path(str(results.folder / 'scores.jsonl'))} says why", style="red"
+        )
+    if results.n_missing:
+        out.print(f"{results.n_missing} questions have no reply yet: run the same command again", style="yellow")
+    return EXIT_ERROR if n_failed or results.n_missing else 0
+
+
+_COLUMNS = ("cell", "pairs", "chars", "tokens", "n", "accuracy", "95 %", "tolerant", "wrong because", "s/question")
+
+
+def _row(one: CellResult) -> tuple[Any, ...]:
+    faults = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in one.faults.items() if n)
+    return (
+        one.cell.row,
+        one.cell.pairs,
+        one.cell.chars,
+        one.tokens,
+        one.n,
+        f"{one.accuracy.mean:.0%}",
+        f"{one.accuracy.low or 0:.0%}-{one.accuracy.high or 0:.0%}",
+        f"{one.tolerant.mean:.0%}",
+        faults,
+        f"{one.s_per_question:.1f}",
+    )
+
+
+def _say_effective(results: Results, out: Console) -> None:
+    from pipeline.evaluation.needles.pictures import THRESHOLD, effective, rows_of
+
+    for row, own in rows_of(results).items():
+        held = effective(own)
+        said = f"{held.cell.chars} characters, {held.tokens} tokens" if held else "none of these sizes"
+        out.print(f"effective context of {row} (lower bound {THRESHOLD:.0%}): {said}", highlight=False)
+
+
+def _size_line(task: str, found: Measured, threshold: float) -> str:
+    held = "holds" if found.low >= threshold else "does not hold"
+    return (
+        f"{task}: {found.tokens} tokens ({found.pairs} pairs): {found.hits} of {found.n} right, "
+        f"lower bound {found.low:.0%}: {held}"
+    )
+
+
+def _task_row(found: EffectiveContext, name: str) -> tuple[str, ...]:
+    one = found.task(name)
+    assert one is not None  # noqa: S101 - it is one of its own
+    note = "" if one.is_settled else "the time ran out: it may be more"
+    if one.holds is None:
+        return (name, "no size", "", "", "", note)
+    holds = one.holds
+    return (name, f"{holds.tokens} tokens", f"{holds.chars}", f"{holds.hits} of {holds.n}", f"{holds.low:.0%}", note)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdigit() for part in parts):
+        raise ConfigError(f"{option} must be whole numbers with commas between, such as 12,25,50, was: {text!r}")
+    numbers = tuple(dict.fromkeys(int(part) for part in parts))
+    if min(numbers) < 1:
+        raise ConfigError(f"{option}: numbers of at least 1 are needed, were: {text}")
+    return numbers
+
+
+def _pairs_of(tokens: Sequence[int], config: PipelineConfig, display: Display) -> tuple[int, ...]:
+    """Sizes in tokens of the model as sizes in pairs."""
+    from pipeline.build import Pipeline
+    from pipeline.evaluation.needles.running import tokens_per_pair
+
+    with Pipeline(config, Path("no index"), display) as pipeline:
+        each = tokens_per_pair(pipeline.reader)
+    return tuple(dict.fromkeys(max(1, int(n / each)) for n in tokens))
+
+
+def _check_choices(option: str, given: Sequence[str], choices: Sequence[str]) -> None:
+    for one in given:
+        if one not in choices:
+            raise ConfigError(f"{option} must be one of {', '.join(choices)}, was: {one}")
+
+
+def _nouns(path: Path) -> tuple[str, ...]:
+    try:
+        words = tuple(dict.fromkeys(word.strip() for word in path.read_text("utf-8").splitlines() if word.strip()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--nouns {path}: cannot be read: {error}") from None
+    plain = tuple(word for word in words if word.isascii() and word.isalpha())
+    if len(plain) < 20:
+        raise ConfigError(f"--nouns {path}: holds {len(plain)} plain words, one a line; at least 20 are needed")
+    return plain

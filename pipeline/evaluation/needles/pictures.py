@@ -1,0 +1,174 @@
+"""Heat maps of accuracy, size across and depth or length down: in the terminal, as SVG and as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import MissingExtraError
+from pipeline.evaluation.needles.running import CellResult, Results
+from pipeline.evaluation.statistics import Interval, wilson
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+THRESHOLD = 0.75
+INSTALL = "pictures need matplotlib: pip install 'longthread[plots]' (or pip install matplotlib)"
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Accuracy with its interval at (row, column); None where nothing was asked. Columns are sizes, ascending.
+
+    `marks` are columns at which a row still holds (the effective context), one a row, None for none.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Interval | None, ...], ...]
+    marks: tuple[int | None, ...] = ()
+
+    @property
+    def means(self) -> list[list[float]]:
+        """Shape (rows, columns); NaN where nothing was asked."""
+        return [[float("nan") if one is None else one.mean for one in row] for row in self.values]
+
+    @property
+    def lows(self) -> list[list[float]]:
+        return [[float("nan") if one is None else one.low or 0.0 for one in row] for row in self.values]
+
+
+def heat_maps(results: Results, threshold: float = THRESHOLD) -> list[HeatMap]:
+    """One map of size by what the tasks vary, and one of size by depth for each row that has depths."""
+    found = [_by_size(results, threshold)] if results.cells else []
+    for row in dict.fromkeys(cell.row for cell, _, _, _ in results.depths):
+        found.append(_by_depth(results, row))
+    return found
+
+
+def effective(results: Sequence[CellResult], threshold: float = THRESHOLD) -> CellResult | None:
+    """The largest size at which the lower bound is at least the threshold, there and at all smaller sizes."""
+    found = None
+    for one in sorted(results, key=lambda result: result.cell.pairs):
+        if (one.accuracy.low or 0.0) < threshold:
+            break
+        found = one
+    return found
+
+
+def rows_of(results: Results) -> dict[str, list[CellResult]]:
+    """The cells of each row, that is of all that is the same but for the size."""
+    rows: dict[str, list[CellResult]] = {}
+    for one in results.cells:
+        rows.setdefault(one.cell.row, []).append(one)
+    return rows
+
+
+def _by_size(results: Results, threshold: float) -> HeatMap:
+    rows = rows_of(results)
+    sizes = sorted({one.cell.pairs for one in results.cells})
+    tokens = {one.cell.pairs: one.tokens for one in results.cells}
+    values, marks = [], []
+    for own in rows.values():
+        by_size = {one.cell.pairs: one.accuracy for one in own}
+        values.append(tuple(by_size.get(size) for size in sizes))
+        held = effective(own, threshold)
+        marks.append(None if held is None else sizes.index(held.cell.pairs))
+    title = f"{results.model}, arm {results.arm}: accuracy by size"
+    columns = tuple(f"{_short(tokens[size])} tokens" for size in sizes)
+    return HeatMap(title, tuple(rows), columns, tuple(values), tuple(marks))
+
+
+def _by_depth(results: Results, row: str) -> HeatMap:
+    own = [(cell, depth, hits, n) for cell, depth, hits, n in results.depths if cell.row == row]
+    sizes = sorted({cell.pairs for cell, _, _, _ in own})
+    depths = sorted({depth for _, depth, _, _ in own})
+    at: dict[tuple[float, int], Interval] = {(depth, cell.pairs): wilson(hits, n) for cell, depth, hits, n in own}
+    tokens = {one.cell.pairs: one.tokens for one in results.cells if one.cell.row == row}
+    values = tuple(tuple(at.get((depth, size)) for size in sizes) for depth in depths)
+    title = f"{results.model}, arm {results.arm}: {row}, accuracy by size and depth"
+    columns = tuple(f"{_short(tokens.get(size, 0))} tokens" for size in sizes)
+    return HeatMap(title, tuple(f"depth {depth:.0%}" for depth in depths), columns, values)
+
+
+def in_terminal(heat: HeatMap) -> RenderableType:
+    """The map as a table of coloured figures; a bar marks the effective context of a row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=heat.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for column in heat.columns:
+        table.add_column(column, justify="right")
+    for number, (row, values) in enumerate(zip(heat.rows, heat.values, strict=True)):
+        mark = heat.marks[number] if heat.marks else None
+        cells = [_cell(one, is_last=mark == at) for at, one in enumerate(values)]
+        table.add_row(Text(row), *cells)
+    if any(mark is not None for mark in heat.marks):
+        table.caption = f"◂ the effective context: the lower bound is at least {THRESHOLD:.0%} up to here"
+        table.caption_justify = "left"
+    return table
+
+
+def _cell(value: Interval | None, is_last: bool) -> Any:
+    from rich.text import Text
+
+    if value is None:
+        return Text("-", style="dim")
+    red, green = round(200 * (1 - value.mean)), round(150 * value.mean)
+    said = f" {value.mean:4.0%} of {value.n:<3}"
+    return Text(said + ("◂" if is_last else " "), style=f"bold white on rgb({red},{green},60)")
+
+
+def picture(heat: HeatMap, kind: str) -> bytes:
+    """The map as `svg` or `png`, with the contour of the threshold where there are rows enough for one.
+
+    Raises MissingExtraError where matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError(INSTALL) from None
+    with mpl.rc_context({"svg.hashsalt": "longthread", "svg.fonttype": "none"}):
+        n_rows, n_columns = len(heat.rows), len(heat.columns)
+        figure = Figure(figsize=(2.6 + 1.0 * n_columns, 1.5 + 0.42 * n_rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        drawn = axes.imshow(heat.means, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+        axes.set_xticks(range(n_columns), heat.columns, rotation=30, ha="right", fontsize=8)
+        axes.set_yticks(range(n_rows), heat.rows, fontsize=8)
+        axes.set_title(heat.title, fontsize=9, loc="left")
+        for y, row in enumerate(heat.values):
+            for x, one in enumerate(row):
+                if one is not None:
+                    said = f"{one.mean:.0%}\n{one.low or 0:.0%}-{one.high or 0:.0%}"
+                    axes.text(x, y, said, ha="center", va="center", fontsize=6)
+        _contour(axes, heat)
+        figure.colorbar(drawn, ax=axes, label="accuracy (below: 95 % interval)")
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return out.getvalue()
+
+
+def _contour(axes: Any, heat: HeatMap) -> None:
+    """The line at which the lower bound crosses the threshold, bilinear between the cells."""
+    import numpy as np
+
+    lows = np.array(heat.lows)
+    if min(lows.shape) < 2 or np.isnan(lows).any() or not lows.min() < THRESHOLD <= lows.max():
+        return
+    axes.contour(lows, levels=[THRESHOLD], colors="black", linewidths=1.2)
+
+
+def file_names(heats: Sequence[HeatMap]) -> list[str]:
+    """A name for each map's files, without a suffix."""
+    return ["accuracy-by-size", *(f"accuracy-by-depth-{n}" for n in range(1, len(heats)))][: len(heats)]
+
+
+def _short(n: int) -> str:
+    return f"{n}" if n < 10_000 else f"{n / 1000:.0f}k"
