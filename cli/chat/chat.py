@@ -6,9 +6,10 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from types import FrameType, TracebackType
 from typing import Protocol, Self
 
@@ -24,6 +25,7 @@ from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DocumentError, LongthreadError
@@ -64,6 +66,7 @@ class Chat:
     failed: bool = False
     tries: int = 0
     typed_changed: bool = False
+    _warming: Thread | None = None
 
     @classmethod
     def open(cls, name: str, settings: Settings, console: Console, display: Display, is_terminal: bool) -> Self:
@@ -123,6 +126,7 @@ class Chat:
         """Answers a question and prints it; with `as_it_is` retrieval searches for the person's own words."""
         if not self.has_documents and not self.config.stages[0].name.endswith(".given"):
             raise ConfigError("there are no documents to answer from yet: /docs add PATH")
+        self._warm()
         self.rewritten = None if as_it_is else self._rewritten(text)
         if self.rewritten is not None:
             self.remark(views.rewriting(self.rewritten))
@@ -172,6 +176,7 @@ class Chat:
     # ------------------------------------------------------------------------------------------------------ changing
     def change(self, settings: Settings, name: str | None = None) -> None:
         """Goes on with other settings, or in another session. What is wrong is raised, and then nothing has changed."""
+        self._warm()
         config = config_of(settings)
         index, n_failed = index_of(settings, config, self.display, self)
         old, old_index = self.config, self.pipeline.index_folder
@@ -196,6 +201,23 @@ class Chat:
         self.failed |= n_failed > 0
         save_settings(self.folder, settings)
 
+    def warm_up(self) -> None:
+        """Loads what the first question needs while it is being typed. What is wrong is told when it is asked."""
+
+        def load(embedder: Embedder) -> None:
+            with suppress(Exception):
+                embedder.embed(["warm"])
+
+        if self.has_documents:
+            self._warming = Thread(target=load, args=(self.pipeline.embedder,), daemon=True)
+            self._warming.start()
+
+    def _warm(self) -> None:
+        while self._warming is not None and self._warming.is_alive():
+            self.display("load the embedder", 0, 0)
+            self._warming.join(0.1)
+        self._warming = None
+
     def rename(self, name: str) -> None:
         """Gives the session another name. Raises StoreError for one that is taken, or can be none."""
         self.conversation.close()
@@ -212,6 +234,7 @@ class Chat:
         self.last = self.rewritten = None
 
     def close(self) -> None:
+        self._warm()
         self.conversation.close()
         self.pipeline.close()
 

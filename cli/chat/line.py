@@ -23,9 +23,9 @@ from cli.chat.commands import COMMANDS
 from cli.chat.typed import Typed
 from cli.chat.views import PART_NAMES, one_line
 from cli.printing import shown_path
+from pipeline.types import Part
 
 _LAST_WORD = re.compile(r"(?:\\.|[^\s\\])*\Z")
-_METER_CELLS = 20
 _PART_COLOURS = {
     "system": "ansimagenta",
     "memory": "ansiyellow",
@@ -138,35 +138,39 @@ def _documents(chat: Chat) -> str:
 
 
 def meter(chat: Chat, width: int) -> StyleAndTextTuples:
-    """The window as a bar of cells, one colour a part, and the same in numbers, as far as the width goes."""
+    """The window as a bar and in numbers, one colour a part; fewer letters and cells where the width asks for it."""
     window, reserve = chat.pipeline.window, chat.pipeline.reserve
     account = chat.last.ledger if chat.last is not None else None
     tokens = dict(account.parts) if account is not None else {}
-    shares = [(part, tokens[part]) for part, _, _ in PART_NAMES if tokens.get(part)] + [("answer", reserve)]
-    free = max(0, window - sum(n for _, n in shares))
+    shares = [(part, tokens[part]) for part, _, _ in PART_NAMES if tokens.get(part)]
+    shares.append(("answer", reserve))
     reused = account.generation.reused_tokens if account is not None and account.generation is not None else 0
-    for style in (1, 2):
-        named = {part: names[style - 1] for part, *names in PART_NAMES}
-        named["answer"] = "room for the answer" if style == 1 else "room"
-        words: StyleAndTextTuples = []
-        for part, n in shares:
-            words += [("", "  "), (f"class:part-{part}", f"{named[part]} {n}")]
-        words += [("class:part-free", f"  free {free}")]
-        if reused:
-            words += [("", f"  │ {reused} reused" if style == 1 else f"  reused {reused}")]
-        cells = [*_cells(shares, window), ("class:part-free", "")]
-        if sum(len(text) for _, text, *_ in [*cells, *words]) + 1 < width:
-            return [("", " "), *cells, *words]
-    return [("", " "), *words[1 : max(2, (width // 12) * 2)]]
+    for is_long, n_cells in ((True, 20), (False, 20), (False, 8), (False, 0)):
+        words = _numbers(shares, window, reused, is_long)
+        line: StyleAndTextTuples = [("", " "), *_cells(shares, window, n_cells), *words]
+        if sum(len(text) for _, text, *_ in line) < width:
+            break
+    return line
 
 
-def _cells(shares: Sequence[tuple[str, int]], window: int) -> StyleAndTextTuples:
-    """The bar: a part that has any tokens has a cell at least, unless the bar is full."""
-    cells: StyleAndTextTuples = []
-    used = 0
+def _numbers(shares: Sequence[tuple[Part, int]], window: int, reused: int, is_long: bool) -> StyleAndTextTuples:
+    names = {part: long if is_long else short for part, long, short in PART_NAMES}
+    gap = "  " if is_long else " "
+    words: StyleAndTextTuples = []
     for part, n in shares:
-        want = min(max(1, round(n / window * _METER_CELLS)), _METER_CELLS - used)
-        cells.append((f"class:part-{part}", "█" * want))
-        used += want
-    cells.append(("class:part-free", "░" * (_METER_CELLS - used)))
+        words += [("", gap), (f"class:part-{part}", f"{names[part]} {n}")]
+    words.append(("class:part-free", f"{gap}free {window - sum(n for _, n in shares)}"))
+    return [*words, ("", f"{gap}reused {reused}")] if reused else words
+
+
+def _cells(shares: Sequence[tuple[Part, int]], window: int, n_cells: int) -> StyleAndTextTuples:
+    """The bar: each cell stands for the same number of tokens, and has the colour of the part at its middle."""
+    cells: StyleAndTextTuples = []
+    end, drawn = 0, 0
+    for part, n in shares:
+        end += n
+        upto = round(end / window * n_cells)
+        cells.append((f"class:part-{part}", "█" * (upto - drawn)))
+        drawn = upto
+    cells.append(("class:part-free", "░" * (n_cells - drawn)))
     return cells

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from rich.console import Console
@@ -60,6 +61,7 @@ def terminal(chat: Chat) -> None:
     from cli.chat.line import Line
 
     line = Line(chat)
+    chat.warm_up()
     chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
     while True:
         try:
@@ -70,9 +72,27 @@ def terminal(chat: Chat) -> None:
             chat.replaces = False
             continue
         try:
-            handle(chat, text)
+            with no_echo():
+                handle(chat, text)
         except Leave:
             return
+
+
+@contextmanager
+def no_echo() -> Iterator[None]:
+    """Inside, keys are not echoed into what is printed, nor is Ctrl-C as ^C; what was typed is in the next line."""
+    if sys.platform == "win32":
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def pipe(chat: Chat) -> None:

@@ -28,8 +28,16 @@ class Tail:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = console.render_lines(rendered(self.text), options, pad=False)
         for line in lines[-max(1, console.height - 2) :]:
-            yield from line
+            yield from trimmed(line)
             yield Segment.line()
+
+
+def trimmed(line: list[Segment]) -> list[Segment]:
+    """The line without the spaces that fill it up to the terminal's edge."""
+    end = len(line)
+    while end and not line[end - 1].text.strip():
+        end -= 1
+    return line[:end]
 
 
 class Markdowns:

@@ -30,6 +30,7 @@ PART_NAMES: tuple[tuple[Part, str, str], ...] = (
     ("history", "history", "hist"),
     ("question", "question", "quest"),
     ("template", "template", "tmpl"),
+    ("answer", "room for the answer", "room"),
 )
 """The parts of a prompt as the meter names them: in full, and where there is no room for that."""
 LEAST_QUOTE = 20
