@@ -177,7 +177,7 @@ class RayExecutor:
                 task.begin()
                 self._lines[0].waiting.append(_Flight(task, self._new_state(task)))
             self._hand_out()
-            if not more and not self._n_under_way:
+            if not more and not self.n_under_way:
                 return
             for line, flight, state in self._wait(fail):
                 if state.answer is not None or line is self._lines[-1]:
@@ -281,12 +281,13 @@ class RayExecutor:
 
     # ------------------------------------------------------------------------------------------------------ the work
     @property
-    def _n_under_way(self) -> int:
+    def n_under_way(self) -> int:
+        """Questions that were begun and have not ended."""
         return sum(len(line.waiting) + line.n_in_flight for line in self._lines)
 
     def _has_room(self) -> bool:
         first = self._lines[0]
-        is_room = self.max_in_flight is None or self._n_under_way < self.max_in_flight
+        is_room = self.max_in_flight is None or self.n_under_way < self.max_in_flight
         return is_room and len(first.waiting) < first.bound
 
     def _new_state(self, task: Task) -> State:

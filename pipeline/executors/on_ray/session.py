@@ -57,7 +57,7 @@ class Session:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         """Raises RunError where no Ray answers at the address, or none can be started."""
-        self._token = _own_token() if settings.address is None else {}  # read when ray is imported
+        self._token = own_token() if settings.address is None else {}  # read when ray is imported
         ray = self.ray = library(is_alone=settings.address is None)
         self._folder: str | None = None
         self.is_ours = not ray.is_initialized()
@@ -108,7 +108,7 @@ class Session:
                 shutil.rmtree(self._folder)
 
 
-def _own_token() -> dict[str, str]:
+def own_token() -> dict[str, str]:
     """A token for this session alone, so that nobody else on the machine can use it; what the user set goes before."""
     if "RAY_AUTH_MODE" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
         return {}

@@ -1,0 +1,331 @@
+"""What a batch survives, on a real Ray of two cores: killed actors, a killed driver, a full disk, memory that runs out,
+a node that is gone. Every sample is recorded once, a retry is in the record, and nothing recorded is computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.executors.folder import read_run
+from pipeline.executors.on_ray import driver
+from pipeline.executors.on_ray.driver import RayExecutor
+from pipeline.executors.run import RunOptions, run
+from pipeline.executors.samples import Sample
+from pipeline.registry import Spec
+from pipeline.types import Question
+from tests.executors.components import CGROUP
+from tests.executors.conftest import Cluster, config, samples
+
+N_MOMENTS = int(os.environ.get("LONGTHREAD_FAULTS", "10"))
+ROOT = Path(__file__).parent.parent.parent
+OPTIONS = RunOptions("ray", retry=30)
+
+
+@pytest.fixture
+def executors(monkeypatch: pytest.MonkeyPatch) -> list[RayExecutor]:
+    """The executors that are made from now on."""
+    made: list[RayExecutor] = []
+
+    class Kept(RayExecutor):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(driver, "RayExecutor", Kept)
+    return made
+
+
+class Killer(threading.Thread):
+    """Kills a stage's process N_MOMENTS times, each time a random while after it was there."""
+
+    def __init__(self, executors: list[RayExecutor], stage: str, seed: int, most_s: float = 0.4) -> None:
+        super().__init__(daemon=True)
+        self.executors, self.stage, self.most_s = executors, stage, most_s
+        self.random = random.Random(seed)
+        self.killed: list[int] = []
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        while len(self.killed) < N_MOMENTS and not self.is_over.is_set():
+            places = [place.pid for one in self.executors for place in one.places.get(self.stage, ())]
+            alive = [pid for pid in places if pid not in self.killed]
+            if not alive or not self.has_begun():
+                time.sleep(0.01)
+                continue
+            time.sleep(self.random.uniform(0, self.most_s))
+            if self.is_over.is_set():
+                return
+            try:
+                os.kill(alive[0], signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            self.killed.append(alive[0])
+
+    def has_begun(self) -> bool:
+        return any(one.n_under_way for one in self.executors)
+
+
+def killed_while_running(
+    executors: list[RayExecutor], stage: str, index: Path, folder: Path, n: int, last: Spec, seed: int
+) -> list[int]:
+    """The processes that were killed in a run of n samples that went on to its end."""
+    killer = Killer(executors, stage, seed)
+    killer.start()
+    try:
+        pipeline = config(trouble={"delay": 0.03}, last=last, max_restarts=2 * N_MOMENTS)
+        summary = run(pipeline, index, samples(n), folder, OPTIONS)
+    finally:
+        killer.is_over.set()
+        killer.join()
+    assert (summary.n_ok, summary.n_failed, summary.n_missing) == (n, 0, 0)
+    return killer.killed
+
+
+def every_sample_once(folder: Path, n: int) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert Counter(one["id"] for one in records) == {f"q{i}": 1 for i in range(n)}
+    return records
+
+
+@pytest.mark.parametrize(
+    ("stage", "delay", "n"),
+    [("compress.trouble", 0.001, 160), ("generate.slow", 0.01, 120)],
+    ids=["stage", "generator"],
+)
+def test_a_killed_actor_costs_a_retry(
+    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, stage: str, delay: float, n: int
+) -> None:
+    last = Spec("generate.slow", (("delay", delay),))
+    killed = killed_while_running(executors, stage, index, tmp_path, n, last, seed=1)
+    assert len(killed) == N_MOMENTS
+    records = every_sample_once(tmp_path, n)
+    attempts = [attempt for one in records for attempt in one["attempts"]]
+    assert len(attempts) == sum(one["retries"] for one in records) > 0
+    assert {(attempt["type"], attempt["stage"]) for attempt in attempts} == {("ActorDied", stage)}
+
+
+def test_a_killed_generator_with_a_real_model(
+    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "N_MOMENTS", 1)
+    settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8), ("n_seq_max", 3), ("use_tuned", False))
+    last = Spec("generate.llama", settings)
+    killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2)
+    assert len(killed) == 1
+    records = every_sample_once(tmp_path, 4)
+    assert sum(one["retries"] for one in records) >= 1
+    assert all(one["record"]["ledger"]["generation"]["prompt_tokens"] > 100 for one in records)
+
+
+def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, index: Path, tmp_path: Path) -> None:
+    summary = run(config(trouble={"kill_on": "q2"}), index, samples(8), tmp_path, RunOptions("ray", retry=3))
+    assert (summary.n_ok, summary.n_failed) == (7, 1)
+    (failed,) = read_run(tmp_path).failed
+    assert (failed["id"], failed["error"]["type"], failed["error"]["stage"]) == ("q2", "ActorDied", "compress.trouble")
+    assert failed["retries"] == 3
+
+
+def test_a_stage_that_never_works_stops_the_run(cluster: Cluster, index: Path, tmp_path: Path) -> None:
+    pipeline = config(trouble={"kill_on": "q0"}, max_restarts=1)
+    with pytest.raises(driver.RunError, match=r"compress.trouble: its processes ended 2 times in a row .*max_restarts"):
+        run(pipeline, index, samples(1), tmp_path, RunOptions("ray", retry=9))
+
+
+# ---------------------------------------------------------------------------------------------------------- the driver
+def start_driver(index: Path, folder: Path, n: int, **more: Any) -> subprocess.Popen[str]:
+    asked = {"index": str(index), "folder": str(folder), "n": n, "delay": 0.004, "executor": "local", **more}
+    command = [sys.executable, "-m", "tests.executors.batch_driver", json.dumps(asked)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def n_lines(folder: Path) -> int:
+    path = folder / "records.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_killed_driver_loses_and_repeats_nothing(
+    request: pytest.FixtureRequest, index: Path, tmp_path: Path, executor: str
+) -> None:
+    address = request.getfixturevalue("cluster").address if executor == "ray" else None
+    chance, n = random.Random(7), 8 * N_MOMENTS
+    calls, folder = tmp_path / "calls", tmp_path / "out"
+    more = {"executor": executor, "address": address, "trouble": {"calls": str(calls)}}
+    recorded = b""
+    for _ in range(N_MOMENTS):
+        process = start_driver(index, folder, n, **more)
+        target = n_lines(folder) + chance.randint(1, 5)
+        while process.poll() is None and n_lines(folder) < target:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.05))
+        assert process.poll() is None, process.communicate()
+        process.kill()
+        process.communicate()
+        left = (folder / "records.jsonl").read_bytes()
+        assert left.startswith(recorded), "a record that was there is still there, as it was"
+        recorded = left[: left.rfind(b"\n") + 1]
+    asked_before = Counter(calls.read_text().split())
+    done = {json.loads(line)["id"] for line in recorded.splitlines()}
+    out, err = start_driver(index, folder, n, **more).communicate()
+    assert json.loads(out) == [n, 0, 0, len(done)], err
+    assert (folder / "records.jsonl").read_bytes().startswith(recorded)
+    every_sample_once(folder, n)
+    again = Counter(calls.read_text().split()) - asked_before
+    assert not done & set(again), "what was recorded was not computed again"
+
+
+# --------------------------------------------------------------------------------------------------------- a full disk
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small tmpfs can be mounted by root only; the limit on a file's size is tested below")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def whole_records(folder: Path) -> int:
+    data = (folder / "records.jsonl").read_bytes()
+    assert data.endswith(b"\n")
+    return len([json.loads(line) for line in data.splitlines()])
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_records_whole(index: Path, small_disk: Path, executor: str) -> None:
+    folder, options = small_disk / "out", RunOptions(executor)  # type: ignore[arg-type]
+    with pytest.raises(driver.RunError, match=r"records.jsonl: the disk is full: .*make room and run the same command"):
+        run(config(), index, samples(60), folder, options)
+    n_kept = whole_records(folder)
+    assert 0 < n_kept < 60
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    summary = run(config(), index, samples(60), folder, options)
+    assert (summary.n_ok, summary.n_before) == (60, n_kept)
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk(index: Path, tmp_path: Path) -> None:
+    out, err = start_driver(index, tmp_path / "out", 40, most_bytes=60_000).communicate()
+    assert out == ""
+    assert "the disk is full" in err
+    assert "Traceback" not in err
+    assert 0 < whole_records(tmp_path / "out") < 40
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+def test_memory_beyond_a_limit_is_an_error_of_its_sample(cluster: Cluster, index: Path, tmp_path: Path) -> None:
+    run(config(trouble={"eat_on": "q1"}), index, samples(4), tmp_path, RunOptions("ray", retry=1))
+    found = read_run(tmp_path)
+    assert [one["id"] for one in found.ok] == ["q0", "q2", "q3"]
+    assert (found.failed[0]["error"]["type"], found.failed[0]["retries"]) == ("MemoryError", 1)
+
+
+@pytest.fixture
+def small_memory() -> Iterator[None]:
+    try:
+        CGROUP.mkdir()
+        (CGROUP / "memory.limit_in_bytes").write_text(str(128 << 20))
+    except OSError:
+        pytest.skip("a memory cgroup can be made by root only, where the kernel has version 1 of them")
+    yield
+    for _ in range(50):  # until its processes are gone
+        try:
+            return CGROUP.rmdir()
+        except OSError:
+            time.sleep(0.1)
+
+
+def test_an_actor_that_the_kernel_kills_for_its_memory_is_reported(
+    cluster: Cluster, small_memory: None, index: Path, tmp_path: Path
+) -> None:
+    trouble = {"eat_on": "q1", "eat_by": "cgroup"}
+    run(config(trouble=trouble), index, samples(4), tmp_path, RunOptions("ray", retry=1))
+    found = read_run(tmp_path)
+    assert [one["id"] for one in found.ok] == ["q0", "q2", "q3"]
+    error = found.failed[0]["error"]
+    assert (error["type"], error["stage"]) == ("ActorDied", "compress.trouble")
+    assert error["message"].startswith("its process ended: ")
+
+
+# --------------------------------------------------------------------------------------------------------------- nodes
+@pytest.fixture
+def second_node(cluster: Cluster) -> Iterator[subprocess.Popen[bytes]]:
+    """A second raylet of two cores on this machine, with its processes in a session of their own."""
+    import ray
+
+    ray_program = str(Path(sys.executable).with_name("ray"))
+    command = [ray_program, "start", "--address", cluster.address, "--num-cpus", "2", "--block"]
+    command += ["--object-store-memory", str(80 << 20), "--disable-usage-stats"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 2, 60)
+    yield process
+    kill_all(process)
+    wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 1, 60)
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """The node is gone from one moment to the next, with all its processes."""
+    if process.poll() is not None:
+        return
+    everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everything:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.1)
+
+
+def test_a_node_that_is_gone_does_not_end_the_run(
+    executors: list[RayExecutor], second_node: subprocess.Popen[bytes], index: Path, tmp_path: Path
+) -> None:
+    nodes: dict[str, set[str]] = {}
+
+    def watch() -> None:
+        wait_until(lambda: any(all(len(places) == 2 for places in one.places.values()) for one in executors), 120)
+        nodes.update({stage: {place.node for place in places} for stage, places in executors[0].places.items()})
+        wait_until(lambda: n_lines(tmp_path) >= 10, 60)
+        kill_all(second_node)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    last = Spec("generate.slow", (("delay", 0.02),))
+    pipeline = config(trouble={"delay": 0.01}, last=last, max_restarts=50)
+    asked = [Sample(Question(one.question.text, one.question.id)) for one in samples(240)]
+    summary = run(pipeline, index, asked, tmp_path, OPTIONS)
+    watcher.join()
+    assert (summary.n_ok, summary.n_failed) == (240, 0)
+    assert len(set.union(*nodes.values())) == 2
+    assert len(nodes["generate.slow"]) == 2, "the stages were spread over both nodes"
+    records = every_sample_once(tmp_path, 240)
+    assert sum(one["retries"] for one in records) > 0
+
+
+# ------------------------------------------------------------------------------------------------------------- streams
+def test_an_answer_comes_piece_by_piece_for_a_single_question(cluster: Cluster, index: Path) -> None:
+    pieces: list[str] = []
+    with RayExecutor(config(), index, None, None) as executor:
+        executor.start()
+        state = executor.ask(samples(1)[0].question, pieces.append)
+    assert state.answer is not None
+    assert len(pieces) > 3
+    assert "".join(pieces).strip() == state.answer.text.strip()

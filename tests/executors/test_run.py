@@ -1,0 +1,237 @@
+"""A batch and its folder: both executors keep the same promises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.build import Pipeline
+from pipeline.config import load_config
+from pipeline.errors import ConfigError, DataError, RunError, StoreError
+from pipeline.executors.folder import read_run
+from pipeline.executors.run import RunOptions, RunStatus, run
+from pipeline.executors.samples import Sample
+from pipeline.registry import Spec
+from pipeline.types import Question
+from tests.executors.conftest import config, samples
+
+MODEL = Spec(
+    "generate.llama",
+    (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8), ("n_seq_max", 4), ("use_tuned", False)),
+)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_path: Path, executor: str) -> None:
+    pipeline = config()
+    summary = run(pipeline, index, samples(9), tmp_path / "out", RunOptions(executor))  # type: ignore[arg-type]
+    assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (9, 0, 0, 0)
+    found = read_run(tmp_path / "out")
+    assert [one["id"] for one in found.records] == [f"q{n}" for n in range(9)]
+    assert [one["n"] for one in found.records] == list(range(9))
+    assert [one["fields"] for one in found.records] == [{"gold": n} for n in range(9)]
+    assert found.about["config_hash"] == pipeline.hash
+    assert found.about["executor"]["kind"] == executor
+    assert found.about["model"] == {"name": "generate.scripted", "path": None, "sha256": None}
+    with Pipeline(pipeline, index) as one_by_one:
+        for record in found.records[:3]:
+            state = one_by_one.ask(Question(record["question"]["text"], record["id"]))
+            assert state.answer is not None
+            told = record["record"]
+            assert (told["answer"], record["retries"], record["error"]) == (state.answer.text, 0, None)
+            assert [(p["source"], p["start"], p["end"]) for p in told["shown"]] == [
+                (p.source, p.start, p.end) for p in state.shown
+            ]
+            assert told["ledger"]["parts"] == dict(state.ledger.parts)
+            assert [one["stage"] for one in told["ledger"]["stages"]] == [spec.name for spec in pipeline.stages]
+            assert "config" not in told
+
+
+def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
+    index: Path, tmp_path: Path, executor: str
+) -> None:
+    options = RunOptions(executor, retry=2)  # type: ignore[arg-type]
+    run(config(trouble={"raise_on": "q2"}), index, samples(6), tmp_path, options)
+    found = read_run(tmp_path)
+    assert [one["id"] for one in found.ok] == ["q0", "q1", "q3", "q4", "q5"]
+    (failed,) = found.failed
+    error = failed["error"]
+    assert (error["type"], error["message"], error["stage"]) == (
+        "RuntimeError",
+        "this sample always fails",
+        "compress.trouble",
+    )
+    assert "Traceback" in error["trace"]
+    assert (failed["retries"], len(failed["attempts"]), failed["record"]) == (2, 2, None)
+
+
+def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, executor: str) -> None:
+    pipeline = config(last=Spec("generate.scripted", (("n_ctx", 300), ("max_tokens", 8))))
+    asked = [*samples(2), Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"))]
+    run(pipeline, index, asked, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
+    (failed,) = read_run(tmp_path).failed
+    assert (failed["id"], failed["error"]["type"], failed["retries"]) == ("long", "WindowError", 0)
+    assert failed["error"]["stage"] == "assemble.cited"
+    assert "trace" not in failed["error"]
+
+
+def test_a_run_goes_on_where_it_stopped(index: Path, tmp_path: Path, executor: str) -> None:
+    calls = tmp_path / "calls"
+    pipeline = config(trouble={"calls": str(calls)})
+    options = RunOptions(executor)  # type: ignore[arg-type]
+    run(pipeline, index, samples(4), tmp_path / "out", options)
+    before = (tmp_path / "out" / "records.jsonl").read_bytes()
+    with (tmp_path / "out" / "records.jsonl").open("ab") as file:
+        file.write(before[:100])
+    notes: list[str] = []
+    summary = run(pipeline, index, samples(7), tmp_path / "out", options, on_note=notes.append)
+    assert (summary.n_ok, summary.n_before, summary.n_missing) == (7, 4, 0)
+    assert notes == [
+        f"{tmp_path / 'out' / 'records.jsonl'}: the last line was torn (100 bytes, as a crash leaves it): it was "
+        "dropped, and its sample is answered again"
+    ]
+    assert (tmp_path / "out" / "records.jsonl").read_bytes().startswith(before)
+    assert sorted(calls.read_text().split()) == [f"q{n}" for n in range(7)], "none was asked twice"
+
+
+def test_the_error_budget_stops_a_run_and_keeps_what_is_done(index: Path, tmp_path: Path, executor: str) -> None:
+    bad = [replace(one, fault=f"line {n} is bad") if n in (1, 3) else one for n, one in enumerate(samples(6))]
+    options = RunOptions(executor, fail_on_error=1)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="2 samples failed, and --fail-on-error allows 1"):
+        run(config(), index, bad, tmp_path, options)
+    assert [one["id"] for one in lines(tmp_path)] == ["q1", "q3"]
+    with pytest.raises(RunError, match="allows 20% of 6"):
+        run(config(), index, bad, tmp_path / "b", replace(options, fail_on_error=0.2))
+    assert run(config(), index, bad, tmp_path, replace(options, fail_on_error=0.5)).n_ok == 4
+
+
+def test_failed_samples_are_tried_again_when_asked_for(index: Path, tmp_path: Path) -> None:
+    options = RunOptions(retry=0)
+    run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, options)
+    run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, options)
+    assert [one["status"] for one in read_run(tmp_path).records] == ["ok", "error", "ok"]
+    again = run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, replace(options, retry_errors=True))
+    assert (again.n_failed, again.n_before, len(lines(tmp_path))) == (1, 2, 3)
+
+
+def test_a_folder_of_another_run_is_refused_or_brought_up_to_date(index: Path, tmp_path: Path) -> None:
+    run(config(), index, samples(3), tmp_path)
+    other = config(trouble={"delay": 0.001})
+    with pytest.raises(
+        RunError, match=r"holds a run of another pipeline \(.*; now: .*\): name another --output, or .*--update"
+    ):
+        run(other, index, samples(3), tmp_path)
+    notes: list[str] = []
+    run(other, index, samples(3), tmp_path, RunOptions(update=True), on_note=notes.append)
+    assert "0 of 3 records still hold" in notes[0]
+    asked = tmp_path / "q.jsonl"
+    asked.write_text("1")
+    folder = tmp_path / "inputs"
+    run(config(), index, samples(3), folder, RunOptions(input=asked))
+    asked.write_text("2")
+    with pytest.raises(RunError, match="another input"):
+        run(config(), index, samples(4)[1:], folder, RunOptions(input=asked))
+    summary = run(config(), index, samples(4)[1:], folder, RunOptions(input=asked, update=True))
+    assert (summary.n_ok, summary.n_before) == (3, 2)
+    assert [(one["n"], one["id"]) for one in read_run(folder).records] == [(0, "q1"), (1, "q2"), (2, "q3")]
+
+
+def test_folders_that_cannot_be_used(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(RunError, match=r"holds no run, but other files \(thesis.txt\)"):
+        run(config(), index, samples(1), tmp_path / "mine")
+    run(config(), index, samples(2), tmp_path / "a")
+    text = (tmp_path / "a" / "records.jsonl").read_text()
+    (tmp_path / "a" / "records.jsonl").write_text("{}\n" + text)
+    with pytest.raises(DataError, match=r"records.jsonl:1: the line is damaged .*delete it"):
+        run(config(), index, samples(2), tmp_path / "a")
+    with pytest.raises(DataError, match="there is no run in this folder"):
+        read_run(tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder(index: Path, tmp_path: Path) -> None:
+    def try_too(status: RunStatus) -> None:
+        with pytest.raises(RunError, match="another process is running into this folder"):
+            run(config(), index, samples(2), tmp_path)
+
+    run(config(), index, samples(2), tmp_path, on_status=try_too)
+
+
+def test_what_is_missing_is_said_before_anything_is_answered(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"searches an index with retrieve.bm25: name your documents"):
+        run(config(), None, samples(1), tmp_path / "a")
+    with pytest.raises(StoreError, match="there is no index here"):
+        run(config(), tmp_path / "none", samples(1), tmp_path / "b")
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_status_adds_up(index: Path, tmp_path: Path) -> None:
+    told: list[RunStatus] = []
+    run(config(trouble={"raise_on": "q1"}), index, samples(4), tmp_path, RunOptions(retry=0), on_status=told.append)
+    assert (told[-1].n_done, told[-1].n_ok, told[-1].n_failed, told[-1].n_samples) == (4, 3, 1, 4)
+    assert told[-1].per_second > 0
+    assert told[-1].seconds_left == 0
+    assert told[-1].prompt_tokens > 0
+    assert told[-1].answer_tokens > 0
+
+
+def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: Path) -> None:
+    def interrupt(status: RunStatus) -> None:
+        if status.n_ok == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config(), index, samples(8), tmp_path, on_status=interrupt)
+    assert len(lines(tmp_path)) == 2
+    assert run(config(), index, samples(8), tmp_path).n_ok == 8
+
+
+def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path) -> None:
+    pipeline = config(last=MODEL)
+    together = run(pipeline, index, samples(3), tmp_path / "together")
+    alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
+    assert (together.n_ok, alone.n_ok) == (3, 3)
+    first, second = read_run(tmp_path / "together"), read_run(tmp_path / "alone")
+    for one, other in zip(first.records, second.records, strict=True):
+        a, b = one["record"]["ledger"]["generation"], other["record"]["ledger"]["generation"]
+        assert a["prompt_tokens"] == b["prompt_tokens"] == one["record"]["ledger"]["prompt_tokens"]
+        assert one["record"]["shown"] == other["record"]["shown"]
+    assert first.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path) -> None:
+    """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
+    stages = list(config(last=Spec("generate.llama", (*MODEL.settings, ("n_cells", 1024)))).stages)
+    stages[1] = Spec("compress.exit", (("window", 512), ("threshold", 0.5)))
+    pipeline = replace(config(), stages=tuple(stages))
+    summary = run(pipeline, index, samples(3), tmp_path, RunOptions(retry=0))
+    assert summary.n_ok == 3, read_run(tmp_path).failed
+
+
+def test_the_section_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    head = "stages: [retrieve.bm25, assemble.cited, generate.scripted]\nindex: {embedder: none}\n"
+    path.write_text(head + "executor:\n  kind: ray\n  stages:\n    generate: {replicas: 2, num_cpus: 0.5}\n")
+    found = load_config(path)
+    assert found.executor.kind == "ray"
+    assert found.executor.pool("generate.scripted").replicas == 2
+    assert found.executor.pool("assemble.cited").replicas == "auto"
+    path.write_text(head)
+    assert load_config(path).hash == found.hash, "where a batch runs changes no answer"
+    path.write_text(head + "executor:\n  stages:\n    generate: {replicas: 0}\n    compress.exit: {}\n")
+    with pytest.raises(ConfigError, match=r"p.yaml:5: .*replicas must be at least 1"):
+        load_config(path)
+    path.write_text(head + "executor:\n  stages:\n    generat: {}\n")
+    with pytest.raises(
+        ConfigError, match=r"p.yaml:5: executor.stages.generat: .*no such stage, did you mean 'generate'"
+    ):
+        load_config(path)
