@@ -12,7 +12,9 @@ disk. Its settings were chosen on conversation conv-26 alone; `held_out` has the
 
 With a model, a seeded sample of questions (categories 1 to 4, which have an answer) is answered by memory.none, window,
 hierarchical and full (as many of the last turns as fit the window), each through the whole pipeline: token F1, prompt
-tokens a question, and for each the 95 % interval of its difference to `full` (paired bootstrap). The data are under
+tokens a question, and for each the 95 % interval of its difference to `full` (paired bootstrap). Here a turn is a pair
+of messages, as in a chat: the first speaker's as the question, the second's as the answer; the first of each session
+begins with its date, for every method. The data are under
 CC BY-NC 4.0: for measuring only. The last line is JSON.
 """
 
@@ -27,7 +29,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -185,7 +187,15 @@ def summed_up(rows: Sequence[tuple[str, Asked, dict[str, list[int]]]]) -> dict[s
 
 # ----------------------------------------------------------------------------------------------------------- answers
 def answered(
-    talks: Sequence[Talk], model: str, n: int, window: int, max_tokens: int, seed: int, folder: Path, summarise: str
+    talks: Sequence[Talk],
+    model: str,
+    n: int,
+    window: int,
+    max_tokens: int,
+    seed: int,
+    folder: Path,
+    summarise: str,
+    embedder: Embedder,
 ) -> dict[str, Any]:
     """F1 and tokens of each memory on a sample of questions, all methods on each question."""
     pool = [(t, asked) for t in talks for asked in t.questions if asked.category != 5 and asked.answer]
@@ -203,9 +213,9 @@ def answered(
     for name, spec in methods.items():
         config = PipelineConfig("memory.py", (spec, assemble, generate))
         pipeline = Pipeline(config, folder)
-        if shared is not None:  # one model and one embedder for all
+        pipeline.__dict__["embedder"] = embedder
+        if shared is not None:  # one model for all
             pipeline._reader = shared._reader
-            pipeline.__dict__["embedder"] = shared.embedder
         shared = shared or pipeline
         for one in talks:
             of_this = [asked for t, asked in sample if t is one]
@@ -223,9 +233,9 @@ def _ask_all(
     component = pipeline.config.components[0]
     memory = component.open(folder / f"{one.name}-{name}", pipeline)
     start = perf_counter()
-    for turn in one.turns:
+    for turn in paired(one.turns):
         memory.commit(turn)
-        memory.settle(pipeline)
+    memory.settle(pipeline)
     pipeline.recollection = memory
     told = perf_counter() - start
     found = []
@@ -242,6 +252,22 @@ def _ask_all(
     memory.close()
     pipeline.recollection = None
     return found
+
+
+def paired(messages: Sequence[Turn]) -> list[Turn]:
+    """Messages two by two, as question and answer, never across sessions; a session's last may have no answer."""
+    turns: list[Turn] = []
+    before = ""
+    for one in messages:
+        if one.time != before:
+            date = datetime.fromisoformat(one.time).strftime("%d %B %Y")
+            turns.append(Turn(len(turns) + 1, f"[{date}] {one.question}", "", one.time))
+        elif not turns[-1].answer:
+            turns[-1] = replace(turns[-1], answer=one.question)
+        else:
+            turns.append(Turn(len(turns) + 1, one.question, "", one.time))
+        before = one.time
+    return turns
 
 
 def f1(said_: str, gold: str) -> float:
@@ -322,7 +348,7 @@ def main() -> None:
             result["seed"] = arguments.seed
             result["answers"] = answered(
                 talks, arguments.model, arguments.questions, arguments.window, arguments.max_tokens, arguments.seed,
-                Path(temporary), arguments.summaries,
+                Path(temporary), arguments.summaries, tools.embedder,
             )  # fmt: skip
     for method in ("hierarchical", "dense", "bm25"):
         print(f"{method:13}", "  ".join(f"recall@{k} {result[method][f'recall_at_{k}']:.4f}" for k in AT))
