@@ -182,8 +182,8 @@ class _Check:
             return []
         names = short_names(lists)
         found = []
-        for values in itertools.product(*lists.values()):
-            chosen = tuple(zip(lists, values, strict=True))
+        for combination in itertools.product(*lists.values()):
+            chosen = tuple(zip(lists, combination, strict=True))
             value = plain
             for key, one in chosen:
                 value = put(value, places[key], one)

@@ -1,0 +1,162 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.evaluation.metrics import METRICS, Measured, measure
+from pipeline.evaluation.ranking import ranking
+from pipeline.evaluation.runs import read_all, read_measures, summary, write_rows
+from pipeline.evaluation.spans import n_chars, n_common, touches
+from pipeline.types import Span
+from tests.evaluation.records import citation, line, passage, record, write_run
+
+
+def values(told: dict[str, Any], **gold: Any) -> Measured:
+    return measure(line(0, told, gold))
+
+
+def test_spans_cover_each_character_once() -> None:
+    some = [Span("a", 0, 10), Span("a", 5, 12), Span("a", 20, 21), Span("b", 0, 3), Span("c", 4, 4)]
+    assert n_chars(some) == 12 + 1 + 3
+    assert n_common(some, [Span("a", 8, 30), Span("b", 3, 9), Span("z", 0, 9)]) == 4 + 1
+    assert n_common(some, some) == n_chars(some)
+    assert touches(Span("a", 11, 15), some)
+    assert not touches(Span("a", 12, 20), some)
+    assert not touches(Span("z", 0, 5), some)
+
+
+def test_the_answers_measures_leave_citations_out() -> None:
+    found = values(record("In Skelby [1]."), answers=["Skelby"]).values
+    assert (found["em"], found["f1"], found["contained"]) == (0, pytest.approx(2 / 3), 1)
+    assert values(record("Skelby [1, 2]"), answers=["Skelby"]).values["em"] == 1
+    assert "answerability" not in found
+    assert "support_recall" not in found
+    assert "ndcg_at_10" not in found
+
+
+@pytest.mark.parametrize(
+    ("is_abstention", "gold", "em", "answerability"),
+    [
+        (True, {"answers": [], "is_answerable": False}, 1, 1),
+        (False, {"answers": [], "is_answerable": False}, 0, 0),
+        (True, {"answers": ["Skelby"], "is_answerable": True}, 0, 0),
+        (False, {"answers": ["Skelby"], "is_answerable": True}, 1, 1),
+    ],
+)
+def test_answerability(is_abstention: bool, gold: dict[str, Any], em: float, answerability: float) -> None:
+    told = record("Not in the documents." if is_abstention else "Skelby", is_abstention=is_abstention)
+    found = values(told, **gold).values
+    assert (found["em"], found["f1"], found["answerability"]) == (em, em, answerability)
+
+
+def test_support_is_what_the_prompt_showed_in_characters() -> None:
+    shown = [passage("a", 0, "x" * 40), passage("s", 0, "a summary", spans=[("b", 0, 10), ("b", 90, 100)])]
+    found = values(record("", shown), supports=[["a", 30, 50], ["b", 5, 15]]).values
+    assert found["support_recall"] == pytest.approx((10 + 5) / (20 + 10))
+    assert found["support_precision"] == pytest.approx((10 + 5) / (40 + 20))
+
+
+def test_citations_are_held_against_the_supporting_spans() -> None:
+    right, wrong = passage("a", 0, "x" * 10), passage("a", 50, "y" * 10)
+    told = record("s", [right, wrong], [citation(1, right), citation(2, wrong), citation(9, None)])
+    found = values(told, supports=[["a", 5, 20], ["a", 20, 30]]).values
+    assert found["citation_precision"] == pytest.approx(1 / 3)
+    assert found["citation_recall"] == pytest.approx(1 / 2)
+
+
+def test_what_has_no_value_has_a_reason_instead() -> None:
+    told = record("s")
+    told["ledger"]["generation"] = None
+    found = values(told, supports=[["a", 0, 5]])
+    assert found.missing == {
+        "support_precision": "no passage was shown",
+        "citation_precision": "the answer cites nothing",
+        "prefill_tokens_per_s": "nothing was read or written",
+        "decode_tokens_per_s": "nothing was read or written",
+    }
+    assert (found.values["support_recall"], found.values["citation_recall"]) == (0, 0)
+    assert (found.values["prefill_s"], found.values["decode_s"]) == (0, 0)
+    failed = measure(line(0, None, {"answers": ["x"]}, error="too long"))
+    assert failed.values == {}
+    assert set(failed.missing.values()) == {"not answered: too long"}
+    assert {"em", "f1", "seconds", "prompt_tokens"} <= set(failed.missing)
+
+
+def test_costs_are_of_the_ledger() -> None:
+    found = values(record("s", tokens=120, seconds=2.0)).values
+    assert found["prompt_tokens"] == 120
+    assert (found["seconds"], found["compress_s"]) == (2.0, 0.5)
+    assert (found["prefill_s"], found["decode_s"]) == (0.5, 0.25)
+    assert found["prefill_tokens_per_s"] == (120 - 20) / 0.5
+    assert found["decode_tokens_per_s"] == 10 / 0.25
+
+
+def test_a_ranking_by_the_formula() -> None:
+    """Documents rank where their first passage does; what is not judged is worth nothing."""
+    gains = {"a": 3, "b": 1, "c": 2, "d": 0}
+    found = ranking(["x", "b", "x", "a", "b", "d"], gains)
+    dcg = 1 / math.log2(3) + 3 / math.log2(4)
+    best = 3 / math.log2(2) + 2 / math.log2(3) + 1 / math.log2(4)
+    assert found["ndcg_at_10"] == pytest.approx(dcg / best)
+    assert found["recall_at_10"] == pytest.approx(2 / 3)
+    assert found["mrr"] == pytest.approx(1 / 2)
+    assert ranking([], gains) == dict.fromkeys(found, 0.0)
+    many = ranking([*(f"x{n}" for n in range(10)), "a"], gains)
+    assert (many["ndcg_at_10"], many["recall_at_10"], many["mrr"]) == (0, 0, pytest.approx(1 / 11))
+    assert many["recall_at_100"] == pytest.approx(1 / 3)
+    told = values(record("", found=["x", "b", "x", "a", "b", "d"]), gains=gains)
+    assert {name: told.values[name] for name in found} == pytest.approx(found)
+
+
+def test_a_runs_folder_is_read_measured_and_summed_up(tmp_path: Path) -> None:
+    lines = [
+        line(1, record("Skelby [1]"), {"answers": ["Skelby"]}),
+        line(0, record("no"), {"answers": ["Skelby"]}),
+        line(2, None, {"answers": ["x"]}, error="too long"),
+    ]
+    folder = write_run(tmp_path / "a", lines)
+    with (folder / "records.jsonl").open("a") as file:
+        file.write('{"torn')
+    run = read_measures(folder)
+    assert [row.id for row in run.rows] == ["q0", "q1", "q2"]
+    assert run.record("q1")["record"]["answer"] == "Skelby [1]"
+    assert run.values("em") == [0, 1]
+    told = summary(run)
+    assert told["n_failed"] == 1
+    assert told["metrics"]["em"]["n"] == 2
+    assert told["metrics"]["em"]["mean"] == 0.5
+    assert told["metrics"]["em"]["missing"] == {"not answered: too long": 1}
+    assert [m.name for m in run.metrics][:3] == ["em", "f1", "contained"]
+    assert len(write_rows(run).read_text().splitlines()) == 3
+    assert [row.id for row in read_measures(folder, {"q1"}).rows] == ["q1"]
+
+
+def test_a_damaged_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no run in this folder \(run.json is missing\)"):
+        read_measures(tmp_path)
+    folder = write_run(tmp_path / "a", [])
+    with pytest.raises(DataError, match="has no records yet"):
+        read_measures(folder)
+    (folder / "records.jsonl").write_text('{"id": "x"}\n')
+    with pytest.raises(DataError, match=r"records.jsonl:1: is no record"):
+        read_measures(folder)
+    (folder / "records.jsonl").write_text('{"id": \n')
+    with pytest.raises(DataError, match=r"records.jsonl:1: the line is damaged"):
+        read_measures(folder)
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    lines = [line(0, record("x"))]
+    folders = [write_run(tmp_path / name, lines) for name in ("a/exit", "b/exit", "b/probe")]
+    assert [run.name for run in read_all(folders)] == ["a/exit", "b/exit", "b/probe"]
+    assert [run.name for run in read_all(folders[1:])] == ["exit", "probe"]
+    with pytest.raises(DataError, match="the same folder is named twice"):
+        read_all([folders[0], folders[0]])
+
+
+def test_the_table_of_metrics_is_complete() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(set(names)) == len(names)
+    assert all(metric.title and metric.what for metric in METRICS)
