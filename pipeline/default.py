@@ -22,10 +22,16 @@ DEFAULT = PipelineConfig(
     ),
 )
 
-CHAT = replace(
-    DEFAULT,
+CHAT = PipelineConfig(
     path="the built-in chat pipeline",
-    stages=(*DEFAULT.stages[:-2], Spec("memory.window"), *DEFAULT.stages[-2:]),
+    index=IndexSettings(),
+    stages=(  # without a gate: it would refuse what the conversation alone can answer
+        Spec("retrieve.hybrid", (("k", 8),)),
+        Spec("compress.sentences", (("top_k", 5),)),
+        Spec("memory.hierarchical"),
+        Spec("assemble.cited"),
+        Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 256))),
+    ),
 )
 
 
@@ -51,6 +57,14 @@ def with_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> Pipeli
     spec = Spec(last.name, tuple({**dict(last.settings), **settings}.items()))
     spec.build()
     return replace(config, stages=(*config.stages[:-1], spec))
+
+
+def without_documents(config: PipelineConfig) -> PipelineConfig:
+    """The same pipeline for a chat about nothing but the conversation: what finds and chooses passages is left out."""
+    return replace(config, stages=tuple(spec for spec in config.stages if spec.kind in _OF_A_CONVERSATION))
+
+
+_OF_A_CONVERSATION = ("memory", "assemble", "generate")
 
 
 def with_memory(config: PipelineConfig) -> PipelineConfig:

@@ -124,8 +124,6 @@ class Chat:
     # -------------------------------------------------------------------------------------------------------- asking
     def ask(self, text: str, as_it_is: bool = False) -> None:
         """Answers a question and prints it; with `as_it_is` retrieval searches for the person's own words."""
-        if not self.has_documents and not self.config.stages[0].name.endswith(".given"):
-            raise ConfigError("there are no documents to answer from yet: /docs add PATH")
         self._warm()
         self.rewritten = None if as_it_is else self._rewritten(text)
         if self.rewritten is not None:

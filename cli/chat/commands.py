@@ -208,7 +208,7 @@ def last(chat: Chat) -> State:
 def sources(chat: Chat, words: list[str]) -> None:
     state = last(chat)
     if not state.found:
-        raise ConfigError("nothing was found for the last question: /docs list says what is searched")
+        raise ConfigError("no passages were found for the last question: /docs list says what is searched")
     chat.say(views.sources(state))
 
 

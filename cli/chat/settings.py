@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import PipelineConfig
-from pipeline.default import CHAT, with_memory, with_model, with_settings
+from pipeline.default import CHAT, with_memory, with_model, with_settings, without_documents
 from pipeline.errors import ConfigError, StoreError
 from pipeline.registry import build_dataclass, component_class, nearest
 
@@ -54,7 +54,8 @@ class Settings:
         config = CHAT if self.config is None else load_config(self.config)
         if self.model is not None:
             config = with_model(config, self.model)
-        return with_memory(with_settings(config, json.loads(self.answering)))
+        config = with_memory(with_settings(config, json.loads(self.answering)))
+        return config if self.docs or self.index else without_documents(config)
 
     def with_docs(self, docs: tuple[str, ...]) -> Settings:
         return replace(self, docs=tuple(dict.fromkeys(docs)), index=None)

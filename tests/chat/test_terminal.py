@@ -1,0 +1,133 @@
+"""The chat as its user has it: typed into a real terminal, the default model answering from the demo's documents.
+
+`python -m tests.chat.test_terminal` writes the screens that are seen on the way into docs/chat.txt.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chat.terminal import HAS_TMUX, Terminal
+
+ROOT = Path(__file__).parent.parent.parent
+LONGTHREAD = str(Path(sys.executable).with_name("longthread"))
+COMMAND = [LONGTHREAD, "chat", "--docs", "configs/demo/documents", "--session", "notes"]
+STORY = "Write a long story about the ferry to Tarn Island and her captain, with every detail, in ten paragraphs."
+
+pytestmark = pytest.mark.skipif(not HAS_TMUX, reason="tmux is not installed: apt-get install tmux")
+Keep = Callable[[str, str], None]
+
+
+def conversation(cache: Path, width: int, height: int, keep: Keep) -> None:
+    """Ask, follow up, look at what was seen, stop an answer, be killed, resume: each step asserted on the screen."""
+    with Terminal(COMMAND, ROOT, cache, width, height) as terminal:
+        ask(terminal, keep)
+        follow_up(terminal, keep)
+        look(terminal, keep)
+        stop(terminal, keep)
+        terminal.kill()
+    with Terminal(COMMAND, ROOT, cache, width, height) as terminal:
+        resume(terminal, keep)
+
+
+def ask(terminal: Terminal, keep: Keep) -> None:
+    terminal.wait("/help lists the commands")
+    terminal.wait_for_prompt()
+    terminal.line("How much does a return ticket cost for a child under twelve?")
+    shown = terminal.wait("tokens read")
+    assert "6 marks" in shown
+    assert "ferry.md:11" in shown
+    assert "docs" in terminal.wait_for_prompt() or "documents" in terminal.screen()
+    keep("A question, its answer, and where it stands; below, what the window holds", terminal.wait_for_prompt())
+
+
+def follow_up(terminal: Terminal, keep: Keep) -> None:
+    terminal.line("And for a grown person?")
+    terminal.wait("searching for: How much does a return ticket cost")
+    shown = terminal.wait("tokens read", times=2)
+    reused = [int(part.split()[0]) for part in shown.split("tokens read, ")[1:]]
+    assert reused[0] == 0
+    assert reused[1] > 150, "the prompt of the turn before was read again"
+    keep("A follow-up: what is searched for is shown, and what was read stays in the cache", terminal.wait_for_prompt())
+
+
+def look(terminal: Terminal, keep: Keep) -> None:
+    terminal.line("/sources")
+    terminal.wait("left out by")
+    keep("/sources", terminal.wait_for_prompt())
+    terminal.line("/prompt")
+    shown = terminal.wait("Question: And for a grown person?<|im_end|>")
+    assert "<passage 1>" in shown
+    keep("/prompt", terminal.wait_for_prompt())
+    terminal.line("/sourcs")
+    terminal.wait("there is no command '/sourcs', did you mean 'sources'?")
+    terminal.wait_for_prompt()
+
+
+def stop(terminal: Terminal, keep: Keep) -> None:
+    """Ctrl-C while the answer is being written: what came stays on the screen, and in the conversation."""
+    terminal.line("/set max_tokens 400")
+    terminal.wait("max_tokens         400")
+    terminal.wait_for_prompt()
+    terminal.line(STORY)
+    wait_for_words(terminal)
+    terminal.press("C-c")
+    shown = terminal.wait("stopped", seconds=30)
+    begun = shown.split("paragraphs.")[-1].strip().splitlines()[0]
+    assert len(begun.split()) >= 2
+    assert shown.count(begun) == 1, "the answer was drawn twice"
+    assert "^C" not in shown
+    keep("Ctrl-C stops an answer and keeps what came", terminal.wait_for_prompt())
+
+
+def wait_for_words(terminal: Terminal) -> None:
+    """Until the answer has begun: the last line on the screen is neither the question nor a progress bar."""
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        said = terminal.screen().split("paragraphs.")[-1].strip()
+        if said and "left" not in said and "searching" not in said and len(said.split()) >= 2:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no answer began:\n{terminal.screen()}")
+
+
+def resume(terminal: Terminal, keep: Keep) -> None:
+    """After SIGKILL: every turn that was shown as complete is there, the stopped one too."""
+    terminal.wait("3 turns so far")
+    terminal.wait_for_prompt()
+    terminal.line("/memory show")
+    shown = terminal.wait("Write a long story")
+    for text in ("How much does a return ticket cost", "And for a grown person?", "6 marks"):
+        assert text in " ".join(shown.split())
+    keep("Killed with SIGKILL and begun again: nothing is lost", terminal.wait_for_prompt())
+    terminal.press("C-d")
+    terminal.wait_until_dead()
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_the_chat_in_a_terminal(tmp_path: Path, width: int, height: int) -> None:
+    conversation(tmp_path / "cache", width, height, lambda title, screen: None)
+
+
+def main() -> None:
+    """Writes docs/chat.txt."""
+    screens: list[str] = []
+    cache = Path(tempfile.mkdtemp())
+
+    def keep(title: str, screen: str) -> None:
+        screens.append(f"=== {title} {'=' * max(0, 100 - len(title))}\n\n{screen}\n")
+
+    try:
+        conversation(cache, 104, 30, keep)
+    finally:
+        shutil.rmtree(cache)
+    (ROOT / "docs" / "chat.txt").write_text("\n".join(screens) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
