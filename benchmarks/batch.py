@@ -164,7 +164,7 @@ def open_store(pipeline: Pipeline, chunks: Sequence[Passage], folder: Path) -> V
         documents.append(one)
     embeddings = LongthreadEmbeddings(pipeline.embedder)
     try:
-        from langchain_chroma import Chroma
+        from langchain_chroma import Chroma  # type: ignore[import-not-found]
     except ImportError:
         return InMemoryVectorStore.from_documents(documents, embeddings)
     kept: VectorStore = Chroma.from_documents(
@@ -195,7 +195,7 @@ class Chain:
         )
         store = open_store(pipeline, chunks, folder)
         self.store = type(store).__name__
-        layout = Cited(**dict(CITED))
+        layout: Cited = Spec("assemble.cited", CITED).build()
 
         def lay_out(found: dict[str, Any]) -> str:
             passages = tuple(to_passage(document, n) for n, document in enumerate(found["documents"], 1))
@@ -279,9 +279,7 @@ def measure(
     if not options.no_ray:
         ray = Batch(config, index, RayExecutor(config, index, None, None), folder / "ray")
     chunks = [
-        passage
-        for source in pipeline.index.sources  # type: ignore[attr-defined]
-        for passage in pipeline.chunk(pipeline.index.document(source))
+        passage for source in pipeline.index.sources for passage in pipeline.chunk(pipeline.index.document(source))
     ]
     chain = Chain(pipeline, chunks, options.k, folder / "chroma")
     prompts = prompts_of(pipeline, samples)

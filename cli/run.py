@@ -19,7 +19,7 @@ from pipeline.default import default_config, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.executors.folder import Run, read_run
-from pipeline.executors.run import RunOptions, RunSummary
+from pipeline.executors.run import RunOptions, RunSummary, check_model
 from pipeline.executors.run import run as run_batch
 from pipeline.executors.samples import chosen, read_samples
 
@@ -56,7 +56,7 @@ def run(
         seed=seed if sample is not None else None,
     )
     samples = chosen(read_samples(Path(input_path)), sample, seed, limit)
-    config.components[-1].check()
+    check_model(config, options)
     console = Console(stderr=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         folder, n_unread = index_of(docs, index, config, display)

@@ -128,7 +128,7 @@ def run(
     the way out, for a folder of another run, a full disk, and too many failed samples; ConfigError, StoreError and
     ModelError before anything is answered. Ctrl-C passes through. What was finished until then is in the folder.
     """
-    _check(config, index_folder)
+    _check(config, index_folder, options)
     everything = without_twins(list(samples))
     about = _about(config, index_folder, len(everything), options)
     keys = [sample.key(config.hash, about["index_hash"]) for sample in everything]
@@ -147,7 +147,10 @@ def run(
         if todo:
             with _executor(config, index_folder, options, about, progress) as executor:
                 start = perf_counter()
-                out.describe({"executor": executor.start()})
+                told = executor.start()
+                out.describe({"executor": told})
+                for line in told.get("pools", ()):
+                    on_note(line)
                 work.start_s = perf_counter() - start
                 work.answer(executor, todo)
         return work.summary()
@@ -277,9 +280,22 @@ def _executor(
 
 
 # ---------------------------------------------------------------------------------------------------- what run.json has
-def _check(config: PipelineConfig, index_folder: Path | None) -> None:
-    """Raises what is wrong as far as it can be known in a moment."""
-    config.components[-1].check()
+def check_model(config: PipelineConfig, options: RunOptions) -> None:
+    """Raises what is wrong with the model, as far as it can be known in a moment; a cluster's nodes look themselves."""
+    try:
+        config.components[-1].check()
+    except ModelError:
+        if not _is_elsewhere(config, options):
+            raise
+
+
+def _is_elsewhere(config: PipelineConfig, options: RunOptions) -> bool:
+    """Whether it is other machines that answer: then the model need not be on this one."""
+    return (options.executor or config.executor.kind) == "ray" and config.executor.address is not None
+
+
+def _check(config: PipelineConfig, index_folder: Path | None, options: RunOptions) -> None:
+    check_model(config, options)
     if index_folder is None and getattr(config.components[0], "searches_index", True):
         raise ConfigError(
             f"{config.path} searches an index with {config.stages[0].name}: name your documents with --docs PATH, or "
@@ -297,7 +313,7 @@ def _about(config: PipelineConfig, index_folder: Path | None, n: int, options: R
         "input": None if options.input is None else _file(options.input),
         "n_samples": n,
         "seed": options.seed,
-        "model": _model(config),
+        "model": _model(config, options),
         "executor": {"kind": options.executor or config.executor.kind},
         "machine": machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -325,7 +341,7 @@ def _file(path: Path) -> dict[str, str]:
     return {"path": str(path.resolve()), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
 
 
-def _model(config: PipelineConfig) -> dict[str, str | None]:
+def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]:
     """The reader's file; a scripted one has none."""
     from pipeline.models.filehash import file_sha256
 
@@ -333,9 +349,9 @@ def _model(config: PipelineConfig) -> dict[str, str | None]:
     try:
         file: Path | None = getattr(last, "file", None)
     except ModelError:
-        if config.executor.address is None:
+        if not _is_elsewhere(config, options):
             raise
-        return {"name": str(getattr(last, "model", "")), "path": None, "sha256": None}  # the cluster's nodes have it
+        return {"name": str(getattr(last, "model", "")), "path": None, "sha256": None}
     if file is None:
         return {"name": config.stages[-1].name, "path": None, "sha256": None}
     return {"name": str(last.model), "path": str(file), "sha256": file_sha256(file)}

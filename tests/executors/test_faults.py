@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.errors import RunError
 from pipeline.executors.folder import read_run
 from pipeline.executors.on_ray import driver
 from pipeline.executors.on_ray.driver import RayExecutor
@@ -141,7 +142,7 @@ def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, 
 
 def test_a_stage_that_never_works_stops_the_run(cluster: Cluster, index: Path, tmp_path: Path) -> None:
     pipeline = config(trouble={"kill_on": "q0"}, max_restarts=1)
-    with pytest.raises(driver.RunError, match=r"compress.trouble: its processes ended 2 times in a row .*max_restarts"):
+    with pytest.raises(RunError, match=r"compress.trouble: its processes ended 2 times in a row .*max_restarts"):
         run(pipeline, index, samples(1), tmp_path, RunOptions("ray", retry=9))
 
 
@@ -207,7 +208,7 @@ def whole_records(folder: Path) -> int:
 
 def test_a_full_disk_stops_the_run_and_leaves_the_records_whole(index: Path, small_disk: Path, executor: str) -> None:
     folder, options = small_disk / "out", RunOptions(executor)  # type: ignore[arg-type]
-    with pytest.raises(driver.RunError, match=r"records.jsonl: the disk is full: .*make room and run the same command"):
+    with pytest.raises(RunError, match=r"records.jsonl: the disk is full: .*make room and run the same command"):
         run(config(), index, samples(60), folder, options)
     n_kept = whole_records(folder)
     assert 0 < n_kept < 60

@@ -8,6 +8,7 @@ along, and they do not use up their retries with it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from pipeline.types import Ledger, Question, State
 
 PATIENCE_S = 300.0
 """How long an actor may take to find room and to load, before the run is stopped."""
+_DIED = "ActorDied"
 _ALONE_FROM = 2
 _POLL_S = 0.5
 
@@ -79,6 +81,9 @@ class _Line:
         return slot
 
 
+_Fail = Callable[[_Line, _Flight, Fault], None]
+
+
 class RayExecutor:
     """Runs a batch as Ray actors. `index_hash` and `sha256` are what every node has to find, if they are given."""
 
@@ -120,7 +125,7 @@ class RayExecutor:
                 self._make(line)
         self.progress("load stages", 0, len(self._lines))
         while any(not any(slot.place for slot in line.slots) for line in self._lines):
-            self._wait(lambda task, fault: None)
+            self._wait(_nothing_fails)
             ready = sum(any(slot.place for slot in line.slots) for line in self._lines)
             self.progress("load stages", ready, len(self._lines))
         return {
@@ -129,6 +134,7 @@ class RayExecutor:
             "ray_start_s": round(self._session.start_s, 3),
             "nodes": [{"address": one.address, "cpus": one.cpus, "gpus": one.gpus} for one in self._session.nodes],
             "pools": [str(pool) for pool in pools],
+            "model_sha256": None if self._reader is None else self._reader.sha256,
         }
 
     @property
@@ -139,9 +145,10 @@ class RayExecutor:
     def close(self) -> None:
         if self._session is None:
             return
-        for line in self._lines:
-            for slot in line.slots:
-                self._session.ray.kill(slot.actor)
+        with contextlib.suppress(Exception):  # Ray itself may be gone
+            for line in self._lines:
+                for slot in line.slots:
+                    self._session.ray.kill(slot.actor)
         self._lines.clear()
         self._refs.clear()
         self._session.close()
@@ -157,13 +164,13 @@ class RayExecutor:
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
         ended: list[Outcome] = []
 
-        def fail(flight: _Flight, fault: Fault) -> None:
+        def fail(line: _Line, flight: _Flight, fault: Fault) -> None:
             """Tries a question again where its work was lost, or from the start where it failed; or gives it up."""
             if not flight.task.may_retry(fault, retry):
                 ended.append(Outcome.of(flight.task, None, fault))
             elif fault.type == _DIED:
                 flight.n_deaths += 1
-                self._line_of(fault).waiting.appendleft(flight)
+                line.waiting.appendleft(flight)
             else:
                 self._lines[0].waiting.append(_Flight(flight.task, self._new_state(flight.task), flight.n_deaths))
 
@@ -259,9 +266,7 @@ class RayExecutor:
                 ": set n_ctx or budget.window to what all can hold"
             )
 
-    def _died(
-        self, line: _Line, slot: _Slot, why: str, fail: Callable[[_Flight, Fault], None] | Callable[[Any, Any], None]
-    ) -> None:
+    def _died(self, line: _Line, slot: _Slot, why: str, fail: _Fail) -> None:
         """Buries an actor, hands back what it was working on, and makes another in its place."""
         if slot not in line.slots:
             return
@@ -276,7 +281,7 @@ class RayExecutor:
                 f"{why}. Is there memory enough for it? executor.max_restarts says how often it is tried"
             )
         for flight in reversed(slot.flights):
-            fail(flight, Fault(_DIED, f"its process ended: {why}", line.plan.stage))
+            fail(line, flight, Fault(_DIED, f"its process ended: {why}", line.plan.stage))
         self._make(line)
 
     # ------------------------------------------------------------------------------------------------------ the work
@@ -293,9 +298,6 @@ class RayExecutor:
     def _new_state(self, task: Task) -> State:
         return State(task.sample.question, ledger=self._ledger)
 
-    def _line_of(self, fault: Fault) -> _Line:
-        return next(line for line in self._lines if line.plan.stage == fault.stage)
-
     def _hand_out(self) -> None:
         """Gives waiting questions to actors that have room, the last stage first; none where the next is full."""
         for line in reversed(self._lines):
@@ -310,7 +312,7 @@ class RayExecutor:
                 slot.flights.append(flight)
                 self._refs[slot.actor.run.remote(flight.state, self._reader)] = (line, slot, flight)
 
-    def _wait(self, fail: Callable[[Any, Fault], None]) -> list[tuple[_Line, _Flight, State]]:
+    def _wait(self, fail: _Fail) -> list[tuple[_Line, _Flight, State]]:
         """Waits a moment for whatever is done first, and gives what stages made of questions."""
         assert self._session is not None  # noqa: S101
         ray = self._session.ray
@@ -338,15 +340,13 @@ class RayExecutor:
             slot.flights.remove(flight)
             line.n_deaths_in_a_row = 0
             if reply.fault is not None:
-                fail(flight, reply.fault)
+                fail(line, flight, reply.fault)
             else:
                 found.append((line, flight, reply.state))
         self._check_patience()
         return found
 
-    def _raised(
-        self, line: _Line, slot: _Slot, flight: _Flight | None, error: Any, fail: Callable[[Any, Fault], None]
-    ) -> None:
+    def _raised(self, line: _Line, slot: _Slot, flight: _Flight | None, error: Any, fail: _Fail) -> None:
         """An actor raised outside of a stage's work: where it was starting, that is for the user."""
         cause = error.cause if isinstance(error.cause, BaseException) else error
         if flight is None:
@@ -354,7 +354,7 @@ class RayExecutor:
                 raise cause
             raise RunError(f"{line.plan.stage}: it could not be started: {type(cause).__name__}: {_first_line(cause)}")
         slot.flights.remove(flight)
-        fail(flight, Fault.of(cause, line.plan.stage))
+        fail(line, flight, Fault.of(cause, line.plan.stage))
 
     def _check_patience(self) -> None:
         """Raises RunError for a stage of which no actor could be started for a long time."""
@@ -368,7 +368,8 @@ class RayExecutor:
                 )
 
 
-_DIED = "ActorDied"
+def _nothing_fails(line: _Line, flight: _Flight, fault: Fault) -> None:
+    """While actors start, no question is under way."""
 
 
 def _first_line(error: BaseException) -> str:
