@@ -264,7 +264,7 @@ def _say_effective(results: Results, out: Console) -> None:
     for row, own in rows_of(results).items():
         held = effective(own)
         said = f"{held.cell.chars} characters, {held.tokens} tokens" if held else "none of these sizes"
-        out.print(f"effective context of {row} (lower bound {THRESHOLD:.0%}): {said}", highlight=False)
+        out.print(f"effective context of {row} (lower bound of tolerant {THRESHOLD:.0%}): {said}", highlight=False)
 
 
 def _size_line(task: str, found: Measured, threshold: float) -> str:

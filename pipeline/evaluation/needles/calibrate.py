@@ -2,7 +2,7 @@
 
 A size holds when the lower bound of Wilson's 95 % interval of the accuracy is at least the threshold, there and at all
 smaller sizes that were tried: the effective context of Needle Threading (https://arxiv.org/abs/2411.05000), which reads
-its figure off a contour at 75 % instead. A size that can no longer hold is left at once.
+its figure off a contour at 75 % instead. A reply counts by the tolerant score (see scoring.py). A size that can no longer hold is left at once.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class _Search:
             prompts = [self.prompt(trial) for trial in batch]
             tokens = max(tokens, *(self.pipeline.reader.count(prompt) for prompt in prompts))
             for trial, reply in zip(batch, self.answers(prompts), strict=True):
-                hits += score(reply, trial.fields, trial.strays or None).strict
+                hits += score(reply, trial.fields, trial.strays or None).tolerant
                 asked += 1
             self.progress(f"{self.name} at {pairs} pairs", asked, len(trials))
             if (wilson(hits + len(trials) - asked, len(trials)).low or 0.0) < self.settings.threshold:

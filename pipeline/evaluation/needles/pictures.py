@@ -1,4 +1,7 @@
-"""Heat maps of accuracy, size across and depth or length down: in the terminal, as SVG and as PNG."""
+"""Heat maps of accuracy, size across and depth or length down: in the terminal, as SVG and as PNG.
+
+They are of the tolerant score, like the effective context: see scoring.py.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def effective(results: Sequence[CellResult], threshold: float = THRESHOLD) -> Ce
     """The largest size at which the lower bound is at least the threshold, there and at all smaller sizes."""
     found = None
     for one in sorted(results, key=lambda result: result.cell.pairs):
-        if (one.accuracy.low or 0.0) < threshold:
+        if (one.tolerant.low or 0.0) < threshold:
             break
         found = one
     return found
@@ -73,7 +76,7 @@ def _by_size(results: Results, threshold: float) -> HeatMap:
     tokens = {one.cell.pairs: one.tokens for one in results.cells}
     values, marks = [], []
     for own in rows.values():
-        by_size = {one.cell.pairs: one.accuracy for one in own}
+        by_size = {one.cell.pairs: one.tolerant for one in own}
         values.append(tuple(by_size.get(size) for size in sizes))
         held = effective(own, threshold)
         marks.append(None if held is None else sizes.index(held.cell.pairs))

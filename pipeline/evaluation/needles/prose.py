@@ -47,8 +47,8 @@ QUESTION = (
     "it in the end? Answer with the name alone.\nName: "
 )
 QUESTION_ONE = (
-    "One sentence of the text tells who got the {thing} from {giver}. To whom did {giver} give the {thing}? Answer with "
-    "the name alone.\n"
+    "One sentence of the text tells who got the {thing} from {giver}. To whom did {giver} give the {thing}? Answer "
+    "with the name alone.\n"
 )
 FIRST_OF = "Long ago {giver}, raised in {place}, handed over a sealed parcel to {taker}."
 QUESTION_OF = (

@@ -81,7 +81,7 @@ class CellResult:
 class Results:
     """A folder as it was read: the grid, the arm's name, the model's, and the results of the cells that have replies.
 
-    `depths` are (cell, depth, strict hits, n) for the trials that have a depth.
+    `depths` are (cell, depth, tolerant hits, n) for the trials that have a depth.
     """
 
     folder: Path
@@ -319,7 +319,7 @@ def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, i
     depths: dict[float, list[bool]] = {}
     for trial, _, one in scored:
         if trial.depth is not None:
-            depths.setdefault(round(trial.depth, 1), []).append(one is not None and one.strict)
+            depths.setdefault(round(trial.depth, 1), []).append(one is not None and one.tolerant)
     return [(cell, depth, sum(hits), len(hits)) for depth, hits in sorted(depths.items())]
 
 

@@ -3,7 +3,10 @@
 Strict: the whole reply, white space, quotes and a full stop apart, is the answer; of several answers it is a list of
 them (separated by commas or lines, in brackets or not), in order where the question asks for one. Tolerant: the last
 answer-like thing in the reply is the answer; of several answers all of them are there, and no others. `begins` is the
-paper's own rule: the first characters of the reply are the answer (https://arxiv.org/abs/2411.05000).
+rule of the paper's data: the first characters of the reply are the answer (https://arxiv.org/abs/2411.05000).
+
+The effective context goes by the tolerant score, as in the paper, which has a model take the answer out of the reply
+before it compares: how a model words its answer is no question of context.
 """
 
 from __future__ import annotations
