@@ -68,8 +68,8 @@ _OF_A_CONVERSATION = ("memory", "assemble", "generate")
 
 
 def with_memory(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline with the memory of the chat's, where it has none of its own."""
+    """The same pipeline with hierarchical memory, by words alone where there are no vectors, if it has no memory."""
     if any(spec.kind == "memory" for spec in config.stages):
         return config
-    memory = next(spec for spec in CHAT.stages if spec.kind == "memory")
+    memory = Spec("memory.hierarchical", (("dense_weight", 0.0),) if config.index.embedder == "none" else ())
     return replace(config, stages=(*config.stages[:-2], memory, *config.stages[-2:]))

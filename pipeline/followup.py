@@ -34,6 +34,9 @@ _BE = {"is", "are", "was", "were", "be", "been"}
 _HELPERS = set("do does did can could will would shall should may might must".split())
 _NOT_NOUNS = set("one ones first last second other another else more same often long far old big way".split())
 _TIMES = set("day days week weeks month months year years morning evening night time times kind way".split())
+_PARTICIPLES = set(
+    "built bought sold made found held kept lost paid known given taken shown written open closed".split()
+)
 _OPENING = re.compile(r"(?:and|but|or|so|also|then|what about|how about|what if)\b", re.IGNORECASE)
 _ONE = re.compile(r"\b(?:which|what|the (?:\w+ )?(?:first|second|last|other|same|next|new|old)\w*) ones?\b|"
                   r"\bthe (?:former|latter)\b", re.IGNORECASE)  # fmt: skip
@@ -196,7 +199,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
         before = words[n - 1].group().casefold() if n else ""
         if announced and before in _HELPERS and end - begin > 1 and not words[end - 1].group()[0].isupper():
             end -= 1  # "does the ferry leave": the last word is what it does
-        while announced and end > begin and words[end - 1].group().endswith("ed"):
+        while announced and end > begin and _is_participle(words[end - 1].group().casefold()):
             end -= 1
         if end > begin and any(_is_noun(word.group()) for word in words[begin:end]):
             shown = n if first.casefold() in _DETERMINERS else begin
@@ -214,6 +217,11 @@ def _run(text: str, words: Sequence[re.Match[str]], begin: int, names_only: bool
             break
         n += 1
     return n
+
+
+def _is_participle(word: str) -> bool:
+    """Whether the word, at the end of a phrase, says what was done to it: 'was the tower built'."""
+    return word.endswith("ed") or word in _PARTICIPLES
 
 
 def _is_noun(word: str) -> bool:

@@ -99,6 +99,7 @@ def test_phrases_are_names_and_announced_nouns() -> None:
         "the tower",
         "the great storm",
     ]
+    assert phrases("When was the tower built, and by whom?") == ["the tower"]
     assert phrases("and so it is") == []
 
 

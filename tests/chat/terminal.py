@@ -35,7 +35,7 @@ class Terminal:
         )
         return done.stdout
 
-    def type(self, text: str) -> None:
+    def write(self, text: str) -> None:
         self._tmux("send-keys", "-l", text)
 
     def press(self, *keys: str) -> None:
@@ -43,7 +43,7 @@ class Terminal:
         self._tmux("send-keys", *keys)
 
     def line(self, text: str) -> None:
-        self.type(text)
+        self.write(text)
         self.press("Enter")
 
     def screen(self, with_history: bool = False) -> str:
