@@ -118,7 +118,7 @@ def print_summary(summary: RunSummary, found: Run, console: Console) -> None:
     said = f"{summary.folder}: {summary.n_ok} of {summary.n_samples} answered, {summary.n_failed} failed"
     said += f", {summary.n_missing} missing" if summary.n_missing else ""
     said += f" ({summary.n_before} of them in earlier runs)" if summary.n_before else ""
-    console.print(Text(said, style="bold"))
+    console.print(Text(said, style="bold"), soft_wrap=True)
     if n_new and summary.seconds > 0:
         console.print(
             f"{n_new} in {summary.seconds:.1f} s after {summary.start_s:.1f} s of loading: "
@@ -126,6 +126,7 @@ def print_summary(summary: RunSummary, found: Run, console: Console) -> None:
             f"{summary.answer_tokens / summary.seconds:.0f} tokens a second"
             + (f"; {summary.n_retries} retries" if summary.n_retries else ""),
             highlight=False,
+            soft_wrap=True,
         )
     _print_failed(found, console)
     _print_way_on(found, summary.n_missing, console)
@@ -149,7 +150,9 @@ def _say_what_is_kept(folder: Path, n_samples: int, console: Console) -> None:
     except LongthreadError:  # it never began, or is another's
         return
     n_missing = max(0, n_samples - len(found.records))
-    console.print(f"{folder}: {len(found.ok)} answered, {len(found.failed)} failed, {n_missing} missing.")
+    console.print(
+        f"{folder}: {len(found.ok)} answered, {len(found.failed)} failed, {n_missing} missing.", soft_wrap=True
+    )
     _print_failed(found, console)
     _print_way_on(found, n_missing, console)
 
