@@ -1,0 +1,228 @@
+"""What a conversation costs as it grows: the wait for the first word, and 300 turns' memory and time.
+
+    .venv/bin/python benchmarks/chat.py
+    .venv/bin/python benchmarks/chat.py --rounds 1 --turns 120          # a quick look
+
+First word: ten questions about the same 1500 tokens of this project's own prose, all of it in every prompt, answered by
+the default model with the chat's own memory. `ttft` runs from the question to the first piece of the answer, retrieval
+and all; the embedder and the model are loaded before. Each round begins with an empty KV cache; medians of the rounds.
+
+Turns: a chat with the scripted model, and with everything else real (index, embedder, memory on disk, rewriting of
+follow-ups), as `longthread chat` runs it from a pipe. `growth_mb` is the resident memory after the last turn less that
+after turn 50; `latency_ratio` is the median time of the last 50 turns over that of turns 20 to 70, what memory does
+after an answer included. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from cli.chat.chat import Chat
+from cli.chat.settings import Settings
+from cli.progress import Display
+from pipeline.build import Pipeline
+from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.conversation import Conversation
+from pipeline.default import CHAT
+from pipeline.docs_index import docs_folder, update_index
+from pipeline.offline import switch_off_telemetry
+from pipeline.registry import Spec
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT_TOKENS = 1500
+QUESTIONS = (
+    "How many beehives does the Orla garden have?",
+    "What does a return ticket for a child cost?",
+    "Who repaired the clock in the tower?",
+    "How large is the main mirror of the telescope?",
+    "When does the ferry leave in winter?",
+    "Who was the first captain of the Merrow?",
+    "When was the town hall finished?",
+    "Who found the comet, and when?",
+    "How much honey did the garden give last summer?",
+    "Where does the council meet?",
+)
+FOLLOW_UPS = ("And why?", "Who said that?", "How much does it cost?")
+MEMORY = next(spec for spec in CHAT.stages if spec.kind == "memory")
+
+
+# ----------------------------------------------------------------------------------------------------- the first word
+def write_documents(folder: Path, pipeline: Pipeline) -> int:
+    """The demo's documents and then our own prose, cut so that the texts have DOCUMENT_TOKENS tokens together."""
+    count = pipeline.reader.count_text
+    left = DOCUMENT_TOKENS
+    for path in [*sorted((ROOT / "configs/demo/documents").glob("*.[mt]*")), *sorted((ROOT / "docs").rglob("0*.md"))]:
+        words = path.read_text("utf-8").split(" ")
+        while words and count(" ".join(words)) > left:
+            words = words[: -max(1, len(words) // 20)]
+        if words:
+            (folder / path.name).write_text(" ".join(words), encoding="utf-8")
+            left -= count(" ".join(words))
+        if left < 20:
+            break
+    return DOCUMENT_TOKENS - left
+
+
+def first_words(folder: Path, index: Path, config: PipelineConfig) -> list[dict[str, Any]]:
+    """For each question in turn: seconds to the first piece, tokens of the prompt, and how many were reused."""
+    turns: list[dict[str, Any]] = []
+    with Pipeline(config, index) as pipeline:
+        pipeline.embedder.embed(["warm"])
+        pipeline.reader.count_text("warm")
+        pipeline.index.n_chunks  # noqa: B018 - opens it
+        with Conversation(pipeline, folder) as conversation:
+            for question in QUESTIONS:
+                came: list[float] = []
+
+                def first(piece: str, came: list[float] = came) -> None:
+                    came.append(perf_counter())
+
+                pipeline.on_text = first
+                start = perf_counter()
+                state = conversation.ask(question)
+                conversation.settle()
+                account = state.ledger
+                generation = account.generation
+                if generation is None or not came:
+                    raise RuntimeError(f"no answer to {question}: {account.notes}")
+                turns.append(
+                    {
+                        "ttft_s": came[0] - start,
+                        "prompt_tokens": generation.prompt_tokens,
+                        "reused_tokens": generation.reused_tokens,
+                        "passage_tokens": dict(account.parts).get("passages", 0),
+                    }
+                )
+    return turns
+
+
+def measure_first_words(rounds: int, work: Path) -> dict[str, Any]:
+    config = replace(
+        CHAT,
+        index=IndexSettings(),
+        stages=(
+            Spec("retrieve.dense", (("k", 400),)),
+            MEMORY,
+            Spec("assemble.cited"),
+            Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 48))),
+        ),
+    )
+    documents = work / "documents"
+    documents.mkdir()
+    with Pipeline(config, work) as pipeline:
+        n_tokens = write_documents(documents, pipeline)
+    index = docs_folder([str(documents)], config.index)
+    update_index(index, [str(documents)], config.index, lambda what, done, total: None)
+    all_rounds = [first_words(work / f"round{n}", index, config) for n in range(rounds)]
+    for n, turns in enumerate(all_rounds):
+        waits = " ".join(f"{turn['ttft_s']:.2f}" for turn in turns)
+        print(f"round {n}: ttft {waits} s", flush=True)
+    median = [statistics.median(turns[n]["ttft_s"] for turns in all_rounds) for n in range(len(QUESTIONS))]
+    last = all_rounds[0][-1]
+    return {
+        "ttft_turn10_over_turn1": round(median[-1] / median[0], 3),
+        "ttft_turn1_s": round(median[0], 3),
+        "ttft_turn10_s": round(median[-1], 3),
+        "document_tokens": n_tokens,
+        "passage_tokens_turn1": all_rounds[0][0]["passage_tokens"],
+        "passage_tokens_turn10": last["passage_tokens"],
+        "prompt_tokens_turn10": last["prompt_tokens"],
+        "reused_tokens_turn10": last["reused_tokens"],
+        "reused_share": round(
+            sum(turn["reused_tokens"] for turn in all_rounds[0][1:])
+            / sum(turn["prompt_tokens"] for turn in all_rounds[0][1:]),
+            3,
+        ),
+        "rounds": rounds,
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- 300 turns
+SCRIPTED = """\
+stages:
+  - retrieve.hybrid: {k: 8}
+  - compress.sentences: {top_k: 5}
+  - memory.hierarchical
+  - assemble.cited
+  - generate.scripted: {n_ctx: 2048}
+"""
+
+
+def question(n: int) -> str:
+    """The n-th thing said: a question of the demo, a fact to be remembered, or a follow-up; none is said twice."""
+    if n % 5 == 3:
+        return FOLLOW_UPS[n // 5 % len(FOLLOW_UPS)]
+    if n % 5 == 4:
+        return f"The box number {n} of the archive was moved to the shelf {n * 7 % 50} on the day {n % 28 + 1}."
+    return f"{QUESTIONS[n % len(QUESTIONS)][:-1]} in the year {1700 + n}?"
+
+
+def measure_turns(n_turns: int, work: Path) -> dict[str, Any]:
+    path = work / "scripted.yaml"
+    path.write_text(SCRIPTED, encoding="utf-8")
+    settings = Settings(docs=(str(ROOT / "configs/demo/documents"),), config=str(path))
+    process = psutil.Process()
+    seconds: list[float] = []
+    rss: dict[int, float] = {}
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+        Chat.open("benchmark", settings, Console(file=nowhere), Display(quiet=True), False) as chat,
+    ):
+        for n in range(n_turns):
+            start = perf_counter()
+            chat.ask(question(n))
+            seconds.append(perf_counter() - start)
+            if n + 1 in (50, n_turns):
+                gc.collect()
+                rss[n + 1] = process.memory_info().rss / 1e6
+        n_units = sum(item.tier == "unit" for item in chat.conversation.memory.items())
+        on_disk = sum(file.stat().st_size for file in chat.folder.rglob("*") if file.is_file())
+    early, late = statistics.median(seconds[20:70]), statistics.median(seconds[-50:])
+    return {
+        "turns": n_turns,
+        "growth_mb": round(rss[n_turns] - rss[50], 1),
+        "rss_turn50_mb": round(rss[50], 1),
+        "latency_ratio": round(late / early, 3),
+        "turn_s_early": round(early, 4),
+        "turn_s_late": round(late, 4),
+        "slowest_turn_s": round(max(seconds[20:]), 3),
+        "units": n_units,
+        "on_disk_mb": round(on_disk / 1e6, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=300)
+    arguments = parser.parse_args()
+    if arguments.turns < 120 or arguments.rounds < 1:
+        parser.error("--turns must be at least 120 (the last 50 are compared with turns 20 to 70), --rounds at least 1")
+    switch_off_telemetry()
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as work:
+        os.environ["LONGTHREAD_CACHE"] = work
+        result = measure_first_words(arguments.rounds, Path(work)) | measure_turns(arguments.turns, Path(work))
+    print(json.dumps(result | {"load_before": round(load, 2)}))
+
+
+if __name__ == "__main__":
+    main()
