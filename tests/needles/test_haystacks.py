@@ -165,11 +165,11 @@ def test_single_needles_stand_at_eleven_depths() -> None:
 
 def test_clustered_needles_stand_side_by_side_and_random_ones_do_not() -> None:
     for task in ("multiple", "conditional"):
-        _, asks = make(Shape(task, needles=6, placement="clustered"), 100, 0, 2)  # type: ignore[arg-type]
+        _, asks = make(Shape(task, needles=6, placement="clustered"), 100, 0, 2)
         for ask in asks:
             places = sorted(place for (place,) in ask.threads)
             assert places == list(range(places[0], places[0] + 6))
-        _, asks = make(Shape(task, needles=6), 100, 0, 1)  # type: ignore[arg-type]
+        _, asks = make(Shape(task, needles=6), 100, 0, 1)
         assert max(asks[0].threads)[0] - min(asks[0].threads)[0] > 6
 
 

@@ -96,7 +96,7 @@ def test_filler_is_prose_of_the_wanted_length() -> None:
 
 
 def test_the_frame_of_project_gutenberg_goes() -> None:
-    framed = "The Project Gutenberg eBook\n*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\nCall me.\n\n*** END OF THE X ***\nLicence"
+    framed = "The eBook\n*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\nCall me.\n\n*** END OF THE X ***\nLicence"
     assert unframed(framed) == "Call me."
     assert unframed("Call me.") == "Call me."
 
@@ -133,7 +133,7 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
     assert (trial.question, trial.expected, trial.strays) == (
         "What is the <REGISTER_CONTENT> in line a-b?",
         ("7",),
-        {"8"},
+        frozenset({"8"}),
     )
     assert trial.haystack.endswith("<8>")
     with pytest.raises(DataError, match=r"lines.jsonl:2: is no prompt of LongChat-Lines \(KeyError"):
@@ -162,7 +162,7 @@ def test_stories(tmp_path: Path) -> None:
     assert (second.answer, second.supports, len(second.facts)) == ("hallway", (1,), 3)
     assert third.facts == ("Sandra went home.",)
     path.write_text("Mary moved.")
-    with pytest.raises(DataError, match="qa1_test.txt:1: is no line of bAbI"):
+    with pytest.raises(DataError, match=r"qa1_test.txt:1: is no line of bAbI"):
         babi.read_stories(path)
 
 

@@ -111,7 +111,7 @@ ARMS: dict[str, Arm] = {
             "probe",
             PROSE,
             _spec("retrieve.given", whole=False),
-            _spec("compress.probe", keep_ratio=0.2),
+            _spec("compress.probe", keep_ratio=0.2, similarity=False),
             _spec("assemble.plain", order="source"),
         ),
         "haystack",

@@ -2,7 +2,8 @@
 
 A size holds when the lower bound of Wilson's 95 % interval of the accuracy is at least the threshold, there and at all
 smaller sizes that were tried: the effective context of Needle Threading (https://arxiv.org/abs/2411.05000), which reads
-its figure off a contour at 75 % instead. A reply counts by the tolerant score (see scoring.py). A size that can no longer hold is left at once.
+its figure off a contour at 75 % instead. A reply counts by the tolerant score (see scoring.py). A size that can no
+longer hold is left at once.
 """
 
 from __future__ import annotations

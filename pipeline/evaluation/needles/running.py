@@ -240,7 +240,9 @@ def _literal(path: str) -> str:
 def read_results(folder: Path, write: bool = True) -> Results:
     """The scores of all replies so far; written into the folder as well."""
     plan = _read_plan(folder)
-    grid = Grid(**{name: tuple(value) if isinstance(value, list) else value for name, value in plan["grid"].items()})
+    told: dict[str, Any] = plan["grid"]
+    settings: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    grid = Grid(**settings)
     tokens = {_key(told): int(told["tokens"]) for told in plan["cells"]}
     replies = {record["id"]: record for record in read_run(folder / RUN).records}
     cells, depths, lines, n_missing = [], [], [], 0
