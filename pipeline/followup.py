@@ -179,7 +179,7 @@ def choices_for(question: str, found: Need, earlier: Sequence[tuple[str, str]]) 
             choices.setdefault(content_words(phrase), phrase)
     nearest = list(choices.values())
     if said in _PERSON:
-        nearest = [phrase for phrase in nearest if phrase[0].isupper()] or nearest
+        nearest = [phrase for phrase in nearest if _is_name(phrase)] or nearest
     return nearest[:MAX_CHOICES]
 
 
@@ -217,6 +217,10 @@ def _run(text: str, words: Sequence[re.Match[str]], begin: int, names_only: bool
             break
         n += 1
     return n
+
+
+def _is_name(phrase: str) -> bool:
+    return phrase[0].isupper() and phrase.split()[0].casefold() not in _DETERMINERS
 
 
 def _is_participle(word: str) -> bool:
@@ -273,6 +277,8 @@ def put_in(question: str, found: Need, about: str) -> str:
     """The question with the phrase in the pointer's place, or after the earlier question that it goes on from."""
     if found.kind == "fragment":
         return f"{about} {question.strip()}"
+    if not _is_name(about):
+        about = about[0].lower() + about[1:]
     word = question[found.start : found.end].casefold()
     rest = question[found.end :]
     is_owner = word in _POSSESSIVE or (word == "her" and bool(content_words(rest.strip().partition(" ")[0])))

@@ -115,6 +115,7 @@ def test_the_nearest_choice_comes_first_and_people_are_names() -> None:
     ("question", "about", "text"),
     [
         ("How often is it washed?", "the main mirror", "How often is the main mirror washed?"),
+        ("When is it open?", "The tower", "When is the tower open?"),
         ("What is its size?", "the mirror", "What is the mirror's size?"),
         ("Who was her captain?", "the Merrow", "Who was the Merrow's captain?"),
         ("Who asked her?", "Lucia Ferrand", "Who asked Lucia Ferrand?"),

@@ -161,7 +161,7 @@ def help_(chat: Chat, words: list[str]) -> None:
 
 
 def _help_line(usage: str, what: str) -> Text:
-    return Text(f"{usage.rstrip():<36}", style="bold").append(f" {what}", style="default")
+    return Text(f"{usage.rstrip():<30}", style="bold").append(f" {what}", style="default")
 
 
 # ---------------------------------------------------------------------------------------------------------- documents
@@ -500,7 +500,8 @@ def group(name: str, default: str) -> Run:
 
 def grouped(name: str, what: str, default: str = "") -> Command:
     table = SUB_COMMANDS[name]
-    return Command(name, "|".join(table), what, group(name, default), sub_commands(table))
+    shown = [*list(table)[:3], *(["..."] if len(table) > 3 else [])]
+    return Command(name, "|".join(shown), what, group(name, default), sub_commands(table))
 
 
 COMMANDS: dict[str, Command] = {

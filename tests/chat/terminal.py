@@ -46,8 +46,9 @@ class Terminal:
         self.write(text)
         self.press("Enter")
 
-    def screen(self, with_history: bool = False) -> str:
-        return self._tmux("capture-pane", "-p", *(("-S", "-5000") if with_history else ())).rstrip()
+    def screen(self, with_history: bool = False, with_colours: bool = False) -> str:
+        options = [*(("-S", "-5000") if with_history else ()), *(("-e",) if with_colours else ())]
+        return self._tmux("capture-pane", "-p", *options).rstrip()
 
     def wait(self, text: str, times: int = 1, seconds: float = SECONDS) -> str:
         """All that was shown so far, once the text has been shown so often. Raises AssertionError when it is not."""

@@ -1,8 +1,10 @@
 """The chat as its user has it: typed into a real terminal, the default model answering from the demo's documents.
 
-`python -m tests.chat.test_terminal` writes the screens that are seen on the way into docs/chat.txt.
+`python -m tests.chat.test_terminal` writes the screens that are seen on the way into docs/.
 """
 
+import io
+import re
 import shutil
 import sys
 import tempfile
@@ -11,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
+from cli.show import write_svg
 from tests.chat.terminal import HAS_TMUX, Terminal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,7 +25,7 @@ COMMAND = [LONGTHREAD, "chat", "--docs", "configs/demo/documents", "--session", 
 STORY = "Write a long story about the ferry and her captain, in ten paragraphs."
 
 pytestmark = pytest.mark.skipif(not HAS_TMUX, reason="tmux is not installed: apt-get install tmux")
-Keep = Callable[[str, str], None]
+Keep = Callable[[str, Terminal], None]
 
 
 def conversation(cache: Path, width: int, height: int, keep: Keep) -> None:
@@ -43,7 +48,8 @@ def ask(terminal: Terminal, keep: Keep) -> None:
     assert "6 marks" in shown
     assert "ferry.md:11" in shown
     assert "docs" in terminal.wait_for_prompt() or "documents" in terminal.screen()
-    keep("A question, its answer, and where it stands; below, what the window holds", terminal.wait_for_prompt())
+    terminal.wait_for_prompt()
+    keep("A question, its answer, and where it stands; below, what the window holds", terminal)
 
 
 def follow_up(terminal: Terminal, keep: Keep) -> None:
@@ -53,17 +59,20 @@ def follow_up(terminal: Terminal, keep: Keep) -> None:
     reused = [int(part.split()[0]) for part in shown.split("tokens read, ")[1:]]
     assert reused[0] == 0
     assert reused[1] > 150, "the prompt of the turn before was read again"
-    keep("A follow-up: what is searched for is shown, and what was read stays in the cache", terminal.wait_for_prompt())
+    terminal.wait_for_prompt()
+    keep("A follow-up: what is searched for is shown, and what was read stays in the cache", terminal)
 
 
 def look(terminal: Terminal, keep: Keep) -> None:
     terminal.line("/sources")
     terminal.wait("left out by")
-    keep("/sources", terminal.wait_for_prompt())
+    terminal.wait_for_prompt()
+    keep("/sources", terminal)
     terminal.line("/prompt")
     shown = terminal.wait("Question: And for a grown person?<|im_end|>")
     assert "<passage 1>" in shown
-    keep("/prompt", terminal.wait_for_prompt())
+    terminal.wait_for_prompt()
+    keep("/prompt", terminal)
     terminal.line("/sourcs")
     terminal.wait("there is no command '/sourcs', did you mean 'sources'?")
     terminal.wait_for_prompt()
@@ -82,7 +91,8 @@ def stop(terminal: Terminal, keep: Keep) -> None:
     assert len(begun.split()) >= 2
     assert shown.count(begun) == 1, "the answer was drawn twice"
     assert "^C" not in shown
-    keep("Ctrl-C stops an answer and keeps what came", terminal.wait_for_prompt())
+    terminal.wait_for_prompt()
+    keep("Ctrl-C stops an answer and keeps what came", terminal)
 
 
 def wait_for_words(terminal: Terminal) -> None:
@@ -104,23 +114,33 @@ def resume(terminal: Terminal, keep: Keep) -> None:
     shown = terminal.wait("Write a long story", times=2)  # the first is in the greeting
     for text in ("How much does a return ticket cost", "And for a grown person?", "6 marks"):
         assert text in " ".join(shown.split())
-    keep("Killed with SIGKILL and begun again: nothing is lost", terminal.wait_for_prompt())
+    terminal.wait_for_prompt()
+    keep("Killed with SIGKILL and begun again: nothing is lost", terminal)
     terminal.press("C-d")
     terminal.wait_until_dead()
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
 def test_the_chat_in_a_terminal(tmp_path: Path, width: int, height: int) -> None:
-    conversation(tmp_path / "cache", width, height, lambda title, screen: None)
+    conversation(tmp_path / "cache", width, height, lambda title, terminal: None)
+
+
+def draw(terminal: Terminal, path: str) -> None:
+    """The screen as an SVG, without the empty lines above the bar."""
+    console = Console(record=True, width=104, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(Text.from_ansi(re.sub(r"(\n\s*)(\n\s*)+(?=\n)", r"\1", terminal.screen(with_colours=True))))
+    write_svg(console, str(ROOT / path), "longthread chat")
 
 
 def main() -> None:
-    """Writes docs/chat.txt."""
+    """Writes docs/chat.txt, and the screen of the follow-up in its colours as docs/chat.svg."""
     screens: list[str] = []
     cache = Path(tempfile.mkdtemp())
 
-    def keep(title: str, screen: str) -> None:
-        screens.append(f"=== {title} {'=' * max(0, 100 - len(title))}\n\n{screen}\n")
+    def keep(title: str, terminal: Terminal) -> None:
+        screens.append(f"=== {title} {'=' * max(0, 100 - len(title))}\n\n{terminal.screen()}\n")
+        if title.startswith("A follow-up"):
+            draw(terminal, "docs/chat.svg")
 
     try:
         conversation(cache, 104, 30, keep)
