@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline.config import PipelineConfig
 from pipeline.default import default_config, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.reading import reading_config
 from pipeline.records import record
 from pipeline.types import Question, State
 
@@ -34,16 +36,23 @@ def run(
     diff: bool,
     as_json: bool,
     quiet: bool,
+    read: Sequence[str] = (),
 ) -> int:
     if not question.strip():
         raise ConfigError("the question is empty: put it in quotes after 'ask'")
+    if read and (docs or index or glob):
+        raise ConfigError(
+            "--read reads files from beginning to end, without an index: leave --docs, --index, --glob out"
+        )
     config = default_config(config_path)
     if model is not None:
         config = with_model(config, model)
+    if read:
+        config = reading_config(config)
     config.components[-1].check()
     with Display(quiet) as display:
-        folder, n_failed = _index(docs, index, config, display)
-        with Pipeline(config, folder, progress=display) as pipeline:
+        folder, n_failed = (Path("nowhere"), 0) if read else _index(docs, index, config, display)
+        with Pipeline(config, folder, progress=display) as pipeline, _reading(pipeline, read):
             out = Writer(display, quiet=as_json)
             pipeline.on_text = out
             state = pipeline.ask(Question(question, glob=glob))
@@ -51,6 +60,14 @@ def run(
             out.end()
             _print(state, pipeline, out.wrote, diff, as_json)
     return EXIT_ERROR if n_failed else 0
+
+
+def _reading(pipeline: Pipeline, paths: Sequence[str]) -> AbstractContextManager[object]:
+    if not paths:
+        return nullcontext()
+    from pipeline.reading import read
+
+    return read(pipeline, paths)
 
 
 class Writer:

@@ -54,11 +54,17 @@ def ask(
     diff: Annotated[bool, typer.Option("--diff", help="Show what was kept and what was dropped, in colour.")] = False,
     json: Json = False,
     quiet: Quiet = False,
+    read: Annotated[
+        list[str] | None,
+        typer.Option("--read", help="A file to read from beginning to end, however long, in place of --docs."),
+    ] = None,
 ) -> None:
     """Answer one question from documents, with citations and an account of what the model saw."""
     from cli.ask import run
 
-    raise typer.Exit(run(question, [*(docs or []), *(more or [])], config, index, model, glob, diff, json, quiet))
+    raise typer.Exit(
+        run(question, [*(docs or []), *(more or [])], config, index, model, glob, diff, json, quiet, read or [])
+    )
 
 
 @app.command()
@@ -149,6 +155,9 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", "-d", help="A file or folder of questions with known answers.")],
     kind: Annotated[str, typer.Option("--kind", "-k", help="squad, hotpotqa, musique, beir, smart or jsonl.")],
     output: Annotated[str, typer.Option("--output", "-o", help="A folder: runs, report.html, report.png.")],
+    docs: Annotated[
+        list[str] | None, typer.Option("--docs", help="Search these files, not the documents of the questions.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list', for all pipelines.")
     ] = None,
@@ -178,6 +187,7 @@ def evaluate(
             data,
             kind,
             output,
+            docs or [],
             model,
             limit,
             sample,

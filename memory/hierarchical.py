@@ -32,8 +32,8 @@ from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Progress, Tools
 from pipeline.documents.sentences import sentences
 from pipeline.errors import StoreError
-from pipeline.transcript import told
-from pipeline.types import Item, Question, Recall, Recalled, Turn
+from pipeline.transcript import now, told
+from pipeline.types import Item, Passage, Place, Question, Recall, Recalled, Turn
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,70 @@ class Tiers(Transcribed):
         left_out = [turn.number for turn in open_turns if turn not in shown]
         among = {turn.number for turn in self.turns if turn.number <= closed} | set(left_out)
         query = own.query(question.text)
-        units = self._units(query, among, int(own.recall_tokens * share), tools)
-        return Recall(shown, (*summary, *units))
+        pieces = self.units.pieces()
+        passages = self._passages(query, among & pieces.keys(), pieces, int(own.recall_tokens * share), tools)
+        used = sum(tools.reader.count_text(passage.text) for passage in passages)
+        units = self._units(query, among - pieces.keys(), int(own.recall_tokens * share) - used, tools)
+        return Recall(shown, (*summary, *units), passages)
+
+    def _passages(
+        self, query: str, among: set[int], pieces: dict[int, Passage], budget: int, tools: Tools
+    ) -> tuple[Passage, ...]:
+        """Of what was read the best pieces that fit the budget, best first; their scores are their weights."""
+        best = self.ranked(query, among)[: self.settings.recall_turns] if among else []
+        found: list[Passage] = []
+        for (number, _), weight in zip(
+            best, softmax([score for _, score in best], self.settings.temperature), strict=True
+        ):
+            size = tools.reader.count_text(pieces[number].text)
+            if size <= budget:
+                budget -= size
+                found.append(replace(pieces[number], score=weight))
+        return tuple(found)
+
+    def read(self, pieces: Sequence[Passage], tools: Tools, progress: Progress | None = None) -> int:
+        """Reads pieces in segments of `segment_tokens`: each becomes a unit, whose summary is made with what its first
+        half recalls from earlier ones. Pieces that were read before are passed over.
+        """
+        own = self.settings
+        there = {piece.span for piece in self.units.pieces().values()}
+        new = [piece for piece in pieces if piece.span not in there and piece.text.strip()]
+        waiting = [turn.number for turn in self.turns if turn.number > self.units.closed]
+        if new and waiting:
+            self.units.close(waiting[0], waiting[-1])
+        done = 0
+        while done < len(new):
+            if tools.is_cancelled:
+                break
+            segment = [new[done]]
+            size = tools.reader.count_text(new[done].text)
+            while done + len(segment) < len(new) and size < own.segment_tokens:
+                segment.append(new[done + len(segment)])
+                size += tools.reader.count_text(segment[-1].text)
+            with told(self.transcript.folder), self.transcript.transaction():
+                first = self.next_number
+                for piece in segment:
+                    number = self.next_number
+                    self.transcript.put(Turn(number, piece.text, "", now()))
+                    self.units.add_piece(number, piece)
+                self.units.close(first, number)
+            self._index()
+            (unit,) = [unit for unit in self.units.all() if unit.first == first]
+            self._summarise(unit, tools, None, self._recalled_for(unit, tools))
+            done += len(segment)
+            if progress is not None:
+                progress("read", done, len(new))
+        return done
+
+    def _recalled_for(self, unit: Unit, tools: Tools) -> str:
+        """What the first half of a segment recalls from before it: HMT's query."""
+        text = " ".join(said(turn) for turn in self._of(unit))
+        among = {turn.number for turn in self.turns if turn.number < unit.first}
+        pieces = self.units.pieces()
+        found = self._passages(
+            self.settings.query(text), among & pieces.keys(), pieces, self.settings.recall_tokens // 2, tools
+        )
+        return "\n".join(passage.text for passage in found)
 
     def _summary(self, cap: int, tools: Tools) -> tuple[Recalled, ...]:
         running = self.units.running
@@ -283,21 +345,20 @@ class Tiers(Transcribed):
         texts |= {f"f{fact.id}": fact.text for fact in self.units.facts() if not meaning.has(f"f{fact.id}")}
         meaning.add({id_: text for id_, text in texts.items() if text.strip()})
 
-    def _summarise(self, unit: Unit, tools: Tools, progress: Progress | None) -> None:
+    def _summarise(self, unit: Unit, tools: Tools, progress: Progress | None, recalled: str = "") -> None:
         """The unit's facts and summary, and the running summary renewed by it: all of it or nothing."""
         turns = self._of(unit)
         running = self.units.running
         cap = self.settings.summary_tokens
-        facts = [fact for turn in turns for fact in drawn(turn)]
+        pieces = self.units.pieces()
+        facts = [fact for turn in turns if turn.number not in pieces for fact in drawn(turn)]
         if self.settings.summarise == "none":
             part, new = "", running
         else:
-            make = renew if self.settings.summarise == "model" and cap else None
-            made = (
-                make(running.text, turns, cap, tools, progress)
-                if make
-                else extracted(running.text, turns, cap, tools.reader)
-            )
+            if self.settings.summarise == "model" and cap:
+                made = renew(running.text, turns, cap, tools, progress, recalled)
+            else:
+                made = extracted(running.text, turns, cap, tools.reader)
             if tools.is_cancelled:
                 return
             part = made.part
@@ -423,13 +484,24 @@ class Tiers(Transcribed):
             {"kind": "fact", "turn": one.turn, "about": one.about, "value": one.value, "time": one.time}
             for one in self.units.facts()
         ]
+        pieces = [
+            {
+                "kind": "piece", "turn": number, "source": one.source, "start": one.start, "end": one.end,
+                "line": one.place.line, "page": one.place.page, "heading": one.place.heading, "title": one.title,
+            }
+            for number, one in self.units.pieces().items()
+        ]  # fmt: skip
         running = self.units.running
         summary = {"kind": "summary", **{name: getattr(running, name) for name in running.__slots__}}
-        return [*super()._lines(), *units, *facts, *([summary] if running.text else [])]
+        return [*super()._lines(), *pieces, *units, *facts, *([summary] if running.text else [])]
 
     def _take(self, line: dict[str, Any]) -> None:
         if line["kind"] == "unit":
             self.units.close(int(line["first"]), int(line["last"]), line["summary"])
+        elif line["kind"] == "piece":
+            place = Place(int(line["line"]), line["page"], tuple(line["heading"]))
+            span = str(line["source"]), int(line["start"]), int(line["end"])
+            self.units.add_piece(int(line["turn"]), Passage(*span, "", place=place, title=str(line["title"])))
         elif line["kind"] == "fact":
             fact = Fact(int(line["turn"]), str(line["about"]), str(line["value"]), str(line["time"]))
             self._add_facts([fact], self.tools)

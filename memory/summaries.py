@@ -49,13 +49,17 @@ class Renewed:
     by: str
 
 
-def renew(before: str, turns: Sequence[Turn], cap: int, tools: Tools, progress: Progress | None) -> Renewed:
-    """The summaries after a segment, by the reader, and by extraction where it fails."""
-    found = _asked(before, turns, cap, tools, progress)
+def renew(
+    before: str, turns: Sequence[Turn], cap: int, tools: Tools, progress: Progress | None, recalled: str = ""
+) -> Renewed:
+    """The summaries after a segment, by the reader, and by extraction where it fails. `recalled`: what was said earlier
+    and bears on the segment.
+    """
+    found = _asked(before, turns, cap, tools, progress, recalled)
     text = "\n".join(said(turn) for turn in turns)
     part, notes = (" ".join(str(found.get(key, "")).split()) for key in ("part", "notes"))
     plain = extracted(before, turns, cap, tools.reader)
-    is_good = is_of_use(notes, f"{before}\n{text}")
+    is_good = is_of_use(notes, f"{before}\n{recalled}\n{text}")
     return Renewed(
         part=clipped(part, SHORT_TOKENS, tools.reader) if is_of_use(part, text) else plain.part,
         running=clipped(notes, cap, tools.reader) if is_good else plain.running,
@@ -123,12 +127,15 @@ def clipped(text: str, cap: int, reader: Model) -> str:
     return " ".join(words)
 
 
-def _asked(before: str, turns: Sequence[Turn], cap: int, tools: Tools, progress: Progress | None) -> dict[str, Any]:
+def _asked(
+    before: str, turns: Sequence[Turn], cap: int, tools: Tools, progress: Progress | None, recalled: str
+) -> dict[str, Any]:
     """What the reader says, as far as it can be read; turns that do not fit its window are left to extraction."""
     most = cap + SHORT_TOKENS + MAX_FACTS * 40
     numbered = "\n".join(f"Turn {turn.number}: {said(turn)}" for turn in turns)
     content = (
         Text(f"Notes: {before}\n\n" if before else "", "memory"),
+        Text(f"Said earlier: {recalled}\n\n" if recalled else "", "memory"),
         Text(f"{numbered}\n\n", "history"),
         Text(INSTRUCTIONS, "system"),
     )

@@ -6,11 +6,13 @@ its row and its date, and points at the one that came after it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memory.facts import Fact
 from pipeline.transcript import Transcript
+from pipeline.types import Passage, Place
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS units (
@@ -19,6 +21,10 @@ CREATE TABLE IF NOT EXISTS units (
 CREATE TABLE IF NOT EXISTS facts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, turn INTEGER NOT NULL, about TEXT NOT NULL, value TEXT NOT NULL,
     time TEXT NOT NULL, superseded_by INTEGER
+);
+CREATE TABLE IF NOT EXISTS pieces (
+    turn INTEGER PRIMARY KEY, source TEXT NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
+    line INTEGER NOT NULL, page INTEGER, heading TEXT NOT NULL, title TEXT NOT NULL
 );
 """
 _FACT = "SELECT turn, about, value, time, id, superseded_by FROM facts"
@@ -94,11 +100,29 @@ class Units:
         )
         return replace(fact, id=int(done.lastrowid or 0))
 
+    def add_piece(self, number: int, piece: Passage) -> None:
+        """Says of a turn that it is a piece of a document: its question is the piece's text."""
+        place = piece.place
+        row = (number, piece.source, piece.start, piece.end, place.line, place.page, json.dumps(place.heading))
+        self.db.execute("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, piece.title))
+
+    def pieces(self) -> dict[int, Passage]:
+        """The pieces of documents by the numbers of their turns."""
+        query = (
+            "SELECT p.turn, source, start, stop, line, page, heading, title, question "
+            "FROM pieces p JOIN turns t ON t.number = p.turn ORDER BY p.turn"
+        )
+        return {
+            number: Passage(source, start, stop, text, place=Place(line, page, tuple(json.loads(heading))), title=title)
+            for number, source, start, stop, line, page, heading, title, text in self.db.execute(query)
+        }
+
     def supersede(self, old: Fact, new: Fact) -> None:
         self.db.execute("UPDATE facts SET superseded_by = ? WHERE id = ?", (new.id, old.id))
 
     def forget(self, numbers: Sequence[int], facts: Sequence[Fact]) -> None:
-        """Deletes these facts and those of these turns; what they had superseded stands again."""
+        """Deletes these facts, and facts and pieces of these turns; what they had superseded stands again."""
         self.db.executemany("DELETE FROM facts WHERE turn = ?", [(number,) for number in numbers])
         self.db.executemany("DELETE FROM facts WHERE id = ?", [(fact.id,) for fact in facts])
+        self.db.executemany("DELETE FROM pieces WHERE turn = ?", [(number,) for number in numbers])
         self.db.execute("UPDATE facts SET superseded_by = NULL WHERE superseded_by NOT IN (SELECT id FROM facts)")

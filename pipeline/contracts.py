@@ -98,8 +98,10 @@ class Embedder(Protocol):
         """Tokens of each text as it is read, special ones included, never cut."""
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
-    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        """For each text its tokens' last states without the special ones, (n_tokens, dimension), each L2-normalised."""
+    def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """What `embed` gives, and for each text its tokens' last states without the special ones, (n_tokens,
+        dimension), each L2-normalised: the texts are read once for both.
+        """
 
 
 class Index(Protocol):
@@ -233,6 +235,14 @@ class Recollection(Protocol):
 
     def close(self) -> None:
         """Closing twice does nothing."""
+
+
+@runtime_checkable
+class DocumentReader(Protocol):
+    """A recollection that reads documents longer than the window: segment by segment, with recall from earlier ones."""
+
+    def read(self, pieces: Sequence[Passage], tools: Tools, progress: Progress | None = None) -> int:
+        """Takes in the pieces of documents in their order; gives how many were new. Interrupted, it goes on later."""
 
 
 class Memory(Protocol):

@@ -280,11 +280,13 @@ class Recalled:
 class Recall:
     """What memory gives for one question: the turns to repeat word for word, oldest first, and the recalled texts.
 
-    The summary, if any, comes first in `recalled`; then units in the order of their turns.
+    The summary, if any, comes first in `recalled`; then units in the order of their turns. `passages` are what was
+    recalled of documents that were read, best first: their score is their weight, and they are cited as others are.
     """
 
     turns: tuple[Turn, ...] = ()
     recalled: tuple[Recalled, ...] = ()
+    passages: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,10 @@ def _remember(component: Any, state: State, tools: Tools, reserve: int) -> tuple
     n_units = sum(one.tier == "unit" for one in recall.recalled)
     said = f"{len(recall.turns)} turns word for word, {n_units} recalled"
     said += ", and the summary" if len(recall.recalled) > n_units else ""
-    return replace(state, turns=recall.turns, recalled=recall.recalled, has_memory=True), (said,), ""
+    said += f", {len(recall.passages)} passages of what was read" if recall.passages else ""
+    passages = (*state.passages, *recall.passages)
+    after = replace(state, passages=passages, turns=recall.turns, recalled=recall.recalled, has_memory=True)
+    return after, (said,), ""
 
 
 def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:

@@ -1,0 +1,74 @@
+"""Documents read from beginning to end by a memory, so that a question can be asked of more than the window holds.
+
+What was read is kept in the cache, by the documents' bytes and the pipeline that read them: it is read once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.build import Pipeline
+from pipeline.cache import cache_folder
+from pipeline.config import PipelineConfig
+from pipeline.contracts import DocumentReader
+from pipeline.conversation import memory_of
+from pipeline.documents.discover import discover
+from pipeline.documents.load import load
+from pipeline.errors import ConfigError
+from pipeline.registry import Spec
+from pipeline.sessions import lock_session
+from pipeline.types import Document
+
+READING = Spec(
+    "memory.hierarchical",
+    (("sensory_tokens", 0), ("segment_tokens", 1000), ("recall_tokens", 1200), ("summarise", "extract")),
+)
+"""The memory that reads where the pipeline has none: quick, since the summary is made of the document's sentences."""
+
+
+def reading_config(config: PipelineConfig) -> PipelineConfig:
+    """The pipeline with its memory in the place of its retriever and of all that narrows down what that found."""
+    kept = [spec for spec in config.stages if spec.kind in ("memory", "assemble", "generate")]
+    if not any(spec.kind == "memory" for spec in kept):
+        words_only = (("dense_weight", 0.0),) if config.index.embedder == "none" else ()
+        kept.insert(0, replace(READING, settings=(*READING.settings, *words_only)))
+    return replace(config, stages=tuple(kept))
+
+
+@contextmanager
+def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[tuple[Document, ...]]:
+    """Reads the documents, and has the pipeline recall from them as long as this is open.
+
+    Raises DocumentError for a file that cannot be read, and ConfigError for a memory that does not read documents.
+    Interrupted, it goes on where it stopped.
+    """
+    documents = tuple(load(path) for path in discover(paths).files)
+    if not documents:
+        raise ConfigError(f"nothing to read under {', '.join(paths)}")
+    folder = _folder(documents, pipeline)
+    lock = lock_session(folder)
+    try:
+        memory = memory_of(pipeline).open(folder, pipeline)
+        try:
+            if not isinstance(memory, DocumentReader):
+                raise ConfigError(f"{pipeline.config.path}: its memory reads no documents: take memory.hierarchical")
+            pieces = [piece for document in documents for piece in pipeline.chunk(document)]
+            memory.read(pieces, pipeline, pipeline.progress)
+            pipeline.recollection = memory
+            yield documents
+        finally:
+            pipeline.recollection = None
+            memory.close()
+    finally:
+        lock.release()
+
+
+def _folder(documents: Sequence[Document], pipeline: Pipeline) -> Path:
+    """Of these documents, read in this way."""
+    key = [[(one.source, one.sha256) for one in documents], pipeline.config.resolved(), pipeline.reader.name]
+    return cache_folder() / "readings" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

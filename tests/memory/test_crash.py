@@ -1,0 +1,79 @@
+"""A chat that is killed at any moment loses nothing that was shown as complete, and goes on from there."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.build import Pipeline
+from pipeline.conversation import Conversation
+from pipeline.registry import Spec
+from pipeline.types import Question
+from tests.memory.talks import pipeline_with
+
+N_KILLS = 10
+MEMORY = Spec(
+    "memory.hierarchical",
+    (("sensory_tokens", 60), ("segment_tokens", 30), ("summary_tokens", 30), ("recall_tokens", 60)),
+)
+CHAT = """
+import sys
+from pathlib import Path
+from pipeline.conversation import Conversation
+from tests.memory.test_crash import MEMORY
+from tests.memory.talks import pipeline_with
+with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
+    talk.memory.search("everything that is slow to load")
+    print("open", flush=True)
+    while True:
+        n = talk.memory.next_number
+        state = talk.ask(f"My lucky number of round {n} is {n * 7}. Is it not?")
+        print(f"shown {n} {state.answer.text}", flush=True)
+        talk.settle()
+"""
+
+
+def killed(folder: Path, moment: float) -> list[tuple[int, str]]:
+    """Number and answer of each turn that a chat showed as complete, before it was killed after so many seconds."""
+    chat = subprocess.Popen([sys.executable, "-c", CHAT, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert chat.stdout is not None
+    assert chat.stdout.readline() == "open\n"
+    time.sleep(moment)
+    chat.kill()
+    said, _ = chat.communicate()
+    assert chat.returncode == -signal.SIGKILL
+    whole = [line.split(" ", 2) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    return [(int(number), answer.strip()) for _, number, answer in whole]
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_random_moments_nothing_that_was_shown_is_lost(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    shown: dict[int, str] = {}
+    n_turns = []
+    for _ in range(N_KILLS):
+        shown.update(killed(tmp_path, rng.uniform(0.0, 1.0)))
+        with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+            n_turns.append(check(pipeline, talk, shown))
+    assert n_turns[-1] > 12
+    assert len(shown) > 8
+
+
+def check(pipeline: Pipeline, talk: Conversation, shown: dict[int, str]) -> int:
+    turns = {one.number: one for one in talk.turns}
+    assert list(turns) == list(range(1, len(turns) + 1))
+    assert {number: turns[number].answer for number in shown} == shown
+    talk.settle()
+    items = talk.memory.items()
+    held = [number for item in items if item.tier in ("unit", "sensory") for number in item.turns]
+    assert sorted(held) == list(turns), "each turn is in one tier"
+    if len(turns) > 12:
+        found = talk.memory.recall(Question("lucky number of round 2"), pipeline, 500)
+        assert [one.tier for one in found.recalled if one.tier == "unit"]
+    return len(turns)

@@ -1,0 +1,101 @@
+"""Documents longer than the window, read segment by segment, and cited at their offsets."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from memory.hierarchical import Hierarchical
+from pipeline.build import Pipeline
+from pipeline.config import PipelineConfig
+from pipeline.default import DEFAULT
+from pipeline.documents.load import load
+from pipeline.errors import ConfigError
+from pipeline.reading import read, reading_config
+from pipeline.registry import Spec
+from pipeline.types import Question
+from tests.memory.talks import SETTINGS
+from tests.memory.test_contract import traces
+
+WORDS = "harbour heron keeper lamp salt stone noon wall sack patience sea wind gate".split()
+HIDDEN = "Ruth Ebel hid the silver key under the third beehive."
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """Some 3000 words; one sentence of them matters."""
+    rng = random.Random(0)
+    paragraphs = [" ".join(rng.choices(WORDS, k=24)).capitalize() + "." for _ in range(120)]
+    paragraphs.insert(40, HIDDEN)
+    path = tmp_path / "book.txt"
+    path.write_text("\n\n".join(paragraphs))
+    return path
+
+
+def reading(memory: Spec | None = None, n_ctx: int = 500) -> Pipeline:
+    generate = Spec("generate.scripted", (("n_ctx", n_ctx), ("max_tokens", 32)))
+    stages = (Spec("retrieve.bm25"), *([memory] if memory else []), Spec("assemble.cited"), generate)
+    return Pipeline(reading_config(PipelineConfig("read.yaml", stages, SETTINGS)), Path("nowhere"))
+
+
+def test_a_question_is_answered_from_more_than_the_window_holds(book: Path) -> None:
+    with reading() as pipeline, read(pipeline, [str(book)]) as (document,):
+        assert pipeline.reader.count_text(document.text) > 5 * pipeline.window
+        state = pipeline.ask(Question("Where did Ruth Ebel hide the silver key?"))
+    assert state.answer is not None
+    assert HIDDEN in state.answer.text
+    (citation,) = state.answer.citations
+    assert citation.quote is not None
+    assert citation.quote.text == HIDDEN
+    assert document.text[citation.quote.start : citation.quote.end] == HIDDEN
+    assert all(one.text == document.text[one.start : one.end] for one in state.shown)
+    assert state.ledger.prompt_tokens + 32 <= pipeline.window
+
+
+def test_what_was_read_is_not_read_again(book: Path, tools: Pipeline, tmp_path: Path) -> None:
+    memory = Hierarchical(sensory_tokens=0, segment_tokens=100, summarise="extract").open(tmp_path / "read", tools)
+    pieces = tools.chunk(load(book))
+    assert memory.read(pieces[:10], tools) == 10
+    assert memory.read(pieces, tools) == len(pieces) - 10
+    assert memory.read(pieces, tools) == 0
+    assert [one.span for one in memory.units.pieces().values()] == [one.span for one in pieces]
+    assert next(iter(memory.units.pieces().values())) == pieces[0]
+    units = memory.units.all()
+    assert [m for unit in units for m in range(unit.first, unit.last + 1)] == list(range(1, len(pieces) + 1))
+    assert all(unit.summary for unit in units)
+    memory.export(tmp_path / "a.jsonl")
+    other = Hierarchical(sensory_tokens=0, summarise="extract").open(tmp_path / "other", tools)
+    other.import_(tmp_path / "a.jsonl")
+    assert other.units.pieces() == memory.units.pieces()
+    memory.forget(matching=HIDDEN)
+    assert traces(tmp_path / "read", [HIDDEN]) == []
+    memory.close()
+    other.close()
+
+
+def test_a_segment_recalls_from_before_it(tools: Pipeline, book: Path, tmp_path: Path) -> None:
+    memory = Hierarchical(sensory_tokens=0, segment_tokens=100, summarise="extract").open(tmp_path, tools)
+    memory.read(tools.chunk(load(book)), tools)
+    first, *_, last = memory.units.all()
+    assert memory._recalled_for(first, tools) == ""
+    assert memory._recalled_for(last, tools)
+    memory.close()
+
+
+def test_the_default_pipeline_reads_with_a_memory_in_place_of_its_index() -> None:
+    assert [spec.name for spec in reading_config(DEFAULT).stages] == [
+        "memory.hierarchical",
+        "assemble.cited",
+        "generate.llama",
+    ]
+
+
+def test_a_memory_that_reads_nothing_is_refused(book: Path) -> None:
+    with (
+        reading(Spec("memory.full")) as pipeline,
+        pytest.raises(ConfigError, match=r"reads no documents: take memory\.hierarchical"),
+        read(pipeline, [str(book)]),
+    ):
+        pass
