@@ -39,6 +39,7 @@ def run(
     data_path: str,
     kind: str,
     output: str,
+    docs: Sequence[str],
     model: str | None,
     limit: int | None,
     sample: int | None,
@@ -73,7 +74,7 @@ def run(
     console = Console(stderr=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
-            found = evaluate(arms, data, Path(data_path), Path(output), options, listener_of(display, status))
+            found = evaluate(arms, data, Path(data_path), Path(output), options, listener_of(display, status), docs)
         except (KeyboardInterrupt, LongthreadError):
             display.stop()
             status.stop()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.cache import cache_folder
 from pipeline.contracts import Progress
+from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
 from pipeline.types import Document
 
@@ -43,6 +44,8 @@ def materialise(data: DataSet, progress: Progress) -> Corpus:
     corpus = Corpus((cache_folder() / "corpora" / f"{data.kind}-{_fingerprint(data.corpus())}").resolve())
     if (corpus.folder / _DONE).exists():
         return corpus
+    if next(data.corpus(), None) is None:
+        raise DataError(f"{data.name}: no documents come with its questions: name those to search with --docs PATH")
     corpus.documents.mkdir(parents=True, exist_ok=True)
     n = 0
     for n, document in enumerate(data.corpus(), 1):

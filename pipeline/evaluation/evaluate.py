@@ -17,7 +17,7 @@ from pipeline.contracts import Progress
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.corpus import Corpus, head, materialise
-from pipeline.evaluation.data.dataset import DataSet, Item
+from pipeline.evaluation.data.dataset import DataSet, Gold, Item
 from pipeline.evaluation.memory import peak_mb, reset_peak
 from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.run import RunOptions, RunStatus, run
@@ -80,15 +80,23 @@ def arms_of(configs: Sequence[PipelineConfig]) -> list[Arm]:
 
 
 def evaluate(
-    arms: Sequence[Arm], data: DataSet, path: Path, output: Path, options: EvalOptions, listener: Listener = Listener()
+    arms: Sequence[Arm],
+    data: DataSet,
+    path: Path,
+    output: Path,
+    options: EvalOptions,
+    listener: Listener = Listener(),
+    docs: Sequence[str] = (),
 ) -> list[Measures]:
     """Answers what the folders have no record of yet, and measures the questions that were chosen.
+
+    Pipelines that search have an index of the data set's documents, or of the files that `docs` names.
 
     Raises what `run` raises; what was answered until then is kept, and the next call goes on from there.
     """
     for arm in arms:
         arm.config.components[-1].check()
-    places = [_place(arm, data, output, options, listener) for arm in arms]
+    places = [_place(arm, data, output, options, listener, docs) for arm in arms]
     n = max(len(place.samples) for place in places)
     turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
     for turn in range(1, turns + 1):
@@ -98,7 +106,9 @@ def evaluate(
     return [read_measures(place.folder, ids) for place in places]
 
 
-def _place(arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener: Listener) -> _Place:
+def _place(
+    arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener: Listener, docs: Sequence[str]
+) -> _Place:
     """The arm's questions, with documents if its pipeline takes those that come along, else with an index of them."""
     is_given = not getattr(arm.config.components[0], "searches_index", True)
     index = None
@@ -111,12 +121,15 @@ def _place(arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener
                 f"({arm.config.stages[0].name}): search them instead, with retrieve.hybrid"
             )
     else:
-        corpus = materialise(data, listener.progress)
-        index = docs_folder([str(corpus.documents)], arm.config.index)
-        report = update_index(index, [str(corpus.documents)], arm.config.index, listener.progress)
+        if docs:
+            paths, items = list(docs), _found(data, docs)
+        else:
+            corpus = materialise(data, listener.progress)
+            paths, items = [str(corpus.documents)], _moved(data, corpus)
+        index = docs_folder(paths, arm.config.index)
+        report = update_index(index, paths, arm.config.index, listener.progress)
         for file in report.failed:
             listener.on_note(f"{arm.name}: not in the index: {file[0]}: {file[1]}")
-        items = _moved(data, corpus)
     samples = [Sample(item.question, {"gold": item.gold.to_json()}) for item in items]
     return _Place(arm, chosen(samples, options.sample, options.seed, options.limit), index, output / arm.name)
 
@@ -131,6 +144,25 @@ def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
         return corpus.path_of(source).as_posix(), shifts.get(source, 0)
 
     return tuple(Item(replace(item.question, documents=()), item.gold.moved(place)) for item in data.items)
+
+
+def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
+    """The questions without documents, and the files that are known to answer them, found below the paths."""
+    from pipeline.documents.discover import discover
+
+    files = [file.as_posix() for file in discover(docs).files]
+
+    def place(source: str) -> tuple[str, int]:
+        matching = [file for file in files if f"/{file}".endswith(f"/{source}")]
+        if len(matching) != 1:
+            said = f"{len(matching)} files are" if matching else "no file is"
+            raise DataError(f"{data.name}: {said} called {source} below {', '.join(docs)}: name it by more of its path")
+        return matching[0], 0
+
+    def known(gold: Gold) -> Gold:
+        return replace(gold, supports=None).moved(place)  # spans are of documents that come along
+
+    return tuple(Item(replace(item.question, documents=()), known(item.gold)) for item in data.items)
 
 
 def _run(

@@ -3,6 +3,7 @@
 pipeline: cosine.yaml                  # paths are seen from this file
 data: questions.jsonl
 kind: jsonl
+docs: [manual]                         # optional: search these files
 sample: 200
 vary:                                  # every combination is run
   compress.sentences.top_k: [3, 5, 8]  # a component's setting,
@@ -57,6 +58,7 @@ class Settings:
     pipeline: str
     data: str
     kind: str
+    docs: tuple[str, ...] = ()
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
@@ -86,11 +88,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep. `data` and the pipelines' paths are seen from here."""
+    """A checked sweep. `data` and `docs` are paths seen from here."""
 
     path: str
     settings: Settings
     data: Path
+    docs: tuple[str, ...]
     variants: tuple[Variant, ...]
     halving: Halving | None = None
 
@@ -129,7 +132,8 @@ class _Check:
         variants = self.variants(base, lists)
         if self.faults:
             return None
-        return Sweep(self.file.path, settings, folder / settings.data, tuple(variants), stages)
+        docs = tuple(str(folder / path) for path in settings.docs)
+        return Sweep(self.file.path, settings, folder / settings.data, docs, tuple(variants), stages)
 
     def section(self, cls: type, value: Any, path: KeyPath, name: str) -> Any:
         if not isinstance(value, dict):

@@ -42,7 +42,7 @@ def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, l
         # the whole of a sample is the same for any number of questions, so `sample` and its seed stay in every rung
         sampling = replace(options, sample=size if sweep.halving or settings.sample else settings.sample)
         arms = [Arm(variant.name, _config(variant, settings.model)) for variant in stay]
-        found = evaluate(arms, data, sweep.data, output, sampling, listener)
+        found = evaluate(arms, data, sweep.data, output, sampling, listener, sweep.docs)
         points = sorted(map(lambda v, m: _point(v, m, settings.metric), stay, found), key=lambda p: -p.quality)
         if size == n:
             return [*_with_front(points), *left]

@@ -189,3 +189,37 @@ def test_faults_of_a_sweep_are_told_with_their_lines(files: Path, run: Run) -> N
         "s.yaml:4: vari: sweep has no such field; it has: pipeline, data, kind, limit, sample, seed, model, metric",
         "s.yaml:5: vary: index: must have a list of values, was: 3",
     ]
+
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS / "eval").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_every_pipeline_for_evaluation_is_right_and_says_for_what_it_is(path: Path) -> None:
+    from pipeline.config import load_config
+
+    assert load_config(path).stages[-1].name == "generate.llama"
+    assert path.read_text().startswith("# For ")
+
+
+def test_the_demos_questions_are_asked_of_its_documents(tmp_path: Path, run: Run) -> None:
+    arguments = ("--data", str(CONFIGS / "demo" / "questions.jsonl"), "--kind", "jsonl", "--json", "-q")
+    offline, docs = str(CONFIGS / "offline.yaml"), str(CONFIGS / "demo" / "documents")
+    done = run("eval", offline, "--docs", docs, *arguments, "--output", str(tmp_path / "out"))
+    assert done.code == 0, done.err
+    metrics = json.loads(done.out)["runs"][0]["metrics"]
+    assert (metrics["mrr"]["mean"], metrics["mrr"]["n"]) == (1, 3)
+    assert (metrics["answerability"]["mean"], metrics["answerability"]["n"]) == (1, 4)
+    without = run("eval", offline, *arguments, "--output", str(tmp_path / "none"))
+    assert "no documents come with its questions: name those to search with --docs" in without.err
+    write(tmp_path / "q.jsonl", [{"question": "x", "answer": "y", "source": "nowhere.md"}], as_lines=True)
+    bad = ("--data", str(tmp_path / "q.jsonl"), "--kind", "jsonl", "-q", "--docs", docs)
+    assert "no file is called nowhere.md below" in run("eval", offline, *bad, "-o", str(tmp_path / "bad")).err
+
+
+def test_the_demos_sweep_runs(tmp_path: Path, run: Run) -> None:
+    done = run("sweep", str(CONFIGS / "demo" / "sweep.yaml"), "-o", str(tmp_path / "out"), "--json", "-q")
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["variants"]) == 4

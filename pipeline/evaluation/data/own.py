@@ -4,9 +4,12 @@
  "documents": [{"text": "...", "title": "..."}],
  "supports": [{"document": 0, "text": "..."}, {"document": 1, "start": 10, "end": 60}]}
 
+{"question": "...", "answer": "...", "source": "manual/ferry.md"}
+
 Only `question` has to be there. `answer` may stand for `answers` with one; `answerable: false` is a question that
 cannot be answered. `supports` name a document by its number from 0, and a span of it by its text or by its offsets;
-without either the whole document. Without an id a question has its line's number.
+without either the whole document. `source` names a file below the folders of --docs that holds the answer. Without an
+id a question has its line's number.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from pipeline.registry import nearest
 from pipeline.types import Document, Question, Span
 
 KIND = "jsonl"
-_KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supports")
+_KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supports", "source")
 
 
 def read(path: Path) -> DataSet:
@@ -57,10 +60,16 @@ def _items(path: Path) -> Iterator[Item]:
         text = need(item, "question", str, where)
         if not text.strip():
             raise DataError(f"{where}: the question is empty")
+        source = need({**item, "source": item.get("source") or ""}, "source", str, where)
         name = str(item.get("id") or where.rpartition(":")[2].strip(" []"))
         yield Item(
             Question(text, name, documents=tuple(dict.fromkeys(documents))),
-            Gold(() if is_answerable is False else tuple(map(str, answers)), is_answerable, supports),
+            Gold(
+                () if is_answerable is False else tuple(map(str, answers)),
+                is_answerable,
+                supports,
+                {source: 1} if source else None,
+            ),
         )
 
 
