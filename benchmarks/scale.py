@@ -65,7 +65,7 @@ class Lookup:
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         return np.stack([vector(int(text.split()[0])) for text in texts])
 
-    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+    def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         raise NotImplementedError
 
 

@@ -4,7 +4,8 @@ After ActQKV (Xiao et al. 2025, arXiv 2502.13542: a probe-query retrieves what a
 Retrieval Head Mechanistically Explains Long-Context Factuality (Wu et al. 2024, arXiv 2404.15574: a few heads do the
 looking up). The passages are read, then the question; for each of a few heads, a sentence's feature is the logarithm of
 the attention that the question's tokens give to it (summed over its tokens, mean over the question's), standardised
-over all sentences of the question. A logistic regression makes one probability of them.
+over all sentences of the question. A logistic regression makes one probability of them, together with the similarity
+of question and sentence in the embedder's eyes.
 
 Ours differs: it chooses text, not cached keys and values, once and before the reader; the heads are those that
 `longthread calibrate` found for the model's file on labelled sentences. The model may be another, smaller one than the
@@ -25,7 +26,8 @@ from typing import TYPE_CHECKING
 
 from compressors.calibration.store import ProbeCalibration, stored
 from compressors.selection import Limits, Units, Window, windows
-from pipeline.contracts import Embedder, Model, Progress, Tools
+from compressors.sentences import similarities
+from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender
 from pipeline.models.settings import EngineSettings
@@ -55,7 +57,8 @@ class Probe:
     :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no such
         limit.
     :param top_k: how many sentences to keep at most; None: no such limit.
-    :param cosine: whether the embedder's cosine of question and sentence is one more feature.
+    :param similarity: whether the embedder's cosine and late interaction of question and sentence are two more
+        features: a little slower, and better.
     :param window: tokens that are probed at a time.
     :param neighbours: sentences before and after each kept one that are kept with it.
     """
@@ -66,7 +69,7 @@ class Probe:
     threshold: float | None = None
     mass: float | None = None
     top_k: int | None = None
-    cosine: bool = False
+    similarity: bool = True
     window: int = 2048
     neighbours: int = 0
 
@@ -81,7 +84,7 @@ class Probe:
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"embedder"}) if self.cosine else frozenset()
+        return frozenset({"embedder"}) if self.similarity else frozenset()
 
     @property
     def limits(self) -> Limits:
@@ -107,11 +110,9 @@ class Probe:
         found = calibration(model)
         features = standardised(log_mass(question, units, model, found.heads, self.window, tools.progress))
         weighing = found.alone
-        if self.cosine:
-            if found.with_cosine is None:
-                raise ModelError(f"compress.probe: {model.name} was calibrated without the cosine: calibrate it again")
-            weighing = found.with_cosine
-            features = np.hstack([features, standardised(cosines(question, units, tools.embedder)[:, None])])
+        if self.similarity:
+            weighing = found.with_similarity
+            features = np.hstack([features, standardised(similarities(question, units.parts, tools.embedder))])
         return np.asarray(1 / (1 + np.exp(-(features @ np.array(weighing.weights) + weighing.bias))))
 
     @cached_property
@@ -218,16 +219,7 @@ def _prompt(
     return spans[:at], spans[at:], owners, (start, start + model.count((asked,)))
 
 
-def cosines(question: str, units: Units, embedder: Embedder) -> NDArray[np.float64]:
-    """The cosine of the question and each unit in its title, float64 (n_units,)."""
-    import numpy as np
-
-    from compressors.sentences import Sentences
-
-    return np.asarray(Sentences(score="cosine").scores(question, units.parts, embedder), np.float64)
-
-
-def standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Columns with mean 0 and standard deviation 1 over the rows; a column without spread gives zeros."""
     spread = values.std(axis=0)
     result: NDArray[np.float64] = (values - values.mean(axis=0)) / spread.clip(min=1e-9) * (spread > 1e-9)

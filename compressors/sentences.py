@@ -70,29 +70,51 @@ class Sentences:
         """One score for each sentence, float32 of shape (n_sentences,), higher is nearer."""
         import numpy as np
 
-        pieces = [(n, text) for n, part in enumerate(parts) for text in self.windows(part, embedder)]
-        owner, texts = [n for n, _ in pieces], [text for _, text in pieces]
-        total = np.zeros(len(texts), np.float32)
-        if self.score in ("cosine", "both"):
+        if self.score == "cosine":
+            owners, texts = pieces(parts, embedder)
             vectors = embedder.embed([question, *texts])
-            cosine = vectors[1:] @ vectors[0]
-            total += cosine if self.score == "cosine" else standardised(cosine)
-        if self.score in ("maxsim", "both"):
-            asked, *said = embedder.token_vectors([question, *texts])
-            maxsim = np.array([(asked @ s.T).max(axis=1).mean() if len(s) else 0.0 for s in said], np.float32)
-            total += maxsim if self.score == "maxsim" else standardised(maxsim)
-        best = np.full(len(parts), -np.inf, np.float32)
-        np.maximum.at(best, owner, total)
-        return best
+            return _best(vectors[1:] @ vectors[0], owners, len(parts))
+        cosine, maxsim = similarities(question, parts, embedder).T
+        return np.ascontiguousarray(maxsim) if self.score == "maxsim" else standardised(cosine) + standardised(maxsim)
 
-    def windows(self, part: Passage, embedder: Embedder) -> list[str]:
-        """The sentence with its title, in pieces that the embedder reads whole: one, but for a giant sentence."""
-        title = f"{part.title}: " if part.title else ""
-        if embedder.count_tokens([title + part.text])[0] <= embedder.max_tokens:
-            return [title + part.text]
-        half = len(part.text) // 2
-        low, high = part.part(part.start, part.start + half), part.part(part.start + half, part.end)
-        return [*self.windows(low, embedder), *self.windows(high, embedder)] if half else [part.text]
+
+def similarities(question: str, parts: Sequence[Passage], embedder: Embedder) -> NDArray[np.float32]:
+    """Cosine and late interaction of the question and each sentence in its title, float32 (n_sentences, 2).
+
+    Late interaction is the mean over the question's tokens of the best cosine among the sentence's.
+    """
+    import numpy as np
+
+    owners, texts = pieces(parts, embedder)
+    vectors, (asked, *said) = embedder.token_vectors([question, *texts])
+    maxsim = np.array([(asked @ s.T).max(axis=1).mean() if len(s) else 0.0 for s in said], np.float32)
+    columns = (vectors[1:] @ vectors[0], maxsim)
+    return np.stack([_best(column, owners, len(parts)) for column in columns], axis=1)
+
+
+def pieces(parts: Sequence[Passage], embedder: Embedder) -> tuple[list[int], list[str]]:
+    """What the embedder reads of the sentences, and which sentence each text is of: one text, but for a giant one."""
+    found = [(n, text) for n, part in enumerate(parts) for text in _windows(part, embedder)]
+    return [n for n, _ in found], [text for _, text in found]
+
+
+def _windows(part: Passage, embedder: Embedder) -> list[str]:
+    """The sentence with its title, in pieces that the embedder reads whole."""
+    title = f"{part.title}: " if part.title else ""
+    if embedder.count_tokens([title + part.text])[0] <= embedder.max_tokens:
+        return [title + part.text]
+    half = len(part.text) // 2
+    low, high = part.part(part.start, part.start + half), part.part(part.start + half, part.end)
+    return [*_windows(low, embedder), *_windows(high, embedder)] if half else [part.text]
+
+
+def _best(values: NDArray[np.float32], owners: Sequence[int], n: int) -> NDArray[np.float32]:
+    """The best value of each of n sentences."""
+    import numpy as np
+
+    best = np.full(n, -np.inf, np.float32)
+    np.maximum.at(best, owners, values)
+    return best
 
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ JSON may be one value, or one a line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ N_OWN = 4
 class Labelled:
     """One question, its passages cut into units, and which of the units support the answer.
 
-    `answers` are the accepted answers as text, empty where the data has none.
+    `answers` are the accepted answers as text, empty where the data has none. `file` is the name of the data's file.
     """
 
     question: str
     units: Units
     supports: tuple[bool, ...]
     answers: tuple[str, ...] = ()
+    file: str = ""
 
     @property
     def is_telling(self) -> bool:
@@ -59,7 +60,7 @@ def read_labelled(path: Path) -> list[Labelled]:
             raise DataError(f"{where}: not as its layout asks: {type(error).__name__}: {error}") from None
     if not found:
         raise DataError(f"{path}: holds no questions")
-    return found
+    return [replace(one, file=path.name) for one in found]
 
 
 def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iterator[Labelled]]:

@@ -25,7 +25,8 @@ SHIPPED = Path(__file__).parent.parent / "calibrated"
 @dataclass(frozen=True)
 class Evidence:
     """What a calibration stands on. `recall` is the share of supporting sentences kept, `kept_ratio` that of tokens,
-    `auc` the mean over questions; all measured on folds that the fit did not see, where something was fitted.
+    `auc` the mean over questions; all measured on folds that the fit did not see, where something was fitted. A fold is
+    a file where there are several, since heads that suit one kind of question need not suit another.
     """
 
     data: tuple[str, ...]
@@ -63,8 +64,8 @@ class Weighing:
 
 @dataclass(frozen=True)
 class ProbeCalibration:
-    """The heads worth asking, as (layer, head), and how to weigh them: alone, and with the embedder's cosine as the
-    last feature. `layout` is the number of the prompt's form that they were found with.
+    """The heads worth asking, as (layer, head), and how to weigh them: alone, and with the embedder's cosine and late
+    interaction as the last two features. `layout` is the number of the prompt's form that they were found with.
     """
 
     model: str
@@ -72,7 +73,7 @@ class ProbeCalibration:
     layout: int
     heads: tuple[tuple[int, int], ...]
     alone: Weighing
-    with_cosine: Weighing | None
+    with_similarity: Weighing
     evidence: Evidence
 
     method: ClassVar[str] = "probe"
@@ -80,8 +81,10 @@ class ProbeCalibration:
     def __post_init__(self) -> None:
         if not self.heads or len(self.alone.weights) != len(self.heads):
             raise ValueError(f"each head needs a weight: {len(self.heads)} heads, {len(self.alone.weights)} weights")
-        if self.with_cosine is not None and len(self.with_cosine.weights) != len(self.heads) + 1:
-            raise ValueError("with_cosine must have a weight for each head, and one for the cosine")
+        if len(self.with_similarity.weights) != len(self.heads) + 2:
+            raise ValueError(
+                "with_similarity must have a weight for each head, one for cosine, one for late interaction"
+            )
 
 
 C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)

@@ -75,7 +75,7 @@ class NoVectors:
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         raise ConfigError("index.embedder is none, so there are no vectors: set it to minilm, or use retrieve.bm25")
 
-    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+    def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         raise ConfigError("index.embedder is none, so there are no vectors: set it to minilm")
 
 
@@ -129,19 +129,19 @@ class SentenceEmbedder:
             done += len(rows)
             if progress is not None:
                 progress("embed passages", done, len(texts))
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors
+        return _normalised(vectors)
 
-    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+    def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         import numpy as np
 
+        vectors = np.empty((len(texts), self.dimension), np.float32)
         found: list[NDArray[np.float32]] = [np.empty((0, self.dimension), np.float32)] * len(texts)
         for rows, features in self._batches(texts):
+            vectors[rows] = features["sentence_embedding"].float().cpu().numpy()
             states = features["token_embeddings"].float().cpu().numpy()
             for row, state, special in zip(rows, states, features["special"], strict=True):
-                kept = state[: len(special)][~np.array(special, bool)]
-                found[row] = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
-        return found
+                found[row] = _normalised(state[: len(special)][~np.array(special, bool)])
+        return _normalised(vectors), found
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """The model's output batch by batch, longest texts first, with the rows that they are for.
@@ -202,6 +202,13 @@ class SentenceEmbedder:
     def _read(self, name: str) -> Any:
         path = self.folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    result: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return result
 
 
 def _fingerprint(folder: Path) -> str:

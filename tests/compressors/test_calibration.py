@@ -85,8 +85,8 @@ def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) ->
         right[rng.choice(12, 2, replace=False)] = True
         features = rng.normal(size=(12, n_heads))
         features[:, list(informative)] += 1.5 * right[:, None]
-        cosine = rng.normal(size=12) + right
-        result.append(Seen(features, cosine, tuple(right.tolist()), (1,) * 12))
+        similarity = rng.normal(size=(12, 2)) + right[:, None]
+        result.append(Seen(features, similarity, tuple(right.tolist()), (1,) * 12))
     return result
 
 
@@ -97,14 +97,13 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
     for one in rows:
         one.features[:, 36:40] = one.features[:, planted]
     monkeypatch.setattr(probe_heads, "_shape", lambda _: (10, 4))
-    found = probe_heads.fit(rows, tools.reader, ["mine"], 0, with_cosine=True)
+    found = probe_heads.fit(rows, tools.reader, ["mine"], 0)
     assert set(found.heads) >= {(3, 0), (3, 3), (4, 1), (4, 2)}
     assert max(layer for layer, _ in found.heads) <= 4
-    assert found.with_cosine is not None
-    assert found.with_cosine.weights[-1] > 0.1
+    assert found.with_similarity.weights[-2] > 0.1
     assert found.evidence.auc > 0.95
     with pytest.raises(DataError, match=r"3 telling questions .* are too few to choose heads by"):
-        probe_heads.fit(rows[:3], tools.reader, ["mine"], 0, with_cosine=False)
+        probe_heads.fit(rows[:3], tools.reader, ["mine"], 0)
 
 
 def test_the_ranking_of_heads_is_that_of_their_aucs() -> None:
@@ -148,7 +147,7 @@ def test_what_ships_can_be_read_and_has_its_evidence(path: Path) -> None:
 def test_the_whole_way_with_the_scripted_model(tools: Pipeline) -> None:
     questions = read_labelled(Path(SHIPPED) / "questions.json")
     rows = probe_heads.look(questions, tools.reader, tools.embedder, 2048, lambda *_: None)
-    found = probe_heads.fit(rows, tools.reader, ["questions.json"], 0, with_cosine=True)
+    found = probe_heads.fit(rows, tools.reader, ["questions.json"], 0)
     assert found.heads == ((0, 0),)
     assert found.alone.weights[0] > 0
     assert found.evidence.auc > 0.8

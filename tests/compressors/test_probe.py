@@ -101,7 +101,7 @@ def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:
 def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
     kept = Probe(model=None, top_k=1, keep_ratio=None).compress(Question(QUESTION), PAPER, real)
     assert [one.text for one in kept] == ["His terrier answers to Pepper."]
-    both = Probe(model=None, cosine=True, keep_ratio=0.5).compress(Question(QUESTION), PAPER, real)
+    both = Probe(model=None, keep_ratio=0.5).compress(Question(QUESTION), PAPER, real)
     assert "His terrier answers to Pepper." in " ".join(one.text for one in both)
     assert all(0 <= one.score <= 1 for one in both)
 

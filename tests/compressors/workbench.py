@@ -35,8 +35,8 @@ class WordCounts:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
-    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        return [self.embed(text.split()) for text in texts]
+    def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        return self.embed(texts), [self.embed(text.split()) for text in texts]
 
 
 def scripted_tools(n_ctx: int = 4096) -> Pipeline:

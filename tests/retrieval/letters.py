@@ -39,5 +39,5 @@ class Letters:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
-    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        return [self.embed(text.split()) for text in texts]
+    def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        return self.embed(texts), [self.embed(text.split()) for text in texts]
