@@ -96,12 +96,18 @@ def no_echo() -> Iterator[None]:
 
 
 def pipe(chat: Chat) -> None:
-    """Until the end of the input: each line a question or a command; answers go to stdout, a line each."""
+    """Until the end of the input: each line a question or a command; answers go to stdout, a line each.
+
+    Ctrl-C ends all of it, once what came of the answer is kept.
+    """
     for text in sys.stdin:
         try:
             handle(chat, text)
         except Leave:
             return
+        generation = chat.last.ledger.generation if chat.last is not None else None
+        if generation is not None and generation.finish == "cancelled":
+            raise KeyboardInterrupt
 
 
 def handle(chat: Chat, text: str) -> None:

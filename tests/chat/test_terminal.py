@@ -120,9 +120,8 @@ def resume(terminal: Terminal, keep: Keep) -> None:
     terminal.wait_until_dead()
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
-def test_the_chat_in_a_terminal(tmp_path: Path, width: int, height: int) -> None:
-    conversation(tmp_path / "cache", width, height, lambda title, terminal: None)
+def test_the_chat_in_a_terminal(tmp_path: Path) -> None:
+    conversation(tmp_path / "cache", 80, 24, lambda title, terminal: None)
 
 
 def draw(terminal: Terminal, path: str) -> None:

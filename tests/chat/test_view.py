@@ -1,0 +1,171 @@
+"""The parts of the terminal that need none: streamed Markdown, completion, the bar, the lines once typed."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from rich.console import Console
+
+from cli.chat.chat import Chat
+from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.line import CommandCompleter, bar
+from cli.chat.markdown import finished, rendered, visible
+from cli.chat.settings import Settings
+from cli.chat.stream import Markdowns
+from cli.chat.typed import Typed
+from cli.progress import Display
+
+TEXT = """\
+# A title
+
+Some *text* with a <b>tag</b> and a passage <passage 1>.
+
+- one [1]
+- two
+
+```python
+def f():
+
+    return "```"
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+The end."""
+
+
+# ------------------------------------------------------------------------------------------------------------ Markdown
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("One line", ""),
+        ("A paragraph.\n\n", ""),
+        ("A paragraph.\n\nAnother", "A paragraph.\n\n"),
+        ("A title\n", ""),
+        ("- one\n\n- two", ""),
+        ("```\na\n\nb\n", ""),
+        ("```\na\n```\nafter", "```\na\n```\n"),
+        ("one\n\ntwo\n\nthree", "one\n\ntwo\n\n"),
+    ],
+)
+def test_only_blocks_that_nothing_can_change_are_finished(text: str, whole: str) -> None:
+    assert text[: finished(text)] == whole
+
+
+@given(st.text(alphabet="ab \n#-`>|*1.", max_size=80), st.text(alphabet="ab \n#-`>|*1.", max_size=20))
+def test_what_is_finished_stays_finished(text: str, more: str) -> None:
+    assert finished(text + more) >= finished(text)
+
+
+def plain(text: str) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(rendered(text))
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_no_text_is_lost_and_none_drives_the_terminal() -> None:
+    shown = plain("a <b>tag</b>, <passage 9>\x1b[2J\x07 and [1]")
+    assert "a <b>tag</b>, <passage 9>\ufffd[2J\ufffd and [1]" in shown
+    assert visible("a\tb\nc\x9b\r\n") == "a\tb\nc\ufffd\n"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_an_answer_in_pieces_is_shown_whole(size: int) -> None:
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
+    view = Markdowns(console, lambda: None)
+    for start in range(0, len(TEXT), size):
+        view(TEXT[start : start + size])
+    view.end()
+    final = re.split(r"\x1b\[2K", console.file.getvalue())[-1]  # type: ignore[attr-defined]
+    assert "The end." in final
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for part in ("A title", "<b>tag</b>", "<passage 1>", 'return "```"', "• two"):
+        assert part in shown
+    assert shown.rstrip().endswith("The end.")
+
+
+# --------------------------------------------------------------------------------------------------- the line, the bar
+@pytest.fixture
+def chat(tmp_path: Path, documents: Path, scripted: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chat]:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(docs=(str(documents),), config=str(scripted))
+    with Chat.open("s", settings, Console(file=io.StringIO()), Display(quiet=True), is_terminal=False) as chat:
+        yield chat
+
+
+def completed(chat: Chat, text: str) -> list[str]:
+    found = CommandCompleter(chat).get_completions(Document(text), CompleteEvent())
+    return [text[: len(text) + one.start_position] + one.text for one in found]
+
+
+def test_commands_and_sub_commands_are_completed(chat: Chat) -> None:
+    assert completed(chat, "/") == [f"/{name}" for name in COMMANDS]
+    assert completed(chat, "/do") == ["/docs", "/doctor"]
+    for name, table in SUB_COMMANDS.items():
+        assert completed(chat, f"/{name} ") == [f"/{name} {sub}" for sub in table]
+    assert completed(chat, "How many /do") == []
+    assert completed(chat, "/nosuch ") == []
+
+
+def test_arguments_are_completed(chat: Chat, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my notes").mkdir()
+    assert completed(chat, "/docs add my") == ["/docs add my\\ notes/"]
+    assert completed(chat, "/docs add one.md docu") == ["/docs add one.md documents/"]
+    assert completed(chat, "/docs add documents/t") == ["/docs add documents/tower.md"]
+    assert completed(chat, "/docs remove d") == ["/docs remove documents"]
+    assert completed(chat, "/save documents/b") == ["/save documents/boat.md"]
+    assert completed(chat, "/set key") == ["/set keys"]
+    assert completed(chat, "/set keys v") == ["/set keys vi"]
+    assert completed(chat, "/set rewrite ") == ["/set rewrite on", "/set rewrite off"]
+    assert completed(chat, "/help se") == ["/help session", "/help set"]
+    assert completed(chat, "/session resume ") == ["/session resume s"]
+    assert completed(chat, "/model use smollm2-135") == ["/model use smollm2-135m"]
+    chat.ask("When was the tower built?")
+    assert completed(chat, "/memory forget turn ") == ["/memory forget turn 1"]
+    capsys.readouterr()
+
+
+def test_the_bar_adds_up_to_the_window_at_any_width(chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        for width in (60, 80, 100, 140):
+            text = "".join(fragment[1] for fragment in bar(chat, width))
+            head, meter = text.split("\n")
+            assert len(head) < width
+            assert len(meter) <= max(width, 80)
+            numbers = dict(re.findall(r"([a-z ]+?) (\d+)", meter))
+            numbers = {name.strip(): int(n) for name, n in numbers.items()}
+            assert sum(n for name, n in numbers.items() if name != "reused") == chat.pipeline.window
+        chat.ask("When was the tower built?")
+    capsys.readouterr()
+
+
+# --------------------------------------------------------------------------------------------------------- typed lines
+def test_typed_lines_are_kept_and_forgotten(tmp_path: Path) -> None:
+    typed = Typed(tmp_path)
+    for line in (
+        "What is the password?",
+        "two\nlines",
+        "/memory forget matching password",
+        "/edit What is the password?",
+    ):
+        typed.append_string(line)
+    assert list(Typed(tmp_path).load_history_strings()) == [
+        "/edit What is the password?",
+        "two\nlines",
+        "What is the password?",
+    ]
+    with typed.path.open("a") as file:
+        file.write('"cut sho')
+    assert len(list(Typed(tmp_path).load_history_strings())) == 3
+    Typed(tmp_path).forget(["What is the password?"])
+    assert list(Typed(tmp_path).load_history_strings()) == ["two\nlines"]
+    assert "password" not in typed.path.read_text()
