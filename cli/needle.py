@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
     from pipeline.evaluation.needles.running import CellResult, Results
+    from pipeline.evaluation.statistics import Interval
     from pipeline.models.effective import EffectiveContext, Measured
 
 KV = ("f16", "q8_0", "q4_0")
@@ -239,7 +240,7 @@ def _told(results: Results, as_json: bool) -> int:
     return EXIT_ERROR if n_failed or results.n_missing else 0
 
 
-_COLUMNS = ("cell", "pairs", "chars", "tokens", "n", "accuracy", "95 %", "tolerant", "wrong because", "s/question")
+_COLUMNS = ("cell", "pairs", "tokens", "n", "accuracy", "tolerant", "wrong because", "s each")
 
 
 def _row(one: CellResult) -> tuple[Any, ...]:
@@ -247,15 +248,18 @@ def _row(one: CellResult) -> tuple[Any, ...]:
     return (
         one.cell.row,
         one.cell.pairs,
-        one.cell.chars,
         one.tokens,
         one.n,
-        f"{one.accuracy.mean:.0%}",
-        f"{one.accuracy.low or 0:.0%}-{one.accuracy.high or 0:.0%}",
-        f"{one.tolerant.mean:.0%}",
+        _share(one.accuracy),
+        _share(one.tolerant),
         faults,
         f"{one.s_per_question:.1f}",
     )
+
+
+def _share(value: Interval) -> str:
+    """`95% (76-99)`."""
+    return f"{value.mean:.0%} ({100 * (value.low or 0):.0f}-{100 * (value.high or 0):.0f})"
 
 
 def _say_effective(results: Results, out: Console) -> None:

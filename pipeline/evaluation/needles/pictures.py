@@ -150,7 +150,8 @@ def picture(heat: HeatMap, kind: str) -> bytes:
             for x, one in enumerate(row):
                 if one is not None:
                     said = f"{one.mean:.0%}\n{one.low or 0:.0%}-{one.high or 0:.0%}"
-                    axes.text(x, y, said, ha="center", va="center", fontsize=6)
+                    colour = "white" if one.mean < 0.15 or one.mean > 0.9 else "black"
+                    axes.text(x, y, said, ha="center", va="center", fontsize=6, color=colour)
         _contour(axes, heat)
         figure.colorbar(drawn, ax=axes, label="accuracy (below: 95 % interval)")
         out = io.BytesIO()
