@@ -121,9 +121,11 @@ def run(
     progress: Progress = _silent,
     on_status: Callable[[RunStatus], None] = _unheard,
     on_note: Callable[[str], None] = _unheard,
+    make: Callable[[], Executor] | None = None,
 ) -> RunSummary:
     """Answers every sample that the folder has no record of, and gives the account of the whole folder.
 
+    `make` gives an executor in the place of the one that the options name.
     `progress` is told of loading, `on_status` of the samples, `on_note` of what is worth a line. Raises RunError, with
     the way out, for a folder of another run, a full disk, and too many failed samples; ConfigError, StoreError and
     ModelError before anything is answered. Ctrl-C passes through. What was finished until then is in the folder.
@@ -145,7 +147,7 @@ def run(
         work.refuse_bad_lines(tasks)
         todo = [task for task in tasks if not task.sample.fault]
         if todo:
-            with _executor(config, index_folder, options, about, progress) as executor:
+            with make() if make else _executor(config, index_folder, options, about, progress) as executor:
                 start = perf_counter()
                 told = executor.start()
                 out.describe({"executor": told})
@@ -296,7 +298,8 @@ def _is_elsewhere(config: PipelineConfig, options: RunOptions) -> bool:
 
 def _check(config: PipelineConfig, index_folder: Path | None, options: RunOptions) -> None:
     check_model(config, options)
-    if index_folder is None and getattr(config.components[0], "searches_index", True):
+    retrieves = config.stages[0].kind == "retrieve" and getattr(config.components[0], "searches_index", True)
+    if index_folder is None and retrieves:
         raise ConfigError(
             f"{config.path} searches an index with {config.stages[0].name}: name your documents with --docs PATH, or "
             "an index with --index DIR"

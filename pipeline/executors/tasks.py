@@ -42,12 +42,16 @@ class Fault:
 
 @dataclass(eq=False)
 class Task:
-    """A sample on its way. `n` is its place in the input, from 0; `retries` says how often it began anew."""
+    """A sample on its way. `n` is its place in the input, from 0; `retries` says why it began anew, each time.
+
+    `n_counted` of these count against the number that is allowed: not those for which another may be to blame.
+    """
 
     n: int
     key: str
     sample: Sample
     retries: list[Fault] = field(default_factory=list)
+    n_counted: int = 0
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=perf_counter)
 
@@ -57,8 +61,9 @@ class Task:
 
     def may_retry(self, fault: Fault, most: int) -> bool:
         """Whether it may be tried again; if so, that is noted."""
-        if fault.is_final or len(self.retries) >= most:
+        if fault.is_final or self.n_counted >= most:
             return False
+        self.n_counted += 1
         self.retries.append(fault)
         return True
 

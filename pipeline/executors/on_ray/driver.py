@@ -2,8 +2,8 @@
 
 A question's state lives here between two stages and is sent to the next, so that a process or a node that dies takes
 only what it was working on: that is begun anew at the same stage, and the record says so. An actor that died is made
-anew from its order. A question whose actor died twice goes alone from then on: if it is to blame, it takes no others
-along, and they do not use up their retries with it.
+anew from its order. A question whose actor died goes alone from then on: if it is to blame, it takes no others along.
+A death in company is in the record, but does not count as one of its retries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from pipeline.types import Ledger, Question, State
 PATIENCE_S = 300.0
 """How long an actor may take to find room and to load, before the run is stopped."""
 _DIED = "ActorDied"
-_ALONE_FROM = 2
 _POLL_S = 0.5
 
 
@@ -44,7 +43,7 @@ class _Flight:
 
     @property
     def is_alone(self) -> bool:
-        return self.n_deaths >= _ALONE_FROM
+        return self.n_deaths > 0
 
 
 @dataclass(eq=False)
@@ -81,7 +80,8 @@ class _Line:
         return slot
 
 
-_Fail = Callable[[_Line, _Flight, Fault], None]
+_Fail = Callable[..., None]
+"""Called with the line, the flight, the fault, and whether others may be to blame."""
 
 
 class RayExecutor:
@@ -164,11 +164,14 @@ class RayExecutor:
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
         ended: list[Outcome] = []
 
-        def fail(line: _Line, flight: _Flight, fault: Fault) -> None:
+        def fail(line: _Line, flight: _Flight, fault: Fault, in_company: bool = False) -> None:
             """Tries a question again where its work was lost, or from the start where it failed; or gives it up."""
-            if not flight.task.may_retry(fault, retry):
+            if in_company:
+                flight.task.retries.append(fault)
+            elif not flight.task.may_retry(fault, retry):
                 ended.append(Outcome.of(flight.task, None, fault))
-            elif fault.type == _DIED:
+                return
+            if fault.type == _DIED:
                 flight.n_deaths += 1
                 line.waiting.appendleft(flight)
             else:
@@ -280,8 +283,13 @@ class RayExecutor:
                 f"{line.plan.stage}: its processes ended {line.n_deaths_in_a_row} times in a row without one answer: "
                 f"{why}. Is there memory enough for it? executor.max_restarts says how often it is tried"
             )
+        at_work = slot.flights if line is self._lines[-1] else slot.flights[:1]  # a stage takes one after the other
         for flight in reversed(slot.flights):
-            fail(line, flight, Fault(_DIED, f"its process ended: {why}", line.plan.stage))
+            if flight in at_work:
+                fault = Fault(_DIED, f"its process ended: {why}", line.plan.stage)
+                fail(line, flight, fault, len(at_work) > 1)
+            else:
+                line.waiting.appendleft(flight)
         self._make(line)
 
     # ------------------------------------------------------------------------------------------------------ the work
@@ -368,7 +376,7 @@ class RayExecutor:
                 )
 
 
-def _nothing_fails(line: _Line, flight: _Flight, fault: Fault) -> None:
+def _nothing_fails(line: _Line, flight: _Flight, fault: Fault, in_company: bool = False) -> None:
     """While actors start, no question is under way."""
 
 
