@@ -16,13 +16,9 @@ import argparse
 import json
 import os
 import random
-import re
-import string
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -40,6 +36,7 @@ from compressors.sentences import Sentences
 from compressors.surprisal import Surprisal
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
+from pipeline.evaluation.answers import f1, normal
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.capabilities import Attender
 from pipeline.models.catalogue import resolve
@@ -240,21 +237,6 @@ def paragraph_vectors(pool: Sequence[Passage], tools: Pipeline) -> Any:
     from compressors.crag import vectors
 
     return vectors(pool, tools.embedder)
-
-
-@cache
-def normal(text: str) -> str:
-    """SQuAD's way: lower case, no punctuation, no articles, single spaces."""
-    text = "".join(c for c in text.lower() if c not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
-
-
-def f1(said: str, gold: str) -> float:
-    a, b = normal(said).split(), normal(gold).split()
-    common = sum((Counter(a) & Counter(b)).values())
-    if not a or not b or not common:
-        return float(a == b)
-    return 2 * common / (len(a) + len(b))
 
 
 def interval(differences: Sequence[float], seed: int) -> tuple[float, float, float]:

@@ -86,7 +86,7 @@ class Measures:
     @property
     def model_name(self) -> str:
         model = self.about.get("model")
-        return str(model.get("name") or model.get("path")) if isinstance(model, Mapping) else str(model)
+        return Path(str(model.get("name") or model.get("path"))).name if isinstance(model, Mapping) else str(model)
 
     @property
     def index(self) -> str:
