@@ -6,6 +6,7 @@ hops        search after search, each for what the last one named; the model cop
 hops-chain  the same, and the model is given all pairs of the chain
 *-prose     the same for sentences: the model is given all that were found
 exit, probe the text in chunks, compressed to the sentences that matter, then the model
+memory      the text is read in segments into a memory, and the model is given what that recalls
 oracle      only the needles in the prompt: what the model could at best
 """
 
@@ -19,8 +20,9 @@ from pipeline.config import IndexSettings, PipelineConfig, load_config
 from pipeline.errors import ConfigError
 from pipeline.registry import Spec, nearest
 
-Given = Literal["haystack", "needles", "index"]
-"""What a question comes with: its text, only its needles, or nothing but the index that is searched."""
+Given = Literal["haystack", "needles", "index", "memory"]
+"""What a question comes with: its text, only its needles, or nothing: then an index of the texts is searched, or a
+memory has read its text, segment by segment."""
 
 MAX_TOKENS = 100
 WORDS = IndexSettings(embedder="none", chunk_tokens=32)
@@ -94,6 +96,16 @@ ARMS: dict[str, Arm] = {
         _config("hops-prose", PROSE, _spec("retrieve.hops", by="names"), _spec("assemble.plain")),
         "index",
     ),
+    "memory": Arm(
+        "memory",
+        _config(
+            "memory",
+            PROSE,
+            _spec("memory.hierarchical", dense_weight=0.0, summarise="none", summary_tokens=0),
+            _spec("assemble.plain"),
+        ),
+        "memory",
+    ),
     "exit": Arm(
         "exit",
         _config(
@@ -125,6 +137,8 @@ def arm(name: str) -> Arm:
         return ARMS[name]
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
         config = load_config(name)
+        if config.stages[0].kind == "memory":
+            return Arm(Path(name).stem, config, "memory")
         searches = getattr(config.components[0], "searches_index", True)
         return Arm(Path(name).stem, config, "index" if searches else "haystack")
     raise ConfigError(

@@ -19,18 +19,21 @@ from typing import Any
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model, Progress
-from pipeline.errors import DataError, RunError, WindowError
+from pipeline.errors import ConfigError, DataError, RunError, WindowError
 from pipeline.evaluation.needles.arms import MAX_TOKENS, Arm, with_reader
 from pipeline.evaluation.needles.grid import Cell, Grid
+from pipeline.evaluation.needles.reading import ReadingExecutor
 from pipeline.evaluation.needles.scoring import FAULTS, Score, score
 from pipeline.evaluation.needles.trials import Trial
 from pipeline.evaluation.statistics import Interval, wilson
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
+from pipeline.executors.tasks import Executor
 from pipeline.types import Document, Question
 
 PLAN, TEXTS, INDEX, RUN, SCORES, RESULTS = "needles.json", "texts", "index", "run", "scores.jsonl", "results.json"
+MEMORY = "memory"
 FORMAT = 1
 _TOKENS_PER_ANSWER = 60
 
@@ -120,7 +123,8 @@ def run_grid(
         _index(folder, [trial for own in trials.values() for trial in own], config, progress)
     samples = [_sample(trial, arm, folder) for own in trials.values() for trial in own]
     options = RunOptions(executor=executor, max_in_flight=max_in_flight)  # type: ignore[arg-type]
-    run(config, index, samples, folder / RUN, options, progress, on_status, on_note)
+    make = _reading(config, trials, folder, executor, progress) if arm.given == "memory" else None
+    run(config, index, samples, folder / RUN, options, progress, on_status, on_note, make)
     return read_results(folder)
 
 
@@ -222,10 +226,21 @@ def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progre
         raise DataError("\n".join(f"{path}: {why}" for path, why in report.failed))
 
 
+def _reading(
+    config: PipelineConfig, trials: dict[Cell, list[Trial]], folder: Path, executor: str | None, progress: Progress
+) -> Callable[[], Executor]:
+    if executor == "ray":
+        raise ConfigError("a memory has one writer: the arm memory runs with --executor local")
+    texts = {trial.haystack_name: trial.haystack for own in trials.values() for trial in own}
+    return lambda: ReadingExecutor(Pipeline(config, Path("no index"), progress), texts, folder / MEMORY)
+
+
 def _sample(trial: Trial, arm: Arm, folder: Path) -> Sample:
     if arm.given == "index":
         glob = f"{(folder / TEXTS).resolve().as_posix()}/{trial.haystack_name}"
         return Sample(Question(trial.question, trial.id, glob=_literal(glob)), trial.fields)
+    if arm.given == "memory":
+        return Sample(Question(trial.question, trial.id), trial.fields)
     text = trial.haystack if arm.given == "haystack" else trial.needles
     document = Document(trial.haystack_name, text)
     return Sample(Question(trial.question, trial.id, documents=(document,)), trial.fields)
