@@ -65,6 +65,7 @@ class Session:
         if not self.is_ours:
             return
         start = time.perf_counter()
+        _hush(ray)
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
         try:
             if settings.address is not None:
@@ -106,6 +107,13 @@ class Session:
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self._folder)
+
+
+def _hush(ray: Any) -> None:
+    """Ray prints the death of a worker on the driver's stdout whatever `log_to_driver` says; our records have it."""
+    worker = ray._private.worker
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *arguments, **named: None
 
 
 def own_token() -> dict[str, str]:
