@@ -31,10 +31,10 @@ def rendered(text: str) -> Markdown:
 def finished(text: str) -> int:
     """How many characters at the beginning of an unfinished Markdown text are whole blocks that nothing can change.
 
-    The last block is never finished: the next line may still belong to it.
+    The last line is not looked at before its end has come: `-` may be a list, or the first letter of `-1`. The last block
+    is never finished: the next line may still belong to it.
     """
-    starts = [token.map[0] for token in _PARSER.parse(text) if token.level == 0 and token.map and token.nesting >= 0]
-    if len(starts) < 2:
-        return 0
-    lines = text.splitlines(keepends=True)
-    return len("".join(lines[: starts[-1]]))
+    lines = text.split("\n")[:-1]
+    tokens = _PARSER.parse("\n".join(lines))
+    starts = [token.map[0] for token in tokens if token.level == 0 and token.map and token.nesting >= 0]
+    return sum(len(line) + 1 for line in lines[: starts[-1]]) if len(starts) > 1 else 0

@@ -48,12 +48,13 @@ The end."""
     [
         ("One line", ""),
         ("A paragraph.\n\n", ""),
-        ("A paragraph.\n\nAnother", "A paragraph.\n\n"),
+        ("A paragraph.\n\nAnother", ""),
+        ("A paragraph.\n\nAnother\n", "A paragraph.\n\n"),
         ("A title\n", ""),
         ("- one\n\n- two", ""),
         ("```\na\n\nb\n", ""),
-        ("```\na\n```\nafter", "```\na\n```\n"),
-        ("one\n\ntwo\n\nthree", "one\n\ntwo\n\n"),
+        ("```\na\n```\nafter\n", "```\na\n```\n"),
+        ("one\n\ntwo\n\nthree", "one\n\n"),
     ],
 )
 def test_only_blocks_that_nothing_can_change_are_finished(text: str, whole: str) -> None:
