@@ -186,12 +186,12 @@ class Limits:
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:
+    """The best, and of the others, in their order, each that still fits: a long one is passed over for a shorter one."""
     chosen: list[int] = []
     for n in best_first:
-        room -= costs[n]
-        if room < 0 and chosen:
-            break
-        chosen.append(n)
+        if costs[n] <= room or not chosen:
+            chosen.append(n)
+            room -= costs[n]
     return chosen
 
 

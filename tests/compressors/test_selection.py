@@ -28,6 +28,10 @@ def test_limits_by_example(limits: Limits, expected: list[int]) -> None:
     assert limits.choose(SCORES, lambda: [10] * 5) == expected
 
 
+def test_a_long_unit_is_passed_over_for_a_shorter_one() -> None:
+    assert Limits(budget=25).choose([0.9, 0.8, 0.7, 0.6], lambda: [10, 20, 10, 10]) == [0, 2]
+
+
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(1, 30)), min_size=1, max_size=12),
     st.floats(0.01, 1),
