@@ -28,7 +28,7 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
 from pipeline.docs_index import docs_folder, update_index
-from pipeline.errors import ConfigError, DocumentError, LongthreadError
+from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
 from pipeline.types import State, Turn
@@ -185,7 +185,7 @@ class Chat:
             self.pipeline.change(config, index)
             self.conversation = Conversation(self.pipeline, session_folder(new_name))
             self.pipeline.reader  # noqa: B018 - what is wrong with a model's file is found by loading it
-        except LongthreadError:
+        except BaseException:
             self.conversation.close()
             self.pipeline.change(old, old_index)
             self.conversation = Conversation(self.pipeline, self.folder)

@@ -31,7 +31,7 @@ def rendered(text: str) -> Markdown:
 def finished(text: str) -> int:
     """How many characters at the beginning of an unfinished Markdown text are whole blocks that nothing can change.
 
-    The last line is not looked at before its end has come: `-` may be a list, or the first letter of `-1`. The last block
+    The last line is not looked at before its end has come: `-` may be a list, or the beginning of `-1`. The last block
     is never finished: the next line may still belong to it.
     """
     lines = text.split("\n")[:-1]
