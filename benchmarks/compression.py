@@ -36,7 +36,8 @@ from compressors.sentences import Sentences
 from compressors.surprisal import Surprisal
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
-from pipeline.evaluation.answers import f1, normal
+from pipeline.evaluation.answers import f1 as f1
+from pipeline.evaluation.answers import normal as normal
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.capabilities import Attender
 from pipeline.models.catalogue import resolve

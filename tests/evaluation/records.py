@@ -36,7 +36,7 @@ def citation(number: int, quote: dict[str, Any] | None) -> dict[str, Any]:
 
 def dropped(source: str, start: int, text: str) -> dict[str, Any]:
     span = {"source": source, "start": start, "end": start + len(text)}
-    place = {"line": 1, "page": None, "heading": []}
+    place: dict[str, Any] = {"line": 1, "page": None, "heading": []}
     return {"span": span, "text": text, "place": place, "tokens": len(text.split()), "why": "not kept"}
 
 

@@ -83,7 +83,7 @@ def _plot(runs: Sequence[Measures], metric: str | None, seed: int) -> tuple[str,
     except MissingExtraError as error:
         return "", f"No picture: {error}"
     if data is None:
-        return "", "No picture: these runs share no measure of quality."
+        return "", "No picture: these runs have no measure of quality."
     encoded = base64.b64encode(data).decode()
     return f'<img alt="quality against tokens and against seconds" src="data:image/png;base64,{encoded}">', ""
 

@@ -21,15 +21,15 @@ _MARKS = "osD^vPX*"
 
 
 def quality_of(runs: Sequence[Measures], metric: str | None = None) -> str | None:
-    """The metric that all runs have values of: the one that is named, or the first of the usual ones."""
+    """The metric that some run has values of: the one that is named, or the first of the usual ones."""
     for name in (metric,) if metric else QUALITIES:
-        if all(run.values(name) for run in runs):
+        if any(run.values(name) for run in runs):
             return name
     return None
 
 
 def picture(runs: Sequence[Measures], metric: str | None = None, seed: int = 0, dpi: int = 150) -> bytes | None:
-    """A PNG with one panel a cost; None where the runs share no quality to draw.
+    """A PNG with one panel a cost, without the runs that have no value; None where none has.
 
     Raises MissingExtraError where matplotlib is not installed.
     """
