@@ -26,7 +26,7 @@ from pipeline.build import Pipeline
 from pipeline.errors import LongthreadError
 from pipeline.evaluation.needles.arms import arm, with_reader
 from pipeline.evaluation.needles.grid import Grid
-from pipeline.evaluation.needles.running import run_grid, tokens_per_pair
+from pipeline.evaluation.needles.running import run_grid, sizes_of
 from pipeline.models.tune import machine
 
 
@@ -62,14 +62,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     chosen = arm(given.arm)
     config = with_reader(chosen.config, {"model": given.model, "n_ctx": given.n_ctx or context(given)})
     chosen = replace(chosen, config=config)
-    per_pair = None
-    if given.tokens:
-        with Pipeline(config, Path("no index")) as pipeline:
-            per_pair = tokens_per_pair(pipeline.reader)
-    sizes = numbers(given.tokens or given.pairs or "100")
     grid = Grid(
         tasks=tuple(given.task.split(",")),
-        pairs=tuple(max(1, int(size / per_pair)) for size in sizes) if per_pair else sizes,
+        pairs=numbers(given.pairs or "100"),
         lengths=numbers(given.length),
         needles=numbers(given.needles),
         threads=numbers(given.threads),
@@ -79,6 +74,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         book=tuple(given.book),
         data=given.data,
     )
+    if given.tokens:
+        with Pipeline(config, Path("no index")) as pipeline:
+            grid = sizes_of(grid, numbers(given.tokens), pipeline.reader)
     clock = Clock()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.output or Path(temporary) / "run"

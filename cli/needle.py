@@ -17,7 +17,6 @@ from cli.progress import Display, RunDisplay
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
     from pipeline.evaluation.needles.running import CellResult, Results
     from pipeline.evaluation.statistics import Interval
     from pipeline.models.effective import EffectiveContext, Measured
@@ -47,9 +46,10 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
+    from pipeline.build import Pipeline
     from pipeline.evaluation.needles.arms import arm, with_reader
     from pipeline.evaluation.needles.grid import Grid
-    from pipeline.evaluation.needles.running import run_grid
+    from pipeline.evaluation.needles.running import run_grid, sizes_of
 
     if executor not in (None, "local", "ray"):
         raise ConfigError(f"--executor must be local or ray, was: {executor}")
@@ -61,10 +61,9 @@ def run(
     config = with_reader(chosen.config, {"model": model, **reader})
     config.components[-1].check()
     with Display(quiet) as display, RunDisplay(quiet) as shown:
-        sizes = _numbers("--pairs", pairs) if pairs else _pairs_of(_numbers("--tokens", tokens or ""), config, display)
         grid = Grid(
             tasks=tuple(dict.fromkeys(tasks or ["single"])),
-            pairs=sizes,
+            pairs=_numbers("--pairs", pairs) if pairs else (1,),
             lengths=_numbers("--length", lengths),
             needles=_numbers("--needles", needles),
             threads=_numbers("--threads", threads),
@@ -75,6 +74,9 @@ def run(
             book=tuple(str(Path(path).resolve()) for path in book or ()),
             data=None if data is None else str(Path(data).resolve()),
         )
+        if tokens:
+            with Pipeline(config, Path("no index"), display) as pipeline:
+                grid = sizes_of(grid, _numbers("--tokens", tokens), pipeline.reader)
         results = run_grid(
             grid,
             replace(chosen, config=config),
@@ -297,16 +299,6 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise ConfigError(f"{option}: numbers of at least 1 are needed, were: {text}")
     return numbers
-
-
-def _pairs_of(tokens: Sequence[int], config: PipelineConfig, display: Display) -> tuple[int, ...]:
-    """Sizes in tokens of the model as sizes in pairs."""
-    from pipeline.build import Pipeline
-    from pipeline.evaluation.needles.running import tokens_per_pair
-
-    with Pipeline(config, Path("no index"), display) as pipeline:
-        each = tokens_per_pair(pipeline.reader)
-    return tuple(dict.fromkeys(max(1, int(n / each)) for n in tokens))
 
 
 def _check_choices(option: str, given: Sequence[str], choices: Sequence[str]) -> None:

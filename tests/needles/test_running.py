@@ -13,8 +13,9 @@ from pipeline.evaluation.needles.arms import ARMS, Arm, arm, scripted, with_read
 from pipeline.evaluation.needles.grid import TASKS, Cell, Grid
 from pipeline.evaluation.needles.page import write_report
 from pipeline.evaluation.needles.pictures import effective, heat_maps
-from pipeline.evaluation.needles.running import CellResult, Results, read_results, run_grid
+from pipeline.evaluation.needles.running import CellResult, Results, read_results, run_grid, sizes_of
 from pipeline.evaluation.statistics import wilson
+from pipeline.models.scripted import ScriptedModel
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "needles"
 
@@ -146,6 +147,14 @@ def test_sizes_beyond_the_context_are_refused_before_anything_is_asked(tmp_path:
     assert "--rope yarn:4" in str(error.value)
     assert not (tmp_path / "run" / "run").exists()
     assert [one.n for one in ask(tmp_path / "hops", Grid(pairs=(300,), n=2), "hops", n_ctx=260).cells] == [2]
+
+
+@pytest.mark.parametrize("task", ["single", "sentences", "lines"])
+def test_sizes_in_tokens_are_near_what_was_asked(tmp_path: Path, task: str) -> None:
+    reader = ScriptedModel()
+    grid = sizes_of(Grid(tasks=(task,), n=1), (300, 600), reader)
+    for cell, wanted in zip(grid.cells(), (300, 600), strict=True):
+        assert 0.85 * wanted < reader.count_text(grid.trials(cell)[0].haystack) < 1.1 * wanted
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -368,9 +368,9 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def tokens_per_pair(reader: Model, n_pairs: int = 40) -> float:
-    """What a pair of UUIDs takes in this model's tokens, on average."""
-    from pipeline.evaluation.needles.tasks import Shape, make
-
-    haystack, _ = make(Shape("single"), n_pairs, 0, 1)
-    return reader.count_text(haystack.text) / n_pairs
+def sizes_of(grid: Grid, tokens: Sequence[int], reader: Model) -> Grid:
+    """The grid with sizes that come nearest to so many of the reader's tokens from below, by the grid's first task."""
+    small = replace(grid, pairs=(max(40, *grid.lengths, *grid.needles),), n=1)
+    trial = small.trials(small.cells()[0])[0]
+    each = reader.count_text(trial.haystack) / small.pairs[0]
+    return replace(grid, pairs=tuple(dict.fromkeys(max(1, int(n / each)) for n in tokens)))
