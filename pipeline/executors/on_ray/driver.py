@@ -119,9 +119,9 @@ class RayExecutor:
         self._session = Session(self.config.executor)
         pools = plan(self.config, self._session.nodes)
         for number, pool in enumerate(pools):
-            line = _Line(number, pool, max(1, self.config.executor.waiting * pool.places))
-            self._lines.append(line)
-            for _ in range(pool.replicas):
+            self._lines.append(_Line(number, pool, max(1, self.config.executor.waiting * pool.places)))
+        for line in sorted(self._lines, key=lambda one: -one.plan.num_cpus):  # what needs most room finds it first
+            for _ in range(line.plan.replicas):
                 self._make(line)
         self.progress("load stages", 0, len(self._lines))
         while any(not any(slot.place for slot in line.slots) for line in self._lines):
