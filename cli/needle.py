@@ -142,7 +142,7 @@ def calibrate(
             markup=False,
         )
     else:
-        out.print("It holds none of them at the smallest size: no window is enforced.", style="yellow")
+        out.print("It was not seen to hold any of them: window: effective will be refused.", style="yellow")
     return 0
 
 
@@ -286,7 +286,7 @@ def _task_row(found: EffectiveContext, name: str) -> tuple[str, ...]:
     assert one is not None  # noqa: S101 - it is one of its own
     note = "" if one.is_settled else "the time ran out: it may be more"
     if one.holds is None:
-        return (name, "no size", "", "", "", note)
+        return (name, "no size" if one.tried else "not tried", "", "", "", note if one.tried else "no time was left")
     holds = one.holds
     return (name, f"{holds.tokens} tokens", f"{holds.chars}", f"{holds.hits} of {holds.n}", f"{holds.low:.0%}", note)
 
