@@ -287,9 +287,9 @@ class Tiers(Transcribed):
         meaning = self._opened_meaning()
         turn_of = {f"t{n}": n for n in among}
         turn_of |= {f"f{fact.id}": fact.turn for fact in self.units.facts() if fact.turn in among}
-        found = {id_: cosine for id_, cosine in meaning.search(query, self.settings.pool).items() if id_ in turn_of}
-        missing = [f"t{n}" for n in words if f"t{n}" not in found]
-        found |= meaning.cosines(query, missing)
+        vector = meaning.vector(query)
+        found = {id_: cosine for id_, cosine in meaning.search(vector, self.settings.pool).items() if id_ in turn_of}
+        found |= meaning.cosines(vector, {f"t{n}" for n in words} - found.keys())
         best: dict[int, float] = {}
         for id_, cosine in found.items():
             number = turn_of[id_]

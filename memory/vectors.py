@@ -1,14 +1,19 @@
 """The vectors of what is remembered, in Chroma: ids and vectors, and never a text.
 
 What was forgotten must be gone from the files, and Chroma keeps bytes of what it deletes: so the vectors that stay are
-written into a new folder, and the old one is deleted. All of it can be made again from the transcript.
+written into a new folder, and the old one is deleted. A process of its own writes it: hnswlib saves memory that it has
+not filled yet, and in this process that may be a page that held the forgotten text (seen in Chroma 1.5.9's
+data_level0.bin). All of it can be made again from the transcript.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.contracts import Embedder
@@ -21,6 +26,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NAME = "vectors-"
+_WRITE = """
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.offline import switch_off_telemetry
+from pipeline.retrieval.vectors import Vectors
+switch_off_telemetry()
+vectors = Vectors(Path(sys.argv[1]), create=True)
+ids = (Path(sys.argv[2]) / "ids").read_text().split()
+if ids:
+    vectors.add(ids, ids, np.load(Path(sys.argv[2]) / "vectors.npy", allow_pickle=False))
+vectors.close()
+"""
 
 
 class Meaning:
@@ -68,22 +86,25 @@ class Meaning:
             self._vectors.add(ids, ids, self.embedder.embed([part for _, part in parts]))
             self.ids.update(ids)
 
-    def search(self, text: str, pool: int) -> dict[str, float]:
+    def vector(self, text: str) -> NDArray[np.float32]:
+        """The unit vector to search by."""
+        return question_vector(self.embedder, text)
+
+    def search(self, vector: NDArray[np.float32], pool: int) -> dict[str, float]:
         """The cosine of each of the nearest ids: that of its nearest part."""
         if not self.ids:
             return {}
         found: dict[str, float] = {}
-        for id_, cosine in self._vectors.search(question_vector(self.embedder, text), min(pool, len(self.ids))):
+        for id_, cosine in self._vectors.search(vector, min(pool, len(self.ids))):
             whole = id_.partition(".")[0]
             found[whole] = max(cosine, found.get(whole, -1.0))
         return found
 
-    def cosines(self, text: str, ids: Sequence[str]) -> dict[str, float]:
+    def cosines(self, vector: NDArray[np.float32], ids: Collection[str]) -> dict[str, float]:
         """The cosine of each of these ids that is there."""
-        parts = [id_ for id_ in self.ids if id_.partition(".")[0] in set(ids)]
+        parts = [id_ for id_ in self.ids if id_.partition(".")[0] in ids] if ids else []
         if not parts:
             return {}
-        vector = question_vector(self.embedder, text)
         found: dict[str, float] = {}
         for id_, cosine in zip(parts, (self._vectors.get(parts) @ vector).tolist(), strict=True):
             whole = id_.partition(".")[0]
@@ -93,18 +114,32 @@ class Meaning:
     def rewrite(self, keep: Callable[[str], bool], note: Callable[[int], None]) -> None:
         """Goes on in a new folder with the ids to keep alone; `note` is told its generation once it is whole."""
         kept = sorted(id_ for id_ in self.ids if keep(id_.partition(".")[0]))
-        vectors: NDArray[np.float32] | None = self._vectors.get(kept) if kept else None
+        vectors = self._vectors.get(kept) if kept else None
         self._vectors.close()
         old = self._path
         self.generation += 1
         if self._path.exists():
             shutil.rmtree(self._path)
+        _written_apart(self._path, kept, vectors)
         self._vectors = self._open()
-        if vectors is not None:
-            self._vectors.add(kept, kept, vectors)
         note(self.generation)
         shutil.rmtree(old)
         self.ids = set(kept)
 
     def close(self) -> None:
         self._vectors.close()
+
+
+def _written_apart(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32] | None) -> None:
+    """Has another process make the folder. Raises StoreError where that fails: what was deleted stays deleted."""
+    import numpy as np
+
+    with TemporaryDirectory() as temporary:
+        (Path(temporary) / "ids").write_text("\n".join(ids), encoding="ascii")
+        if vectors is not None:
+            np.save(Path(temporary) / "vectors.npy", vectors, allow_pickle=False)
+        done = subprocess.run(
+            [sys.executable, "-c", _WRITE, str(folder), temporary], capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise StoreError(f"{folder}: the vectors cannot be written anew: {done.stderr.strip()[-300:]}")

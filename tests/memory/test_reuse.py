@@ -1,0 +1,56 @@
+"""With the same documents a follow-up reads its own question, and finds the rest in the KV cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.conversation import Conversation
+from pipeline.registry import Spec
+from tests.memory.talks import indexed, pipeline_with
+
+
+@pytest.mark.parametrize("name", ["memory.full", "memory.hierarchical"])
+def test_a_follow_up_reuses_all_that_went_before(tmp_path: Path, name: str) -> None:
+    memory = Spec(name, (("dense_weight", 0.0),) if name == "memory.hierarchical" else ())
+    scripted = pipeline_with(memory, indexed(tmp_path), k=3)
+    llama = Spec("generate.llama", (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8)))
+    config = replace(scripted.config, stages=(*scripted.config.stages[:-1], llama))
+    scripted.config = config
+    with scripted as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
+        question = "Does the ferry leave the tower and the garden, and when?"
+        first = talk.ask(question).ledger
+        then = talk.ask(question).ledger
+        last = talk.ask(question).ledger
+    assert first.generation is not None
+    assert then.generation is not None
+    assert last.generation is not None
+    assert dict(first.parts)["passages"] > 60
+    asked = dict(first.parts)["question"] + 20  # with the template around it
+    assert then.generation.reused_tokens >= first.prompt_tokens - 2
+    assert last.generation.reused_tokens >= then.prompt_tokens - 2
+    assert then.prompt_tokens - then.generation.reused_tokens <= asked + 8
+
+
+def test_an_answer_is_stopped_while_the_prompt_is_read(tmp_path: Path) -> None:
+    scripted = pipeline_with(Spec("memory.full"), indexed(tmp_path), k=3)
+    settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("n_batch", 32), ("n_ubatch", 32), ("max_tokens", 8))
+    scripted.config = replace(scripted.config, stages=(*scripted.config.stages[:-1], Spec("generate.llama", settings)))
+    with scripted as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
+        read: list[int] = []
+
+        def stop(what: str, done: int, total: int) -> None:
+            if what == "read prompt":
+                read.append(done)
+                talk.cancel()
+
+        pipeline.progress = stop
+        state = talk.ask("Does the ferry leave the tower and the garden?")
+        assert state.ledger.generation is not None
+        assert (state.ledger.generation.finish, talk.turns[0].answer) == ("cancelled", "")
+        assert len(read) == 1
+        pipeline.progress = lambda *_: None
+        assert talk.ask("When does the ferry leave?").ledger.generation is not None
+        assert [one.finish == "cancelled" for one in talk.turns] == [True, False]
