@@ -124,11 +124,9 @@ def main() -> None:
 
 def measure(topics: list[Topic], model: str, seed: int) -> list[dict[str, Any]]:
     """One row for each topic, size and method."""
-    import compressors.summaries
-
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        compressors.summaries.cache_folder = lambda: Path(folder)  # nothing was made before
+        os.environ["LONGTHREAD_CACHE"] = folder  # nothing was made before
         pipelines = {method: Pipeline(config_of(method, model), ROOT / "nowhere") for method in METHODS}
         pipelines["crag"]._reader = pipelines["none"].reader  # one model, one load
         for n, topic in enumerate(topics):

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.retrieval import DATA, SETS, write_files
+from benchmarks.retrieval import DATA, SETS, collection_of, write_files
 from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
@@ -39,8 +39,8 @@ from pipeline.types import Passage
 
 def lay_out(folder: Path, limit_books: int | None, limit_abstracts: int | None) -> list[Path]:
     """The documents as files: one folder for each part of the work."""
-    for name, read in SETS.items():
-        documents = read(DATA / name).documents
+    for name in SETS:
+        documents = collection_of(DATA / name).documents
         write_files(dict(list(documents.items())[:limit_abstracts]), folder / name)
     for book in sorted((DATA / "gutenberg").glob("*.txt"))[:limit_books]:
         (folder / book.stem).mkdir()

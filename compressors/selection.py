@@ -186,7 +186,7 @@ class Limits:
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:
-    """The best, and of the others, in their order, each that still fits: a long one is passed over for a shorter one."""
+    """The best, and then each that still fits: a long one is passed over for a shorter one."""
     chosen: list[int] = []
     for n in best_first:
         if costs[n] <= room or not chosen:

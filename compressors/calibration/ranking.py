@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def auc(scores: NDArray[np.float64], supports: Sequence[bool]) -> float:
+def auc(scores: NDArray[np.floating], supports: Sequence[bool]) -> float:
     """The chance that a supporting sentence is scored above one that is not, a tie counting half; in [0, 1].
 
     Both kinds must be there.
@@ -28,7 +28,7 @@ def auc(scores: NDArray[np.float64], supports: Sequence[bool]) -> float:
     return float((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
 
 
-def recall_at(scores: NDArray[np.float64], supports: Sequence[bool], costs: Sequence[int], keep_ratio: float) -> float:
+def recall_at(scores: NDArray[np.floating], supports: Sequence[bool], costs: Sequence[int], keep_ratio: float) -> float:
     """The share of the supporting sentences among the best that together cost at most this share of all."""
     kept = Limits(keep_ratio=keep_ratio).choose(scores.tolist(), lambda: costs)
     return sum(supports[n] for n in kept) / sum(supports)

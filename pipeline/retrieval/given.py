@@ -32,7 +32,9 @@ class Given:
         if not self.whole:
             return [passage for document in question.documents for passage in tools.chunk(document)]
         return [
-            Passage(document.source, 0, len(document.text), document.text, place=document.place(0), title=document.title)
+            Passage(
+                document.source, 0, len(document.text), document.text, place=document.place(0), title=document.title
+            )
             for document in question.documents
             if document.text
         ]

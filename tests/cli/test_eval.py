@@ -186,7 +186,8 @@ def test_faults_of_a_sweep_are_told_with_their_lines(files: Path, run: Run) -> N
     lines = done.err.replace(f"{files}/", "").replace("longthread: ", "").splitlines()
     assert lines == [
         "s.yaml:3: kind: kind must be one of squad, hotpotqa, musique, beir, smart, jsonl, was: jsonlines",
-        "s.yaml:4: vari: sweep has no such field; it has: pipeline, data, kind, docs, limit, sample, seed, model, metric",
+        "s.yaml:4: vari: sweep has no such field; "
+        "it has: pipeline, data, kind, docs, limit, sample, seed, model, metric",
         "s.yaml:5: vary: index: must have a list of values, was: 3",
     ]
 

@@ -86,7 +86,9 @@ def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) ->
         features = rng.normal(size=(12, n_heads))
         features[:, list(informative)] += 1.5 * right[:, None]
         similarity = rng.normal(size=(12, 2)) + right[:, None]
-        result.append(Seen(features, similarity, tuple(right.tolist()), (1,) * 12))
+        result.append(
+            Seen(features.astype(np.float32), similarity.astype(np.float32), tuple(right.tolist()), (1,) * 12)
+        )
     return result
 
 
