@@ -449,9 +449,7 @@ class Tiers(Transcribed):
             self._words = Words(self.settings.around)
             self._lengths.clear()
             if self._has_vectors:
-                kept = {f"t{turn.number}" for turn in self.turns} | {f"f{fact.id}" for fact in self.units.facts()}
-                meaning = self._opened_meaning()
-                meaning.rewrite(kept.__contains__, lambda generation: self.transcript.set("vectors", generation))
+                self._rewrite(self._opened_meaning())
         self.transcript.scrub()
 
     def _remake(self, unit: Unit) -> None:
@@ -532,7 +530,19 @@ class Tiers(Transcribed):
                     self.transcript.set("vectors", int(self.transcript.get("vectors", 0)) + 1)
                     self.transcript.set("embedder", fingerprint)
             self._meaning = Meaning(self.transcript.folder, int(self.transcript.get("vectors")), self.tools.embedder)
+            kept = self._vector_ids()
+            if any(id_.partition(".")[0] not in kept for id_ in self._meaning.ids):
+                self._rewrite(self._meaning)  # forgetting was interrupted
+                self.transcript.scrub()
         return self._meaning
+
+    def _vector_ids(self) -> set[str]:
+        return {f"t{turn.number}" for turn in self.turns} | {f"f{fact.id}" for fact in self.units.facts()}
+
+    def _rewrite(self, meaning: Meaning) -> None:
+        """The vectors without those of what is there no more."""
+        kept = self._vector_ids()
+        meaning.rewrite(kept.__contains__, lambda generation: self.transcript.set("vectors", generation))
 
 
 class _Runs:
