@@ -67,10 +67,12 @@ def run(
 
         try:
             summary = run_batch(config, folder, samples, Path(output), options, display, status.over(display), note)
-        except (KeyboardInterrupt, LongthreadError):
+        except (KeyboardInterrupt, LongthreadError) as error:
             display.stop()
             status.stop()
-            if status.has_begun:
+            # a sample can be written before the display has heard of it
+            is_kept = isinstance(error, KeyboardInterrupt) and (Path(output) / "records.jsonl").exists()
+            if status.has_begun or is_kept:
                 _say_what_is_kept(Path(output), len(samples), console)
             raise
     print_summary(summary, read_run(Path(output)), Console())

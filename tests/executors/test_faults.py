@@ -136,7 +136,9 @@ def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, 
     assert (summary.n_ok, summary.n_failed) == (7, 1)
     (failed,) = read_run(tmp_path).failed
     assert (failed["id"], failed["error"]["type"], failed["error"]["stage"]) == ("q2", "ActorDied", "compress.trouble")
-    assert [one["retries"] for one in read_run(tmp_path).records] == [0, 0, 3, 0, 0, 0, 0, 0]
+    retries = [one["retries"] for one in read_run(tmp_path).records]
+    assert retries.pop(2) == 3
+    assert max(retries) <= 1, "whoever was in that process when it died is tried once more"
 
 
 def test_a_stage_that_never_works_stops_the_run(cluster: Cluster, index: Path, tmp_path: Path) -> None:

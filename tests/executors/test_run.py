@@ -93,10 +93,11 @@ def test_a_run_goes_on_where_it_stopped(index: Path, tmp_path: Path, executor: s
     notes: list[str] = []
     summary = run(pipeline, index, samples(7), tmp_path / "out", options, on_note=notes.append)
     assert (summary.n_ok, summary.n_before, summary.n_missing) == (7, 4, 0)
-    assert notes == [
+    assert notes.pop(0) == (
         f"{tmp_path / 'out' / 'records.jsonl'}: the last line was torn (100 bytes, as a crash leaves it): it was "
         "dropped, and its sample is answered again"
-    ]
+    )
+    assert len(notes) == (0 if executor == "local" else 4), "Ray says what its pools became"
     assert (tmp_path / "out" / "records.jsonl").read_bytes().startswith(before)
     assert sorted(calls.read_text().split()) == [f"q{n}" for n in range(7)], "none was asked twice"
 
