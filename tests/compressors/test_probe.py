@@ -76,7 +76,7 @@ def test_the_measure_is_the_attention_summed_over_the_sentence(real: Pipeline) -
         assert found[unit] == pytest.approx(expected, abs=1e-4)
 
 
-def test_windows_are_about_equal_and_the_answer_is_among_the_best_in_any(real: Pipeline) -> None:
+def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) -> None:
     filler = [
         passage(f"Crate {n} holds rope. Crate {n} is dry. Nobody opened crate {n} today.", 0, f"c{n}")
         for n in range(12)
@@ -87,9 +87,8 @@ def test_windows_are_about_equal_and_the_answer_is_among_the_best_in_any(real: P
         sizes = [sum(real.reader.count_text(text) for _, text in window) for window in found]
         assert len(found) >= 2
         assert max(sizes) < 1.35 * min(sizes)
-        scores = Probe(model=None, similarity=False, window=256).scores(QUESTION, units, real)
-        best = [units.parts[n].text for n in (-scores).argsort()[:2]]
-        assert ANSWER in best, "of 44 sentences, wherever it stands"
+        scores = Probe(model=None, window=256).scores(QUESTION, units, real)
+        assert units.parts[int(scores.argmax())].text == ANSWER
 
 
 def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:
