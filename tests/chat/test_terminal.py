@@ -87,7 +87,7 @@ def stop(terminal: Terminal, keep: Keep) -> None:
     wait_for_words(terminal)
     terminal.press("C-c")
     shown = terminal.wait("stopped")
-    begun = shown.split("paragraphs.")[-1].strip().splitlines()[0]
+    begun = shown.partition(STORY)[2].strip().splitlines()[0]
     assert len(begun.split()) >= 2
     assert shown.count(begun) == 1, "the answer was drawn twice"
     assert "^C" not in shown
@@ -99,7 +99,7 @@ def wait_for_words(terminal: Terminal) -> None:
     """Until the answer has begun: the last line on the screen is neither the question nor a progress bar."""
     end = time.monotonic() + 180
     while time.monotonic() < end:
-        said = terminal.screen().split("paragraphs.")[-1].strip()
+        said = terminal.screen().partition(STORY)[2].strip()
         if len(said.split()) >= 3 and not any(word in said for word in ("left", "searching", "free")):
             return
         time.sleep(0.02)
