@@ -42,7 +42,7 @@ def run(
     methods = _checked(method, recall, window, n)
     paths = [Path(path) for path in data] if data else [OURS]
     sample = [one for path in paths for one in sampled(read_labelled(path), n or MOST, seed)]
-    names = [path.name for path in paths]
+    names = list(dict.fromkeys(one.file for one in sample))
     with Display(quiet) as display:
         kept = []
         for name in methods:

@@ -3,9 +3,11 @@
 After ActQKV (Xiao et al. 2025, arXiv 2502.13542: a probe-query retrieves what a long context holds for it) and
 Retrieval Head Mechanistically Explains Long-Context Factuality (Wu et al. 2024, arXiv 2404.15574: a few heads do the
 looking up). The passages are read, then the question; for each of a few heads, a sentence's feature is the logarithm of
-the attention that the question's tokens give to it (summed over its tokens, mean over the question's), standardised
-over all sentences of the question. A logistic regression makes one probability of them, together with the similarity
-of question and sentence in the embedder's eyes.
+the attention that it gets, summed over its tokens: the mean of what the question's tokens give, or of what the tokens
+after it give, where the answer is about to begin; standardised over all sentences of the question. A logistic
+regression makes one probability of these, together with the similarity of question and sentence in the embedder's eyes.
+A second one raises sentences of passages that good sentences name, and those that name the passages of good ones
+(compressors/links.py): the second hop, which the question does not mention.
 
 Ours differs: it chooses text, not cached keys and values, once and before the reader; the heads are those that
 `longthread calibrate` found for the model's file on labelled sentences. The model may be another, smaller one than the
@@ -24,7 +26,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from compressors.calibration.store import ProbeCalibration, stored
+from compressors.calibration.store import Head, ProbeCalibration, stored
+from compressors.links import Links
 from compressors.selection import Limits, Units, Window, windows
 from compressors.sentences import similarities
 from pipeline.contracts import Model, Progress, Tools
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LAYOUT = 1
+LAYOUT = 2
 """The number of the prompt's form: heads that were found with another are not used."""
 
 LEAST_MASS = 1e-6
@@ -59,6 +62,7 @@ class Probe:
     :param top_k: how many sentences to keep at most; None: no such limit.
     :param similarity: whether the embedder's cosine and late interaction of question and sentence are two more
         features: a little slower, and better.
+    :param links: whether passages whose title a good sentence names are raised: for questions of several hops.
     :param window: tokens that are probed at a time.
     :param neighbours: sentences before and after each kept one that are kept with it.
     """
@@ -70,6 +74,7 @@ class Probe:
     mass: float | None = None
     top_k: int | None = None
     similarity: bool = True
+    links: bool = True
     window: int = 2048
     neighbours: int = 0
 
@@ -113,7 +118,11 @@ class Probe:
         if self.similarity:
             weighing = found.with_similarity
             features = np.hstack([features, standardised(similarities(question, units.parts, tools.embedder))])
-        return np.asarray(1 / (1 + np.exp(-(features @ np.array(weighing.weights) + weighing.bias))))
+        logits = weighing.logits(features)
+        if self.links:
+            strengths = standardised(Links.of(units).strengths(logits))
+            logits = found.links.logits(np.hstack([logits[:, None], strengths]))
+        return np.asarray(1 / (1 + np.exp(-logits)))
 
     @cached_property
     def _settings(self) -> EngineSettings:
@@ -135,24 +144,34 @@ def log_mass(
     question: str,
     units: Units,
     model: Model,
-    heads: Sequence[tuple[int, int]] | None,
+    heads: Sequence[Head] | None,
     window: int,
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """The logarithm of the attention of the question's tokens to each unit, float64 (n_units, n_heads).
+    """The logarithm of the attention to each unit, float64 (n_units, n_heads).
 
-    All heads of all layers by default. Attention is summed over a unit's tokens and is the mean over the question's.
+    It is summed over the unit's tokens and is the mean over those that attend. By default all heads of all layers, by
+    the question's tokens, and then once more by those where the answer begins.
     """
     import numpy as np
 
     if not isinstance(model, Attender):
         raise ModelError(f"compress.probe: the attention of {model.name} cannot be read; set 'model' to a GGUF file")
     best: NDArray[np.float64] | None = None
+    read = None if heads is None else sorted({(layer, head) for layer, head, _ in heads})
     pieces = _windows(question, units, model, min(window, model.window))
     done = 0
     for piece in pieces:
         prefix, query, owners, asked = _prompt(question, units, piece, model)
-        mass = model.attend(prefix, query, heads).mass[:, asked[0] : asked[1]].mean(axis=1, dtype=np.float64)
+        seen = model.attend(prefix, query, read).mass
+        by = {
+            "question": seen[:, asked[0] : asked[1]].mean(axis=1, dtype=np.float64),
+            "answer": seen[:, min(asked[1], seen.shape[1] - 1) :].mean(axis=1, dtype=np.float64),
+        }
+        if heads is None or read is None:
+            mass = np.concatenate([by["question"], by["answer"]])
+        else:
+            mass = np.stack([by[at][read.index((layer, head))] for layer, head, at in heads])
         if best is None:
             best = np.zeros((len(units), len(mass)))
         for unit, low, high in owners:

@@ -1,8 +1,10 @@
-"""Questions with sentences, some of which are known to support the answer: five layouts, told apart by their look.
+"""Questions with sentences, some of which are known to support the answer: six layouts, told apart by their look.
 
 - HotpotQA's and 2WikiMultihopQA's: `question`, `context` as [title, [sentences]], `supporting_facts` as [title, n];
 - WikiQA's: question TAB sentence TAB 1 or 0, the lines of a question one after the other;
 - SelQA's: `question`, `candidates`, `answers` as numbers of candidates;
+- MuSiQue's: `paragraphs`, `question_decomposition`; each step that is asked in words ("Who founded #1?", with step 1's
+  answer put in) is a question about its own paragraph, whose one sentence with the answer supports it;
 - SQuAD's, XQuAD's: `data`, `paragraphs`, `qas`; the sentence with the answer's span supports it;
 - our own: `documents` as lists of sentences by title, and `questions` with HotpotQA's `supporting_facts`; a question is
   asked of the documents that it needs and of those that follow them, `N_OWN` in all.
@@ -12,6 +14,7 @@ JSON may be one value, or one a line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,13 +27,14 @@ from pipeline.evaluation.data.items import json_items_of
 from pipeline.types import Passage
 
 N_OWN = 4
+_STEP = re.compile(r"#(\d+)")
 
 
 @dataclass(frozen=True)
 class Labelled:
     """One question, its passages cut into units, and which of the units support the answer.
 
-    `answers` are the accepted answers as text, empty where the data has none. `file` is the name of the data's file.
+    `answers` are the accepted answers as text, empty where the data has none. `file` is the data's, with its folder.
     """
 
     question: str
@@ -60,7 +64,7 @@ def read_labelled(path: Path) -> list[Labelled]:
             raise DataError(f"{where}: not as its layout asks: {type(error).__name__}: {error}") from None
     if not found:
         raise DataError(f"{path}: holds no questions")
-    return [replace(one, file=path.name) for one in found]
+    return [replace(one, file=f"{path.resolve().parent.name}/{path.name}") for one in found]
 
 
 def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iterator[Labelled]]:
@@ -68,13 +72,16 @@ def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iter
         return _hotpot
     if "candidates" in item and "answers" in item:
         return _selqa
+    if "question_decomposition" in item and "paragraphs" in item:
+        return _musique
     if "data" in item:
         return _squad
     if "documents" in item and "questions" in item:
         return _own
     raise DataError(
         f"{where}: no known layout: it must have context and supporting_facts (HotpotQA), candidates and answers "
-        "(SelQA), data (SQuAD), or documents and questions (ours); WikiQA is text with tabs"
+        "(SelQA), paragraphs and question_decomposition (MuSiQue), data (SQuAD), or documents and questions (ours); "
+        "WikiQA is text with tabs"
     )
 
 
@@ -101,6 +108,22 @@ def _squad(item: dict[str, Any]) -> Iterator[Labelled]:
                 labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
                 answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
                 yield Labelled(asked["question"], units, labels, answers)
+
+
+def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
+    steps = item["question_decomposition"]
+    answers = [str(step["answer"]) for step in steps]
+    paragraphs = {paragraph["idx"]: paragraph for paragraph in item["paragraphs"]}
+    for n, step in enumerate(steps):
+        if ">>" in step["question"]:  # a relation, not a question: "Brand >> author"
+            continue
+        asked = _STEP.sub(lambda found: answers[int(found[1]) - 1], step["question"])
+        paragraph = paragraphs[step["paragraph_support_idx"]]
+        text, title = paragraph["paragraph_text"], paragraph["title"]
+        units = units_of([Passage(f"{title} {item['id']} {n}", 0, len(text), text, title=title)])
+        labels = tuple(answers[n].casefold() in unit.text.casefold() for unit in units.parts)
+        if sum(labels) == 1:
+            yield Labelled(asked, units, labels, (answers[n],))
 
 
 def _own(item: dict[str, Any]) -> Iterator[Labelled]:

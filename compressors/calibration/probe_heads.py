@@ -1,25 +1,26 @@
 """Which heads of a model are worth asking, and how to weigh them: found on labelled sentences, by cross-validation.
 
 Heads are ranked by how well each alone finds the supporting sentences (mean AUC over questions, each file weighing the
-same). Of the best 2, 4, 8, ... below some layer a logistic regression is fitted, each question weighing the same; the
-fewest and lowest that are as good as the best, within `TOLERANCE` of AUC, are taken: a lower highest layer is a quicker
-probe. What is good is judged on files that the regression did not see, where there are several: on unseen questions of
-the same files 24 heads look best, and on other data 4 to 8 are.
+same). Of the best 2, 4, 6, ... below some layer a logistic regression is fitted, each question weighing the same. A
+lower highest layer is a quicker probe, so the lowest that comes within `TOLERANCE` of the best AUC is taken, with the
+number of heads that is best there. What is good is judged on files that the regression did not see, where there are
+several: on unseen questions of the same files 24 heads look best, and on other data 4 to 8 are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from compressors.calibration.labelled import Labelled
 from compressors.calibration.ranking import auc, costs_of, recall_at
-from compressors.calibration.store import Evidence, ProbeCalibration, Weighing
+from compressors.calibration.store import Evidence, Head, ProbeCalibration, Weighing
+from compressors.links import Links
 from compressors.probe import LAYOUT, log_mass, standardised
 from compressors.sentences import similarities
 from pipeline.contracts import Embedder, Model, Progress
@@ -31,7 +32,7 @@ from pipeline.types import Text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NUMBERS = (2, 4, 8, 16, 24)
+NUMBERS = (2, 4, 6, 8, 12, 16, 24)
 TOLERANCE = 0.003
 FOLDS = 5
 LEAST_QUESTIONS = 20
@@ -40,9 +41,11 @@ KEEP_RATIO = 0.3
 
 @dataclass(frozen=True)
 class Seen:
-    """What was read of one question: the features of its units, float32 (n_units, n_heads), and their similarities to
-    the question, (n_units, 2), all standardised over the units; which units support; what each costs; the file that the
-    question is of.
+    """What was read of one question.
+
+    Of its units: the features, float32 (n_units, 2 * n_heads), by the question's tokens and by those where the answer
+    begins; their similarities to the question, (n_units, 2), both standardised over the units; which of them support;
+    what each costs. The file that the question is of; which passages name which.
     """
 
     features: NDArray[np.float32]
@@ -50,6 +53,7 @@ class Seen:
     supports: tuple[bool, ...]
     costs: tuple[int, ...]
     file: str = ""
+    links: Links = field(default_factory=Links)
 
 
 def look(
@@ -61,7 +65,16 @@ def look(
         features = standardised(log_mass(one.question, one.units, model, None, window, _silent))
         similarity = standardised(similarities(one.question, one.units.parts, embedder))
         costs = tuple(costs_of(one.units))
-        seen.append(Seen(features.astype(np.float32), similarity.astype(np.float32), one.supports, costs, one.file))
+        seen.append(
+            Seen(
+                features.astype(np.float32),
+                similarity.astype(np.float32),
+                one.supports,
+                costs,
+                one.file,
+                Links.of(one.units),
+            )
+        )
         progress("read attention", n + 1, len(questions))
     return seen
 
@@ -80,17 +93,19 @@ def fit(
             f"to choose heads by: at least {LEAST_QUESTIONS} are needed"
         )
     n_layer, n_head = _shape(model)
-    ranked = best_heads(seen)
+    columns = _columns_of(n_layer, n_head)
     folds = _folds(seen, seed)
-    chosen = _choose(seen, ranked, n_head, folds)
-    scores = _out_of_fold(seen, chosen, folds, with_similarity=True)
+    chosen = _choose(seen, best_heads(seen), columns, folds)
+    scores = _out_of_fold(seen, chosen, folds, with_similarity=True, with_links=True)
+    with_similarity = _weigh(seen, chosen, with_similarity=True)
     return ProbeCalibration(
         model=model.name,
         key=model_key(model),
         layout=LAYOUT,
-        heads=tuple((head // n_head, head % n_head) for head in chosen),
+        heads=tuple(columns[n] for n in chosen),
         alone=_weigh(seen, chosen, with_similarity=False),
-        with_similarity=_weigh(seen, chosen, with_similarity=True),
+        with_similarity=with_similarity,
+        links=_weigh_links(seen, chosen, with_similarity),
         evidence=_evidence(seen, scores, data, seed, (f"{n_layer} layers of {n_head} heads", *notes)),
     )
 
@@ -101,6 +116,12 @@ def _shape(model: Model) -> tuple[int, int]:
         raise ModelError(f"the attention of {model.name} cannot be read")
     layer, head = model.attend((Text("a"),), (Text("b"),)).heads[-1]
     return layer + 1, head + 1
+
+
+def _columns_of(n_layer: int, n_head: int) -> list[Head]:
+    """What each column of a question's features is."""
+    ats: tuple[Literal["question", "answer"], ...] = ("question", "answer")
+    return [(layer, head, at) for at in ats for layer in range(n_layer) for head in range(n_head)]
 
 
 def best_heads(seen: Sequence[Seen]) -> list[int]:
@@ -125,35 +146,45 @@ def _folds(seen: Sequence[Seen], seed: int) -> list[NDArray[np.int64]]:
     return [np.sort(part) for part in np.array_split(np.random.default_rng(seed).permutation(len(seen)), FOLDS)]
 
 
-def _choose(seen: Sequence[Seen], ranked: Sequence[int], n_head: int, folds: Sequence[NDArray[np.int64]]) -> list[int]:
-    """The fewest heads, of the lowest layers, whose AUC on unseen folds is within `TOLERANCE` of the best."""
-    n_layer = len(ranked) // n_head
-    tried: list[tuple[int, int, float, list[int]]] = []
-    for top in sorted({n_layer - 1, *(head // n_head for head in ranked[: NUMBERS[-1]])}):
-        below = [head for head in ranked if head // n_head <= top]
-        for n in NUMBERS:
-            heads = below[:n]
-            tried.append((max(head // n_head for head in heads), len(heads), _auc(seen, heads, folds), heads))
-    best = max(found for _, _, found, _ in tried)
-    return min((one for one in tried if one[2] >= best - TOLERANCE), key=lambda one: one[:2])[3]
+def _choose(
+    seen: Sequence[Seen], ranked: Sequence[int], columns: Sequence[Head], folds: Sequence[NDArray[np.int64]]
+) -> list[int]:
+    """The best number of heads up to the lowest layer that is within `TOLERANCE` of the best AUC on unseen folds."""
+    tried: list[tuple[int, float, list[int]]] = []
+    for top in sorted({columns[n][0] for n in ranked[: NUMBERS[-1]]}):
+        below = [n for n in ranked if columns[n][0] <= top]
+        for number in NUMBERS:
+            heads = below[:number]
+            tried.append((max(columns[n][0] for n in heads), _auc(seen, heads, folds), heads))
+    best = max(found for _, found, _ in tried)
+    near = (one for one in tried if one[1] >= best - TOLERANCE)
+    return min(near, key=lambda one: (one[0], -one[1]))[2]
 
 
 def _auc(seen: Sequence[Seen], heads: Sequence[int], folds: Sequence[NDArray[np.int64]]) -> float:
-    """The mean over the folds' means."""
-    scores = _out_of_fold(seen, heads, folds, with_similarity=False)
+    """The mean over the folds' means, together with the embedder's similarity, as the probe asks by default."""
+    scores = _out_of_fold(seen, heads, folds, with_similarity=True)
     return float(np.mean([np.mean([auc(scores[n], seen[n].supports) for n in fold]) for fold in folds]))
 
 
 def _out_of_fold(
-    seen: Sequence[Seen], heads: Sequence[int], folds: Sequence[NDArray[np.int64]], with_similarity: bool
+    seen: Sequence[Seen],
+    heads: Sequence[int],
+    folds: Sequence[NDArray[np.int64]],
+    with_similarity: bool,
+    with_links: bool = False,
 ) -> list[NDArray[np.float64]]:
-    """Each question's scores by a regression that did not see it."""
+    """Each question's logits by regressions that did not see it."""
     scores: list[NDArray[np.float64]] = [np.empty(0)] * len(seen)
     for fold in folds:
         unseen = set(fold.tolist())
-        weighing = _weigh([one for n, one in enumerate(seen) if n not in unseen], heads, with_similarity)
+        rest = [one for n, one in enumerate(seen) if n not in unseen]
+        weighing = _weigh(rest, heads, with_similarity)
+        links = _weigh_links(rest, heads, weighing) if with_links else None
         for n in fold.tolist():
-            scores[n] = _columns(seen[n], heads, with_similarity) @ np.array(weighing.weights)
+            scores[n] = weighing.logits(_columns(seen[n], heads, with_similarity))
+            if links is not None:
+                scores[n] = links.logits(_link_columns(seen[n], scores[n]))
     return scores
 
 
@@ -162,14 +193,27 @@ def _columns(one: Seen, heads: Sequence[int], with_similarity: bool) -> NDArray[
     return np.hstack([columns, one.similarity]) if with_similarity else columns
 
 
+def _link_columns(one: Seen, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.hstack([logits[:, None], standardised(one.links.strengths(logits))])
+
+
 def _weigh(seen: Sequence[Seen], heads: Sequence[int], with_similarity: bool) -> Weighing:
-    """The logistic regression over these heads; each question weighs the same, whatever its length."""
+    """The regression over these heads."""
+    return _regression(seen, [_columns(one, heads, with_similarity) for one in seen])
+
+
+def _weigh_links(seen: Sequence[Seen], heads: Sequence[int], weighing: Weighing) -> Weighing:
+    """The regression over the logit of one with similarity and the strengths of links."""
+    return _regression(seen, [_link_columns(one, weighing.logits(_columns(one, heads, True))) for one in seen])
+
+
+def _regression(seen: Sequence[Seen], columns: Sequence[NDArray[np.float64]]) -> Weighing:
+    """Logistic; each question weighs the same, whatever its length."""
     from sklearn.linear_model import LogisticRegression
 
-    rows = np.vstack([_columns(one, heads, with_similarity) for one in seen])
     labels = np.concatenate([np.array(one.supports) for one in seen])
     weights = np.concatenate([np.full(len(one.supports), 40 / len(one.supports)) for one in seen])
-    model = LogisticRegression(C=0.1, max_iter=1000).fit(rows, labels, weights)
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(np.vstack(columns), labels, weights)
     return Weighing(tuple(round(float(w), 5) for w in model.coef_[0]), round(float(model.intercept_[0]), 5))
 
 

@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import numpy as np
 
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError
 from pipeline.models.identity import model_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHIPPED = Path(__file__).parent.parent / "calibrated"
 
@@ -61,19 +66,30 @@ class Weighing:
     weights: tuple[float, ...]
     bias: float
 
+    def logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Float64 (n,) of features (n, n_weights)."""
+        result: NDArray[np.float64] = features @ np.array(self.weights) + self.bias
+        return result
+
+
+Head = tuple[int, int, Literal["question", "answer"]]
+"""A layer, a head of it, and whose attention counts: the question's tokens', or theirs where the answer begins."""
+
 
 @dataclass(frozen=True)
 class ProbeCalibration:
-    """The heads worth asking, as (layer, head), and how to weigh them: alone, and with the embedder's cosine and late
-    interaction as the last two features. `layout` is the number of the prompt's form that they were found with.
+    """The heads worth asking, and how to weigh them: alone, and with the embedder's cosine and late interaction as the
+    last two features. `links` weighs the logit of either and the two strengths of `Links`. `layout` is the number of
+    the prompt's form that they were found with.
     """
 
     model: str
     key: str
     layout: int
-    heads: tuple[tuple[int, int], ...]
+    heads: tuple[Head, ...]
     alone: Weighing
     with_similarity: Weighing
+    links: Weighing
     evidence: Evidence
 
     method: ClassVar[str] = "probe"
@@ -85,6 +101,8 @@ class ProbeCalibration:
             raise ValueError(
                 "with_similarity must have a weight for each head, one for cosine, one for late interaction"
             )
+        if len(self.links.weights) != 3:
+            raise ValueError("links must have a weight for the logit, one for being named, one for naming")
 
 
 C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)

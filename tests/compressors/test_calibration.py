@@ -95,13 +95,13 @@ def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) ->
 def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.MonkeyPatch, tools: Pipeline) -> None:
     """Of 10 layers of 4 heads four in layers 3 and 4 know; four copies of them in layer 9 add nothing."""
     planted = [12, 15, 17, 18]
-    rows = seen(120, planted, 40)
+    rows = seen(120, planted, 80)
     for one in rows:
         one.features[:, 36:40] = one.features[:, planted]
     monkeypatch.setattr(probe_heads, "_shape", lambda _: (10, 4))
     found = probe_heads.fit(rows, tools.reader, ["mine"], 0)
-    assert set(found.heads) >= {(3, 0), (3, 3), (4, 1), (4, 2)}
-    assert max(layer for layer, _ in found.heads) <= 4
+    assert set(found.heads) >= {(layer, head, "question") for layer, head in ((3, 0), (3, 3), (4, 1), (4, 2))}
+    assert max(layer for layer, _, _ in found.heads) <= 4
     assert found.with_similarity.weights[-2] > 0.1
     assert found.evidence.auc > 0.95
     with pytest.raises(DataError, match=r"3 telling questions .* are too few to choose heads by"):
@@ -150,7 +150,7 @@ def test_the_whole_way_with_the_scripted_model(tools: Pipeline) -> None:
     questions = read_labelled(Path(SHIPPED) / "questions.json")
     rows = probe_heads.look(questions, tools.reader, tools.embedder, 2048, lambda *_: None)
     found = probe_heads.fit(rows, tools.reader, ["questions.json"], 0)
-    assert found.heads == ((0, 0),)
+    assert (0, 0, "question") in found.heads
     assert found.alone.weights[0] > 0
     assert found.evidence.auc > 0.8
     verdicts = exit_threshold.judge(questions, tools.reader, 1024, lambda *_: None)

@@ -44,6 +44,19 @@ SQUAD = {
         }
     ]
 }
+MUSIQUE = {
+    "id": "m1",
+    "question": "Where was the keeper of the Tower born?",
+    "question_decomposition": [
+        {"question": "Who keeps the Tower?", "answer": "Blane", "paragraph_support_idx": 1},
+        {"question": "Where was #1 born?", "answer": "Skelby", "paragraph_support_idx": 0},
+        {"question": "Blane >> country", "answer": "Norway", "paragraph_support_idx": 0},
+    ],
+    "paragraphs": [
+        {"idx": 0, "title": "Blane", "paragraph_text": "Blane was born in Skelby, Norway. He sings."},
+        {"idx": 1, "title": "Tower", "paragraph_text": "It is high. Blane keeps it. It is old."},
+    ],
+}
 WIKIQA = "who keeps it ?\tIt is high .\t0\nwho keeps it ?\tBlane keeps it .\t1\nwhat sings ?\tNobody .\t0\n"
 
 
@@ -79,6 +92,14 @@ def test_selqa_squad_and_wikiqa(tmp_path: Path) -> None:
     keeps, sings = read_labelled(tmp_path / "w.txt")
     assert (keeps.supports, keeps.is_telling) == ((False, True), True)
     assert (sings.supports, sings.is_telling) == ((False,), False)
+
+
+def test_musiques_steps_are_questions_about_their_paragraph(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text(json.dumps([MUSIQUE]))
+    who, where = read_labelled(tmp_path / "m.json")
+    assert (who.question, who.supports, who.answers) == ("Who keeps the Tower?", (False, True, False), ("Blane",))
+    assert (where.question, where.supports) == ("Where was Blane born?", (True, False))
+    assert [passage.title for passage in where.units.passages] == ["Blane"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compressors.calibration.store import ProbeCalibration, stored
+from compressors.calibration.store import Head, ProbeCalibration, stored
 from compressors.probe import Probe, _prompt, _windows, log_mass
 from compressors.selection import Units
 from pipeline.answers.words import content_words
@@ -15,7 +15,9 @@ from pipeline.models.engine import Engine
 from pipeline.types import Question, Text
 from tests.compressors.workbench import passage, scripted_tools
 
-HEADS = ((14, 3), (17, 3), (17, 4), (18, 6))
+HEADS: tuple[Head, ...] = (
+    (17, 4, "question"), (14, 3, "question"), (17, 4, "answer"), (17, 3, "question"), (18, 6, "answer"),
+)  # fmt: skip
 QUESTION = "When was the lighthouse first used?"
 ANSWER = "It was lit in 1874."
 PAPER = [
@@ -57,11 +59,24 @@ def test_each_unit_knows_its_cells(real: Pipeline) -> None:
 
 
 def test_the_attention_finds_what_words_do_not(real: Pipeline) -> None:
-    """The answer shares no word with the question but "was"; other sentences say "lighthouse" and name a year."""
+    """Five questions that share no word with their answer; of eight sentences, chance finds less than one of the five.
+
+    By attention alone SmolLM2 finds three: its heads rest on the first sentence when they are not sure.
+    """
+    asked = {
+        QUESTION: ANSWER,
+        "What fuel does the light use?": "Its lamp burns oil.",
+        "What is the name of the man who works there?": "The keeper is called Osric Blane.",
+        "May I bring my pet?": "A dog may not enter the sheds.",
+        "Which animal is forbidden?": "A dog may not enter the sheds.",
+    }
     units = units_of(real)
-    found = Probe(model=None, similarity=False).scores(QUESTION, units, real)
-    assert units.parts[int(found.argmax())].text == ANSWER
-    assert not set(content_words(QUESTION)) & set(content_words(ANSWER))
+    n_found = 0
+    for question, answer in asked.items():
+        assert not set(content_words(question)) & set(content_words(answer))
+        found = Probe(model=None, similarity=False).scores(question, units, real)
+        n_found += units.parts[int(found.argmax())].text == answer
+    assert n_found >= 3
 
 
 def test_the_measure_is_the_attention_summed_over_the_sentence(real: Pipeline) -> None:
@@ -69,11 +84,23 @@ def test_the_measure_is_the_attention_summed_over_the_sentence(real: Pipeline) -
     (window,) = _windows(QUESTION, units, real.reader, 2048)
     prefix, query, owners, (low, high) = _prompt(QUESTION, units, window, real.reader)
     assert isinstance(real.reader, Engine)
-    mass = real.reader.attend(prefix, query, HEADS).mass
+    mass = real.reader.attend(prefix, query, [(layer, head) for layer, head, _ in HEADS]).mass
+    tokens = {"question": slice(low, high), "answer": slice(high, None)}
     found = log_mass(QUESTION, units, real.reader, HEADS, 2048, silent)
     for unit, start, end in owners:
-        expected = [np.log(mass[h, low:high, start:end].sum(axis=1).mean() + 1e-6) for h in range(len(HEADS))]
+        expected = [
+            np.log(mass[h, tokens[at], start:end].sum(axis=1).mean() + 1e-6) for h, (_, _, at) in enumerate(HEADS)
+        ]
         assert found[unit] == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_heads_it_gives_all_by_the_question_and_then_all_by_the_answer(real: Pipeline) -> None:
+    units = units_of(real)
+    named = log_mass(QUESTION, units, real.reader, HEADS, 2048, silent)
+    whole = log_mass(QUESTION, units, real.reader, None, 2048, silent)
+    assert whole.shape == (len(units), 2 * 30 * 9)
+    columns = [(30 * 9 if at == "answer" else 0) + 9 * layer + head for layer, head, at in HEADS]
+    assert whole[:, columns] == pytest.approx(named, abs=1e-4)
 
 
 def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) -> None:
@@ -95,7 +122,7 @@ def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:
     found = stored(ProbeCalibration, real.reader)
     assert found is not None
     assert found.evidence.n_questions >= 100
-    assert max(layer for layer, _ in found.heads) < 24, "the upper layers need not run"
+    assert max(layer for layer, _, _ in found.heads) < 24, "the upper layers need not run"
 
 
 def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
