@@ -276,7 +276,9 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", "-d", help="Labelled questions: HotpotQA, WikiQA, SelQA or SQuAD (default: our own)."),
+        typer.Option(
+            "--data", "-d", help="Labelled questions: HotpotQA, MuSiQue, WikiQA, SelQA or SQuAD (default: our own)."
+        ),
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option("--method", help="probe or exit; may be given twice (default: both).")
