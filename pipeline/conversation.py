@@ -7,17 +7,22 @@ with Pipeline(config, index) as pipeline, Conversation(pipeline, session_folder(
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.build import Pipeline
 from pipeline.contracts import Memory, Progress, Recollection
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StoreError
 from pipeline.sessions import lock_session
 from pipeline.transcript import now
 from pipeline.types import Answer, Passage, Question, State, Turn
+
+_ASIDE = "aside.json"
+"""Holds a turn that was taken back for another, until the other is on disk."""
 
 
 class Conversation:
@@ -34,6 +39,7 @@ class Conversation:
         self._lock = lock_session(folder)
         try:
             self.memory: Recollection = component.open(folder, pipeline)
+            self.restore()
         except BaseException:
             self._lock.release()
             raise
@@ -59,6 +65,7 @@ class Conversation:
             finish = "cancelled"
         answer = state.answer.text if state.answer else ""
         self.memory.commit(Turn(self.memory.next_number, text, answer, now(), finish))
+        (self.folder / _ASIDE).unlink(missing_ok=True)
         self._shown = state.shown
         return state
 
@@ -69,6 +76,35 @@ class Conversation:
     def undo(self) -> Turn | None:
         """Takes the last turn back, out of every tier; None where there is none."""
         return self.memory.undo()
+
+    def set_aside(self) -> Turn | None:
+        """Takes the last turn back for the next one that is asked; None where there is none.
+
+        It is kept on disk until that one is. `restore` and the next opening of the session bring it back before.
+        """
+        if not self.turns:
+            return None
+        path = self.folder / _ASIDE
+        half = path.with_suffix(".half")
+        with half.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self.turns[-1]), file)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+        return self.memory.undo()
+
+    def restore(self) -> None:
+        """Brings back the turn that was set aside, unless another has taken its place."""
+        path = self.folder / _ASIDE
+        if not path.exists():
+            return
+        try:
+            turn = Turn(**json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(f"{path} cannot be read: {error}; it holds a turn that was being asked again") from None
+        if turn.number == self.memory.next_number:
+            self.memory.commit(turn)
+        path.unlink()
 
     def settle(self, progress: Progress | None = None) -> None:
         """What can wait until an answer is shown: older turns move to the next tier. Stopped, it goes on next time."""

@@ -162,9 +162,23 @@ class Chat:
             self.conversation.settle(self.display)
         self.display.stop()
 
+    @contextmanager
+    def replacing(self) -> Iterator[Turn]:
+        """Takes the last turn back for the question asked inside; where that comes to nothing, the turn is there again.
+
+        Raises ConfigError where there is none.
+        """
+        turn = self._taken(self.conversation.set_aside())
+        try:
+            yield turn
+        finally:
+            self.conversation.restore()
+
     def take_back(self) -> Turn:
         """Removes the last turn. Raises ConfigError where there is none."""
-        turn = self.conversation.undo()
+        return self._taken(self.conversation.undo())
+
+    def _taken(self, turn: Turn | None) -> Turn:
         if turn is None:
             raise ConfigError("there is no turn to take back: nothing was asked in this session")
         self.searched.pop(turn.number, None)

@@ -398,7 +398,11 @@ def doctor(chat: Chat, words: list[str]) -> None:
 # -------------------------------------------------------------------------------------------------- taking turns back
 def retry(chat: Chat, words: list[str]) -> None:
     """The last question again. A model that always takes the likeliest word says the same: then chance comes in."""
-    turn = chat.take_back()
+    with chat.replacing() as turn:
+        _ask_again(chat, turn.question)
+
+
+def _ask_again(chat: Chat, question: str) -> None:
     before = chat.config
     chat.tries += 1
     temperature = getattr(before.components[-1], "temperature", None)
@@ -409,19 +413,19 @@ def retry(chat: Chat, words: list[str]) -> None:
         )
         chat.pipeline.change(with_settings(before, warm), chat.pipeline.index_folder)
     try:
-        chat.ask(turn.question)
+        chat.ask(question)
     finally:
         chat.pipeline.change(before, chat.pipeline.index_folder)
 
 
 def undo(chat: Chat, words: list[str]) -> None:
     """Of a rewritten question the rewriting is taken back first; the next /undo takes the turn back."""
-    was_rewritten = chat.rewritten is not None
-    turn = chat.take_back()
-    if was_rewritten:
-        chat.remark(Text(f"searching for your own words: {visible(turn.question)}", style="dim"))
-        chat.ask(turn.question, as_it_is=True)
+    if chat.rewritten is not None:
+        with chat.replacing() as turn:
+            chat.remark(Text(f"searching for your own words: {visible(turn.question)}", style="dim"))
+            chat.ask(turn.question, as_it_is=True)
         return
+    turn = chat.take_back()
     chat.say(f"Taken back: turn {turn.number}, {views.one_line(turn.question, 60)}")
 
 
@@ -430,8 +434,8 @@ def edit(chat: Chat, words: list[str]) -> None:
     if not chat.turns:
         raise ConfigError("there is no question to edit: nothing was asked in this session")
     if words:
-        chat.take_back()
-        chat.ask(" ".join(words))
+        with chat.replacing():
+            chat.ask(" ".join(words))
         return
     if not chat.is_terminal:
         raise ConfigError("/edit needs the new question after it where there is no terminal")

@@ -118,10 +118,11 @@ def handle(chat: Chat, text: str) -> None:
     try:
         if text.startswith("/"):
             run_command(chat, text)
+        elif chat.replaces:
+            chat.replaces = False
+            with chat.replacing():
+                chat.ask(text)
         else:
-            if chat.replaces:
-                chat.replaces = False
-                chat.take_back()
             chat.ask(text)
     except LongthreadError as error:
         failed(chat, str(error))

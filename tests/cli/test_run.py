@@ -94,7 +94,13 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli.main", "run", OFFLINE, "--input", asked, "-o", str(out), "--docs", DOCUMENTS]
     environment = {**os.environ, "LONGTHREAD_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job has it ignored
     )
     records = out / "records.jsonl"
     while process.poll() is None and not (records.exists() and records.stat().st_size > 0):

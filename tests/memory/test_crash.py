@@ -77,3 +77,49 @@ def check(pipeline: Pipeline, talk: Conversation, shown: dict[int, str]) -> int:
         found = talk.memory.recall(Question("lucky number of round 2"), pipeline, 500)
         assert [one.tier for one in found.recalled if one.tier == "unit"]
     return len(turns)
+
+
+AGAIN = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.conversation import Conversation
+from tests.memory.test_crash import MEMORY
+from tests.memory.talks import pipeline_with
+with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
+    commit = talk.memory.commit
+    talk.set_aside()
+    def killed(turn):
+        if sys.argv[2] == "after":
+            commit(turn)
+        os.kill(os.getpid(), signal.SIGKILL)
+    talk.memory.commit = killed
+    talk.ask("Is it in other words?")
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_turn_that_is_asked_again_is_there_until_its_successor_is(tmp_path: Path, moment: str) -> None:
+    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+        talk.ask("My lucky number is 7. Is it not?")
+        first = talk.turns
+    done = subprocess.run([sys.executable, "-c", AGAIN, str(tmp_path), moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+        if moment == "before":
+            assert talk.turns == first
+        else:
+            assert [turn.question for turn in talk.turns] == ["Is it in other words?"]
+        assert not (tmp_path / "aside.json").exists()
+        assert b"lucky" in b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()) or moment == "after"
+
+
+def test_a_turn_whose_successor_fails_comes_back(tmp_path: Path) -> None:
+    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+        talk.ask("My lucky number is 7. Is it not?")
+        before = talk.turns
+        assert talk.set_aside() == before[0]
+        assert talk.turns == ()
+        talk.restore()
+        assert talk.turns == before
+        talk.restore()
+        assert talk.turns == before
