@@ -23,12 +23,12 @@ MAX_CHARS = 120
 _IS = re.compile(
     r"(?:^|\b(?:and|but|so|well|yes|no|ok|okay|actually|now|hi|hello|that)[,:]?\s+)"
     r"(?P<about>(?:my|our|the|[A-Z]\w+(?:'s|’s))\s+(?:[\w'’-]+\s+){0,5}?[\w'’-]+)\s+"
-    r"(?:is|are|was|were)\s+(?:now\s+|called\s+)?(?P<value>[^.!?;\n]{1,80})",
+    r"(?:is|are|was|were)\s+(?:now\s+|called\s+)?(?P<value>[^!?;\n]+)",
     re.IGNORECASE,
 )
 _LIVE = re.compile(
     r"\bI(?:'ve| have)?\s+(?:just\s+|now\s+)?(?P<verb>live|moved|work)\w*\s+"
-    r"(?P<value>(?:in|to|at|as|for)\s+[^.!?;,\n]{1,60})"
+    r"(?P<value>(?:in|to|at|as|for)\s+[^!?;,\n]+)"
 )
 _VERBS = {"live": "where I live", "moved": "where I live", "work": "where I work"}
 _NAME = re.compile(r"\b(?:my name is|I am called|call me)\s+(?P<value>[\w'’-]+(?:\s+[A-Z][\w'’-]+)?)", re.IGNORECASE)
@@ -61,10 +61,15 @@ def drawn(turn: Turn) -> list[Fact]:
             found["my name"] = name["value"]
             continue
         if place := _LIVE.search(sentence):
-            found[_VERBS[place["verb"]]] = place["value"]
+            found[_VERBS[place["verb"]]] = _ended(place["value"])
         elif (said := _IS.search(sentence)) and content_words(said["about"]) and content_words(said["value"]):
-            found[said["about"]] = said["value"]
+            found[said["about"]] = _ended(said["value"])
     return [Fact(turn.number, clipped(about), clipped(value), turn.time) for about, value in found.items()]
+
+
+def _ended(value: str) -> str:
+    """Without the full stop of the sentence; those inside stay: "Dr. Bo Lind", "3.5 km"."""
+    return value.strip().rstrip(".")
 
 
 def checked(raw: object, turns: Sequence[Turn]) -> list[Fact]:

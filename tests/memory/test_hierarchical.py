@@ -200,6 +200,19 @@ def test_a_newer_fact_supersedes_an_older_and_both_keep_their_dates(tools: Pipel
     memory.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "fact"),
+    [
+        ("My dentist is Dr. Bo Lind.", "My dentist: Dr. Bo Lind"),
+        ("The tower is 3.5 km away. It rains.", "The tower: 3.5 km away"),
+        ("I moved to St. Ives.", "where I live: to St. Ives"),
+        ("My plan is " + "very " * 40 + "long.", "My plan: " + ("very " * 40)[:119].rstrip() + "…"),
+    ],
+)
+def test_a_full_stop_inside_a_fact_does_not_end_it(said: str, fact: str) -> None:
+    assert [one.text for one in drawn(Turn(1, said, "", "2026-01-01T00:00:00+00:00"))] == [fact]
+
+
 # ----------------------------------------------------------------------------------------------------------- summary
 class Babbling(ScriptedModel):
     """Says what it is told to, whatever it is asked."""
