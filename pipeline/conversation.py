@@ -39,7 +39,11 @@ class Conversation:
         self._lock = lock_session(folder)
         try:
             self.memory: Recollection = component.open(folder, pipeline)
-            self.restore()
+            try:
+                self.restore()
+            except BaseException:
+                self.memory.close()
+                raise
         except BaseException:
             self._lock.release()
             raise
@@ -80,17 +84,21 @@ class Conversation:
     def set_aside(self) -> Turn | None:
         """Takes the last turn back for the next one that is asked; None where there is none.
 
-        It is kept on disk until that one is. `restore` and the next opening of the session bring it back before.
+        It is kept on disk until that one is. `restore` and the next opening of the session bring it back before. Raises
+        StoreError where it cannot be kept, and then takes nothing back.
         """
         if not self.turns:
             return None
         path = self.folder / _ASIDE
         half = path.with_suffix(".half")
-        with half.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self.turns[-1]), file)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
+        try:
+            with half.open("w", encoding="utf-8") as file:
+                json.dump(asdict(self.turns[-1]), file)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}; the last turn is as it was") from None
         return self.memory.undo()
 
     def restore(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
+from pipeline.errors import StoreError
 from pipeline.registry import Spec
 from pipeline.types import Question
 from tests.memory.talks import pipeline_with
@@ -123,3 +124,21 @@ def test_a_turn_whose_successor_fails_comes_back(tmp_path: Path) -> None:
         assert talk.turns == before
         talk.restore()
         assert talk.turns == before
+
+
+def test_a_turn_that_cannot_be_kept_aside_is_not_taken_back(tmp_path: Path) -> None:
+    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+        talk.ask("My lucky number is 7. Is it not?")
+        (tmp_path / "aside.half").mkdir()
+        with pytest.raises(StoreError, match=r"aside\.json cannot be written: .*; the last turn is as it was"):
+            talk.set_aside()
+        assert len(talk.turns) == 1
+
+
+def test_a_damaged_aside_is_told_and_the_session_is_free_again(tmp_path: Path) -> None:
+    (tmp_path / "aside.json").write_text("{")
+    with pipeline_with(MEMORY) as pipeline:
+        with pytest.raises(StoreError, match=r"aside\.json cannot be read"):
+            Conversation(pipeline, tmp_path)
+        (tmp_path / "aside.json").unlink()
+        Conversation(pipeline, tmp_path).close()
