@@ -142,3 +142,14 @@ def test_a_damaged_aside_is_told_and_the_session_is_free_again(tmp_path: Path) -
             Conversation(pipeline, tmp_path)
         (tmp_path / "aside.json").unlink()
         Conversation(pipeline, tmp_path).close()
+
+
+def test_a_turn_that_was_replaced_does_not_come_back_when_its_successor_is_undone(tmp_path: Path) -> None:
+    with pipeline_with(MEMORY) as pipeline:
+        with Conversation(pipeline, tmp_path) as talk:
+            talk.ask("My lucky number is 7. Is it not?")
+            talk.set_aside()
+            talk.ask("Is it in other words?")
+            talk.undo()
+        with Conversation(pipeline, tmp_path) as talk:
+            assert talk.turns == ()
