@@ -1,5 +1,6 @@
 /* Preloaded into a process, this forbids every way onto the network and writes each attempt into the file that
-   NETWORK_LOG names. Sockets of the machine itself (AF_UNIX, AF_NETLINK) are let through. */
+   NETWORK_LOG names. Sockets of the machine itself (AF_UNIX, AF_NETLINK) are let through, and with NETWORK_LOOPBACK set
+   also 127.0.0.0/8, ::1, and the names of these. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -8,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 static void note(const char *what, const char *where, int port) {
@@ -18,18 +20,26 @@ static void note(const char *what, const char *where, int port) {
     fclose(file);
 }
 
+static int is_loopback(const char *host) {
+    if (getenv("NETWORK_LOOPBACK") == NULL) return 0;
+    return host == NULL || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0 ||
+           strncmp(host, "::ffff:127.", 11) == 0;
+}
+
 static int is_outside(const char *what, const struct sockaddr *address) {
     char text[INET6_ADDRSTRLEN] = "?";
     if (address == NULL) return 0;
     if (address->sa_family == AF_INET) {
         const struct sockaddr_in *four = (const struct sockaddr_in *)address;
         inet_ntop(AF_INET, &four->sin_addr, text, sizeof text);
+        if (is_loopback(text)) return 0;
         note(what, text, ntohs(four->sin_port));
         return 1;
     }
     if (address->sa_family == AF_INET6) {
         const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
         inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof text);
+        if (is_loopback(text)) return 0;
         note(what, text, ntohs(six->sin6_port));
         return 1;
     }
@@ -55,7 +65,9 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
 }
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
-    (void)service, (void)hints, (void)result;
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        dlsym(RTLD_NEXT, "getaddrinfo");
+    if (is_loopback(node)) return real(node, service, hints, result);
     note("getaddrinfo", node ? node : "(this machine)", 0);
     return EAI_FAIL;
 }

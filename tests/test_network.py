@@ -43,7 +43,7 @@ def run(watcher: Path, tmp_path: Path) -> Run:
     """
     log = tmp_path / "network.log"
 
-    def run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    def run(*arguments: str, loopback: bool = False) -> tuple[subprocess.CompletedProcess[str], list[str]]:
         environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
         environment |= {
             "LD_PRELOAD": str(watcher),
@@ -52,7 +52,7 @@ def run(watcher: Path, tmp_path: Path) -> Run:
             "HOME": str(tmp_path),
             "LANGSMITH_TRACING": "true",
             "LANGSMITH_API_KEY": "none",
-        }
+        } | ({"NETWORK_LOOPBACK": "1"} if loopback else {})
         command = [sys.executable, *arguments]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         return done, log.read_text().splitlines() if log.exists() else []
@@ -110,6 +110,19 @@ def test_index_and_ask_never_try(run: Run, tmp_path: Path) -> None:
     done, log = run("-m", "cli.main", "ask", question, "--index", index, "--quiet")
     assert (done.returncode, log) == (0, []), done.stderr
     assert "prompt" in done.stdout
+
+
+def test_a_batch_on_ray_keeps_to_the_loopback(run: Run, tmp_path: Path) -> None:
+    code = "import socket; socket.socket().connect(('192.0.2.1', 80))"
+    assert run("-c", code, loopback=True)[1] == ["connect 192.0.2.1 80"]
+    (tmp_path / "network.log").unlink()
+    asked = tmp_path / "questions.jsonl"
+    asked.write_text('{"question": "How many beehives are there?"}\n{"question": "Who keeps bees?"}\n')
+    out = tmp_path / "out"
+    batch = ("run", "configs/offline.yaml", "--input", str(asked), "--output", str(out), "--docs", str(DEMO))
+    done, log = run("-m", "cli.main", *batch, "--executor", "ray", "--quiet", loopback=True)
+    assert (done.returncode, log) == (0, []), done.stderr
+    assert len((out / "records.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(

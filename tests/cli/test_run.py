@@ -88,10 +88,12 @@ def test_arguments_that_are_none(run: Run, tmp_path: Path, arguments: tuple[str,
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, executor: str) -> None:
     asked = questions(tmp_path, *(GOOD[0].replace("q0", f"q{n}") for n in range(3000)))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "cli.main", "run", OFFLINE, "--input", asked, "-o", str(out), "--docs", DOCUMENTS]
+    command += ["--executor", executor]
     environment = {**os.environ, "LONGTHREAD_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
         command,

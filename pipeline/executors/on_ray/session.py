@@ -11,6 +11,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +73,15 @@ class Session:
                 ray.init(address=settings.address, **quiet)
             else:
                 self._folder = tempfile.mkdtemp(prefix="longthread-ray-")
-                ray.init(
-                    address="local",
-                    num_cpus=cores() if settings.num_cpus == "auto" else settings.num_cpus,
-                    object_store_memory=settings.object_store_mb << 20,
-                    include_dashboard=False,
-                    _temp_dir=self._folder,
-                    **quiet,
-                )
+                with _without_api_server():
+                    ray.init(
+                        address="local",
+                        num_cpus=cores() if settings.num_cpus == "auto" else settings.num_cpus,
+                        object_store_memory=settings.object_store_mb << 20,
+                        include_dashboard=False,
+                        _temp_dir=self._folder,
+                        **quiet,
+                    )
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             self.close()
             where = f"no Ray can be joined at {settings.address}" if settings.address else "Ray cannot be started here"
@@ -114,6 +116,24 @@ def _hush(ray: Any) -> None:
     worker = ray._private.worker
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *arguments, **named: None
+
+
+@contextlib.contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Ray starts no dashboard process within.
+
+    It does even where the dashboard is switched off, and that process then asks the metadata services of three clouds
+    where it runs, before it looks whether statistics are switched off (UsageStatsHead.run, Ray 2.60). Ray has no
+    switch for it, and nothing of ours asks that process.
+    """
+    from ray._private.node import Node
+
+    start = Node.start_api_server
+    Node.start_api_server = lambda self, **how: None
+    try:
+        yield
+    finally:
+        Node.start_api_server = start
 
 
 def own_token() -> dict[str, str]:
