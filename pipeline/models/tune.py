@@ -89,8 +89,8 @@ class TuneReport:
 def tuned(path: Path, role: Role) -> Path | None:
     """The file that serves this role fastest on this machine in the place of `path`, or None: use `path` itself.
 
-    Only a file that was made from exactly this one (by its place, size and time), here, with this llama.cpp, and that
-    has not changed since. Takes a few milliseconds.
+    Only a file that was made from exactly this one (by its place, size and time, or as another copy of it by size and
+    hash), here, with this llama.cpp, and that has not changed since. Takes a few milliseconds; a copy is hashed once.
     """
     report = _report_on(path)
     return _chosen(report, role) if report is not None else None
@@ -114,16 +114,20 @@ def source_sha256(path: Path) -> str:
 
 
 def _report_on(path: Path) -> dict[str, Any] | None:
+    from pipeline.models.filehash import file_sha256
+
     try:
         about = path.stat()
         wanted = (str(path.resolve()), about.st_size, about.st_mtime_ns)
-        reports = sorted(folder().glob("*/tune.json"))
+        reports = [_read(report) for report in sorted(folder().glob("*/tune.json"))]
+        for report in reports:
+            if (report.get("source"), report.get("source_size"), report.get("source_mtime_ns")) == wanted:
+                return report
+        alike = [report for report in reports if report.get("source_size") == about.st_size]
+        sha256 = file_sha256(path) if alike else ""
     except OSError:
         return None
-    for report in map(_read, reports):
-        if (report.get("source"), report.get("source_size"), report.get("source_mtime_ns")) == wanted:
-            return report
-    return None
+    return next((report for report in alike if report.get("source_sha256") == sha256), None)
 
 
 def folder() -> Path:
