@@ -49,7 +49,7 @@ def score(
     trunk = hold(pool, stem)
     try:
         done = 0
-        for wave in _waves(pool, whole):
+        for wave in _waves(pool, whole, max(map(len, targets)) - 1):
             _decode_wave(pool, trunk, len(stem), wave, targets, result[done : done + len(wave)])
             done += len(wave)
     finally:
@@ -89,14 +89,15 @@ def _after(tail: NDArray[np.int64], suffix: Cells, prefix: Cells, n_held_back: i
     return Cells(np.concatenate([tail, suffix.keys]), vectors)
 
 
-def _waves(pool: Pool, suffixes: Sequence[Cells]) -> Iterator[list[Branch]]:
-    """The suffixes in order, as many at a time as there are sequences and cells for; half the sequences stay for
-    targets of several tokens.
+def _waves(pool: Pool, suffixes: Sequence[Cells], spare: int) -> Iterator[list[Branch]]:
+    """The suffixes in order, as many at a time as there are sequences and cells for, so that `spare` cells are left for
+    the rest of a target.
     """
     wave: list[Branch] = []
     n_cells = 0
     for cells in suffixes:
-        is_full = len(wave) + 1 >= pool.n_sequences or n_cells + len(cells) > min(pool.context.n_batch, pool.n_cells)
+        room = min(pool.context.n_batch, pool.n_cells - spare)
+        is_full = len(wave) + 1 >= pool.n_sequences or n_cells + len(cells) > room
         if wave and is_full:
             yield wave
             wave, n_cells = [], 0
@@ -114,10 +115,11 @@ def _decode_wave(
     targets: Sequence[Sequence[int]],
     result: NDArray[np.float32],
 ) -> None:
+    n_wanted = sum(len(branch.cells) for branch in wave)
+    if not pool.make_room(n_wanted):
+        raise ModelError(f"a suffix of {n_wanted} cells does not fit: {pool.book.n_free} are free")
     try:
         for branch in wave:
-            if not pool.make_room(len(branch.cells)):
-                raise ModelError(f"a suffix of {len(branch.cells)} cells does not fit: {pool.book.n_free} are free")
             branch.sequence = pool.take()
             pool.share(trunk, branch.sequence, n_trunk)
         _decode_suffixes(pool, wave, n_trunk)
@@ -165,7 +167,7 @@ def _shifted(branch: Branch, n_trunk: int, piece: int) -> Iterator[Rows]:
 def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Sequence[int]) -> NDArray[np.float32]:
     """Log P of a target's tokens from the second on, (n_branches,). Leaves the branches as they were."""
     total = np.zeros(len(wave), np.float32)
-    step = max(1, min(pool.context.n_batch, _MOST_OUTPUTS) // (len(target) - 1))
+    step = max(1, min(pool.context.n_batch, _MOST_OUTPUTS, pool.n_cells) // (len(target) - 1))
     for start in range(0, len(wave), step):
         part = wave[start : start + step]
         if not pool.make_room(len(part) * (len(target) - 1)):

@@ -247,6 +247,17 @@ def test_scores_do_not_need_more_sequences_or_cells_than_there_are(q4: Path) -> 
         scores = engine.score((Text(text(40)),), [f" {text(20, n)}" for n in range(9)], [" a", " b c"])
         assert scores.shape == (9, 2)
         assert np.isfinite(scores).all()
+
+
+def test_scores_take_the_cells_of_what_was_kept_for_later(q4: Path) -> None:
+    prefixes = [(Text(text(40, 100 + n)),) for n in range(6)]
+    suffixes, targets = [f" {text(12, n)}" for n in range(9)], [" a", " b c"]
+    settings = EngineSettings(n_ctx=256, n_cells=256, n_seq_max=16, n_cached=4)
+    with open_engine(settings, q4) as engine:
+        after_others = [engine.score(prefix, suffixes, targets) for prefix in prefixes]
+        for prefix, scores in zip(prefixes, after_others, strict=True):
+            engine.pool.forget()
+            np.testing.assert_allclose(scores, engine.score(prefix, suffixes, targets), atol=0.5)
         assert all_cells_are_free(engine)
 
 
