@@ -1,7 +1,8 @@
 """LLMLingua in a process of its own, with the libraries of .peers: one JSON object a line in, one a line out.
 
 In: {"context": [paragraph, ...], "question": text, "rate": share of tokens to keep, "is_long": bool}.
-Out: {"text": what was kept, "seconds": of compress_prompt alone}. The first line out says that it is ready.
+Out: {"text": what was kept, "seconds": of compress_prompt alone}, or {"error": text}. The first line out says that it
+is ready, and how surprising the model finds a plain sentence.
 """
 
 from __future__ import annotations
@@ -38,25 +39,45 @@ def compressor(model: Path) -> Any:
     tiktoken.encoding_for_model = lambda name: tokenizer
     from llmlingua import PromptCompressor
 
-    AutoModelForCausalLM.from_pretrained(str(model.parent), gguf_file=model.name).save_pretrained(folder)
+    weights = AutoModelForCausalLM.from_pretrained(str(model.parent), gguf_file=model.name)
+    # the file has no output matrix: it is the embeddings', which this version of transformers does not see, and
+    # fills with random numbers
+    weights.config.tie_word_embeddings = True
+    weights.tie_weights()
+    weights.save_pretrained(folder)
     return PromptCompressor(folder, device_map="cpu")
+
+
+def surprise(peer: Any) -> float:
+    """Nats a token of a plain sentence: some 3 for a model whose weights are whole, and 10 for a random one."""
+    import torch
+
+    ids = peer.tokenizer(
+        "The capital of France is Paris, and the capital of Italy is Rome.", return_tensors="pt"
+    ).input_ids
+    with torch.inference_mode():
+        return float(peer.model(ids, labels=ids).loss)
 
 
 def main() -> None:
     out = sys.stdout
     sys.stdout = sys.stderr
     peer = compressor(Path(sys.argv[1]))
-    print(json.dumps({"ready": True}), file=out, flush=True)
+    print(json.dumps({"ready": True, "surprise": surprise(peer)}), file=out, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
         start = perf_counter()
-        found = peer.compress_prompt(
-            asked["context"],
-            instruction="",
-            question=asked["question"],
-            rate=asked["rate"],
-            **(LONG if asked["is_long"] else {}),
-        )
+        try:
+            found = peer.compress_prompt(
+                asked["context"],
+                instruction="",
+                question=asked["question"],
+                rate=asked["rate"],
+                **(LONG if asked["is_long"] else {}),
+            )
+        except Exception as error:  # it asserts that decoding gives the text back, which some characters break
+            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=out, flush=True)
+            continue
         seconds = perf_counter() - start
         text = found["compressed_prompt"].removesuffix(asked["question"])
         print(json.dumps({"text": text, "seconds": seconds}), file=out, flush=True)
