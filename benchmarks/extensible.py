@@ -24,6 +24,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -253,14 +254,14 @@ def measure_cost(bench: Bench, n: int) -> dict[str, Any]:
     fresh.vectors(bench.tokens("book")[:LONG], KS[0])  # loads
     for at, (context, _) in enumerate(bench.windows("book", n, LONG, NEXT)):
         kept.vectors(context, KS[0])
-        timed("states_made", lambda c=context: fresh.states(c))
-        timed("states_from_disk", lambda c=context: kept.states(c))
+        timed("states_made", partial(fresh.states, context))
+        timed("states_from_disk", partial(kept.states, context))
         ways: dict[str, Prompt] = {"raw": (bench.text(context),)}
         ways |= {f"k{k}": (Soft(kept.vectors(context, k)),) for k in KS}
         for name, before in ways.items():
             bench.reader.pool.forget()
             cells[name] = bench.reader.count(before)
-            timed(f"read_{name}", lambda b=before: bench.reader.next_logprobs(b))
+            timed(f"read_{name}", partial(bench.reader.next_logprobs, before))
         tell("cost", at, n)
     return {"seconds": {name: round(float(np.median(s)), 4) for name, s in seconds.items()}, "kv_cells": cells, "n": n}
 

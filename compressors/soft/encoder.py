@@ -124,12 +124,16 @@ def write_layers(source: Path, weights: Weights, layers: Path, table: Path, prog
             merged = weights.merged(tensors)
         except (KeyError, ValueError) as error:
             raise ModelError(f"the trained layers do not fit {source.name}: {error}") from None
-        small = {name: array.astype(np.float16 if array.ndim == 2 else np.float32) for name, array in merged.items()}
         embeddings = tensors["token_embd.weight"].astype(np.float16)
-        few = {"token_embd.weight": embeddings[:N_VOCAB], "output_norm.weight": tensors["output_norm.weight"]}
+        small: dict[str, NDArray[np.floating]] = {
+            "token_embd.weight": embeddings[:N_VOCAB],
+            "output_norm.weight": tensors["output_norm.weight"],
+        }
+        for name, array in merged.items():  # llama.cpp wants vectors as float32
+            small[name] = array.astype(np.float16) if array.ndim == 2 else array
         with new_file(table, embeddings.nbytes) as temporary, temporary.open("wb") as file:
             np.save(file, embeddings)
-        write_model(layers, metadata, few | small)
+        write_model(layers, metadata, small)
 
 
 def layers_metadata(source: dict[str, str], weights: Weights) -> dict[str, str | int | float]:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from pipeline.contracts import Progress
 
 Arrays = Mapping[str, "NDArray[np.floating]"]
-_NUMBERS = {"F32": (0, np.dtype("<f4")), "F16": (1, np.dtype("<f2"))}
+_NUMBERS: dict[str, tuple[int, np.dtype[np.floating]]] = {
+    "F32": (0, np.dtype("<f4")),
+    "F16": (1, np.dtype("<f2")),
+}
 _ALIGNMENT = 32
 
 

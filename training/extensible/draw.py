@@ -76,10 +76,10 @@ class Draws:
         context = _filled(random, asked, room)
         is_chat = random.random() < 0.5
         before = tokens_of(BEFORE, self.tokenize) if is_chat else _NOTHING
-        end = AFTER if is_chat else "\nAnswer: "
+        end, answer = (AFTER, asked.answer) if is_chat else ("\nAnswer:", f" {asked.answer}")
         lead = f"\n\nQuestion: {asked.question}{end}"
-        question, answer = tokens_of(lead, self.tokenize), tokens_of(asked.answer, self.tokenize)
-        branch = Branch("answer", np.concatenate([question, answer]), n_chunks, len(question))
+        question = tokens_of(lead, self.tokenize)
+        branch = Branch("answer", np.concatenate([question, tokens_of(answer, self.tokenize)]), n_chunks, len(question))
         copies = self._copies(random, context, n_chunks)[:1]
         return Instance("questions", context.reshape(n_chunks, -1), (branch, *copies), k, before)
 

@@ -44,7 +44,7 @@ class Instance:
 
     @property
     def soft_a_chunk(self) -> int:
-        return self.context.shape[1] // self.k
+        return int(self.context.shape[1]) // self.k
 
 
 @dataclass(frozen=True, eq=False)

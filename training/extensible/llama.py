@@ -38,7 +38,10 @@ class Shape:
         """Raises ModelError for another architecture than Llama's."""
         if metadata.get("general.architecture") != "llama":
             raise ModelError(f"only models of the llama architecture are trained, was: {metadata}")
-        number = lambda key: metadata_number(metadata, f"llama.{key}")  # noqa: E731
+
+        def number(key: str) -> float:
+            return metadata_number(metadata, f"llama.{key}")
+
         return cls(
             int(number("block_count")),
             int(number("embedding_length")),

@@ -66,7 +66,7 @@ class Run:
         """What part of the run is done: of its steps, if they are given, else of its minutes."""
         if self.options.steps:
             return float(self.trainer.step / self.options.steps)
-        return self.trainer.seconds / (60 * self.options.minutes)
+        return float(self.trainer.seconds / (60 * self.options.minutes))
 
     def train(self) -> None:
         """Steps until the minutes or the steps are used up, or somebody stops it; then the weights are written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from time import perf_counter
 
@@ -15,7 +15,7 @@ from training.extensible.draw import Draws
 from training.extensible.instances import Instance
 from training.extensible.losses import parts, read, total
 from training.extensible.recipe import Recipe
-from training.extensible.teacher import Teacher
+from training.extensible.teacher import Teacher, Told
 from training.extensible.tokenizer import ExtensibleTokenizer
 
 LEAST_RATE = 0.1
@@ -45,14 +45,15 @@ class Trainer:
     def run_step(self, progress: Callable[[], float]) -> dict[str, float]:
         """One step: a few instances, one change. Gives the mean of each loss, and what the step was."""
         start = perf_counter()
-        sums: Counter[str] = Counter()
+        sums: defaultdict[str, float] = defaultdict(float)
         times: Counter[str] = Counter()
         n_tokens = 0
         for _ in range(self.recipe.accumulate):
             instance = self.draws.instance(self.random)
             found = self._losses(instance)
             (total(found, self.recipe) / self.recipe.accumulate).backward()
-            sums.update({name: float(loss.detach()) for name, loss in found.items()})
+            for name, loss in found.items():
+                sums[name] += float(loss.detach())
             sums[f"{_first_kind(instance)}_k{instance.k}"] += float(found[_first_kind(instance)].detach())
             times.update([*found, f"{_first_kind(instance)}_k{instance.k}"])
             n_tokens += instance.context.size
@@ -66,7 +67,8 @@ class Trainer:
         reader, recipe = self.tokenizer.reader, self.recipe
         soft = self.tokenizer.soft(torch.from_numpy(instance.context), instance.k)
         said = read(reader, instance, soft)
-        told = self.teacher.told(instance) if recipe.weight_kl else [None] * len(said)
+        nothing: list[Told | None] = [None] * len(said)
+        told = self.teacher.told(instance) if recipe.weight_kl else nothing
         wrong = None
         if recipe.weight_contrast:
             other = self.others.get((instance.k, len(soft)))
