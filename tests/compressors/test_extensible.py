@@ -276,7 +276,7 @@ def test_the_layers_in_llama_cpp_give_the_states_that_were_trained(smol: Pipelin
     """Against torch, on the same file: the LoRA, the rotation, the norm after the last layer, chunk by chunk."""
     import torch
 
-    from training.extensible.llama import Llama, Lora
+    from training.extensible.llama import Llama, Lora, causal
 
     weights = load(Path(card))
     encoder = Extensible(2, card).encoder(smol)
@@ -291,7 +291,7 @@ def test_the_layers_in_llama_cpp_give_the_states_that_were_trained(smol: Pipelin
     for start in (0, 64):
         chunk = torch.from_numpy(tokens[start : start + 64].astype(np.int64))
         with torch.no_grad():
-            expected = reader.states(reader.embed(chunk)[None], torch.arange(len(chunk)), None, 1, lora)[0].numpy()
+            expected = reader.states(reader.embed(chunk)[None], torch.arange(len(chunk)), causal, 1, lora)[0].numpy()
         difference = np.abs(found[start : start + 64] - expected).max()
         assert difference < 0.02 * np.abs(expected).max()
 

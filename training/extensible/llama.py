@@ -6,7 +6,7 @@ LoRA that is trained here can be added to the file's tensors as it is. float32, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models.tensors import dequantised, metadata_number
 from pipeline.models.weights import Vocabulary
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Lora(nn.Module):  # type: ignore[misc]
         return functional.linear(functional.linear(x, self.down[key]), self.up[key])
 
 
+def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of each cell to those up to it."""
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
 class Llama:
     """Frozen weights by their GGUF names, float32."""
 
@@ -94,15 +101,15 @@ class Llama:
         return functional.linear(states, head)
 
     def states(
-        self, x: Tensor, positions: Tensor, mask: Tensor | None = None, n_layers: int | None = None, lora: Any = None
+        self, x: Tensor, positions: Tensor, attend: Attend = causal, n_layers: int | None = None, lora: Any = None
     ) -> Tensor:
         """The states after the last norm, (batch, n, n_embd), of input embeddings of that shape.
 
-        `positions` are (n,). `mask` is bool (n, n), true where a row may attend to a column; None: to those before it.
+        `positions` are (n,). `attend` is the attention of queries to keys and values, each (batch, heads, n, width).
         """
         turns = rotation(positions, self.shape)
         for layer in range(self.shape.n_layer if n_layers is None else n_layers):
-            x = x + self._attention(self._norm(x, f"blk.{layer}.attn_norm"), layer, turns, mask, lora)
+            x = x + self._attention(self._norm(x, f"blk.{layer}.attn_norm"), layer, turns, attend, lora)
             x = x + self._feed_forward(self._norm(x, f"blk.{layer}.ffn_norm"), layer, lora)
         return self._norm(x, "output_norm")
 
@@ -113,13 +120,12 @@ class Llama:
         y = functional.linear(x, self.weights[f"blk.{layer}.{matrix}.weight"])
         return y if lora is None else y + lora(layer, matrix, x)
 
-    def _attention(self, x: Tensor, layer: int, turns: Tensor, mask: Tensor | None, lora: Any) -> Tensor:
+    def _attention(self, x: Tensor, layer: int, turns: Tensor, attend: Attend, lora: Any) -> Tensor:
         q, k, v = (self._heads(self._times(x, layer, name, lora)) for name in ("attn_q", "attn_k", "attn_v"))
         q, k = rotated(q, turns), rotated(k, turns)
         shared = self.shape.n_head // self.shape.n_head_kv
         k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
-        seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        return self._times(seen.transpose(1, 2).flatten(2), layer, "attn_output", lora)
+        return self._times(attend(q, k, v).transpose(1, 2).flatten(2), layer, "attn_output", lora)
 
     def _heads(self, x: Tensor) -> Tensor:
         """(batch, n, heads x width) as (batch, heads, n, width)."""

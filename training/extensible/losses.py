@@ -36,7 +36,7 @@ def read(reader: Llama, instance: Instance, soft: Tensor) -> list[Said]:
     layout = Layout.of(instance)
     raw = [reader.embed(torch.from_numpy(branch.tokens)) for branch in instance.branches]
     x = torch.cat([reader.embed(torch.from_numpy(instance.before)), soft, *raw])
-    states = reader.states(x[None], layout.positions, layout.mask)[0]
+    states = reader.states(x[None], layout.positions, layout.attend)[0]
     asked = [layout.asked(branch, place) for branch, place in zip(instance.branches, layout.places, strict=True)]
     logs = reader.logits(states[[n for cells in asked for n in cells]]).log_softmax(-1)
     return [Said(*pair) for pair in zip(instance.branches, logs.split([len(cells) for cells in asked]), strict=True)]

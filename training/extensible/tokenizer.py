@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.extensible.llama import Llama, Lora
+from training.extensible.llama import Llama, Lora, causal
 
 PROJECTION_SCALE = 0.1
 """The projection is trained in units of this: a state has a length of some 40, an input embedding of 3."""
@@ -35,7 +35,7 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
     def states(self, tokens: Tensor) -> Tensor:
         """The states of chunks, (n_chunks, chunk, n_embd), each chunk read by itself from position 0."""
         embedded = self.reader.embed(tokens)
-        return self.reader.states(embedded, torch.arange(tokens.shape[1]), None, self.layers, self.lora)
+        return self.reader.states(embedded, torch.arange(tokens.shape[1]), causal, self.layers, self.lora)
 
     def soft(self, tokens: Tensor, k: int) -> Tensor:
         """Soft vectors (n_chunks x chunk / k, n_embd) of whole chunks, in the order of the tokens."""

@@ -141,7 +141,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--windows", type=int, default=12, help="held-back windows that are looked at")
-    parser.add_argument("--look-every", type=int, default=150, help="steps between two looks")
+    parser.add_argument("--look-every", type=int, default=200, help="steps between two looks")
     parser.add_argument("--save-every", type=int, default=25, help="steps between two checkpoints")
     parser.add_argument("--no-teacher-cache", action="store_true")
     parser.add_argument("--measure", type=int, metavar="STEPS", help="only say how long a step takes")
