@@ -1,12 +1,13 @@
 # make demo    a question answered from documents, from nothing
 # make test    the tests
 # make check   what CI runs: format, lint, types, tests
+# make train-extensible   trains the vectors of compress.extensible, 2.5 hours; see docs/training.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format picture clean
+.PHONY: setup demo test check format picture train-extensible clean
 
 setup: $(READY)
 
@@ -34,6 +35,9 @@ format: $(READY)
 
 picture: $(READY)
 	$(BIN)/python docs/draw.py
+
+train-extensible: $(READY)
+	$(BIN)/python -m training.extensible.train --minutes 150
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

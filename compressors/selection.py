@@ -93,7 +93,8 @@ def split(passage: Passage) -> list[Passage]:
         at = start
         place = replace(passage.place, line=line)
         text = passage.text[start:end]
-        part = replace(passage, start=passage.start + start, end=passage.start + end, text=text, place=place)
+        low, high = passage.start + start, passage.start + end
+        part = replace(passage, start=low, end=high, text=text, place=place, soft=None)
         parts.append(part)
     return [part for part in parts if not _HEADING.match(part.text)] or parts or [passage]
 

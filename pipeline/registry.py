@@ -32,6 +32,7 @@ COMPONENTS: dict[str, str] = {
     "compress.exit": "compressors.exit:Exit",
     "compress.probe": "compressors.probe:Probe",
     "compress.surprisal": "compressors.surprisal:Surprisal",
+    "compress.extensible": "compressors.extensible:Extensible",
     "compress.crag": "compressors.crag:Crag",
     "compress.highlight": "compressors.highlight:Highlight",
     "compress.reorder": "compressors.reorder:Reorder",

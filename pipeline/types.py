@@ -86,6 +86,22 @@ class Span:
     end: int
 
 
+Part = Literal["template", "system", "memory", "passages", "history", "question", "answer"]
+"""What a span of a prompt is for: the context meter of ledger and chat adds tokens up by it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Soft:
+    """Input embeddings in the place of tokens: `vectors` is float32 of shape (n, n_embd).
+
+    `stands_for` is the number of tokens that the vectors were made from, for the ledger.
+    """
+
+    vectors: NDArray[np.float32]
+    part: Part = "passages"
+    stands_for: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A span of one source document.
@@ -94,6 +110,7 @@ class Passage:
     `score` is the scale of whoever ranked it: compare scores within one result list only.
     `place` is that of `start`. `title` is the document's. An abstractive passage carries in `spans` what it was made
     from; an extractive one leaves it empty, and is its own span.
+    `soft`, where there is one, is what the prompt holds in the place of the text.
     """
 
     source: str
@@ -104,19 +121,24 @@ class Passage:
     place: Place = field(default_factory=lambda: Place(1))
     title: str = ""
     spans: tuple[Span, ...] = ()
+    soft: Soft | None = field(default=None, compare=False, repr=False)
 
     @property
     def span(self) -> Span:
         return Span(self.source, self.start, self.end)
 
     def part(self, start: int, end: int, score: float | None = None) -> Passage:
-        """The passage inside this one that covers [start, end) of the source; its line is counted, its heading kept."""
+        """The passage inside this one that covers [start, end) of the source; its line is counted, its heading kept.
+
+        It is text, also where this one is soft.
+        """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
         text = self.text[start - self.start : end - self.start]
         line = self.place.line + self.text.count("\n", 0, start - self.start)
         place = replace(self.place, line=line)
-        return replace(self, start=start, end=end, text=text, place=place, score=self.score if score is None else score)
+        score = self.score if score is None else score
+        return replace(self, start=start, end=end, text=text, place=place, score=score, soft=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +162,6 @@ class Question:
 
 
 # --------------------------------------------------------------------------------------------------------- prompts
-Part = Literal["template", "system", "memory", "passages", "history", "question", "answer"]
-"""What a span of a prompt is for: the context meter of ledger and chat adds tokens up by it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """A span of a prompt, tokenised on its own.
@@ -155,18 +173,6 @@ class Text:
     text: str
     part: Part = "template"
     special: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Soft:
-    """Input embeddings in the place of tokens: `vectors` is float32 of shape (n, n_embd).
-
-    `stands_for` is the number of tokens that the vectors were made from, for the ledger.
-    """
-
-    vectors: NDArray[np.float32]
-    part: Part = "passages"
-    stands_for: int = 0
 
 
 Prompt = tuple[Text | Soft, ...]
@@ -347,7 +353,8 @@ class Ledger:
 
     `parts` maps a part of the prompt to its tokens; they add up to the prompt's length exactly. `window` is the
     number of cells that the prompt and the answer share; `reserved` of them are kept for the answer. `recalled` is what
-    the prompt holds from memory beside the turns of its history.
+    the prompt holds from memory beside the turns of its history. `soft` is how many of the prompt's cells are soft
+    vectors, and how many tokens they stand for.
     """
 
     stages: tuple[StageEntry, ...] = ()
@@ -358,6 +365,7 @@ class Ledger:
     generation: Generation | None = None
     notes: tuple[str, ...] = ()
     recalled: tuple[Recalled, ...] = ()
+    soft: tuple[int, int] = (0, 0)
 
     @property
     def prompt_tokens(self) -> int:

@@ -83,7 +83,7 @@ class Cited:
         made = prompt(shown)
         if recall is not None:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
-        ledger = replace(state.ledger, parts=parts(made, reader), recalled=state.recalled)
+        ledger = replace(state.ledger, parts=parts(made, reader), recalled=state.recalled, soft=soft_cells(made))
         return replace(state, shown=shown, prompt=made, ledger=ledger)
 
     def arrange(self, passages: tuple[Passage, ...], before: tuple[Passage, ...] = ()) -> tuple[Passage, ...]:
@@ -129,8 +129,12 @@ class Cited:
         tag = free_tag([question, *heads, *(passage.text for passage in passages)])
         content: list[Text | Soft] = []
         for number, (head, passage) in enumerate(zip(heads, passages, strict=True), 1):
+            opening, closing = f"<{tag} {number}>\n{f'{head}: ' if head else ''}", f"\n</{tag}>\n"
+            if passage.soft is not None:
+                content += [Text(opening, "passages"), passage.soft, Text(closing, "passages")]
+                continue
             text = unwrapped(passage.text.strip()) if self.unwrap else passage.text.strip()
-            content.append(Text(f"<{tag} {number}>\n{f'{head}: ' if head else ''}{text}\n</{tag}>\n", "passages"))
+            content.append(Text(f"{opening}{text}{closing}", "passages"))
         return content
 
     def _recall_that_fits(self, state: State, best: tuple[Passage, ...], tools: Tools, room: int) -> Recall | None:
@@ -227,6 +231,12 @@ def parts(prompt: Prompt, reader: Model) -> tuple[tuple[Part, int], ...]:
     if rest:
         found["template"] = found.get("template", 0) + rest
     return tuple(found.items())
+
+
+def soft_cells(prompt: Prompt) -> tuple[int, int]:
+    """How many cells of the prompt are soft vectors, and how many tokens they stand for."""
+    soft = [span for span in prompt if isinstance(span, Soft)]
+    return sum(len(span.vectors) for span in soft), sum(span.stands_for for span in soft)
 
 
 def _largest(n: int, fits: Callable[[int], bool]) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.answers.cited import distinct, free_tag, parts
+from pipeline.answers.cited import distinct, free_tag, parts, soft_cells
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
-from pipeline.types import Message, Passage, Prompt, State, Text
+from pipeline.types import Message, Passage, Prompt, Soft, State, Text
 
 _PASSAGES, _QUESTION, _LEAD = "{passages}", "{question}", "{lead}"
 _TO_VALUE = re.compile(r".*(?::|=>|=|->|→)\s*[\"']?(?=\S)", re.DOTALL)
@@ -65,7 +65,7 @@ class Plain:
                     "n_ctx (beyond what the model was trained on with rope_scaling), or give it less"
                 )
             prompt = self.prompt(state, self.arrange(ranked[:n]), reader)
-        ledger = replace(state.ledger, parts=parts(prompt, reader), recalled=state.recalled)
+        ledger = replace(state.ledger, parts=parts(prompt, reader), recalled=state.recalled, soft=soft_cells(prompt))
         return replace(state, shown=tuple(self.arrange(ranked[:n])), prompt=prompt, ledger=ledger)
 
     def arrange(self, passages: Sequence[Passage]) -> Sequence[Passage]:
@@ -81,27 +81,41 @@ class Plain:
             messages.append(Message("user", (Text(turn.question, "history"),)))
             messages.append(Message("assistant", (Text(turn.answer, "history"),)))
         recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
-        filled = self.filled(self.separator.join(self.texts(passages)), state.question.wording)
+        spans = self.filled(self.spans(passages), state.question.wording)
+        filled = [span for span in spans if isinstance(span, Soft) or span.text]
         prompt = reader.render([*messages, Message("user", (*recalled, *filled))])
         begin = self.begin.replace(_LEAD, lead(passages[-1].text) if passages else "")
         return (*prompt, Text(begin, "answer")) if begin else prompt
 
-    def filled(self, passages: str, question: str) -> list[Text]:
+    def filled(self, passages: Prompt, question: str) -> Prompt:
         """The template with both put in, as spans: the passages with what stands before them, and the rest."""
         before, _, rest = self.template.partition(_PASSAGES)
         if _QUESTION in before:
             head, _, lead = before.partition(_QUESTION)
-            spans = [Text(head + question, "question"), Text(lead + passages, "passages"), Text(rest, "question")]
-            return [span for span in spans if span.text]
+            return (Text(head + question, "question"), *_led(lead, passages), Text(rest, "question"))
         after, _, tail = rest.partition(_QUESTION)
-        return [Text(before + passages, "passages"), Text(after + question + tail, "question")]
+        return (*_led(before, passages), Text(after + question + tail, "question"))
 
-    def texts(self, passages: Sequence[Passage]) -> list[str]:
-        texts = [passage.text for passage in passages]
-        if not self.tags:
-            return texts
-        tag = free_tag(texts)
-        return [f"<{tag} {n}>\n{text.strip()}\n</{tag}>" for n, text in enumerate(texts, 1)]
+    def spans(self, passages: Sequence[Passage]) -> Prompt:
+        """The passages with what stands between them: one text, but for those that are soft."""
+        tag = free_tag([passage.text for passage in passages]) if self.tags else ""
+        found: list[Text | Soft] = []
+        text = ""
+        for n, passage in enumerate(passages, 1):
+            text += (self.separator if n > 1 else "") + (f"<{tag} {n}>\n" if tag else "")
+            if passage.soft is None:
+                text += passage.text.strip() if tag else passage.text
+            else:
+                found += [Text(text, "passages"), passage.soft]
+                text = ""
+            text += f"\n</{tag}>" if tag else ""
+        return (*found, Text(text, "passages"))
+
+
+def _led(lead: str, passages: Prompt) -> Prompt:
+    """The passages' spans with a text before them, in the first of them."""
+    first = passages[0]
+    return (Text(lead + first.text, "passages"), *passages[1:]) if isinstance(first, Text) else passages
 
 
 def lead(pair: str) -> str:

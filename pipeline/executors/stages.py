@@ -118,7 +118,8 @@ def _entry(
 
 
 def _tokens(passages: Sequence[Passage], reader: Model) -> int:
-    return sum(reader.count_text(passage.text) for passage in passages)
+    """What the passages take of the reader's window: tokens of the text, or vectors."""
+    return sum(reader.count_text(p.text) if p.soft is None else len(p.soft.vectors) for p in passages)
 
 
 def dropped(before: Sequence[Passage], after: Sequence[Passage], reader: Model, why: str) -> tuple[Dropped, ...]:

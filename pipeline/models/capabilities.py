@@ -40,6 +40,22 @@ class Surprised(Protocol):
 
 
 @runtime_checkable
+class Embeds(Protocol):
+    """Last hidden states, after the final norm: for each prompt float32 (n_positions, n_embd)."""
+
+    def embed(
+        self, prompts: Sequence[Prompt | str], positions: Sequence[Sequence[int]] | None = None
+    ) -> list[NDArray[np.float32]]: ...
+
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """Tokens of a text alone, int32 (n,), special-token parsing off."""
+
+    def tokenize(self, text: str) -> NDArray[np.int32]: ...
+
+
+@runtime_checkable
 class OnFile(Protocol):
     """A model whose weights are a file. `adapters` are the files of what was added to them."""
 

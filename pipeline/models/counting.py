@@ -40,6 +40,9 @@ class CountingModel:
     def count_text(self, text: str) -> int:
         return len(self._vocabulary.tokenize(text))
 
+    def tokenize(self, text: str) -> NDArray[np.int32]:
+        return self._vocabulary.tokenize(text)
+
     def count(self, prompt: Prompt) -> int:
         return sum(
             len(self._vocabulary.tokenize(span.text, span.special)) if isinstance(span, Text) else len(span.vectors)

@@ -101,6 +101,11 @@ class Engine:
         self._check_open()
         return len(self.weights.tokenize(text))
 
+    def tokenize(self, text: str) -> NDArray[np.int32]:
+        """Tokens of a text alone, special-token parsing off."""
+        self._check_open()
+        return self.weights.tokenize(text)
+
     def count(self, prompt: Prompt) -> int:
         self._check_open()
         return sum(

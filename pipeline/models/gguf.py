@@ -133,6 +133,35 @@ def inspect(path: Path) -> GgufInfo:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Where a tensor lies: its type's name, its shape with the longest step first (as numpy counts), its first byte."""
+
+    kind: str
+    shape: tuple[int, ...]
+    start: int
+
+
+def tensor_places(path: Path) -> dict[str, TensorPlace]:
+    """Every tensor of a whole file by name. Raises ModelError as `inspect` does."""
+    inspect(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        reader = _Reader(path, data, path.stat().st_size)
+        reader.scalar("I")
+        n_tensors = reader.count("tensors", 24)
+        alignment = _alignment(reader, _metadata(reader))
+        found = []
+        for _ in range(n_tensors):
+            name = reader.bytes("a tensor's name")
+            found.append((name.decode("utf-8", "replace"), *_tensor_head(reader, name)))
+        data_start = _padded(reader.at, alignment)
+    return {
+        name: TensorPlace(TENSOR_TYPES[kind][0], tuple(reversed(shape)), data_start + offset)
+        for name, shape, kind, offset in found
+        if kind in TENSOR_TYPES
+    }
+
+
 def _check_magic(path: Path, start: bytes, size: int) -> None:
     if start[:4] == b"GGUF":
         return
@@ -291,11 +320,7 @@ def _tensors(reader: _Reader, n: int, alignment: int) -> _Tensors:
 
 def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int]:
     """A tensor's type, its bytes (None for a type that is newer than our table), and its offset."""
-    n_dims = int(reader.scalar("I"))
-    if n_dims > 4:
-        reader.damaged(f"the tensor {name!r} has {n_dims} dimensions")
-    shape = [int(reader.scalar("Q")) for _ in range(n_dims)]
-    kind, offset = int(reader.scalar("I")), int(reader.scalar("Q"))
+    shape, kind, offset = _tensor_head(reader, name)
     if kind in _DROPPED:
         raise ModelError(f"{reader.path}: llama.cpp dropped the tensor type {kind} of {name!r}; take a newer file")
     if kind not in TENSOR_TYPES:
@@ -309,6 +334,15 @@ def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int]:
     if n >= 2**63:
         reader.damaged(f"the tensor {name!r} has the shape {shape}")
     return type_name, n // block * block_bytes, offset
+
+
+def _tensor_head(reader: _Reader, name: bytes) -> tuple[list[int], int, int]:
+    """A tensor's shape as the file has it (the shortest step first), its type's number, its offset."""
+    n_dims = int(reader.scalar("I"))
+    if n_dims > 4:
+        reader.damaged(f"the tensor {name!r} has {n_dims} dimensions")
+    shape = [int(reader.scalar("Q")) for _ in range(n_dims)]
+    return shape, int(reader.scalar("I")), int(reader.scalar("Q"))
 
 
 def _padded(n: int, alignment: int) -> int:

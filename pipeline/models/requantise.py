@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 TYPES = {"F16": 1, "Q8_0": 7, "Q4_0": 2}
 """llama.cpp's numbers of the types that are tried."""
-_BITS = {"F16": 16.0, "Q8_0": 8.5, "Q4_0": 4.5}
+EXACT = {"F32": 0}
+"""And of the one that says exactly what any other does: to compute with weights outside llama.cpp."""
+_BITS = {"F32": 32.0, "F16": 16.0, "Q8_0": 8.5, "Q4_0": 4.5}
 
 
 def expected_bytes(kind: str, n_parameters: int) -> int:
@@ -56,7 +58,7 @@ def main() -> None:
     source, target, kind = sys.argv[1:]
     lib = library()
     parameters = lib.llama_model_quantize_default_params()
-    parameters.ftype = TYPES[kind]
+    parameters.ftype = (TYPES | EXACT)[kind]
     parameters.nthread = threads()
     parameters.allow_requantize = True
     code = lib.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters))

@@ -30,7 +30,10 @@ WITHOUT_WEIGHTS: dict[str, dict[str, Any]] = {
 }
 """Settings with which a compressor needs no weights: the scripted model does its reading."""
 
-NAMES = sorted(name for name in COMPONENTS if name.startswith("compress."))
+TRAINED = {"compress.extensible"}
+"""Compressors that read with weights trained for one model's file: test_extensible.py repeats the promises on it."""
+
+NAMES = sorted(name for name in COMPONENTS if name.startswith("compress.") and name not in TRAINED)
 ABSTRACTIVE = {"compress.crag", "compress.highlight"}
 REORDERING = {"compress.reorder", "compress.chain", "compress.crag", "compress.highlight"}
 QUESTION = Question("When does the ferry leave in winter?")

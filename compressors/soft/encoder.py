@@ -1,0 +1,154 @@
+"""The states of texts: a model's first layers with what was trained added, run by llama.cpp as a model of its own.
+
+It is written once, from the reader's file and the weights, as float16 (26 MB for 4 layers of SmolLM2), without a
+vocabulary: it is given input embeddings, which lie beside it, and gives states after the last norm. So its output
+matrix, which llama.cpp insists on multiplying with, has a few rows and not 49152.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compressors.soft.store import StateStore
+from compressors.soft.weights import Weights
+from pipeline.cache import cache_folder
+from pipeline.contracts import Model, Tools
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import Embeds, OnFile
+from pipeline.models.settings import EngineSettings
+from pipeline.types import Soft
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.contracts import Progress
+
+N_VOCAB = 32
+"""Rows of the output matrix: of no use, but llama.cpp wants some."""
+_COUNTS = (
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "rope.dimension_count",
+)
+_RATIOS = ("attention.layer_norm_rms_epsilon", "rope.freq_base")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Gives soft vectors of tokens of one reader. `keep` says whether states are kept on the disk."""
+
+    reader: Model
+    weights: Weights
+    tools: Tools
+    keep: bool = True
+
+    def vectors(self, tokens: NDArray[np.int32], k: int) -> NDArray[np.float32]:
+        """Float32 (ceil(n / k), n_embd) of n tokens; each chunk of the weights' length is read by itself."""
+        embedded = self.table[tokens].astype(np.float32)
+        return self.weights.vectors(embedded, self.states(tokens), k)
+
+    def states(self, tokens: NDArray[np.int32]) -> NDArray[np.float16]:
+        """Float16 (n, n_embd), from the disk where they are kept."""
+        if not self.keep:
+            return self._read(tokens)
+        return self.store.get(tokens, lambda: self._read(tokens))
+
+    def _read(self, tokens: NDArray[np.int32]) -> NDArray[np.float16]:
+        chunk = self.weights.card.chunk
+        parts = [tokens[start : start + chunk] for start in range(0, len(tokens), chunk)]
+        prompts = [(Soft(self.table[part].astype(np.float32)),) for part in parts]
+        found = self.engine.embed(prompts, [range(len(part)) for part in parts])
+        return np.concatenate(found).astype(np.float16)
+
+    @cached_property
+    def engine(self) -> Embeds:
+        """The layers, loaded; the pipeline owns and closes them."""
+        chunk = max(64, self.weights.card.chunk)
+        settings = EngineSettings(
+            model=str(self.files[0]), n_ctx=chunk, n_batch=chunk, n_ubatch=chunk, n_seq_max=1, n_cached=0
+        )
+        found = self.tools.model(settings)
+        if not isinstance(found, Embeds):
+            raise ModelError(f"compress.extensible: {found.name} gives no hidden states")
+        return found
+
+    @cached_property
+    def table(self) -> NDArray[np.float16]:
+        """The reader's input embeddings, (n_vocab, n_embd), mapped from the disk."""
+        found: NDArray[np.float16] = np.load(self.files[1], mmap_mode="r", allow_pickle=False)
+        return found
+
+    @cached_property
+    def store(self) -> StateStore:
+        return StateStore(self.folder / "states", self.table.shape[1])
+
+    @property
+    def folder(self) -> Path:
+        """The name changes with the numbers, which belong to one model file."""
+        return cache_folder() / "extensible" / "layers" / self.weights.card.sha256[:32]
+
+    @cached_property
+    def files(self) -> tuple[Path, Path]:
+        """The layers and the table, made if they are not there."""
+        layers, table = self.folder / "layers.gguf", self.folder / "embeddings.npy"
+        if not (layers.is_file() and table.is_file()):
+            if not isinstance(self.reader, OnFile):
+                raise ModelError(
+                    f"compress.extensible: {self.reader.name} is no GGUF file, so it has no layers to take"
+                )
+            write_layers(self.reader.path, self.weights, layers, table, self.tools.progress)
+        return layers, table
+
+
+def write_layers(source: Path, weights: Weights, layers: Path, table: Path, progress: Progress) -> None:
+    """Writes the trained layers of a model as a model, and its input embeddings as a table, both float16.
+
+    Raises ModelError for a model that is no Llama, and for weights that do not fit it.
+    """
+    from pipeline.models.files import new_file
+    from pipeline.models.tensors import dequantised, write_model
+    from pipeline.models.weights import Vocabulary
+
+    vocabulary = Vocabulary(source)
+    metadata = layers_metadata(vocabulary.metadata, weights)
+    vocabulary.close()
+    with dequantised(source, progress) as tensors:
+        try:
+            merged = weights.merged(tensors)
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"the trained layers do not fit {source.name}: {error}") from None
+        embeddings = tensors["token_embd.weight"].astype(np.float16)
+        small: dict[str, NDArray[np.floating]] = {
+            "token_embd.weight": embeddings[:N_VOCAB],
+            "output_norm.weight": tensors["output_norm.weight"],
+        }
+        for name, array in merged.items():  # llama.cpp wants vectors as float32
+            small[name] = array.astype(np.float16) if array.ndim == 2 else array
+        with new_file(table, embeddings.nbytes) as temporary, temporary.open("wb") as file:
+            np.save(file, embeddings)
+        write_model(layers, metadata, small)
+
+
+def layers_metadata(source: dict[str, str], weights: Weights) -> dict[str, str | int | float]:
+    """What the layers' file says of itself: the model's own numbers, fewer layers, no vocabulary."""
+    from pipeline.models.tensors import metadata_number
+
+    if source.get("general.architecture") != "llama":
+        raise ModelError(f"compress.extensible knows the llama architecture only, was: {source}")
+    found: dict[str, str | int | float] = {
+        "general.architecture": "llama",
+        "general.name": "layers of an extensible tokenizer",
+        "llama.block_count": weights.card.layers,
+        "llama.context_length": max(64, weights.card.chunk),
+        "llama.vocab_size": N_VOCAB,
+        "tokenizer.ggml.model": "no_vocab",
+    }
+    found |= {f"llama.{name}": int(metadata_number(source, f"llama.{name}")) for name in _COUNTS}
+    return found | {f"llama.{name}": metadata_number(source, f"llama.{name}") for name in _RATIOS}

@@ -1,0 +1,199 @@
+"""The trained part of an extensible tokenizer: two files, the numbers (.npz, float16) and a card (.json) beside them.
+
+The card says for which model file they were trained, on what, with which command, and what came of it; it holds the
+numbers' hash, and a pair that does not belong together is refused. The user's own lie in the cache folder, under
+extensible/<first 16 digits of the model's key>; those that ship with longthread in compressors/trained. The user's go
+first.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.cache import cache_folder
+from pipeline.contracts import Model
+from pipeline.errors import ModelError
+from pipeline.models.identity import model_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHIPPED = Path(__file__).parent.parent / "trained"
+MOST_BYTES = 10_000_000
+"""Weights that ship are at most so large."""
+MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What weights are. `model` is a name for people; `key` is the hash of the model's file, and decides.
+
+    `layers` of the model, from the first, read `chunk` tokens at a time; one vector may stand for each of `ks` tokens.
+    `sha256` is of the numbers' file. `data` are the texts that were trained on, `minutes` and `steps` how long,
+    `recipe` every setting, `metrics` what was measured on text that was held back (`command` and `notes` say how).
+    """
+
+    model: str
+    key: str
+    sha256: str
+    layers: int
+    rank: int
+    chunk: int
+    ks: tuple[int, ...]
+    data: tuple[str, ...]
+    command: str
+    recipe: dict[str, Any]
+    seed: int
+    steps: int
+    minutes: float
+    date: str
+    metrics: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A card, and the arrays by name, float32.
+
+    `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down;
+    `projection` is (n_embd, n_embd); `state_gain`, `mean_gain` and `offset` are (n_ks, n_embd).
+    """
+
+    card: Card
+    arrays: Mapping[str, NDArray[np.float32]]
+
+    def vectors(self, embedded: NDArray[np.floating], states: NDArray[np.floating], k: int) -> NDArray[np.float32]:
+        """Soft vectors, float32 (ceil(n / k), n_embd), of n tokens' input embeddings and states, both (n, n_embd).
+
+        The last one stands for what is left, which may be fewer tokens than k.
+        """
+        row = self.card.ks.index(k)
+        starts = np.arange(0, len(embedded), k)
+        ends = np.minimum(starts + k, len(embedded))
+        mean = np.add.reduceat(embedded.astype(np.float32), starts) / (ends - starts)[:, None]
+        last = states[ends - 1].astype(np.float32) * self.arrays["state_gain"][row]
+        added = last @ self.arrays["projection"].T
+        return np.asarray(mean * self.arrays["mean_gain"][row] + added + self.arrays["offset"][row], np.float32)
+
+    def merged(self, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """The model's first layers with what was trained added, by their GGUF names."""
+        found = {}
+        for layer in range(self.card.layers):
+            for name in ("attn_norm", "ffn_norm"):
+                found[f"blk.{layer}.{name}.weight"] = tensors[f"blk.{layer}.{name}.weight"]
+            for name in MATRICES:
+                added = self.arrays[f"lora.{layer}.{name}.up"] @ self.arrays[f"lora.{layer}.{name}.down"]
+                found[f"blk.{layer}.{name}.weight"] = tensors[f"blk.{layer}.{name}.weight"] + added
+        return found
+
+
+def save(weights: Weights, path: Path) -> Card:
+    """Writes the numbers to `path` with the ending .npz and the card with .json; gives the card, its hash filled in."""
+    from pipeline.models.files import new_file, write_json
+
+    data = io.BytesIO()
+    np.savez(data, **{name: array.astype(np.float16) for name, array in weights.arrays.items()})  # type: ignore[arg-type]
+    content = data.getvalue()
+    card = Card(**{**asdict(weights.card), "sha256": _sha256(content)})
+    with new_file(path.with_suffix(".npz"), len(content)) as temporary:
+        temporary.write_bytes(content)
+    write_json(path.with_suffix(".json"), asdict(card))
+    return card
+
+
+def load(path: Path) -> Weights:
+    """The weights whose card is at `path` (or whose numbers are). Raises ModelError for a pair that is not whole."""
+    card = read_card(path.with_suffix(".json"))
+    numbers = path.with_suffix(".npz")
+    try:
+        content = numbers.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{numbers} cannot be read: {error.strerror}; its card alone is of no use") from None
+    if _sha256(content) != card.sha256:
+        raise ModelError(f"{numbers} is not what its card says: it is damaged, or of another training")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name].astype(np.float32) for name in arrays.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{numbers} cannot be read as numbers: {error}") from None
+    missing = sorted(_names(card) - set(found))
+    if missing:
+        raise ModelError(f"{numbers} lacks {missing[0]} ({len(missing)} arrays in all): it is of another version")
+    return Weights(card, found)
+
+
+def read_card(path: Path) -> Card:
+    """Raises ModelError for a file that is missing or no card, naming what is wrong in it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Card).validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: {where or 'it'}: {first['msg']}: it is no card of an extensible tokenizer") from None
+
+
+def weights_for(model: Model, path: str | None = None) -> Weights:
+    """The weights that were trained for this model's file; those at `path`, if one is given.
+
+    Raises ModelError where there are none, and for weights of another model: vectors that one model reads as text are
+    noise to another.
+    """
+    key = model_key(model)
+    if path is not None:
+        card = read_card(Path(path).expanduser().with_suffix(".json"))
+        if card.key != key:
+            raise ModelError(
+                f"compress.extensible: {path} was trained for {card.model} ({card.key[:16]}...), and the reader is "
+                f"{model.name} ({key[:16]}...): take the model that it was trained for, or train for this one"
+            )
+        return _loaded(Path(path).expanduser())
+    for place in _places(key):
+        if read_card(place).key == key:
+            return _loaded(place)
+    raise ModelError(
+        f"compress.extensible: there are no trained weights for {model.name}. 'make train-extensible' "
+        "in the source trains one for smollm2-135m (docs/training.md); or take compress.sentences, which needs none"
+    )
+
+
+@cache
+def _loaded(path: Path) -> Weights:
+    return load(path)
+
+
+def own_folder(key: str) -> Path:
+    """Where the user's weights for a model are looked for."""
+    return cache_folder() / "extensible" / key[:16]
+
+
+def _places(key: str) -> Iterator[Path]:
+    yield from sorted(own_folder(key).glob("*.json"))
+    yield from sorted(SHIPPED.glob("extensible-*.json"))
+
+
+def _names(card: Card) -> set[str]:
+    lora = {
+        f"lora.{layer}.{matrix}.{part}"
+        for layer in range(card.layers)
+        for matrix in MATRICES
+        for part in ("down", "up")
+    }
+    return lora | {"projection", "state_gain", "mean_gain", "offset"}
+
+
+def _sha256(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()

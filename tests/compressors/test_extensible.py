@@ -1,0 +1,362 @@
+"""Soft vectors in the place of text: what is refused, what is kept on disk, and on real weights that the vectors are
+those that were trained for, and that the prompt and the ledger hold them.
+
+The weights here are not trained: the projection is zero (mean pooling) or random. What they are worth is not the claim.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from compressors.extensible import Extensible
+from compressors.selection import split
+from compressors.soft.encoder import Encoder
+from compressors.soft.store import StateStore
+from compressors.soft.weights import MATRICES, Card, Weights, load, own_folder, read_card, save, weights_for
+from pipeline.answers.cited import Cited
+from pipeline.answers.plain import Plain
+from pipeline.build import Pipeline
+from pipeline.default import DEFAULT
+from pipeline.errors import ConfigError, ModelError
+from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.models.catalogue import resolve
+from pipeline.models.engine import Engine
+from pipeline.models.identity import model_key
+from pipeline.registry import Spec
+from pipeline.types import Passage, Question, Soft, State, Text
+from tests.compressors.workbench import passage, scripted_tools
+
+N_EMBD, N_FF, N_KV = 576, 1536, 192
+QUESTION = Question("When does the ferry leave?")
+FERRY = "The ferry sails from the old quay. In winter it leaves at nine, and in summer three times a day."
+TALE = """
+The keeper of the lighthouse, a man called Osric Blane, had not spoken to anyone for eleven weeks when the boat came. He
+saw it from the gallery, a dark mark on a grey sea, and he knew by the way it rolled that Marit was at the oars. She had
+brought flour, lamp oil, a letter from the harbour board, and a dog that nobody wanted. Osric read the letter twice. The
+board would put out the lamp in the spring, it said, and would pay him until then. Marit said nothing. The dog lay down
+in front of the stove, as if it had lived there for years, and Osric gave it the end of the loaf.
+""".strip().replace("\n", " ")
+AFTER = """
+ In the spring, when the board put out the lamp, Osric Blane and the dog left the lighthouse in Marit's boat, and the
+keeper did not look back at the gallery, nor at the stove, nor at the sea that he had watched for so many years.
+""".strip("\n").replace("\n", " ")
+
+
+def untrained(key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread: float = 0.0, seed: int = 0) -> Weights:
+    """Weights as they are before training; with `spread` random ones, so that every part of them counts."""
+    draw = np.random.default_rng(seed)
+    n_in = dict.fromkeys(MATRICES, N_EMBD) | {"ffn_down": N_FF}
+    n_out = dict.fromkeys(MATRICES, N_EMBD) | {"attn_k": N_KV, "attn_v": N_KV, "ffn_gate": N_FF, "ffn_up": N_FF}
+    arrays = {}
+    for layer in range(layers):
+        for name in MATRICES:
+            arrays[f"lora.{layer}.{name}.down"] = draw.normal(size=(rank, n_in[name])) / n_in[name] ** 0.5
+            arrays[f"lora.{layer}.{name}.up"] = draw.normal(size=(n_out[name], rank)) * spread
+    arrays["projection"] = draw.normal(size=(N_EMBD, N_EMBD)) * spread
+    arrays |= {"state_gain": np.ones((4, N_EMBD)), "mean_gain": np.ones((4, N_EMBD)), "offset": np.zeros((4, N_EMBD))}
+    card = Card(
+        model="SmolLM2", key=key, sha256="", layers=layers, rank=rank, chunk=chunk, ks=(2, 4, 8, 16), data=("none",),
+        command="none", recipe={}, seed=seed, steps=0, minutes=0.0, date="2026-11-25", metrics={}, notes=("untrained",),
+    )  # fmt: skip
+    return Weights(card, {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def kept(weights: Weights, folder: Path) -> str:
+    """Weights on the disk; gives the path of their card."""
+    save(weights, folder / "extensible-test")
+    return str(folder / "extensible-test.json")
+
+
+@pytest.fixture(scope="module")
+def smol() -> Iterator[Pipeline]:
+    stages = (*DEFAULT.stages[:-1], Spec("generate.llama", (("n_ctx", 1024), ("use_tuned", False))))
+    with Pipeline(replace(DEFAULT, stages=stages), Path("nowhere")) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def card(smol: Pipeline, tmp_path: Path) -> str:
+    return kept(untrained(model_key(smol.reader), spread=0.05), tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def layers_made_once(
+    own_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The layers' file takes seconds to make: all tests share it, and its states, by the hash of the weights."""
+    monkeypatch.setattr(Encoder, "folder", property(lambda self: _layers(tmp_path_factory, self.weights.card.sha256)))
+
+
+def _layers(factory: pytest.TempPathFactory, sha256: str) -> Path:
+    return factory.getbasetemp() / "layers" / sha256[:16]
+
+
+# ------------------------------------------------------------------------------------------------------ what is refused
+@pytest.mark.parametrize("k", [0, 1, 3, 5, 32])
+def test_a_k_that_is_not_trained_for_is_refused(k: int) -> None:
+    with pytest.raises(ValueError, match=f"k must be one of 2, 4, 8, 16, was: {k}"):
+        Extensible(k)
+    with pytest.raises(ConfigError, match=r"compress\.extensible\.k: k must be one of 2, 4, 8, 16"):
+        Spec("compress.extensible", (("k", k),)).build()
+
+
+def test_without_weights_it_says_how_to_get_them(smol: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compressors.soft.weights.SHIPPED", Path("nowhere"))
+    with pytest.raises(ModelError, match=r"no trained weights for SmolLM2.*'make train-extensible'"):
+        Extensible().compress(QUESTION, [passage(FERRY)], smol)
+
+
+def test_no_passages_need_no_weights() -> None:
+    with scripted_tools() as tools:
+        assert Extensible().compress(QUESTION, [], tools) == []
+
+
+def test_weights_of_another_model_are_refused(smol: Pipeline, tmp_path: Path) -> None:
+    other = kept(untrained("ab" * 32), tmp_path)
+    with pytest.raises(ModelError, match=r"was trained for SmolLM2 \(abababab.*and the reader is SmolLM2-135M"):
+        Extensible(weights=other).compress(QUESTION, [passage(FERRY)], smol)
+
+
+def test_a_k_that_the_weights_lack_is_refused(smol: Pipeline, tmp_path: Path) -> None:
+    weights = untrained(model_key(smol.reader))
+    path = kept(replace(weights, card=replace(weights.card, ks=(2, 4))), tmp_path)
+    with pytest.raises(ModelError, match="the weights are for k of 2, 4, was: 8"):
+        Extensible(8, path).compress(QUESTION, [passage(FERRY)], smol)
+
+
+def test_a_reader_that_is_no_file_has_no_layers(tmp_path: Path) -> None:
+    with (
+        scripted_tools() as tools,
+        pytest.raises(ModelError, match="scripted does not tell its tokens"),
+    ):
+        Extensible(weights=kept(untrained("scripted"), tmp_path)).compress(QUESTION, [passage(FERRY)], tools)
+
+
+# -------------------------------------------------------------------------------------------------- weights on the disk
+def test_weights_come_back_as_float16_had_them(tmp_path: Path) -> None:
+    weights = untrained("key", spread=0.1)
+    found = load(Path(kept(weights, tmp_path)))
+    assert asdict(found.card) == {**asdict(weights.card), "sha256": found.card.sha256}
+    assert found.arrays.keys() == weights.arrays.keys()
+    for name, array in weights.arrays.items():
+        assert np.array_equal(found.arrays[name], array.astype(np.float16).astype(np.float32))
+
+
+def test_numbers_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
+    path = Path(kept(untrained("key"), tmp_path))
+    numbers = path.with_suffix(".npz")
+    numbers.write_bytes(numbers.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match="is not what its card says"):
+        load(path)
+    numbers.unlink()
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        load(path)
+
+
+def test_arrays_that_are_missing_are_named(tmp_path: Path) -> None:
+    weights = untrained("key")
+    arrays = {name: array for name, array in weights.arrays.items() if name != "offset"}
+    with pytest.raises(ModelError, match=r"lacks offset \(1 arrays in all\)"):
+        load(Path(kept(replace(weights, arrays=arrays), tmp_path)))
+
+
+@pytest.mark.parametrize(("change", "match"), [({"ks": "2"}, "ks"), ({"layers": None}, "layers")])
+def test_a_card_that_is_none_is_named(tmp_path: Path, change: dict[str, object], match: str) -> None:
+    path = Path(kept(untrained("key"), tmp_path))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=rf"{match}: .*no card of an extensible tokenizer"):
+        read_card(path)
+
+
+def test_the_users_weights_go_before_those_that_ship(
+    smol: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = model_key(smol.reader)
+    monkeypatch.setattr("compressors.soft.weights.SHIPPED", tmp_path / "trained")
+    kept(untrained(key, seed=1), tmp_path / "trained")
+    shipped = weights_for(smol.reader)
+    kept(untrained(key, seed=2), own_folder(key))
+    assert (shipped.card.seed, weights_for(smol.reader).card.seed) == (1, 2)
+
+
+# ------------------------------------------------------------------------------------------------------- the arithmetic
+def test_a_vector_is_the_mean_of_its_tokens_and_its_last_state_projected() -> None:
+    weights = untrained("key", spread=0.1)
+    arrays = dict(weights.arrays) | {
+        "mean_gain": np.arange(4, dtype=np.float32)[:, None] + np.ones((4, N_EMBD), np.float32),
+        "offset": np.full((4, N_EMBD), 0.5, np.float32),
+    }
+    draw = np.random.default_rng(1)
+    embedded, states = draw.normal(size=(2, 10, N_EMBD)).astype(np.float32)
+    found = replace(weights, arrays=arrays).vectors(embedded, states, 4)
+    assert found.shape == (3, N_EMBD)
+    for row, (tokens, last) in enumerate(((slice(0, 4), 3), (slice(4, 8), 7), (slice(8, 10), 9))):
+        expected = 2 * embedded[tokens].mean(0) + arrays["projection"] @ states[last] + 0.5
+        assert found[row] == pytest.approx(expected, abs=1e-4)
+
+
+# --------------------------------------------------------------------------------------------------- states on the disk
+def states_of(n: int) -> NDArray[np.float16]:
+    return np.arange(4 * n, dtype=np.float16).reshape(n, 4)
+
+
+def test_states_are_made_once_and_made_again_where_they_are_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, tokens, made = StateStore(tmp_path, 4), np.arange(5, dtype=np.int32), []
+
+    def make() -> NDArray[np.float16]:
+        made.append(1)
+        return states_of(5)
+
+    for _ in range(2):
+        assert np.array_equal(store.get(tokens, make), states_of(5))
+    assert len(made) == 1
+    path = store.path(tokens)
+    whole = path.read_bytes()
+    for damaged in (whole[:-2], whole[:-1] + b"\xff", b"", b"something else\n" + whole[15:]):
+        path.write_bytes(damaged)
+        with caplog.at_level(logging.WARNING, "longthread.extensible"):
+            assert np.array_equal(store.get(tokens, make), states_of(5))
+        assert "is damaged; its text is read again" in caplog.text
+        assert path.read_bytes() == whole
+        caplog.clear()
+    assert len(made) == 5
+
+
+def test_the_oldest_states_go_when_there_is_no_more_room(tmp_path: Path) -> None:
+    store = StateStore(tmp_path, 4, most_bytes=200)
+    rows = [np.full(8, n, np.int32) for n in range(3)]
+    for row in rows:
+        store.get(row, lambda: states_of(8))
+    assert [store.path(row).exists() for row in rows] == [False, False, True] or [
+        store.path(row).exists() for row in rows
+    ] == [False, True, True]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200
+
+
+# -------------------------------------------------------------------------------------------------------- a real reader
+def test_passages_become_vectors_and_keep_their_text(smol: Pipeline, card: str) -> None:
+    given = [passage(FERRY, 40, "a.txt"), passage(TALE, 0, "b.txt"), passage(" \n", 0, "c.txt")]
+    reader = smol.reader
+    smol.take_notes()
+    for k in (2, 16):
+        found = Extensible(k, card).compress(QUESTION, given, smol)
+        assert found == given
+        assert found[2].soft is None
+        for one in found[:2]:
+            assert one.soft is not None
+            n = reader.count_text(one.text)
+            assert (one.soft.stands_for, one.soft.vectors.shape) == (n, (-(-n // k), N_EMBD))
+    n_tokens = sum(reader.count_text(one.text) for one in given[:2])
+    assert smol.take_notes()[-1].endswith(f"soft vectors stand for {n_tokens} tokens of 2 passages (k = 16)")
+
+
+def test_the_same_states_serve_every_k_and_are_read_once(
+    smol: Pipeline, card: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Extensible(2, card).encoder(smol)
+    tokens = smol.reader.tokenize(TALE)  # type: ignore[attr-defined]
+    first = encoder.vectors(tokens, 2)
+    monkeypatch.setattr(Encoder, "_read", lambda self, tokens: pytest.fail("read twice"))
+    assert encoder.vectors(tokens, 8).shape == (-(-len(tokens) // 8), N_EMBD)
+    assert np.array_equal(encoder.vectors(tokens, 2), first)
+
+
+def test_the_layers_in_llama_cpp_give_the_states_that_were_trained(smol: Pipeline, card: str) -> None:
+    """Against torch, on the same file: the LoRA, the rotation, the norm after the last layer, chunk by chunk."""
+    import torch
+
+    from training.extensible.llama import Llama, Lora, causal
+
+    weights = load(Path(card))
+    encoder = Extensible(2, card).encoder(smol)
+    reader = Llama.load(resolve("smollm2-135m"), lambda *_: None)
+    lora = Lora(reader.weights, weights.card.layers, weights.card.rank)
+    for name, array in weights.arrays.items():
+        if name.startswith("lora."):
+            _, layer, matrix, part = name.split(".")
+            getattr(lora, part)[f"{layer}_{matrix}"].data = torch.from_numpy(array)
+    tokens = smol.reader.tokenize(TALE)[:100]  # type: ignore[attr-defined]
+    found = encoder.states(tokens).astype(np.float32)
+    for start in (0, 64):
+        chunk = torch.from_numpy(tokens[start : start + 64].astype(np.int64))
+        with torch.no_grad():
+            expected = reader.states(reader.embed(chunk)[None], torch.arange(len(chunk)), causal, 1, lora)[0].numpy()
+        difference = np.abs(found[start : start + 64] - expected).max()
+        assert difference < 0.02 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("assembler", [Cited(), Plain(), Plain(tags=True, template="{question}\n{passages}")])
+def test_the_prompt_holds_the_vectors_and_the_ledger_counts_them(
+    smol: Pipeline, card: str, assembler: Cited | Plain
+) -> None:
+    given = (passage(FERRY, 0, "a.txt"), passage(TALE, 0, "b.txt"))
+    state = State(QUESTION, given, ledger=stage_ledger(1024, 64, ""))
+    spec = Spec("compress.extensible", (("k", 4), ("weights", card)))
+    state = run_stage(spec, spec.build(), state, smol, 64)
+    state = run_stage(Spec("assemble.cited"), assembler, state, smol, 64)
+    soft = [span for span in state.prompt if isinstance(span, Soft)]
+    said = "".join(span.text for span in state.prompt if isinstance(span, Text))
+    counts = [smol.reader.count_text(one.text) for one in given]
+    n_cells = sum(-(-n // 4) for n in counts)
+    assert [len(one.vectors) for one in soft] == [-(-n // 4) for n in counts]
+    assert "ferry sails" not in said
+    assert QUESTION.text in said
+    assert state.ledger.soft == (n_cells, sum(counts))
+    assert state.ledger.prompt_tokens == smol.reader.count(state.prompt)
+    assert (state.ledger.stages[0].tokens_in, state.ledger.stages[0].tokens_out) == (sum(counts), n_cells)
+    assert state.ledger.stages[0].dropped == ()
+
+
+def test_vectors_stand_at_consecutive_positions_as_tokens_do(smol: Pipeline) -> None:
+    """The positions are the reader's own: its own embeddings as vectors are read as the text is."""
+    reader = smol.reader
+    assert isinstance(reader, Engine)
+    encoder = Encoder(reader, untrained(model_key(reader)), smol, keep=False)
+    tokens = reader.tokenize(FERRY)
+    own = Soft(encoder.table[tokens].astype(np.float32))
+    before, after = Text("Once, long ago: "), Text(AFTER)
+    soft = reader.logprobs((before, own, after), reader.count((before, own)) + 1)
+    plain = reader.logprobs((before, Text(FERRY), after), reader.count((before, Text(FERRY))) + 1)
+    assert soft == pytest.approx(plain, abs=0.6)  # Q4_1: llama.cpp rounds activations, batch by batch
+    assert abs(float(soft.mean() - plain.mean())) < 0.05
+
+
+def test_a_projection_that_is_not_trained_is_worse_than_no_context(smol: Pipeline, tmp_path: Path) -> None:
+    reader = smol.reader
+    assert isinstance(reader, Engine)
+    path = kept(untrained(model_key(reader)), tmp_path)
+    tokens = reader.tokenize(TALE)
+    losses = {"none": -reader.logprobs((Text(AFTER),), 1).mean()}
+    losses["raw"] = -reader.logprobs((Text(TALE), Text(AFTER)), len(tokens) + 1).mean()
+    for k in (4, 8):
+        soft = Soft(Extensible(k, path).encoder(smol).vectors(tokens, k))
+        losses[f"k{k}"] = -reader.logprobs((soft, Text(AFTER)), len(soft.vectors) + 1).mean()
+    assert losses["raw"] < losses["none"] < losses["k4"] < losses["k8"]
+
+
+def test_a_part_of_a_soft_passage_is_text(smol: Pipeline, card: str) -> None:
+    (found,) = Extensible(4, card).compress(QUESTION, [passage(FERRY)], smol)
+    assert found.soft is not None
+    assert found.part(0, 10).soft is None
+    assert [part.soft for part in split(found)] == [None, None]
+
+
+def test_it_survives_the_way_to_another_process(smol: Pipeline, card: str) -> None:
+    component = Extensible(8, card)
+    assert pickle.loads(pickle.dumps(component)) == component  # noqa: S301
+    (found,) = component.compress(QUESTION, [passage(FERRY)], smol)
+    again: Passage = pickle.loads(pickle.dumps(found))  # noqa: S301
+    assert found.soft is not None
+    assert again.soft is not None
+    assert np.array_equal(again.soft.vectors, found.soft.vectors)
