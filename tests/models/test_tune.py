@@ -129,7 +129,7 @@ def test_a_cache_may_be_named_from_here(q4: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_what_a_killed_run_left_is_swept_away(q4: Path, cache: Path) -> None:
-    home = cache / "tuned" / files.files.sha256_of(q4)[:16]
+    home = cache / "tuned" / files.sha256_of(q4)[:16]
     home.mkdir(parents=True)
     (home / ".tiny-q4.F16.gguf.0123abcd").write_bytes(b"half")
     tune_model(q4, silent, rounds=1)
@@ -139,7 +139,7 @@ def test_what_a_killed_run_left_is_swept_away(q4: Path, cache: Path) -> None:
 def test_two_at_a_time_are_one_too_many(q4: Path, cache: Path) -> None:
     from filelock import FileLock
 
-    home = cache / "tuned" / files.files.sha256_of(q4)[:16]
+    home = cache / "tuned" / files.sha256_of(q4)[:16]
     home.mkdir(parents=True)
     with FileLock(home / "lock"), pytest.raises(ModelError, match=r"^another process is tuning tiny-q4\.gguf; wait"):
         tune_model(q4, silent)
