@@ -55,7 +55,7 @@ class Run:
         control = lambda text: vocabulary.tokenize(text, special=True)  # noqa: E731
         reader = Llama.load(self.model, lambda *_: None)
         tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks)
-        cache = None if options.no_teacher_cache else self.out / "teacher"
+        cache = None if options.no_teacher_cache else options.teacher or self.out / "teacher"
         self.trainer = Trainer(tokenizer, Draws(train, recipe, control), Teacher(reader, recipe.top, cache))
         self.held = HeldOut(held, recipe, control, reader, options.windows)
         self.is_stopped = False
@@ -143,6 +143,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=12, help="held-back windows that are looked at")
     parser.add_argument("--look-every", type=int, default=200, help="steps between two looks")
     parser.add_argument("--save-every", type=int, default=25, help="steps between two checkpoints")
+    parser.add_argument("--teacher", type=Path, help="where what the teacher said is kept; by default OUT/teacher")
     parser.add_argument("--no-teacher-cache", action="store_true")
     parser.add_argument("--measure", type=int, metavar="STEPS", help="only say how long a step takes")
     return parser.parse_args(arguments)
