@@ -141,7 +141,9 @@ def layers_metadata(source: dict[str, str], weights: Weights) -> dict[str, str |
     from pipeline.models.tensors import metadata_number
 
     if source.get("general.architecture") != "llama":
-        raise ModelError(f"compress.extensible knows the llama architecture only, was: {source}")
+        raise ModelError(
+            f"compress.extensible knows the llama architecture only, was: {source.get('general.architecture')}"
+        )
     found: dict[str, str | int | float] = {
         "general.architecture": "llama",
         "general.name": "layers of an extensible tokenizer",

@@ -115,7 +115,11 @@ class Plain:
 def _led(lead: str, passages: Prompt) -> Prompt:
     """The passages' spans with a text before them, in the first of them."""
     first = passages[0]
-    return (Text(lead + first.text, "passages"), *passages[1:]) if isinstance(first, Text) else passages
+    return (
+        (Text(lead + first.text, "passages"), *passages[1:])
+        if isinstance(first, Text)
+        else (Text(lead, "passages"), *passages)
+    )
 
 
 def lead(pair: str) -> str:

@@ -143,7 +143,7 @@ class TensorPlace:
 
 
 def tensor_places(path: Path) -> dict[str, TensorPlace]:
-    """Every tensor of a whole file by name. Raises ModelError as `inspect` does."""
+    """Every tensor of a whole file by name, but for types that our table does not have. Raises as `inspect` does."""
     inspect(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = _Reader(path, data, path.stat().st_size)

@@ -39,7 +39,9 @@ class Shape:
     def of(cls, metadata: Mapping[str, str]) -> Shape:
         """Raises ModelError for another architecture than Llama's."""
         if metadata.get("general.architecture") != "llama":
-            raise ModelError(f"only models of the llama architecture are trained, was: {metadata}")
+            raise ModelError(
+                f"only models of the llama architecture are trained, was: {metadata.get('general.architecture')}"
+            )
 
         def number(key: str) -> float:
             return metadata_number(metadata, f"llama.{key}")
