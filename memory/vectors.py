@@ -1,17 +1,20 @@
 """The vectors of what is remembered, in Chroma: ids and vectors, and never a text.
 
 What was forgotten must be gone from the files, and Chroma keeps bytes of what it deletes: so the vectors that stay are
-written into a new folder, and the old one is deleted. A process of its own writes it: hnswlib saves memory that it has
-not filled yet, and in this process that may be a page that held the forgotten text (seen in Chroma 1.5.9's
-data_level0.bin). All of it can be made again from the transcript.
+written into a new folder, and the old one is deleted. A process of its own writes it, and this one calls Chroma with
+`cleared_memory`: hnswlib saves memory that it has not filled yet, also when a folder is only opened again, and in this
+process that may be a page that held the forgotten text (seen in Chroma 1.5.9's data_level0.bin). All of it can be made
+again from the transcript.
 """
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -41,6 +44,31 @@ vectors.close()
 """
 
 
+# glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_PERTURB = -1, -3, -6
+
+
+@contextmanager
+def cleared_memory() -> Iterator[None]:
+    """Memory that is allocated in here holds zeros, and nothing that was freed before.
+
+    What is small is overwritten, what is large comes new from the kernel and grows there. Afterwards glibc is where its
+    own adaptation ends (blocks of up to 32 MB from its heap). Another C library has none of this, and may save what it
+    had freed.
+    """
+    mallopt: Callable[[int, int], int] = lambda option, value: 0  # noqa: E731
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", mallopt)
+    mallopt(_M_PERTURB, 0xFF)  # freed memory is filled with this, new memory with its complement
+    mallopt(_M_MMAP_THRESHOLD, 1 << 16)
+    try:
+        yield
+    finally:
+        mallopt(_M_PERTURB, 0)
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
 class Meaning:
     """Vectors by id. An id is a letter and a number (`t12`: turn 12, `f3`: fact 3), and `.n` for each of its parts.
 
@@ -55,7 +83,8 @@ class Meaning:
         for path in folder.glob(f"{_NAME}*"):
             if path != self._path:
                 shutil.rmtree(path)
-        self.ids = self._vectors.ids()
+        with cleared_memory():
+            self.ids = self._vectors.ids()
 
     @property
     def _path(self) -> Path:
@@ -63,7 +92,8 @@ class Meaning:
 
     def _open(self) -> Vectors:
         try:
-            return Vectors(self._path, create=True)
+            with cleared_memory():
+                return Vectors(self._path, create=True)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -83,7 +113,9 @@ class Meaning:
         ]
         if parts:
             ids = [id_ for id_, _ in parts]
-            self._vectors.add(ids, ids, self.embedder.embed([part for _, part in parts]))
+            vectors = self.embedder.embed([part for _, part in parts])
+            with cleared_memory():
+                self._vectors.add(ids, ids, vectors)
             self.ids.update(ids)
 
     def vector(self, text: str) -> NDArray[np.float32]:
@@ -95,7 +127,9 @@ class Meaning:
         if not self.ids:
             return {}
         found: dict[str, float] = {}
-        for id_, cosine in self._vectors.search(vector, min(pool, len(self.ids))):
+        with cleared_memory():
+            nearest = self._vectors.search(vector, min(pool, len(self.ids)))
+        for id_, cosine in nearest:
             whole = id_.partition(".")[0]
             found[whole] = max(cosine, found.get(whole, -1.0))
         return found
@@ -106,7 +140,9 @@ class Meaning:
         if not parts:
             return {}
         found: dict[str, float] = {}
-        for id_, cosine in zip(parts, (self._vectors.get(parts) @ vector).tolist(), strict=True):
+        with cleared_memory():
+            vectors = self._vectors.get(parts)
+        for id_, cosine in zip(parts, (vectors @ vector).tolist(), strict=True):
             whole = id_.partition(".")[0]
             found[whole] = max(cosine, found.get(whole, -1.0))
         return found
@@ -114,8 +150,9 @@ class Meaning:
     def rewrite(self, keep: Callable[[str], bool], note: Callable[[int], None]) -> None:
         """Goes on in a new folder with the ids to keep alone; `note` is told its generation once it is whole."""
         kept = sorted(id_ for id_ in self.ids if keep(id_.partition(".")[0]))
-        vectors = self._vectors.get(kept) if kept else None
-        self._vectors.close()
+        with cleared_memory():
+            vectors = self._vectors.get(kept) if kept else None
+            self._vectors.close()
         old = self._path
         self.generation += 1
         if self._path.exists():
@@ -127,7 +164,8 @@ class Meaning:
         self.ids = set(kept)
 
     def close(self) -> None:
-        self._vectors.close()
+        with cleared_memory():
+            self._vectors.close()
 
 
 def _written_apart(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32] | None) -> None:
