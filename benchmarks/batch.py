@@ -4,12 +4,14 @@
     .venv/bin/python benchmarks/batch.py --n 50
 
 Questions of XQuAD (English), answered from its 240 paragraphs: the best k chunks by cosine, numbered, read, answered.
-Five ways take turns on the same blocks of questions, so that a machine that slows down slows down for all:
+Six ways take turns on the same blocks of questions, so that a machine that slows down slows down for all:
 
 - `bare`: the engine alone, given the prompts that the pipeline made, all of a block at once;
 - `local` and `ray`: the pipeline with each executor, records written to the disk; Ray's start is `start_s`;
 - `langchain`: langchain-chroma retrieves, langchain-core chains, a minimal chat model over llama_cpp.Llama answers; the
   same chunks, embedder, model file, threads, batch and prompt, so that the difference is what the chain costs;
+- `as_given`: the same chain on the model file as it was given, where longthread reads the one that `longthread models
+  tune` made of it: what someone gets who puts a chain together without it;
 - `compressed`: the pipeline, local, with the sentences nearest to the question kept (compress.sentences).
 
 Seconds are of the work alone: models are loaded and warm. `same_prompts` is the share of questions for which the
@@ -55,7 +57,8 @@ from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor, Task
 from pipeline.langchain.documents import to_document, to_passage
 from pipeline.langchain.embeddings import LongthreadEmbeddings
-from pipeline.models.tune import machine
+from pipeline.models.catalogue import resolve
+from pipeline.models.tune import machine, tuned
 from pipeline.offline import switch_off_telemetry
 from pipeline.registry import Spec
 from pipeline.types import Passage, Prompt, Question, Text
@@ -176,7 +179,7 @@ def open_store(pipeline: Pipeline, chunks: Sequence[Passage], folder: Path) -> V
 class Chain:
     """Retrieve, lay out, read, answer: the parts of LangChain put together with its own operators."""
 
-    def __init__(self, pipeline: Pipeline, chunks: Sequence[Passage], k: int, folder: Path) -> None:
+    def __init__(self, pipeline: Pipeline, store: VectorStore, k: int, model_file: Path) -> None:
         import llama_cpp
 
         engine: Any = pipeline.reader
@@ -184,7 +187,7 @@ class Chain:
         self.way = Way()
         self.prompts: dict[str, str] = {}
         self.llama = llama_cpp.Llama(
-            str(engine.path),
+            str(model_file),
             n_ctx=resolved.n_ctx,
             n_batch=resolved.n_batch,
             n_ubatch=resolved.n_ubatch,
@@ -193,7 +196,6 @@ class Chain:
             flash_attn=True,
             verbose=False,
         )
-        store = open_store(pipeline, chunks, folder)
         self.store = type(store).__name__
         layout: Cited = Spec("assemble.cited", CITED).build()
 
@@ -281,22 +283,28 @@ def measure(
     chunks = [
         passage for source in pipeline.index.sources for passage in pipeline.chunk(pipeline.index.document(source))
     ]
-    chain = Chain(pipeline, chunks, options.k, folder / "chroma")
+    given_file = resolve(options.model)
+    store = open_store(pipeline, chunks, folder / "chroma")
+    chain = Chain(pipeline, store, options.k, tuned(given_file, "read") or given_file)
+    as_given = Chain(pipeline, store, options.k, given_file)
     prompts = prompts_of(pipeline, samples)
     alone = Way()
-    warm(samples, [local, compressed, *([ray] if ray else [])], chain)
+    warm(samples, [local, compressed, *([ray] if ray else [])], [chain, as_given])
     for n, block in enumerate(blocks(samples, options.block), 1):
         bare(pipeline, [prompts[one.question.id] for one in block], block, alone)
         local.run(block)
         if ray is not None:
             ray.run(block)
         chain.run(block)
+        as_given.run(block)
         compressed.run(block)
-        done = ", ".join(f"{name} {way.seconds:.1f}" for name, way in named(alone, local, ray, chain, compressed))
+        done = ", ".join(
+            f"{name} {way.seconds:.1f}" for name, way in named(alone, local, ray, chain, as_given, compressed)
+        )
         print(f"block {n}: seconds so far: {done}", file=sys.stderr, flush=True)
     start_s = None if ray is None else ray.started["start_s"]
     model_file = reader.name
-    ways = dict(named(alone, local, ray, chain, compressed))
+    ways = dict(named(alone, local, ray, chain, as_given, compressed))
     small._reader = None  # it is the other pipeline's, which closes it
     for batch in (compressed, local, *([ray] if ray else [])):
         batch.end()
@@ -322,7 +330,9 @@ def measure(
         "overhead_ray": None if ray is None else round(ways["ray"].seconds / alone.seconds - 1, 4),
         "start_s": start_s,
         "speedup_vs_langchain": round(chain.way.seconds / ways["local"].seconds, 3),
+        "speedup_vs_langchain_as_given": round(as_given.way.seconds / ways["local"].seconds, 3),
         "speedup_vs_langchain_compressed": round(chain.way.seconds / ways["compressed"].seconds, 3),
+        "speedup_vs_langchain_as_given_compressed": round(as_given.way.seconds / ways["compressed"].seconds, 3),
         "f1_diff_compressed": {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)},
         "same_prompts": same / len(samples),
         "seconds": {name: round(way.seconds, 2) for name, way in ways.items()},
@@ -331,12 +341,15 @@ def measure(
     }
 
 
-def named(alone: Way, local: Batch, ray: Batch | None, chain: Chain, compressed: Batch) -> Iterator[tuple[str, Way]]:
+def named(
+    alone: Way, local: Batch, ray: Batch | None, chain: Chain, as_given: Chain, compressed: Batch
+) -> Iterator[tuple[str, Way]]:
     yield "bare", alone
     yield "local", local.way
     if ray is not None:
         yield "ray", ray.way
     yield "langchain", chain.way
+    yield "as_given", as_given.way
     yield "compressed", compressed.way
 
 
@@ -354,12 +367,13 @@ def prompts_of(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Promp
     return found
 
 
-def warm(samples: Sequence[Sample], batches: Sequence[Batch], chain: Chain) -> None:
+def warm(samples: Sequence[Sample], batches: Sequence[Batch], chains: Sequence[Chain]) -> None:
     """Everything is loaded and has run once, on a question that is not asked again."""
     question = replace(samples[0], question=Question("Why is the sea salt?", "warm"))
     for batch in batches:
         list(batch.executor.run(iter([Task(0, "warm", question)]), 0, lambda n: None))
-    chain.chain.invoke("Why is the sea salt?")
+    for one in chains:
+        one.chain.invoke("Why is the sea salt?")
 
 
 if __name__ == "__main__":

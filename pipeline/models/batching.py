@@ -4,6 +4,11 @@ A step is one call. It takes the next token of every answer under way, and after
 still being read, few enough that the answers do not stall. A prompt is let in when its cells, and those of its longest
 answer, are certain to be there: so nothing is ever cut, and nothing aborts half-way. The order is that of arrival.
 
+Every token looks at the cells of all sequences, if only to mask them, and so reading a prompt beside others costs more
+than reading it alone: a prompt is let in beside others only where answering together saves more than that. Short
+prompts, and those with a common beginning, are therefore answered many at a time, and long ones one after the other
+(measured on XQuAD's questions with 1300 tokens each: docs/experiments.md).
+
 What a prompt has in common with an idle sequence or with another prompt under way is shared: if the other is still
 reading that part, the prompt follows it and takes its cells once they are there.
 """
@@ -34,6 +39,10 @@ if TYPE_CHECKING:
 
 _WORTH_WAITING = 32
 """Cells in common from which a prompt waits for another to read them, rather than reading them as well."""
+_STEP = {False: 5.0, True: 50.0}
+"""What a call for a single token takes, in tokens read among many: on a processor, measured; on a GPU, a guess."""
+_ANSWER = 64
+"""The tokens that an answer is expected to have, if it may have more."""
 _SECONDS_A_CALL = 1.5
 """How long a call that only reads prompts may take: a user sees progress, and Ctrl-C gets through."""
 
@@ -87,6 +96,12 @@ class Job:
         return self.n_done < len(self.cells)
 
     @property
+    def n_to_come(self) -> int:
+        """The cells that are still to be decoded for it, as far as that can be known."""
+        left = min(self.sampling.max_tokens, _ANSWER) - len(self.answer)
+        return len(self.cells) - min(len(self.cells), max(self.n_done, self.n_follow)) + max(0, left)
+
+    @property
     def keys(self) -> NDArray[np.int64]:
         """Of prompt and answer so far; those up to n_done are decoded."""
         return self.buffer[: len(self.cells) + len(self.answer)]
@@ -106,6 +121,8 @@ class Batcher:
         self.n_drafted = 0
         self.n_accepted = 0
         self._cells_per_s = 0.0
+        self._attention_share = pool.context.weights.attention_share
+        self._step_costs = _STEP[pool.context.weights.is_on_gpu]
 
     # --------------------------------------------------------------------------------------------------- the outside
     def submit(self, job: Job, lock: threading.RLock) -> EngineStream:
@@ -144,6 +161,7 @@ class Batcher:
     def step(self) -> None:
         """One call of llama.cpp for all that can go on. An error or Ctrl-C inside it ends every active job."""
         self._admit()
+        self.pool.end_stays()
         if not self.active:
             raise ModelError("nothing is left to do, yet an answer is waited for: this is a fault of longthread")
         try:
@@ -170,6 +188,8 @@ class Batcher:
         leader, n_follow = self._nearest_soon(keys) if self.pool.can_share else (None, 0)
         if leader is None or n_follow < n_shared + _WORTH_WAITING:
             leader, n_follow = None, 0
+        if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
+            return False
         needs = job.n_most - max(n_shared, n_follow)
         if not self.pool.make_room(self.n_committed + needs, keep=source):
             # the source itself may hold what is missing: better to read all of it again than to wait for ever
@@ -184,6 +204,19 @@ class Batcher:
             self._share(job, source, n_shared)
         job.started = perf_counter()
         return True
+
+    def _pays(self, job: Job, source: int | None, n_shared: int) -> bool:
+        """Whether a job should begin beside those under way, rather than after them. All in tokens read."""
+        if not self.active:
+            return True
+        n_beside = self.pool.context.n_cells - self.pool.n_cells + self.n_committed
+        if source is None or any(other.sequence == source for other in self.active):
+            n_beside -= n_shared
+        n_answer = min(job.sampling.max_tokens, _ANSWER)
+        n_own = len(job.cells) - n_shared + n_answer
+        n_others = sum(other.n_to_come for other in self.active)
+        looks = n_own * n_beside + n_others * n_own
+        return looks * self._attention_share < n_answer * self._step_costs
 
     def _nearest_now(self, keys: NDArray[np.int64]) -> tuple[int | None, int]:
         """The sequence, idle or active, with most decoded cells in common."""

@@ -1,7 +1,10 @@
 """The sequences of a context: who works, who waits with its cells as a prefix for prompts to come, who is free.
 
-A finished sequence stays as an idle one, cells and all, until its cells or its number are needed: the least recently
-used goes first. What a new prompt has in common with it is shared, not decoded again (exact: the very same cells).
+A finished sequence stays as an idle one, cells and all, until its cells or its number are needed (the least recently
+used goes first), or until its stay has cost as much as reading it again would: every token looks at its cells as well,
+so after 1 / attention_share tokens. Whatever comes next, that is at most twice what the best choice would have cost
+(ski rental, Karlin et al. 1988, doi 10.1007/BF01762111). What a new prompt has in common with an idle sequence is
+shared, not decoded again (exact: the very same cells).
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ class Pool:
         """A recurrent state is one for all positions: there is no sharing a part of it."""
         self._free = list(range(context.n_sequences - 1, -1, -1))
         self._idle: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
+        self._n_decoded = 0
+        self._used: dict[int, int] = {}
+        """`_n_decoded` when an idle sequence was last of use."""
 
     # --------------------------------------------------------------------------------------------- how much is there
     @property
@@ -70,6 +76,7 @@ class Pool:
     def release(self, sequence: int) -> None:
         """Empties a sequence; it is free from then on."""
         self._idle.pop(sequence, None)
+        self._used.pop(sequence, None)
         self.context.cut(sequence, 0)
         self.book.cut(sequence, 0)
         self._free.append(sequence)
@@ -84,12 +91,23 @@ class Pool:
             if shared == len(others):
                 self.release(other)
             elif shared == len(keys):
-                self._idle.move_to_end(other)
+                self._use(other)
                 self.release(sequence)
                 return
         while len(self._idle) >= self.n_cached:
             self.release(next(iter(self._idle)))
         self._idle[sequence] = keys
+        self._use(sequence)
+
+    def _use(self, sequence: int) -> None:
+        self._idle.move_to_end(sequence)
+        self._used[sequence] = self._n_decoded
+
+    def end_stays(self) -> None:
+        """Lets those idle sequences go whose stay has cost what reading them again would."""
+        most = self._n_decoded - 1 / self.context.weights.attention_share
+        for sequence in [one for one in self._idle if self._used[one] < most]:
+            self.release(sequence)
 
     def forget(self) -> None:
         """Lets every idle sequence go."""
@@ -111,7 +129,7 @@ class Pool:
         if n == 0:
             return
         if source in self._idle:
-            self._idle.move_to_end(source)
+            self._use(source)
         self.context.copy(source, target, n)
         self.book.share(source, target, n)
 
@@ -125,6 +143,7 @@ class Pool:
         """Decodes rows into cells that are free: see `Context.decode`."""
         for row in rows:
             self.book.add(row.sequence, len(row))
+            self._n_decoded += len(row)
         return self.context.decode(rows)
 
     def read(

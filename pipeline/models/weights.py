@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from pipeline.contracts import Progress
     from pipeline.models.settings import Lora
+
+_SHORT = 8192
+"""Characters of a text whose tokens are kept."""
 
 
 class Vocabulary:
@@ -47,6 +51,7 @@ class Vocabulary:
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
+        self._kept = lru_cache(4096)(partial(_tokens, lib, self.vocab))  # passages are counted several times
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(512)
 
@@ -59,19 +64,11 @@ class Vocabulary:
 
     # ---------------------------------------------------------------------------------------------------- vocabulary
     def tokenize(self, text: str, special: bool = False) -> NDArray[np.int32]:
-        """Tokens of the text alone; nothing is put before or after it.
+        """Tokens of the text alone, not to be written to; nothing is put before or after it.
 
         `special` lets text such as `<|im_end|>` be read as a control token.
         """
-        data = text.encode("utf-8", "surrogatepass")
-        room = len(data) + 8
-        while True:
-            tokens = np.empty(room, np.int32)
-            pointer = tokens.ctypes.data_as(self._lib.llama_token_p)
-            n = self._lib.llama_tokenize(self.vocab, data, len(data), pointer, room, False, special)
-            if n >= 0:
-                return tokens[:n]
-            room = -n
+        return self._kept(text, special) if len(text) <= _SHORT else _tokens(self._lib, self.vocab, text, special)
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; none for control tokens."""
@@ -133,6 +130,7 @@ class Weights(Vocabulary):
                 lambda done, _: progress("load model", round(done * 100), 100) or True
             )
         self._open(path, parameters)
+        self.is_on_gpu = n_gpu_layers > 0
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)
         self.n_layer: int = lib.llama_model_n_layer(self.pointer)
         self.n_head: int = lib.llama_model_n_head(self.pointer)
@@ -140,11 +138,18 @@ class Weights(Vocabulary):
         self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
         self.n_swa: int = lib.llama_model_n_swa(self.pointer)
         self.size: int = lib.llama_model_size(self.pointer)
+        self.n_parameters: int = lib.llama_model_n_params(self.pointer)
         self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
             raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
         self.adapters = [(self._load_adapter(one), one.scale) for one in lora]
+
+    @property
+    def attention_share(self) -> float:
+        """What looking at one more cell costs a token, as a share of what the weights cost it (multiplications)."""
+        n_multiplied = self.n_parameters - self.n_vocab * self.n_embd  # embeddings are looked up
+        return 2 * self.n_layer * self.n_embd / n_multiplied
 
     @property
     def architecture(self) -> str:
@@ -161,6 +166,19 @@ class Weights(Vocabulary):
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
+
+
+def _tokens(lib: Any, vocab: Any, text: str, special: bool) -> NDArray[np.int32]:
+    data = text.encode("utf-8", "surrogatepass")
+    room = len(data) + 8
+    while True:
+        buffer = np.empty(room, np.int32)
+        n = lib.llama_tokenize(vocab, data, len(data), buffer.ctypes.data_as(lib.llama_token_p), room, False, special)
+        if n >= 0:
+            tokens = buffer[:n].copy()
+            tokens.flags.writeable = False
+            return tokens
+        room = -n
 
 
 def _check_magic(path: Path) -> None:

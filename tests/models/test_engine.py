@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,45 @@ def test_when_cells_run_out_prompts_wait(q4: Path) -> None:
         done = [stream.result() for stream in engine.generate(prompts, Sampling(max_tokens=40))]
         assert all(one.answer_tokens == 40 or one.finish == "stop" for one in done)
         assert all_cells_are_free(engine)
+
+
+def test_short_prompts_are_answered_together_and_long_ones_one_after_the_other(q4: Path) -> None:
+    """Reading 300 tokens beside 300 others costs what reading 30 does; five answers of 8 tokens save less."""
+    with open_engine(EngineSettings(n_ctx=2048, n_seq_max=8, n_cached=0), q4) as engine:
+        for n_words, together in ((12, 6), (600, 1)):
+            prompts: list[Prompt] = [(Text(f"{n} " + text(n_words, n)),) for n in range(6)]
+            streams = engine.generate(prompts, Sampling(max_tokens=8))
+            most = 0
+            while not all(stream.is_over for stream in streams):
+                engine.batcher.step()
+                most = max(most, len(engine.batcher.active))
+            assert most == together
+        shared = text(600)
+        streams = engine.generate([(Text(shared), Text(f" {n}.")) for n in range(6)], Sampling(max_tokens=8))
+        engine.batcher.step()
+        assert len(engine.batcher.active) == 6, "what they have in common is read once, and costs nobody more"
+        for stream in streams:
+            stream.cancel()
+
+
+def test_an_idle_sequence_stays_until_that_costs_as_much_as_reading_it_again(q4: Path) -> None:
+    with open_engine(EngineSettings(n_ctx=2048, n_cells=8192, n_seq_max=2, n_cached=20), q4) as engine:
+        kept: Prompt = (Text(text(200)),)
+        life = int(1 / engine.weights.attention_share)
+        assert 2000 < life < 5000
+        numbers = iter(range(99))
+
+        def reused_after(n_others: int) -> int:
+            for number in islice(numbers, n_others):
+                other: Prompt = (Text(f"{number} " + text(life // 4, 3)),)
+                assert life / 5 < engine.count(other) < life / 3
+                engine.generate([other], Sampling(max_tokens=1))[0].result()
+            return engine.generate([kept], Sampling(max_tokens=1))[0].result().reused_tokens
+
+        assert reused_after(0) == 0
+        assert reused_after(2) == engine.count(kept) - 1
+        assert reused_after(2) == engine.count(kept) - 1, "it was of use, and its stay began anew"
+        assert reused_after(6) == 0
 
 
 def test_a_cancelled_answer_keeps_its_text_and_gives_its_cells_back(shipped: Engine) -> None:
