@@ -130,7 +130,7 @@ class Weights(Vocabulary):
                 lambda done, _: progress("load model", round(done * 100), 100) or True
             )
         self._open(path, parameters)
-        self.is_on_gpu = n_gpu_layers > 0
+        self.is_on_gpu = n_gpu_layers > 0 and bool(lib.llama_supports_gpu_offload())
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)
         self.n_layer: int = lib.llama_model_n_layer(self.pointer)
         self.n_head: int = lib.llama_model_n_head(self.pointer)

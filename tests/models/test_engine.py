@@ -135,6 +135,21 @@ def test_short_prompts_are_answered_together_and_long_ones_one_after_the_other(q
             stream.cancel()
 
 
+def test_cells_in_common_do_not_count_as_those_of_others(q4: Path) -> None:
+    """Two prompts share 1300 tokens and have 100 of their own: that many beside 1300 others would not pay."""
+    with open_engine(EngineSettings(n_ctx=2048, n_cells=4096, n_seq_max=4, n_cached=0), q4) as engine:
+        sampling = Sampling(max_tokens=8)
+        shared, own = text(1250), f" 1 {text(90, 5)}"
+        first = engine.generate([(Text(shared),)], sampling)[0]
+        while not first.answer_tokens:
+            engine.batcher.step()
+        streams = engine.generate([(Text(shared), Text(own)), (Text(f"7 {shared}"), Text(own))], sampling)
+        engine.batcher.step()
+        assert len(engine.batcher.active) == 2
+        for stream in (first, *streams):
+            stream.cancel()
+
+
 def test_an_idle_sequence_stays_until_that_costs_as_much_as_reading_it_again(q4: Path) -> None:
     with open_engine(EngineSettings(n_ctx=2048, n_cells=8192, n_seq_max=2, n_cached=20), q4) as engine:
         kept: Prompt = (Text(text(200)),)
