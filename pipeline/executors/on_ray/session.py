@@ -20,6 +20,10 @@ from pipeline.executors.settings import ExecutorSettings
 from pipeline.offline import switch_off_telemetry
 
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
+_NICENESS = {"RAY_worker_niceness": "0"}
+"""Ray's workers give way to everything else on the machine (niceness 15), to Ray's own processes too. Where two threads
+decode in step, each that is put aside for a moment stops the other: ours do not give way.
+"""
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray keeps to 127.0.0.1 on every system, and looks for no other address. It reads it when it is imported."""
 
@@ -30,7 +34,7 @@ def library(is_alone: bool = False) -> Any:
     Raises MissingExtraError with the install line.
     """
     switch_off_telemetry()
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | _NICENESS).items():
         os.environ.setdefault(name, value)
     if is_alone:
         os.environ.setdefault(_LOOPBACK, "0")
