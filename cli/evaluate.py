@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.main import EXIT_ERROR
 from cli.printing import table
-from cli.progress import Display, RunDisplay
+from cli.progress import Display, RunDisplay, duration
 from cli.run import executor_of, most_errors, resume_command
 from pipeline.config import load_config
 from pipeline.default import with_model
@@ -94,15 +94,17 @@ def run(
     return _report(found, MAY_DIFFER, Path(output), about, metric, seed, as_json, is_brief=True)
 
 
-def listener_of(display: Display, status: RunDisplay) -> Listener:
+def listener_of(display: Display, status: RunDisplay, of: str = "for all pipelines") -> Listener:
+    """Shows each pipeline's turn, and the time left `of` them all."""
     show = status.over(display)
     current = [""]
 
-    def on_status(name: str, found: Any) -> None:
+    def on_status(name: str, found: Any, left: float | None) -> None:
         if name != current[0]:
-            current[0] = name
+            current[0] = status.name = name
             status.stop()
             display(name, 0, 0)
+        status.also = "" if left is None else f"{duration(left)} {of}"
         show(found)
 
     def on_note(text: str) -> None:

@@ -87,7 +87,10 @@ class Display:
 
 
 class RunDisplay:
-    """Draws the status of a batch: done of all, failed, questions and tokens a second, the time left."""
+    """Draws the status of a batch: done of all, failed, questions and tokens a second, the time left.
+
+    `name` says what is being run, where there are several; `also` is said after the rest.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True)
@@ -96,6 +99,7 @@ class RunDisplay:
         self.task: Any = None
         self.last_line = time.monotonic()
         self.has_begun = False
+        self.name = self.also = ""
 
     def over(self, display: Display) -> Callable[[RunStatus], None]:
         """What to call with each status: the display of loading goes away at the first one."""
@@ -110,7 +114,9 @@ class RunDisplay:
                 self._draw(status)
             elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
                 self.last_line = time.monotonic()
-                print(f"{status.n_done} of {status.n_samples}: {told(status)}", file=sys.stderr, flush=True)  # noqa: T201
+                name = f"{self.name}: " if self.name else ""
+                said = f"{name}{status.n_done} of {status.n_samples}: {self._told(status)}"
+                print(said, file=sys.stderr, flush=True)  # noqa: T201
 
         return show
 
@@ -130,7 +136,12 @@ class RunDisplay:
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task("", total=status.n_samples)
-        self.bar.update(self.task, completed=status.n_done, description=told(status))
+        said = self._told(status)
+        description = f"{self.name}: {said}" if self.name else said
+        self.bar.update(self.task, completed=status.n_done, total=status.n_samples, description=description)
+
+    def _told(self, status: RunStatus) -> str:
+        return ", ".join(filter(None, (told(status), self.also)))
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from cli.progress import Display
+from cli.evaluate import listener_of
+from cli.progress import Display, RunDisplay
+from pipeline.executors.run import RunStatus
 
 
 @pytest.fixture
@@ -64,3 +66,16 @@ def test_in_a_terminal_each_has_a_bar_of_its_own(monkeypatch: pytest.MonkeyPatch
         display.stop()
         display("score sentences", 2, 20)
         assert display.bar.task_ids == [0], "a new bar"
+
+
+def test_an_evaluation_says_which_pipeline_and_how_long_all_of_them_take(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display() as display, RunDisplay() as shown:
+        listener = listener_of(display, shown)
+        listener.on_status("probe", RunStatus(50, 0, 0, 0, 0.0, 0, 0), None)
+        clock[0] += 10
+        listener.on_status("probe", RunStatus(50, 0, 5, 0, 10.0, 0, 100), 900.0)
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "probe: 5 of 50: 0.50 a second, 10 tokens/s written, 2 min left, 15 min for all pipelines"
+    )
