@@ -325,11 +325,3 @@ def test_an_answer_comes_piece_by_piece_for_a_single_question(cluster: Cluster, 
     assert state.answer is not None
     assert len(pieces) > 3
     assert "".join(pieces).strip() == state.answer.text.strip()
-
-
-def test_stages_do_not_give_way_to_other_processes(cluster: Cluster, index: Path) -> None:
-    with RayExecutor(config(), index, None, None) as executor:
-        executor.start()
-        pids = [place.pid for places in executor.places.values() for place in places]
-        assert pids
-        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids} == {os.getpriority(os.PRIO_PROCESS, 0)}
