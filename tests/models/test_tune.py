@@ -329,7 +329,8 @@ def test_what_other_programs_take_is_seen_and_said(monkeypatch: pytest.MonkeyPat
     subprocess.run([sys.executable, "-c", "while __import__('time').process_time() < 0.6: pass"], check=True)
     took = seen.share()
     assert took * (os.cpu_count() or 1) > 0.3, "one core was at work for most of the time"
-    moments = iter([(0.0, 100.0, 10.0), (10.0, 100.0 + 2 * psutil.cpu_count(), 10.0 + psutil.cpu_count())])
+    cores = psutil.cpu_count() or 1
+    moments = iter([(0.0, 100.0, 10.0), (10.0, 100.0 + 2 * cores, 10.0 + cores)])
     monkeypatch.setattr(OtherPrograms, "_now", staticmethod(lambda: next(moments)))
     assert OtherPrograms().share() == pytest.approx(0.1)
     assert tune._doubts(0.1) == []
