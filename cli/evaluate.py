@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.main import EXIT_ERROR
 from cli.printing import table
-from cli.progress import Display, RunDisplay
+from cli.progress import Display, RunDisplay, duration
 from cli.run import executor_of, most_errors, resume_command
 from pipeline.config import load_config
 from pipeline.default import with_model
@@ -94,15 +94,17 @@ def run(
     return _report(found, MAY_DIFFER, Path(output), about, metric, seed, as_json, is_brief=True)
 
 
-def listener_of(display: Display, status: RunDisplay) -> Listener:
+def listener_of(display: Display, status: RunDisplay, of: str = "for all pipelines") -> Listener:
+    """Shows each pipeline's turn, and the time left `of` them all."""
     show = status.over(display)
     current = [""]
 
-    def on_status(name: str, found: Any) -> None:
+    def on_status(name: str, found: Any, left: float | None) -> None:
         if name != current[0]:
-            current[0] = name
+            current[0] = status.name = name
             status.stop()
             display(name, 0, 0)
+        status.also = "" if left is None else f"{duration(left)} {of}"
         show(found)
 
     def on_note(text: str) -> None:
@@ -221,25 +223,29 @@ def _print(
     for note in comparison.notes:
         console.print(Text(note, style="yellow"))
     console.print()
+    sizes = {d.paired.difference.n for d in differences}
+    n = f" (n {min(sizes)})" if len(sizes) == 1 else ""
     rows = [
         (
             d.metric.title,
             d.second,
-            number(d.paired.difference.mean),
-            interval_of(d.paired.difference),
+            f"{number(d.paired.difference.mean)} ({interval_of(d.paired.difference)})",
             f"{d.paired.wins}/{d.paired.losses}/{d.paired.ties}",
-            str(d.paired.difference.n),
-            d.words,
+            *([] if n else [str(d.paired.difference.n)]),
+            d.verdict,
+            d.p_words,
         )
         for d in differences
     ]
-    title = f"Against {found[0].name}, question by question"
-    columns = ("metric", "pipeline", "difference", "95 % interval", "better/worse/same", "n", "in words")
-    console.print(table(title, columns, rows))
+    columns = ("metric", "pipeline", "difference", "better/worse/same", *([] if n else ["n"]), "in words", "p")
+    console.print(table(f"Against {found[0].name}, question by question{n}", columns, rows))
+    corrected = max(d.n_comparisons for d in differences) if differences else 1
+    if corrected > 1:
+        console.print(Text(f"p: by permutation, corrected for {corrected} comparisons (Holm)", style="dim"))
 
 
 def _means(found: Sequence[Measures], seed: int) -> Any:
-    """One row a metric, one column a run: mean, interval, n."""
+    """One row a metric, one column a run: mean, interval; n where it is not the number of questions."""
     metrics = list(dict.fromkeys(metric for one in found for metric in one.metrics))
     rows = []
     for metric in metrics:
@@ -247,13 +253,18 @@ def _means(found: Sequence[Measures], seed: int) -> Any:
         for one in found:
             interval = one.interval(metric.name, seed)
             cells.append(
-                "none" if interval is None else f"{number(interval.mean)} ({interval_of(interval)}) n {interval.n}"
+                "none"
+                if interval is None
+                else f"{number(interval.mean)} ({interval_of(interval)})"
+                + ("" if interval.n == len(one.rows) else f" n {interval.n}")
             )
         rows.append(cells)
     peaks = ["unknown" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}" for one in found]
     rows.append(["peak memory MB", *peaks])
     rows.append(["failed", *(f"{one.n_failed} of {len(one.rows)}" for one in found)])
-    return table("Means, with 95 % intervals", ("metric", *(one.name for one in found)), rows)
+    sizes = {len(one.rows) for one in found}
+    n = f" (n {min(sizes)})" if len(sizes) == 1 else ""
+    return table(f"Means, with 95 % intervals{n}", ("metric", *(one.name for one in found)), rows)
 
 
 def _missing(one: Measures) -> list[str]:

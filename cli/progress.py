@@ -30,25 +30,29 @@ class Display:
         self.begun: float | None = None
         self.bar: Progress | None = None
         self.task: Any = None
-        self.what = ""
+        self.work = ("", 0)
+        self.done = 0
         self.started = self.last_line = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        """Work of the same name that begins again, for the next question say, has an estimate of its own."""
         if self.quiet:
             return
+        is_new = (what, total) != self.work or done < self.done
+        self.work, self.done = (what, total), done
         if self.console.is_terminal:
-            self._draw(what, done, total)
+            self._draw(what, done, total, is_new)
         else:
-            self._line(what, done, total)
+            self._line(what, done, total, is_new)
 
     def stop(self) -> None:
         """Removes the bar, so that other output can follow."""
         self.begun = None
         if self.bar is not None:
             self.bar.stop()
-            self.bar = None
+            self.bar = self.task = None
 
-    def _draw(self, what: str, done: int, total: int) -> None:
+    def _draw(self, what: str, done: int, total: int, is_new: bool) -> None:
         self.begun = self.begun or time.monotonic()
         if self.bar is None and time.monotonic() - self.begun < self.after_s:
             return
@@ -58,18 +62,17 @@ class Display:
                 *columns, TextColumn("left"), TimeRemainingColumn(), console=self.console, transient=True
             )
             self.bar.start()
-            self.what = ""
-        if what != self.what:
-            if self.task is not None and self.what:
-                self.bar.remove_task(self.task)
+        if is_new and self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
+        if self.task is None:
             self.task = self.bar.add_task(what, total=total or None)
-            self.what = what
         self.bar.update(self.task, completed=done, total=total or None)
 
-    def _line(self, what: str, done: int, total: int) -> None:
+    def _line(self, what: str, done: int, total: int, is_new: bool) -> None:
         now = time.monotonic()
-        if what != self.what:
-            self.what, self.started, self.last_line = what, now, now
+        if is_new:
+            self.started = self.last_line = now
         if now - self.last_line < SECONDS_BETWEEN_LINES:
             return
         self.last_line = now
@@ -84,7 +87,10 @@ class Display:
 
 
 class RunDisplay:
-    """Draws the status of a batch: done of all, failed, questions and tokens a second, the time left."""
+    """Draws the status of a batch: done of all, failed, questions and tokens a second, the time left.
+
+    `name` says what is being run, where there are several; `also` is said after the rest.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True)
@@ -93,6 +99,7 @@ class RunDisplay:
         self.task: Any = None
         self.last_line = time.monotonic()
         self.has_begun = False
+        self.name = self.also = ""
 
     def over(self, display: Display) -> Callable[[RunStatus], None]:
         """What to call with each status: the display of loading goes away at the first one."""
@@ -107,7 +114,9 @@ class RunDisplay:
                 self._draw(status)
             elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
                 self.last_line = time.monotonic()
-                print(f"{status.n_done} of {status.n_samples}: {told(status)}", file=sys.stderr, flush=True)  # noqa: T201
+                name = f"{self.name}: " if self.name else ""
+                said = f"{name}{status.n_done} of {status.n_samples}: {self._told(status)}"
+                print(said, file=sys.stderr, flush=True)  # noqa: T201
 
         return show
 
@@ -127,7 +136,12 @@ class RunDisplay:
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task("", total=status.n_samples)
-        self.bar.update(self.task, completed=status.n_done, description=told(status))
+        said = self._told(status)
+        description = f"{self.name}: {said}" if self.name else said
+        self.bar.update(self.task, completed=status.n_done, total=status.n_samples, description=description)
+
+    def _told(self, status: RunStatus) -> str:
+        return ", ".join(filter(None, (told(status), self.also)))
 
     def __enter__(self) -> Self:
         return self

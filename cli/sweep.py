@@ -50,7 +50,7 @@ def run(
     data = read_data(sweep.settings.kind, sweep.data)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
-            points = run_sweep(sweep, data, Path(output), options, listener_of(display, status))
+            points = run_sweep(sweep, data, Path(output), options, listener_of(display, status, "for this round"))
         except (KeyboardInterrupt, LongthreadError):
             display.stop()
             status.stop()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Tools
+from compressors.wrapper import Wrapper
+from pipeline.contracts import Tools
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
 
 @dataclass(frozen=True)
-class Fallback:
+class Fallback(Wrapper):
     """Compresses; gives the passages as they came where that leaves nothing, or too little, and says so.
 
     :param of: the compressor.
@@ -26,19 +25,6 @@ class Fallback:
     def __post_init__(self) -> None:
         if self.min_tokens < 1:
             raise ValueError(f"min_tokens must be at least 1, was: {self.min_tokens}")
-
-    @cached_property
-    def compressor(self) -> Compressor:
-        found: Compressor = self.of.build()
-        return found
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressor)
-
-    @property
-    def why_dropped(self) -> str:
-        return str(getattr(self.compressor, "why_dropped", "not kept"))
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         kept = self.compressor.compress(question, passages, tools)

@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from time import perf_counter
 from weakref import WeakKeyDictionary
 
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Model, Tools
+from compressors.wrapper import Wrapper
+from pipeline.contracts import Model, Tools
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question, Sampling, Text
 
@@ -44,7 +43,7 @@ _MEASURED: WeakKeyDictionary[Model, Speed] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Wrapper):
     """Compresses if that is expected to be quicker than reading everything; says what was expected, and why.
 
     The first question is always compressed, since that is how the compressor's speed becomes known; the reader's speed
@@ -60,19 +59,6 @@ class Gate:
     def __post_init__(self) -> None:
         if self.least_gain < 1:
             raise ValueError(f"least_gain must be at least 1, was: {self.least_gain}")
-
-    @cached_property
-    def compressor(self) -> Compressor:
-        found: Compressor = self.of.build()
-        return found
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressor)
-
-    @property
-    def why_dropped(self) -> str:
-        return str(getattr(self.compressor, "why_dropped", "not kept"))
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         if not passages:

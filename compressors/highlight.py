@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from compressors.summaries import summarise
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Tools
+from compressors.wrapper import Wrapper
+from pipeline.contracts import Tools
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -24,7 +23,7 @@ INSTRUCTIONS = (
 
 
 @dataclass(frozen=True)
-class Highlight:
+class Highlight(Wrapper):
     """Summarises the sentences that another compressor keeps, with their spans.
 
     :param of: what highlights: compress.probe, compress.exit, or any other.
@@ -41,18 +40,9 @@ class Highlight:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, was: {getattr(self, name)}")
 
-    @cached_property
-    def compressor(self) -> Compressor:
-        found: Compressor = self.of.build()
-        return found
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressor)
-
     @property
     def why_dropped(self) -> str:
-        return f"not highlighted: {getattr(self.compressor, 'why_dropped', 'not kept')}"
+        return f"not highlighted: {self.why_not_kept}"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         highlights = self.compressor.compress(question, passages, tools)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from compressors.selection import Units, score_of, units_in
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Tools
+from compressors.wrapper import Wrapper
+from pipeline.contracts import Tools
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Wrapper):
     """Compresses, and keeps the sentences before and after each kept one as well, within their passage.
 
     :param of: the compressor.
@@ -32,18 +31,9 @@ class Neighbours:
         if self.n < 1:
             raise ValueError(f"n must be at least 1, was: {self.n}")
 
-    @cached_property
-    def compressor(self) -> Compressor:
-        found: Compressor = self.of.build()
-        return found
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressor)
-
     @property
     def why_dropped(self) -> str:
-        return f"{getattr(self.compressor, 'why_dropped', 'not kept')}, and not beside it"
+        return f"{self.why_not_kept}, and not beside it"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         kept = self.compressor.compress(question, passages, tools)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from compressors.selection import Units, score_of, units_in
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Tools
+from compressors.wrapper import Wrapper
+from pipeline.contracts import Tools
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -22,7 +21,7 @@ NEGATION = re.compile(
 
 
 @dataclass(frozen=True)
-class Protect:
+class Protect(Wrapper):
     """Compresses, and brings back sentences that the question turns on.
 
     A number or a name of the question that stands in the passages, but in nothing that was kept, comes back with the
@@ -46,18 +45,9 @@ class Protect:
         if self.shared_words < 1:
             raise ValueError(f"shared_words must be at least 1, was: {self.shared_words}")
 
-    @cached_property
-    def compressor(self) -> Compressor:
-        found: Compressor = self.of.build()
-        return found
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressor)
-
     @property
     def why_dropped(self) -> str:
-        return f"{getattr(self.compressor, 'why_dropped', 'not kept')}, and not protected"
+        return f"{self.why_not_kept}, and not protected"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         kept = self.compressor.compress(question, passages, tools)

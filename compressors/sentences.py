@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from compressors import remembered
 from compressors.selection import Limits, Units
 from pipeline.contracts import Embedder, Tools
 from pipeline.types import Passage, Question
@@ -72,7 +73,7 @@ class Sentences:
 
         if self.score == "cosine":
             owners, texts = pieces(parts, embedder)
-            vectors = embedder.embed([question, *texts])
+            vectors = remembered.embed(embedder, [question, *texts])
             return _best(vectors[1:] @ vectors[0], owners, len(parts))
         cosine, maxsim = similarities(question, parts, embedder).T
         return np.ascontiguousarray(maxsim) if self.score == "maxsim" else standardised(cosine) + standardised(maxsim)
@@ -86,7 +87,7 @@ def similarities(question: str, parts: Sequence[Passage], embedder: Embedder) ->
     import numpy as np
 
     owners, texts = pieces(parts, embedder)
-    vectors, (asked, *said) = embedder.token_vectors([question, *texts])
+    vectors, (asked, *said) = remembered.token_vectors(embedder, [question, *texts])
     maxsim = np.array([(asked @ s.T).max(axis=1).mean() if len(s) else 0.0 for s in said], np.float32)
     columns = (vectors[1:] @ vectors[0], maxsim)
     return np.stack([_best(column, owners, len(parts)) for column in columns], axis=1)

@@ -41,17 +41,31 @@ class Difference:
         return (self.paired.difference.mean > 0) == (self.metric.better == "more")
 
     @property
+    def verdict(self) -> str:
+        """`better`, `worse`, or that nothing may be said."""
+        if not self.paired.wins + self.paired.losses:
+            return "no difference on any question"
+        if not self.is_significant:
+            return "no significant difference"
+        return "better" if self.is_better else "worse"
+
+    @property
+    def p_words(self) -> str:
+        """The corrected p: `< 0.001`, `0.010`."""
+        return _p(self.p)
+
+    @property
     def words(self) -> str:
         """What may be said."""
         if not self.paired.wins + self.paired.losses:
-            return "no difference on any question"
+            return self.verdict
         said = f"p {_p(self.paired.p)}"
         if self.n_comparisons > 1:
             said += f", {_p(self.p)} corrected for {self.n_comparisons} comparisons"
         if not self.is_significant:
-            return f"no significant difference ({said})"
+            return f"{self.verdict} ({said})"
         which = "more" if self.paired.difference.mean > 0 else "less"
-        return f"{which} than {self.first}: {'better' if self.is_better else 'worse'} ({said})"
+        return f"{which} than {self.first}: {self.verdict} ({said})"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ one the questions are asked one after the other, because with several under way 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -52,11 +52,45 @@ class EvalOptions:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how far it is: of loading and indexing, of the questions of an arm, of what is worth a line."""
+    """Who is told how far it is: of loading and indexing, of the questions of an arm, of what is worth a line.
+
+    `on_status` is called with the arm's name, how far its turn is, and the seconds that are left for all arms and
+    turns (None while nothing was answered).
+    """
 
     progress: Progress = lambda what, done, total: None
-    on_status: Callable[[str, RunStatus], None] = lambda name, status: None
+    on_status: Callable[[str, RunStatus, float | None], None] = lambda name, status, left: None
     on_note: Callable[[str], None] = lambda text: None
+
+
+class Pace:
+    """What each arm's questions took so far in this run, and so how long all that are left will take.
+
+    An arm that had no turn yet is taken to be as fast as the others are on average.
+    """
+
+    def __init__(self, n_samples: Mapping[str, int]) -> None:
+        self._left = dict(n_samples)
+        self._n_samples = dict(n_samples)
+        self._earlier = dict.fromkeys(n_samples, (0, 0.0))
+        self._all = dict.fromkeys(n_samples, (0, 0.0))
+        self._name = ""
+
+    def begin(self, name: str) -> None:
+        """The next statuses are of a new turn of this arm."""
+        self._name = name
+        self._earlier[name] = self._all[name]
+
+    def seconds_left(self, status: RunStatus) -> float | None:
+        """Of all arms and turns, after this status of the arm at work; None while nothing was answered."""
+        n, seconds = self._earlier[self._name]
+        self._all[self._name] = (n + status.n_ok + status.n_failed, seconds + status.seconds)
+        self._left[self._name] = self._n_samples[self._name] - status.n_done
+        each = {name: seconds / n for name, (n, seconds) in self._all.items() if n}
+        if not each:
+            return None
+        usual = sum(each.values()) / len(each)
+        return sum(n * each.get(name, usual) for name, n in self._left.items())
 
 
 @dataclass
@@ -97,11 +131,12 @@ def evaluate(
     for arm in arms:
         arm.config.components[-1].check()
     places = [_place(arm, data, output, options, listener, docs) for arm in arms]
+    pace = Pace({place.arm.name: len(place.samples) for place in places})
     n = max(len(place.samples) for place in places)
     turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
     for turn in range(1, turns + 1):
         for place in places:
-            _run(place, place.samples[: -(-n * turn // turns)], path, turn == 1, options, listener)
+            _run(place, place.samples[: -(-n * turn // turns)], path, turn == 1, options, listener, pace)
     ids = {sample.question.id for sample in places[0].samples}
     return [read_measures(place.folder, ids) for place in places]
 
@@ -166,9 +201,16 @@ def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
 
 
 def _run(
-    place: _Place, samples: Sequence[Sample], path: Path, is_first: bool, options: EvalOptions, listener: Listener
+    place: _Place,
+    samples: Sequence[Sample],
+    path: Path,
+    is_first: bool,
+    options: EvalOptions,
+    listener: Listener,
+    pace: Pace,
 ) -> None:
     reset_peak()
+    pace.begin(place.arm.name)
     run(
         place.arm.config,
         place.index,
@@ -185,7 +227,7 @@ def _run(
             max_in_flight=options.max_in_flight,
         ),
         listener.progress,
-        lambda status: listener.on_status(place.arm.name, status),
+        lambda status: listener.on_status(place.arm.name, status, pace.seconds_left(status)),
         listener.on_note,
     )
     peaks = [mb for mb in (place.peak_mb, peak_mb()) if mb is not None]

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 from pipeline.models.context import Context, Rows, resolve
 from pipeline.models.llama import library
@@ -60,6 +61,27 @@ class Speed:
     decode: float
 
 
+class OtherPrograms:
+    """How much of the machine's processor time is not this process's, from here on."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def share(self) -> float:
+        """Of all cores, in [0, 1]; what a hypervisor gave to other machines counts too."""
+        wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        cores = psutil.cpu_count() or 1
+        return float(np.clip((busy - own) / max(1e-9, wall * cores), 0.0, 1.0))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds of the clock, of all cores at work, and of this process."""
+        all_cores = psutil.cpu_times()._asdict()
+        idle = ("idle", "iowait", "guest", "guest_nice")  # a guest's seconds stand in the user's as well
+        own = psutil.Process().cpu_times()
+        return perf_counter(), sum(v for name, v in all_cores.items() if name not in idle), own.user + own.system
+
+
 class Trial:
     """The same tokens for every file of one model; how many are read is chosen so that reading takes about a second."""
 
@@ -73,14 +95,17 @@ class Trial:
             self.n_decode = int(np.clip(rate * _SECONDS / 8, 8, 24))
             self.n_compared = min(256, len(tokens), room, (1 << 26) // context.weights.n_vocab)
         self.n_rounds = 0
+        self.others = 0.0
         self.tokens: NDArray[np.int32] = np.resize(tokens, 1024)
 
     def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, Speed]:
         """The median speeds of each file over rounds in which all take their turns.
 
-        On a machine that is busy or slow no round begins after the first minute; `n_rounds` says how many there were.
+        On a machine that is busy or slow no round begins after the first minute; `n_rounds` says how many there were,
+        and `others` what share of the processor other programs took meanwhile.
         """
         found: dict[Path, list[Speed]] = {file: [] for file in files}
+        others = OtherPrograms()
         start = perf_counter()
         for n in range(rounds):
             if n > 0 and perf_counter() - start > _MOST_SECONDS:
@@ -89,6 +114,7 @@ class Trial:
             for i, file in enumerate(files):
                 progress("measure", n * len(files) + i, rounds * len(files))
                 found[file].append(self._speed(file))
+        self.others = others.share()
         return {
             file: Speed(median(one.prefill for one in speeds), median(one.decode for one in speeds))
             for file, speeds in found.items()

@@ -36,6 +36,8 @@ MOST_DIVERGENCE = 0.01
 """Mean KL divergence, in nats a token, up to which a file counts as saying the same as the given one."""
 LEAST_GAIN = 1.05
 """A file that is not this many times faster than a smaller one is not worth its room."""
+MOST_OTHERS = 0.1
+"""The share of the processor that other programs may take before the choice is doubted."""
 _BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8}
 """Bits of a weight; what is not listed has fewer than 8."""
 
@@ -67,7 +69,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class TuneReport:
-    """What was measured, on what, and what is used from now on: `best` maps a role to a candidate's quantisation."""
+    """What was measured, on what, and what is used from now on: `best` maps a role to a candidate's quantisation.
+
+    `others`: the share of the processor that other programs took meanwhile, in [0, 1].
+    """
 
     source: str
     source_sha256: str
@@ -81,6 +86,7 @@ class TuneReport:
     n_prefill: int
     n_decode: int
     n_compared: int
+    others: float
     candidates: tuple[Candidate, ...]
     best: dict[Role, str]
     notes: tuple[str, ...]
@@ -231,9 +237,10 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         n_prefill=trial.n_prefill,
         n_decode=trial.n_decode,
         n_compared=trial.n_compared,
+        others=round(trial.others, 3),
         candidates=kept,
         best=best,
-        notes=(*notes, *_notes(kept, best)),
+        notes=(*notes, *_notes(kept, best), *_doubts(trial.others)),
     )
     write_json(home / "tune.json", asdict(report))
     return report
@@ -322,3 +329,10 @@ def _notes(candidates: Sequence[Candidate], best: dict[Role, str]) -> list[str]:
                 f"used only if you name it: {one.path}"
             )
     return notes
+
+
+def _doubts(others: float) -> list[str]:
+    """A choice made beside other programs can be the wrong one: what loses most by a shared core looks slowest."""
+    if others <= MOST_OTHERS:
+        return []
+    return [f"other programs took {others:.0%} of the processor meanwhile: tune again when the machine is idle"]

@@ -1,6 +1,7 @@
 """Tuning: on a model of two layers that is made here, so that every step is real and takes no time."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,13 +10,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from pipeline.errors import ModelError
 from pipeline.models import files, tune
 from pipeline.models.gguf import inspect
 from pipeline.models.requantise import requantise
-from pipeline.models.trial import TEXT, Speed, Trial, _divergence
+from pipeline.models.trial import TEXT, OtherPrograms, Speed, Trial, _divergence
 from pipeline.models.tune import Candidate, TuneReport, is_tuned, tuned
 from pipeline.models.tune import tune as tune_model
 from tests.models.gguf_file import WHOLE, tiny_llama
@@ -99,7 +101,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(q4: Path, cache: Path, monkeypat
     monkeypatch.setattr(tune, "check_room", refuse)
     report = tune_model(q4, silent, rounds=1)
     assert [one.quantisation for one in report.candidates] == ["Q4_0"]
-    assert [note.partition(":")[0] for note in report.notes] == [
+    assert [note.partition(":")[0] for note in report.notes if not note.startswith("other programs")] == [
         "F16 was not tried",
         "Q8_0 was not tried",
         "to read",
@@ -192,6 +194,7 @@ def report(q4: Path, f16: Path, cache: Path) -> TuneReport:
         n_prefill=0,
         n_decode=0,
         n_compared=0,
+        others=0.0,
         candidates=(given, fast),
         best={"read": "Q4_0", "score": "F16"},
         notes=(),
@@ -319,6 +322,19 @@ def test_a_busy_machine_gets_fewer_rounds(f16: Path, monkeypatch: pytest.MonkeyP
     trial = Trial(f16)
     trial.measure([f16], 3, silent)
     assert trial.n_rounds == 1
+
+
+def test_what_other_programs_take_is_seen_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = OtherPrograms()
+    subprocess.run([sys.executable, "-c", "while __import__('time').process_time() < 0.6: pass"], check=True)
+    took = seen.share()
+    assert took * (os.cpu_count() or 1) > 0.3, "one core was at work for most of the time"
+    cores = psutil.cpu_count() or 1
+    moments = iter([(0.0, 100.0, 10.0), (10.0, 100.0 + 2 * cores, 10.0 + cores)])
+    monkeypatch.setattr(OtherPrograms, "_now", staticmethod(lambda: next(moments)))
+    assert OtherPrograms().share() == pytest.approx(0.1)
+    assert tune._doubts(0.1) == []
+    assert "34% of the processor" in tune._doubts(0.34)[0]
 
 
 def test_the_command_prints_what_it_found(q4: Path, cache: Path) -> None:

@@ -73,7 +73,7 @@ class Session:
                 ray.init(address=settings.address, **quiet)
             else:
                 self._folder = tempfile.mkdtemp(prefix="longthread-ray-")
-                with _without_api_server():
+                with _with_few_processes():
                     ray.init(
                         address="local",
                         num_cpus=cores() if settings.num_cpus == "auto" else settings.num_cpus,
@@ -119,21 +119,23 @@ def _hush(ray: Any) -> None:
 
 
 @contextlib.contextmanager
-def _without_api_server() -> Iterator[None]:
-    """Ray starts no dashboard process within.
+def _with_few_processes() -> Iterator[None]:
+    """Ray starts no dashboard process within, and none that reads the workers' logs.
 
-    It does even where the dashboard is switched off, and that process then asks the metadata services of three clouds
-    where it runs, before it looks whether statistics are switched off (UsageStatsHead.run, Ray 2.60). Ray has no
-    switch for it, and nothing of ours asks that process.
+    The first it starts even where the dashboard is switched off, and that process then asks the metadata services of
+    three clouds where it runs, before it looks whether statistics are switched off (UsageStatsHead.run, Ray 2.60). Ray
+    has no switch for it, and nothing of ours asks that process. The second takes a hundredth of a core all the time,
+    for lines that nobody is shown.
     """
     from ray._private.node import Node
 
-    start = Node.start_api_server
+    start, monitor = Node.start_api_server, Node.start_log_monitor
     Node.start_api_server = lambda self, **how: None
+    Node.start_log_monitor = lambda self, **how: None
     try:
         yield
     finally:
-        Node.start_api_server = start
+        Node.start_api_server, Node.start_log_monitor = start, monitor
 
 
 def own_token() -> dict[str, str]:
