@@ -1,6 +1,6 @@
 """Vectors of sentences that come back: the same passages serve other questions, and every turn of a chat.
 
-What was embedded last is kept in memory, up to `ROOM` bytes for each embedder, under a hash of its text. A text's
+What was embedded last is kept in memory, up to `ROOM` bytes, under a hash of the text and of what embedded it. A text's
 vectors depend on what was read beside it by rounding alone (1e-7): a sentence that is found here may differ so from
 one that is read anew.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from pipeline.contracts import Embedder
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROOM = 64 << 20
-"""Bytes kept for each embedder: of MiniLM 40 000 sentences for their cosine, or 1400 with their token vectors."""
+"""Bytes kept in a process: of MiniLM 40 000 sentences for their cosine, or 1400 with their token vectors."""
 
 
 def embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -32,7 +31,7 @@ def embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     def read(new: Sequence[str]) -> list[_Row]:
         return [_Row(vector.copy()) for vector in embedder.embed(new)]
 
-    return np.stack([row.vector for row in _kept_of(embedder).rows(texts, read, lambda row: True)])
+    return np.stack([row.vector for row in KEPT.rows(embedder.fingerprint, texts, read, lambda row: True)])
 
 
 def token_vectors(embedder: Embedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
@@ -42,7 +41,7 @@ def token_vectors(embedder: Embedder, texts: Sequence[str]) -> tuple[NDArray[np.
     def read(new: Sequence[str]) -> list[_Row]:
         return [_Row(vector.copy(), states) for vector, states in zip(*embedder.token_vectors(new), strict=True)]
 
-    rows = _kept_of(embedder).rows(texts, read, lambda row: row.states is not None)
+    rows = KEPT.rows(embedder.fingerprint, texts, read, lambda row: row.states is not None)
     return np.stack([row.vector for row in rows]), [row.states for row in rows if row.states is not None]
 
 
@@ -71,10 +70,20 @@ class Kept:
         return len(self._rows)
 
     def rows(
-        self, texts: Sequence[str], read: Callable[[Sequence[str]], list[_Row]], is_enough: Callable[[_Row], bool]
+        self,
+        reader: str,
+        texts: Sequence[str],
+        read: Callable[[Sequence[str]], list[_Row]],
+        is_enough: Callable[[_Row], bool],
     ) -> list[_Row]:
-        """The texts' rows in their order; those that are not kept, or not enough, are read, each text once."""
-        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        """The texts' rows in their order; those that are not kept, or not enough, are read, each text once.
+
+        `reader` is the fingerprint of what reads: rows of others are not its own.
+        """
+        keys = [
+            hashlib.blake2b(f"{reader}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            for text in texts
+        ]
         with self._lock:
             found = {key: row for key in keys if (row := self._rows.get(key)) is not None and is_enough(row)}
             for key in found:
@@ -97,10 +106,4 @@ class Kept:
             self.n_bytes -= row.n_bytes
 
 
-_known: WeakKeyDictionary[Embedder, Kept] = WeakKeyDictionary()
-_known_lock = Lock()
-
-
-def _kept_of(embedder: Embedder) -> Kept:
-    with _known_lock:
-        return _known.setdefault(embedder, Kept())
+KEPT = Kept()

@@ -20,6 +20,7 @@ from pipeline.evaluation.corpus import Corpus, head, materialise
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item
 from pipeline.evaluation.memory import peak_mb, reset_peak
 from pipeline.evaluation.runs import MEASURES, Measures, read_measures
+from pipeline.executors.folder import n_records
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample, chosen
 
@@ -69,9 +70,10 @@ class Pace:
     An arm that had no turn yet is taken to be as fast as the others are on average.
     """
 
-    def __init__(self, n_samples: Mapping[str, int]) -> None:
-        self._left = dict(n_samples)
+    def __init__(self, n_samples: Mapping[str, int], n_recorded: Mapping[str, int]) -> None:
+        """`n_samples` are the questions of each arm, `n_recorded` those that an earlier run has answered."""
         self._n_samples = dict(n_samples)
+        self._left = {name: max(0, n - n_recorded.get(name, 0)) for name, n in n_samples.items()}
         self._earlier = dict.fromkeys(n_samples, (0, 0.0))
         self._all = dict.fromkeys(n_samples, (0, 0.0))
         self._name = ""
@@ -131,7 +133,10 @@ def evaluate(
     for arm in arms:
         arm.config.components[-1].check()
     places = [_place(arm, data, output, options, listener, docs) for arm in arms]
-    pace = Pace({place.arm.name: len(place.samples) for place in places})
+    pace = Pace(
+        {place.arm.name: len(place.samples) for place in places},
+        {place.arm.name: n_records(place.folder) for place in places},
+    )
     n = max(len(place.samples) for place in places)
     turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
     for turn in range(1, turns + 1):

@@ -63,6 +63,12 @@ def read_run(folder: Path) -> Run:
     return Run(folder, about, tuple(sorted(records, key=lambda record: record["n"])), n_torn)
 
 
+def n_records(folder: Path) -> int:
+    """How many records a folder holds, a torn last line not counted; 0 where there is no run."""
+    path = folder / RECORDS
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def _records(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The records, and the bytes of a torn last line. Raises DataError for a line that is damaged."""
     data = path.read_bytes() if path.exists() else b""

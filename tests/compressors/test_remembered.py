@@ -18,10 +18,17 @@ from tests.compressors.workbench import WordCounts, passage
 SAID = ("The lighthouse was lit in 1839.", "Its keeper had nine cats.", "The sea froze in the winter of 1841.")
 
 
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept from other tests."""
+    monkeypatch.setattr(remembered, "KEPT", Kept())
+
+
 class Counting(WordCounts):
     """Notes every text that it reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, fingerprint: str = "word counts") -> None:
+        self.fingerprint = fingerprint
         self.read: list[str] = []
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
@@ -54,10 +61,12 @@ def test_token_vectors_are_read_once_more_where_only_the_text_had_been() -> None
 
 
 def test_two_embedders_keep_apart() -> None:
-    one, other = Counting(), Counting()
+    one, other, same = Counting(), Counting("other words"), Counting()
     remembered.embed(one, ["a"])
     remembered.embed(other, ["a"])
+    remembered.embed(same, ["a"])
     assert one.read == other.read == ["a"]
+    assert same.read == []
 
 
 def test_no_more_is_kept_than_there_is_room_for_and_the_last_wanted_stay() -> None:
@@ -65,7 +74,7 @@ def test_no_more_is_kept_than_there_is_room_for_and_the_last_wanted_stay() -> No
     kept, embedder = Kept(room=3 * row), Counting()
 
     def ask(*texts: str) -> None:
-        kept.rows(texts, lambda new: [remembered._Row(v.copy()) for v in embedder.embed(new)], lambda row: True)
+        kept.rows("x", texts, lambda new: [remembered._Row(v.copy()) for v in embedder.embed(new)], lambda row: True)
 
     ask("a", "b", "c")
     ask("a")
@@ -80,7 +89,7 @@ def test_no_more_is_kept_than_there_is_room_for_and_the_last_wanted_stay() -> No
 
 def test_more_than_there_is_room_for_in_one_question_is_still_answered() -> None:
     kept, embedder = Kept(room=1), Counting()
-    rows = kept.rows(SAID, lambda new: [remembered._Row(v.copy()) for v in embedder.embed(new)], lambda row: True)
+    rows = kept.rows("x", SAID, lambda new: [remembered._Row(v.copy()) for v in embedder.embed(new)], lambda row: True)
     assert np.array_equal([row.vector for row in rows], WordCounts().embed(SAID))
     assert (len(kept), kept.n_bytes) == (0, 0)
 
@@ -107,11 +116,14 @@ def test_any_text_has_a_place(text: str) -> None:
     assert remembered.embed(WordCounts(), [text]).shape == (1, WordCounts.dimension)
 
 
-def test_minilm_says_the_same_of_what_it_knows() -> None:
+def test_minilm_says_the_same_of_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [passage(text) for text in SAID]
     embedder = open_embedder("minilm")
     fresh = similarities("When was the lighthouse lit?", parts, embedder)
-    again = similarities("When was the lighthouse lit?", parts[::-1], embedder)[::-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(embedder, "token_vectors", lambda texts: pytest.fail("everything is known"))
+        again = similarities("When was the lighthouse lit?", parts[::-1], embedder)[::-1]
     assert np.allclose(fresh, again, atol=1e-6)
-    alone = similarities("When was the lighthouse lit?", parts[:1], open_embedder("minilm"))
+    monkeypatch.setattr(remembered, "KEPT", Kept())
+    alone = similarities("When was the lighthouse lit?", parts[:1], embedder)
     assert np.allclose(alone, fresh[:1], atol=1e-5)

@@ -30,6 +30,15 @@ def texts(found: Sequence[Passage]) -> list[str]:
     return [one.text for one in found]
 
 
+@pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "gate", "highlight"])
+def test_what_the_one_inside_needs_and_says_is_passed_on(name: str) -> None:
+    with_similarity = {"compress.probe": {"model": None, "similarity": True, "top_k": 3}}
+    outer, inner = compressor(name, of=with_similarity), compressor("probe", model=None, top_k=3)
+    assert outer.needs == inner.needs == {"embedder"}
+    assert inner.why_dropped in outer.why_dropped
+    assert not compressor(name, of={"compress.probe": {"similarity": False}}).needs
+
+
 def test_neighbours_bring_the_bridge(tools: Pipeline) -> None:
     question = Question("Which boat sails in winter?")
     asked = [passage(FERRY)]

@@ -44,6 +44,11 @@ def test_a_difference_is_paired_and_said_in_words(tmp_path: Path) -> None:
     assert tokens.paired.difference.mean == -40
     assert (tokens.paired.wins, tokens.words) == (N, "less than plain: better (p < 0.001)")
     assert difference(found, "seconds", "better").words == "no difference on any question"
+    turned = of(tmp_path / "turned", better=answers(set(range(16)), tokens=60), plain=answers(set(range(4))))
+    assert difference(turned, "em", "plain").words == "less than better: worse (p < 0.001)"
+    verdicts = {name: difference(turned, name, "plain").verdict for name in ("em", "prompt_tokens", "seconds")}
+    assert verdicts == {"em": "worse", "prompt_tokens": "worse", "seconds": "no difference on any question"}
+    assert difference(turned, "em", "plain").p_words == "< 0.001"
 
 
 def test_what_may_be_chance_is_no_significant_difference(tmp_path: Path) -> None:

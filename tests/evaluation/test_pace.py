@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.evaluation.evaluate import Pace
+from pipeline.executors.folder import RECORDS, n_records
 from pipeline.executors.run import RunStatus
 
 
@@ -13,7 +16,7 @@ def status(n_samples: int, n_before: int, n_ok: int, seconds: float, n_failed: i
 
 
 def test_each_pipeline_has_its_own_speed_and_the_unknown_the_usual_one() -> None:
-    pace = Pace({"slow": 100, "quick": 100})
+    pace = Pace({"slow": 100, "quick": 100}, {})
     pace.begin("slow")
     assert pace.seconds_left(status(50, 0, 0, 0.0)) is None
     assert pace.seconds_left(status(50, 0, 10, 50.0)) == pytest.approx(5 * 90 + 5 * 100)
@@ -29,6 +32,14 @@ def test_each_pipeline_has_its_own_speed_and_the_unknown_the_usual_one() -> None
 
 
 def test_what_an_earlier_run_answered_is_not_asked_again() -> None:
-    pace = Pace({"one": 100})
+    pace = Pace({"one": 100, "other": 100}, {"one": 90, "other": 60})
     pace.begin("one")
-    assert pace.seconds_left(status(100, 90, 5, 10.0)) == pytest.approx(2 * 5)
+    assert pace.seconds_left(status(100, 90, 5, 10.0)) == pytest.approx(2 * 5 + 2 * 40)
+    pace.begin("other")
+    assert pace.seconds_left(status(100, 60, 10, 10.0)) == pytest.approx(2 * 5 + 1 * 30)
+
+
+def test_records_are_counted_and_a_torn_one_is_not(tmp_path: Path) -> None:
+    assert n_records(tmp_path) == 0
+    (tmp_path / RECORDS).write_text('{"n": 0}\n{"n": 1}\n{"n"')
+    assert n_records(tmp_path) == 2
