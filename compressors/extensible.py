@@ -4,7 +4,7 @@ Flexibly Scaling Large Language Models' Contexts Through Extensible Tokenization
 the first layers of the reader with a trained LoRA read the passages, and of every k tokens the last state is kept and
 projected into the reader's input embeddings. k is chosen when the question comes; states are kept on the disk.
 
-Ours differs: a vector is the scaled mean of the k tokens' input embeddings plus that projection; the model is small,
+Ours differs: a vector is the input embedding of the rarest of its k tokens plus that projection; the model is small,
 and trained for hours on two cores with targets that need the content (docs/training.md). The reader must be the very
 file that was trained for. Fidelity: approximate, needs training.
 

@@ -74,7 +74,7 @@ class Sentences:
         if self.score == "cosine":
             owners, texts = pieces(parts, embedder)
             vectors = remembered.embed(embedder, [question, *texts])
-            return _best(vectors[1:] @ vectors[0], owners, len(parts))
+            return best_of(vectors[1:] @ vectors[0], owners, len(parts))
         cosine, maxsim = similarities(question, parts, embedder).T
         return np.ascontiguousarray(maxsim) if self.score == "maxsim" else standardised(cosine) + standardised(maxsim)
 
@@ -90,7 +90,7 @@ def similarities(question: str, parts: Sequence[Passage], embedder: Embedder) ->
     vectors, (asked, *said) = remembered.token_vectors(embedder, [question, *texts])
     maxsim = np.array([(asked @ s.T).max(axis=1).mean() if len(s) else 0.0 for s in said], np.float32)
     columns = (vectors[1:] @ vectors[0], maxsim)
-    return np.stack([_best(column, owners, len(parts)) for column in columns], axis=1)
+    return np.stack([best_of(column, owners, len(parts)) for column in columns], axis=1)
 
 
 def pieces(parts: Sequence[Passage], embedder: Embedder) -> tuple[list[int], list[str]]:
@@ -109,7 +109,7 @@ def _windows(part: Passage, embedder: Embedder) -> list[str]:
     return [*_windows(low, embedder), *_windows(high, embedder)] if half else [part.text]
 
 
-def _best(values: NDArray[np.float32], owners: Sequence[int], n: int) -> NDArray[np.float32]:
+def best_of(values: NDArray[np.float32], owners: Sequence[int], n: int) -> NDArray[np.float32]:
     """The best value of each of n sentences."""
     import numpy as np
 

@@ -51,8 +51,7 @@ class Encoder:
 
     def vectors(self, tokens: NDArray[np.int32], k: int) -> NDArray[np.float32]:
         """Float32 (ceil(n / k), n_embd) of n tokens; each chunk of the weights' length is read by itself."""
-        embedded = self.table[tokens].astype(np.float32)
-        return self.weights.vectors(embedded, self.states(tokens), k)
+        return self.weights.vectors(tokens, self.table, self.states(tokens), k)
 
     def states(self, tokens: NDArray[np.int32]) -> NDArray[np.float16]:
         """Float16 (n, n_embd), from the disk where they are kept."""

@@ -64,24 +64,30 @@ class Weights:
     """A card, and the arrays by name, float32.
 
     `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down;
-    `projection` is (n_embd, n_embd); `state_gain`, `mean_gain` and `offset` are (n_ks, n_embd).
+    `projection` is (n_embd, n_embd); `state_gain`, `token_gain` and `offset` are (n_ks, n_embd); `information`,
+    (n_vocab,), says how rare each token is in the texts that were trained on, in nats.
     """
 
     card: Card
     arrays: Mapping[str, NDArray[np.float32]]
 
-    def vectors(self, embedded: NDArray[np.floating], states: NDArray[np.floating], k: int) -> NDArray[np.float32]:
-        """Soft vectors, float32 (ceil(n / k), n_embd), of n tokens' input embeddings and states, both (n, n_embd).
+    def vectors(
+        self, tokens: NDArray[np.integer], table: NDArray[np.floating], states: NDArray[np.floating], k: int
+    ) -> NDArray[np.float32]:
+        """Soft vectors, float32 (ceil(n / k), n_embd), of n tokens and their states, (n, n_embd).
 
-        The last one stands for what is left, which may be fewer tokens than k.
+        Each is the input embedding (`table` has them all, (n_vocab, n_embd)) of the rarest of k tokens, and what is
+        added from the last one's state. The last vector stands for what is left, which may be fewer tokens than k.
         """
         row = self.card.ks.index(k)
-        starts = np.arange(0, len(embedded), k)
-        ends = np.minimum(starts + k, len(embedded))
-        mean = np.add.reduceat(embedded.astype(np.float32), starts) / (ends - starts)[:, None]
+        starts = np.arange(0, len(tokens), k)
+        ends = np.minimum(starts + k, len(tokens))
+        information = np.full(len(starts) * k, -np.inf, np.float32)
+        information[: len(tokens)] = self.arrays["information"][tokens]
+        rarest = tokens[starts + information.reshape(-1, k).argmax(1)]
         last = states[ends - 1].astype(np.float32) * self.arrays["state_gain"][row]
-        added = last @ self.arrays["projection"].T
-        return np.asarray(mean * self.arrays["mean_gain"][row] + added + self.arrays["offset"][row], np.float32)
+        added = last @ self.arrays["projection"].T + self.arrays["offset"][row]
+        return np.asarray(table[rarest].astype(np.float32) * self.arrays["token_gain"][row] + added, np.float32)
 
     def merged(self, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """The model's first layers with what was trained added, by their GGUF names."""
@@ -190,7 +196,7 @@ def _names(card: Card) -> set[str]:
         for matrix in MATRICES
         for part in ("down", "up")
     }
-    return lora | {"projection", "state_gain", "mean_gain", "offset"}
+    return lora | {"projection", "state_gain", "token_gain", "offset", "information"}
 
 
 def _sha256(content: bytes) -> str:

@@ -10,7 +10,7 @@ from pipeline.build import Pipeline
 from pipeline.config import Budget, load_config
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.needles.arms import ARMS, scripted
-from pipeline.evaluation.needles.calibrate import STEP, Calibration, _Search, calibrate, largest, parse_task
+from pipeline.evaluation.needles.calibrate import STEP, Calibration, _Search, calibrate, largest, parse_task, share_time
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, effective_window, store, stored
 from pipeline.models.scripted import ScriptedModel
@@ -61,9 +61,15 @@ class Clock:
 
 
 def search(true_pairs: int, most: int = 1000, seconds: float = 0.0, until: float = 1.0) -> TaskContext:
-    found = Search(Calibration(), "single", None, silent, silent, Clock(), until)  # type: ignore[arg-type]
+    found = of_model(true_pairs, most, seconds, Clock())
+    found.run(until)
+    return found.found()
+
+
+def of_model(true_pairs: int, most: int, seconds: float, clock: Clock) -> Search:
+    found = Search(Calibration(), "single", None, silent, silent, clock)  # type: ignore[arg-type]
     found.true_pairs, found.most, found.seconds_per_pair = true_pairs, most, seconds
-    return found.run()
+    return found
 
 
 @pytest.mark.parametrize("true_pairs", [6, 7, 25, 137, 500, 999])
@@ -89,6 +95,23 @@ def test_the_time_is_kept_and_what_is_unsettled_is_said() -> None:
     assert found.holds is not None
     assert not found.is_settled
     assert sum(one.pairs for one in found.tried) <= 120
+
+
+def test_time_that_one_task_leaves_goes_to_those_that_are_not_settled() -> None:
+    """Four tasks in 1000 seconds: the first needs more than its 250, and the others less."""
+    clock = Clock()
+    tasks = [of_model(true_pairs, 1000, 1.0, clock) for true_pairs in (137, 0, 7, 25)]
+    share_time(tasks, 1000.0, clock)
+    first = [one.is_settled for one in tasks]
+    left = 1000.0 - clock.now
+    share_time([one for one in tasks if not one.is_settled], 1000.0, clock)
+    assert first == [False, True, True, True]
+    assert left > 500
+    assert tasks[0].is_settled
+    found = tasks[0].found()
+    assert found.holds is not None
+    assert found.holds.pairs <= 137 < found.holds.pairs * STEP + 1
+    assert clock.now == sum(sum(one.tried) for one in tasks) <= 1000.0  # nothing is measured twice
 
 
 def test_the_first_failure_ends_it() -> None:

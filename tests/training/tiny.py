@@ -12,7 +12,7 @@ from training.extensible.instances import Tokens
 from training.extensible.llama import Llama, Shape
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
-from training.extensible.texts import Asked, Corpus
+from training.extensible.texts import Asked, Corpus, information
 from training.extensible.tokenizer import ExtensibleTokenizer
 from training.extensible.trainer import Trainer
 
@@ -53,5 +53,6 @@ CORPUS = Corpus({"books": (text(400), text(300, 1))}, (Asked((text(20, 2), text(
 def trainer(recipe: Recipe = RECIPE, teacher: Teacher | None = None) -> Trainer:
     torch.manual_seed(recipe.seed)
     model = reader()
-    tokenizer = ExtensibleTokenizer(model, recipe.layers, recipe.rank, recipe.ks)
+    rare = torch.from_numpy(information(CORPUS, {"books": 1.0}, N_VOCAB))
+    tokenizer = ExtensibleTokenizer(model, recipe.layers, recipe.rank, recipe.ks, rare)
     return Trainer(tokenizer, Draws(CORPUS, recipe, tokenize), teacher or Teacher(model, recipe.top))

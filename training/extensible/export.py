@@ -62,6 +62,6 @@ def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> Weights:
             for part, found in (("down", tokenizer.lora.down), ("up", tokenizer.lora.up)):
                 arrays[f"lora.{layer}.{matrix}.{part}"] = found[f"{layer}_{matrix}"].detach().numpy()
     arrays["projection"] = tokenizer.projection.detach().numpy() * np.float32(PROJECTION_SCALE)
-    for name in ("state_gain", "mean_gain", "offset"):
+    for name in ("state_gain", "token_gain", "offset", "information"):
         arrays[name] = getattr(tokenizer, name).detach().numpy()
     return Weights(card, arrays)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,19 @@ def read_corpora(folder: Path, tokenize: Tokenize) -> tuple[Corpus, Corpus]:
     train = {kind: tuple(a for a, _ in found) for kind, found in parts.items()} | {"paragraphs": tuple(paragraphs[:n])}
     held = {kind: tuple(b for _, b in found) for kind, found in parts.items()} | {"paragraphs": tuple(paragraphs[n:])}
     return Corpus(train, tuple(asked[:n])), Corpus(held, tuple(asked[n:]))
+
+
+def information(corpus: Corpus, shares: Mapping[str, float], n_vocab: int) -> NDArray[np.float32]:
+    """-log of how often each token stands in the texts, kinds in these shares, in nats; float32 (n_vocab,).
+
+    What does not stand there counts as once in three million. Rounded as it is kept on the disk, to float16, so that of
+    two tokens the same one is the rarer in training and after it.
+    """
+    found = np.full(n_vocab, 1 / 3_000_000)
+    for kind, share in shares.items():
+        counts = np.bincount(np.concatenate(corpus.streams[kind]), minlength=n_vocab)
+        found += share / sum(shares.values()) * counts / counts.sum()
+    return np.asarray(-np.log(found / found.sum()), np.float32).astype(np.float16).astype(np.float32)
 
 
 def book(path: Path) -> str:

@@ -1,9 +1,10 @@
 """The extensible tokenizer: the first layers of the reader with a LoRA, and a projection into its input embeddings.
 
 Extensible Tokenization (Shao et al. 2024, arXiv 2401.07793): of every k tokens the last state is kept. Ours differs:
-the soft vector is the mean of the k tokens' input embeddings, scaled, plus a projection of that state, which is zero at
-the start; so training begins from mean pooling, and not from noise. Gains and offset are of each k apart; the layers
-are the same for all, so that states that are kept on a disk serve every k.
+the soft vector is the input embedding of the rarest of the k tokens, scaled, plus a projection of that state, which is
+zero at the start; so training begins from a text of rare words, which the reader knows how to read, and not from noise
+or from a mean of embeddings, which is no word (docs/experiments.md has both). Gains and offset are of each k apart; the
+layers are the same for all, so that states that are kept on a disk serve every k.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ PROJECTION_SCALE = 0.1
 
 
 class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
-    """What is trained. `ks` are the numbers of tokens that one vector may stand for."""
+    """What is trained. `ks` are the numbers of tokens that one vector may stand for.
 
-    def __init__(self, reader: Llama, layers: int, rank: int, ks: Sequence[int]) -> None:
+    `information` says how rare each token of the vocabulary is, (n_vocab,); it is not trained.
+    """
+
+    def __init__(self, reader: Llama, layers: int, rank: int, ks: Sequence[int], information: Tensor) -> None:
         super().__init__()
+        self.information = information
         self.reader, self.layers, self.ks = reader, layers, tuple(ks)
         n_embd = reader.shape.n_embd
         self.lora = Lora(reader.weights, layers, rank)
         self.projection = nn.Parameter(torch.zeros(n_embd, n_embd))
         self.state_gain = nn.Parameter(torch.ones(len(ks), n_embd))
-        self.mean_gain = nn.Parameter(torch.ones(len(ks), n_embd))
+        self.token_gain = nn.Parameter(torch.ones(len(ks), n_embd))
         self.offset = nn.Parameter(torch.zeros(len(ks), n_embd))
 
     def states(self, tokens: Tensor) -> Tensor:
@@ -40,7 +45,8 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
     def soft(self, tokens: Tensor, k: int) -> Tensor:
         """Soft vectors (n_chunks x chunk / k, n_embd) of whole chunks, in the order of the tokens."""
         row = self.ks.index(k)
-        mean = self.reader.embed(tokens).unflatten(1, (-1, k)).mean(2)
+        rarest = self.information[tokens].unflatten(1, (-1, k)).argmax(2, keepdim=True)
+        chosen = self.reader.embed(tokens.unflatten(1, (-1, k)).gather(2, rarest)[..., 0])
         last = self.states(tokens)[:, k - 1 :: k]
         added = (last * self.state_gain[row]) @ (self.projection.T * PROJECTION_SCALE)
-        return (mean * self.mean_gain[row] + added + self.offset[row]).flatten(0, 1)
+        return (chosen * self.token_gain[row] + added + self.offset[row]).flatten(0, 1)

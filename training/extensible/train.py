@@ -33,7 +33,7 @@ from training.extensible.heldout import HeldOut
 from training.extensible.llama import Llama
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
-from training.extensible.texts import read_corpora
+from training.extensible.texts import information, read_corpora
 from training.extensible.tokenizer import ExtensibleTokenizer
 from training.extensible.trainer import Trainer
 
@@ -54,7 +54,8 @@ class Run:
         train, held = read_corpora(options.data, vocabulary.tokenize)
         control = lambda text: vocabulary.tokenize(text, special=True)  # noqa: E731
         reader = Llama.load(self.model, lambda *_: None)
-        tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks)
+        rare = torch.from_numpy(information(train, dict(recipe.sources), len(reader.weights["token_embd.weight"])))
+        tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks, rare)
         cache = None if options.no_teacher_cache else options.teacher or self.out / "teacher"
         self.trainer = Trainer(tokenizer, Draws(train, recipe, control), Teacher(reader, recipe.top, cache))
         self.held = HeldOut(held, recipe, control, reader, options.windows)

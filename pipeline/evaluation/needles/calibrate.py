@@ -94,16 +94,16 @@ def calibrate(
     with Pipeline(config, Path("no index"), progress) as pipeline:
         pipeline.window  # noqa: B018 - loads the model, which is no part of the measurement
         started = clock()
-        found = []
-        for number, task in enumerate(settings.tasks):
-            share = (settings.minutes * 60 - (clock() - started)) / (len(settings.tasks) - number)
-            found.append(_Search(settings, task, pipeline, progress, on_size, clock, clock() + share).run())
+        end = started + 60 * settings.minutes
+        searches = [_Search(settings, task, pipeline, progress, on_size, clock) for task in settings.tasks]
+        share_time(searches, end, clock)
+        share_time([one for one in searches if not one.is_settled], end, clock)
         return EffectiveContext(
             model=pipeline.reader.name,
             key=model_key(pipeline.reader),
             settings=settings_of(pipeline.reader),
             threshold=settings.threshold,
-            tasks=tuple(found),
+            tasks=tuple(one.found() for one in searches),
             n=settings.n,
             seed=settings.seed,
             minutes=round((clock() - started) / 60, 2),
@@ -111,8 +111,14 @@ def calibrate(
         )
 
 
+def share_time(searches: Sequence[_Search], end: float, clock: Callable[[], float]) -> None:
+    """Runs each for an equal part of the time that the ones before it have left; one that was run goes on."""
+    for number, one in enumerate(searches):
+        one.run(clock() + (end - clock()) / (len(searches) - number))
+
+
 class _Search:
-    """The search for one task."""
+    """The search for one task. `is_settled` says whether it ended by itself, and not because its time ran out."""
 
     def __init__(
         self,
@@ -122,7 +128,6 @@ class _Search:
         progress: Progress,
         on_size: OnSize,
         clock: Callable[[], float],
-        until: float,
     ) -> None:
         self.settings = settings
         self.name = name
@@ -131,14 +136,19 @@ class _Search:
         self.progress = progress
         self.on_size = on_size
         self.clock = clock
-        self.until = until
+        self.until = 0.0
+        self.is_settled = False
         self.tried: dict[int, Measured] = {}
         self.seconds: dict[int, float] = {}
 
-    def run(self) -> TaskContext:
-        is_settled = self.search()
+    def run(self, until: float) -> None:
+        """Searches up to a time of the clock; what was measured before is not measured again."""
+        self.until = until
+        self.is_settled = self.search()
+
+    def found(self) -> TaskContext:
         tried = tuple(self.tried[pairs] for pairs in sorted(self.tried))
-        return TaskContext(self.name, largest(tried, self.settings.threshold), tried, is_settled)
+        return TaskContext(self.name, largest(tried, self.settings.threshold), tried, self.is_settled)
 
     def search(self) -> bool:
         """Doubles, then bisects; False where the time ran out first."""
@@ -168,13 +178,14 @@ class _Search:
 
     def holds(self, pairs: int) -> bool | None:
         """Whether a size holds; None where there is no time left to find out."""
-        if self.expected_s(pairs) > self.until - self.clock():
-            return None
-        started = self.clock()
-        self.tried[pairs] = found = self.measure(pairs)
-        self.seconds[pairs] = self.clock() - started
-        self.on_size(self.name, found)
-        return found.low >= self.settings.threshold
+        if pairs not in self.tried:
+            if self.expected_s(pairs) > self.until - self.clock():
+                return None
+            started = self.clock()
+            self.tried[pairs] = self.measure(pairs)
+            self.seconds[pairs] = self.clock() - started
+            self.on_size(self.name, self.tried[pairs])
+        return self.tried[pairs].low >= self.settings.threshold
 
     def expected_s(self, pairs: int) -> float:
         if not self.seconds:

@@ -6,6 +6,7 @@ They are of the tolerant score, like the effective context: see scoring.py.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 THRESHOLD = 0.75
+LETTERS_PER_INCH = 14
+"""Of a title, at its size."""
 INSTALL = "pictures need matplotlib: pip install 'longthread[plots]' (or pip install matplotlib)"
 
 
@@ -139,13 +142,15 @@ def picture(heat: HeatMap, kind: str) -> bytes:
         raise MissingExtraError(INSTALL) from None
     with mpl.rc_context({"svg.hashsalt": "longthread", "svg.fonttype": "none"}):
         n_rows, n_columns = len(heat.rows), len(heat.columns)
-        figure = Figure(figsize=(2.6 + 1.0 * n_columns, 1.5 + 0.42 * n_rows), layout="constrained")
+        width = 2.6 + 1.0 * n_columns
+        title = textwrap.fill(heat.title, round(width * LETTERS_PER_INCH))
+        figure = Figure(figsize=(width, 1.4 + 0.15 * (1 + title.count("\n")) + 0.42 * n_rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         drawn = axes.imshow(heat.means, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
         axes.set_xticks(range(n_columns), heat.columns, rotation=30, ha="right", fontsize=8)
         axes.set_yticks(range(n_rows), heat.rows, fontsize=8)
-        axes.set_title(heat.title, fontsize=9, loc="left")
+        figure.suptitle(title, x=0.02, ha="left", fontsize=9)
         for y, row in enumerate(heat.values):
             for x, one in enumerate(row):
                 if one is not None:
