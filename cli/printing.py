@@ -125,7 +125,7 @@ def _change(before: int, after: int) -> str:
 
 
 def _rate(tokens_per_s: float | None) -> str:
-    return f" ({tokens_per_s:.0f} tokens/s)" if tokens_per_s is not None else ""
+    return "" if tokens_per_s is None else f" ({tokens_per_s:.{0 if tokens_per_s >= 10 else 1}f} tokens/s)"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

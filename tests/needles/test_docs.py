@@ -13,7 +13,7 @@ GUIDE = (Path(__file__).parent.parent.parent / "docs" / "needles.md").read_text(
 PROMPTS = [
     *(tasks.SINGLE, tasks.MULTIPLE, tasks.CONDITIONAL, tasks.THREAD, tasks.MULTITHREAD, tasks.BRANCHED),
     *(prose.QUESTION_ONE, prose.QUESTION, prose.QUESTION_OF, lines.HEAD, lines.QUESTION, babi.QUESTION),
-    *(altered.QUESTION, arms.FOUND_END, arms.FOUND_PAIRS),
+    *(altered.QUESTION, arms.FOUND_END, arms.FOUND_PAIRS, arms.FOUND_SENTENCE),
 ]
 
 

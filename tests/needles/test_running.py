@@ -94,7 +94,7 @@ def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: 
     assert json.loads((tmp_path / "run" / "results.json").read_text())["cells"] == [one.told() for one in results.cells]
 
 
-@pytest.mark.parametrize("name", ["full", "one-shot", "hops", "hops-prose", "memory"])
+@pytest.mark.parametrize("name", ["full", "one-shot", "hops", "hops-prose", "hops-prose-end", "memory"])
 def test_every_arm_runs_and_goes_on(tmp_path: Path, name: str) -> None:
     grid = Grid(tasks=("thread", "sentences"), pairs=(30,), lengths=(2,), n=3)
     first = ask(tmp_path / "run", grid, name)

@@ -4,7 +4,8 @@ full        the whole text in the prompt
 one-shot    one search by words, then the model
 hops        search after search, each for what the last one named; the model copies the value of the last pair
 hops-chain  the same, and the model is given all pairs of the chain
-*-prose     the same for sentences: the model is given all that were found
+hops-prose  the same for sentences: the model is given all that were found; one-shot-prose: one search
+hops-prose-end  the model is given the last sentence of the chain alone
 exit, probe the text in chunks, compressed to the sentences that matter, then the model
 memory      the text is read in segments into a memory, and the model is given what that recalls
 oracle      only the needles in the prompt: what the model could at best
@@ -25,6 +26,8 @@ Given = Literal["haystack", "needles", "index", "memory"]
 memory has read its text, segment by segment."""
 
 MAX_TOKENS = 100
+LONG = {"n_seq_max": 4, "n_cached": 1}
+"""Settings for prompts as long as the context: cells of other texts, at work or idle, would be attended over."""
 WORDS = IndexSettings(embedder="none", chunk_tokens=32)
 PROSE = IndexSettings(embedder="none", chunk_tokens=120)
 
@@ -35,6 +38,11 @@ FOUND_PAIRS = (
 FOUND_END = (
     "{question}\n\nA search followed the chain of keys and values. It ends with this pair:\n{passages}\n"
     "What is the final value?"
+)
+
+FOUND_SENTENCE = (
+    "{question}\n\nA search followed the names from sentence to sentence. It ends with this sentence:\n{passages}\n"
+    "Which person is the last one that it names? Answer with the name alone."
 )
 
 
@@ -57,7 +65,11 @@ def _config(name: str, index: IndexSettings, *stages: Spec, **generate: Any) -> 
 
 
 ARMS: dict[str, Arm] = {
-    "full": Arm("full", _config("full", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "haystack"),
+    "full": Arm(
+        "full",
+        _config("full", WORDS, _spec("retrieve.given"), _spec("assemble.plain"), **LONG),
+        "haystack",
+    ),
     "oracle": Arm("oracle", _config("oracle", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "needles"),
     "one-shot": Arm(
         "one-shot",
@@ -94,6 +106,16 @@ ARMS: dict[str, Arm] = {
     "hops-prose": Arm(
         "hops-prose",
         _config("hops-prose", PROSE, _spec("retrieve.hops", by="names"), _spec("assemble.plain")),
+        "index",
+    ),
+    "hops-prose-end": Arm(
+        "hops-prose-end",
+        _config(
+            "hops-prose-end",
+            PROSE,
+            _spec("retrieve.hops", by="names", give="end"),
+            _spec("assemble.plain", template=FOUND_SENTENCE),
+        ),
         "index",
     ),
     "memory": Arm(
