@@ -114,6 +114,24 @@ def test_time_that_one_task_leaves_goes_to_those_that_are_not_settled() -> None:
     assert clock.now == sum(sum(one.tried) for one in tasks) <= 1000.0  # nothing is measured twice
 
 
+def test_calibrate_uses_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
+    def measure(self: _Search, pairs: int) -> Measured:
+        clock.now += pairs
+        return measured(pairs, 20 if self.task == "single" and pairs <= 40 else 0)
+
+    monkeypatch.setattr(_Search, "measure", measure)
+    config = scripted(ARMS["full"].config, 100_000)
+    settings = Calibration(("single", "thread:2"), minutes=3.0)
+    single, thread = calibrate(settings, config, silent, silent, clock).tasks
+    assert (thread.holds, thread.is_settled) == (None, True)
+    assert single.is_settled
+    assert single.holds is not None
+    assert single.holds.pairs == 40
+    assert 90 < clock.now <= 180
+
+
 def test_the_first_failure_ends_it() -> None:
     assert largest([measured(5), measured(10, 12), measured(20)], 0.75) == measured(5)
     assert largest([measured(5, 12), measured(10)], 0.75) is None

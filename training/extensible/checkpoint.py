@@ -16,7 +16,7 @@ from training.extensible.recipe import Recipe
 if TYPE_CHECKING:
     from training.extensible.trainer import Trainer
 
-VERSION = 1
+VERSION = 2
 
 
 def save(path: Path, trainer: Trainer) -> None:
