@@ -158,7 +158,8 @@ def picture(heat: HeatMap, kind: str) -> bytes:
                     colour = "white" if one.mean < 0.15 or one.mean > 0.9 else "black"
                     axes.text(x, y, said, ha="center", va="center", fontsize=6, color=colour)
         _contour(axes, heat)
-        figure.colorbar(drawn, ax=axes, label="accuracy (below: 95 % interval)")
+        axes.set_xlabel("accuracy, and below it its 95 % interval", fontsize=7, loc="left")
+        figure.colorbar(drawn, ax=axes, label="accuracy")
         out = io.BytesIO()
         figure.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return out.getvalue()
