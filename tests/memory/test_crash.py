@@ -57,7 +57,7 @@ def killed(folder: Path, moment: float) -> list[tuple[int, str]]:
 def test_killed_at_random_moments_nothing_that_was_shown_is_lost(tmp_path: Path) -> None:
     rng = random.Random(5)
     shown: dict[int, str] = {}
-    n_turns = []
+    n_turns: list[int] = []
     while len(n_turns) < N_KILLS or (n_turns[-1] <= 12 and len(n_turns) < 2 * N_KILLS):  # more on a slow machine
         shown.update(killed(tmp_path, rng.uniform(0.0, 1.0)))
         with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:

@@ -28,7 +28,7 @@ from training.extensible.llama import Llama
 from training.extensible.losses import divergence, read, total
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher, Told
-from training.extensible.texts import WIKITEXT_TRAIN, read_corpora, wikitext
+from training.extensible.texts import WIKITEXT_TRAIN, Corpus, information, read_corpora, wikitext
 from training.extensible.trainer import Trainer, share_of_rate
 
 DATA = Path(__file__).parent.parent.parent.parent / "shared" / "data"
@@ -88,6 +88,15 @@ def test_every_draw_is_what_it_says() -> None:
             if branch.kind == "answer":
                 is_chat = len(one.before) > 0
                 assert list(branch.tokens[branch.first :]) == list(tokenize("Me." if is_chat else " Me."))
+
+
+def test_a_token_is_rarer_the_less_often_it_stands_in_kinds_that_count() -> None:
+    """Half of one kind and a tenth of another are 'a'; 'b' is the rest; 'c' stands nowhere."""
+    one, other = np.repeat([0, 1], 5), np.repeat([0, 1], [1, 9])
+    found = information(Corpus({"one": (one,), "other": (other,)}, ()), {"one": 3.0, "other": 1.0}, 3)
+    assert found[:2] == pytest.approx(-np.log([0.75 * 0.5 + 0.25 * 0.1, 0.75 * 0.5 + 0.25 * 0.9]), abs=1e-3)
+    assert found[2] == pytest.approx(np.log(3_000_000), abs=0.01)
+    assert np.array_equal(found, found.astype(np.float16).astype(np.float32))
 
 
 # ------------------------------------------------------------------------------------------------------- the teacher
