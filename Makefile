@@ -1,13 +1,14 @@
 # make demo    a question answered from documents, from nothing
 # make test    the tests
 # make check   what CI runs: format, lint, types, tests
+# make train-exit         fits the classifier of compress.exit_mini, some minutes; see docs/training.md
 # make train-extensible   trains the vectors of compress.extensible, 2.5 hours; see docs/training.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format picture train-extensible clean
+.PHONY: setup demo test check format picture train-exit train-extensible clean
 
 setup: $(READY)
 
@@ -35,6 +36,9 @@ format: $(READY)
 
 picture: $(READY)
 	$(BIN)/python docs/draw.py
+
+train-exit: $(READY)
+	$(BIN)/python -m training.exit_mini.train
 
 train-extensible: $(READY)
 	$(BIN)/python -m training.extensible.train --minutes 150

@@ -3,11 +3,12 @@
     .venv/bin/python benchmarks/compression.py --set xquad --n 100 [--model PATH] [--reader PATH]
 
 One object for each method. Without a reader: `auc` and `top1` of the scores; `supporting_recall` and `kept_ratio`
-(tokens of the model) as the method keeps; `recall_at` some ratios; `s_per_1000_tokens`. With a reader, on passages as a
-pipeline has them (xquad: the best 5 paragraphs of all by cosine; hotpotqa, 2wiki: the question's own 10): `em`, `f1`,
-`contained`, `prompt_tokens`, `s_end_to_end` (compressing, assembling, reading, writing), and against `none` on the same
-questions `f1_diff` with its 95 % interval (paired bootstrap). Methods take turns on each question, so that a machine
-that slows down slows down for all. Only rows marked eval in ../shared/data/INDEX.md are read.
+(tokens of the model) as the method keeps; `recall_at` some ratios; `s_per_1000_tokens`; against `sentences` on the same
+questions `auc_diff` and `recall_diff_at`, each as [mean, low, high] (paired bootstrap, 95 %). With a reader, on
+passages as a pipeline has them (xquad: the best 5 paragraphs of all by cosine; hotpotqa, 2wiki: the question's own 10):
+`em`, `f1`, `contained`, `prompt_tokens`, `s_end_to_end` (compressing, assembling, reading, writing), and against `none`
+on the same questions `f1_diff` with its interval. Methods take turns on each question, so that a machine that slows
+down slows down for all. Only rows marked eval in ../shared/data/INDEX.md are read.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from compressors.calibration.labelled import Labelled, read_labelled
 from compressors.calibration.ranking import auc, recall_at
 from compressors.exit import Exit
+from compressors.exit_mini import ExitMini
 from compressors.probe import Probe
 from compressors.selection import Units
 from compressors.sentences import Sentences
@@ -47,7 +49,7 @@ from pipeline.types import Passage, Question, State, Text
 
 ROOT = Path(__file__).parent.parent
 Scores = Any  # numpy array of shape (n_units,)
-RATIOS = (0.15, 0.25, 0.3)
+RATIOS = (0.15, 0.25, 0.3, 0.4)
 INSTRUCTIONS = "Answer the question from the passages, with as few words as possible, and no sentence."
 TOP_K = 5
 
@@ -110,6 +112,10 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
         least = lambda tools: component.least(component.classifier(tools), tools)  # noqa: E731
         return Method(Spec("compress.exit", (("model", model),)), scores, least)
 
+    def exit_mini() -> Method:
+        own = {"keep_ratio": None, **limits}
+        return Method(Spec("compress.exit_mini", tuple(own.items())), ExitMini(**own).scores)
+
     def surprisal() -> Method:
         own = {"model": model, "keep_ratio": None, **limits}
         component = Surprisal(**own)
@@ -128,6 +134,7 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
         "probe": lambda: probe(True),
         "probe_alone": lambda: probe(False),
         "exit": exit_,
+        "exit_mini": exit_mini,
         "surprisal": surprisal,
     }
     return {name: makers[name]() for name in names}
@@ -248,6 +255,11 @@ def interval(differences: Sequence[float], seed: int) -> tuple[float, float, flo
     return float(values.mean()), float(low), float(high)
 
 
+def difference(values: Sequence[float], others: Sequence[float], seed: int) -> list[float]:
+    """The mean of the differences, question by question, and its interval."""
+    return [round(one, 4) for one in interval([a - b for a, b in zip(values, others, strict=True)], seed)]
+
+
 # -------------------------------------------------------------------------------------------------------------- output
 def results(methods: dict[str, Method], seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
@@ -264,13 +276,17 @@ def results(methods: dict[str, Method], seed: int) -> dict[str, Any]:
                 "recall_at": {str(ratio): round(method.mean(f"at_{ratio}"), 4) for ratio in RATIOS},
                 "s_per_1000_tokens": round(1000 * sum(tallies["seconds"]) / sum(tallies["tokens"]), 3),
             }
+            if "sentences" in methods and name not in ("sentences", "none"):
+                base = methods["sentences"].tallies
+                one["auc_diff"] = difference(tallies["auc"], base["auc"], seed)
+                at = [f"at_{ratio}" for ratio in RATIOS]
+                one["recall_diff_at"] = {key[3:]: difference(tallies[key], base[key], seed) for key in at}
         if "f1" in tallies:
             names = ("em", "f1", "contained", "answer_kept", "prompt_tokens", "s_end_to_end", "s_compress", "s_read")
             one |= {key: round(method.mean(key), 4) for key in names}
             if name != "none" and "none" in methods:
-                pairs = zip(tallies["f1"], methods["none"].tallies["f1"], strict=True)
-                mean, low, high = interval([a - b for a, b in pairs], seed)
-                one |= {"f1_diff": round(mean, 4), "f1_diff_low": round(low, 4), "f1_diff_high": round(high, 4)}
+                mean, low, high = difference(tallies["f1"], methods["none"].tallies["f1"], seed)
+                one |= {"f1_diff": mean, "f1_diff_low": low, "f1_diff_high": high}
                 ratio = sum(tallies["s_end_to_end"]) / sum(methods["none"].tallies["s_end_to_end"])
                 one["s_ratio"] = round(ratio, 4)
         found[name] = one

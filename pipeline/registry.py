@@ -30,6 +30,7 @@ COMPONENTS: dict[str, str] = {
     "retrieve.hops": "pipeline.retrieval.hops:Hops",
     "compress.sentences": "compressors.sentences:Sentences",
     "compress.exit": "compressors.exit:Exit",
+    "compress.exit_mini": "compressors.exit_mini:ExitMini",
     "compress.probe": "compressors.probe:Probe",
     "compress.surprisal": "compressors.surprisal:Surprisal",
     "compress.extensible": "compressors.extensible:Extensible",

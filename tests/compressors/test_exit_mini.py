@@ -1,0 +1,142 @@
+"""The classifier without a language model: its features are what they say, its numbers are the ones that ship, and on
+real vectors it finds what likeness alone does not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compressors import classifier
+from compressors.classifier import Classifier, shipped
+from compressors.exit_mini import ExitMini
+from compressors.features import FEATURES, features
+from compressors.links import Links
+from compressors.selection import Units
+from pipeline.errors import ModelError
+from pipeline.retrieval.embedder import open_embedder
+from pipeline.types import Passage, Question
+from tests.compressors.workbench import WordCounts, passage, scripted_tools
+
+FERRY = "The ferry sails from the quay. In winter it leaves at nine. A ticket costs six marks."
+
+
+def units_of(*passages: Passage) -> Units:
+    with scripted_tools() as tools:
+        return Units.of(passages, tools)
+
+
+def a_classifier(slope: float = 1.0) -> Classifier:
+    return replace(
+        shipped(), alone=(1.0, 0, 0, 0, 0, 0), linked=(1.0, 2.0, 0.0), alone_sure=(slope, -1.0), linked_sure=(1.0, 0.0)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ features
+def test_words_that_both_have_weigh_by_how_rare_they_are() -> None:
+    """Of 'ferry', 'leave', 'winter': the first sentence has one of three, the second two; all stand in one sentence."""
+    units = units_of(passage(FERRY, title="The Winter Ferry"))
+    found = dict(zip(FEATURES, features("When does the ferry leave in winter?", units, WordCounts()).T, strict=True))
+    assert found["overlap"] == pytest.approx([1 / 3, 2 / 3, 0])
+    assert found["overlap_titled"] == pytest.approx([2 / 3, 1, 2 / 3])
+    assert found["new_words"] == pytest.approx([math.log1p(n) for n in (2, 1, 4)], abs=0.41)
+
+
+def test_a_word_in_many_sentences_counts_for_less() -> None:
+    units = units_of(passage("The ferry is old. The ferry is red. The ferry leaves."))
+    overlap = features("When does the ferry leave?", units, WordCounts())[:, FEATURES.index("overlap")]
+    common, rare = math.log(1 + 3.5 / 3.5), math.log(1 + 3.5 / 1.5)
+    assert overlap == pytest.approx([common / (common + rare)] * 2 + [1])
+
+
+def test_likeness_is_asked_in_both_directions() -> None:
+    """Every word of the question stands in the sentence, and half of the sentence's in the question."""
+    units = units_of(passage("alpha beta gamma delta"))
+    row = features("alpha beta", units, WordCounts())[0]
+    said = WordCounts().embed(["alpha", "gamma"])
+    far = float(said[0] @ said[1])
+    assert row[FEATURES.index("asked_for")] == pytest.approx(1, abs=1e-5)
+    assert row[FEATURES.index("asked")] == pytest.approx((1 + 1 + far + far) / 4, abs=0.02)
+
+
+# ---------------------------------------------------------------------------------------------------------- classifier
+def test_a_probability_is_a_weighed_sum_of_what_stands_out() -> None:
+    columns = np.zeros((3, 6))
+    columns[:, 0] = (1.0, 2.0, 3.0)
+    for slope in (1.0, 0.5):
+        found = a_classifier(slope).probabilities(columns, None)
+        logits = [slope * x - 1 for x in (-math.sqrt(1.5), 0, math.sqrt(1.5))]
+        assert found == pytest.approx([1 / (1 + math.exp(-z)) for z in logits])
+
+
+def test_a_passage_that_a_good_sentence_names_is_raised() -> None:
+    units = units_of(
+        passage("The keeper was born in Merrow. He was old.", 0, "a", "Keeper"),
+        passage("It lies by the sea.", 0, "b", "Merrow"),
+        passage("It lies by the sea.", 0, "c", "Hallow"),
+    )
+    columns = np.zeros((len(units), 6))
+    columns[0, 0] = 1.0
+    without = a_classifier().probabilities(columns, None)
+    linked = a_classifier().probabilities(columns, Links.of(units))
+    assert without[2] == without[3]
+    assert linked[2] > linked[3]
+
+
+def test_a_file_that_is_no_classifier_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = json.loads(classifier.SHIPPED.read_text())
+    path = tmp_path / "exit-mini.json"
+    monkeypatch.setattr(classifier, "SHIPPED", path)
+    for damage, match in (({"features": ["cosine"]}, "a weight is needed for each"), ({"seed": "x"}, "seed")):
+        path.write_text(json.dumps(value | damage))
+        shipped.cache_clear()
+        with pytest.raises(ModelError, match=rf"exit-mini\.json cannot be read as a classifier.*(\n.*)*{match}"):
+            shipped()
+    shipped.cache_clear()
+
+
+# ------------------------------------------------------------------------------------------------------------ component
+@pytest.mark.parametrize("setting", [{"threshold": 1.5}, {"neighbours": -1}, {"keep_ratio": 0.0}, {"top_k": 0}])
+def test_bad_settings(setting: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        ExitMini(**setting)  # type: ignore[arg-type]
+
+
+def test_another_embedder_is_noted() -> None:
+    with scripted_tools() as tools:
+        ExitMini().compress(Question("When?"), [passage(FERRY)], tools)
+        assert any("fitted with another embedder than word counts" in note for note in tools.take_notes())
+
+
+def test_the_classifier_that_ships_knows_its_embedder() -> None:
+    found = shipped()
+    assert found.embedder == open_embedder("minilm").fingerprint
+    assert classifier.SHIPPED.stat().st_size < 10_000_000
+    for name in ("hotpotqa", "2wiki", "wikiqa"):
+        assert found.metrics[name]["n"] >= 40
+        assert found.metrics[name]["recall_linked"] > found.metrics[name]["recall_likeness"]
+
+
+def test_the_second_hop_is_found_on_real_vectors() -> None:
+    """No word of the question stands in the sentence that answers it, but the first hop names its document."""
+    given = [
+        passage("Merrow Light is a lighthouse in the north. Its first keeper was Osric Blane.", 0, "a", "Merrow Light"),
+        passage("Hallow Light is a lighthouse in the south. Its keepers came from many towns.", 0, "b", "Hallow Light"),
+        passage("Osric Blane (1790-1852) was a sailor. He was born in Tarn.", 0, "c", "Osric Blane"),
+        passage("Marit Holm was a baker. She was born in Lund.", 0, "d", "Marit Holm"),
+    ]
+    question = Question("In which town was the first keeper of Merrow Light born?")
+    with scripted_tools() as tools:
+        tools.__dict__["embedder"] = open_embedder("minilm")
+        kept = ExitMini(keep_ratio=None, top_k=3).compress(question, given, tools)
+        tools.take_notes()
+        alone = ExitMini(keep_ratio=None, top_k=3, links=False).compress(question, given, tools)
+        assert tools.take_notes() == ()
+    assert "born in Tarn" in " ".join(one.text for one in kept)
+    assert "first keeper was Osric" in " ".join(one.text for one in kept)
+    assert kept != alone
