@@ -99,7 +99,7 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
     def sentences(score: Any) -> Method:
         component = Sentences(score=score, **{"top_k": None, **limits})
         spec = Spec("compress.sentences", (("score", score), *{"top_k": None, **limits}.items()))
-        return Method(spec, lambda q, units, tools: component.scores(q, units.parts, tools.embedder))
+        return Method(spec, lambda q, units, tools: component.scores(q, units, tools.embedder))
 
     def probe(similarity: bool) -> Method:
         own = {"model": model, "similarity": similarity, "window": window, "keep_ratio": None, **limits}
@@ -131,6 +131,7 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
         "sentences": lambda: sentences("both"),
         "cosine": lambda: sentences("cosine"),
         "maxsim": lambda: sentences("maxsim"),
+        "votes": lambda: sentences("votes"),
         "probe": lambda: probe(True),
         "probe_alone": lambda: probe(False),
         "exit": exit_,

@@ -68,6 +68,9 @@ class Lookup:
     def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         raise NotImplementedError
 
+    def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        raise NotImplementedError
+
 
 def write_files(folder: Path, first: int, last: int) -> None:
     folder.mkdir(exist_ok=True)

@@ -22,17 +22,18 @@ SHIPPED = Path(__file__).parent / "trained" / "exit-mini.json"
 
 @dataclass(frozen=True)
 class Classifier:
-    """What was fitted. `embedder` is the fingerprint of the one whose likeness was used, `embedder_name` for people.
+    """What was fitted. `embedder` is the fingerprint of the one whose vectors were used, `embedder_name` for people.
 
-    `alone` are weights of FEATURES, standardised within a question; their sum is a unit's score. `linked` are weights
-    of that score and of the two strengths of `Links`, standardised as well. Scores rank; they become probabilities by a
-    slope and a shift (`alone_sure`, `linked_sure`: Platt scaling) that were found on questions which the weights were
-    not fitted on. `metrics` were measured on those as well: `notes` say how.
+    `temperature` is that of the votes. `alone` are weights of FEATURES, standardised within a question; their sum is a
+    unit's score. `linked` are weights of that score and of the two strengths of `Links`, standardised as well. Scores
+    rank; they become probabilities by a slope and a shift (`alone_sure`, `linked_sure`: Platt scaling) that were found
+    on questions which the weights were not fitted on. `metrics` were measured on those as well: `notes` say how.
     """
 
     embedder: str
     embedder_name: str
     features: tuple[str, ...]
+    temperature: float
     alone: tuple[float, ...]
     linked: tuple[float, float, float]
     alone_sure: tuple[float, float]
@@ -49,11 +50,13 @@ class Classifier:
     def __post_init__(self) -> None:
         if self.features != FEATURES or len(self.alone) != len(FEATURES):
             raise ValueError(f"a weight is needed for each of {', '.join(FEATURES)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, was: {self.temperature}")
 
     def probabilities(self, features: NDArray[np.float64], links: Links | None) -> NDArray[np.float64]:
         """The probability of each unit to support an answer, float64 (n_units,), in [0, 1].
 
-        `features` are (n_units, 6), as they are; `links` None: none are followed.
+        `features` are (n_units, 2), as they are; `links` None: none are followed.
         """
         scores = standardised(features) @ np.array(self.alone)
         if links is None:

@@ -2,10 +2,11 @@
 
 After EXIT: Context-Aware Extractive Compression (Hwang et al. 2024, arXiv 2412.12559), which fine-tunes a 2B model to
 say for each sentence, in its document, whether it helps to answer. Ours differs: the sentence encoder that retrieves is
-left as it is, and what is trained are 13 numbers: weights of a few features (compressors/features.py) of the question,
-the sentence and its title; weights that raise sentences of passages that good sentences name (compressors/links.py);
-and how sure a score is. They are fitted on 24 000 labelled sentences (docs/training.md). So it runs at the speed of
-compress.sentences. Fidelity: inspired.
+left as it is. It reads each sentence in its document, the question's tokens vote for the sentences
+(compressors/votes.py), and what is trained are ten numbers: the temperature of the vote; its weight and that of the
+words in common; weights that raise sentences of passages that good sentences name (compressors/links.py); and how sure
+a score is. So it runs at about the speed of compress.sentences. How they were fitted: docs/training.md. Fidelity:
+inspired.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from compressors.classifier import shipped
 from compressors.features import features
 from compressors.links import Links
 from compressors.selection import Limits, Units
+from compressors.votes import nearest_tokens
 from pipeline.contracts import Tools
 from pipeline.types import Passage, Question
 
@@ -84,4 +86,5 @@ class ExitMini:
                 "are a guess here"
             )
         links = Links.of(units) if self.links else None
-        return classifier.probabilities(features(question, units, tools.embedder), links)
+        nearest = nearest_tokens(question, units, tools.embedder)
+        return classifier.probabilities(features(question, units, nearest, classifier.temperature), links)

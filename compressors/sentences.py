@@ -2,8 +2,9 @@
 
 Extractive. Each sentence is scored by the embedder, in the sentence's document title, by cosine of pooled vectors, by
 late interaction (MaxSim: Khattab and Zaharia, ColBERT, arXiv 2004.12832) over the embedder's own token vectors, or by
-both, each standardised over the question's sentences and summed. Ours differs from ColBERT: the encoder is not trained
-for late interaction. Fidelity: a baseline of our own.
+both, each standardised over the question's sentences and summed. Or sentences are read in their documents, and the
+question's tokens vote for them (compressors/votes.py). Ours differs from ColBERT: the encoder is not trained for late
+interaction. Fidelity: a baseline of our own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compressors import remembered
 from compressors.selection import Limits, Units
+from compressors.votes import TEMPERATURE, nearest_tokens, votes
 from pipeline.contracts import Embedder, Tools
 from pipeline.types import Passage, Question
 
@@ -33,7 +35,8 @@ class Sentences:
     :param threshold: the least score kept, on the scale of `score`; None: no such limit.
     :param budget: how many tokens of the reader to keep at most; None: no such limit. The best sentence always stays.
     :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
-    :param score: `cosine`, `maxsim`, or `both` (the sum of the two, each standardised).
+    :param score: `cosine`, `maxsim`, `both` (the sum of the two, each standardised), or `votes`: what share of the
+        question's votes the sentence gets, in [0, 1], read in its document.
     :param neighbours: sentences before and after each kept one that are kept with it.
     """
 
@@ -41,7 +44,7 @@ class Sentences:
     threshold: float | None = None
     budget: int | None = None
     keep_ratio: float | None = None
-    score: Literal["cosine", "maxsim", "both"] = "both"
+    score: Literal["cosine", "maxsim", "both", "votes"] = "both"
     neighbours: int = 0
 
     needs = frozenset({"embedder"})
@@ -63,19 +66,21 @@ class Sentences:
         units = Units.of(passages, tools)
         if not units:
             return []
-        scores = self.scores(question.text, units.parts, tools.embedder).tolist()
+        scores = self.scores(question.text, units, tools.embedder).tolist()
         chosen = self.limits.choose(scores, lambda: units.tokens(tools.reader))
         return units.merged(units.widened(chosen, self.neighbours), scores)
 
-    def scores(self, question: str, parts: Sequence[Passage], embedder: Embedder) -> NDArray[np.float32]:
-        """One score for each sentence, float32 of shape (n_sentences,), higher is nearer."""
+    def scores(self, question: str, units: Units, embedder: Embedder) -> NDArray[np.floating]:
+        """One score for each sentence, of shape (n_sentences,), higher is nearer."""
         import numpy as np
 
+        if self.score == "votes":
+            return votes(nearest_tokens(question, units, embedder), TEMPERATURE)
         if self.score == "cosine":
-            owners, texts = pieces(parts, embedder)
+            owners, texts = pieces(units.parts, embedder)
             vectors = remembered.embed(embedder, [question, *texts])
-            return best_of(vectors[1:] @ vectors[0], owners, len(parts))
-        cosine, maxsim = similarities(question, parts, embedder).T
+            return best_of(vectors[1:] @ vectors[0], owners, len(units))
+        cosine, maxsim = similarities(question, units.parts, embedder).T
         return np.ascontiguousarray(maxsim) if self.score == "maxsim" else standardised(cosine) + standardised(maxsim)
 
 

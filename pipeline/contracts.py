@@ -103,6 +103,9 @@ class Embedder(Protocol):
         dimension), each L2-normalised: the texts are read once for both.
         """
 
+    def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Of each text where those tokens stand in it: (start, end) in characters, in their order."""
+
 
 class Index(Protocol):
     """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.

@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,12 @@ def open_embedder(name: str) -> Embedder:
     return SentenceEmbedder(name, _checked(Path(spec.origin).parent / "model"))
 
 
+def _before_lowering(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Places in text.lower() as places in the text: some characters become two ("\u0130" is "i" and a dot above)."""
+    ends = list(accumulate(len(char.lower()) for char in text))
+    return [(bisect_right(ends, start), bisect_left(ends, end) + 1 if end else 0) for start, end in spans]
+
+
 def _checked(folder: Path) -> Path:
     if not folder.is_dir():
         raise ConfigError(f"index.embedder: {folder}: no such folder: write minilm, none, or a folder")
@@ -77,6 +85,9 @@ class NoVectors:
 
     def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         raise ConfigError("index.embedder is none, so there are no vectors: set it to minilm")
+
+    def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        return [[word.span() for word in _WORD.finditer(text)] for text in texts]
 
 
 class SentenceEmbedder:
@@ -142,6 +153,15 @@ class SentenceEmbedder:
             for row, state, special in zip(rows, states, features["special"], strict=True):
                 found[row] = _normalised(state[: len(special)][~np.array(special, bool)])
         return _normalised(vectors), found
+
+    def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        lowered = [text.lower() if self._lowers else text for text in texts]
+        found = []
+        for text, read, encoding in zip(texts, lowered, self._tokenizer.encode_batch(lowered), strict=True):
+            pairs = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+            spans = [span for span, is_special in pairs if not is_special]
+            found.append(spans if len(read) == len(text) else _before_lowering(text, spans))
+        return found
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """The model's output batch by batch, longest texts first, with the rows that they are for.

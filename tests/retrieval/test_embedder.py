@@ -98,3 +98,24 @@ def test_none_counts_words_and_has_no_vectors() -> None:
     assert embedder.count_tokens(["seven grey herons, 42!", ""]) == [4, 0]
     with pytest.raises(ConfigError, match=r"index\.embedder is none, so there are no vectors: set it to minilm"):
         embedder.embed(["x"])
+
+
+def test_token_spans_are_where_the_token_vectors_come_from(minilm: SentenceEmbedder) -> None:
+    """Also in Turkish, whose capital dotted I is two characters when it is lowered, and behind an emoji."""
+    texts = ["The Ferry's quay.", "İstanbul'da İZMİR 🚢 gemisi", ""]
+    found = minilm.token_spans(texts)
+    assert [len(spans) for spans in found] == [len(states) for states in minilm.token_vectors(texts)[1]]
+    assert [texts[0][start:end] for start, end in found[0]] == ["The", "Ferry", "'", "s", "quay", "."]
+    pieces = "".join(texts[1][start:end] for start, end in found[1])
+    assert pieces.replace(" ", "") == texts[1].replace(" ", "")
+
+
+def test_token_spans_where_the_embedder_lowers_the_text_itself(
+    minilm: SentenceEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(minilm.__dict__, "_lowers", True)
+    text = "İİİ Ferry"
+    (spans,) = minilm.token_spans([text])
+    assert text[spans[-1][0] : spans[-1][1]].endswith("rry")
+    assert spans[0][0] == 0
+    assert all(0 <= start < end <= len(text) for start, end in spans)

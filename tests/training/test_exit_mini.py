@@ -13,29 +13,33 @@ from compressors.features import FEATURES
 from compressors.links import Links
 from compressors.probe import standardised
 from tests.compressors.workbench import WordCounts
-from training.exit_mini.train import EVAL_FROM, Example, fit, log_loss, parted, questions_of, sureness
+from training.exit_mini.train import EVAL_FROM, TEMPERATURES, Example, fit, log_loss, parted, questions_of, sureness
 
 DATA = Path(__file__).parent.parent.parent.parent / "shared" / "data"
 
 
-def examples(n: int, telling: int, seed: int) -> list[Example]:
-    """Questions of eight sentences, of which the one with the highest value of one feature supports, mostly."""
+TELLING = 2
+"""Which temperature's columns tell something in `examples`; those of the others are noise."""
+
+
+def examples(n: int, column: int, seed: int) -> list[Example]:
+    """Questions of eight sentences, of which the one with the highest value in a column supports, mostly."""
     draw = np.random.default_rng(seed)
     found = []
     for _ in range(n):
-        columns = standardised(draw.normal(size=(8, len(FEATURES))))
+        columns = [standardised(draw.normal(size=(8, len(FEATURES)))) for _ in TEMPERATURES]
         supports = np.zeros(8, bool)
-        supports[int((columns[:, telling] + 0.3 * draw.normal(size=8)).argmax())] = True
-        found.append(Example(columns, supports, (10,) * 8, Links()))
+        supports[int((columns[TELLING][:, column] + 0.3 * draw.normal(size=8)).argmax())] = True
+        found.append(Example(tuple(columns), supports, (10,) * 8, Links(), draw.normal(size=8)))
     return found
 
 
 def test_what_tells_is_weighed_and_what_does_not_is_not() -> None:
-    sets = {"a": examples(200, 3, 0), "b": examples(50, 3, 1)}
+    sets = {"a": examples(200, 1, 0), "b": examples(50, 1, 1)}
     found = fit(sets, WordCounts(), "a command", 0)
-    weights = np.array(found.alone)
-    assert weights[3] > 2
-    assert np.abs(np.delete(weights, 3)).max() < 0.5
+    assert found.temperature == TEMPERATURES[TELLING]
+    assert found.alone[1] > 2
+    assert abs(found.alone[0]) < 0.5
     assert (found.metrics["a"]["n"], found.metrics["b"]["n"]) == (40, 10)
     assert found.metrics["a"]["auc"] > 0.9 > found.metrics["a"]["auc_likeness"]
     assert (found.n_questions, found.n_sentences) == (200, 1600)
@@ -44,8 +48,8 @@ def test_what_tells_is_weighed_and_what_does_not_is_not() -> None:
 
 def test_a_small_set_weighs_as_much_as_a_large_one() -> None:
     """Where two sets disagree, neither wins by its size."""
-    found = fit({"a": examples(400, 3, 0), "b": examples(100, 4, 1)}, WordCounts(), "", 0)
-    assert found.alone[3] == pytest.approx(found.alone[4], rel=0.25)
+    found = fit({"a": examples(400, 0, 0), "b": examples(100, 1, 1)}, WordCounts(), "", 0)
+    assert found.alone[0] == pytest.approx(found.alone[1], rel=0.25)
 
 
 def test_scores_become_the_probabilities_that_they_are() -> None:

@@ -29,6 +29,8 @@ from compressors.classifier import Classifier, with_links
 from compressors.features import FEATURES, features
 from compressors.links import Links
 from compressors.probe import standardised
+from compressors.sentences import similarities
+from compressors.votes import nearest_tokens
 from pipeline.contracts import Embedder
 from pipeline.errors import LongthreadError
 from pipeline.models.files import write_json
@@ -46,7 +48,8 @@ FILES = {
 }
 EVAL_FROM = {"2wiki": 400}
 """The rows from this one on are marked eval."""
-MOST = 120
+TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)
+MOST = 200
 """Questions of one set, drawn at random where there are more."""
 HELD_BACK = 0.2
 KEEP_RATIO = 0.3
@@ -56,12 +59,15 @@ PENALTY = 1e-3
 
 @dataclass(frozen=True)
 class Example:
-    """One question as it is learned from: features (n_units, 6), standardised, which units support, what each costs."""
+    """One question as it is learned from: its features (n_units, 2) at each of TEMPERATURES, standardised, which units
+    support, what each costs, and how good compress.sentences finds them.
+    """
 
-    features: NDArray[np.float64]
+    features: tuple[NDArray[np.float64], ...]
     supports: NDArray[np.bool_]
     costs: tuple[int, ...]
     links: Links
+    likeness: NDArray[np.float64]
 
 
 Sets = Mapping[str, Sequence[Example]]
@@ -80,8 +86,10 @@ def questions_of(folder: Path, seed: int) -> dict[str, list[Labelled]]:
 
 
 def example(one: Labelled, embedder: Embedder) -> Example:
-    columns = standardised(features(one.question, one.units, embedder))
-    return Example(columns, np.array(one.supports), tuple(costs_of(one.units)), Links.of(one.units))
+    nearest = nearest_tokens(one.question, one.units, embedder)
+    columns = tuple(standardised(features(one.question, one.units, nearest, at)) for at in TEMPERATURES)
+    likeness = standardised(similarities(one.question, one.units.parts, embedder)).sum(axis=1)
+    return Example(columns, np.array(one.supports), tuple(costs_of(one.units)), Links.of(one.units), likeness)
 
 
 def parted(sets: Sets) -> tuple[dict[str, Sequence[Example]], dict[str, Sequence[Example]]]:
@@ -90,8 +98,8 @@ def parted(sets: Sets) -> tuple[dict[str, Sequence[Example]], dict[str, Sequence
     return {n: found[cut[n] :] for n, found in sets.items()}, {n: found[: cut[n]] for n, found in sets.items()}
 
 
-def weights_for(sets: Sets, columns: Mapping[str, Sequence[NDArray[np.float64]]]) -> NDArray[np.float64]:
-    """The weights by which supporting units stand out from the others of their question.
+def weights_for(sets: Sets, columns: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[NDArray[np.float64], float]:
+    """The weights by which supporting units stand out from the others of their question, and the loss with them.
 
     A softmax over a question's units, of which the supporting ones are to have the probability (ListNet's top one: Cao
     et al. 2007). Each set weighs the same, in it each question, in that each supporting unit.
@@ -112,7 +120,8 @@ def weights_for(sets: Sets, columns: Mapping[str, Sequence[NDArray[np.float64]]]
         return total, slope
 
     n_columns = next(iter(columns.values()))[0].shape[1]
-    return np.asarray(minimize(loss, np.zeros(n_columns), jac=True, method="L-BFGS-B").x).round(4)
+    found = minimize(loss, np.zeros(n_columns), jac=True, method="L-BFGS-B")
+    return np.asarray(found.x).round(4), float(found.fun)
 
 
 def sureness(sets: Sets, scores: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[float, float]:
@@ -140,8 +149,9 @@ def scored(weights: NDArray[np.float64], columns: Mapping[str, Sequence[NDArray[
     return {name: [matrix @ weights for matrix in found] for name, found in columns.items()}
 
 
-def features_of(sets: Sets) -> dict[str, list[NDArray[np.float64]]]:
-    return {name: [one.features for one in found] for name, found in sets.items()}
+def features_at(sets: Sets, n: int) -> dict[str, list[NDArray[np.float64]]]:
+    """The features of each question at the nth of TEMPERATURES."""
+    return {name: [one.features[n] for one in found] for name, found in sets.items()}
 
 
 def links_of(sets: Sets, scores: Scores) -> dict[str, list[NDArray[np.float64]]]:
@@ -149,17 +159,20 @@ def links_of(sets: Sets, scores: Scores) -> dict[str, list[NDArray[np.float64]]]
 
 
 def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
-    """Fits the weights, and on what was held back how sure scores are."""
+    """Fits temperature and weights, and on what was held back how sure scores are."""
     train, held = parted(sets)
-    alone = weights_for(train, features_of(train))
-    linked = weights_for(train, links_of(train, scored(alone, features_of(train))))
-    plain = scored(alone, features_of(held))
+    tried = [weights_for(train, features_at(train, n)) for n in range(len(TEMPERATURES))]
+    best = min(range(len(TEMPERATURES)), key=lambda n: tried[n][1])
+    alone = tried[best][0]
+    linked, _ = weights_for(train, links_of(train, scored(alone, features_at(train, best))))
+    plain = scored(alone, features_at(held, best))
     raised = scored(linked, links_of(held, plain))
     alone_sure, linked_sure = sureness(held, plain), sureness(held, raised)
     return Classifier(
         embedder=embedder.fingerprint,
         embedder_name=embedder.name,
         features=FEATURES,
+        temperature=TEMPERATURES[best],
         alone=tuple(alone.tolist()),
         linked=(float(linked[0]), float(linked[1]), float(linked[2])),
         alone_sure=alone_sure,
@@ -179,7 +192,7 @@ def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
         },
         notes=(
             f"metrics: means over the fifth of each set that was held back; recall at {KEEP_RATIO} of the characters",
-            "likeness: cosine and late interaction, each standardised, summed, as compress.sentences has it",
+            "likeness: what compress.sentences keeps by: cosine and late interaction, each standardised, summed",
         ),
     )
 
@@ -187,9 +200,9 @@ def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
 def metrics(
     held: Sequence[Example], plain: Sequence[NDArray[np.float64]], linked: Sequence[NDArray[np.float64]]
 ) -> dict[str, float]:
-    """AUC and recall, of the classifier, with links, and of likeness alone."""
+    """AUC and recall, of the classifier, with links, and of what compress.sentences keeps by."""
     found: dict[str, float] = {"n": len(held)}
-    ways = {"": plain, "_linked": linked, "_likeness": [one.features[:, :2].sum(axis=1) for one in held]}
+    ways = {"": plain, "_linked": linked, "_likeness": [one.likeness for one in held]}
     for way, scores in ways.items():
         pairs = list(zip(held, scores, strict=True))
         found[f"auc{way}"] = round(float(np.mean([auc(z, one.supports.tolist()) for one, z in pairs])), 4)
