@@ -28,6 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from compressors import remembered
 from compressors.calibration.labelled import Labelled, read_labelled
 from compressors.calibration.ranking import auc, recall_at
 from compressors.exit import Exit
@@ -171,7 +172,8 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipel
 
 
 def forget(tools: Pipeline) -> None:
-    """Makes the models read something else, so that no method finds its prompt read by the one before."""
+    """Makes the models read something else, and drops vectors: no method finds what the one before it has read."""
+    remembered.KEPT = remembered.Kept()
     for model in (*tools._models.values(), tools.reader):
         if isinstance(model, Attender) and model.window > 2:
             model.attend((Text("."),), (Text("?"),), ((0, 0),))

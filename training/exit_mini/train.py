@@ -177,7 +177,7 @@ def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
         linked=(float(linked[0]), float(linked[1]), float(linked[2])),
         alone_sure=alone_sure,
         linked_sure=linked_sure,
-        data=tuple(f"{FILES.get(name, [name])[0]}, {len(found)} questions of the set" for name, found in sets.items()),
+        data=tuple(f"{' and '.join(FILES.get(name, [name]))}: {len(found)} questions" for name, found in sets.items()),
         n_questions=sum(len(found) for found in train.values()),
         n_sentences=sum(len(one.supports) for found in train.values() for one in found),
         seed=seed,
