@@ -124,7 +124,7 @@ def test_the_classifier_that_ships_knows_its_embedder() -> None:
     assert classifier.SHIPPED.stat().st_size < 10_000_000
     for name in ("hotpotqa", "2wiki", "wikiqa"):
         assert found.metrics[name]["n"] >= 20
-        assert found.metrics[name]["recall_linked"] > found.metrics[name]["recall_likeness"]
+        assert found.metrics[name]["auc_linked"] > found.metrics[name]["auc_likeness"]
 
 
 def test_the_second_hop_is_found_on_real_vectors() -> None:
