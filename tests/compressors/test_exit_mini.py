@@ -18,6 +18,7 @@ from compressors.exit_mini import ExitMini
 from compressors.features import features, overlap
 from compressors.links import Links
 from compressors.selection import Units
+from compressors.votes import nearest_tokens
 from pipeline.errors import ModelError
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.types import Passage, Question
@@ -110,6 +111,21 @@ def test_a_file_that_is_no_classifier_is_named(tmp_path: Path, monkeypatch: pyte
 def test_bad_settings(setting: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         ExitMini(**setting)  # type: ignore[arg-type]
+
+
+def test_the_temperature_is_the_one_that_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a high one the votes say little, and the score is near to what the words alone give."""
+    question = "When does the ferry leave in winter?"
+    found = {}
+    for temperature in (0.05, 5.0):
+        one = replace(a_classifier(), temperature=temperature)
+        monkeypatch.setattr("compressors.exit_mini.shipped", lambda one=one: one)
+        with scripted_tools() as tools:
+            units = Units.of([passage(FERRY)], tools)
+            found[temperature] = ExitMini(links=False).scores(question, units, tools)
+            columns = features(question, units, nearest_tokens(question, units, tools.embedder), temperature)
+        assert found[temperature] == pytest.approx(one.probabilities(columns, None))
+    assert found[0.05] != pytest.approx(found[5.0])
 
 
 def test_another_embedder_is_noted() -> None:
