@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from compressors.classifier import shipped
 from compressors.features import features
 from compressors.links import Links
-from compressors.selection import Limits, Units
+from compressors.selection import Limits, Units, extract
 from compressors.votes import nearest_tokens
 from pipeline.contracts import Tools
 from pipeline.types import Passage, Question
@@ -70,12 +70,9 @@ class ExitMini:
         return f"less likely to help than what was kept ({self.limits})"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        units = Units.of(passages, tools)
-        if not units:
-            return []
-        scores = self.scores(question.text, units, tools).tolist()
-        chosen = self.limits.choose(scores, lambda: units.tokens(tools.reader))
-        return units.merged(units.widened(chosen, self.neighbours), scores)
+        return extract(
+            passages, tools, lambda units: self.scores(question.text, units, tools), self.limits, self.neighbours
+        )
 
     def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
         """The probability of each unit to support an answer, float64 (n_units,), in [0, 1]."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from compressors.calibration.store import Head, ProbeCalibration, stored
 from compressors.links import Links
-from compressors.selection import Limits, Units, Window, windows
+from compressors.selection import Limits, Units, Window, extract, windows
 from compressors.sentences import similarities
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
@@ -100,12 +100,9 @@ class Probe:
         return f"the question attends less to it than to what was kept ({self.limits})"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        units = Units.of(passages, tools)
-        if not units:
-            return []
-        scores = self.scores(question.text, units, tools).tolist()
-        chosen = self.limits.choose(scores, lambda: units.tokens(tools.reader))
-        return units.merged(units.widened(chosen, self.neighbours), scores)
+        return extract(
+            passages, tools, lambda units: self.scores(question.text, units, tools), self.limits, self.neighbours
+        )
 
     def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
         """The probability of each unit to support an answer, float64 (n_units,), in [0, 1]."""

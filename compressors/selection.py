@@ -9,9 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pipeline.contracts import Model, Tools
 from pipeline.types import Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _HEADING = re.compile(r"#{1,6}\s[^\n]*$")
 _ENDS = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*\Z")
@@ -184,6 +189,22 @@ class Limits:
             float("inf") if self.keep_ratio is None else self.keep_ratio * sum(costs),
         )
         return _within(best_first, costs, room)
+
+
+def extract(
+    passages: Sequence[Passage],
+    tools: Tools,
+    scores: Callable[[Units], NDArray[np.floating]],
+    limits: Limits,
+    neighbours: int = 0,
+) -> list[Passage]:
+    """The units that `scores`, one number for each, and the limits choose, and so many before and after each."""
+    units = Units.of(passages, tools)
+    if not units:
+        return []
+    found = scores(units).tolist()
+    chosen = limits.choose(found, lambda: units.tokens(tools.reader))
+    return units.merged(units.widened(chosen, neighbours), found)
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compressors import remembered
-from compressors.selection import Limits, Units
+from compressors.selection import Limits, Units, extract
 from compressors.votes import TEMPERATURE, nearest_tokens, votes
 from pipeline.contracts import Embedder, Tools
 from pipeline.types import Passage, Question
@@ -63,12 +63,13 @@ class Sentences:
         return f"farther from the question than what was kept ({self.limits})" if str(self.limits) else "not kept"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        units = Units.of(passages, tools)
-        if not units:
-            return []
-        scores = self.scores(question.text, units, tools.embedder).tolist()
-        chosen = self.limits.choose(scores, lambda: units.tokens(tools.reader))
-        return units.merged(units.widened(chosen, self.neighbours), scores)
+        return extract(
+            passages,
+            tools,
+            lambda units: self.scores(question.text, units, tools.embedder),
+            self.limits,
+            self.neighbours,
+        )
 
     def scores(self, question: str, units: Units, embedder: Embedder) -> NDArray[np.floating]:
         """One score for each sentence, of shape (n_sentences,), higher is nearer."""

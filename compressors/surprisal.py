@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from compressors.selection import Limits, Units, windows
+from compressors.selection import Limits, Units, extract, windows
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Surprised
@@ -56,12 +56,11 @@ class Surprisal:
         return f"less surprising than what was kept ({self.limits})"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        units = Units.of(passages, tools)
-        if not units:
-            return []
-        model = tools.reader if self.model is None else tools.model(self._settings)
-        scores = self.scores(units, model, tools.progress).tolist()
-        return units.merged(self.limits.choose(scores, lambda: units.tokens(tools.reader)), scores)
+        def scores(units: Units) -> NDArray[np.float64]:
+            model = tools.reader if self.model is None else tools.model(self._settings)
+            return self.scores(units, model, tools.progress)
+
+        return extract(passages, tools, scores, self.limits)
 
     def scores(self, units: Units, model: Model, progress: Progress) -> NDArray[np.float64]:
         """The mean surprise of each unit's tokens, in nats, float64 (n_units,)."""
