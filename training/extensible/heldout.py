@@ -76,11 +76,13 @@ class HeldOut:
         with torch.no_grad():
             soft = [tokenizer.soft(torch.from_numpy(one.context), k) for one in self.windows]
         at = {id(one): n for n, one in enumerate(self.windows)}
-        return self._losses(windows, soft), self._losses(windows, [soft[at[id(one)]] for one in self.others])
+        wrong = [soft[at[id(one)]] for one in self.others]
+        end = tokenizer.end(k)
+        return self._losses(windows, soft, end), self._losses(windows, wrong, end)
 
-    def _losses(self, windows: Sequence[Instance], contexts: Sequence[Tensor]) -> Losses:
+    def _losses(self, windows: Sequence[Instance], contexts: Sequence[Tensor], end: Tensor | None = None) -> Losses:
         with torch.no_grad():
-            said = [read(self.reader, *pair) for pair in zip(windows, contexts, strict=True)]
+            said = [read(self.reader, *pair, end) for pair in zip(windows, contexts, strict=True)]
         following, copied = ([float(branches[n].loss) for branches in said] for n in (0, 1))
         return Losses(float(np.mean(following)), float(np.mean(copied)))
 

@@ -64,7 +64,10 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """How an instance's cells lie in one pass: `n_shared` before and soft, then the branches, one after the other."""
+    """How an instance's cells lie in one pass: `n_shared` before and soft, then the branches, one after the other.
+
+    Each branch has `n_closing` cells in front of its tokens.
+    """
 
     n_shared: int
     positions: Tensor
@@ -72,13 +75,14 @@ class Layout:
     masks: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, instance: Instance) -> Layout:
+    def of(cls, instance: Instance, n_closing: int = 0) -> Layout:
         n_before, a_chunk = len(instance.before), instance.soft_a_chunk
         at = n_shared = n_before + a_chunk * len(instance.context)
         positions, places = [torch.arange(n_shared)], []
         for branch in instance.branches:
-            place = Place(at, at + len(branch.tokens), n_before + branch.after * a_chunk)
-            positions.append(torch.arange(place.seen, place.seen + len(branch.tokens)))
+            n = n_closing + len(branch.tokens)
+            place = Place(at, at + n, n_before + branch.after * a_chunk)
+            positions.append(torch.arange(place.seen, place.seen + n))
             places.append(place)
             at = place.end
         return cls(n_shared, torch.cat(positions), tuple(places), tuple(place.mask for place in places))
@@ -98,4 +102,4 @@ class Layout:
 
     def asked(self, branch: Branch, place: Place) -> range:
         """The cells whose logits are about tokens[first:] of a branch."""
-        return range(place.start + branch.first - 1, place.end - 1)
+        return range(place.end - len(branch.tokens) + branch.first - 1, place.end - 1)

@@ -31,10 +31,14 @@ class Said:
         return functional.nll_loss(self.logs, self.targets)
 
 
-def read(reader: Llama, instance: Instance, soft: Tensor) -> list[Said]:
-    """The branches of an instance, read after soft vectors (n_soft, n_embd), its own or another's."""
-    layout = Layout.of(instance)
-    raw = [reader.embed(torch.from_numpy(branch.tokens)) for branch in instance.branches]
+def read(reader: Llama, instance: Instance, soft: Tensor, closing: Tensor | None = None) -> list[Said]:
+    """The branches of an instance, read after soft vectors (n_soft, n_embd), its own or another's.
+
+    `closing`, (n_closing, n_embd), stands between the vectors and each branch.
+    """
+    end = soft[:0] if closing is None else closing
+    layout = Layout.of(instance, len(end))
+    raw = [torch.cat([end, reader.embed(torch.from_numpy(branch.tokens))]) for branch in instance.branches]
     x = torch.cat([reader.embed(torch.from_numpy(instance.before)), soft, *raw])
     states = reader.states(x[None], layout.positions, layout.attend)[0]
     asked = [layout.asked(branch, place) for branch, place in zip(instance.branches, layout.places, strict=True)]

@@ -22,6 +22,7 @@ class Recipe:
     :param rank: of the LoRA on each of their matrices.
     :param chunk: what the extensible tokenizer reads at a time.
     :param ks: tokens to one soft vector; one is drawn for each instance.
+    :param closing: vectors at the end of a context, learned for each of `ks`: they say that running text goes on.
     :param k_shares: how often each of them is.
     :param chunks: lengths of the context in chunks; one is drawn for each instance.
     :param continuation: of the text after each chunk, so much is to be predicted.
@@ -51,6 +52,7 @@ class Recipe:
     rank: int = 32
     chunk: int = 256
     ks: tuple[int, ...] = (2, 4, 8, 16)
+    closing: int = 4
     k_shares: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
     chunks: tuple[int, ...] = (1, 1, 2, 2, 4)
     continuation: int = 128

@@ -26,7 +26,9 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
     `information` says how rare each token of the vocabulary is, (n_vocab,); it is not trained.
     """
 
-    def __init__(self, reader: Llama, layers: int, rank: int, ks: Sequence[int], information: Tensor) -> None:
+    def __init__(
+        self, reader: Llama, layers: int, rank: int, ks: Sequence[int], information: Tensor, closing: int = 0
+    ) -> None:
         super().__init__()
         self.information = information
         self.reader, self.layers, self.ks = reader, layers, tuple(ks)
@@ -36,6 +38,8 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
         self.state_gain = nn.Parameter(torch.ones(len(ks), n_embd))
         self.token_gain = nn.Parameter(torch.ones(len(ks), n_embd))
         self.offset = nn.Parameter(torch.zeros(len(ks), n_embd))
+        common = reader.embed(information.argsort(stable=True)[:closing])
+        self.closing = nn.Parameter(common.expand(len(ks), -1, -1).clone())
 
     def states(self, tokens: Tensor) -> Tensor:
         """The states of chunks, (n_chunks, chunk, n_embd), each chunk read by itself from position 0."""
@@ -50,3 +54,10 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
         last = self.states(tokens)[:, k - 1 :: k]
         added = (last * self.state_gain[row]) @ (self.projection.T * PROJECTION_SCALE)
         return (chosen * self.token_gain[row] + added + self.offset[row]).flatten(0, 1)
+
+    def end(self, k: int) -> Tensor:
+        """What stands between the last soft vector and the text that follows, (closing, n_embd).
+
+        It begins as the commonest words: after a text of rare ones, the reader goes on in its manner otherwise.
+        """
+        return self.closing[self.ks.index(k)]

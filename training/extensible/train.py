@@ -55,7 +55,7 @@ class Run:
         control = lambda text: vocabulary.tokenize(text, special=True)  # noqa: E731
         reader = Llama.load(self.model, lambda *_: None)
         rare = torch.from_numpy(information(train, dict(recipe.sources), len(reader.weights["token_embd.weight"])))
-        tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks, rare)
+        tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks, rare, recipe.closing)
         cache = None if options.no_teacher_cache else options.teacher or self.out / "teacher"
         self.trainer = Trainer(tokenizer, Draws(train, recipe, control), Teacher(reader, recipe.top, cache))
         self.held = HeldOut(held, recipe, control, reader, options.windows)

@@ -66,7 +66,8 @@ class Trainer:
     def _losses(self, instance: Instance) -> dict[str, Tensor]:
         reader, recipe = self.tokenizer.reader, self.recipe
         soft = self.tokenizer.soft(torch.from_numpy(instance.context), instance.k)
-        said = read(reader, instance, soft)
+        end = self.tokenizer.end(instance.k)
+        said = read(reader, instance, soft, end)
         nothing: list[Told | None] = [None] * len(said)
         told = self.teacher.told(instance) if recipe.weight_kl else nothing
         wrong = None
@@ -74,7 +75,7 @@ class Trainer:
             other = self.others.get((instance.k, len(soft)))
             if other is not None:
                 with torch.no_grad():
-                    wrong = read(reader, instance, other)
+                    wrong = read(reader, instance, other, end)
             self.others[instance.k, len(soft)] = soft.detach()
         return parts(said, told, wrong, recipe)
 
