@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compressors.soft.choice import chosen
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError
@@ -64,8 +65,9 @@ class Weights:
     """A card, and the arrays by name, float32.
 
     `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down;
-    `projection` is (n_embd, n_embd); `state_gain`, `token_gain` and `offset` are (n_ks, n_embd); `information`,
-    (n_vocab,), says how rare each token is in the texts that were trained on, in nats.
+    `projection` is (n_embd, n_embd); `state_gain`, `token_gain` and `offset` are (n_ks, n_embd); `closing`, (n_ks,
+    n_closing, n_embd), are the vectors at the end. `information`, (n_vocab,), says how rare each token is in the texts
+    that were trained on, in nats; `begins`, of that shape, is 1 where a token begins a word.
     """
 
     card: Card
@@ -74,20 +76,25 @@ class Weights:
     def vectors(
         self, tokens: NDArray[np.integer], table: NDArray[np.floating], states: NDArray[np.floating], k: int
     ) -> NDArray[np.float32]:
-        """Soft vectors, float32 (ceil(n / k), n_embd), of n tokens and their states, (n, n_embd).
+        """Soft vectors, float32 (ceil(n / k) + n_closing, n_embd), of n tokens and their states, (n, n_embd).
 
-        Each is the input embedding (`table` has them all, (n_vocab, n_embd)) of the rarest of k tokens, and what is
-        added from the last one's state. The last vector stands for what is left, which may be fewer tokens than k.
+        Of each chunk those of its rarest words: their input embeddings (`table` has them all, (n_vocab, n_embd)), and
+        what is added from their states. After the last chunk, the vectors at the end.
         """
         row = self.card.ks.index(k)
-        starts = np.arange(0, len(tokens), k)
-        ends = np.minimum(starts + k, len(tokens))
-        information = np.full(len(starts) * k, -np.inf, np.float32)
-        information[: len(tokens)] = self.arrays["information"][tokens]
-        rarest = tokens[starts + information.reshape(-1, k).argmax(1)]
-        last = states[ends - 1].astype(np.float32) * self.arrays["state_gain"][row]
-        added = last @ self.arrays["projection"].T + self.arrays["offset"][row]
-        return np.asarray(table[rarest].astype(np.float32) * self.arrays["token_gain"][row] + added, np.float32)
+        places = self._places(tokens, k)
+        added = states[places].astype(np.float32) * self.arrays["state_gain"][row] @ self.arrays["projection"].T
+        words = table[tokens[places]].astype(np.float32) * self.arrays["token_gain"][row]
+        return np.concatenate([words + added + self.arrays["offset"][row], self.arrays["closing"][row]])
+
+    def _places(self, tokens: NDArray[np.integer], k: int) -> NDArray[np.intp]:
+        """Where the tokens stand that become vectors."""
+        begins = self.arrays["begins"] > 0
+        found = []
+        for start in range(0, len(tokens), self.card.chunk):
+            part = tokens[start : start + self.card.chunk]
+            found.append(start + chosen(part, self.arrays["information"], begins, -(-len(part) // k)))
+        return np.concatenate(found)
 
     def merged(self, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """The model's first layers with what was trained added, by their GGUF names."""
@@ -196,7 +203,7 @@ def _names(card: Card) -> set[str]:
         for matrix in MATRICES
         for part in ("down", "up")
     }
-    return lora | {"projection", "state_gain", "token_gain", "offset", "information"}
+    return lora | {"projection", "state_gain", "token_gain", "offset", "closing", "information", "begins"}
 
 
 def _sha256(content: bytes) -> str:

@@ -13,7 +13,7 @@ from training.extensible.llama import Llama, Shape
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
 from training.extensible.texts import Asked, Corpus, information
-from training.extensible.tokenizer import ExtensibleTokenizer
+from training.extensible.tokenizer import ExtensibleTokenizer, Words
 from training.extensible.trainer import Trainer
 
 SHAPE = Shape(n_layer=2, n_embd=32, n_head=4, n_head_kv=2, rope_base=10_000.0, epsilon=1e-5)
@@ -21,7 +21,7 @@ N_VOCAB = 40
 RECIPE = Recipe(
     layers=1, rank=4, chunk=16, ks=(2, 4), k_shares=(1.0, 1.0), chunks=(1, 2),
     continuation=8, copy_tokens=8, cue=2, top=10, answers=0.3,
-    sources=(("books", 1.0),), warmup=2, weight_next=0.5, weight_contrast=0.5,
+    sources=(("books", 1.0),), copies=2, warmup=2, tone_first=0.2, learning_rate=1e-3, weight_next=0.5, weight_contrast=0.5,
 )  # fmt: skip
 
 
@@ -53,6 +53,6 @@ CORPUS = Corpus({"books": (text(400), text(300, 1))}, (Asked((text(20, 2), text(
 def trainer(recipe: Recipe = RECIPE, teacher: Teacher | None = None) -> Trainer:
     torch.manual_seed(recipe.seed)
     model = reader()
-    rare = torch.from_numpy(information(CORPUS, {"books": 1.0}, N_VOCAB))
-    tokenizer = ExtensibleTokenizer(model, recipe.layers, recipe.rank, recipe.ks, rare)
+    words = Words(information(CORPUS, {"books": 1.0}, N_VOCAB), np.arange(N_VOCAB) % 2 == 0)
+    tokenizer = ExtensibleTokenizer(model, recipe.layers, recipe.rank, recipe.ks, words, recipe.closing)
     return Trainer(tokenizer, Draws(CORPUS, recipe, tokenize), teacher or Teacher(model, recipe.top))

@@ -16,7 +16,7 @@ from training.extensible.recipe import Recipe
 if TYPE_CHECKING:
     from training.extensible.trainer import Trainer
 
-VERSION = 2
+VERSION = 3
 
 
 def save(path: Path, trainer: Trainer) -> None:

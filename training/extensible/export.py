@@ -62,6 +62,8 @@ def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> Weights:
             for part, found in (("down", tokenizer.lora.down), ("up", tokenizer.lora.up)):
                 arrays[f"lora.{layer}.{matrix}.{part}"] = found[f"{layer}_{matrix}"].detach().numpy()
     arrays["projection"] = tokenizer.projection.detach().numpy() * np.float32(PROJECTION_SCALE)
-    for name in ("state_gain", "token_gain", "offset", "information"):
-        arrays[name] = getattr(tokenizer, name).detach().numpy()
+    arrays["state_gain"] = tokenizer.state_gain.detach().numpy()
+    for name in ("token_gain", "offset", "closing"):
+        arrays[name] = np.stack([tokenizer.of_k(name, k).detach().numpy() for k in card.ks])
+    arrays |= {"information": tokenizer.words.information, "begins": tokenizer.words.begins.astype(np.float32)}
     return Weights(card, arrays)

@@ -40,7 +40,11 @@ class Recipe:
     :param margin: of that, in nats a token.
     :param top: how many of the reader's likeliest tokens the divergence tells apart; the others count as one.
     :param accumulate: instances in a step.
-    :param learning_rate: the highest; it grows over `warmup` steps and falls along a cosine to a tenth.
+    :param learning_rate: the highest, of what reads the text (LoRA, projection); rates grow over `warmup` steps, and
+        fall along a cosine to a tenth.
+    :param tone_rate: the same of gains, offset and the vectors at the end.
+    :param tone_first: for this share of the run only these are trained: what the reader needs to go on in the manner of
+        the text is learned fast, and would be learned at the cost of what the vectors say.
     :param warmup: steps.
     :param weight_decay: of AdamW, on the LoRA.
     :param clip: the longest gradient.
@@ -53,10 +57,10 @@ class Recipe:
     chunk: int = 256
     ks: tuple[int, ...] = (2, 4, 8, 16)
     closing: int = 4
-    k_shares: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
-    chunks: tuple[int, ...] = (1, 1, 2, 2, 4)
+    k_shares: tuple[float, ...] = (0.35, 0.35, 0.15, 0.15)
+    chunks: tuple[int, ...] = (1, 2)
     continuation: int = 128
-    copies: int = 2
+    copies: int = 0
     copy_tokens: int = 64
     cue: int = 4
     answers: float = 0.15
@@ -68,7 +72,9 @@ class Recipe:
     margin: float = 0.5
     top: int = 64
     accumulate: int = 2
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
+    tone_rate: float = 2e-3
+    tone_first: float = 0.3
     warmup: int = 20
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -83,6 +89,10 @@ class Recipe:
             raise ValueError(f"each of ks must divide chunk ({self.chunk}), was: {self.ks}")
         if len(self.k_shares) != len(self.ks) or min(self.k_shares) < 0 or sum(self.k_shares) <= 0:
             raise ValueError(f"k_shares must be a share for each of ks {self.ks}, was: {self.k_shares}")
+        if not 0 <= self.tone_first <= 1 or self.closing < 0:
+            raise ValueError(
+                f"tone_first must be in [0, 1], was: {self.tone_first}; closing at least 0: {self.closing}"
+            )
         if not self.chunks or min(self.chunks) < 1:
             raise ValueError(f"chunks must be at least 1 each, was: {self.chunks}")
         if self.continuation > self.chunk or not self.cue < self.copy_tokens <= self.chunk:

@@ -21,8 +21,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+import numpy as np
 import torch
 
+from compressors.soft.choice import begins_word
 from pipeline.errors import LongthreadError
 from pipeline.models.catalogue import resolve
 from pipeline.models.weights import Vocabulary
@@ -34,7 +36,7 @@ from training.extensible.llama import Llama
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
 from training.extensible.texts import information, read_corpora
-from training.extensible.tokenizer import ExtensibleTokenizer
+from training.extensible.tokenizer import ExtensibleTokenizer, Words
 from training.extensible.trainer import Trainer
 
 MODEL = "smollm2-135m"
@@ -54,8 +56,10 @@ class Run:
         train, held = read_corpora(options.data, vocabulary.tokenize)
         control = lambda text: vocabulary.tokenize(text, special=True)  # noqa: E731
         reader = Llama.load(self.model, lambda *_: None)
-        rare = torch.from_numpy(information(train, dict(recipe.sources), len(reader.weights["token_embd.weight"])))
-        tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks, rare, recipe.closing)
+        n_vocab = len(reader.weights["token_embd.weight"])
+        begins = np.array([begins_word(vocabulary.piece(token)) for token in range(n_vocab)])
+        words = Words(information(train, dict(recipe.sources), n_vocab), begins)
+        tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks, words, recipe.closing)
         cache = None if options.no_teacher_cache else options.teacher or self.out / "teacher"
         self.trainer = Trainer(tokenizer, Draws(train, recipe, control), Teacher(reader, recipe.top, cache))
         self.held = HeldOut(held, recipe, control, reader, options.windows)

@@ -31,10 +31,13 @@ class Trainer:
         self.recipe: Recipe = draws.recipe
         self.tokenizer, self.draws, self.teacher = tokenizer, draws, teacher
         self.random = np.random.default_rng(self.recipe.seed)
-        lora = list(tokenizer.lora.parameters())
-        rest = [parameter for name, parameter in tokenizer.named_parameters() if not name.startswith("lora.")]
-        groups = [{"params": lora, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": tokenizer.reading, "weight_decay": self.recipe.weight_decay},
+                {"params": tokenizer.tone, "weight_decay": 0.0},
+            ],
+            betas=(0.9, 0.98),
+        )
         self.step, self.seconds = 0, 0.0
         self.others: dict[tuple[int, int], Tensor] = {}
 
@@ -45,27 +48,29 @@ class Trainer:
     def run_step(self, progress: Callable[[], float]) -> dict[str, float]:
         """One step: a few instances, one change. Gives the mean of each loss, and what the step was."""
         start = perf_counter()
+        done = progress()
+        is_reading = done >= self.recipe.tone_first
         sums: defaultdict[str, float] = defaultdict(float)
         times: Counter[str] = Counter()
         n_tokens = 0
         for _ in range(self.recipe.accumulate):
             instance = self.draws.instance(self.random)
-            found = self._losses(instance)
+            found = self._losses(instance, is_reading)
             (total(found, self.recipe) / self.recipe.accumulate).backward()
             for name, loss in found.items():
                 sums[name] += float(loss.detach())
             sums[f"{_first_kind(instance)}_k{instance.k}"] += float(found[_first_kind(instance)].detach())
             times.update([*found, f"{_first_kind(instance)}_k{instance.k}"])
             n_tokens += instance.context.size
-        rate, length = self._change(progress())
+        rate, length = self._change(done, is_reading)
         self.step += 1
         self.seconds += perf_counter() - start
         means = {name: round(value / times[name], 4) for name, value in sums.items()}
         return means | {"rate": rate, "gradient": round(length, 4), "context_tokens": n_tokens}
 
-    def _losses(self, instance: Instance) -> dict[str, Tensor]:
+    def _losses(self, instance: Instance, is_reading: bool) -> dict[str, Tensor]:
         reader, recipe = self.tokenizer.reader, self.recipe
-        soft = self.tokenizer.soft(torch.from_numpy(instance.context), instance.k)
+        soft = self.tokenizer.soft(torch.from_numpy(instance.context), instance.k, is_reading)
         end = self.tokenizer.end(instance.k)
         said = read(reader, instance, soft, end)
         nothing: list[Told | None] = [None] * len(said)
@@ -79,15 +84,16 @@ class Trainer:
             self.others[instance.k, len(soft)] = soft.detach()
         return parts(said, told, wrong, recipe)
 
-    def _change(self, progress: float) -> tuple[float, float]:
-        """Moves the weights; gives the rate and the gradient's length before it was cut."""
-        rate = self.recipe.learning_rate * share_of_rate(self.step, self.recipe.warmup, progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _change(self, progress: float, is_reading: bool) -> tuple[float, float]:
+        """Moves the weights; gives the share of the rates and the gradient's length before it was cut."""
+        share = share_of_rate(self.step, self.recipe.warmup, progress)
+        rates = (self.recipe.learning_rate * is_reading, self.recipe.tone_rate)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
         length = float(torch.nn.utils.clip_grad_norm_(self.tokenizer.parameters(), self.recipe.clip))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return rate, length
+        return share, length
 
 
 def share_of_rate(step: int, warmup: int, progress: float) -> float:
