@@ -1,15 +1,16 @@
-"""compress.extensible: passages as soft vectors, each in the place of k tokens, which the frozen reader takes as text.
+"""compress.extensible: passages as soft vectors, one for every k tokens, which the frozen reader takes as text.
 
 Flexibly Scaling Large Language Models' Contexts Through Extensible Tokenization (Shao et al. 2024, arXiv 2401.07793):
 the first layers of the reader with a trained LoRA read the passages, and of every k tokens the last state is kept and
 projected into the reader's input embeddings. k is chosen when the question comes; states are kept on the disk.
 
-Ours differs: a vector is the input embedding of the rarest of its k tokens plus that projection; the model is small,
-and trained for hours on two cores with targets that need the content (docs/training.md). The reader must be the very
+Ours differs: it is not every k-th token that becomes a vector but the rarest whole words of each 256, as many tokens; a
+vector is the input embedding of such a token plus that projection of its state, and a few learned ones stand at each
+passage's end. The model is small, and trained for an hour on two cores (docs/training.md). The reader must be the very
 file that was trained for. Fidelity: approximate, needs training.
 
-Words are not kept, only what the vectors hold of them: a number or a name in the middle of a passage may be lost, and
-nothing says which. Take compress.sentences or compress.probe where the answer is a detail.
+Common words are not kept, nor rare ones beyond one token in k: a number or a name in the middle of a passage may be
+lost, and nothing says which. Take compress.sentences or compress.probe where the answer is a detail.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ KS = (2, 4, 8, 16)
 class Extensible:
     """Gives every passage as soft vectors, each for k tokens; its text stays, for citations and for the ledger.
 
-    Passages are neither dropped nor cut. The last vector of a passage may stand for fewer tokens than k. A compressor
+    Passages are neither dropped nor cut; of n tokens there are ceil(n / k) vectors and those at the end. A compressor
     that cuts passages has to come before this one: after it, a part that it cuts is text again.
 
     :param k: how many tokens one vector stands for: 2, 4, 8 or 16.

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from compressors.extensible import Extensible
 from compressors.selection import split
+from compressors.soft.choice import begins_word, chosen
 from compressors.soft.encoder import Encoder
 from compressors.soft.store import StateStore
 from compressors.soft.weights import MATRICES, Card, Weights, load, own_folder, read_card, save, weights_for
@@ -36,6 +40,7 @@ from pipeline.types import Passage, Question, Soft, State, Text
 from tests.compressors.workbench import passage, scripted_tools
 
 N_VOCAB, N_EMBD, N_FF, N_KV = 49152, 576, 1536, 192
+N_CLOSING = 2
 QUESTION = Question("When does the ferry leave?")
 FERRY = "The ferry sails from the old quay. In winter it leaves at nine, and in summer three times a day."
 TALE = """
@@ -56,20 +61,25 @@ def untrained(key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread:
     draw = np.random.default_rng(seed)
     n_in = dict.fromkeys(MATRICES, N_EMBD) | {"ffn_down": N_FF}
     n_out = dict.fromkeys(MATRICES, N_EMBD) | {"attn_k": N_KV, "attn_v": N_KV, "ffn_gate": N_FF, "ffn_up": N_FF}
-    arrays = {}
+    found = {}
     for layer in range(layers):
         for name in MATRICES:
-            arrays[f"lora.{layer}.{name}.down"] = draw.normal(size=(rank, n_in[name])) / n_in[name] ** 0.5
-            arrays[f"lora.{layer}.{name}.up"] = draw.normal(size=(n_out[name], rank)) * spread
-    arrays["projection"] = draw.normal(size=(N_EMBD, N_EMBD)) * spread
-    arrays |= {"state_gain": np.ones((4, N_EMBD)), "token_gain": np.ones((4, N_EMBD))}
-    arrays["offset"] = np.zeros((4, N_EMBD))
-    arrays["information"] = np.arange(N_VOCAB) % 2000  # a merge of letters that was made late is rare
+            found[f"lora.{layer}.{name}.down"] = draw.normal(size=(rank, n_in[name])) / n_in[name] ** 0.5
+            found[f"lora.{layer}.{name}.up"] = draw.normal(size=(n_out[name], rank)) * spread
+    found["projection"] = draw.normal(size=(N_EMBD, N_EMBD)) * spread
+    found |= {"state_gain": np.ones((4, N_EMBD)), "token_gain": np.ones((4, N_EMBD))}
+    found |= {"offset": np.zeros((4, N_EMBD)), "closing": draw.normal(size=(4, N_CLOSING, N_EMBD)) * 0.1}
+    found["information"] = np.arange(N_VOCAB) % 2000  # a merge of letters that was made late is rare
+    found["begins"] = np.arange(N_VOCAB) % 3 > 0
     card = Card(
         model="SmolLM2", key=key, sha256="", layers=layers, rank=rank, chunk=chunk, ks=(2, 4, 8, 16), data=("none",),
         command="none", recipe={}, seed=seed, steps=0, minutes=0.0, date="2026-11-25", metrics={}, notes=("untrained",),
     )  # fmt: skip
-    return Weights(card, {name: array.astype(np.float32) for name, array in arrays.items()})
+    return Weights(card, {name: array.astype(np.float32) for name, array in found.items()})
+
+
+def n_vectors(n_tokens: int, k: int) -> int:
+    return -(-n_tokens // k) + N_CLOSING
 
 
 def kept(weights: Weights, folder: Path) -> str:
@@ -166,9 +176,9 @@ def test_numbers_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
 
 def test_arrays_that_are_missing_are_named(tmp_path: Path) -> None:
     weights = untrained("key")
-    arrays = {name: array for name, array in weights.arrays.items() if name != "offset"}
+    others = {name: array for name, array in weights.arrays.items() if name != "offset"}
     with pytest.raises(ModelError, match=r"lacks offset \(1 arrays in all\)"):
-        load(Path(kept(replace(weights, arrays=arrays), tmp_path)))
+        load(Path(kept(replace(weights, arrays=others), tmp_path)))
 
 
 @pytest.mark.parametrize(("change", "match"), [({"ks": "2"}, "ks"), ({"layers": None}, "layers")])
@@ -191,20 +201,56 @@ def test_the_users_weights_go_before_those_that_ship(
 
 
 # ------------------------------------------------------------------------------------------------------- the arithmetic
-def test_a_vector_is_the_rarest_of_its_tokens_and_its_last_state_projected() -> None:
-    weights = untrained("key", spread=0.1)
-    arrays = dict(weights.arrays) | {
+def test_whole_words_are_chosen_the_rarest_first_and_one_that_comes_again_later() -> None:
+    """Tokens 2, 5 and 9 go on with a word: the words are 1-2, 3, 4-5, 3 again and 8-9."""
+    information = np.array([0, 1, 5, 6, 2, 4, 0, 0, 9, 1], np.float32)
+    begins = np.array([1, 1, 0, 1, 1, 0, 1, 1, 1, 0], np.bool_)
+    tokens = np.array([1, 2, 3, 4, 5, 3, 8, 9])
+    expected = {1: [5], 2: [6, 7], 3: [5, 6, 7], 4: [2, 5, 6, 7], 5: [0, 1, 5, 6, 7], 8: [*range(8)], 9: [*range(8)]}
+    assert {n: list(chosen(tokens, information, begins, n)) for n in expected} == expected
+    few = {n: list(chosen(np.array([1, 2, 8, 9]), information, begins, n)) for n in (1, 3)}
+    assert few == {1: [2], 3: [1, 2, 3]}  # what is left goes to the rarest piece
+
+
+@given(
+    tokens=arrays(np.int32, st.integers(1, 40), elements=st.integers(0, 11)),
+    begins=arrays(np.bool_, 12),
+    information=arrays(np.float32, 12, elements=st.floats(0, 14, width=32)),
+    n=st.integers(1, 40),
+)
+def test_as_many_are_chosen_as_are_wanted_in_their_order(
+    tokens: NDArray[np.int32], begins: NDArray[np.bool_], information: NDArray[np.float32], n: int
+) -> None:
+    found = chosen(tokens, information, begins, n)
+    assert len(found) == min(n, len(tokens))
+    assert (np.diff(found) > 0).all()
+    assert set(found) <= set(range(len(tokens)))
+
+
+@pytest.mark.parametrize(
+    ("piece", "is_begun"),
+    [(b" ferry", True), (b"\n", True), (b",", True), (b"", True), (b"ry", False), (b"\xc3", False)],
+)
+def test_a_space_or_a_sign_begins_a_word_and_a_letter_does_not(piece: bytes, is_begun: int) -> None:
+    assert begins_word(piece) == is_begun
+
+
+def test_a_vector_is_a_rare_words_token_and_its_state_projected_and_the_closing_ones_come_last() -> None:
+    weights = untrained("key", chunk=4, spread=0.1)
+    changed = dict(weights.arrays) | {
         "token_gain": np.arange(4, dtype=np.float32)[:, None] + np.ones((4, N_EMBD), np.float32),
         "offset": np.full((4, N_EMBD), 0.5, np.float32),
+        "information": np.array([3, 9, 0, 0, 0, 0, 2, 8, 7, 5], np.float32),
+        "begins": np.ones(10, np.float32),
     }
     draw = np.random.default_rng(1)
     table, states = draw.normal(size=(2, 10, N_EMBD)).astype(np.float32)
-    arrays["information"] = np.array([3, 9, 0, 0, 0, 0, 2, 8, 7, 5], np.float32)
-    found = replace(weights, arrays=arrays).vectors(np.arange(10)[::-1], table, states, 4)
-    assert found.shape == (3, N_EMBD)
-    for row, (rarest, last) in enumerate(((7, 3), (5, 7), (1, 9))):  # of 9 8 7 6, of 5 4 3 2 (all equal), of 1 0
-        expected = 2 * table[rarest] + arrays["projection"] @ states[last] + 0.5
+    found = replace(weights, arrays=changed).vectors(np.arange(10)[::-1], table, states, 2)
+    assert found.shape == (5 + N_CLOSING, N_EMBD)
+    for row, token in enumerate((8, 7, 5, 4, 1)):  # of 9 8 7 6, of 5 4 3 2 (all equal), of 1 0
+        expected = table[token] + changed["projection"] @ states[9 - token] + 0.5
         assert found[row] == pytest.approx(expected, abs=1e-4)
+    assert np.array_equal(found[5:], changed["closing"][0])
 
 
 # --------------------------------------------------------------------------------------------------- states on the disk
@@ -259,7 +305,7 @@ def test_passages_become_vectors_and_keep_their_text(smol: Pipeline, card: str) 
         for one in found[:2]:
             assert one.soft is not None
             n = reader.count_text(one.text)
-            assert (one.soft.stands_for, one.soft.vectors.shape) == (n, (-(-n // k), N_EMBD))
+            assert (one.soft.stands_for, one.soft.vectors.shape) == (n, (n_vectors(n, k), N_EMBD))
     n_tokens = sum(reader.count_text(one.text) for one in given[:2])
     assert smol.take_notes()[-1].endswith(f"soft vectors stand for {n_tokens} tokens of 2 passages (k = 16)")
 
@@ -271,7 +317,7 @@ def test_the_same_states_serve_every_k_and_are_read_once(
     tokens = smol.reader.tokenize(TALE)  # type: ignore[attr-defined]
     first = encoder.vectors(tokens, 2)
     monkeypatch.setattr(Encoder, "_read", lambda self, tokens: pytest.fail("read twice"))
-    assert encoder.vectors(tokens, 8).shape == (-(-len(tokens) // 8), N_EMBD)
+    assert encoder.vectors(tokens, 8).shape == (n_vectors(len(tokens), 8), N_EMBD)
     assert np.array_equal(encoder.vectors(tokens, 2), first)
 
 
@@ -311,8 +357,8 @@ def test_the_prompt_holds_the_vectors_and_the_ledger_counts_them(
     soft = [span for span in state.prompt if isinstance(span, Soft)]
     said = "".join(span.text for span in state.prompt if isinstance(span, Text))
     counts = [smol.reader.count_text(one.text) for one in given]
-    n_cells = sum(-(-n // 4) for n in counts)
-    assert [len(one.vectors) for one in soft] == [-(-n // 4) for n in counts]
+    n_cells = sum(n_vectors(n, 4) for n in counts)
+    assert [len(one.vectors) for one in soft] == [n_vectors(n, 4) for n in counts]
     assert "ferry sails" not in said
     assert QUESTION.text in said
     assert state.ledger.soft == (n_cells, sum(counts))

@@ -50,12 +50,24 @@ def test_branches_in_one_pass_are_read_as_each_would_be_alone() -> None:
     branches = (Branch("next", text(6, 5), 1), Branch("copy", text(7, 6), 2, 3), Branch("next", text(5, 7), 2))
     whole = Instance("", text(32).reshape(2, 16), branches, 4, text(3, 8))
     soft = torch.randn(8, 32)
-    for n, said in enumerate(read(model, whole, soft)):
+    end = torch.randn(3, 32)
+    for n, said in enumerate(read(model, whole, soft, end)):
         branch = branches[n]
         alone = Instance("", whole.context[: branch.after], (branch,), 4, whole.before)
-        (expected,) = read(model, alone, soft[: 4 * branch.after])
+        (expected,) = read(model, alone, soft[: 4 * branch.after], end)
         assert torch.allclose(said.logs, expected.logs, atol=1e-5)
         assert said.logs.shape == (len(branch.tokens) - branch.first, N_VOCAB)
+
+
+def test_the_vectors_at_the_end_stand_before_each_branch() -> None:
+    """As if they were the last ones of its context."""
+    model = reader()
+    branch = Branch("copy", text(6, 6), 2, 3)
+    soft, end = torch.randn(8, 32), torch.randn(4, 32)
+    (apart,) = read(model, Instance("", text(32).reshape(2, 16), (branch,), 4, NOTHING), soft, end)
+    longer = Instance("", text(48).reshape(3, 16), (replace(branch, after=3),), 4, NOTHING)
+    (within,) = read(model, longer, torch.cat([soft, end]))
+    assert torch.allclose(apart.logs, within.logs, atol=1e-5)
 
 
 def test_a_models_own_embeddings_as_vectors_are_its_text() -> None:
@@ -180,6 +192,28 @@ def test_training_lowers_the_loss_and_leaves_the_reader_alone() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in one.tokenizer.reader.weights.items())
 
 
+def test_the_tone_is_trained_first_and_alone() -> None:
+    def changed(one: Trainer, progress: float) -> set[str]:
+        before = {name: tensor.clone() for name, tensor in one.tokenizer.named_parameters()}
+        one.run_step(lambda: progress)
+        now = dict(one.tokenizer.named_parameters())
+        return {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, now[name])}
+
+    one = trainer(replace(RECIPE, tone_first=0.5))
+    assert changed(one, 0.4) == {"token_gain", "offset", "closing"}
+    changed(one, 0.5)  # the projection is zero until here, and passes nothing on
+    assert {"projection", "lora", "state_gain", "offset"} <= changed(one, 0.6)
+
+
+def test_without_what_the_states_add_vectors_are_the_same_as_long_as_the_projection_is_zero() -> None:
+    tokenizer = trainer().tokenizer
+    tokens = torch.from_numpy(text(32).reshape(2, 16))
+    assert torch.equal(tokenizer.soft(tokens, 4), tokenizer.soft(tokens, 4, has_states=False))
+    with torch.no_grad():
+        tokenizer.projection += 0.1
+    assert not torch.equal(tokenizer.soft(tokens, 4), tokenizer.soft(tokens, 4, has_states=False))
+
+
 def test_every_loss_of_the_recipe_is_logged_and_a_recipe_without_one_is_refused() -> None:
     one = trainer(replace(RECIPE, answers=0.5))
     names = {name for found in steps(one, 8) for name in found}
@@ -221,7 +255,7 @@ def test_the_weights_are_exported_with_their_card(tmp_path: Path) -> None:
     assert (found.card.steps, found.card.metrics, found.card.ks) == (2, {"k2_content": 0.1}, (2, 4))
     tokens = torch.from_numpy(text(16).reshape(1, 16))
     with torch.no_grad():
-        expected = one.tokenizer.soft(tokens, 4).numpy()
+        expected = torch.cat([one.tokenizer.soft(tokens, 4), one.tokenizer.end(4)]).numpy()
         states = one.tokenizer.states(tokens)[0].numpy()
     table = one.tokenizer.reader.weights["token_embd.weight"].numpy()
     exact = weights_of(one.tokenizer, found.card)

@@ -21,7 +21,8 @@ N_VOCAB = 40
 RECIPE = Recipe(
     layers=1, rank=4, chunk=16, ks=(2, 4), k_shares=(1.0, 1.0), chunks=(1, 2),
     continuation=8, copy_tokens=8, cue=2, top=10, answers=0.3,
-    sources=(("books", 1.0),), copies=2, warmup=2, tone_first=0.2, learning_rate=1e-3, weight_next=0.5, weight_contrast=0.5,
+    sources=(("books", 1.0),), copies=2, warmup=2, tone_first=0.2, learning_rate=1e-3,
+    weight_next=0.5, weight_contrast=0.5,
 )  # fmt: skip
 
 
