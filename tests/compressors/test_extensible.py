@@ -20,12 +20,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from compressors.extensible import Extensible
+from compressors.extensible import KS, Extensible
 from compressors.selection import split
 from compressors.soft.choice import begins_word, chosen
 from compressors.soft.encoder import Encoder
 from compressors.soft.store import StateStore
-from compressors.soft.weights import MATRICES, Card, Weights, load, own_folder, read_card, save, weights_for
+from compressors.soft.weights import (
+    MATRICES,
+    MOST_BYTES,
+    SHIPPED,
+    Card,
+    Weights,
+    load,
+    own_folder,
+    read_card,
+    save,
+    weights_for,
+)
 from pipeline.answers.cited import Cited
 from pipeline.answers.plain import Plain
 from pipeline.build import Pipeline
@@ -49,6 +60,12 @@ saw it from the gallery, a dark mark on a grey sea, and he knew by the way it ro
 brought flour, lamp oil, a letter from the harbour board, and a dog that nobody wanted. Osric read the letter twice. The
 board would put out the lamp in the spring, it said, and would pay him until then. Marit said nothing. The dog lay down
 in front of the stove, as if it had lived there for years, and Osric gave it the end of the loaf.
+""".strip().replace("\n", " ")
+TOWN = """
+The town hall of Halden opens at eight, and on Fridays at nine. It was built in 1901 from red brick, after the old one
+had burnt down with all its papers; the tower was added when the railway came. The clerk, who also keeps the library,
+has a list of every street and of every well. On the ground floor there is a bakery that sells rye bread until noon, and
+above it the council meets in a hall with twelve windows, and has argued about the bridge since the year of the flood.
 """.strip().replace("\n", " ")
 AFTER = """
  In the spring, when the board put out the lamp, Osric Blane and the dog left the lighthouse in Marit's boat, and the
@@ -393,6 +410,28 @@ def test_a_projection_that_is_not_trained_is_worse_than_no_context(smol: Pipelin
         soft = Soft(Extensible(k, path).encoder(smol).vectors(tokens, k))
         losses[f"k{k}"] = -reader.logprobs((soft, Text(AFTER)), len(soft.vectors) + 1).mean()
     assert losses["raw"] < losses["none"] < min(losses["k4"], losses["k8"])
+
+
+def test_what_ships_is_for_the_small_model_and_small(smol: Pipeline) -> None:
+    found = weights_for(smol.reader)
+    (path,) = SHIPPED.glob("extensible-*.npz")
+    assert path.stat().st_size <= MOST_BYTES
+    assert found.card == read_card(path.with_suffix(".json"))
+    assert found.card.ks == KS
+    assert found.card.steps > 0
+    assert {"k4_gap", "k4_content"} <= set(found.card.metrics)
+
+
+def test_what_ships_says_what_its_text_says(smol: Pipeline) -> None:
+    """One tale, so no figure; without training the vectors of another text are as good (benchmarks/extensible.py)."""
+    reader = smol.reader
+    assert isinstance(reader, Engine)
+    encoder = Extensible(2).encoder(smol)
+    vectors = {name: encoder.vectors(reader.tokenize(said), 2) for name, said in (("right", TALE), ("wrong", TOWN))}
+    losses = {"none": -reader.logprobs((Text(AFTER),), 1).mean()}
+    for name, rows in vectors.items():
+        losses[name] = -reader.logprobs((Soft(rows), Text(AFTER)), len(rows) + 1).mean()
+    assert losses["right"] < min(losses["wrong"], losses["none"])
 
 
 def test_a_part_of_a_soft_passage_is_text(smol: Pipeline, card: str) -> None:
