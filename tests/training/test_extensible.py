@@ -205,6 +205,17 @@ def test_the_tone_is_trained_first_and_alone() -> None:
     assert {"projection", "lora", "state_gain", "offset"} <= changed(one, 0.6)
 
 
+def test_what_is_shared_counts_for_every_k_and_what_is_not_for_one() -> None:
+    tokenizer = trainer().tokenizer
+    tokens = torch.from_numpy(text(32).reshape(2, 16))
+    before = {k: tokenizer.soft(tokens, k) for k in (2, 4)}
+    with torch.no_grad():
+        tokenizer.offset[-1] += 1
+        tokenizer.offset[tokenizer.ks.index(4)] += 2
+    for k, more in ((2, 1), (4, 3)):
+        assert torch.allclose(tokenizer.soft(tokens, k), before[k] + more, atol=1e-5)
+
+
 def test_without_what_the_states_add_vectors_are_the_same_as_long_as_the_projection_is_zero() -> None:
     tokenizer = trainer().tokenizer
     tokens = torch.from_numpy(text(32).reshape(2, 16))

@@ -62,7 +62,7 @@ class Trainer:
             sums[f"{_first_kind(instance)}_k{instance.k}"] += float(found[_first_kind(instance)].detach())
             times.update([*found, f"{_first_kind(instance)}_k{instance.k}"])
             n_tokens += instance.context.size
-        rate, length = self._change(done, is_reading)
+        rate, length = self._change(done)
         self.step += 1
         self.seconds += perf_counter() - start
         means = {name: round(value / times[name], 4) for name, value in sums.items()}
@@ -84,10 +84,10 @@ class Trainer:
             self.others[instance.k, len(soft)] = soft.detach()
         return parts(said, told, wrong, recipe)
 
-    def _change(self, progress: float, is_reading: bool) -> tuple[float, float]:
-        """Moves the weights; gives the share of the rates and the gradient's length before it was cut."""
+    def _change(self, progress: float) -> tuple[float, float]:
+        """Moves the weights that have a gradient; gives the share of the rates, and its length before it was cut."""
         share = share_of_rate(self.step, self.recipe.warmup, progress)
-        rates = (self.recipe.learning_rate * is_reading, self.recipe.tone_rate)
+        rates = (self.recipe.learning_rate, self.recipe.tone_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * share
         length = float(torch.nn.utils.clip_grad_norm_(self.tokenizer.parameters(), self.recipe.clip))
