@@ -171,6 +171,21 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) ->
         assert torch.equal(one, other), name
 
 
+def test_a_run_may_begin_from_what_another_had_learned(tmp_path: Path) -> None:
+    path, first = tmp_path / "checkpoint.pt", trainer()
+    steps(first, 3)
+    checkpoint.save(path, first)
+    second = trainer(replace(RECIPE, tone_first=0.0, learning_rate=1e-4))
+    assert checkpoint.begin_from(path, second) == 3
+    assert (second.step, second.seconds) == (0, 0.0)
+    for (name, one), (_, other) in zip(
+        first.tokenizer.named_parameters(), second.tokenizer.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    with pytest.raises(RunError, match="take the same layers and rank"):
+        checkpoint.begin_from(path, trainer(replace(RECIPE, rank=2)))
+
+
 def test_a_checkpoint_of_other_settings_or_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, trainer())

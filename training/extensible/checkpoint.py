@@ -43,15 +43,32 @@ def restore(path: Path, trainer: Trainer) -> None:
         old, new = recipe.as_json(), trainer.recipe.as_json()
         changed = ", ".join(f"{name} was {old[name]}, is {new[name]}" for name in old if old[name] != new[name])
         raise RunError(f"{path} was made with other settings ({changed}): name another --out, or the same settings")
-    with torch.no_grad():
-        for name, parameter in trainer.tokenizer.named_parameters():
-            parameter.copy_(state["tokenizer"][name])
+    _put(path, state, trainer)
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.random = np.random.default_rng()
     trainer.random.bit_generator.state = json.loads(state["random"])
     torch.set_rng_state(state["torch"])
     trainer.step, trainer.seconds = state["step"], state["seconds"]
     trainer.others = {(k, n): soft for k, n, soft in state["others"]}
+
+
+def begin_from(path: Path, trainer: Trainer) -> int:
+    """Takes over what another run had learned, and nothing else of it; gives that run's steps.
+
+    Raises RunError for a file that is no checkpoint, or whose numbers have another shape.
+    """
+    state = _read(path)
+    _put(path, state, trainer)
+    return int(state["step"])
+
+
+def _put(path: Path, state: dict[str, Any], trainer: Trainer) -> None:
+    kept = state["tokenizer"]
+    with torch.no_grad():
+        for name, parameter in trainer.tokenizer.named_parameters():
+            if name not in kept or kept[name].shape != parameter.shape:
+                raise RunError(f"{path} has no {name} of shape {tuple(parameter.shape)}: take the same layers and rank")
+            parameter.copy_(kept[name])
 
 
 def _read(path: Path) -> dict[str, Any]:

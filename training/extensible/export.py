@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,9 @@ HELD_BACK = (
 )
 
 
-def export(path: Path, trainer: Trainer, model: Path, command: str, metrics: dict[str, float]) -> Card:
+def export(
+    path: Path, trainer: Trainer, model: Path, command: str, metrics: dict[str, float], notes: Sequence[str] = ()
+) -> Card:
     """Writes weights and card beside each other at `path`, with the endings .npz and .json."""
     recipe = trainer.recipe
     card = Card(
@@ -44,7 +47,7 @@ def export(path: Path, trainer: Trainer, model: Path, command: str, metrics: dic
         minutes=round(trainer.seconds / 60, 1),
         date=datetime.now(UTC).date().isoformat(),
         metrics=metrics,
-        notes=(HELD_BACK,),
+        notes=(HELD_BACK, *notes),
     )
     weights = weights_of(trainer.tokenizer, card)
     card = save(weights, path)

@@ -64,6 +64,10 @@ class Run:
         self.trainer = Trainer(tokenizer, Draws(train, recipe, control), Teacher(reader, recipe.top, cache))
         self.held = HeldOut(held, recipe, control, reader, options.windows)
         self.is_stopped = False
+        self.notes: tuple[str, ...] = ()
+        if options.start:
+            steps = checkpoint.begin_from(options.start, self.trainer)
+            self.notes = (f"begun from what another run had learned in {steps} steps, which are not counted here",)
         if (self.out / "checkpoint.pt").exists():
             checkpoint.restore(self.out / "checkpoint.pt", self.trainer)
 
@@ -87,7 +91,7 @@ class Run:
         if self.is_stopped:
             return
         command = shlex.join(["python", "-m", "training.extensible.train", *sys.argv[1:]])
-        card = export(self.out / NAME, trainer, self.model, command, self.look())
+        card = export(self.out / NAME, trainer, self.model, command, self.look(), self.notes)
         print(json.dumps({"weights": str(self.out / NAME), "sha256": card.sha256, "steps": trainer.step}))
 
     def is_over(self) -> bool:
@@ -139,6 +143,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--steps", type=int, help="stop after so many; the rate then falls by steps, not by minutes")
     parser.add_argument("--out", default=str(ROOT / ".cache" / "extensible"))
+    parser.add_argument("--start", type=Path, help="a checkpoint of another run: begin from what that had learned")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument(
