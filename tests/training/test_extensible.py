@@ -184,6 +184,8 @@ def test_a_run_may_begin_from_what_another_had_learned(tmp_path: Path) -> None:
         assert torch.equal(one, other), name
     with pytest.raises(RunError, match="take the same layers and rank"):
         checkpoint.begin_from(path, trainer(replace(RECIPE, rank=2)))
+    with pytest.raises(RunError, match="there is no checkpoint at"):
+        checkpoint.begin_from(tmp_path / "none.pt", second)
 
 
 def test_a_checkpoint_of_other_settings_or_none_is_refused(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def begin_from(path: Path, trainer: Trainer) -> int:
 
     Raises RunError for a file that is no checkpoint, or whose numbers have another shape.
     """
+    if not path.is_file():
+        raise RunError(f"there is no checkpoint at {path}")
     state = _read(path)
     _put(path, state, trainer)
     return int(state["step"])
