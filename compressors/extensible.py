@@ -62,7 +62,10 @@ class Extensible:
         tools.progress("read passages for vectors", len(passages), len(passages))
         soft = [passage.soft for passage in found if passage.soft is not None]
         n_cells, n_tokens = sum(len(one.vectors) for one in soft), sum(one.stands_for for one in soft)
-        tools.note(f"{n_cells} soft vectors stand for {n_tokens} tokens of {len(soft)} passages (k = {self.k})")
+        tools.note(
+            f"{n_cells} soft vectors stand for {n_tokens} tokens of {len(soft)} passages (k = {self.k}): the rarest "
+            "words have vectors of their own, the others at best a share in these"
+        )
         return found
 
     def encoder(self, tools: Tools) -> Encoder:

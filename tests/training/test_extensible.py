@@ -291,6 +291,20 @@ def test_the_weights_are_exported_with_their_card(tmp_path: Path) -> None:
     assert found.vectors(tokens[0].numpy(), table, states, 4) == pytest.approx(expected, abs=0.02)
 
 
+def test_a_run_may_begin_from_weights_that_were_exported(tmp_path: Path) -> None:
+    one, other = trainer(), trainer(replace(RECIPE, seed=1))
+    steps(one, 3)
+    export(tmp_path / "extensible-tiny", one, resolve("smollm2-135m"), "a command", {})
+    assert checkpoint.begin_from(tmp_path / "extensible-tiny.json", other) == 3
+    tokens = torch.from_numpy(text(16).reshape(1, 16))
+    for k in (2, 4):
+        assert torch.allclose(other.tokenizer.soft(tokens, k), one.tokenizer.soft(tokens, k), atol=0.02)
+        assert torch.allclose(other.tokenizer.end(k), one.tokenizer.end(k), atol=0.01)
+    assert not torch.allclose(trainer().tokenizer.soft(tokens, 4), one.tokenizer.soft(tokens, 4), atol=0.02)
+    with pytest.raises(RunError, match="take the same layers and rank"):
+        checkpoint.begin_from(tmp_path / "extensible-tiny.json", trainer(replace(RECIPE, rank=2)))
+
+
 # ---------------------------------------------------------------------------------------------------------- real data
 def test_the_reader_in_torch_is_the_one_in_llama_cpp() -> None:
     path = resolve("smollm2-135m")

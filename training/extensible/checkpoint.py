@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from compressors.soft.weights import MATRICES, Weights, load
 from pipeline.errors import RunError
 from pipeline.models.files import new_file
 from training.extensible.recipe import Recipe
+from training.extensible.tokenizer import PROJECTION_SCALE
 
 if TYPE_CHECKING:
     from training.extensible.trainer import Trainer
@@ -43,7 +47,7 @@ def restore(path: Path, trainer: Trainer) -> None:
         old, new = recipe.as_json(), trainer.recipe.as_json()
         changed = ", ".join(f"{name} was {old[name]}, is {new[name]}" for name in old if old[name] != new[name])
         raise RunError(f"{path} was made with other settings ({changed}): name another --out, or the same settings")
-    _put(path, state, trainer)
+    _put(path, state["tokenizer"], trainer)
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.random = np.random.default_rng()
     trainer.random.bit_generator.state = json.loads(state["random"])
@@ -55,17 +59,35 @@ def restore(path: Path, trainer: Trainer) -> None:
 def begin_from(path: Path, trainer: Trainer) -> int:
     """Takes over what another run had learned, and nothing else of it; gives that run's steps.
 
-    Raises RunError for a file that is no checkpoint, or whose numbers have another shape.
+    `path` is its checkpoint, or the card of weights that it left, as those that ship. Raises RunError for a file that
+    is no checkpoint, or whose numbers have another shape, and ModelError for a card that is none.
     """
     if not path.is_file():
         raise RunError(f"there is no checkpoint at {path}")
+    if path.suffix == ".json":
+        weights = load(path)
+        _put(path, parameters_of(weights), trainer)
+        return weights.card.steps
     state = _read(path)
-    _put(path, state, trainer)
+    _put(path, state["tokenizer"], trainer)
     return int(state["step"])
 
 
-def _put(path: Path, state: dict[str, Any], trainer: Trainer) -> None:
-    kept = state["tokenizer"]
+def parameters_of(weights: Weights) -> dict[str, Tensor]:
+    """What `export` wrote, as the parameters of an extensible tokenizer; what all k share is in the row of each."""
+    arrays = weights.arrays
+    found = {}
+    for layer in range(weights.card.layers):
+        for matrix in MATRICES:
+            for part in ("down", "up"):
+                found[f"lora.{part}.{layer}_{matrix}"] = arrays[f"lora.{layer}.{matrix}.{part}"]
+    found |= {"projection": arrays["projection"] / np.float32(PROJECTION_SCALE), "state_gain": arrays["state_gain"]}
+    for name in ("token_gain", "offset", "closing"):
+        found[name] = np.concatenate([arrays[name], np.zeros_like(arrays[name][:1])])
+    return {name: torch.from_numpy(array) for name, array in found.items()}
+
+
+def _put(path: Path, kept: Mapping[str, Tensor], trainer: Trainer) -> None:
     with torch.no_grad():
         for name, parameter in trainer.tokenizer.named_parameters():
             if name not in kept or kept[name].shape != parameter.shape:

@@ -46,7 +46,7 @@ class Recipe:
     :param tone_first: for this share of the run only these are trained: what the reader needs to go on in the manner of
         the text is learned fast, and would be learned at the cost of what the vectors say.
     :param warmup: steps.
-    :param weight_decay: of AdamW, on the LoRA.
+    :param weight_decay: of AdamW, on what reads the text (LoRA, projection and the gain of its states).
     :param clip: the longest gradient.
     :param sources: how often each kind of text is drawn.
     :param seed: of every draw and of the weights at the start.

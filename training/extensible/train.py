@@ -143,7 +143,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--steps", type=int, help="stop after so many; the rate then falls by steps, not by minutes")
     parser.add_argument("--out", default=str(ROOT / ".cache" / "extensible"))
-    parser.add_argument("--start", type=Path, help="a checkpoint of another run: begin from what that had learned")
+    parser.add_argument("--start", type=Path, help="another run's checkpoint, or its card: begin from what it learned")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument(
