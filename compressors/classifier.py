@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressors.features import FEATURES
+from compressors.features import FEATURES, standardised
 from compressors.links import Links
-from compressors.probe import standardised
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:

@@ -47,3 +47,10 @@ def overlap(question: str, units: Units) -> NDArray[np.float64]:
     total = sum(rare.values()) or 1.0
     both = [words | titles[owner] for words, owner in zip(said, units.owners, strict=True)]
     return np.array([sum(rare[word] for word in asked if word in words) / total for words in both], np.float64)
+
+
+def standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Columns with mean 0 and standard deviation 1 over the rows; a column without spread gives zeros."""
+    spread = values.std(axis=0)
+    result: NDArray[np.float64] = (values - values.mean(axis=0)) / spread.clip(min=1e-9) * (spread > 1e-9)
+    return result

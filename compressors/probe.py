@@ -4,10 +4,10 @@ After ActQKV (Xiao et al. 2025, arXiv 2502.13542: a probe-query retrieves what a
 Retrieval Head Mechanistically Explains Long-Context Factuality (Wu et al. 2024, arXiv 2404.15574: a few heads do the
 looking up). The passages are read, then the question; for each of a few heads, a sentence's feature is the logarithm of
 the attention that it gets, summed over its tokens: the mean of what the question's tokens give, or of what the tokens
-after it give, where the answer is about to begin; standardised over all sentences of the question. A logistic
-regression makes one probability of these, together with the similarity of question and sentence in the embedder's eyes.
-A second one raises sentences of passages that good sentences name, and those that name the passages of good ones
-(compressors/links.py): the second hop, which the question does not mention.
+after it give, where the answer is about to begin; standardised over all sentences of the question. Their weighted
+sum makes a probability, together with what compress.exit_mini goes by: the votes of the question's tokens, as the
+embedder sees them, and the words in common. Further weights raise sentences of passages that good sentences name, and
+those that name the passages of good ones (compressors/links.py): the second hop, which the question does not mention.
 
 Ours differs: it chooses text, not cached keys and values, once and before the reader; the heads are those that
 `longthread calibrate` found for the model's file on labelled sentences. The model may be another, smaller one than the
@@ -27,9 +27,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compressors.calibration.store import Head, ProbeCalibration, stored
+from compressors.features import features as features_of
+from compressors.features import standardised
 from compressors.links import Links
 from compressors.selection import Limits, Units, Window, extract, windows
-from compressors.sentences import similarities
+from compressors.votes import nearest_tokens
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LAYOUT = 2
-"""The number of the prompt's form: heads that were found with another are not used."""
+LAYOUT = 3
+"""The number of the prompt's form and of the features: what was found with others is not used."""
 
 LEAST_MASS = 1e-6
 """Added before the logarithm: attention below it says nothing."""
@@ -60,8 +62,8 @@ class Probe:
     :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no such
         limit.
     :param top_k: how many sentences to keep at most; None: no such limit.
-    :param similarity: whether the embedder's cosine and late interaction of question and sentence are two more
-        features: a little slower, and better.
+    :param similarity: whether the embedder has a say: how the question's tokens vote, and the words in common, are two
+        more features: a little slower, and better.
     :param links: whether passages whose title a good sentence names are raised: for questions of several hops.
     :param window: tokens that are probed at a time.
     :param neighbours: sentences before and after each kept one that are kept with it.
@@ -114,7 +116,9 @@ class Probe:
         weighing = found.alone
         if self.similarity:
             weighing = found.with_similarity
-            features = np.hstack([features, standardised(similarities(question, units.parts, tools.embedder))])
+            nearest = nearest_tokens(question, units, tools.embedder)
+            said = standardised(features_of(question, units, nearest, found.temperature))
+            features = np.hstack([features, said])
         logits = weighing.logits(features)
         if self.links:
             strengths = standardised(Links.of(units).strengths(logits))
@@ -233,10 +237,3 @@ def _prompt(
         low = high
     start = model.count((lead,))
     return spans[:at], spans[at:], owners, (start, start + model.count((asked,)))
-
-
-def standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Columns with mean 0 and standard deviation 1 over the rows; a column without spread gives zeros."""
-    spread = values.std(axis=0)
-    result: NDArray[np.float64] = (values - values.mean(axis=0)) / spread.clip(min=1e-9) * (spread > 1e-9)
-    return result

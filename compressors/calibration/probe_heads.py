@@ -1,10 +1,11 @@
 """Which heads of a model are worth asking, and how to weigh them: found on labelled sentences, by cross-validation.
 
 Heads are ranked by how well each alone finds the supporting sentences (mean AUC over questions, each file weighing the
-same). Of the best 2, 4, 6, ... below some layer a logistic regression is fitted, each question weighing the same. A
-lower highest layer is a quicker probe, so the lowest that comes within `TOLERANCE` of the best AUC is taken, with the
-number of heads that is best there. What is good is judged on files that the regression did not see, where there are
-several: on unseen questions of the same files 24 heads look best, and on other data 4 to 8 are.
+same). The best 2, 4, 6, ... below some layer are weighed so that what supports stands out in its question
+(compressors/calibration/listwise.py), each file weighing the same, in it each question. A lower highest layer is a
+quicker probe, so the lowest that comes within `TOLERANCE` of the best AUC is taken, with the number of heads that is
+best there. What is good is judged on files that the weights were not fitted on, where there are several: on unseen
+questions of the same files 24 heads look best, and on other data 4 to 8 are.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from compressors.calibration.labelled import Labelled
+from compressors.calibration.listwise import Questions
 from compressors.calibration.ranking import auc, costs_of, recall_at
 from compressors.calibration.store import Evidence, Head, ProbeCalibration, Weighing
+from compressors.classifier import shipped
+from compressors.features import features as features_of
+from compressors.features import standardised
 from compressors.links import Links
-from compressors.probe import LAYOUT, log_mass, standardised
-from compressors.sentences import similarities
+from compressors.probe import LAYOUT, log_mass
+from compressors.votes import nearest_tokens
 from pipeline.contracts import Embedder, Model, Progress
 from pipeline.errors import DataError, ModelError
 from pipeline.models.capabilities import Attender
@@ -37,6 +42,8 @@ TOLERANCE = 0.003
 FOLDS = 5
 LEAST_QUESTIONS = 20
 KEEP_RATIO = 0.3
+PENALTY = 0.01
+"""Of a weight's square."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Seen:
     """What was read of one question.
 
     Of its units: the features, float32 (n_units, 2 * n_heads), by the question's tokens and by those where the answer
-    begins; their similarities to the question, (n_units, 2), both standardised over the units; which of them support;
+    begins; their votes and words in common, (n_units, 2), all standardised over the units; which of them support;
     what each costs. The file that the question is of; which passages name which.
     """
 
@@ -63,7 +70,8 @@ def look(
     seen = []
     for n, one in enumerate(questions):
         features = standardised(log_mass(one.question, one.units, model, None, window, _silent))
-        similarity = standardised(similarities(one.question, one.units.parts, embedder))
+        nearest = nearest_tokens(one.question, one.units, embedder)
+        similarity = standardised(features_of(one.question, one.units, nearest, shipped().temperature))
         costs = tuple(costs_of(one.units))
         seen.append(
             Seen(
@@ -103,6 +111,7 @@ def fit(
         key=model_key(model),
         layout=LAYOUT,
         heads=tuple(columns[n] for n in chosen),
+        temperature=shipped().temperature,
         alone=_weigh(seen, chosen, with_similarity=False),
         with_similarity=with_similarity,
         links=_weigh_links(seen, chosen, with_similarity),
@@ -174,7 +183,7 @@ def _out_of_fold(
     with_similarity: bool,
     with_links: bool = False,
 ) -> list[NDArray[np.float64]]:
-    """Each question's logits by regressions that did not see it."""
+    """Each question's logits by weights that were fitted without it."""
     scores: list[NDArray[np.float64]] = [np.empty(0)] * len(seen)
     for fold in folds:
         unseen = set(fold.tolist())
@@ -198,23 +207,24 @@ def _link_columns(one: Seen, logits: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _weigh(seen: Sequence[Seen], heads: Sequence[int], with_similarity: bool) -> Weighing:
-    """The regression over these heads."""
-    return _regression(seen, [_columns(one, heads, with_similarity) for one in seen])
+    """The weights of these heads."""
+    return _fitted(seen, [_columns(one, heads, with_similarity) for one in seen])
 
 
 def _weigh_links(seen: Sequence[Seen], heads: Sequence[int], weighing: Weighing) -> Weighing:
-    """The regression over the logit of one with similarity and the strengths of links."""
-    return _regression(seen, [_link_columns(one, weighing.logits(_columns(one, heads, True))) for one in seen])
+    """The weights of the logit of one with similarity, and of the strengths of links."""
+    return _fitted(seen, [_link_columns(one, weighing.logits(_columns(one, heads, True))) for one in seen])
 
 
-def _regression(seen: Sequence[Seen], columns: Sequence[NDArray[np.float64]]) -> Weighing:
-    """Logistic; each question weighs the same, whatever its length."""
-    from sklearn.linear_model import LogisticRegression
-
-    labels = np.concatenate([np.array(one.supports) for one in seen])
-    weights = np.concatenate([np.full(len(one.supports), 40 / len(one.supports)) for one in seen])
-    model = LogisticRegression(C=0.1, max_iter=1000).fit(np.vstack(columns), labels, weights)
-    return Weighing(tuple(round(float(w), 5) for w in model.coef_[0]), round(float(model.intercept_[0]), 5))
+def _fitted(seen: Sequence[Seen], columns: Sequence[NDArray[np.float64]]) -> Weighing:
+    """What makes supporting units stand out, and then a probability of it."""
+    files = sorted({one.file for one in seen})
+    order = [n for file in files for n, one in enumerate(seen) if one.file == file]
+    questions = Questions.of([[one.supports for one in seen if one.file == file] for file in files])
+    matrix = np.vstack([columns[n] for n in order])
+    weights, _ = questions.weights_for(matrix, PENALTY)
+    slope, shift = questions.sureness(matrix @ weights)
+    return Weighing(tuple(round(float(w), 5) for w in slope * weights), shift)
 
 
 def _evidence(

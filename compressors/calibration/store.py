@@ -61,7 +61,7 @@ class ExitCalibration:
 
 @dataclass(frozen=True)
 class Weighing:
-    """A logistic regression over features that are standardised within a question: one weight a feature."""
+    """What makes a logit of features that are standardised within a question: one weight a feature."""
 
     weights: tuple[float, ...]
     bias: float
@@ -78,15 +78,16 @@ Head = tuple[int, int, Literal["question", "answer"]]
 
 @dataclass(frozen=True)
 class ProbeCalibration:
-    """The heads worth asking, and how to weigh them: alone, and with the embedder's cosine and late interaction as the
-    last two features. `links` weighs the logit of either and the two strengths of `Links`. `layout` is the number of
-    the prompt's form that they were found with.
+    """The heads worth asking, and how to weigh them: alone, and with votes and the words in common (FEATURES in
+    compressors/features.py) as the last two features. `temperature` is that of the votes. `links` weighs the logit of
+    either and the two strengths of `Links`. `layout` is the number of the prompt's form that they were found with.
     """
 
     model: str
     key: str
     layout: int
     heads: tuple[Head, ...]
+    temperature: float
     alone: Weighing
     with_similarity: Weighing
     links: Weighing
@@ -98,9 +99,9 @@ class ProbeCalibration:
         if not self.heads or len(self.alone.weights) != len(self.heads):
             raise ValueError(f"each head needs a weight: {len(self.heads)} heads, {len(self.alone.weights)} weights")
         if len(self.with_similarity.weights) != len(self.heads) + 2:
-            raise ValueError(
-                "with_similarity must have a weight for each head, one for cosine, one for late interaction"
-            )
+            raise ValueError("with_similarity must have a weight for each head, one for votes, one for words in common")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, was: {self.temperature}")
         if len(self.links.weights) != 3:
             raise ValueError("links must have a weight for the logit, one for being named, one for naming")
 

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from compressors.calibration.store import Head, ProbeCalibration, stored
+from compressors.features import overlap
+from compressors.links import Links
 from compressors.probe import Probe, _prompt, _windows, log_mass
 from compressors.selection import Units
+from compressors.votes import nearest_tokens, votes
 from pipeline.answers.words import content_words
 from pipeline.build import Pipeline
 from pipeline.errors import ModelError
@@ -116,6 +119,29 @@ def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) 
         assert max(sizes) < 1.35 * min(sizes)
         scores = Probe(model=None, window=256).scores(QUESTION, units, real)
         assert units.parts[int(scores.argmax())].text == ANSWER
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("similarity", [True, False])
+def test_a_score_is_what_its_features_weigh(similarity: bool, links: bool, tools: Pipeline) -> None:
+    """Log attention, the logarithm of the votes, and the words in common, each standardised over all sentences."""
+    found = stored(ProbeCalibration, tools.reader)
+    assert found is not None
+    units = units_of(tools)
+    question = "When was the older lighthouse crane built?"
+    attention = log_mass(question, units, tools.reader, found.heads, 2048, silent)
+    shares = votes(nearest_tokens(question, units, tools.embedder), found.temperature)
+    embedder = np.column_stack([np.log(shares * len(units) + 0.1), overlap(question, units)])
+    columns = np.hstack([attention, embedder]) if similarity else attention
+    weighing = found.with_similarity if similarity else found.alone
+    logits = (columns - columns.mean(axis=0)) / columns.std(axis=0) @ np.array(weighing.weights) + weighing.bias
+    if links:
+        named = Links.of(units).strengths(logits)
+        named = (named - named.mean(axis=0)) / np.where(named.std(axis=0), named.std(axis=0), 1)
+        logits = np.column_stack([logits, named]) @ np.array(found.links.weights) + found.links.bias
+    scores = Probe(model=None, similarity=similarity, links=links).scores(question, units, tools)
+    assert scores == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-5)
+    assert len(set(scores.round(6))) > 3
 
 
 def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:

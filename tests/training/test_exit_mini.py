@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressors.features import FEATURES
+from compressors.features import FEATURES, standardised
 from compressors.links import Links
-from compressors.probe import standardised
 from tests.compressors.workbench import WordCounts
 from training.exit_mini.train import EVAL_FROM, TEMPERATURES, Example, fit, log_loss, parted, questions_of, sureness
 

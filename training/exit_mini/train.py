@@ -24,11 +24,11 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from compressors.calibration.labelled import Labelled, read_labelled
+from compressors.calibration.listwise import Questions
 from compressors.calibration.ranking import auc, costs_of, recall_at
 from compressors.classifier import Classifier, with_links
-from compressors.features import FEATURES, features
+from compressors.features import FEATURES, features, standardised
 from compressors.links import Links
-from compressors.probe import standardised
 from compressors.sentences import similarities
 from compressors.votes import nearest_tokens
 from pipeline.contracts import Embedder
@@ -99,50 +99,23 @@ def parted(sets: Sets) -> tuple[dict[str, Sequence[Example]], dict[str, Sequence
 
 
 def weights_for(sets: Sets, columns: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[NDArray[np.float64], float]:
-    """The weights by which supporting units stand out from the others of their question, and the loss with them.
-
-    A softmax over a question's units, of which the supporting ones are to have the probability (ListNet's top one: Cao
-    et al. 2007). Each set weighs the same, in it each question, in that each supporting unit.
-    """
-    from scipy.optimize import minimize
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        total, slope = PENALTY * float(weights @ weights), 2 * PENALTY * weights
-        for name, found in sets.items():
-            for one, matrix in zip(found, columns[name], strict=True):
-                scores = matrix @ weights
-                share = np.exp(scores - scores.max())
-                share /= share.sum()
-                wanted = one.supports / one.supports.sum()
-                weight = 1 / len(sets) / len(found)
-                total -= weight * float(wanted @ np.log(share.clip(1e-30)))
-                slope = slope + weight * (share - wanted) @ matrix
-        return total, slope
-
-    n_columns = next(iter(columns.values()))[0].shape[1]
-    found = minimize(loss, np.zeros(n_columns), jac=True, method="L-BFGS-B")
-    return np.asarray(found.x).round(4), float(found.fun)
+    """The weights by which supporting units stand out from the others of their question, and the loss with them."""
+    weights, loss = asked(sets).weights_for(np.vstack([one for name in sets for one in columns[name]]), PENALTY)
+    return weights.round(4), loss
 
 
-def sureness(sets: Sets, scores: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[float, float]:
-    """Slope and shift that make scores probabilities with the least log loss, each set and question weighing the same
-    (Platt 1999).
-    """
-    from scipy.optimize import minimize
-
-    found = minimize(lambda x: log_loss(sets, scores, (x[0], x[1])), (1.0, 0.0), method="Nelder-Mead").x
-    return round(float(found[0]), 4), round(float(found[1]), 4)
+def sureness(sets: Sets, scores: Scores) -> tuple[float, float]:
+    """Slope and shift that make scores probabilities."""
+    return asked(sets).sureness(np.concatenate([one for name in sets for one in scores[name]]))
 
 
-def log_loss(
-    sets: Sets, scores: Mapping[str, Sequence[NDArray[np.float64]]], slope_and_shift: tuple[float, float]
-) -> float:
-    def of(one: Example, found: NDArray[np.float64]) -> float:
-        logits = slope_and_shift[0] * found + slope_and_shift[1]
-        return float(np.logaddexp(0, np.where(one.supports, -logits, logits)).mean())
+def log_loss(sets: Sets, scores: Scores, slope_and_shift: tuple[float, float]) -> float:
+    return asked(sets).log_loss(np.concatenate([one for name in sets for one in scores[name]]), slope_and_shift)
 
-    means = [np.mean([of(*pair) for pair in zip(sets[name], scores[name], strict=True)]) for name in sets]
-    return float(np.mean(means))
+
+def asked(sets: Sets) -> Questions:
+    """Each set weighs the same, in it each question."""
+    return Questions.of([[one.supports for one in found] for found in sets.values()])
 
 
 def scored(weights: NDArray[np.float64], columns: Mapping[str, Sequence[NDArray[np.float64]]]) -> Scores:
