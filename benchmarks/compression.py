@@ -3,12 +3,13 @@
     .venv/bin/python benchmarks/compression.py --set xquad --n 100 [--model PATH] [--reader PATH]
 
 One object for each method. Without a reader: `auc` and `top1` of the scores; `supporting_recall` and `kept_ratio`
-(tokens of the model) as the method keeps; `recall_at` some ratios; `s_per_1000_tokens`; against `sentences` on the same
-questions `auc_diff` and `recall_diff_at`, each as [mean, low, high] (paired bootstrap, 95 %). With a reader, on
-passages as a pipeline has them (xquad: the best 5 paragraphs of all by cosine; hotpotqa, 2wiki: the question's own 10):
-`em`, `f1`, `contained`, `prompt_tokens`, `s_end_to_end` (compressing, assembling, reading, writing), and against `none`
-on the same questions `f1_diff` with its interval. Methods take turns on each question, so that a machine that slows
-down slows down for all. Only rows marked eval in ../shared/data/INDEX.md are read.
+(tokens of the model) as the method keeps; `recall_at` some ratios; `s_per_1000_tokens`; against `sentences` (or what
+`--against` names) on the same questions `auc_diff` and `recall_diff_at`, each as [mean, low, high] (paired bootstrap,
+95 %). With a reader, on passages as a pipeline has them (xquad: the best 5 paragraphs of all by cosine; hotpotqa,
+2wiki: the question's own 10): `em`, `f1`, `contained`, `prompt_tokens`, `s_end_to_end` (compressing, assembling,
+reading, writing), and against `none` on the same questions `f1_diff` with its interval. Methods take turns on each
+question, so that a machine that slows down slows down for all. Only rows marked eval in ../shared/data/INDEX.md are
+read.
 """
 
 from __future__ import annotations
@@ -264,7 +265,7 @@ def difference(values: Sequence[float], others: Sequence[float], seed: int) -> l
 
 
 # -------------------------------------------------------------------------------------------------------------- output
-def results(methods: dict[str, Method], seed: int) -> dict[str, Any]:
+def results(methods: dict[str, Method], against: str, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, method in methods.items():
         one: dict[str, Any] = {}
@@ -279,8 +280,8 @@ def results(methods: dict[str, Method], seed: int) -> dict[str, Any]:
                 "recall_at": {str(ratio): round(method.mean(f"at_{ratio}"), 4) for ratio in RATIOS},
                 "s_per_1000_tokens": round(1000 * sum(tallies["seconds"]) / sum(tallies["tokens"]), 3),
             }
-            if "sentences" in methods and name not in ("sentences", "none"):
-                base = methods["sentences"].tallies
+            if against in methods and name not in (against, "none"):
+                base = methods[against].tallies
                 one["auc_diff"] = difference(tallies["auc"], base["auc"], seed)
                 at = [f"at_{ratio}" for ratio in RATIOS]
                 one["recall_diff_at"] = {key[3:]: difference(tallies[key], base[key], seed) for key in at}
@@ -303,6 +304,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", help="probes and judges; by default SmolLM2, tuned if it is")
     parser.add_argument("--reader", help="answers; without it only what is found is measured")
     parser.add_argument("--methods", default="none,sentences,cosine,probe,probe_alone,exit")
+    parser.add_argument("--against", default="sentences", help="the method that the others are compared with")
     parser.add_argument("--keep-ratio", type=float, default=0.25)
     parser.add_argument("--window", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=0)
@@ -337,10 +339,11 @@ def main() -> None:
             "model_file": next((m.name for m in tools._models.values()), tools.reader.name),
             "reader": resolve(reader).name if options.reader else None,
             "keep_ratio": options.keep_ratio,
+            "against": options.against,
             "machine": machine(),
             "load": os.getloadavg()[0],
         }
-    print(json.dumps({"about": about, **results(methods, options.seed)}))
+    print(json.dumps({"about": about, **results(methods, options.against, options.seed)}))
 
 
 if __name__ == "__main__":

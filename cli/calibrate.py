@@ -98,7 +98,7 @@ def _fit(
             from pipeline.retrieval.embedder import open_embedder
 
             seen = probe_heads.look(sample, engine, open_embedder("minilm"), window, progress)
-            return probe_heads.fit(seen, engine, names, seed)
+            return probe_heads.fit(seen, engine, names, seed, progress=progress)
         from compressors.calibration import exit_threshold
 
         judged = exit_threshold.judge(sample, engine, window, progress)

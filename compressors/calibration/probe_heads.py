@@ -88,11 +88,16 @@ def look(
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """A question's own progress is not shown."""
+    """No progress is shown: a question's own, or where nobody looks."""
 
 
 def fit(
-    seen: Sequence[Seen], model: Model, data: Sequence[str], seed: int, notes: Sequence[str] = ()
+    seen: Sequence[Seen],
+    model: Model,
+    data: Sequence[str],
+    seed: int,
+    notes: Sequence[str] = (),
+    progress: Progress = _silent,
 ) -> ProbeCalibration:
     """The calibration of the model that was looked at. Raises DataError for too few questions."""
     if len(seen) < LEAST_QUESTIONS:
@@ -103,7 +108,7 @@ def fit(
     n_layer, n_head = _shape(model)
     columns = _columns_of(n_layer, n_head)
     folds = _folds(seen, seed)
-    chosen = _choose(seen, best_heads(seen), columns, folds)
+    chosen = _choose(seen, best_heads(seen), columns, folds, progress)
     scores = _out_of_fold(seen, chosen, folds, with_similarity=True, with_links=True)
     with_similarity = _weigh(seen, chosen, with_similarity=True)
     return ProbeCalibration(
@@ -156,15 +161,21 @@ def _folds(seen: Sequence[Seen], seed: int) -> list[NDArray[np.int64]]:
 
 
 def _choose(
-    seen: Sequence[Seen], ranked: Sequence[int], columns: Sequence[Head], folds: Sequence[NDArray[np.int64]]
+    seen: Sequence[Seen],
+    ranked: Sequence[int],
+    columns: Sequence[Head],
+    folds: Sequence[NDArray[np.int64]],
+    progress: Progress,
 ) -> list[int]:
     """The best number of heads up to the lowest layer that is within `TOLERANCE` of the best AUC on unseen folds."""
     tried: list[tuple[int, float, list[int]]] = []
-    for top in sorted({columns[n][0] for n in ranked[: NUMBERS[-1]]}):
+    tops = sorted({columns[n][0] for n in ranked[: NUMBERS[-1]]})
+    for top in tops:
         below = [n for n in ranked if columns[n][0] <= top]
         for number in NUMBERS:
             heads = below[:number]
             tried.append((max(columns[n][0] for n in heads), _auc(seen, heads, folds), heads))
+            progress("weigh heads", len(tried), len(tops) * len(NUMBERS))
     best = max(found for _, found, _ in tried)
     near = (one for one in tried if one[1] >= best - TOLERANCE)
     return min(near, key=lambda one: (one[0], -one[1]))[2]

@@ -99,13 +99,29 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
     for one in rows:
         one.features[:, 36:40] = one.features[:, planted]
     monkeypatch.setattr(probe_heads, "_shape", lambda _: (10, 4))
-    found = probe_heads.fit(rows, tools.reader, ["mine"], 0)
+    said: list[tuple[str, int, int]] = []
+    found = probe_heads.fit(rows, tools.reader, ["mine"], 0, progress=lambda *step: said.append(step))
+    assert [done for _, done, _ in said] == list(range(1, len(said) + 1))
+    assert said[-1] == ("weigh heads", len(said), len(said))
     assert set(found.heads) >= {(layer, head, "question") for layer, head in ((3, 0), (3, 3), (4, 1), (4, 2))}
     assert max(layer for layer, _, _ in found.heads) <= 4
     assert found.with_similarity.weights[-2] > 0.1
     assert found.evidence.auc > 0.95
     with pytest.raises(DataError, match=r"3 telling questions .* are too few to choose heads by"):
         probe_heads.fit(rows[:3], tools.reader, ["mine"], 0)
+
+
+def test_the_order_of_the_questions_makes_no_difference(monkeypatch: pytest.MonkeyPatch, tools: Pipeline) -> None:
+    """Questions of two files, one after the other and in turns."""
+    monkeypatch.setattr(probe_heads, "_shape", lambda _: (2, 2))
+    rows = [replace(one, file="a" if n < 30 else "b") for n, one in enumerate(seen(60, [1], 8))]
+    in_turns = [rows[n // 2 + 30 * (n % 2)] for n in range(60)]
+    found, other = (probe_heads.fit(some, tools.reader, ["mine"], 0) for some in (rows, in_turns))
+    assert found.heads == other.heads
+    for name in ("alone", "with_similarity", "links"):
+        one, same = getattr(found, name), getattr(other, name)
+        assert (*one.weights, one.bias) == pytest.approx((*same.weights, same.bias), abs=0.01), name
+    assert found.alone.weights[found.heads.index((0, 1, "question"))] > 1
 
 
 def test_the_ranking_of_heads_is_that_of_their_aucs() -> None:

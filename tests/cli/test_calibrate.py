@@ -1,0 +1,62 @@
+"""`longthread calibrate` as its user sees it, on the model that comes along and a small file of labelled sentences."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+NAMES = ("Anna", "Bruno", "Clara", "David", "Edith", "Felix", "Greta", "Hugo")
+THINGS = ("bees", "horses", "stamps", "goats", "clocks", "roses", "coins", "ducks")
+
+
+def labelled(folder: Path, n: int) -> Path:
+    """A file in WikiQA's layout: who keeps what, of five people, asked of one."""
+    draw = random.Random(0)
+    lines = []
+    for house in range(n):
+        pairs = list(zip(draw.sample(NAMES, 5), draw.sample(THINGS, 5), strict=True))
+        asked = draw.randrange(5)
+        question = f"What does {pairs[asked][0]} keep behind house {house}?"
+        lines += [f"{question}\t{name} has {thing}.\t{int(k == asked)}" for k, (name, thing) in enumerate(pairs)]
+    path = folder / "who.tsv"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def test_heads_and_a_threshold_are_found_and_kept(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    done = run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 24)), "--json")
+    assert done.code == 0, done.err
+    probe, exit_ = json.loads(done.out)
+    assert (probe["method"], exit_["method"]) == ("probe", "exit")
+    for found in (probe, exit_):
+        assert found["evidence"]["n_questions"] == 24
+        kept = json.loads(Path(found["path"]).read_text("utf-8"))
+        assert (kept["evidence"], kept["key"]) == (found["evidence"], found["key"])
+    assert probe["evidence"]["auc"] > 0.9
+    assert len(probe["with_similarity"]["weights"]) == len(probe["heads"]) + 2
+    assert 0 < exit_["threshold"] < 1
+    for step in ("read attention", "judge sentences"):
+        assert step in done.err
+    assert run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 5))).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "prob"], "--method must be one of probe, exit, was: prob"),
+        (["--recall", "1.5"], "--recall must be between 0 and 1, was: 1.5"),
+        (["--window", "5"], "--window must be at least 128, was: 5"),
+        (["--data", "no-such-file.json"], "no-such-file.json: cannot be read"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(run: Run, arguments: list[str], message: str) -> None:
+    done = run("calibrate", "smollm2-135m", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
