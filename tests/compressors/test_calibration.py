@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from compressors.calibration import exit_threshold, probe_heads
 from compressors.calibration.exit_threshold import Judged, threshold_for
 from compressors.calibration.labelled import read_labelled
+from compressors.calibration.listwise import Questions
 from compressors.calibration.probe_heads import Seen
 from compressors.calibration.ranking import auc, recall_at
 from compressors.calibration.store import SHIPPED, ExitCalibration, ProbeCalibration, Weighing, store, stored
@@ -122,6 +123,16 @@ def test_the_order_of_the_questions_makes_no_difference(monkeypatch: pytest.Monk
         one, same = getattr(found, name), getattr(other, name)
         assert (*one.weights, one.bias) == pytest.approx((*same.weights, same.bias), abs=0.01), name
     assert found.alone.weights[found.heads.index((0, 1, "question"))] > 1
+    columns = np.vstack([one.features[:, probe_heads_of(found)] for one in rows]).astype(float)
+    questions = Questions.of([[one.supports for one in rows if one.file == file] for file in ("a", "b")])
+    assert questions.sureness(found.alone.logits(columns)) == pytest.approx((1, 0), abs=0.02), (
+        "it is as sure as it says"
+    )
+
+
+def probe_heads_of(found: ProbeCalibration) -> list[int]:
+    """The columns of the features of a model of two layers of two heads."""
+    return [4 * (at == "answer") + 2 * layer + head for layer, head, at in found.heads]
 
 
 def test_the_ranking_of_heads_is_that_of_their_aucs() -> None:

@@ -44,15 +44,24 @@ def stacked(sets: list[Rows]) -> tuple[Questions, NDArray[np.float64]]:
 def test_the_weights_are_the_least_of_the_loss_as_it_is_written_out() -> None:
     sets = [drawn(40, 0, 0), drawn(7, 1, 2)]
     questions, columns = stacked(sets)
-    weights, loss = questions.weights_for(columns, 0.01)
-    assert loss == pytest.approx(plain_loss(weights, sets, 0.01), abs=1e-9)
-    for step in 0.05 * np.vstack([np.eye(3), -np.eye(3)]):
-        assert plain_loss(weights + step, sets, 0.01) > loss
+    weights, loss = questions.weights_for(columns, 0.1)
+    assert loss == pytest.approx(plain_loss(weights, sets, 0.1), abs=1e-9)
+    for step in 0.01 * np.vstack([np.eye(3), -np.eye(3)]):
+        assert plain_loss(weights + step, sets, 0.1) > loss
+
+
+def test_large_numbers_do_not_overflow() -> None:
+    questions, columns = stacked([drawn(20, 0, 0)])
+    with np.errstate(all="raise", under="ignore"):
+        weights, loss = questions.weights_for(1e4 * columns, 1e-9)
+    assert np.isfinite(weights).all()
+    assert loss < 1.2
 
 
 def test_a_small_set_counts_as_much_as_a_large_one_and_an_empty_one_not_at_all() -> None:
     """Where two sets disagree, neither wins by its size."""
     questions, columns = stacked([drawn(1000, 0, 0), drawn(100, 1, 1), []])
+    assert questions.shares.sum() == pytest.approx(1)
     weights, _ = questions.weights_for(columns, 0.01)
     assert weights[0] == pytest.approx(weights[1], rel=0.3)
     assert abs(weights[2]) < 0.2
@@ -66,12 +75,17 @@ def test_a_penalty_keeps_the_weights_of_few_questions_small() -> None:
 
 @pytest.mark.parametrize(("slope", "shift"), [(0.5, -1.0), (3.0, 2.0)])
 def test_scores_become_the_probabilities_that_they_are(slope: float, shift: float) -> None:
+    """Half of the questions are short, and say yes less often: they count as much as the long ones."""
     draw = np.random.default_rng(0)
-    true = draw.normal(size=(500, 8)) * 2
-    supports = draw.random((500, 8)) < 1 / (1 + np.exp(-true))
-    questions = Questions.of([list(supports)])
-    scores = ((true - shift) / slope).reshape(-1)
+    true = [draw.normal(size=2 if n % 2 else 40) * 2 - 2 * (n % 2) for n in range(800)]
+    supports = [draw.random(len(one)) < 1 / (1 + np.exp(-one)) for one in true]
+    questions = Questions.of([supports])
+    scores = (np.concatenate(true) - shift) / slope
     found = questions.sureness(scores)
     assert found == pytest.approx((slope, shift), rel=0.1, abs=0.15)
-    assert questions.log_loss(scores, found) < questions.log_loss(scores, (1.1 * found[0], found[1]))
+    least = questions.log_loss(scores, found)
+    for step in ((0.01 * slope, 0.0), (-0.01 * slope, 0.0), (0.0, 0.02), (0.0, -0.02)):
+        assert questions.log_loss(scores, (found[0] + step[0], found[1] + step[1])) > least
+    by_hand = [np.mean(np.log1p(np.exp(np.where(s, -z, z)))) for s, z in zip(supports, true, strict=True)]
+    assert questions.log_loss(scores, (slope, shift)) == pytest.approx(float(np.mean(by_hand)))
     assert questions.log_loss(scores, (0.0, 0.0)) == pytest.approx(math.log(2))

@@ -296,6 +296,8 @@ def test_a_run_may_begin_from_weights_that_were_exported(tmp_path: Path) -> None
     steps(one, 3)
     export(tmp_path / "extensible-tiny", one, resolve("smollm2-135m"), "a command", {})
     assert checkpoint.begin_from(tmp_path / "extensible-tiny.json", other) == 3
+    assert one.tokenizer.projection.abs().max() > 1e-3
+    assert torch.allclose(other.tokenizer.projection, one.tokenizer.projection, rtol=0.01, atol=1e-5)
     tokens = torch.from_numpy(text(16).reshape(1, 16))
     for k in (2, 4):
         assert torch.allclose(other.tokenizer.soft(tokens, k), one.tokenizer.soft(tokens, k), atol=0.02)
