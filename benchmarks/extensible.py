@@ -5,16 +5,17 @@
 Text (Gutenberg 1661; `wikitext`: the part of WikiText that nothing was trained on; `long`: 1024 tokens of context, not
 512): mean loss of the next 256 tokens after no context, the raw context, and soft vectors at each k, and after those of
 another window. `gap_recovered` = (none - right soft) / (none - right raw); `content_recovered` = (wrong soft - right
-soft) / (wrong raw - right raw), since part of the gap is style and any window gives that. `last_gap_recovered` is what
-the last tokens of the raw context alone give, in as many cells. The intervals hold 95 %, by a bootstrap over windows
-of the ratio of the means. Windows are equally far apart, and another window is the next one.
+soft) / (wrong raw - right raw), since part of the gap is style and any window gives that. Two controls have no training
+in them: `chosen_gap_recovered` is what the tokens that become vectors give as plain text, and `last_gap_recovered` what
+the last tokens of the raw context give, in as many cells. The intervals hold 95 %, by a bootstrap over windows of the
+ratio of the means. Windows are equally far apart, and another window is the next one.
 
 `qa`: XQuAD's questions on their own paragraph: F1 with intervals and the prompt's cells, raw, without, soft, and the
 nearest sentences in as many tokens as there are vectors. `probes`: a number hidden in 512 tokens, chosen among ten; a
 stretch of 48 tokens of the context, begun, and to be gone on with (its loss). `cost`: seconds and cells of 1024 tokens.
 
 The rows are those marked eval in ../shared/data/INDEX.md: nothing may be chosen by these figures. A window of `text` is
-some 4800 tokens to read: run `longthread models tune smollm2-135m` first, which halves that, and the parts one by one.
+some 5900 tokens to read: run `longthread models tune smollm2-135m` first, which halves that, and the parts one by one.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ def measure_text(bench: Bench, name: str, n_context: int, n: int) -> dict[str, A
         for k in KS:
             last = windows[at][0][-len(soft[k][at][0].vectors) :]
             ways |= {f"k{k}": soft[k][at], f"k{k}_wrong": soft[k][other], f"k{k}_last": (bench.text(last),)}
+            ways[f"k{k}_chosen"] = (Soft(encoder.chosen(windows[at][0], k)),)
         for way, before in ways.items():
             losses.setdefault(way, []).append(bench.loss(before, following))
         tell(f"{name} {n_context}", at, n)
@@ -135,11 +137,11 @@ def recovered(losses: dict[str, list[float]], seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"losses": {name: round(float(values.mean()), 4) for name, values in arrays.items()}}
     for k in KS:
         right, wrong = arrays[f"k{k}"], arrays[f"k{k}_wrong"]
-        last = arrays["none"] - arrays[f"k{k}_last"]
         found[f"k{k}"] = (
             share("gap_recovered", arrays["none"] - right, gap, seed)
             | share("content_recovered", wrong - right, content, seed)
-            | share("last_gap_recovered", last, gap, seed)
+            | share("chosen_gap_recovered", arrays["none"] - arrays[f"k{k}_chosen"], gap, seed)
+            | share("last_gap_recovered", arrays["none"] - arrays[f"k{k}_last"], gap, seed)
         )
     return found
 

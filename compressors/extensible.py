@@ -4,13 +4,13 @@ Flexibly Scaling Large Language Models' Contexts Through Extensible Tokenization
 the first layers of the reader with a trained LoRA read the passages, and of every k tokens the last state is kept and
 projected into the reader's input embeddings. k is chosen when the question comes; states are kept on the disk.
 
-Ours differs: it is not every k-th token that becomes a vector but the rarest whole words of each 256, as many tokens; a
-vector is the input embedding of such a token plus that projection of its state, and a few learned ones stand at each
-passage's end. The model is small, and trained for an hour on two cores (docs/training.md). The reader must be the very
-file that was trained for. Fidelity: approximate, needs training.
+Ours differs: it is not every k-th token that becomes a vector but the sentences of the rarest words of each 256, as
+many tokens; a vector is the input embedding of such a token plus that projection of its state, and a few learned ones
+stand at each passage's end. The model is small, and trained for an hour on two cores (docs/training.md). The reader
+must be the very file that was trained for. Fidelity: approximate, needs training.
 
-Common words are not kept, nor rare ones beyond one token in k: a number or a name in the middle of a passage may be
-lost, and nothing says which. Take compress.sentences or compress.probe where the answer is a detail.
+Which sentences these are does not depend on the question, and of the others next to nothing comes through: a number or
+a name may be lost, and nothing says which. Take compress.sentences or compress.probe where the answer is a detail.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Extensible:
         soft = [passage.soft for passage in found if passage.soft is not None]
         n_cells, n_tokens = sum(len(one.vectors) for one in soft), sum(one.stands_for for one in soft)
         tools.note(
-            f"{n_cells} soft vectors stand for {n_tokens} tokens of {len(soft)} passages (k = {self.k}): the rarest "
-            "words have vectors of their own, the others at best a share in these"
+            f"{n_cells} soft vectors stand for {n_tokens} tokens of {len(soft)} passages (k = {self.k}): the "
+            "sentences of the rarest words have vectors of their own, the others at best a share in these"
         )
         return found
 

@@ -27,6 +27,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compressors.calibration.store import Head, ProbeCalibration, stored
+from compressors.classifier import shipped
 from compressors.features import features as features_of
 from compressors.features import standardised
 from compressors.links import Links
@@ -99,7 +100,8 @@ class Probe:
 
     @property
     def why_dropped(self) -> str:
-        return f"the question attends less to it than to what was kept ({self.limits})"
+        by = "the question's attention, votes and words" if self.similarity else "the question's attention"
+        return f"less likely to help, by {by}, than what was kept ({self.limits})"
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         return extract(
@@ -116,6 +118,11 @@ class Probe:
         weighing = found.alone
         if self.similarity:
             weighing = found.with_similarity
+            if tools.embedder.fingerprint != shipped().embedder:
+                tools.note(
+                    f"compress.probe was calibrated with another embedder than {tools.embedder.name}: its "
+                    "probabilities are a guess here; 'similarity: false' goes by attention alone"
+                )
             nearest = nearest_tokens(question, units, tools.embedder)
             said = standardised(features_of(question, units, nearest, found.temperature))
             features = np.hstack([features, said])

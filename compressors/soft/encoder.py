@@ -53,6 +53,10 @@ class Encoder:
         """Float32 (ceil(n / k), n_embd) of n tokens; each chunk of the weights' length is read by itself."""
         return self.weights.vectors(tokens, self.table, self.states(tokens), k)
 
+    def chosen(self, tokens: NDArray[np.int32], k: int) -> NDArray[np.float32]:
+        """The input embeddings of the tokens that become vectors, as if nothing were trained; (ceil(n / k), n_embd)."""
+        return np.asarray(self.table[tokens[self.weights.places(tokens, k)]], np.float32)
+
     def states(self, tokens: NDArray[np.int32]) -> NDArray[np.float16]:
         """Float16 (n, n_embd), from the disk where they are kept."""
         if not self.keep:

@@ -67,7 +67,7 @@ class Weights:
     `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down;
     `projection` is (n_embd, n_embd); `state_gain`, `token_gain` and `offset` are (n_ks, n_embd); `closing`, (n_ks,
     n_closing, n_embd), are the vectors at the end. `information`, (n_vocab,), says how rare each token is in the texts
-    that were trained on, in nats; `begins`, of that shape, is 1 where a token begins a word.
+    that were trained on, in nats; `ends`, of that shape, is 1 where a token ends a sentence.
     """
 
     card: Card
@@ -78,22 +78,22 @@ class Weights:
     ) -> NDArray[np.float32]:
         """Soft vectors, float32 (ceil(n / k) + n_closing, n_embd), of n tokens and their states, (n, n_embd).
 
-        Of each chunk those of its rarest words: their input embeddings (`table` has them all, (n_vocab, n_embd)), and
-        what is added from their states. After the last chunk, the vectors at the end.
+        Of each chunk those of its rarest sentences: their input embeddings (`table` has them all, (n_vocab, n_embd)),
+        and what is added from their states. After the last chunk, the vectors at the end.
         """
         row = self.card.ks.index(k)
-        places = self._places(tokens, k)
+        places = self.places(tokens, k)
         added = states[places].astype(np.float32) * self.arrays["state_gain"][row] @ self.arrays["projection"].T
         words = table[tokens[places]].astype(np.float32) * self.arrays["token_gain"][row]
         return np.concatenate([words + added + self.arrays["offset"][row], self.arrays["closing"][row]])
 
-    def _places(self, tokens: NDArray[np.integer], k: int) -> NDArray[np.intp]:
-        """Where the tokens stand that become vectors."""
-        begins = self.arrays["begins"] > 0
+    def places(self, tokens: NDArray[np.integer], k: int) -> NDArray[np.intp]:
+        """Where the tokens stand that become vectors, (ceil(n / k),), rising."""
+        ends = self.arrays["ends"] > 0
         found = []
         for start in range(0, len(tokens), self.card.chunk):
             part = tokens[start : start + self.card.chunk]
-            found.append(start + chosen(part, self.arrays["information"], begins, -(-len(part) // k)))
+            found.append(start + chosen(part, self.arrays["information"], ends, -(-len(part) // k)))
         return np.concatenate(found)
 
     def merged(self, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -139,7 +139,10 @@ def load(path: Path) -> Weights:
         raise ModelError(f"{numbers} cannot be read as numbers: {error}") from None
     missing = sorted(_names(card) - set(found))
     if missing:
-        raise ModelError(f"{numbers} lacks {missing[0]} ({len(missing)} arrays in all): it is of another version")
+        raise ModelError(
+            f"{numbers} lacks {missing[0]} ({len(missing)} arrays in all): it is of another version: train again "
+            "(docs/training.md)"
+        )
     return Weights(card, found)
 
 
@@ -203,7 +206,7 @@ def _names(card: Card) -> set[str]:
         for matrix in MATRICES
         for part in ("down", "up")
     }
-    return lora | {"projection", "state_gain", "token_gain", "offset", "closing", "information", "begins"}
+    return lora | {"projection", "state_gain", "token_gain", "offset", "closing", "information", "ends"}
 
 
 def _sha256(content: bytes) -> str:

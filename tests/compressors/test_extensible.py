@@ -1,7 +1,7 @@
 """Soft vectors in the place of text: what is refused, what is kept on disk, and on real weights that the vectors are
 those that were trained for, and that the prompt and the ledger hold them.
 
-The weights here are not trained: the projection is zero (rare words alone) or random. What they are worth is no claim.
+The weights here are not trained: the projection is zero (sentences alone) or random. What they are worth is no claim.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from compressors.extensible import KS, Extensible
 from compressors.selection import split
-from compressors.soft.choice import begins_word, chosen
+from compressors.soft.choice import LONGEST, chosen, ends_sentence
 from compressors.soft.encoder import Encoder
 from compressors.soft.store import StateStore
 from compressors.soft.weights import (
@@ -87,7 +87,7 @@ def untrained(key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread:
     found |= {"state_gain": np.ones((4, N_EMBD)), "token_gain": np.ones((4, N_EMBD))}
     found |= {"offset": np.zeros((4, N_EMBD)), "closing": draw.normal(size=(4, N_CLOSING, N_EMBD)) * 0.1}
     found["information"] = np.arange(N_VOCAB) % 2000  # a merge of letters that was made late is rare
-    found["begins"] = np.arange(N_VOCAB) % 3 > 0
+    found["ends"] = np.arange(N_VOCAB) % 10 == 0
     card = Card(
         model="SmolLM2", key=key, sha256="", layers=layers, rank=rank, chunk=chunk, ks=(2, 4, 8, 16), data=("none",),
         command="none", recipe={}, seed=seed, steps=0, minutes=0.0, date="2026-11-25", metrics={}, notes=("untrained",),
@@ -218,47 +218,57 @@ def test_the_users_weights_go_before_those_that_ship(
 
 
 # ------------------------------------------------------------------------------------------------------- the arithmetic
-def test_whole_words_are_chosen_the_rarest_first_and_one_that_comes_again_later() -> None:
-    """Tokens 2, 5 and 9 go on with a word: the words are 1-2, 3, 4-5, 3 again and 8-9."""
-    information = np.array([0, 1, 5, 6, 2, 4, 0, 0, 9, 1], np.float32)
-    begins = np.array([1, 1, 0, 1, 1, 0, 1, 1, 1, 0], np.bool_)
-    tokens = np.array([1, 2, 3, 4, 5, 3, 8, 9])
-    expected = {1: [5], 2: [6, 7], 3: [5, 6, 7], 4: [2, 5, 6, 7], 5: [0, 1, 5, 6, 7], 8: [*range(8)], 9: [*range(8)]}
-    assert {n: list(chosen(tokens, information, begins, n)) for n in expected} == expected
-    few = {n: list(chosen(np.array([1, 2, 8, 9]), information, begins, n)) for n in (1, 3)}
-    assert few == {1: [2], 3: [1, 2, 3]}  # what is left goes to the rarest piece
+def test_sentences_are_chosen_the_rarest_first_and_then_the_beginning_of_another() -> None:
+    """Token 0 ends a sentence: they are 1 1 2 0 (mean 1), 5 0 (2.5), 4 9 0 (4.3) and, without an end, 3 3."""
+    information = np.arange(10, dtype=np.float32)
+    ends = information == 0
+    tokens = np.array([1, 1, 2, 0, 5, 0, 4, 9, 0, 3, 3])
+    expected = {0: [], 1: [6], 2: [9, 10], 3: [6, 7, 8], 4: [6, 7, 8, 9], 5: [6, 7, 8, 9, 10], 6: [4, *range(6, 11)]}
+    expected |= {8: [0, *range(4, 11)], 11: [*range(11)], 12: [*range(11)]}
+    assert {n: list(chosen(tokens, information, ends, n)) for n in expected} == expected
+
+
+def test_what_has_no_end_counts_as_several_sentences_and_of_equals_the_first_is_taken() -> None:
+    tokens = np.zeros(3 * LONGEST, np.int32)
+    assert list(chosen(tokens, np.ones(1), np.zeros(1, np.bool_), LONGEST)) == [*range(LONGEST)]
+    tokens[LONGEST : 2 * LONGEST] = 1
+    found = chosen(tokens, np.array([0.0, 1.0]), np.zeros(2, np.bool_), LONGEST + 1)
+    assert list(found) == [0, *range(LONGEST, 2 * LONGEST)]
 
 
 @given(
     tokens=arrays(np.int32, st.integers(1, 40), elements=st.integers(0, 11)),
-    begins=arrays(np.bool_, 12),
+    ends=arrays(np.bool_, 12),
     information=arrays(np.float32, 12, elements=st.floats(0, 14, width=32)),
     n=st.integers(1, 40),
 )
 def test_as_many_are_chosen_as_are_wanted_in_their_order(
-    tokens: NDArray[np.int32], begins: NDArray[np.bool_], information: NDArray[np.float32], n: int
+    tokens: NDArray[np.int32], ends: NDArray[np.bool_], information: NDArray[np.float32], n: int
 ) -> None:
-    found = chosen(tokens, information, begins, n)
+    found = chosen(tokens, information, ends, n)
     assert len(found) == min(n, len(tokens))
     assert (np.diff(found) > 0).all()
     assert set(found) <= set(range(len(tokens)))
 
 
 @pytest.mark.parametrize(
-    ("piece", "is_begun"),
-    [(b" ferry", True), (b"\n", True), (b",", True), (b"", True), (b"ry", False), (b"\xc3", False)],
+    ("piece", "is_end"),
+    [
+        *[(end, True) for end in (b".", b'?"', b"!) ", b"\n", b"\n  ", "。".encode(), b"...")],
+        *[(none, False) for none in (b"", b" ", b",", b" ferry", b".5", b'"', b"\xe3")],
+    ],
 )
-def test_a_space_or_a_sign_begins_a_word_and_a_letter_does_not(piece: bytes, is_begun: int) -> None:
-    assert begins_word(piece) == is_begun
+def test_a_mark_or_a_new_line_ends_a_sentence(piece: bytes, is_end: bool) -> None:
+    assert ends_sentence(piece) == is_end
 
 
-def test_a_vector_is_a_rare_words_token_and_its_state_projected_and_the_closing_ones_come_last() -> None:
+def test_a_vector_is_a_rare_sentences_token_and_its_state_projected_and_the_closing_ones_come_last() -> None:
     weights = untrained("key", chunk=4, spread=0.1)
     changed = dict(weights.arrays) | {
         "token_gain": np.arange(4, dtype=np.float32)[:, None] + np.ones((4, N_EMBD), np.float32),
         "offset": np.full((4, N_EMBD), 0.5, np.float32),
         "information": np.array([3, 9, 0, 0, 0, 0, 2, 8, 7, 5], np.float32),
-        "begins": np.ones(10, np.float32),
+        "ends": np.ones(10, np.float32),
     }
     draw = np.random.default_rng(1)
     table, states = draw.normal(size=(2, 10, N_EMBD)).astype(np.float32)
@@ -325,7 +335,7 @@ def test_passages_become_vectors_and_keep_their_text(smol: Pipeline, card: str) 
             assert (one.soft.stands_for, one.soft.vectors.shape) == (n, (n_vectors(n, k), N_EMBD))
     n_tokens = sum(reader.count_text(one.text) for one in given[:2])
     note = smol.take_notes()[-1]
-    assert f"soft vectors stand for {n_tokens} tokens of 2 passages (k = 16): the rarest words have vectors" in note
+    assert f"soft vectors stand for {n_tokens} tokens of 2 passages (k = 16): the sentences of the rarest" in note
 
 
 def test_the_same_states_serve_every_k_and_are_read_once(
@@ -400,7 +410,7 @@ def test_vectors_stand_at_consecutive_positions_as_tokens_do(smol: Pipeline) -> 
 
 
 def test_a_projection_that_is_not_trained_is_worse_than_no_context(smol: Pipeline, tmp_path: Path) -> None:
-    """A random one. With none at all, the rare words that training begins from are left, and they say something."""
+    """A random one. With none at all, the sentences that training begins from are left, and they say something."""
     reader = smol.reader
     assert isinstance(reader, Engine)
     path = kept(untrained(model_key(reader), spread=0.05), tmp_path)

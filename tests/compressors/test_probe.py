@@ -144,6 +144,14 @@ def test_a_score_is_what_its_features_weigh(similarity: bool, links: bool, tools
     assert len(set(scores.round(6))) > 3
 
 
+@pytest.mark.parametrize("similarity", [True, False])
+def test_another_embedder_than_that_of_the_calibration_is_noted(similarity: bool, tools: Pipeline) -> None:
+    tools.take_notes()
+    Probe(model=None, similarity=similarity).scores("When?", units_of(tools), tools)
+    noted = [note for note in tools.take_notes() if "calibrated with another embedder than" in note]
+    assert len(noted) == similarity  # the embedder here counts words
+
+
 def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:
     found = stored(ProbeCalibration, real.reader)
     assert found is not None

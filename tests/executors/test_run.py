@@ -218,6 +218,24 @@ def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path
     assert summary.n_ok == 3, read_run(tmp_path).failed
 
 
+def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
+    index: Path, tmp_path: Path, executor: str
+) -> None:
+    """With Ray these are two processes, and the first one has the reader's file and no reader."""
+    stages = list(config(last=MODEL).stages)
+    stages[1] = Spec("compress.extensible", (("k", 2),))
+    pipeline = replace(config(), stages=tuple(stages))
+    summary = run(pipeline, index, samples(2), tmp_path, RunOptions(executor, retry=0))  # type: ignore[arg-type]
+    found = read_run(tmp_path)
+    assert summary.n_ok == 2, found.failed
+    for record in found.records:
+        ledger = record["record"]["ledger"]
+        n_vectors, n_tokens = ledger["soft"]
+        n_passages = len(record["record"]["shown"])
+        assert n_passages < n_tokens / 2 < n_vectors <= n_tokens / 2 + 5 * n_passages  # halves, rounded up, and 4 each
+        assert ledger["generation"]["prompt_tokens"] == ledger["prompt_tokens"]
+
+
 def test_the_section_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     head = "stages: [retrieve.bm25, assemble.cited, generate.scripted]\nindex: {embedder: none}\n"

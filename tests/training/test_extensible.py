@@ -300,9 +300,11 @@ def test_a_run_may_begin_from_weights_that_were_exported(tmp_path: Path) -> None
     assert torch.allclose(other.tokenizer.projection, one.tokenizer.projection, rtol=0.01, atol=1e-5)
     tokens = torch.from_numpy(text(16).reshape(1, 16))
     for k in (2, 4):
-        assert torch.allclose(other.tokenizer.soft(tokens, k), one.tokenizer.soft(tokens, k), atol=0.02)
+        learned, begun = one.tokenizer.soft(tokens, k), trainer().tokenizer.soft(tokens, k)
+        off = (other.tokenizer.soft(tokens, k) - learned).abs().max()  # weights are kept as float16
+        assert off < 0.02
+        assert 5 * off < (begun - learned).abs().max()
         assert torch.allclose(other.tokenizer.end(k), one.tokenizer.end(k), atol=0.01)
-    assert not torch.allclose(trainer().tokenizer.soft(tokens, 4), one.tokenizer.soft(tokens, 4), atol=0.02)
     with pytest.raises(RunError, match="take the same layers and rank"):
         checkpoint.begin_from(tmp_path / "extensible-tiny.json", trainer(replace(RECIPE, rank=2)))
 

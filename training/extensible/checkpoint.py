@@ -20,7 +20,7 @@ from training.extensible.tokenizer import PROJECTION_SCALE
 if TYPE_CHECKING:
     from training.extensible.trainer import Trainer
 
-VERSION = 3
+VERSION = 4
 
 
 def save(path: Path, trainer: Trainer) -> None:

@@ -68,5 +68,5 @@ def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> Weights:
     arrays["state_gain"] = tokenizer.state_gain.detach().numpy()
     for name in ("token_gain", "offset", "closing"):
         arrays[name] = np.stack([tokenizer.of_k(name, k).detach().numpy() for k in card.ks])
-    arrays |= {"information": tokenizer.words.information, "begins": tokenizer.words.begins.astype(np.float32)}
+    arrays |= {"information": tokenizer.words.information, "ends": tokenizer.words.ends.astype(np.float32)}
     return Weights(card, arrays)

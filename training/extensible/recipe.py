@@ -74,7 +74,7 @@ class Recipe:
     accumulate: int = 2
     learning_rate: float = 3e-4
     tone_rate: float = 2e-3
-    tone_first: float = 0.4
+    tone_first: float = 0.2
     warmup: int = 20
     weight_decay: float = 0.01
     clip: float = 1.0

@@ -1,9 +1,9 @@
 """The extensible tokenizer: the first layers of the reader with a LoRA, and a projection into its input embeddings.
 
 Extensible Tokenization (Shao et al. 2024, arXiv 2401.07793): of every k tokens the last state is kept. Ours differs:
-of a chunk the rarest whole words are taken, as many tokens as there are vectors; each is the input embedding of such
-a token, scaled, plus a projection of its state, which is zero at the start. So training begins from a text of rare
-words, which the reader knows how to read, and not from noise or from a mean of embeddings, which is no word; a few
+of a chunk the sentences of the rarest words are taken, as many tokens as there are vectors; each is the input
+embedding of such a token, scaled, plus a projection of its state, which is zero at the start. So training begins from
+text, which the reader knows how to read, and not from noise or from a mean of embeddings, which is no word; a few
 vectors at the end are learned outright (docs/experiments.md has what each is worth). Gains, offset and the vectors at
 the end are of each k apart; the layers are the same for all, so that states that are kept on a disk serve every k.
 """
@@ -27,14 +27,14 @@ PROJECTION_SCALE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Of each token of the vocabulary how rare it is, in nats, and whether it begins a word; both (n_vocab,)."""
+    """Of each token of the vocabulary how rare it is, in nats, and whether it ends a sentence; both (n_vocab,)."""
 
     information: NDArray[np.float32]
-    begins: NDArray[np.bool_]
+    ends: NDArray[np.bool_]
 
     def chosen(self, tokens: Tensor, n: int) -> Tensor:
         """Positions of the n tokens of each chunk that become vectors, (n_chunks, n)."""
-        found = [chosen(chunk, self.information, self.begins, n) for chunk in tokens.numpy()]
+        found = [chosen(chunk, self.information, self.ends, n) for chunk in tokens.numpy()]
         return torch.from_numpy(np.stack(found))
 
     def commonest(self, n: int) -> Tensor:
@@ -85,7 +85,7 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
     def end(self, k: int) -> Tensor:
         """What stands between the last soft vector and the text that follows, (closing, n_embd).
 
-        It begins as the commonest words: after a text of rare ones, the reader goes on in its manner otherwise.
+        It begins as the commonest words: after sentences that broke off, the reader goes on in their manner otherwise.
         """
         return self.of_k("closing", k)
 

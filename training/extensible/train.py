@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
-from compressors.soft.choice import begins_word
+from compressors.soft.choice import ends_sentence
 from pipeline.errors import LongthreadError
 from pipeline.models.catalogue import resolve
 from pipeline.models.weights import Vocabulary
@@ -57,8 +57,8 @@ class Run:
         control = lambda text: vocabulary.tokenize(text, special=True)  # noqa: E731
         reader = Llama.load(self.model, lambda *_: None)
         n_vocab = len(reader.weights["token_embd.weight"])
-        begins = np.array([begins_word(vocabulary.piece(token)) for token in range(n_vocab)])
-        words = Words(information(train, dict(recipe.sources), n_vocab), begins)
+        ends = np.array([ends_sentence(vocabulary.piece(token)) for token in range(n_vocab)])
+        words = Words(information(train, dict(recipe.sources), n_vocab), ends)
         tokenizer = ExtensibleTokenizer(reader, recipe.layers, recipe.rank, recipe.ks, words, recipe.closing)
         cache = None if options.no_teacher_cache else options.teacher or self.out / "teacher"
         self.trainer = Trainer(tokenizer, Draws(train, recipe, control), Teacher(reader, recipe.top, cache))
