@@ -219,18 +219,20 @@ def test_the_users_weights_go_before_those_that_ship(
 
 # ------------------------------------------------------------------------------------------------------- the arithmetic
 def test_sentences_are_chosen_the_rarest_first_and_then_the_beginning_of_another() -> None:
-    """Token 0 ends a sentence: they are 1 1 2 0 (mean 1), 5 0 (2.5), 4 9 0 (4.3) and, without an end, 3 3."""
+    """Token 0 ends a sentence: they are 1 1 2 1 1 1 0 (mean 1), 5 0 (2.5), 4 9 0 (4.3) and, without an end, 3 3."""
     information = np.arange(10, dtype=np.float32)
     ends = information == 0
-    tokens = np.array([1, 1, 2, 0, 5, 0, 4, 9, 0, 3, 3])
-    expected = {0: [], 1: [6], 2: [9, 10], 3: [6, 7, 8], 4: [6, 7, 8, 9], 5: [6, 7, 8, 9, 10], 6: [4, *range(6, 11)]}
-    expected |= {8: [0, *range(4, 11)], 11: [*range(11)], 12: [*range(11)]}
+    tokens = np.array([1, 1, 2, 1, 1, 1, 0, 5, 0, 4, 9, 0, 3, 3])
+    expected = {0: [], 1: [9], 2: [12, 13], 3: [9, 10, 11], 4: [9, 10, 11, 12], 5: [*range(9, 14)]}
+    expected |= {6: [7, *range(9, 14)], 8: [0, *range(7, 14)], 14: [*range(14)], 15: [*range(14)]}
     assert {n: list(chosen(tokens, information, ends, n)) for n in expected} == expected
 
 
 def test_what_has_no_end_counts_as_several_sentences_and_of_equals_the_first_is_taken() -> None:
     tokens = np.zeros(3 * LONGEST, np.int32)
     assert list(chosen(tokens, np.ones(1), np.zeros(1, np.bool_), LONGEST)) == [*range(LONGEST)]
+    short = np.arange(60) % 2  # each a sentence, every second one rarer
+    assert list(chosen(short, np.array([1.0, 2.0]), np.ones(2, np.bool_), 5)) == [1, 3, 5, 7, 9]
     tokens[LONGEST : 2 * LONGEST] = 1
     found = chosen(tokens, np.array([0.0, 1.0]), np.zeros(2, np.bool_), LONGEST + 1)
     assert list(found) == [0, *range(LONGEST, 2 * LONGEST)]
