@@ -6,7 +6,7 @@ projected into the reader's input embeddings. k is chosen when the question come
 
 Ours differs: it is not every k-th token that becomes a vector but the sentences of the rarest words of each 256, as
 many tokens; a vector is the input embedding of such a token plus that projection of its state, and a few learned ones
-stand at each passage's end. The model is small, and trained for an hour on two cores (docs/training.md). The reader
+stand at each passage's end. The model is small, and trained for 45 minutes on two cores (docs/training.md). The reader
 must be the very file that was trained for. Fidelity: approximate, needs training.
 
 Which sentences these are does not depend on the question, and of the others next to nothing comes through: a number or
