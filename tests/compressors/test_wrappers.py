@@ -16,6 +16,10 @@ from pipeline.registry import Spec, build
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage
 
+ANOTHER_EMBEDDER = (
+    "compress.probe was calibrated with another embedder than word counts: its probabilities are a guess here; "
+    "'similarity: false' goes by attention alone"
+)
 ONE: dict[str, Any] = {"compress.probe": {"model": None, "top_k": 1, "keep_ratio": None}}
 FERRY = "The Merrow is a boat. She sails in winter at nine. Dogs do not sail. A ticket costs 6 marks. Ada is a cook."
 
@@ -112,9 +116,10 @@ def test_gate_compresses_where_it_saves_time(tools: Pipeline) -> None:
 
     speed.reader, work.seconds = 10.0, 1.1  # 24 tokens: 2.4 s to read, 1.1 s to compress and 0.6 s for the rest
     assert gated.compress(question, asked, tools) == compressed
-    assert tools.take_notes()[0] == (
+    assert tools.take_notes() == (
         "compressed: expected 1.70 s with compress.probe (22 tokens/s, keeps 0.25), 2.40 s without (the reader's "
-        "10 tokens/s)"
+        "10 tokens/s)",
+        ANOTHER_EMBEDDER,
     )
     speed.reader = 1000.0
     assert gated.compress(question, asked, tools) == asked
@@ -157,7 +162,7 @@ def test_the_router_says_where_a_question_went(tools: Pipeline) -> None:
     assert routed.compress(Question("What is the vibe on board?"), asked, tools) == asked
     assert tools.take_notes() == ("the question asks for the gist ('vibe'): compress.reorder",)
     assert len(routed.compress(Question("Which boat sails in winter?"), asked, tools)) == 1
-    assert tools.take_notes()[0] == "the question asks for a fact: compress.probe"
+    assert tools.take_notes() == ("the question asks for a fact: compress.probe", ANOTHER_EMBEDDER)
     assert routed.facts == Spec("compress.probe", tuple(ONE["compress.probe"].items()))
     with pytest.raises(ValueError, match=r"gist_words must be regular expressions: '\('"):
         Route(gist_words=("(",))
