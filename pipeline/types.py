@@ -103,6 +103,15 @@ class Soft:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredSentence:
+    """A sentence of a source and how well it bears on the question: compare scores within one compressor's result."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A span of one source document.
 
@@ -111,6 +120,8 @@ class Passage:
     `place` is that of `start`. `title` is the document's. An abstractive passage carries in `spans` what it was made
     from; an extractive one leaves it empty, and is its own span.
     `soft`, where there is one, is what the prompt holds in the place of the text.
+    `sentences` holds the sentences inside that a compressor scored against the question, in their order; empty where
+    none did.
     """
 
     source: str
@@ -122,6 +133,7 @@ class Passage:
     title: str = ""
     spans: tuple[Span, ...] = ()
     soft: Soft | None = field(default=None, compare=False, repr=False)
+    sentences: tuple[ScoredSentence, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def span(self) -> Span:
@@ -138,7 +150,8 @@ class Passage:
         line = self.place.line + self.text.count("\n", 0, start - self.start)
         place = replace(self.place, line=line)
         score = self.score if score is None else score
-        return replace(self, start=start, end=end, text=text, place=place, score=score, soft=None)
+        inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
+        return replace(self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,21 +389,32 @@ class Ledger:
 
 
 # --------------------------------------------------------------------------------------------------------- answers
+CitedBy = Literal["model", "match", "attribution", "question"]
+"""How a citation was found.
+
+`model`: the model wrote the passage's number, and its words stand there. `match`: the words, numbers or names of the
+answer's sentence stand in the quote. `attribution`: leaving the passage out makes the answer less likely. `question`:
+the quote is the sentence nearest to the question, and nothing ties the answer to it.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Citation:
     """A pointer from the answer to a passage.
 
-    `by` says who drew it: `model` (it wrote the number) or `match` (we found the answer's words in the passage).
-    `number` is the passage's number in the prompt. `passage` is None for a number that no passage has: such a
-    citation is shown as invalid. `quote` lies in the passage: quote.text == source[quote.start:quote.end].
-    `support` is the share, in [0, 1], of the content words of the answer's sentence that stand in the quote.
+    `number` is the passage's number in the prompt. `passage` is None for a number that the model wrote and that no
+    passage has: such a citation is shown as invalid. `quote` lies in the passage:
+    quote.text == source[quote.start:quote.end]. `support` is the share, in [0, 1], of the content words of the answer's
+    sentence that stand in the quote. `drop` is by how many nats the answer becomes less likely without the quote; None
+    where that was not computed.
     """
 
     number: int
-    by: Literal["model", "match"]
+    by: CitedBy
     passage: Passage | None
     quote: Passage | None
     support: float = 0.0
+    drop: float | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -399,11 +423,17 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer's text as the model wrote it, with checked citations.
+    """What is shown as the answer, with checked citations.
+
+    `by` is `model` where `text` is what the model wrote (without repetitions), `quote` where a sentence of the
+    documents takes its place, and `gate` where the pipeline refused before or after the model answered. `said` then
+    holds the model's own words; it is empty where `text` has them. `model_text` is whichever of the two the model
+    wrote.
 
     `is_abstention` is true where the documents do not hold the answer, by the pipeline's rule or the model's own
-    word; `why` then says how that was decided. `unsupported` lists the answer's words and numbers that stand nowhere in
-    what the model saw.
+    words; `why` then says how that was decided, and `citations` hold the nearest sentence, if any. `unsupported` lists
+    the answer's names and numbers that stand in none of the quotes. `faults` says what was wrong with what the model
+    wrote and how it was mended, and whether the answer is cut.
     """
 
     text: str
@@ -411,6 +441,13 @@ class Answer:
     is_abstention: bool = False
     why: str = ""
     unsupported: tuple[str, ...] = ()
+    by: Literal["model", "quote", "gate"] = "model"
+    said: str = ""
+    faults: tuple[str, ...] = ()
+
+    @property
+    def model_text(self) -> str:
+        return self.text if self.by == "model" else self.said
 
 
 @dataclass(frozen=True, slots=True)
