@@ -70,8 +70,3 @@ def best(measure: Callable[[str, str], float], said: str, answers: Sequence[str]
     """
     telling = [answer for answer in answers if normal(answer)] or [""]
     return max(measure(said, answer) for answer in telling)
-
-
-def holds(text: str, answer: str) -> bool:
-    """Whether an accepted answer stands in the text as whole words, after normalisation."""
-    return bool(normal(answer)) and bool(contains(text, answer))
