@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.answers.words import content_words, coverage
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Answer, Citation, Passage
 
 MIN_MATCH = 0.5
