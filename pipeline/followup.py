@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.answers.words import content_words
 from pipeline.contracts import Model, Progress
+from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text
 
 MAX_TURNS = 3

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Progress, Stream
 from pipeline.errors import ModelError
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Finish, Generation, Message, Part, Prompt, Sampling, Soft, Text
 
 if TYPE_CHECKING:
