@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.llama import complaints, library
+from pipeline.models.llama import complaints, has_amx_kernels, library
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +81,24 @@ class Vocabulary:
             piece = self._pieces[token] = self._buffer.raw[:n]
         return piece
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of the text alone; several tokens of one character all have it.
+
+        Raises ModelError where the tokens do not spell the text, as with a vocabulary that normalises.
+        """
+        pieces = [self.piece(token) for token in self.tokenize(text).tolist()]
+        data = text.encode("utf-8", "surrogatepass")
+        spelt = b"".join(pieces)
+        n_added = len(spelt) - len(data)  # some vocabularies put a space before every text
+        if spelt[n_added:] != data or spelt[:n_added].strip(b" "):
+            raise ModelError(f"{self.path.name}: its tokens do not spell the text that they were made from")
+        is_first = np.frombuffer(data, np.uint8) & 0xC0 != 0x80
+        n_begun = np.concatenate([[0], np.cumsum(is_first)])  # characters that begin before each byte
+        edges = np.clip(np.cumsum([0, *map(len, pieces)]) - n_added, 0, len(data))
+        ends = n_begun[edges[1:]]
+        starts = np.array([n_begun[e] - (e < len(data) and not is_first[e]) for e in edges[:-1]], np.int64)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
     def text_of(self, token: int) -> str:
         """A token as the vocabulary writes it, control tokens included; empty for none (-1)."""
         text = self._lib.llama_vocab_get_text(self.vocab, token) if 0 <= token < self.n_vocab else b""
@@ -125,6 +143,7 @@ class Weights(Vocabulary):
         lib = library()
         parameters = lib.llama_model_default_params()
         parameters.n_gpu_layers = n_gpu_layers
+        parameters.use_extra_bufts = not has_amx_kernels()
         if progress is not None:
             parameters.progress_callback = lib.llama_progress_callback(
                 lambda done, _: progress("load model", round(done * 100), 100) or True
