@@ -112,8 +112,9 @@ def attribute(
 ) -> Attribution:
     """What each sentence of an answer stands on, of the passages that `state` has as shown.
 
-    `assembler` is the one that made `state.prompt`. `sentences` are those of the answer, in their order; by default
-    what the model wrote, cut into sentences. By default the method is `cells` where the model can hide them.
+    `assembler` is the one that made `state.prompt`, which is the prompt that counts also where the answer is that of a
+    second attempt. `sentences` are those of the answer, in their order; by default what the model wrote, cut into
+    sentences. By default the method is `cells` where the model can hide them.
 
     Raises ModelError for a model that gives no probabilities, and for a state without prompt or answer.
     """
@@ -406,10 +407,13 @@ def _opened(drops: Sequence[float]) -> list[int]:
 
 
 def _units(passage: Passage) -> list[tuple[int, int]]:
-    """The sentences of a passage whose text is its source's as it stands: characters of its text."""
+    """The sentences of a passage whose text is its source's as it stands, as the compressor cut them where one did:
+    characters of its text.
+    """
     if passage.spans or passage.soft is not None or passage.end - passage.start != len(passage.text):
         return []
-    return sentence_spans(passage.text)
+    cut = [(one.start - passage.start, one.end - passage.start) for one in passage.sentences]
+    return [span for span in cut if 0 <= span[0] < span[1] <= len(passage.text)] or sentence_spans(passage.text)
 
 
 def _text_without(passage: Passage, chars: tuple[int, int]) -> str:
