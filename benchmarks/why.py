@@ -3,10 +3,11 @@
     .venv/bin/python benchmarks/why.py [--model PATH] [--n 100] [--seed 0] [--method cells] [--exact 20]
 
 XQuAD: each question is answered from the best five paragraphs of all 240 (by cosine), each whole and not in the
-sentences that the built-in pipeline would keep of it, by the built-in pipeline's last two stages. `hit1` is of the answers that are right (an accepted answer stands in them): whether the passage with
-the largest drop holds an accepted answer. `hit1_sentence`: whether the sentence with the largest drop does. `hit1_gold`
-is the same as `hit1` with the accepted answer in the place of the model's, of all questions whose passages hold it.
-`chance` is the share of the five that hold one. Questions are drawn until --n were right, or none are left.
+sentences that the built-in pipeline would keep of it, by the built-in pipeline's last two stages. `hit1` is of the
+answers that are right (an accepted answer stands in them): whether the passage with the largest drop holds an accepted
+answer. `hit1_sentence`: whether the sentence with the largest drop does. `hit1_gold` is the same as `hit1` with the
+accepted answer in the place of the model's, of the first --n-gold questions whose passages hold it. `chance` is the
+share of the five that hold one. Questions are drawn until --n were right, or none are left.
 
 `cost_over_prefill`: seconds of the attribution over seconds of reading the whole prompt with nothing in the cache,
 summed over the right answers.

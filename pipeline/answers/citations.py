@@ -98,7 +98,9 @@ def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
     return tuple(Citation(whole[i].number, "question", whole[i].passage, whole[i].quote) for i in best)
 
 
-def by_model(text: str, shown: Sequence[Passage], question: str = "", keep_unsupported: bool = True) -> list[Citation]:
+def by_model(
+    text: str, shown: Sequence[Passage], question: str = "", keep_unsupported: bool = True
+) -> list[Citation]:
     """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid.
 
     A model that writes nothing but a number has its quote looked for by the question's words. Brackets that stand in
@@ -119,7 +121,9 @@ def by_model(text: str, shown: Sequence[Passage], question: str = "", keep_unsup
     return list(found.values())
 
 
-def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()) -> list[Citation]:
+def by_match(
+    text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()
+) -> list[Citation]:
     """For each sentence of the answer the sentences of the passages that say it, at most two.
 
     The first holds most of what the sentence says beyond the question: its numbers and names before its other words.

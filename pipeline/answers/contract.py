@@ -111,9 +111,7 @@ def _without_loop(text: str) -> tuple[str, bool]:
     """The text up to its first repetition: a phrase said three times in a row (twice if it has four words or more), or
     a sentence that was said before.
     """
-    words = [
-        (match.start(), match.end(), match.group().casefold().strip(".,;:!?*_\"'")) for match in _WORD.finditer(text)
-    ]
+    words = [(match.start(), match.end(), match.group().casefold().strip(".,;:!?*_\"'")) for match in _WORD.finditer(text)]
     plain = [word for _, _, word in words]
     for start in range(len(plain)):
         for period in range(1, min(MAX_PERIOD, (len(plain) - start) // 2) + 1):
