@@ -82,22 +82,27 @@ class Vocabulary:
         return piece
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """Character span of each token of the text alone; several tokens of one character all have it.
+        """Character span of each token of the text alone: several tokens of one character all have it, and characters
+        that the vocabulary cannot spell are in none.
 
         Raises ModelError where the tokens do not spell the text, as with a vocabulary that normalises.
         """
-        pieces = [self.piece(token) for token in self.tokenize(text).tolist()]
         data = text.encode("utf-8", "surrogatepass")
-        spelt = b"".join(pieces)
-        n_added = len(spelt) - len(data)  # some vocabularies put a space before every text
-        if spelt[n_added:] != data or spelt[:n_added].strip(b" "):
-            raise ModelError(f"{self.path.name}: its tokens do not spell the text that they were made from")
         is_first = np.frombuffer(data, np.uint8) & 0xC0 != 0x80
         n_begun = np.concatenate([[0], np.cumsum(is_first)])  # characters that begin before each byte
-        edges = np.clip(np.cumsum([0, *map(len, pieces)]) - n_added, 0, len(data))
-        ends = n_begun[edges[1:]]
-        starts = np.array([n_begun[e] - (e < len(data) and not is_first[e]) for e in edges[:-1]], np.int64)
-        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+        spans: list[tuple[int, int]] = []
+        at = 0
+        for n, token in enumerate(self.tokenize(text).tolist()):
+            piece = self.piece(token)
+            if n == 0 and not data.startswith(b" "):
+                piece = piece.removeprefix(b" ")  # some vocabularies put a space before every text
+            low = data.find(piece, at)
+            if low < 0:
+                raise ModelError(f"{self.path.name}: its tokens do not spell the text that they were made from")
+            at = low + len(piece)
+            is_inside = low < len(data) and not is_first[low]
+            spans.append((int(n_begun[low] - is_inside), int(n_begun[at])))
+        return spans
 
     def text_of(self, token: int) -> str:
         """A token as the vocabulary writes it, control tokens included; empty for none (-1)."""
