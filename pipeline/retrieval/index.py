@@ -32,7 +32,7 @@ from pipeline.retrieval.lock import FILES as LOCK_FILES
 from pipeline.retrieval.lock import lock_for_reading, lock_for_writing
 from pipeline.retrieval.manifest import FORMAT, NAME, Manifest, Settings
 from pipeline.retrieval.questions import question_vector
-from pipeline.retrieval.update import Chunks, IndexReport, Updater
+from pipeline.retrieval.update import PART_OF_INDEX, Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
 from pipeline.retrieval.word_index import TEMPORARY, WordIndex
 from pipeline.types import Document, Passage
@@ -235,8 +235,8 @@ class DocumentIndex:
         with _told(self.folder):
             return self.manifest.document(source)
 
-    def update(self, discovery: Discovery, progress: Progress) -> IndexReport:
-        """Brings the index to the files that were discovered: see IndexReport.
+    def update(self, discovery: Discovery, progress: Progress, given: Sequence[Document] = ()) -> IndexReport:
+        """Brings the index to the files that were discovered, and adds the documents that are given: see IndexReport.
 
         Adds what is new, reads again what changed, and forgets files that are gone or are passed over now; a file
         that was indexed from another path, and is still there, stays. What cannot be read is listed, not raised.
@@ -247,7 +247,7 @@ class DocumentIndex:
         with _told(self.folder):
             vectors = self._vectors if self.embedder.dimension else None
             report = Updater(self.manifest, vectors, self.embedder, self.chunker, progress).run(
-                self._without_itself(discovery)
+                self._without_itself(discovery), given
             )
             self._forget_views()
             if self._saved_words is None:
@@ -261,7 +261,8 @@ class DocumentIndex:
         """The index's own files are no documents, though its folder may lie among them."""
         own = self.folder.resolve()
         inside = [path for path in discovery.files if path.is_relative_to(own)]
-        skipped = {**dict(discovery.skipped), **{path.as_posix(): "part of the index" for path in inside}}
+        skipped = {path: PART_OF_INDEX if Path(path).is_relative_to(own) else why for path, why in discovery.skipped}
+        skipped |= {path.as_posix(): PART_OF_INDEX for path in inside}
         files = tuple(path for path in discovery.files if path not in inside)
         return replace(discovery, files=files, skipped=tuple(sorted(skipped.items())))
 

@@ -16,26 +16,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.types import Document, Heading, Passage, Place, Span
+from pipeline.documents.places import marks_to_json, place_from_json
+from pipeline.types import Document, Heading, Passage, Span
 
 NAME = "manifest.sqlite"
-FORMAT = 1
+FORMAT = 2
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     source TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
-    notes TEXT NOT NULL
+    notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL
 );
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
-    stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER NOT NULL, page INTEGER, heading TEXT NOT NULL
+    stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER, page INTEGER, heading TEXT NOT NULL,
+    paragraph INTEGER, marks TEXT NOT NULL
 );
 CREATE INDEX chunks_by_place ON chunks (source, start, stop);
+CREATE TABLE unread (source TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;
 """
-_TABLES = ("settings", "files", "chunks")
+_TABLES = ("settings", "files", "chunks", "unread")
 _PASSAGE = (
-    "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, f.title "
+    "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, c.paragraph, c.marks, f.title "
     "FROM chunks c JOIN files f ON f.source = c.source WHERE "
 )
 
@@ -78,6 +81,12 @@ def chunk_id(chunk: Passage, sha256: str) -> str:
     return hashlib.sha256(f"{chunk.source}\0{chunk.start}\0{chunk.end}\0{sha256}".encode()).hexdigest()[:32]
 
 
+def _chunk_row(chunk: Passage) -> tuple[str | int | None, ...]:
+    place = chunk.place
+    heading, marks = json.dumps(place.heading), marks_to_json(place)
+    return (chunk.source, chunk.start, chunk.end, chunk.text, place.line, place.page, heading, place.paragraph, marks)
+
+
 class Manifest:
     """An open manifest. Raises sqlite3.Error where the file is damaged, locked or cannot be written."""
 
@@ -95,12 +104,12 @@ class Manifest:
         tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
         if not tables:
             return None
-        if not tables.issuperset(_TABLES):
+        if "settings" not in tables:
             raise sqlite3.DatabaseError("the manifest is not one of longthread's")
         values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
         if values.get("format") != FORMAT:
             return Settings("", "", 0, "", values.get("format", 0))
-        if set(values) < set(Settings.__dataclass_fields__):
+        if set(values) < set(Settings.__dataclass_fields__) or not tables.issuperset(_TABLES):
             raise sqlite3.DatabaseError("its settings are incomplete")
         return Settings(**{name: values[name] for name in Settings.__dataclass_fields__})
 
@@ -138,6 +147,20 @@ class Manifest:
     def states(self) -> dict[str, FileState]:
         rows = self.db.execute("SELECT source, sha256, size, mtime_ns FROM files ORDER BY source")
         return {source: FileState(*state) for source, *state in rows}
+
+    def unread(self) -> list[tuple[str, str]]:
+        """(path, reason) of each file that the updates so far passed over or could not read, sorted by path."""
+        return [(source, why) for source, why in self.db.execute("SELECT source, why FROM unread ORDER BY source")]
+
+    def set_unread(self, files: Iterable[tuple[str, str]]) -> None:
+        with _Transaction(self.db):
+            self.db.execute("DELETE FROM unread")
+            self.db.executemany("INSERT OR REPLACE INTO unread VALUES (?, ?)", files)
+
+    def notes(self) -> list[tuple[str, str]]:
+        """(path, note) of each thing that a loader left out of a file that was read, sorted by path."""
+        rows = self.db.execute("SELECT source, notes FROM files ORDER BY source")
+        return [(source, note) for source, notes in rows for note in json.loads(notes)]
 
     def touch(self, source: str, state: FileState) -> None:
         """Notes a new size and time of a file whose bytes are the same."""
@@ -188,11 +211,12 @@ class Manifest:
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        query = "SELECT sha256, title, kind, text, pages, headings, notes FROM files WHERE source = ?"
+        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs FROM files "
+        query += "WHERE source = ?"
         found = self.db.execute(query, (source,)).fetchone()
         if found is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs = found
         return Document(
             source=source,
             text=zlib.decompress(text).decode("utf-8", "surrogatepass"),
@@ -202,6 +226,8 @@ class Manifest:
             pages=tuple(json.loads(pages)),
             headings=tuple(Heading(*heading) for heading in json.loads(headings)),
             notes=tuple(json.loads(notes)),
+            lines=tuple((offset, line) for offset, line in json.loads(lines)),
+            paragraphs=tuple(json.loads(paragraphs)),
         )
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
@@ -218,7 +244,7 @@ class Manifest:
         document, state = file.document, file.state
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -230,22 +256,22 @@ class Manifest:
                 json.dumps(document.pages),
                 json.dumps(headings),
                 json.dumps(document.notes),
+                json.dumps(document.lines),
+                json.dumps(document.paragraphs),
             ),
         )
         self.db.executemany(
-            "INSERT INTO chunks (id, source, start, stop, text, line, page, heading) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (id_, c.source, c.start, c.end, c.text, c.place.line, c.place.page, json.dumps(c.place.heading))
-                for id_, c in zip(file.ids, file.chunks, strict=True)
-            ],
+            "INSERT INTO chunks (id, source, start, stop, text, line, page, heading, paragraph, marks) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(id_, *_chunk_row(chunk)) for id_, chunk in zip(file.ids, file.chunks, strict=True)],
         )
 
     def _passage(self, where: str, value: str | int) -> Passage | None:
         found = self.db.execute(_PASSAGE + where, (value,)).fetchone()
         if found is None:
             return None
-        source, start, end, text, line, page, heading, title = found
-        place = Place(line, page, tuple(json.loads(heading)))
+        source, start, end, text, line, page, heading, paragraph, marks, title = found
+        place = place_from_json(line, page, json.loads(heading), paragraph, marks)
         return Passage(source, start, end, text, place=place, title=title)
 
     def _get(self, key: str) -> Any:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GROUP_CHUNKS = 1024
 """A group is closed when it holds so many chunks: enough to sort them by length, little enough to lose by a kill."""
+PART_OF_INDEX = "part of the index"
+"""Why an index passes over its own files. They are no documents, and so not listed among what was not read."""
 _SLICE_CHUNKS = 2048  # how many chunks of one giant file are embedded at once
 
 
@@ -68,17 +70,20 @@ class Updater:
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
-    def run(self, discovery: Discovery) -> IndexReport:
+    def run(self, discovery: Discovery, given: Sequence[Document] = ()) -> IndexReport:
         before = self.manifest.states()
         torn = self.heal()
         gone = self.gone(before, discovery)
         files = list(dict.fromkeys([*discovery.files, *(Path(source) for source in sorted(torn - set(gone)))]))
         todo = self.changed(files, {source: state for source, state in before.items() if source not in torn})
-        if todo or gone:
+        if todo or gone or given:
             self.manifest.is_finished = False
         self.forget(gone)
         for group in self.groups(todo):
             self.commit(group)
+        if given:
+            self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
+        self.keep_unread(discovery)
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),
@@ -90,6 +95,13 @@ class Updater:
             n_chunks=self.manifest.n_chunks,
             seconds=0.0,
         )
+
+    def keep_unread(self, discovery: Discovery) -> None:
+        """Stores what was not read, and why, beside what earlier updates from other paths did not read."""
+        known = set(self.manifest.sources()) | {path.as_posix() for path in discovery.files}
+        earlier = [(s, why) for s, why in self.manifest.unread() if s not in known and not _is_gone(Path(s))]
+        skipped = [(source, why) for source, why in discovery.skipped if why != PART_OF_INDEX]
+        self.manifest.set_unread([*earlier, *skipped, *self.failed])
 
     def heal(self) -> set[str]:
         """Deletes vectors that no row owns, as a killed run leaves them; the sources whose vectors are missing."""
@@ -168,12 +180,16 @@ class Updater:
             document = load(path)
             if not _is_utf8(document.text):
                 raise DocumentError(f"{path}: holds halves of characters (lone surrogates): save it as UTF-8 again")
-            chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
+            file = self.cut(document, replace(state, sha256=document.sha256))
         except LongthreadError as error:
             self.fail(path, str(error))
             return None
         self.notes += [(document.source, note) for note in document.notes]
-        return IndexedFile(document, replace(state, sha256=document.sha256), tuple(chunks))
+        return file
+
+    def cut(self, document: Document, state: FileState) -> IndexedFile:
+        chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
+        return IndexedFile(document, state, tuple(chunks))
 
     def fail(self, path: Path, why: str) -> None:
         source = path.as_posix()
