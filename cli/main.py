@@ -79,6 +79,38 @@ def ask(
 
 
 @app.command()
+def why(
+    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More paths for --docs.")] = None,
+    config: Config = None,
+    docs: Docs = None,
+    index: IndexFolder = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+    glob: Annotated[str | None, typer.Option(help="Only documents whose path matches, such as '*/manual/*'.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Read a new prompt without each passage: slower, and exact.")
+    ] = False,
+    account: Account = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    read: Annotated[
+        list[str] | None,
+        typer.Option("--read", help="A file to read from beginning to end, however long, in place of --docs."),
+    ] = None,
+) -> None:
+    """Answer one question, and show which passages and sentences each sentence of the answer stands on.
+
+    The numbers are nats: how much less likely the model finds its sentence when the passage is left out.
+    """
+    from cli.why import run
+
+    paths = [*(docs or []), *(more or [])]
+    raise typer.Exit(run(question, paths, config, index, model, glob, exact, account, json, quiet, read or []))
+
+
+@app.command()
 def chat(
     config: Config = None,
     docs: Docs = None,
