@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,23 @@ from pipeline.build import chunker, open_embedder
 from pipeline.cache import cache_folder
 from pipeline.config import IndexSettings
 from pipeline.contracts import Progress
+from pipeline.errors import StoreError
+from pipeline.retrieval.manifest import FORMAT, NAME, Manifest
 
 if TYPE_CHECKING:
     from pipeline.retrieval.index import IndexReport
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What an index lacks of the files that it was made from.
+
+    `files` holds (path, reason) of each file that was passed over or could not be read, `notes` holds (path, note) of
+    each thing that was left out of a file that was read. Both are sorted by path.
+    """
+
+    files: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:
@@ -27,10 +42,56 @@ def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:
 def update_index(
     folder: Path, paths: Sequence[str], settings: IndexSettings, progress: Progress, rebuild: bool = False
 ) -> IndexReport:
-    """Brings the index in a folder up to date with the files under the paths."""
+    """Brings the index in a folder up to date with the files under the paths.
+
+    An index in the cache that an older longthread made is made again, and a note of the report says so. One that the
+    user named is not, since it may hold files of other paths: it raises StoreError with the command.
+    """
     from pipeline.documents.discover import discover
     from pipeline.retrieval.index import open_index
 
     discovery = discover(paths)
-    with open_index(folder, open_embedder(settings), chunker(settings), mode="write", rebuild=rebuild) as index:
-        return index.update(discovery, progress)
+    is_old = not rebuild and folder.parent == cache_folder() / "indexes" and _format(folder) not in (None, FORMAT)
+    with open_index(folder, open_embedder(settings), chunker(settings), "write", rebuild or is_old) as index:
+        report = index.update(discovery, progress)
+    if is_old:
+        note = (folder.as_posix(), "the index of an older longthread was made again")
+        report = replace(report, notes=(note, *report.notes))
+    return report
+
+
+def unread(folder: Path) -> Unread:
+    """What the index in a folder lacks, as its last updates found it, without opening its vectors or its embedder.
+
+    Raises StoreError for a folder without an index, and for an index of another format.
+    """
+    found = _format(folder)
+    if found is None:
+        raise StoreError(f"{folder}: there is no index here: make one with longthread index PATH... --index {folder}")
+    if found != FORMAT:
+        raise StoreError(
+            f"{folder}: the index has format {found}, and this longthread reads {FORMAT}: make it again with "
+            f"longthread index PATH... --index {folder} --rebuild"
+        )
+    manifest = Manifest(folder / NAME)
+    try:
+        return Unread(tuple(manifest.unread()), tuple(manifest.notes()))
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{folder}: the index's files cannot be used ({error})") from error
+    finally:
+        manifest.close()
+
+
+def _format(folder: Path) -> int | None:
+    """The format of the index in a folder; None where there is no index, or one that was never begun."""
+    if not (folder / NAME).is_file():
+        return None
+    try:
+        manifest = Manifest(folder / NAME)
+        try:
+            settings = manifest.settings()
+        finally:
+            manifest.close()
+    except sqlite3.DatabaseError:
+        return None  # open_index says what is wrong with it
+    return None if settings is None else settings.format

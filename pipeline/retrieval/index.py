@@ -32,7 +32,7 @@ from pipeline.retrieval.lock import FILES as LOCK_FILES
 from pipeline.retrieval.lock import lock_for_reading, lock_for_writing
 from pipeline.retrieval.manifest import FORMAT, NAME, Manifest, Settings
 from pipeline.retrieval.questions import question_vector
-from pipeline.retrieval.update import Chunks, IndexReport, Updater
+from pipeline.retrieval.update import PART_OF_INDEX, Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
 from pipeline.retrieval.word_index import TEMPORARY, WordIndex
 from pipeline.types import Document, Passage
@@ -261,7 +261,8 @@ class DocumentIndex:
         """The index's own files are no documents, though its folder may lie among them."""
         own = self.folder.resolve()
         inside = [path for path in discovery.files if path.is_relative_to(own)]
-        skipped = {**dict(discovery.skipped), **{path.as_posix(): "part of the index" for path in inside}}
+        skipped = {path: PART_OF_INDEX if Path(path).is_relative_to(own) else why for path, why in discovery.skipped}
+        skipped |= {path.as_posix(): PART_OF_INDEX for path in inside}
         files = tuple(path for path in discovery.files if path not in inside)
         return replace(discovery, files=files, skipped=tuple(sorted(skipped.items())))
 

@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.types import Document, Heading, Passage, Place, Span
 
 NAME = "manifest.sqlite"
-FORMAT = 1
+FORMAT = 2
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -32,8 +32,9 @@ CREATE TABLE chunks (
     stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER NOT NULL, page INTEGER, heading TEXT NOT NULL
 );
 CREATE INDEX chunks_by_place ON chunks (source, start, stop);
+CREATE TABLE unread (source TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;
 """
-_TABLES = ("settings", "files", "chunks")
+_TABLES = ("settings", "files", "chunks", "unread")
 _PASSAGE = (
     "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, f.title "
     "FROM chunks c JOIN files f ON f.source = c.source WHERE "
@@ -95,12 +96,12 @@ class Manifest:
         tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
         if not tables:
             return None
-        if not tables.issuperset(_TABLES):
+        if "settings" not in tables:
             raise sqlite3.DatabaseError("the manifest is not one of longthread's")
         values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
         if values.get("format") != FORMAT:
             return Settings("", "", 0, "", values.get("format", 0))
-        if set(values) < set(Settings.__dataclass_fields__):
+        if set(values) < set(Settings.__dataclass_fields__) or not tables.issuperset(_TABLES):
             raise sqlite3.DatabaseError("its settings are incomplete")
         return Settings(**{name: values[name] for name in Settings.__dataclass_fields__})
 
@@ -138,6 +139,20 @@ class Manifest:
     def states(self) -> dict[str, FileState]:
         rows = self.db.execute("SELECT source, sha256, size, mtime_ns FROM files ORDER BY source")
         return {source: FileState(*state) for source, *state in rows}
+
+    def unread(self) -> list[tuple[str, str]]:
+        """(path, reason) of each file that the updates so far passed over or could not read, sorted by path."""
+        return [(source, why) for source, why in self.db.execute("SELECT source, why FROM unread ORDER BY source")]
+
+    def set_unread(self, files: Iterable[tuple[str, str]]) -> None:
+        with _Transaction(self.db):
+            self.db.execute("DELETE FROM unread")
+            self.db.executemany("INSERT OR REPLACE INTO unread VALUES (?, ?)", files)
+
+    def notes(self) -> list[tuple[str, str]]:
+        """(path, note) of each thing that a loader left out of a file that was read, sorted by path."""
+        rows = self.db.execute("SELECT source, notes FROM files ORDER BY source")
+        return [(source, note) for source, notes in rows for note in json.loads(notes)]
 
     def touch(self, source: str, state: FileState) -> None:
         """Notes a new size and time of a file whose bytes are the same."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GROUP_CHUNKS = 1024
 """A group is closed when it holds so many chunks: enough to sort them by length, little enough to lose by a kill."""
+PART_OF_INDEX = "part of the index"
+"""Why an index passes over its own files. They are no documents, and so not listed among what was not read."""
 _SLICE_CHUNKS = 2048  # how many chunks of one giant file are embedded at once
 
 
@@ -79,6 +81,7 @@ class Updater:
         self.forget(gone)
         for group in self.groups(todo):
             self.commit(group)
+        self.keep_unread(discovery)
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),
@@ -90,6 +93,13 @@ class Updater:
             n_chunks=self.manifest.n_chunks,
             seconds=0.0,
         )
+
+    def keep_unread(self, discovery: Discovery) -> None:
+        """Stores what was not read, and why, beside what earlier updates from other paths did not read."""
+        known = set(self.manifest.sources()) | {path.as_posix() for path in discovery.files}
+        earlier = [(s, why) for s, why in self.manifest.unread() if s not in known and not _is_gone(Path(s))]
+        skipped = [(source, why) for source, why in discovery.skipped if why != PART_OF_INDEX]
+        self.manifest.set_unread([*earlier, *skipped, *self.failed])
 
     def heal(self) -> set[str]:
         """Deletes vectors that no row owns, as a killed run leaves them; the sources whose vectors are missing."""
