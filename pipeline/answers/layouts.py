@@ -1,0 +1,77 @@
+"""Prompt layouts: how a question and its passages are put before a model.
+
+Small models answer well or badly by the layout alone: where the instruction stands, whether the question comes before
+or after the passages, whether the answer is begun for them. `longthread models try` asks a model the same questions in
+each layout and stores the best one under its file's hash (pipeline/answers/tried.py). A model that was not tried gets
+`DEFAULT`, the layout that was best on the worst model tried. No layout asks for citations: these are found by evidence
+(pipeline/answers/citations.py), and asking a small model for `[1]` makes it answer `[1]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+BRIEF = "Answer the question from the passages, with as few words as possible, and no sentence."
+SENTENCE = "Answer the question from the passages, in one short sentence."
+ABSTAIN = "If the passages do not hold the answer, say: Not in the documents."
+GO_ON = (
+    "Use the information in the passages to answer the question. Say only what the passages say. Answer with one short "
+    "sentence."
+)
+EXAMPLE = (
+    "<passage 1>\nThe bridge at Aldmoor was opened in 1904. It has nine arches.\n</passage>\n"
+    "\nQuestion: How many arches does the bridge at Aldmoor have?",
+    "nine arches",
+)
+"""A question with its passage, and its answer: about nothing that a user would ask."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to ask.
+
+    :param name: what settings and ledgers call it.
+    :param instruction: what the model is told.
+    :param instruction_in: `system` or `user`: the message that the instruction opens.
+    :param question: `after` the passages, `before` them, or `both`.
+    :param begin: what the answer begins with: written for the model, and not part of the answer.
+    :param example: whether a worked example stands before the question, as a turn of its own.
+    :param tags: whether passages stand between numbered tags; otherwise they are parted by blank lines.
+    """
+
+    name: str
+    instruction: str
+    instruction_in: Literal["system", "user"] = "system"
+    question: Literal["after", "before", "both"] = "after"
+    begin: str = ""
+    example: bool = False
+    tags: bool = True
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("brief", BRIEF),
+        Layout("brief-user", BRIEF, instruction_in="user"),
+        Layout("brief-both", BRIEF, question="both"),
+        Layout("brief-example", BRIEF, example=True),
+        Layout("brief-cue", BRIEF, begin="Answer:"),
+        Layout("sentence", SENTENCE),
+        Layout("sentence-user", SENTENCE, instruction_in="user"),
+        Layout("plain", BRIEF, instruction_in="user", tags=False),
+        Layout("plain-cue", BRIEF, instruction_in="user", tags=False, begin="Answer:"),
+    )
+}
+"""Every layout by its name, in the order in which they are tried."""
+
+DEFAULT = "brief"
+"""For a model that was not tried."""
+
+FALLBACK = "sentence-user"
+"""The layout of the second attempt, where the first answer was unusable; `brief` where this was the first one."""
+
+
+def next_layout(name: str) -> Layout:
+    """The layout of the second attempt after a first one in the layout of that name."""
+    return LAYOUTS[FALLBACK if name != FALLBACK else "brief"]

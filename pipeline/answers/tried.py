@@ -1,0 +1,165 @@
+"""Which layout suits a model: what `longthread models try` measured, kept under the hash of the model's file.
+
+The user's own results lie in the cache folder, under calibrations/<first 16 digits of the key>/answers.json; those that
+ship with longthread in pipeline/answers/trial/results. The user's take precedence. A file that `longthread models tune`
+made from another counts as that other. The questions are asked by pipeline/answers/layout_trial.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.answers.layouts import LAYOUTS
+from pipeline.cache import cache_folder
+from pipeline.contracts import Model
+from pipeline.errors import ModelError
+from pipeline.models.identity import model_key
+
+SHIPPED = Path(__file__).parent / "trial" / "results"
+
+MARGIN = 0.2
+"""An answer of the model has to be right at most this much less often than the best sentence; otherwise quotes lead."""
+
+NOT_TRIED = (
+    "{model} was not tried yet, and is asked in layout '{layout}', which suits most models: 'longthread models try "
+    "{model}' finds out what suits this one"
+)
+"""The ledger's line for a model without a result: fill in with `NOT_TRIED.format(model=..., layout=...)`."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a model answered in one layout.
+
+    Numbers of questions: `right` (an accepted answer stands in the answer), `wordless`, `looped`, `echoed` (answers
+    with that fault), `faulty` (with any of them), `abstained_right` (on questions without an answer) and
+    `abstained_wrong` (on the others). `f1` is the mean over the questions with an answer, in [0, 1]. `tokens` are
+    those of the prompts and the answers together.
+    """
+
+    layout: str
+    right: int
+    f1: float
+    wordless: int
+    looped: int
+    echoed: int
+    faulty: int
+    abstained_right: int
+    abstained_wrong: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The layout that suits a model, with its evidence.
+
+    :param model: the name of the file.
+    :param key: hash of the file: see pipeline/models/identity.py.
+    :param layout: a name in LAYOUTS.
+    :param answer: `quote` where the best sentence holds the answer much more often than the model's words do.
+    :param results: one a layout, in the order of LAYOUTS.
+    :param n: number of questions; `n_answerable` of them have an answer in the documents.
+    :param sentence_right: number of questions with an answer whose best-ranked sentence holds it.
+    :param seed: draws the questions where not all were asked.
+    :param date: the day, in UTC.
+    """
+
+    model: str
+    key: str
+    layout: str
+    answer: Literal["generate", "quote"]
+    results: tuple[Result, ...]
+    n: int
+    n_answerable: int
+    sentence_right: int
+    seed: int
+    date: str
+
+    def __post_init__(self) -> None:
+        if self.layout not in {result.layout for result in self.results}:
+            raise ValueError(f"layout must be one of those in results, was: {self.layout}")
+        if not 0 < self.n_answerable <= self.n:
+            raise ValueError(f"n_answerable must be in [1, {self.n}], was: {self.n_answerable}")
+
+    @property
+    def result(self) -> Result:
+        """That of the chosen layout."""
+        return next(result for result in self.results if result.layout == self.layout)
+
+
+def best_layout(results: Sequence[Result]) -> str:
+    """The layout with the most right answers less faulty ones.
+
+    Ties: the most questions without an answer that the model declines, then the fewest that it declines wrongly, then
+    the fewest tokens.
+    """
+
+    def rank(result: Result) -> tuple[int, int, int, int]:
+        points = result.right - result.faulty
+        return points, result.abstained_right, -result.abstained_wrong, -result.tokens
+
+    return max(results, key=rank).layout
+
+
+def answer_first(right: int, sentence_right: int, n_answerable: int) -> Literal["generate", "quote"]:
+    """Whether the model's answer or the best sentence should lead: the sentence, where it is right more often by more
+    than MARGIN.
+    """
+    return "quote" if sentence_right - right > MARGIN * n_answerable else "generate"
+
+
+def stored(model: Model) -> Tried | None:
+    """The result of this model, the user's own first; None for a model that was not tried.
+
+    A result whose layout this version does not have counts as none. Raises ModelError for a damaged file, naming it.
+    """
+    key = model_key(model)
+    for path in (_own(key), *sorted(SHIPPED.glob("*.json"))):
+        value = _json(path) if path.is_file() else None
+        if value is not None and value.get("key") == key and value.get("layout") in LAYOUTS:
+            return _tried(value, path)
+    return None
+
+
+def store(tried: Tried) -> Path:
+    """Keeps a result among the user's own; gives the file."""
+    from pipeline.models.files import write_json
+
+    path = _own(tried.key)
+    write_json(path, asdict(tried))
+    _json.cache_clear()
+    return path
+
+
+def _own(key: str) -> Path:
+    return cache_folder() / "calibrations" / key[:16] / "answers.json"
+
+
+@cache
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path} cannot be read as the result of a trial: {error}; delete it and run 'longthread models try' again"
+        ) from None
+    if not isinstance(value, dict) or not isinstance(value.get("key"), str):
+        raise ModelError(f"{path} is no result of a trial: delete it and run 'longthread models try' again")
+    return value
+
+
+def _tried(value: dict[str, Any], path: Path) -> Tried:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Tried).validate_json(json.dumps(value), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{path}: {where}: {first['msg']}: delete it and run 'longthread models try' again") from None
