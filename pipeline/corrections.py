@@ -10,41 +10,40 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from pipeline.answers.words import content_words
 from pipeline.followup import phrases, words_of
-from pipeline.utterances import plain
+from pipeline.utterances import Language, language_of, plain
 
-_NUMBER_WORDS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand|"
-    "eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
-    "achtzehn neunzehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend|"
-    "iki üç dört beş altı yedi sekiz dokuz on yirmi otuz kırk elli altmış yetmiş seksen doksan yüz bin"
-)
+_NUMBER_WORDS: dict[Language, str] = {
+    "en": "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand",
+    "de": "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
+    "achtzehn neunzehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend",
+    "tr": "iki üç dört beş altı yedi sekiz dokuz on yirmi otuz kırk elli altmış yetmiş seksen doksan yüz bin",
+}
 _KINDS: tuple[str, ...] = (
     "spring summer autumn fall winter frühling frühjahr sommer herbst ilkbahar yaz yazın sonbahar kış kışın",
     "january february march april may june july august september october november december "
     "januar februar märz mai juni juli oktober dezember "
     "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık",
-    "monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays saturdays "
-    "sundays montag dienstag mittwoch donnerstag freitag samstag sonntag montags dienstags mittwochs donnerstags freitags "
+    "monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays "
+    "saturdays "
+    "sundays montag dienstag mittwoch donnerstag freitag samstag sonntag montags dienstags mittwochs "
+    "donnerstags freitags "
     "samstags sonntags pazartesi salı çarşamba perşembe cuma cumartesi pazar",
     "morning afternoon evening night noon morgens mittags nachmittags abends nachts sabah öğlen akşam gece",
 )
 """Words of one kind a row: one takes the place of another."""
-_NUMBER = re.compile(
-    r"(?<!\w)(?P<number>\d+(?:[.,:]\d+)*|(?:" + "|".join(re.split(r"[ |]", _NUMBER_WORDS)) + r")(?!\w))"
-    r"(?:\s?(?P<unit>[^\W\d_]+|[%€$°]))?",
-    re.IGNORECASE,
-)
 _WHOLE_QUESTION = re.compile(
     r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|"
     r"wer|wen|wem|was|welche\w?|wann|wo|wohin|warum|wie|ist|sind|hat|haben|kann)\b",
     re.IGNORECASE,
 )
 _OTHER = re.compile(
-    r"(?:the )?(?:other|another|second)(?: one| ones)?|(?:den|die|das|dem|der)? ?(?:andere|anderen|anderes|zweite|zweiten)|"
+    r"(?:the )?(?:other|another|second)(?: one| ones)?|(?:den|die|das|dem|der)? ?(?:andere|anderen|anderes|"
+    r"zweite|zweiten)|"
     r"(?:öteki|diğer|öbür|ikinci)(?:si|sini|i|ini)?"
 )
 _PREPOSITION = re.compile(r"(?:in|on|at|im|am|um|for|für|from|von)\s+(?:the\s+|der\s+|den\s+|dem\s+)?", re.IGNORECASE)
@@ -82,10 +81,11 @@ Counterpart = tuple[int, int, str]
 
 def _number(question: str, correction: str) -> Counterpart | None:
     """A number with its unit; of a bare number, or where the units differ, the only number of the question."""
-    new = _NUMBER.match(correction)
+    pattern = _numbers_of(language_of(question))
+    new = pattern.match(correction)
     if new is None or len(content_words(correction)) > 3:
         return None
-    numbers = list(_NUMBER.finditer(question))
+    numbers = list(pattern.finditer(question))
     unit = new.group("unit") or ""
     same = [old for old in numbers if unit and _is_same_word(old.group("unit") or "", unit)]
     if len(same) == 1:
@@ -96,6 +96,15 @@ def _number(question: str, correction: str) -> Counterpart | None:
     if unit and _is_unit(old.group("unit"), question):
         return old.start(), old.end(), correction
     return old.start("number"), old.end("number"), correction
+
+
+@cache
+def _numbers_of(language: Language) -> re.Pattern[str]:
+    """Numbers in digits or in the language's words, each with the word behind it."""
+    words = "|".join(_NUMBER_WORDS[language].split())
+    return re.compile(
+        rf"(?<!\w)(?P<number>\d+(?:[.,:]\d+)*|(?:{words})(?!\w))(?:\s?(?P<unit>[^\W\d_]+|[%€$°]))?", re.IGNORECASE
+    )
 
 
 def _is_unit(word: str | None, question: str) -> bool:

@@ -12,15 +12,19 @@ from typing import Literal
 from pipeline.utterances import plain
 
 _MANY = re.compile(
-    r"\b(?:(?:documents|docs|files|papers|everything|all|them|these|those)|(?:dokumente|dokumenten|dateien|unterlagen|alle|"
+    r"\b(?:(?:documents|docs|files|papers|everything|all|them|these|those)|(?:dokumente|dokumenten|dateien|"
+    r"unterlagen|alle|"
     r"alles|allem)|(?:belgeleri?n?i?|dosyalari?n?i?|dokümanlari?n?i?|belgeler|dosyalar|hepsini?|tümünü|her ?şeyi?))\b"
 )
 _FILLERS = re.compile(
-    r"(?:the|a|an|this|that|these|those|it|its|of|your|my|our|all|in|document|documents|doc|docs|file|files|text|paper|papers|"
+    r"(?:the|a|an|this|that|these|those|it|its|of|your|my|our|all|in|document|documents|doc|docs|file|files|"
+    r"text|paper|papers|"
     r"everything|them|called|named|contents?|whole|entire|here|"
-    r"der|die|das|den|dem|des|dieses?|dieser|diesem|diesen|es|hier|von|vom|dokuments?|dokumente|dokumenten|datei|dateien|"
+    r"der|die|das|den|dem|des|dieses?|dieser|diesem|diesen|es|hier|von|vom|dokuments?|dokumente|dokumenten|"
+    r"datei|dateien|"
     r"unterlagen|texte?s?|inhalts?|alle|alles|allem|ganze|ganzen|mein|dein|"
-    r"bu|bunu|bunun|şu|o|onu|onun|tüm|bütün|belge\w*|dosya\w*|doküman\w*|metin|metni\w*|hepsini?|tümünü|her|şeyi?|adli|isimli)"
+    r"bu|bunu|bunun|şu|o|onu|onun|tüm|bütün|belge\w*|dosya\w*|doküman\w*|metin|metni\w*|hepsini?|tümünü|her|"
+    r"şeyi?|adli|isimli)"
 )
 _MIN_STEM = 4
 _MAX_ENDING = 5
@@ -28,7 +32,9 @@ _MAX_ENDING = 5
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """`one`: the document `sources[0]`. `all`: every document. `ask`: one of `sources`. `none`: no document's name."""
+    """`one`: the document `sources[0]`. `all`: every document. `ask`: one of `sources`. `none`: no document's "
+    "name.
+    """
 
     kind: Literal["one", "all", "ask", "none"]
     sources: tuple[str, ...] = ()
@@ -53,7 +59,7 @@ def find_document(about: str, titles: Mapping[str, str], last: str | None = None
             return Meant("all", sources)
         if len(sources) == 1:
             return Meant("one", sources)
-        return Meant("one", (last,)) if last in titles else Meant("ask", sources)
+        return Meant("one", (last,)) if last is not None and last in titles else Meant("ask", sources)
     for same in (lambda word, other: word == other, _is_same_stem):
         fitting = tuple(
             source

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.answers.words import content_words
@@ -45,12 +45,16 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A query for retrieval. `about` is the phrase or question that was put in; `by` says who chose it."""
+    """A query for retrieval. `about` is the phrase or question that was put in; `by` says who chose it.
+
+    `choices` are the phrases that it was chosen among; empty where earlier questions were.
+    """
 
     text: str
     about: str
     why: str
     by: Literal["model", "rule"]
+    choices: tuple[str, ...] = field(default=(), compare=False)
 
 
 def rewrite(
@@ -75,6 +79,7 @@ def rewrite(
         about=about or choices[0],
         why=found.why,
         by="model" if about else "rule",
+        choices=tuple(choices) if found.kind == "pointer" else (),
     )
 
 
@@ -219,7 +224,7 @@ def _announced_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int
 
 
 def _capital_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
-    """Capitalised content words with the adjectives and the determiner before them: 'die alte Fähre', 'Lucia Ferrand'."""
+    """Capitalised content words with their adjectives and determiner: 'die alte Fähre', 'Lucia Ferrand'."""
     words = list(_WORD.finditer(text))
     n = 0
     while n < len(words):
@@ -274,9 +279,7 @@ def _is_participle(word: str, table: FollowUpWords) -> bool:
 
 
 def _is_noun(word: str, table: FollowUpWords) -> bool:
-    return (
-        bool(_content(word, table)) and word.casefold() not in table.not_nouns | table.times and not word.isdigit()
-    )
+    return bool(_content(word, table)) and word.casefold() not in table.not_nouns | table.times and not word.isdigit()
 
 
 # -------------------------------------------------------------------------------------------------------------- choose

@@ -58,7 +58,8 @@ _EN_POINTERS = _EN_PERSON | _EN_PLURAL | _set("it its this that there")
 
 ENGLISH = FollowUpWords(
     function=_set(
-        "a an the this that these those it its he she him his her they them their who whom whose what which when where "
+        "a an the this that these those it its he she him his her they them their who whom whose what which "
+        "when where "
         "why how much many is are was were be been do does did has have had can could will would shall should may "
         "might must about at by for from in into of on over to under with and but or so also then if not no there i "
         "you we me my your our us tell please else more since"
@@ -97,13 +98,17 @@ _DE_ABOUT = _set("davon darüber damit dafür daran darin dazu daraus dabei dara
 
 GERMAN = FollowUpWords(
     function=_set(
-        "der die das den dem des ein eine einen einem einer eines er ihn ihm sie ihr ihnen es sein seine seinen seinem "
+        "der die das den dem des ein eine einen einem einer eines er ihn ihm sie ihr ihnen es sein seine "
+        "seinen seinem "
         "seiner seines ihre ihren ihrem ihrer ihres dies dieser diese dieses diesen diesem jener jene jenes dessen "
         "deren denen man ich du wir mir mich dir dich uns euch mein meine dein deine unser wer wen wem wessen was "
         "welche welcher welches welchen welchem wann wo wohin woher wie warum weshalb wieso wozu viel viele vielen "
-        "wieviel ist sind war waren wird werden wurde wurden worden sei hat haben hatte hatten kann können konnte muss "
-        "müssen soll sollen darf dürfen will wollen mag gibt in im an am auf aus bei beim für gegen mit nach seit über "
-        "um unter von vom vor zu zum zur zwischen durch ohne bis und oder aber also dann denn auch noch nur nicht kein "
+        "wieviel ist sind war waren wird werden wurde wurden worden sei hat haben hatte hatten kann können "
+        "konnte muss "
+        "müssen soll sollen darf dürfen will wollen mag gibt in im an am auf aus bei beim für gegen mit nach "
+        "seit über "
+        "um unter von vom vor zu zum zur zwischen durch ohne bis und oder aber also dann denn auch noch nur "
+        "nicht kein "
         "keine keinen als ob dass wenn weil da dort hier dorthin dahin davon darüber damit dafür daran darin dazu so "
         "bitte sonst mehr etwas ja nein oft lange eigentlich sich heißt heisst"
     ),
@@ -120,13 +125,15 @@ GERMAN = FollowUpWords(
         "der die das den dem des ein eine einen einem einer eines dies dieser diese dieses diesen diesem jener jene "
         "jenes"
     ),
-    owners=_DE_OWNERS | _set("im am vom zum zur beim mein meine meinen dein deine deinen unser unsere unseren euer eure"),
+    owners=_DE_OWNERS
+    | _set("im am vom zum zur beim mein meine meinen dein deine deinen unser unsere unseren euer eure"),
     be=_set("ist sind war waren wird wurde"),
     places=_DE_PLACES,
     helpers=_set("kann können konnte muss müssen soll sollen darf dürfen will wollen hat haben hatte wird wurde"),
     not_nouns=_set("erste erster erstes zweite letzte andere anderer anderes nächste selbe gleiche"),
     times=_set(
-        "tag tage tagen woche wochen monat monate jahr jahre jahren morgen abend nacht zeit mal sommer winter frühling "
+        "tag tage tagen woche wochen monat monate jahr jahre jahren morgen abend nacht zeit mal sommer winter "
+        "frühling "
         "frühjahr herbst januar februar märz april mai juni juli august september oktober november dezember montag "
         "dienstag mittwoch donnerstag freitag samstag sonntag uhr"
     ),
@@ -137,11 +144,14 @@ GERMAN = FollowUpWords(
     ),
     one=_pattern(
         r"\bwelche[rsnm]? (?:davon|von (?:ihnen|beiden|den beiden)|ist|sind|war|waren|hat|haben)\b|"
-        r"\bd(?:er|ie|as|en|em) (?:erste|zweite|letzte|andere|nächste|erstere|letztere)[nrs]?\b(?![ ](?-i:[a-zäöüß]+ )*(?-i:[A-ZÄÖÜ]))"
+        r"\bd(?:er|ie|as|en|em) (?:erste|zweite|letzte|andere|nächste|erstere|letztere)[nrs]?\b(?![ "
+        r"](?-i:[a-zäöüß]+ )*(?-i:[A-ZÄÖÜ]))"
     ),
     expletive=_pattern(
-        r"\bgibt es\b|\bes gibt\b|\bgeht es\b|\bes geht\b|\bhandelt es\b|\bdauert es\b|\bes dauert\b|\bregnet es\b|\bist es (?:\w+ )?"
-        r"(?:wahr|möglich|erlaubt|nötig|richtig|bekannt|verboten|sicher)\b|\bes ist (?:\w+ )?(?:wahr|möglich|erlaubt|nötig|"
+        r"\bgibt es\b|\bes gibt\b|\bgeht es\b|\bes geht\b|\bhandelt es\b|\bdauert es\b|\bes dauert\b|\bregnet "
+        r"es\b|\bist es (?:\w+ )?"
+        r"(?:wahr|möglich|erlaubt|nötig|richtig|bekannt|verboten|sicher)\b|\bes ist (?:\w+ )?(?:wahr|möglich|"
+        r"erlaubt|nötig|"
         r"richtig|bekannt|verboten|sicher)\b|\bwie spät ist es\b"
     ),
     nouns="capital",
@@ -157,7 +167,8 @@ TURKISH = FollowUpWords(
     | _set(
         "kim kimi kime kimin kimden kimler ne neyi neye neden nedir neler niçin niye nasıl nerede nereye nereden "
         "neresi hangi hangisi kaç kaçta kaça kaçıncı zaman kadar mi mı mu mü midir mıdır mudur müdür miydi mıydı var "
-        "yok vardı yoktu ve veya ya da de ile için gibi ama fakat ki bir her çok daha en az bana bize ben sen biz siz "
+        "yok vardı yoktu ve veya ya da de ile için gibi ama fakat ki bir her çok daha en az bana bize ben sen "
+        "biz siz "
         "değil olarak olan oldu olur olacak dir dır ise peki hakkında göre sonra önce lütfen başka e"
     ),
     pointers=_TR_POINTERS,
@@ -174,7 +185,8 @@ TURKISH = FollowUpWords(
     helpers=frozenset(),
     not_nouns=_set("ilk son ikinci diğer öteki aynı sık uzun eski büyük"),
     times=_set(
-        "gün günü günde hafta haftada ay ayda yıl yılda yılı sene sabah akşam gece saat saatte kış kışın yaz yazın bahar "
+        "gün günü günde hafta haftada ay ayda yıl yılda yılı sene sabah akşam gece saat saatte kış kışın yaz "
+        "yazın bahar "
         "ilkbahar sonbahar ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık pazartesi salı "
         "çarşamba perşembe cuma cumartesi pazar"
     ),

@@ -111,8 +111,8 @@ def summarise(
         sum(tools.reader.count_text(passage.text) for passage in passages),
         sum(tools.reader.count_text(passage.text) for passage in shown),
         notes=(
-            f"all {len(passages)} passages were read: {n_units} sentences, of which {len(shown)} are quoted, one of each "
-            + ("part" if len(documents) == 1 else "document"),
+            f"all {len(passages)} passages were read: {n_units} sentences, of which {len(shown)} are quoted, one of "
+            + ("each part" if len(documents) == 1 else "each document"),
             *tools.take_notes(),
         ),
         ranked=tuple(Ranked(sentence.span, sentence.score) for sentence in shown),
@@ -172,7 +172,7 @@ def key_sentences(passages: Sequence[Passage], tools: Tools, max_parts: int = MA
 
 
 def _units(passage: Passage) -> list[Passage]:
-    """The sentences of a passage; of a table or code, whose lines are no sentences, its lines. Headings are left out."""
+    """The sentences of a passage; of a table or of code, which have none, its lines. Headings are left out."""
     from pipeline.documents.sentences import sentences
 
     cut = [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
@@ -315,9 +315,7 @@ def _entry(started: float, n_read: int, n_written: int, tools: Tools) -> StageEn
     )
 
 
-def _that_fit(
-    passages: Sequence[Passage], extract: Sequence[Passage], tools: Tools, room: int
-) -> Sequence[Passage]:
+def _that_fit(passages: Sequence[Passage], extract: Sequence[Passage], tools: Tools, room: int) -> Sequence[Passage]:
     """All passages where they fit; else as many sentences of the extract as do, in the order of the document."""
     if tools.reader.count(_prompt(passages, tools)) <= room:
         return passages

@@ -74,37 +74,53 @@ _DOCUMENTS_EN = r"(?:files?|documents?|docs?|sources?|texts?|papers?)"
 _DOCUMENTS_DE = r"(?:dateien|datei|dokumente?|dokumenten|texte|quellen|unterlagen)"
 _DOCUMENTS_TR = r"(?:dosya|belge|doküman|kaynak|metin)"
 _FILES: dict[Language, str] = {
-    "en": rf"(?:(?:and |so )?(?:which|what|how many) (?:of )?(?:my |your |the |other )?{_DOCUMENTS_EN} (?:do you have|have you got|"
+    "en": rf"(?:(?:and |so )?(?:which|what|how many) (?:of )?(?:my |your |the |other )?{_DOCUMENTS_EN} (?:do "
+    "you have|have you got|"
     r"have you|are there|are here|do you know|do you know about|do you see|can you see|can you read|have you read|"
     r"did you read|do you use|are you using|are loaded|are indexed|are searched|are available|can i ask about|"
     r"are in (?:the|your) index|are in here|do you have access to|do you have there)|"
-    rf"(?:please )?(?:can you |could you )?(?:list|show|name)(?: me)?(?: all)?(?: of)?(?: the| your| my| these)? {_DOCUMENTS_EN}"
-    rf"(?: please| you have| that you have)?|what do you (?:have|know)|what have you read|(?:which|what|your|the) {_DOCUMENTS_EN})",
-    "de": rf"(?:(?:und )?(?:welche|was für|wie viele|wieviele) {_DOCUMENTS_DE} (?:hast du|hast du gelesen|gibt es|gibt es hier|"
-    r"kennst du|liegen vor|sind da|sind geladen|haben sie|haben wir|kannst du lesen|siehst du|durchsuchst du|benutzt du|"
-    rf"sind verfügbar|sind vorhanden)|(?:bitte )?(?:zeige?|nenne?|liste)(?: mir)?(?: bitte)?(?: alle| die| deine| meine|"
+    rf"(?:please )?(?:can you |could you )?(?:list|show|name)(?: me)?(?: all)?(?: of)?(?: the| your| my| these)? "
+    rf"{_DOCUMENTS_EN}"
+    rf"(?: please| you have| that you have)?|what do you (?:have|know)|what have you read|(?:which|what|your|"
+    rf"the) {_DOCUMENTS_EN})",
+    "de": rf"(?:(?:und )?(?:welche|was für|wie viele|wieviele) {_DOCUMENTS_DE} (?:hast du|hast du gelesen|gibt "
+    "es|gibt es hier|"
+    r"kennst du|liegen vor|sind da|sind geladen|haben sie|haben wir|kannst du lesen|siehst du|durchsuchst du|"
+    r"benutzt du|"
+    rf"sind verfügbar|sind vorhanden)|(?:bitte )?(?:zeige?|nenne?|liste)(?: mir)?(?: bitte)?(?: alle| die| deine|"
+    rf" meine|"
     rf" alle deine)? {_DOCUMENTS_DE}(?: auf| an)?|(?:welche|deine|alle) {_DOCUMENTS_DE}|{_DOCUMENTS_DE} auflisten)",
     "tr": rf"(?:(?:elinde |elindeki |sende |burada |şu an )?(?:hangi|kaç|ne gibi|kaç tane) {_DOCUMENTS_TR}\w* "
-    r"(?:var|mevcut|yüklü|okudun|okudunuz|biliyorsun|sahipsin|kullanıyorsun|arıyorsun|görüyorsun)(?: elinde| sende| burada)?|"
-    rf"(?:tüm |bütün |lütfen )*{_DOCUMENTS_TR}\w* (?:listele|göster|say|listeler misin|gösterir misin|sayar mısın|neler)|"
+    r"(?:var|mevcut|yüklü|okudun|okudunuz|biliyorsun|sahipsin|kullanıyorsun|arıyorsun|görüyorsun)(?: elinde| "
+    r"sende| burada)?|"
+    rf"(?:tüm |bütün |lütfen )*{_DOCUMENTS_TR}\w* (?:listele|göster|say|listeler misin|gösterir misin|sayar "
+    rf"mısın|neler)|"
     rf"hangi {_DOCUMENTS_TR}(?:ler|lar|leri|ları))",
 }
-_BEFORE_EN = r"(?:(?:please|ok|okay|now|and|so|can you|could you|would you|will you|i want|i need|i'd like|give me|write|make) )*"
+_BEFORE_EN = (
+    r"(?:(?:please|ok|okay|now|and|so|can you|could you|would you|will you|i want|i need|i'd like|give me|write|"
+    r"make) )*"
+)
 _SHORT_EN = r"(?:short |brief |quick |one-line |good )?"
 _SUMMARY: dict[Language, tuple[str, ...]] = {
     "en": (
-        rf"{_BEFORE_EN}(?:me )?(?:summari[sz]e|sum up|recap|outline)(?: for me)?(?: (?P<about>.+?))?(?: for me| briefly| please)*",
+        rf"{_BEFORE_EN}(?:me )?(?:summari[sz]e|sum up|recap|outline)(?: for me)?(?: (?P<about>.+?))?(?: for me| "
+        rf"briefly| please)*",
         rf"{_BEFORE_EN}(?:me )?(?:a |an |the )?{_SHORT_EN}(?:summary|overview|gist|outline|synopsis|tl;dr|tldr)"
         r"(?: (?:of|for|about|from) (?P<about>.+?))?(?: please)?",
         r"(?:and |so |but )?what(?:'s| is| are) (?P<about>.+?) (?:all )?about",
-        r"what (?:does|do) (?P<about>(?:the |this |that |these |those )?\S+(?: \S+)?) (?:talk about|deal with|contain)",
+        r"what (?:does|do) (?P<about>(?:the |this |that |these |those )?\S+(?: \S+)?) (?:talk about|deal with|"
+        r"contain)",
     ),
     "de": (
         r"(?:bitte )?(?:kannst du |können sie |könntest du |könnten sie |würdest du )?(?:mir )?(?:bitte )?"
-        r"(?:fasse?|fassen sie|fasst)(?: mir)?(?: bitte)?(?: kurz)?(?: (?P<about>.+?))?(?: bitte)?(?: kurz)? zusammen(?: bitte)?",
-        r"(?:bitte )?(?:kannst du |können sie |könntest du |könnten sie |würdest du )?(?:mir )?(?:bitte )?(?:(?P<about>.+?) )?"
+        r"(?:fasse?|fassen sie|fasst)(?: mir)?(?: bitte)?(?: kurz)?(?: (?P<about>.+?))?(?: bitte)?(?: kurz)? "
+        r"zusammen(?: bitte)?",
+        r"(?:bitte )?(?:kannst du |können sie |könntest du |könnten sie |würdest du )?(?:mir )?(?:bitte "
+        r")?(?:(?P<about>.+?) )?"
         r"(?:bitte )?(?:kurz )?zusammenfassen",
-        r"(?:bitte )?(?:(?:gib|geben sie|schreibe?|mach|mache|erstelle|ich möchte|ich brauche)(?: mir)?(?: bitte)? )?(?:eine |die )?"
+        r"(?:bitte )?(?:(?:gib|geben sie|schreibe?|mach|mache|erstelle|ich möchte|ich brauche)(?: mir)?(?: "
+        r"bitte)? )?(?:eine |die )?"
         r"(?:kurze |knappe )?(?:zusammenfassung|übersicht|inhaltsangabe)"
         r"(?: (?:von|vom|der|des|für|über|zu|zum|zur) (?P<about>.+?))?(?: bitte)?",
         r"(?:und )?(?:worum|um was) geht(?:'s| es)(?: denn)? (?:in|im|bei|beim) (?P<about>.+?)",
@@ -113,30 +129,38 @@ _SUMMARY: dict[Language, tuple[str, ...]] = {
         r"was steht (?:in|im) (?P<about>.+?)",
     ),
     "tr": (
-        r"(?:lütfen )?(?:bana )?(?:(?P<about>.+?) )?(?:kısaca )?(?:özetle|özetler misin|özetleyin|özetleyebilir misin|özetleyiver)"
+        r"(?:lütfen )?(?:bana )?(?:(?P<about>.+?) )?(?:kısaca )?(?:özetle|özetler misin|özetleyin|özetleyebilir "
+        r"misin|özetleyiver)"
         r"(?: lütfen)?",
         r"(?:lütfen )?(?:bana )?(?:(?P<about>.+?) )?(?:kısa )?(?:bir )?(?:özeti?|özetini|özet)"
-        r"(?: (?:ver|yaz|çıkar|yap|verir misin|çıkarır mısın|yazar mısın|hazırla|lazım|istiyorum|nedir))?(?: lütfen)?",
-        r"(?P<about>.+?) (?:ne hakkında|neyle ilgili|ne ile ilgili|neden bahsediyor|ne anlatıyor|neyi anlatıyor|ne içeriyor)",
+        r"(?: (?:ver|yaz|çıkar|yap|verir misin|çıkarır mısın|yazar mısın|hazırla|lazım|istiyorum|nedir))?(?: "
+        r"lütfen)?",
+        r"(?P<about>.+?) (?:ne hakkında|neyle ilgili|ne ile ilgili|neden bahsediyor|ne anlatıyor|neyi anlatıyor|"
+        r"ne içeriyor)",
         r"(?P<about>.+?) (?:ne|neler) (?:yazıyor|anlatılıyor)",
     ),
 }
 _CORRECTION: dict[Language, tuple[str, ...]] = {
     "en": (
-        r"(?:(?:no|nope|sorry|wait|oh|oops|but|pardon|not that)[\s,.!;:–—-]+)*i (?:meant|was asking about|asked about|wanted to (?:say|ask))"
+        r"(?:(?:no|nope|sorry|wait|oh|oops|but|pardon|not that)[\s,.!;:–—-]+)*i (?:meant|was asking about|asked "
+        r"about|wanted to (?:say|ask))"
         r"(?: to (?:say|ask|write))?[\s,:]+(?P<about>.+)",
-        r"(?:no|nope|sorry|wait|oh|oops|pardon)[\s,.!;:–—-]+(?:i mean|rather|make that|correction|it should be|not that one but)"
+        r"(?:no|nope|sorry|wait|oh|oops|pardon)[\s,.!;:–—-]+(?:i mean|rather|make that|correction|it should be|"
+        r"not that one but)"
         r"[\s,:]+(?P<about>.+)",
         r"(?:correction|i mean)[\s]*:[\s]*(?P<about>.+)",
     ),
     "de": (
         r"(?:(?:nein|nee|nö|sorry|entschuldigung|moment|halt|pardon|doch|aber|ach)[\s,.!;:–—-]+)*"
-        r"(?:ich meinte|ich meine|gemeint (?:war|habe ich|ist)|ich wollte (?:sagen|fragen))(?: doch| aber| eigentlich)?"
+        r"(?:ich meinte|ich meine|gemeint (?:war|habe ich|ist)|ich wollte (?:sagen|fragen))(?: doch| aber| "
+        r"eigentlich)?"
         r"[\s,:]+(?P<about>.+)",
-        r"(?:(?:nein|nee|nö|sorry|entschuldigung|moment|halt|pardon)[\s,.!;:–—-]+)(?:sondern|vielmehr|korrektur)[\s,:]+(?P<about>.+)",
+        r"(?:(?:nein|nee|nö|sorry|entschuldigung|moment|halt|pardon)[\s,.!;:–—-]+)(?:sondern|vielmehr|"
+        r"korrektur)[\s,:]+(?P<about>.+)",
     ),
     "tr": (
-        r"(?:(?:hayır|yok|pardon|dur|aslında|ama|özür dilerim)[\s,.!;:–—-]+)*(?:ben )?(?P<about>.+?)(?:['’]?\s*(?:demek istedim|demek istemiştim|"
+        r"(?:(?:hayır|yok|pardon|dur|aslında|ama|özür dilerim)[\s,.!;:–—-]+)*(?:ben "
+        r")?(?P<about>.+?)(?:['’]?\s*(?:demek istedim|demek istemiştim|"
         r"kastettim|kastetmiştim|demiştim))",
     ),
 }
@@ -171,7 +195,9 @@ def read_utterance(text: str) -> Utterance:
 
 
 def without_small_talk(text: str) -> str:
-    """The text without the greeting or thanks that a mark parts from what follows: "Hi, when ...?", "Thanks. And ...?"."""
+    """The text without the greeting or thanks that a mark parts from what follows: "Hi, when ...?", "Thanks. "
+    "And ...?".
+    """
     rest = text.strip()
     while True:
         mark = re.match(r"([^,.!?;:–—\n]{1,40})[,.!;:–—]+\s*(?=\S)", rest)

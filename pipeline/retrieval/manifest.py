@@ -204,7 +204,7 @@ class Manifest:
             "SELECT f.source, count(c.row) FROM files f LEFT JOIN chunks c ON c.source = f.source "
             "GROUP BY f.source ORDER BY f.source"
         )
-        return {source: n for source, n in self.db.execute(query)}
+        return dict(self.db.execute(query))
 
     def titles(self) -> dict[str, str]:
         """The title of each document, by source."""
