@@ -268,6 +268,11 @@ def _run(text: str, words: Sequence[re.Match[str]], begin: int, table: FollowUpW
     return n
 
 
+def inside_sentence(phrase: str) -> str:
+    """The phrase as it stands inside a sentence: 'the clock' for 'The clock', names as they are."""
+    return phrase if _is_name(phrase) else phrase[0].lower() + phrase[1:]
+
+
 def _is_name(phrase: str) -> bool:
     first = phrase.split()[0].casefold()
     return phrase[0].isupper() and not any(first in table.determiners for table in WORDS.values())
@@ -330,8 +335,7 @@ def put_in(question: str, found: Need, about: str) -> str:
     """
     if found.kind == "fragment":
         return f"{about} {question.strip()}"
-    if not _is_name(about):
-        about = about[0].lower() + about[1:]
+    about = inside_sentence(about)
     table = words_of(question)
     word = question[found.start : found.end].casefold()
     rest = question[found.end :]

@@ -15,7 +15,7 @@ from cli.chat import replies
 from cli.chat.chat import Chat, Pending
 from pipeline.corrections import corrected, is_other
 from pipeline.document_names import find_document
-from pipeline.followup import Rewritten
+from pipeline.followup import Rewritten, inside_sentence
 from pipeline.utterances import Language, Utterance, plain, read_utterance, without_small_talk
 
 
@@ -163,5 +163,5 @@ def _other(chat: Chat) -> Rewritten | None:
     start = plain(last.text).find(plain(last.about))
     if not others or start < 0:
         return None
-    text = last.text[:start] + others[0] + last.text[start + len(last.about) :]
+    text = last.text[:start] + inside_sentence(others[0]) + last.text[start + len(last.about) :]
     return Rewritten(text, others[0], f"'{others[0]}' in the place of '{last.about}'", "rule", tuple(others))
