@@ -1,20 +1,21 @@
-"""`longthread ask`: one question, one answer, its citations, its ledger."""
+"""`longthread ask`: one question, one answer, its citations, one line of account."""
 
 from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from cli.index import failures
+from cli.index import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
 from cli.main import EXIT_ERROR
-from cli.printing import print_state
+from cli.printing import open_console, print_state, visible
 from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
@@ -23,7 +24,10 @@ from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.reading import reading_config
 from pipeline.records import record
-from pipeline.types import Question, State
+from pipeline.types import Document, Question, State
+
+if TYPE_CHECKING:
+    from pipeline.retrieval.index import IndexReport
 
 
 def run(
@@ -33,6 +37,7 @@ def run(
     index: str | None,
     model: str | None,
     glob: str | None,
+    account: bool,
     diff: bool,
     as_json: bool,
     quiet: bool,
@@ -50,16 +55,34 @@ def run(
     if read:
         config = reading_config(config)
     config.components[-1].check()
-    with Display(quiet) as display:
-        folder, n_failed = (Path("nowhere"), 0) if read else _index(docs, index, config, display)
-        with Pipeline(config, folder, progress=display) as pipeline, _reading(pipeline, read):
-            out = Writer(display, quiet=as_json)
-            pipeline.on_text = out
-            state = pipeline.ask(Question(question, glob=glob))
-            display.stop()
-            out.end()
-            _print(state, pipeline, out.wrote, diff, as_json)
-    return EXIT_ERROR if n_failed else 0
+    with (
+        Display(quiet) as display,
+        _indexed(docs, index, read, config, display) as (folder, report),
+        Pipeline(config, folder, progress=display) as pipeline,
+        _reading(pipeline, read),
+    ):
+        pipeline.on_text = Writing(display)
+        state = pipeline.ask(Question(question, glob=glob))
+        display.stop()
+        _print(state, pipeline, account, diff, as_json, quiet)
+    if report is None:
+        return 0
+    errors = open_console(is_error=True)
+    if not quiet:
+        report_unread(report, docs, config_path, errors)
+    return EXIT_ERROR if report_failures(report, docs, errors) else 0
+
+
+class Writing:
+    """Shows how far an answer is. It is printed when it is finished, since its end can change its beginning."""
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+        self.n_pieces = 0
+
+    def __call__(self, text: str) -> None:
+        self.n_pieces += 1
+        self.display("write the answer", self.n_pieces, 0)
 
 
 def _reading(pipeline: Pipeline, paths: Sequence[str]) -> AbstractContextManager[object]:
@@ -70,49 +93,55 @@ def _reading(pipeline: Pipeline, paths: Sequence[str]) -> AbstractContextManager
     return read(pipeline, paths)
 
 
-class Writer:
-    """Streams an answer to stdout; the progress display goes away at its first piece."""
+@contextmanager
+def _indexed(
+    docs: Sequence[str], index: str | None, read: Sequence[str], config: PipelineConfig, display: Display
+) -> Iterator[tuple[Path, IndexReport | None]]:
+    """The folder of the index to search, brought up to date, and the report of that, if it was.
 
-    def __init__(self, display: Display, quiet: bool = False) -> None:
-        self.display = display
-        self.quiet = quiet
-        self.wrote = False
-
-    def __call__(self, text: str) -> None:
-        self.display.stop()
-        if not self.quiet:
-            self.wrote = True
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-    def end(self) -> None:
-        if self.wrote:
-            sys.stdout.write("\n\n")
-            sys.stdout.flush()
-
-
-def _index(docs: Sequence[str], index: str | None, config: PipelineConfig, display: Display) -> tuple[Path, int]:
+    With standard input among the documents it is a temporary folder: what is piped in is not kept.
+    """
     if docs and index:
         raise ConfigError("give --docs or --index, not both: 'longthread index PATH --index DIR' adds to an index")
-    if index:
-        return Path(index), 0
+    if read or index:
+        yield Path(index or "nowhere"), None
+        return
     if not docs:
         raise ConfigError("nothing to answer from: name your documents with --docs PATH, or an index with --index DIR")
-    folder = docs_folder(docs, config.index)
-    report = update_index(folder, docs, config.index, display)
-    display.stop()
-    return folder, failures(report, Console(stderr=True))
+    given = [read_standard_input()] if STANDARD_INPUT in docs else []
+    paths = [path for path in docs if path != STANDARD_INPUT]
+    with TemporaryDirectory(prefix="longthread-") if given else nullcontext() as temporary:
+        folder = Path(temporary) / "index" if temporary else docs_folder(docs, config.index)
+        report = update_index(folder, paths, config.index, display, given=given)
+        display.stop()
+        raise_if_nothing_was_read(report)
+        yield folder, report
 
 
-def _print(state: State, pipeline: Pipeline, was_streamed: bool, diff: bool, as_json: bool) -> None:
+def read_standard_input() -> Document:
+    """What is piped in, as a document: text, or any other format that can be told by its first bytes."""
+    from pipeline.documents.load import load_bytes
+
+    if sys.stdin.isatty():
+        sys.stderr.write("longthread: reading standard input; end it with Ctrl-D\n")
+    return load_bytes("standard input", sys.stdin.buffer.read())
+
+
+def _print(state: State, pipeline: Pipeline, account: bool, diff: bool, as_json: bool, quiet: bool) -> None:
     if as_json:
         sys.stdout.write(json_module.dumps(_record(state, pipeline), ensure_ascii=False) + "\n")
         return
-    console = Console()
-    print_state(state, console, with_answer=not was_streamed)
+    console = open_console()
+    print_state(state, console, account=account, quiet=quiet)
     if diff:
-        for passage, is_kept in kept_and_dropped(state):
-            console.print(Text(passage, style="green" if is_kept else "red strike"))
+        print_diff(state, console)
+
+
+def print_diff(state: State, console: Console) -> None:
+    """What the model saw in green, and what a stage left out in red; a sign says which where there is no colour."""
+    for passage, is_kept in kept_and_dropped(state):
+        sign = "+" if is_kept else "-"
+        console.print(Text(f"{sign} {visible(passage)}", style="green" if is_kept else "red strike"))
 
 
 def kept_and_dropped(state: State) -> list[tuple[str, bool]]:

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 from rich.console import Console
-from rich.rule import Rule
 from rich.text import Text
 
-from cli.ask import Writer
-from cli.printing import print_state, shown_path
+from cli.ask import Writing
+from cli.printing import open_console, print_state, shown_path
 from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
@@ -39,12 +38,12 @@ def tune_once(display: Display, console: Console) -> None:
     )
 
 
-def run(quiet: bool) -> int:
+def run(account: bool, quiet: bool) -> int:
     if not FOLDER.is_dir():
         raise ConfigError(f"the demo's documents are not in {FOLDER}: run 'make demo' in a checkout of longthread")
     documents = [str(FOLDER / "documents")]
     questions = [json.loads(line) for line in (FOLDER / "questions.jsonl").read_text("utf-8").splitlines()]
-    console = Console()
+    console = open_console()
     folder = docs_folder(documents, DEFAULT.index)
     with Display(quiet) as display:
         tune_once(display, console)
@@ -53,14 +52,12 @@ def run(quiet: bool) -> int:
         console.print(f"{report.n_chunks} passages of {shown_path(documents[0])}, which no model has read before.")
         with Pipeline(DEFAULT, folder, progress=display) as pipeline:
             for question in questions:
-                console.print(Rule(style="dim"))
-                console.print(Text(question["question"], style="bold"))
-                pipeline.on_text = out = Writer(display)
+                console.print(Text(f"\n{question['question']}", style="cyan"))
+                pipeline.on_text = Writing(display)
                 state = pipeline.ask(Question(question["question"], question["id"]))
                 display.stop()
-                out.end()
-                print_state(state, console, with_answer=not out.wrote)
-    console.print(Rule(style="dim"))
+                print_state(state, console, account=account, quiet=quiet)
+    console.print()
     console.print("Your own documents:", style="bold")
     console.print('  .venv/bin/longthread ask "your question" --docs YOUR_FOLDER', highlight=False)
     return 0

@@ -1,8 +1,9 @@
-"""`longthread index`: brings an index up to date with files."""
+"""`longthread index`: brings an index up to date with files, and lists those that were not read."""
 
 from __future__ import annotations
 
 import json as json_module
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,38 +11,125 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from cli.main import EXIT_ERROR
-from cli.printing import shown_path
+from cli.printing import one_line, open_console, shown_path
 from cli.progress import Display
 from pipeline.default import default_config
-from pipeline.docs_index import update_index
+from pipeline.docs_index import docs_folder, unread, update_index
+from pipeline.errors import ConfigError, DocumentError, StoreError
+from pipeline.retrieval.update import PART_OF_INDEX
 
 if TYPE_CHECKING:
     from pipeline.retrieval.index import IndexReport
 
+STANDARD_INPUT = "-"
+_LISTED = 10
 
-def run(paths: Sequence[str], index: str, config_path: str | None, rebuild: bool, as_json: bool, quiet: bool) -> int:
+
+def run(
+    paths: Sequence[str],
+    index: str | None,
+    config_path: str | None,
+    rebuild: bool,
+    skipped: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     config = default_config(config_path)
+    if skipped:
+        return _list_unread(Path(index) if index else docs_folder(paths, config.index), paths, index, as_json)
+    if not paths or index is None:
+        raise ConfigError("name the files and the folder of the index: longthread index PATH... --index DIR")
+    if STANDARD_INPUT in paths:
+        raise ConfigError("standard input cannot be kept in an index: save it in a file, and index that")
     with Display(quiet) as display:
         report = update_index(Path(index), paths, config.index, display, rebuild)
+    errors = open_console(is_error=True)
+    n_failed = report_failures(report, paths, errors)
     if as_json:
         sys.stdout.write(json_module.dumps(asdict(report)) + "\n")
-        return EXIT_ERROR if report.failed else 0
-    console = Console()
-    console.print(
+        return EXIT_ERROR if n_failed else 0
+    open_console().print(
         f"{index}: {report.n_chunks} passages; files: {report.added} added, {report.changed} changed, "
-        f"{report.removed} removed, {report.unchanged} unchanged, {len(report.failed)} failed; {report.seconds:.1f} s"
+        f"{report.removed} removed, {report.unchanged} unchanged, {len(report.failed)} failed; {report.seconds:.1f} s",
+        highlight=False,
+        markup=False,
     )
-    return EXIT_ERROR if failures(report, Console(stderr=True)) else 0
+    report_unread(report, (), config_path, errors, index)
+    return EXIT_ERROR if n_failed else 0
 
 
-def failures(report: IndexReport, console: Console) -> int:
-    """Lists what was left out, with the reason, and says how many files failed."""
-    for path, why in report.skipped:
-        console.print(f"skipped {shown_path(path)}: {why}", style="dim", highlight=False, markup=False)
-    for path, why in report.failed:
-        console.print(f"failed {shown_path(path)}: {why}", style="red", highlight=False, markup=False)
-    for path, note in report.notes:
-        console.print(f"{shown_path(path)}: {note}", style="dim", highlight=False, markup=False)
-    return len(report.failed)
+def _list_unread(folder: Path, paths: Sequence[str], index: str | None, as_json: bool) -> int:
+    """One line for each file that was not read, with the reason, and for each thing left out of one that was."""
+    if not index and not paths:
+        raise ConfigError("name what was indexed: longthread index PATH... --skipped, or --index DIR --skipped")
+    try:
+        lacking = unread(folder)
+    except StoreError:
+        if index:
+            raise
+        raise StoreError(
+            f"{' '.join(paths)}: not indexed yet: ask a question of it first, or name an index with --index DIR"
+        ) from None
+    if as_json:
+        sys.stdout.write(json_module.dumps(asdict(lacking), ensure_ascii=False) + "\n")
+        return 0
+    console = open_console()
+    for path, why in lacking.files:
+        console.print(Text(f"{one_line(shown_path(path))}: {one_line(why)}"))
+    for path, note in lacking.notes:
+        console.print(Text(f"{one_line(shown_path(path))}: read, but {one_line(note)}", style="dim"))
+    if not lacking.files and not lacking.notes:
+        console.print("All files were read.", style="dim")
+    return 0
+
+
+def report_unread(
+    report: IndexReport, docs: Sequence[str], config_path: str | None, console: Console, index: str | None = None
+) -> None:
+    """One line that counts the files that were not read, and names the command that lists them."""
+    skipped = [path for path, why in report.skipped if why != PART_OF_INDEX]
+    n_unread, n_noted = len(skipped) + len(report.failed), len({path for path, _ in report.notes})
+    parts = [f"{_files(n_unread)} not read"] if n_unread else []
+    parts += [f"{_files(n_noted)} read with remarks"] if n_noted else []
+    if not parts:
+        return
+    if not index and not docs:
+        console.print(Text(", ".join(parts), style="dim"))
+        return
+    command = ["longthread", "index", *(("--index", index) if index else docs), "--skipped"]
+    command += ["--config", config_path] if config_path and not index else []
+    console.print(Text(f"{', '.join(parts)}: {shlex.join(command)} lists them", style="dim"))
+
+
+def report_failures(report: IndexReport, docs: Sequence[str], console: Console) -> int:
+    """Says of each file that was named, and could not be read, why; their number.
+
+    A file that was met in a folder or by a pattern is no failure: nobody asked for that file.
+    """
+    named = {Path(path).expanduser().resolve().as_posix() for path in docs}
+    failed = [(path, why) for path, why in report.failed if path in named]
+    for path, why in failed:
+        console.print(Text(f"longthread: {one_line(shown_path(path))}: {one_line(why)}", style="red"))
+    return len(failed)
+
+
+def raise_if_nothing_was_read(report: IndexReport) -> None:
+    """Raises DocumentError with the reasons where no file at all could be read."""
+    if report.n_chunks or not report.failed:
+        return
+    lines = [f"{shown_path(path)}: {why}" for path, why in report.failed[:_LISTED]]
+    more = [f"and {len(report.failed) - _LISTED} more"] if len(report.failed) > _LISTED else []
+    raise DocumentError("nothing could be read:\n" + "\n".join([*lines, *more]))
+
+
+def _files(n: int) -> str:
+    return "1 file was" if n == 1 else f"{n} files were"
+
+
+def failures(report: IndexReport, console: Console, docs: Sequence[str] = ()) -> int:
+    """The line on files that were not read, and one for each that was named and failed; the number of these."""
+    report_unread(report, docs, None, console)
+    return report_failures(report, docs, console)

@@ -31,6 +31,10 @@ Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline f
 Docs = Annotated[list[str] | None, typer.Option("--docs", "-d", help="Files, folders or globs to answer from.")]
 IndexFolder = Annotated[str | None, typer.Option("--index", "-i", help="A folder with an index made before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, with the whole ledger.")]
+Account = Annotated[
+    bool, typer.Option("--account", help="Show each stage, the prompt by part, and what was left out and why.")
+]
+AnswerAlone = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and its citations alone.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 
 
@@ -51,19 +55,26 @@ def ask(
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
     ] = None,
     glob: Annotated[str | None, typer.Option(help="Only documents whose path matches, such as '*/manual/*'.")] = None,
+    account: Account = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show what was kept and what was dropped, in colour.")] = False,
     json: Json = False,
-    quiet: Quiet = False,
+    quiet: AnswerAlone = False,
     read: Annotated[
         list[str] | None,
         typer.Option("--read", help="A file to read from beginning to end, however long, in place of --docs."),
     ] = None,
 ) -> None:
-    """Answer one question from documents, with citations and an account of what the model saw."""
+    """Answer one question from documents, with citations. `-` as a path reads a document from standard input.
+
+    Exit code 0 for a question that was answered, or that the documents do not answer; 2 if a file that you named, the
+    model or the index cannot be read.
+    """
     from cli.ask import run
 
     raise typer.Exit(
-        run(question, [*(docs or []), *(more or [])], config, index, model, glob, diff, json, quiet, read or [])
+        run(
+            question, [*(docs or []), *(more or [])], config, index, model, glob, account, diff, json, quiet, read or []
+        )
     )
 
 
@@ -88,17 +99,20 @@ def chat(
 
 @app.command()
 def index(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
-    index: Annotated[str, typer.Option("--index", "-i", help="The folder of the index.")],
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files, folders or globs.")] = None,
+    index: Annotated[str | None, typer.Option("--index", "-i", help="The folder of the index.")] = None,
     config: Config = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make it anew if it is of another embedder.")] = False,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="List the files of an index that were not read, with the reasons.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Index documents: adds new files, reads changed ones again, removes deleted ones. Can be interrupted and rerun."""
     from cli.index import run
 
-    raise typer.Exit(run(paths, index, config, rebuild, json, quiet))
+    raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet))
 
 
 @app.command("run")
@@ -306,11 +320,11 @@ def doctor(json: Json = False) -> None:
 
 
 @app.command()
-def demo(quiet: Quiet = False) -> None:
+def demo(account: Account = False, quiet: AnswerAlone = False) -> None:
     """Ask the demo's questions of the demo's documents."""
     from cli.demo import run
 
-    raise typer.Exit(run(quiet))
+    raise typer.Exit(run(account, quiet))
 
 
 @models_app.command("list")

@@ -1,19 +1,31 @@
-"""How an answer, its citations and its ledger look in a terminal."""
+"""How an answer, its citations and its ledger look in a terminal, and as plain lines through a pipe."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.types import Answer, Citation, Ledger, Passage, State
+from pipeline.types import Answer, Citation, Ledger, Passage, Span, State
 
 MAX_QUOTE = 300
+MAX_SAID = 120
 MAX_PLACES = 3
+_NO_WRAP = 100_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def open_console(is_error: bool = False) -> Console:
+    """A console on stdout, or on stderr. Without a terminal there are no colours, and no line is wrapped."""
+    console = Console(stderr=is_error)
+    return console if console.is_terminal else Console(stderr=is_error, width=_NO_WRAP)
 
 
 def shown_path(source: str) -> str:
@@ -25,48 +37,131 @@ def shown_path(source: str) -> str:
     return relative if len(relative) < len(source) else source
 
 
+def one_line(text: str) -> str:
+    """The text on one line, with a mark for each control character, so that no document can drive the terminal."""
+    return " ".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).split())
+
+
 def location(passage: Passage) -> str:
-    place = passage.place
-    page = f" page {place.page}" if place.page is not None else ""
-    heading = f" ({' > '.join(place.heading)})" if place.heading else ""
-    return f"{shown_path(passage.source)}:{place.line}{page}{heading}"
+    """Where a passage stands, as a person finds it: `docs/garden.html, line 12`, `report.pdf, p. 2`."""
+    place = str(passage.place)
+    return f"{one_line(shown_path(passage.source))}, {place}" if place else one_line(shown_path(passage.source))
 
 
-def citations(state: State) -> RenderableType:
-    """Where the answer stands, or, if the model cited nothing, that it did not and what it saw."""
-    answer = state.answer or Answer("")
-    if answer.is_abstention:
-        return Text(f"Not answered: {answer.why}.", style="yellow")
-    rows: list[RenderableType] = []
-    by_model = [c for c in answer.citations if c.by == "model"]
-    if not by_model:
-        rows.append(Text("The model cited nothing.", style="yellow"))
-        if answer.citations:
-            rows.append(Text("Its words stand here (found by matching):", style="dim"))
-    rows += [_citation(citation, len(state.shown)) for citation in answer.citations]
-    if not answer.citations:
-        rows.append(Text(f"It saw {len(state.shown)} passages:", style="dim"))
-        rows += [Text(f"  [{n}] {location(passage)}") for n, passage in enumerate(state.shown, 1)]
-    if answer.unsupported:
-        rows.append(Text(f"Not in what it saw: {', '.join(answer.unsupported)}", style="red"))
-    return Group(*rows)
-
-
-def _citation(citation: Citation, n_shown: int) -> Text:
-    if citation.passage is None or citation.quote is None:
-        return Text(f"  [{citation.number}] invalid: the prompt had passages 1 to {n_shown}", style="red")
-    text = Text(f"  [{citation.number}] {location(citation.quote)}\n", style="cyan")
-    quote = " ".join(citation.quote.text.split())
-    text.append(
-        f'      "{quote if len(quote) <= MAX_QUOTE else quote[:MAX_QUOTE] + " (shortened here)"}"', style="default"
-    )
-    if citation.by == "model" and citation.support == 0:
-        text.append("\n      none of the answer's words stand there", style="red")
+def linked_location(passage: Passage) -> Text:
+    """The location, which opens the file where the terminal has hyperlinks (OSC 8)."""
+    text = Text(location(passage), style="cyan")
+    if os.path.isabs(passage.source):
+        text.stylize(Style(link=Path(passage.source).as_uri()))
     return text
 
 
+# ------------------------------------------------------------------------------------------------------- the answer
+def answer_lines(state: State, with_answer: bool = True, with_details: bool = True) -> list[Text]:
+    """The answer, what is to be known about it, and a line for each citation.
+
+    `with_details` adds what the model wrote where something else is shown, what was wrong with it, and why a question
+    was not answered.
+    """
+    answer = state.answer or Answer("")
+    if answer.is_abstention:
+        lines = _abstention(state, answer, with_details)
+        return lines if with_answer else lines[1:]
+    if answer.by == "quote":
+        lines = _quote(state, answer)
+    else:
+        lines = [Text(visible(answer.text), style="bold")] if with_answer else []
+        lines += citation_lines(state)
+    if with_details:
+        lines += detail_lines(answer)
+    return lines
+
+
+def citation_lines(state: State) -> list[Text]:
+    """One line for each citation, and what they do not hold of the answer."""
+    answer = state.answer or Answer("")
+    lines: list[Text] = []
+    if state.shown and not any(citation.is_valid and citation.by != "question" for citation in answer.citations):
+        nearest = " The nearest sentence:" if any(c.is_valid for c in answer.citations) else ""
+        lines.append(Text(f"Nothing that was shown says this.{nearest}", style="yellow"))
+    lines += [citation_line(citation, len(state.shown)) for citation in answer.citations]
+    if answer.unsupported:
+        names = one_line(", ".join(answer.unsupported))
+        lines.append(Text(f"Not in the documents that were shown: {names}", style="yellow"))
+    return lines
+
+
+def citation_line(citation: Citation, n_shown: int, max_quote: int = MAX_QUOTE) -> Text:
+    """`[1] garden.html, line 12: "Seven beehives stand there."`"""
+    if citation.passage is None or citation.quote is None:
+        return Text(f"[{citation.number}] names no passage: the model was shown 1 to {n_shown}", style="red")
+    line = Text.assemble((f"[{citation.number}] ", "cyan"), linked_location(citation.quote))
+    return line.append(f': "{shortened(citation.quote.text, max_quote)}"')
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """The text on one line; one that is longer than `max_chars` is cut at a word, and that is said."""
+    line = one_line(text)
+    if len(line) <= max_chars:
+        return line
+    head = line[:max_chars]
+    return f"{head[: head.rfind(' ')] if ' ' in head else head} ... (shortened here)"
+
+
+def detail_lines(answer: Answer) -> list[Text]:
+    """The model's words where they are not what is shown, and what was wrong with them."""
+    lines = []
+    if answer.said:
+        lines.append(Text(f'The model wrote: "{shortened(answer.said, MAX_SAID)}"', style="dim"))
+    if answer.faults:
+        lines.append(Text(one_line("; ".join(answer.faults)), style="dim"))
+    return lines
+
+
+def _abstention(state: State, answer: Answer, with_details: bool) -> list[Text]:
+    lines = [Text(visible(answer.text), style="bold")]
+    if with_details and answer.why:
+        lines.append(Text(one_line(answer.why), style="dim"))
+    if answer.citations:
+        lines.append(Text("The nearest sentence:", style="dim"))
+        lines += [citation_line(citation, len(state.shown)) for citation in answer.citations]
+    return lines + (detail_lines(answer) if with_details else [])
+
+
+def _quote(state: State, answer: Answer) -> list[Text]:
+    """A sentence in the place of an answer. It is shown once, with its place, and whole."""
+    model = f" ({one_line(state.ledger.model)})" if state.ledger.model else ""
+    head = f"The model{model} gave no usable answer. The sentence nearest to the question:"
+    rows = [citation_line(one, len(state.shown), max(MAX_QUOTE, len(answer.text))) for one in answer.citations]
+    return [Text(head, style="yellow"), *(rows or [Text(visible(answer.text), style="bold")])]
+
+
+def visible(text: str) -> str:
+    """The text with a mark for each control character but tab and line break."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+# ------------------------------------------------------------------------------------------------------ the account
+def account_line(state: State) -> str:
+    """What the answer took, in one line: `194 tokens read, 21 written in 1.7 s, 5 of 8 passages left out`."""
+    ledger = state.ledger
+    seconds = f"in {sum(entry.seconds for entry in ledger.stages):.1f} s"
+    parts = [f"nothing was read by a model, {seconds}"]
+    if ledger.generation is not None:
+        parts = [f"{ledger.generation.prompt_tokens} tokens read, {ledger.generation.answer_tokens} written {seconds}"]
+    n_left = sum(not any(_overlap(found, shown) for shown in state.shown) for found in state.found)
+    if n_left and ledger.generation is not None:
+        parts.append(f"{n_left} of {len(state.found)} passages left out")
+    return ", ".join(parts)
+
+
+def _overlap(found: Passage, shown: Passage) -> bool:
+    spans: Sequence[Span] = shown.spans or (shown.span,)
+    return any(s.source == found.source and s.start < found.end and found.start < s.end for s in spans)
+
+
 def ledger(account: Ledger) -> RenderableType:
-    """The small table after an answer: each stage, then the prompt by part, then the reading."""
+    """The table of an account: each stage, then the prompt by part, then the reading."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("stage", "passages", "tokens", "dropped", "seconds"):
         table.add_column(name, justify="left" if name == "stage" else "right")
@@ -106,12 +201,13 @@ def dropped(account: Ledger) -> RenderableType:
     for entry in account.stages:
         for why in dict.fromkeys(drop.why for drop in entry.dropped):
             drops = [drop for drop in entry.dropped if drop.why == why]
-            places = list(dict.fromkeys(f"{shown_path(drop.span.source)}:{drop.place.line}" for drop in drops))
-            more = f" and {len(places) - MAX_PLACES} more places" if len(places) > MAX_PLACES else ""
+            names = (", ".join(filter(None, (shown_path(d.span.source), str(d.place)))) for d in drops)
+            places = list(dict.fromkeys(names))
+            more = f"; and {len(places) - MAX_PLACES} more places" if len(places) > MAX_PLACES else ""
             rows.append(
                 Text(
                     f"{entry.stage} dropped {sum(drop.tokens for drop in drops)} tokens, {why}: "
-                    f"{', '.join(places[:MAX_PLACES])}{more}",
+                    f"{'; '.join(places[:MAX_PLACES])}{more}",
                     style="dim",
                 )
             )
@@ -138,11 +234,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     return result
 
 
-def print_state(state: State, console: Console, with_answer: bool) -> None:
-    """The answer (unless it was streamed already), its citations, its ledger, and what was left out."""
-    if with_answer and state.answer is not None:
-        console.print(Text(state.answer.text, style="bold"))
-    console.print(citations(state))
-    console.print()
-    console.print(ledger(state.ledger))
-    console.print(dropped(state.ledger))
+def print_state(
+    state: State, console: Console, with_answer: bool = True, account: bool = False, quiet: bool = False
+) -> None:
+    """The answer (unless it is there already), its citations, and a line of account, or with `account` all of it.
+
+    `quiet` leaves the answer and its citations alone.
+    """
+    for line in answer_lines(state, with_answer, with_details=not quiet):
+        console.print(line)
+    if account:
+        console.print()
+        console.print(ledger(state.ledger))
+        console.print(dropped(state.ledger))
+    elif not quiet:
+        console.print(Text(f"{account_line(state)}, --account shows all", style="dim"))

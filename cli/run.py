@@ -111,7 +111,7 @@ def index_of(
     folder = docs_folder(docs, config.index)
     report = update_index(folder, docs, config.index, display)
     display.stop()
-    return folder, failures(report, Console(stderr=True))
+    return folder, failures(report, Console(stderr=True), docs)
 
 
 def print_summary(summary: RunSummary, found: Run, console: Console) -> None:

@@ -94,14 +94,11 @@ def split(passage: Passage) -> list[Passage]:
     if passage.spans or not passage.text:
         return [passage]
     parts = []
-    line, at = passage.place.line, 0
+    place, at = passage.place, 0
     for start, end in sentences(passage.text):
-        line += passage.text.count("\n", at, start)
-        at = start
-        place = replace(passage.place, line=line)
-        text = passage.text[start:end]
+        place, at = place.after(passage.text[at:start]), start
         low, high = passage.start + start, passage.start + end
-        part = replace(passage, start=low, end=high, text=text, place=place, soft=None)
+        part = replace(passage, start=low, end=high, text=passage.text[start:end], place=place, soft=None)
         parts.append(part)
     return [part for part in parts if not _HEADING.match(part.text)] or parts or [passage]
 

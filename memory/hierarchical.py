@@ -30,10 +30,11 @@ from memory.vectors import Meaning
 from memory.words import Words, standardised
 from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Progress, Tools
+from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.documents.sentences import sentences
 from pipeline.errors import StoreError
 from pipeline.transcript import now, told
-from pipeline.types import Item, Passage, Place, Question, Recall, Recalled, Turn
+from pipeline.types import Item, Passage, Question, Recall, Recalled, Turn
 
 
 @dataclass(frozen=True)
@@ -486,6 +487,7 @@ class Tiers(Transcribed):
             {
                 "kind": "piece", "turn": number, "source": one.source, "start": one.start, "end": one.end,
                 "line": one.place.line, "page": one.place.page, "heading": one.place.heading, "title": one.title,
+                "paragraph": one.place.paragraph, "marks": marks_to_json(one.place),
             }
             for number, one in self.units.pieces().items()
         ]  # fmt: skip
@@ -497,7 +499,8 @@ class Tiers(Transcribed):
         if line["kind"] == "unit":
             self.units.close(int(line["first"]), int(line["last"]), line["summary"])
         elif line["kind"] == "piece":
-            place = Place(int(line["line"]), line["page"], tuple(line["heading"]))
+            marks = line.get("marks", "[true,[],[]]")  # written before places had marks
+            place = place_from_json(line["line"], line["page"], line["heading"], line.get("paragraph"), marks)
             span = str(line["source"]), int(line["start"]), int(line["end"])
             self.units.add_piece(int(line["turn"]), Passage(*span, "", place=place, title=str(line["title"])))
         elif line["kind"] == "fact":

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memory.facts import Fact
+from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.transcript import Transcript
-from pipeline.types import Passage, Place
+from pipeline.types import Passage
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS units (
@@ -24,9 +25,15 @@ CREATE TABLE IF NOT EXISTS facts (
 );
 CREATE TABLE IF NOT EXISTS pieces (
     turn INTEGER PRIMARY KEY, source TEXT NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
-    line INTEGER NOT NULL, page INTEGER, heading TEXT NOT NULL, title TEXT NOT NULL
+    line INTEGER, page INTEGER, heading TEXT NOT NULL, title TEXT NOT NULL, paragraph INTEGER, marks TEXT NOT NULL
 );
 """
+_OLD_PIECES = (  # before places had marks: all of them were lines
+    "ALTER TABLE pieces RENAME TO old_pieces",
+    *_SCHEMA.strip().split(";")[2:3],
+    "INSERT INTO pieces SELECT *, NULL, '[true,[],[]]' FROM old_pieces",
+    "DROP TABLE old_pieces",
+)
 _FACT = "SELECT turn, about, value, time, id, superseded_by FROM facts"
 
 
@@ -58,6 +65,10 @@ class Units:
         self.db = transcript.db
         for statement in filter(str.strip, _SCHEMA.split(";")):
             self.db.execute(statement)
+        if not any(column == "marks" for _, column, *_ in self.db.execute("PRAGMA table_info(pieces)")):
+            with self.transcript.transaction():
+                for statement in _OLD_PIECES:
+                    self.db.execute(statement)
 
     @property
     def closed(self) -> int:
@@ -103,19 +114,21 @@ class Units:
     def add_piece(self, number: int, piece: Passage) -> None:
         """Says of a turn that it is a piece of a document: its question is the piece's text."""
         place = piece.place
-        row = (number, piece.source, piece.start, piece.end, place.line, place.page, json.dumps(place.heading))
-        self.db.execute("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, piece.title))
+        where = (place.line, place.page, json.dumps(place.heading))
+        row = (number, piece.source, piece.start, piece.end, *where, piece.title, place.paragraph, marks_to_json(place))
+        self.db.execute("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def pieces(self) -> dict[int, Passage]:
         """The pieces of documents by the numbers of their turns."""
         query = (
-            "SELECT p.turn, source, start, stop, line, page, heading, title, question "
+            "SELECT p.turn, source, start, stop, question, title, line, page, heading, paragraph, marks "
             "FROM pieces p JOIN turns t ON t.number = p.turn ORDER BY p.turn"
         )
-        return {
-            number: Passage(source, start, stop, text, place=Place(line, page, tuple(json.loads(heading))), title=title)
-            for number, source, start, stop, line, page, heading, title, text in self.db.execute(query)
-        }
+        pieces = {}
+        for number, source, start, stop, text, title, line, page, heading, paragraph, marks in self.db.execute(query):
+            place = place_from_json(line, page, json.loads(heading), paragraph, marks)
+            pieces[number] = Passage(source, start, stop, text, place=place, title=title)
+        return pieces
 
     def supersede(self, old: Fact, new: Fact) -> None:
         self.db.execute("UPDATE facts SET superseded_by = ? WHERE id = ?", (new.id, old.id))

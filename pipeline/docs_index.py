@@ -16,6 +16,7 @@ from pipeline.config import IndexSettings
 from pipeline.contracts import Progress
 from pipeline.errors import StoreError
 from pipeline.retrieval.manifest import FORMAT, NAME, Manifest
+from pipeline.types import Document
 
 if TYPE_CHECKING:
     from pipeline.retrieval.index import IndexReport
@@ -40,20 +41,25 @@ def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:
 
 
 def update_index(
-    folder: Path, paths: Sequence[str], settings: IndexSettings, progress: Progress, rebuild: bool = False
+    folder: Path,
+    paths: Sequence[str],
+    settings: IndexSettings,
+    progress: Progress,
+    rebuild: bool = False,
+    given: Sequence[Document] = (),
 ) -> IndexReport:
-    """Brings the index in a folder up to date with the files under the paths.
+    """Brings the index in a folder up to date with the files under the paths, and adds the given documents.
 
     An index in the cache that an older longthread made is made again, and a note of the report says so. One that the
     user named is not, since it may hold files of other paths: it raises StoreError with the command.
     """
-    from pipeline.documents.discover import discover
+    from pipeline.documents.discover import Discovery, discover
     from pipeline.retrieval.index import open_index
 
-    discovery = discover(paths)
+    discovery = Discovery(()) if given and not paths else discover(paths)
     is_old = not rebuild and folder.parent == cache_folder() / "indexes" and _format(folder) not in (None, FORMAT)
     with open_index(folder, open_embedder(settings), chunker(settings), "write", rebuild or is_old) as index:
-        report = index.update(discovery, progress)
+        report = index.update(discovery, progress, given)
     if is_old:
         note = (folder.as_posix(), "the index of an older longthread was made again")
         report = replace(report, notes=(note, *report.notes))

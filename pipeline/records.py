@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.types import Citation, Passage, State
+from pipeline.types import Citation, Ledger, Passage, Place, StageEntry, State
 
 
 def record(state: State, config: PipelineConfig) -> dict[str, Any]:
@@ -18,19 +18,36 @@ def record(state: State, config: PipelineConfig) -> dict[str, Any]:
         "answer": None if answer is None else answer.text,
         "is_abstention": answer is not None and answer.is_abstention,
         "why": "" if answer is None else answer.why,
+        "by": None if answer is None else answer.by,
+        "said": "" if answer is None else answer.said,
+        "faults": [] if answer is None else list(answer.faults),
         "unsupported": [] if answer is None else list(answer.unsupported),
         "citations": [] if answer is None else [_citation(citation) for citation in answer.citations],
         "found": [_found(passage) for passage in state.found],
         "shown": [_passage(passage) for passage in state.shown],
-        "ledger": {
-            **asdict(state.ledger),
-            "parts": dict(state.ledger.parts),
-            "prompt_tokens": state.ledger.prompt_tokens,
-        },
+        "ledger": _ledger(state.ledger),
         "config": config.resolved(),
         "config_hash": config.hash,
         "version": version("longthread"),
     }
+
+
+def _ledger(ledger: Ledger) -> dict[str, Any]:
+    account = asdict(replace(ledger, stages=()))
+    stages = [_stage(entry) for entry in ledger.stages]
+    return {**account, "stages": stages, "parts": dict(ledger.parts), "prompt_tokens": ledger.prompt_tokens}
+
+
+def _stage(entry: StageEntry) -> dict[str, Any]:
+    dropped = [
+        {"span": asdict(one.span), "text": one.text, "place": _place(one.place), "tokens": one.tokens, "why": one.why}
+        for one in entry.dropped
+    ]
+    return {**asdict(replace(entry, dropped=())), "dropped": dropped}
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {"line": place.line, "page": place.page, "heading": list(place.heading), "paragraph": place.paragraph}
 
 
 def _citation(citation: Citation) -> dict[str, Any]:
@@ -39,6 +56,7 @@ def _citation(citation: Citation) -> dict[str, Any]:
         "by": citation.by,
         "is_valid": citation.is_valid,
         "support": round(citation.support, 4),
+        "drop": None if citation.drop is None else round(citation.drop, 4),
         "source": citation.passage.source if citation.passage else None,
         "quote": _passage(citation.quote) if citation.quote else None,
     }
@@ -54,9 +72,7 @@ def _passage(passage: Passage) -> dict[str, Any]:
         "source": passage.source,
         "start": passage.start,
         "end": passage.end,
-        "line": passage.place.line,
-        "page": passage.place.page,
-        "heading": list(passage.place.heading),
+        **_place(passage.place),
         "score": passage.score,
         "text": passage.text,
         "spans": [asdict(span) for span in passage.spans],

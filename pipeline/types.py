@@ -7,7 +7,7 @@ unless a name says otherwise.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -18,19 +18,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a character stands in a document, in the words of a reader.
+    """Where a character stands in a document, as a person finds it who opens the file.
 
-    `line` counts from 1 in the document's text; `page` counts from 1 and is None where a format has no pages;
-    `heading` is the path of titles above the place, outermost first.
+    `line` counts from 1 in the file; None for formats without lines (PDF, DOCX), and where the line is not known.
+    `page` counts from 1; None for formats without pages. `heading` is the path of titles above the place, outermost
+    first. `paragraph` counts the paragraphs, list items and table rows below the innermost of these from 1; None for
+    formats that have lines or pages, and for a title itself.
+
+    `marks` are the places of later characters, each with its distance from this one, in order: at least one wherever
+    more changes than a line by a newline, so that `after` is exact as far as the passage goes that they were made for.
+    `counts_newlines` is true where each newline of the text is one of the file.
     """
 
-    line: int
+    line: int | None = None
     page: int | None = None
     heading: tuple[str, ...] = ()
+    paragraph: int | None = None
+    marks: tuple[tuple[int, Place], ...] = field(default=(), compare=False, repr=False)
+    counts_newlines: bool = field(default=True, compare=False, repr=False)
 
     def __str__(self) -> str:
-        where = f"page {self.page}, line {self.line}" if self.page is not None else f"line {self.line}"
-        return f"{where}, {' > '.join(self.heading)}" if self.heading else where
+        """As short as it can be found by: `p. 2`, `line 12`, `Fares > Dogs, paragraph 3`; "" where nothing is known."""
+        if self.page is not None:
+            return f"p. {self.page}"
+        if self.line is not None:
+            return f"line {self.line}"
+        paragraph = () if self.paragraph is None else (f"paragraph {self.paragraph}",)
+        return ", ".join((*filter(None, (" > ".join(self.heading),)), *paragraph))
+
+    def after(self, text: str) -> Place:
+        """The place of the character behind `text`, which begins here."""
+        n = len(text)
+        passed = bisect_right(self.marks, n, key=lambda mark: mark[0])
+        start, place = self.marks[passed - 1] if passed else (0, self)
+        line = place.line
+        if line is not None and self.counts_newlines:
+            line += text.count("\n", start)
+        marks = tuple((offset - n, later) for offset, later in self.marks[passed:])
+        return replace(place, line=line, marks=marks, counts_newlines=self.counts_newlines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +71,11 @@ class Heading:
 class Document:
     """One source as one text, with what is needed to say where a character stands.
 
-    `source` names it (an absolute path in posix form for files). `sha256` is of the file's bytes. `pages` holds the
-    offset at which each page starts, empty for formats without pages. `notes` says in words what the loader left out.
+    `source` names it (an absolute path in posix form for files). `sha256` is of the file's bytes. `notes` says in words
+    what the loader left out. `pages` holds the offset at which each page starts, empty for formats without pages.
+    `paragraphs` holds the offset of each paragraph, list item and table row, empty for formats that have lines or
+    pages. `lines` holds (offset, line of the file) wherever that line changes, for a text that is not the file's own;
+    None is a line that is not known. Where all three are empty, the lines of the text are those of the file.
     """
 
     source: str
@@ -58,13 +86,35 @@ class Document:
     pages: tuple[int, ...] = ()
     headings: tuple[Heading, ...] = ()
     notes: tuple[str, ...] = ()
+    lines: tuple[tuple[int, int | None], ...] = ()
+    paragraphs: tuple[int, ...] = ()
 
     def place(self, offset: int) -> Place:
-        """The place of the character at `offset`, 0 <= offset <= len(text)."""
+        """The place of the character at `offset`, 0 <= offset <= len(text), without marks (see documents.places)."""
         if not 0 <= offset <= len(self.text):
             raise ValueError(f"offset must be in [0, {len(self.text)}], was: {offset}")
         page = bisect_right(self.pages, offset) if self.pages else None
-        return Place(self.text.count("\n", 0, offset) + 1, page, self._heading_path(offset))
+        paragraph = self.paragraph(offset)
+        return Place(self._line(offset), page, self._heading_path(offset), paragraph, (), self.counts_newlines)
+
+    @property
+    def counts_newlines(self) -> bool:
+        """Whether each newline of the text is one of the file."""
+        return not (self.pages or self.paragraphs or self.lines)
+
+    def paragraph(self, offset: int) -> int | None:
+        """How many paragraphs begin between the title above and here."""
+        above = bisect_right(self.headings, offset, key=lambda heading: heading.start)
+        start = self.headings[above - 1].start if above else 0
+        return (bisect_right(self.paragraphs, offset) - bisect_left(self.paragraphs, start)) or None
+
+    def _line(self, offset: int) -> int | None:
+        if self.counts_newlines:
+            return self.text.count("\n", 0, offset) + 1
+        if not self.lines:
+            return None
+        passed = bisect_right(self.lines, offset, key=lambda mark: mark[0])
+        return self.lines[passed - 1][1] if passed else None
 
     def _heading_path(self, offset: int) -> tuple[str, ...]:
         path: list[Heading] = []
@@ -140,15 +190,14 @@ class Passage:
         return Span(self.source, self.start, self.end)
 
     def part(self, start: int, end: int, score: float | None = None) -> Passage:
-        """The passage inside this one that covers [start, end) of the source; its line is counted, its heading kept.
+        """The passage inside this one that covers [start, end) of the source, with its own place.
 
         It is text, also where this one is soft.
         """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
         text = self.text[start - self.start : end - self.start]
-        line = self.place.line + self.text.count("\n", 0, start - self.start)
-        place = replace(self.place, line=line)
+        place = self.place.after(self.text[: start - self.start])
         score = self.score if score is None else score
         inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
         return replace(self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside)

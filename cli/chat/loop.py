@@ -16,12 +16,12 @@ from cli.chat.markdown import visible
 from cli.chat.settings import Settings, load_settings
 from cli.chat.talk import Leave, talk
 from cli.main import EXIT_ERROR
+from cli.printing import open_console
 from cli.progress import Display
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.sessions import session_folder
 
 DEFAULT_SESSION = "default"
-PIPE_WIDTH = 160
 SECONDS_BEFORE_A_BAR = 0.4
 """What is done sooner shows no bar, which would only flash."""
 
@@ -32,7 +32,7 @@ def run(docs: Sequence[str], config: str | None, index: str | None, session: str
     name = session or DEFAULT_SESSION
     settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    console = Console() if is_terminal else Console(width=PIPE_WIDTH, no_color=True)
+    console = Console() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with display, Chat.open(name, settings, console, display, is_terminal) as chat:
         if is_terminal:

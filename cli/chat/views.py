@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.chat.markdown import visible
 from cli.chat.settings import Settings
-from cli.printing import citations, ledger, location, shown_path, table
+from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
 from pipeline.types import Answer, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
@@ -66,9 +66,8 @@ def footer(state: State, settings: Settings, is_summary: bool = False) -> list[R
     elif is_summary:
         rows += summary_places(state)
     elif settings.sources or is_quote(state):
-        rows.append(citations(state))
-    more = "" if settings.ledger else ", /ledger shows all"
-    rows.append(Text(f"{figures(state.ledger)}{more}", style="dim"))
+        rows += answer_lines(state, with_answer=is_quote(state))
+    rows.append(Text(figures(state) + ("" if settings.ledger else ", /ledger shows all"), style="dim"))
     if settings.ledger:
         rows.append(ledger(state.ledger))
     return rows
@@ -84,18 +83,14 @@ def summary_places(state: State) -> list[RenderableType]:
     return [*rows, *(Text(fault, style="dim") for fault in answer.faults)]
 
 
-def figures(account: Ledger) -> str:
+def figures(state: State) -> str:
     """Tokens and seconds of one answer, in one line."""
-    lost = sum(drop.tokens for entry in account.stages for drop in entry.dropped)
-    said = [f"{account.prompt_tokens} tokens read"] if account.parts else []
-    if account.generation is not None:
-        g = account.generation
-        said[-1:] = [f"{g.prompt_tokens} tokens read, {g.reused_tokens} of them reused"]
-        said += [f"{g.answer_tokens} written", f"{sum(entry.seconds for entry in account.stages):.1f} s"]
-        said += {"length": ["cut at max_tokens"], "cancelled": ["stopped"]}.get(g.finish, [])
-    if lost:
-        said.append(f"{lost} left out (/diff)")
-    return " · ".join(said)
+    generation = state.ledger.generation
+    parts = [account_line(state)]
+    if generation is not None:
+        parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
+        parts += ["stopped"] if generation.finish == "cancelled" else []
+    return ", ".join(parts)
 
 
 # --------------------------------------------------------------------------------------------------------- commands

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from pipeline.documents.places import Places
 from pipeline.documents.sentences import sentences
-from pipeline.types import Document, Passage, Place
+from pipeline.types import Document, Passage
 
 Count = Callable[[Sequence[str]], list[int]]
 """Tokens of each text as the embedder reads it, special ones included, never cut."""
@@ -260,26 +261,9 @@ def _halves(text: str, span: tuple[int, int], layout: _Layout) -> list[tuple[int
 
 
 def _passages(document: Document, spans: Sequence[tuple[int, int]]) -> list[Passage]:
-    """The spans as passages with their places, lines counted once through the text."""
-    text, starts = document.text, [heading.start for heading in document.headings]
-    paths = _heading_paths(document)
-    passages: list[Passage] = []
-    line, at = 1, 0
-    for start, end in spans:
-        line, at = line + text.count("\n", at, start), start
-        page = bisect_right(document.pages, start) if document.pages else None
-        place = Place(line, page, paths[bisect_right(starts, start)])
-        passages.append(Passage(document.source, start, end, text[start:end], place=place, title=document.title))
-    return passages
-
-
-def _heading_paths(document: Document) -> list[tuple[str, ...]]:
-    """The path of titles that rules behind the first i headings, for i from 0 to all of them."""
-    paths: list[tuple[str, ...]] = [()]
-    open_: list[tuple[int, str]] = []
-    for heading in document.headings:
-        while open_ and open_[-1][0] >= heading.level:
-            open_.pop()
-        open_.append((heading.level, heading.title))
-        paths.append(tuple(title for _, title in open_))
-    return paths
+    """The spans as passages with their places."""
+    text, places = document.text, Places(document)
+    return [
+        Passage(document.source, start, end, text[start:end], place=places.at(start, end), title=document.title)
+        for start, end in spans
+    ]

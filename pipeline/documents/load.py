@@ -66,11 +66,22 @@ def load(path: Path) -> Document:
     """
     path = Path(path).absolute()
     data = _read(path)
+    return _checked(path, path.as_posix(), data)
+
+
+def _checked(path: Path, source: str, data: bytes) -> Document:
     document = _parse(path, data)
     if not document.text.strip():
         notes = "; ".join(document.notes)
         raise DocumentError(f"{path}: holds no text{': ' + notes if notes else ''}")
-    return replace(document, source=path.as_posix(), sha256=hashlib.sha256(data).hexdigest())
+    return replace(document, source=source, sha256=hashlib.sha256(data).hexdigest())
+
+
+def load_bytes(name: str, data: bytes) -> Document:
+    """Like `load`, for bytes that are no file: the name is the document's source, the format is told by the bytes."""
+    if not data.strip():
+        raise DocumentError(f"{name}: holds no text")
+    return _checked(Path(name), name, data)
 
 
 def _read(path: Path) -> bytes:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from langchain_core.documents import Document
 
+from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.types import Passage, Place
 
 
@@ -16,6 +20,8 @@ def to_document(passage: Passage) -> Document:
         "line": passage.place.line,
         "page": passage.place.page,
         "heading": list(passage.place.heading),
+        "paragraph": passage.place.paragraph,
+        "marks": marks_to_json(passage.place),
         "title": passage.title,
         "score": passage.score,
     }
@@ -28,15 +34,24 @@ def to_passage(document: Document, number: int) -> Passage:
     start, source = told.get("start"), told.get("source")
     if not isinstance(start, int) or not isinstance(source, str) or told.get("end") != start + len(text):
         return Passage(f"{source or 'document'} {number}", 0, len(text), text, title=str(told.get("title") or ""))
-    page = told.get("page")
     return Passage(
         source=source,
         start=start,
         end=start + len(text),
         text=text,
         score=float(told.get("score") or 0.0),
-        place=Place(
-            int(told.get("line") or 1), page if isinstance(page, int) else None, tuple(told.get("heading") or ())
-        ),
+        place=_place(told),
         title=str(told.get("title") or ""),
     )
+
+
+def _place(metadata: Mapping[str, Any]) -> Place:
+    line, page, paragraph = (_number(metadata.get(name)) for name in ("line", "page", "paragraph"))
+    heading, marks = tuple(metadata.get("heading") or ()), metadata.get("marks")
+    if isinstance(marks, str):
+        return place_from_json(line, page, heading, paragraph, marks)
+    return Place(line, page, heading, paragraph)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.contracts import Tools
+from pipeline.documents.places import Places
 from pipeline.errors import DataError
-from pipeline.types import Passage, Question
+from pipeline.types import Document, Passage, Question
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,9 @@ class Given:
             )
         if not self.whole:
             return [passage for document in question.documents for passage in tools.chunk(document)]
-        return [
-            Passage(
-                document.source, 0, len(document.text), document.text, place=document.place(0), title=document.title
-            )
-            for document in question.documents
-            if document.text
-        ]
+        return [_whole(document) for document in question.documents if document.text]
+
+
+def _whole(document: Document) -> Passage:
+    n = len(document.text)
+    return Passage(document.source, 0, n, document.text, place=Places(document).at(0, n), title=document.title)

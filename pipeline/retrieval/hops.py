@@ -16,6 +16,7 @@ from typing import Literal
 
 from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Tools
+from pipeline.documents.places import Places
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.globs import all_of
 from pipeline.types import Document, Message, Passage, Question, Sampling, Span, Text
@@ -321,7 +322,7 @@ def _with_surroundings(passage: Passage, document: Document) -> Passage:
     """The passage and the characters around it, for a pair that the end of a chunk cuts in two."""
     start, end = max(0, passage.start - _NEAR), min(len(document.text), passage.end + _NEAR)
     text = document.text[start:end]
-    return replace(passage, start=start, end=end, text=text, place=document.place(start))
+    return replace(passage, start=start, end=end, text=text, place=Places(document).at(start, end))
 
 
 def _similarities(question: str, texts: Sequence[str], tools: Tools) -> list[float]:
@@ -346,4 +347,5 @@ def _flat(text: str) -> str:
 
 
 def _where(passage: Passage) -> str:
-    return f"{passage.source.rpartition('/')[2]}:{passage.place.line}, characters {passage.start}-{passage.end}"
+    place = f"{passage.place}, " if str(passage.place) else ""
+    return f"{passage.source.rpartition('/')[2]}, {place}characters {passage.start}-{passage.end}"

@@ -252,8 +252,8 @@ class DocumentIndex:
         with _told(self.folder):
             return self.manifest.titles()
 
-    def update(self, discovery: Discovery, progress: Progress) -> IndexReport:
-        """Brings the index to the files that were discovered: see IndexReport.
+    def update(self, discovery: Discovery, progress: Progress, given: Sequence[Document] = ()) -> IndexReport:
+        """Brings the index to the files that were discovered, and adds the documents that are given: see IndexReport.
 
         Adds what is new, reads again what changed, and forgets files that are gone or are passed over now; a file
         that was indexed from another path, and is still there, stays. What cannot be read is listed, not raised.
@@ -264,7 +264,7 @@ class DocumentIndex:
         with _told(self.folder):
             vectors = self._vectors if self.embedder.dimension else None
             report = Updater(self.manifest, vectors, self.embedder, self.chunker, progress).run(
-                self._without_itself(discovery)
+                self._without_itself(discovery), given
             )
             self._forget_views()
             if self._saved_words is None:

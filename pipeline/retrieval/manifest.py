@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.types import Document, Heading, Passage, Place, Span
+from pipeline.documents.places import marks_to_json, place_from_json
+from pipeline.types import Document, Heading, Passage, Span
 
 NAME = "manifest.sqlite"
 FORMAT = 2
@@ -25,18 +26,19 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     source TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
-    notes TEXT NOT NULL
+    notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL
 );
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
-    stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER NOT NULL, page INTEGER, heading TEXT NOT NULL
+    stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER, page INTEGER, heading TEXT NOT NULL,
+    paragraph INTEGER, marks TEXT NOT NULL
 );
 CREATE INDEX chunks_by_place ON chunks (source, start, stop);
 CREATE TABLE unread (source TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;
 """
 _TABLES = ("settings", "files", "chunks", "unread")
 _PASSAGE = (
-    "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, f.title "
+    "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, c.paragraph, c.marks, f.title "
     "FROM chunks c JOIN files f ON f.source = c.source WHERE "
 )
 
@@ -77,6 +79,12 @@ class IndexedFile:
 def chunk_id(chunk: Passage, sha256: str) -> str:
     """The same for the same characters of the same bytes of a file, in every run."""
     return hashlib.sha256(f"{chunk.source}\0{chunk.start}\0{chunk.end}\0{sha256}".encode()).hexdigest()[:32]
+
+
+def _chunk_row(chunk: Passage) -> tuple[str | int | None, ...]:
+    place = chunk.place
+    heading, marks = json.dumps(place.heading), marks_to_json(place)
+    return (chunk.source, chunk.start, chunk.end, chunk.text, place.line, place.page, heading, place.paragraph, marks)
 
 
 class Manifest:
@@ -220,11 +228,12 @@ class Manifest:
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        query = "SELECT sha256, title, kind, text, pages, headings, notes FROM files WHERE source = ?"
+        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs FROM files "
+        query += "WHERE source = ?"
         found = self.db.execute(query, (source,)).fetchone()
         if found is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs = found
         return Document(
             source=source,
             text=zlib.decompress(text).decode("utf-8", "surrogatepass"),
@@ -234,6 +243,8 @@ class Manifest:
             pages=tuple(json.loads(pages)),
             headings=tuple(Heading(*heading) for heading in json.loads(headings)),
             notes=tuple(json.loads(notes)),
+            lines=tuple((offset, line) for offset, line in json.loads(lines)),
+            paragraphs=tuple(json.loads(paragraphs)),
         )
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
@@ -250,7 +261,7 @@ class Manifest:
         document, state = file.document, file.state
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -262,14 +273,14 @@ class Manifest:
                 json.dumps(document.pages),
                 json.dumps(headings),
                 json.dumps(document.notes),
+                json.dumps(document.lines),
+                json.dumps(document.paragraphs),
             ),
         )
         self.db.executemany(
-            "INSERT INTO chunks (id, source, start, stop, text, line, page, heading) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (id_, c.source, c.start, c.end, c.text, c.place.line, c.place.page, json.dumps(c.place.heading))
-                for id_, c in zip(file.ids, file.chunks, strict=True)
-            ],
+            "INSERT INTO chunks (id, source, start, stop, text, line, page, heading, paragraph, marks) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(id_, *_chunk_row(chunk)) for id_, chunk in zip(file.ids, file.chunks, strict=True)],
         )
 
     def _passage(self, where: str, value: str | int) -> Passage | None:
@@ -284,8 +295,9 @@ class Manifest:
 
 
 def _passage_of(row: Sequence[Any]) -> Passage:
-    source, start, end, text, line, page, heading, title = row
-    return Passage(source, start, end, text, place=Place(line, page, tuple(json.loads(heading))), title=title)
+    source, start, end, text, line, page, heading, paragraph, marks, title = row
+    place = place_from_json(line, page, json.loads(heading), paragraph, marks)
+    return Passage(source, start, end, text, place=place, title=title)
 
 
 class _Transaction:

@@ -70,17 +70,19 @@ class Updater:
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
-    def run(self, discovery: Discovery) -> IndexReport:
+    def run(self, discovery: Discovery, given: Sequence[Document] = ()) -> IndexReport:
         before = self.manifest.states()
         torn = self.heal()
         gone = self.gone(before, discovery)
         files = list(dict.fromkeys([*discovery.files, *(Path(source) for source in sorted(torn - set(gone)))]))
         todo = self.changed(files, {source: state for source, state in before.items() if source not in torn})
-        if todo or gone:
+        if todo or gone or given:
             self.manifest.is_finished = False
         self.forget(gone)
         for group in self.groups(todo):
             self.commit(group)
+        if given:
+            self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)
         return IndexReport(
             added=len(self.done - set(before)),
@@ -178,12 +180,16 @@ class Updater:
             document = load(path)
             if not _is_utf8(document.text):
                 raise DocumentError(f"{path}: holds halves of characters (lone surrogates): save it as UTF-8 again")
-            chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
+            file = self.cut(document, replace(state, sha256=document.sha256))
         except LongthreadError as error:
             self.fail(path, str(error))
             return None
         self.notes += [(document.source, note) for note in document.notes]
-        return IndexedFile(document, replace(state, sha256=document.sha256), tuple(chunks))
+        return file
+
+    def cut(self, document: Document, state: FileState) -> IndexedFile:
+        chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
+        return IndexedFile(document, state, tuple(chunks))
 
     def fail(self, path: Path, why: str) -> None:
         source = path.as_posix()

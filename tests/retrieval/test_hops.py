@@ -65,9 +65,9 @@ def test_the_ledger_tells_every_hop_and_who_found_what(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, {"a.json": f'{{"{A}": "{B}", "{C}": "{D}", "{B}": "{C}"}}'})
     bench.search(f"the end of {A}?", give="end")
     assert bench.notes == [
-        f'hop 1: "{A}" -> "{B}" (a.json:1, characters 1-79)',
-        f'hop 2: "{B}" -> "{C}" (a.json:1, characters 161-239)',
-        f'hop 3: "{C}" -> "{D}" (a.json:1, characters 81-159)',
+        f'hop 1: "{A}" -> "{B}" (a.json, line 1, characters 1-79)',
+        f'hop 2: "{B}" -> "{C}" (a.json, line 1, characters 161-239)',
+        f'hop 3: "{C}" -> "{D}" (a.json, line 1, characters 81-159)',
         f'from "{A}" in 3 hops to "{D}", which is no key',
         "found by searching, not by the model, which copies it from the last pair",
     ]

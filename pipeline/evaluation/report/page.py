@@ -22,7 +22,7 @@ from pipeline.evaluation.compare import Comparison, as_json
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import picture, quality_of
 from pipeline.evaluation.runs import Measures, summary
-from pipeline.types import Span
+from pipeline.types import Place, Span
 
 
 def write_page(
@@ -161,7 +161,7 @@ def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
         "shown": [
             {
                 "number": n,
-                "source": _place(p["source"], p["line"], p["heading"]),
+                "source": _place(p["source"], p),
                 "text": marked(p["text"], None if p["spans"] else Span(p["source"], p["start"], p["end"]), supports),
             }
             for n, p in enumerate(record["shown"], 1)
@@ -171,7 +171,7 @@ def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
                 "stage": stage["stage"],
                 "why": drop["why"],
                 "tokens": drop["tokens"],
-                "source": _place(drop["span"]["source"], drop["place"]["line"], drop["place"]["heading"]),
+                "source": _place(drop["span"]["source"], drop["place"]),
                 "text": marked(drop["text"], Span(**drop["span"]), supports),
             }
             for stage in ledger["stages"]
@@ -206,7 +206,10 @@ def marked(text: str, span: Span | None, supports: Sequence[Span]) -> list[tuple
     return stretches
 
 
-def _place(source: str, line: int, heading: Sequence[str]) -> str:
+def _place(source: str, place: Mapping[str, Any]) -> str:
     """Where a text stands, short: the file's name without its folders, or the source as the data set names it."""
     name = source.rpartition("/")[2] if source.startswith("/") else source
-    return f"{name}:{line}" + (f" ({' > '.join(heading)})" if heading else "")
+    heading = tuple(place["heading"])
+    where = str(Place(place["line"], place["page"], heading, place.get("paragraph")))
+    above = f" ({' > '.join(heading)})" if heading and not where.startswith(heading[0]) else ""
+    return f"{name}{', ' if where else ''}{where}{above}"
