@@ -117,6 +117,17 @@ class Index(Protocol):
     def n_chunks(self) -> int: ...
     @property
     def sources(self) -> tuple[str, ...]: ...
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many passages each source has, by source."""
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of each document, by source; empty where it has none."""
+
+    def passages(self, source: str) -> list[Passage]:
+        """All passages of one source, in the order of the document."""
+
     def search_dense(self, question: str, k: int, glob: str | tuple[str, ...] | None = None) -> list[Passage]:
         """By cosine similarity of the embedder's vectors: the score is the cosine, in [-1, 1]."""
 

@@ -54,15 +54,25 @@ class Conversation:
     def turns(self) -> tuple[Turn, ...]:
         return self.memory.turns
 
-    def ask(self, text: str, search_for: str | None = None) -> State:
+    def ask(self, text: str, search_for: str | None = None, ask_for: str | None = None) -> State:
         """The answer, streamed through the pipeline's `on_text`, and committed as a turn before this returns.
 
-        `search_for` is another wording, to retrieve and recall by; the model is asked the text itself. What was stopped
-        by `cancel` is committed with what had come of it. Raises what the pipeline raises, and then commits nothing.
+        `search_for` is another wording, to retrieve and recall by. The model is asked `ask_for`, or the text itself,
+        which the turn keeps. What was stopped by `cancel` is committed with what had come of it. Raises what the
+        pipeline raises, and then commits nothing.
         """
         self.pipeline.is_cancelled = False
-        question = Question(search_for, asked=text) if search_for and search_for != text else Question(text)
-        state = self.pipeline.ask(question, self._shown)
+        wording = ask_for or text
+        question = Question(search_for, asked=wording) if search_for and search_for != wording else Question(wording)
+        state = self.commit(text, self.pipeline.ask(question, self._shown))
+        self._shown = state.shown
+        return state
+
+    def commit(self, text: str, state: State) -> State:
+        """Keeps what was said as a turn, durable when this returns; the state, with an answer in any case.
+
+        For answers that did not come by `ask`, such as summaries.
+        """
         finish = state.ledger.generation.finish if state.ledger.generation else "stop"
         if state.answer is None:
             state = replace(state, answer=Answer("", why="it was stopped before it began"))
@@ -70,7 +80,6 @@ class Conversation:
         answer = state.answer.text if state.answer else ""
         self.memory.commit(Turn(self.memory.next_number, text, answer, now(), finish))
         (self.folder / _ASIDE).unlink(missing_ok=True)
-        self._shown = state.shown
         return state
 
     def cancel(self) -> None:

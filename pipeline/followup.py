@@ -4,7 +4,8 @@
 whether it leans on what came before; most do not, and are left as they are. Where it does, the model is asked one
 thing, under a JSON schema: which of a few phrases of the conversation is meant. It can answer nothing else, so that
 every content word of the rewritten query stands in the question or in the conversation, however small the model is.
-The prompt keeps the user's own words: the rewritten query is for retrieval alone. The rule knows English.
+The prompt keeps the user's own words: the rewritten query is for retrieval alone. The rule knows English, German and
+Turkish: its words stand in pipeline/followup_words.py, one table a language.
 """
 
 from __future__ import annotations
@@ -12,39 +13,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.contracts import Model, Progress
+from pipeline.followup_words import WORDS, FollowUpWords
 from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text
+from pipeline.utterances import language_of
 
 MAX_TURNS = 3
 MAX_CHOICES = 8
 MAX_PHRASE_WORDS = 4
 
-_PERSON = {"he", "she", "him", "his", "her", "hers"}
-_PLURAL = {"they", "them", "their", "theirs", "these", "those"}
-_POINTERS = _PERSON | _PLURAL | {"it", "its", "this", "that", "there"}
-_POSSESSIVE = {"its", "his", "their", "hers", "theirs"}
-_PREPOSITIONS = set("about at by for from in into of on over to under with".split())
-_DETERMINERS = set("the a an this that these those".split())
-_OWNERS = set("its his her their our my your".split())
-_BE = {"is", "are", "was", "were", "be", "been"}
-_HELPERS = set("do does did can could will would shall should may might must".split())
-_NOT_NOUNS = set("one ones first last second other another else more same often long far old big way".split())
-_TIMES = set("day days week weeks month months year years morning evening night time times kind way".split())
-_PARTICIPLES = set(
-    "built bought sold made found held kept lost paid known given taken shown written open closed".split()
-)
-_OPENING = re.compile(r"(?:and|but|or|so|also|then|what about|how about|what if)\b", re.IGNORECASE)
-_ONE = re.compile(r"\b(?:which|what|the (?:\w+ )?(?:first|second|last|other|same|next|new|old)\w*) ones?\b|"
-                  r"\bthe (?:former|latter)\b", re.IGNORECASE)  # fmt: skip
-_EXPLETIVE = re.compile(
-    r"\bit (?:is |was )?(?:true|possible|allowed|necessary|worth|safe|legal|permitted|correct|known|said)\b|"
-    r"\bit (?:take|takes|took|cost|costs) (?:\w+ ){0,2}to\b",
-    re.IGNORECASE,
-)
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
 _CITATION = re.compile(r"\s*\[\d+\]")
 
@@ -64,12 +45,16 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A query for retrieval. `about` is the phrase or question that was put in; `by` says who chose it."""
+    """A query for retrieval. `about` is the phrase or question that was put in; `by` says who chose it.
+
+    `choices` are the phrases that it was chosen among; empty where earlier questions were.
+    """
 
     text: str
     about: str
     why: str
     by: Literal["model", "rule"]
+    choices: tuple[str, ...] = field(default=(), compare=False)
 
 
 def rewrite(
@@ -94,6 +79,7 @@ def rewrite(
         about=about or choices[0],
         why=found.why,
         by="model" if about else "rule",
+        choices=tuple(choices) if found.kind == "pointer" else (),
     )
 
 
@@ -105,14 +91,15 @@ def need(question: str) -> Need | None:
     latter`; an opening such as `and` or `what about` with at most two content words after it; no content word at all,
     or one in at most three words.
     """
-    pointer = _pointer(question)
+    table = words_of(question)
+    pointer = _pointer(question, table)
     if pointer is not None:
         return pointer
-    one = _ONE.search(question)
+    one = table.one.search(question)
     if one is not None:
         return Need("fragment", one.start(), one.end(), f"'{one.group()}' chooses among things said before")
-    words = content_words(question)
-    opening = _OPENING.match(question.strip())
+    words = _content(question, table)
+    opening = table.opening.match(question.strip())
     if opening is not None and len(words) <= 2:
         return Need("fragment", 0, 0, f"it goes on with '{opening.group().casefold()}'")
     if not words or (len(words) == 1 and len(_WORD.findall(question)) <= 3):
@@ -120,45 +107,64 @@ def need(question: str) -> Need | None:
     return None
 
 
-def _pointer(question: str) -> Need | None:
-    expletives = [found.span() for found in _EXPLETIVE.finditer(question)]
+def words_of(text: str) -> FollowUpWords:
+    """The table of the text's language."""
+    return WORDS[language_of(text)]
+
+
+def _content(text: str, table: FollowUpWords) -> tuple[str, ...]:
+    """The content words of a text in the table's language. English has its stop words in content_words."""
+    if table.nouns == "announced":
+        return content_words(text)
+    return content_words(" ".join(word for word in _WORD.findall(text) if word.casefold() not in table.function))
+
+
+def _pointer(question: str, table: FollowUpWords) -> Need | None:
+    expletives = [match.span() for match in table.expletive.finditer(question)]
     words = list(_WORD.finditer(question))
     for n, word in enumerate(words):
-        said = word.group().casefold()
+        lower = word.group().casefold()
         before = words[n - 1].group().casefold() if n else ""
         after = words[n + 1].group() if n + 1 < len(words) else ""
-        if said not in _POINTERS or any(start <= word.start() < end for start, end in expletives):
+        if lower not in table.pointers or any(start <= word.start() < end for start, end in expletives):
             continue
-        if said in _DETERMINERS and _announces(words, n, before):
+        if lower in table.polite and word.group()[0].isupper():
             continue
-        if said == "there" and (before in _BE or after.casefold() in _BE):
+        if lower in table.determiners and _announces(words, n, before, table):
             continue
-        if not _is_explained(question[: word.start()], said, before):
+        if lower in table.places and (before in table.be or after.casefold() in table.be):
+            continue
+        if not _is_explained(question[: word.start()], lower, before, table):
             return Need("pointer", word.start(), word.end(), f"'{word.group()}' stands for something said before")
     return None
 
 
-def _announces(words: Sequence[re.Match[str]], n: int, before: str) -> bool:
+def _announces(words: Sequence[re.Match[str]], n: int, before: str, table: FollowUpWords) -> bool:
     """Whether `that` or `this` belongs to what follows: 'that comet', 'true that the ...', not 'does that cost'."""
-    after = [word.group().casefold() for word in words[n + 1 : n + 3]]
-    if after and after[0] in _DETERMINERS | _OWNERS | _TIMES:
+    after = [word.group() for word in words[n + 1 : n + 4]]
+    if table.nouns == "capital":  # 'das alte Haus', not 'hat das gebaut'
+        noun = next((word for word in after if word[0].isupper() or word.casefold() in table.function), "")
+        return bool(_content(noun, table))
+    folded = [word.casefold() for word in after[:2]]
+    if folded and folded[0] in table.determiners | table.owners | table.times:
         return True
-    n_content = sum(bool(content_words(word)) for word in after)
-    return bool(after and content_words(after[0])) and not (before in _HELPERS and n_content == 1)
+    n_content = sum(bool(_content(word, table)) for word in folded)
+    return bool(folded and _content(folded[0], table)) and not (before in table.helpers and n_content == 1)
 
 
-def _is_explained(text: str, pointer: str, before: str) -> bool:
+def _is_explained(text: str, pointer: str, before: str, table: FollowUpWords) -> bool:
     """Whether the question itself names, before the pointer, what it can stand for."""
-    found = list(_spans(text))
-    if pointer == "there":
+    found = list(_spans(text, table))
+    if pointer in table.places:
         return any(
-            text[:start].split()[-1:] and text[:start].split()[-1].casefold() in _PREPOSITIONS for start, _ in found
+            text[:start].split()[-1:] and text[:start].split()[-1].casefold() in table.prepositions
+            for start, _ in found
         )
-    if found and not (before in _PREPOSITIONS and text[found[-1][1] :].split() == [before]):
+    if found and not (before in table.prepositions and text[found[-1][1] :].split() == [before]):
         return True
     words = _WORD.findall(text.casefold())
     asked = {"who", "what", "which", "that"}  # "who keeps them": such a word is followed by a verb
-    return pointer in _PLURAL and any(
+    return pointer in table.plural and any(
         word.endswith("s") and content_words(word) and before not in asked
         for before, word in zip(["", *words], words, strict=False)
     )
@@ -172,64 +178,113 @@ def choices_for(question: str, found: Need, earlier: Sequence[tuple[str, str]]) 
     """
     if found.kind == "fragment":
         return list(dict.fromkeys(asked.strip() for asked, _ in reversed(earlier)))
-    said = question[found.start : found.end].casefold()
+    word = question[found.start : found.end].casefold()
     choices: dict[tuple[str, ...], str] = {}
     for asked, answer in reversed(earlier):
         for phrase in (*phrases(asked), *phrases(answer)):
             choices.setdefault(content_words(phrase), phrase)
     nearest = list(choices.values())
-    if said in _PERSON:
+    if word in words_of(question).person:
         nearest = [phrase for phrase in nearest if _is_name(phrase)] or nearest
     return nearest[:MAX_CHOICES]
 
 
 def phrases(text: str) -> list[str]:
     """Names, and nouns with the word that announces them, in order: 'the main mirror', 'Lucia Ferrand'."""
-    return [text[start:end] for start, end in _spans(text)]
+    return [text[start:end] for start, end in _spans(text, words_of(text))]
 
 
-def _spans(text: str) -> Iterator[tuple[int, int]]:
+def _spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
+    if table.nouns == "capital":
+        yield from _capital_spans(text, table)
+    elif table.nouns == "runs":
+        yield from _run_spans(text, table)
+    else:
+        yield from _announced_spans(text, table)
+
+
+def _announced_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
+    """Names, and content words behind a determiner or an owner."""
     words = list(_WORD.finditer(text))
     n = 0
     while n < len(words):
         first = words[n].group()
-        announced = first.casefold() in _DETERMINERS | _OWNERS
+        announced = first.casefold() in table.determiners | table.owners
         begin = n + 1 if announced else n
-        end = _run(text, words, begin, names_only=not announced)
+        end = _run(text, words, begin, table, names_only=not announced)
         before = words[n - 1].group().casefold() if n else ""
-        if announced and before in _HELPERS and end - begin > 1 and not words[end - 1].group()[0].isupper():
+        if announced and before in table.helpers and end - begin > 1 and not words[end - 1].group()[0].isupper():
             end -= 1  # "does the ferry leave": the last word is what it does
-        while announced and end > begin and _is_participle(words[end - 1].group().casefold()):
+        while announced and end > begin and _is_participle(words[end - 1].group().casefold(), table):
             end -= 1
-        if end > begin and any(_is_noun(word.group()) for word in words[begin:end]):
-            shown = n if first.casefold() in _DETERMINERS else begin
+        if end > begin and any(_is_noun(word.group(), table) for word in words[begin:end]):
+            shown = n if first.casefold() in table.determiners else begin
             yield words[shown].start(), words[end - 1].end()
         n = max(end, n + 1)
 
 
-def _run(text: str, words: Sequence[re.Match[str]], begin: int, names_only: bool) -> int:
+def _capital_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
+    """Capitalised content words with their adjectives and determiner: 'die alte Fähre', 'Lucia Ferrand'."""
+    words = list(_WORD.finditer(text))
+    n = 0
+    while n < len(words):
+        announced = words[n].group().casefold() in table.determiners | table.owners
+        begin = n + 1 if announced else n
+        end = _run(text, words, begin, table, names_only=not announced)
+        nouns = [m for m in range(begin, end) if words[m].group()[0].isupper() and _is_noun(words[m].group(), table)]
+        if nouns:
+            last = nouns[0]
+            while last + 1 in nouns:
+                last += 1
+            shown = n if words[n].group().casefold() in table.determiners else begin
+            yield words[shown].start(), words[last].end()
+            end = last + 1
+        n = max(end, n + 1)
+
+
+def _run_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
+    """Runs of content words, without the verb that ends a sentence."""
+    words = list(_WORD.finditer(text))
+    n = 0
+    while n < len(words):
+        end = _run(text, words, n, table, names_only=False)
+        last = end
+        if end > n and (end == len(words) or re.match(r"\s*[.?!]", text[words[end - 1].end() :])):
+            last -= 1
+        if last > n and any(_is_noun(word.group(), table) for word in words[n:last]):
+            yield words[n].start(), words[last - 1].end()
+        n = max(end, n + 1)
+
+
+def _run(text: str, words: Sequence[re.Match[str]], begin: int, table: FollowUpWords, names_only: bool) -> int:
     """The end of the content words that follow each other from `begin` on, with only spaces between."""
     n = begin
     while n < len(words) and n - begin < MAX_PHRASE_WORDS:
         word = words[n].group()
         is_apart = n > 0 and n > begin and text[words[n - 1].end() : words[n].start()].strip() != ""
-        if is_apart or not content_words(word) or (names_only and not word[0].isupper()):
+        if is_apart or not _content(word, table) or (names_only and not word[0].isupper()):
             break
         n += 1
     return n
 
 
+def inside_sentence(phrase: str) -> str:
+    """The phrase as it stands inside a sentence: 'the clock' for 'The clock', names as they are."""
+    return phrase if _is_name(phrase) else phrase[0].lower() + phrase[1:]
+
+
 def _is_name(phrase: str) -> bool:
-    return phrase[0].isupper() and phrase.split()[0].casefold() not in _DETERMINERS
+    first = phrase.split()[0].casefold()
+    return phrase[0].isupper() and not any(first in table.determiners for table in WORDS.values())
 
 
-def _is_participle(word: str) -> bool:
+def _is_participle(word: str, table: FollowUpWords) -> bool:
     """Whether the word, at the end of a phrase, says what was done to it: 'was the tower built'."""
-    return word.endswith("ed") or word in _PARTICIPLES
+    return word.endswith("ed") or word in table.participles
 
 
-def _is_noun(word: str) -> bool:
-    return bool(content_words(word)) and word.casefold() not in _NOT_NOUNS | _TIMES and not word.isdigit()
+def _is_noun(word: str, table: FollowUpWords) -> bool:
+    return bool(_content(word, table)) and word.casefold() not in table.not_nouns | table.times and not word.isdigit()
 
 
 # -------------------------------------------------------------------------------------------------------------- choose
@@ -274,14 +329,19 @@ def _asking(question: str, found: Need, earlier: Sequence[tuple[str, str]], choi
 
 
 def put_in(question: str, found: Need, about: str) -> str:
-    """The question with the phrase in the pointer's place, or after the earlier question that it goes on from."""
+    """The question with the phrase in the pointer's place, or after the earlier question that it goes on from.
+
+    Where a language bends its pronouns the pointer stays, and the phrase stands in brackets behind it.
+    """
     if found.kind == "fragment":
         return f"{about} {question.strip()}"
-    if not _is_name(about):
-        about = about[0].lower() + about[1:]
+    about = inside_sentence(about)
+    table = words_of(question)
     word = question[found.start : found.end].casefold()
     rest = question[found.end :]
-    is_owner = word in _POSSESSIVE or (word == "her" and bool(content_words(rest.strip().partition(" ")[0])))
+    if word not in table.replaced:
+        return f"{question[: found.end]} ({about}){rest}"
+    is_owner = word in table.possessive or (word == "her" and bool(content_words(rest.strip().partition(" ")[0])))
     place = f"at {about}" if word == "there" else f"{about}{_owner_mark(about)}" if is_owner else about
     return f"{question[: found.start]}{place}{rest}"
 

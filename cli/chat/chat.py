@@ -2,53 +2,76 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from types import FrameType, TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cli.chat import views
+from cli.chat.markdown import visible
 from cli.chat.settings import Settings, save_settings
 from cli.chat.stream import Markdowns, Plain
 from cli.chat.typed import Typed
 from cli.index import failures
+from cli.printing import shown_path
 from cli.progress import Display
+from pipeline.text.words import content_words
 from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
-from pipeline.docs_index import docs_folder, update_index
+from pipeline.corrections import corrected
+from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError
-from pipeline.followup import Rewritten, rewrite
+from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
-from pipeline.types import State, Turn
+from pipeline.types import Question, State, Turn
+from pipeline.utterances import Language, read_utterance, without_small_talk
 
 
 class View(Protocol):
-    """Where an answer is written piece by piece; `wrote` says whether any came."""
+    """Where an answer is seen as it is written.
 
-    wrote: bool
+    `restart` drops what came, for another attempt. `end` shows the text that counts in its place.
+    """
 
     def __call__(self, piece: str) -> None: ...
-    def end(self) -> None: ...
+    def restart(self, why: str) -> None: ...
+    def end(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the chat asked back, until the next line: which of these documents, or what instead of the last thing.
+
+    `text` is the line that it was asked about.
+    """
+
+    kind: Literal["summary", "correction"]
+    text: str
+    language: Language
+    sources: tuple[str, ...] = ()
 
 
 @dataclass
 class Chat:
     """One chat. `last` is what was answered since the session was opened, None before that and after an undo.
 
-    `searched` holds the rewritten query of each turn that has one, by the turn's number. `prefill` is what the next
-    input line begins with, and `replaces` says that it takes the last turn's place. `failed`: something went wrong.
+    `searched` holds the rewritten query of each turn that has one, by the turn's number; of a summary it is the
+    document's name. `last_cited` is the document that the last answer stood in. `said` holds what the model wrote in
+    this chat, with the question. `prefill` is what the next input line begins with, and `replaces` says that it takes
+    the last turn's place. `failed`: something went wrong.
     """
 
     name: str
@@ -61,6 +84,9 @@ class Chat:
     last: State | None = None
     rewritten: Rewritten | None = None
     searched: dict[int, str] = field(default_factory=dict)
+    pending: Pending | None = None
+    last_cited: str | None = None
+    said: dict[int, tuple[str, str]] = field(default_factory=dict)
     prefill: str = ""
     replaces: bool = False
     failed: bool = False
@@ -84,7 +110,9 @@ class Chat:
         finally:
             display.stop()
         save_settings(folder, settings)
-        return cls(name, settings, console, display, pipeline, conversation, is_terminal, failed=n_failed > 0)
+        chat = cls(name, settings, console, display, pipeline, conversation, is_terminal, failed=n_failed > 0)
+        chat.searched = recovered(chat.turns)
+        return chat
 
     @property
     def folder(self) -> Path:
@@ -107,6 +135,27 @@ class Chat:
     def has_documents(self) -> bool:
         return bool(self.settings.docs or self.settings.index)
 
+    # -------------------------------------------------------------------------------------------------- the documents
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of each document that is answered from, by source."""
+        return self.pipeline.index.titles if self.has_documents else {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many passages each document has, by source."""
+        return self.pipeline.index.counts if self.has_documents else {}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.pipeline.index.sources if self.has_documents else ()
+
+    @property
+    def unread(self) -> Unread:
+        """What the index lacks of the files that it was made from."""
+        return unread(self.pipeline.index_folder) if self.has_documents else Unread()
+
+    # -------------------------------------------------------------------------------------------------------- printing
     def say(self, *what: RenderableType) -> None:
         """What a command was asked for."""
         self.display.stop()
@@ -121,40 +170,113 @@ class Chat:
             sys.stderr.write(f"{what.plain}\n")
             sys.stderr.flush()
 
+    def reply(self, text: str) -> None:
+        """What the chat itself answers: shown like an answer, and kept nowhere."""
+        self.display.stop()
+        if self.is_terminal:
+            self.console.print(Text(visible(text)))
+        else:
+            Plain().end(text)
+
     # -------------------------------------------------------------------------------------------------------- asking
-    def ask(self, text: str, as_it_is: bool = False) -> None:
-        """Answers a question and prints it; with `as_it_is` retrieval searches for the person's own words."""
+    def ask(
+        self,
+        text: str,
+        as_it_is: bool = False,
+        question: str = "",
+        rewritten: Rewritten | None = None,
+        asks_rewritten: bool = False,
+    ) -> None:
+        """Answers a question and prints it.
+
+        `question` is the text without a greeting in front of it, to search by. A query that is `rewritten` already is
+        not rewritten again, and with `asks_rewritten` the model is asked it too. With `as_it_is` retrieval searches for
+        the person's own words.
+        """
         self._warm()
-        self.rewritten = None if as_it_is else self._rewritten(text)
+        bare = question or text
+        self.rewritten = rewritten or (None if as_it_is else self._rewritten(bare))
         if self.rewritten is not None:
             self.remark(views.rewriting(self.rewritten))
-        view = self._view()
-        self.pipeline.on_text = view
-        try:
-            with stopping(self.conversation):
-                state = self.conversation.ask(text, self.rewritten.text if self.rewritten else None)
-            if not view.wrote and state.answer is not None:
-                view(state.answer.text)
-        finally:
-            self.display.stop()
-            view.end()
-        self.last = state
+        query = self.rewritten.text if self.rewritten else None if as_it_is else bare
+        asked = query if asks_rewritten else None
+
+        def answered() -> State:
+            return self.conversation.ask(text, query, asked)
+
+        state = self._shown(answered)
         if self.rewritten is not None:
             self.searched[self.turns[-1].number] = self.rewritten.text
-        if self.is_terminal:
-            self.say(*views.footer(state, self.settings, self.console.width))
+        self._notice_repetition(self.searched.get(self.turns[-1].number, bare), state)
         self._settle()
 
-    def _view(self) -> View:
-        return Markdowns(self.console, self.display.stop) if self.is_terminal else Plain()
+    def summarise(self, text: str, sources: Sequence[str], language: Language) -> None:
+        """Goes through the whole of some documents, and commits the summary as the answer to the text."""
+        from pipeline.summarise import summarise
+
+        self._warm()
+        index = self.pipeline.index
+        documents = {source: index.passages(source) for source in sources}
+        name = shown_path(sources[0]) if len(sources) == 1 else f"{len(sources)} documents"
+        n_passages = sum(map(len, documents.values()))
+        if not n_passages:
+            raise DocumentError(f"{name} has no text to summarise")
+        self.remark(Text(f"{visible(name)}: {n_passages} passages, read from beginning to end", style="dim"))
+        self.rewritten = None
+
+        def answered() -> State:
+            self.pipeline.is_cancelled = False
+            state = summarise(Question(text), documents, self.pipeline, self.pipeline.ledger, language)
+            return self.conversation.commit(text, state)
+
+        self._shown(answered, is_summary=True)
+        self.searched[self.turns[-1].number] = self.titles.get(sources[0]) or name if len(sources) == 1 else name
+        if len(sources) == 1:
+            self.last_cited = sources[0]
+        self._settle()
+
+    def _shown(self, answered: Callable[[], State], is_summary: bool = False) -> State:
+        """Shows the answer as it is written, then the text that counts, and where it stands."""
+        view: View = Markdowns(self.console, self.display.stop) if self.is_terminal else Plain()
+        self.pipeline.on_text, self.pipeline.on_retry = view, view.restart
+        text = ""
+        try:
+            with stopping(self.conversation):
+                state = answered()
+            if state.answer is not None and (is_summary or not (self.is_terminal and views.is_quote(state))):
+                text = state.answer.text
+        finally:
+            self.display.stop()
+            view.end(text)
+        self.last = state
+        self.last_cited = next(
+            (c.quote.source for c in (state.answer.citations if state.answer else ()) if c.quote is not None),
+            self.last_cited,
+        )
+        if self.is_terminal:
+            self.say(*views.footer(state, self.settings, is_summary))
+        return state
 
     def _rewritten(self, text: str) -> Rewritten | None:
         if not self.settings.rewrite:
             return None
-        earlier = [(self.searched.get(turn.number, turn.question), turn.answer) for turn in self.turns]
+        turns = [turn for turn in self.turns[-2 * MAX_TURNS :] if read_utterance(turn.question).kind in _SEARCHED]
+        earlier = [(self.searched.get(turn.number, without_small_talk(turn.question)), turn.answer) for turn in turns]
         found = rewrite(text, earlier, self.pipeline.reader, self.display)
         self.display.stop()
         return found
+
+    def _notice_repetition(self, query: str, state: State) -> None:
+        """Says so where the model has given the same answer to different questions. Refusals do not count."""
+        answer = state.answer
+        if answer is None or answer.is_abstention or not answer.model_text.strip():
+            return
+        self.said[self.turns[-1].number] = (query, answer.model_text)
+        n = n_questions_with_this_answer(query, answer.model_text, list(self.said.values()))
+        if n > 1:
+            self.remark(
+                Text(f"the model has given this same answer to {n} questions: it may not be reading them", style="dim")
+            )
 
     def _settle(self) -> None:
         """Lets memory move what is old to its next tier; Ctrl-C puts it off to the next time."""
@@ -182,6 +304,7 @@ class Chat:
         if turn is None:
             raise ConfigError("there is no turn to take back: nothing was asked in this session")
         self.searched.pop(turn.number, None)
+        self.said.pop(turn.number, None)
         self.last = self.rewritten = None
         return turn
 
@@ -207,8 +330,9 @@ class Chat:
         finally:
             self.display.stop()
         if new_name != self.name:
-            self.last = self.rewritten = None
-            self.searched.clear()
+            self.last = self.rewritten = self.pending = self.last_cited = None
+            self.said.clear()
+            self.searched = recovered(self.turns)
         self.name, self.settings = new_name, settings
         self.failed |= n_failed > 0
         save_settings(self.folder, settings)
@@ -243,7 +367,10 @@ class Chat:
         """Leaves no trace of forgotten questions in what this chat keeps beside the memory: the lines once typed."""
         Typed(self.folder).forget(questions)
         self.typed_changed = True
-        self.last = self.rewritten = None
+        self.last = self.rewritten = self.pending = None
+        kept = {turn.number for turn in self.turns}
+        self.searched = {number: query for number, query in self.searched.items() if number in kept}
+        self.said = {number: said for number, said in self.said.items() if number in kept}
 
     def close(self) -> None:
         self._warm()
@@ -255,6 +382,45 @@ class Chat:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+_SEARCHED = ("question", "summary", "correction")
+"""Lines that a follow-up can go on from. Sessions of an older longthread have greetings among their turns."""
+
+
+def recovered(turns: Sequence[Turn]) -> dict[int, str]:
+    """What corrections among the turns of an earlier chat were searched for: the question before, corrected."""
+    found: dict[int, str] = {}
+    before = ""
+    for turn in turns:
+        utterance = read_utterance(turn.question)
+        if utterance.kind == "correction" and before:
+            found[turn.number] = before = corrected(before, utterance.about).text
+        elif utterance.kind == "question":
+            before = turn.question
+    return found
+
+
+def n_questions_with_this_answer(query: str, answer: str, said: Sequence[tuple[str, str]]) -> int:
+    """How many different questions have this answer, the newest included. Questions that share half of their content
+    words are one: asking the same thing in other words may well have the same answer.
+    """
+    told = comparable(answer)
+    different = [query]
+    for other, text in said:
+        if told and comparable(text) == told and not any(_is_alike(other, one) for one in different):
+            different.append(other)
+    return len(different)
+
+
+def comparable(answer: str) -> str:
+    """The answer's words alone, case folded, without citations."""
+    return " ".join(re.findall(r"\w+", re.sub(r"\[\d+\]", " ", answer).casefold()))
+
+
+def _is_alike(one: str, other: str) -> bool:
+    words, others = set(content_words(one)), set(content_words(other))
+    return words == others or len(words & others) * 2 >= len(words | others)
 
 
 def config_of(settings: Settings) -> PipelineConfig:

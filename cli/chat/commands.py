@@ -19,6 +19,7 @@ from cli.chat import views
 from cli.chat.chat import Chat
 from cli.chat.markdown import visible
 from cli.chat.settings import OWN, answering_names, changed, load_settings, save_settings
+from cli.chat.talk import Leave, talk
 from cli.chat.why import why
 from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
@@ -51,10 +52,6 @@ RETRY_TEMPERATURE = 0.7
 """For the answers that /retry asks for where the pipeline's own temperature is 0."""
 WITH_PATHS = ("docs", "session", "model", "config", "save")
 """Commands whose arguments are quoted as in a shell; to the others, quotes are a part of the text."""
-
-
-class Leave(Exception):
-    """Ends the chat."""
 
 
 # --------------------------------------------------------------------------------------------------------- completers
@@ -108,6 +105,11 @@ def named_documents(chat: Chat) -> Iterator[Choice]:
     yield from ((quoted(shown_path(path)), "") for path in chat.settings.docs)
 
 
+def skipped_option(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
+    if len(words) == 1:
+        yield "--skipped", "files that were not read, and why"
+
+
 def sessions(chat: Chat) -> Iterator[Choice]:
     from pipeline.sessions import list_sessions
 
@@ -151,6 +153,8 @@ def help_(chat: Chat, words: list[str]) -> None:
         for command in COMMANDS.values():
             chat.say(_help_line(f"/{command.name} {command.arguments}", command.help))
         chat.say(
+            "Beside questions: 'summarise FILE', 'which files do you have?', 'No, I meant ...'.\n"
+            "A question that begins with a slash needs a space or another slash before it.\n"
             "Enter sends, Alt-Enter begins a new line, Tab completes, Ctrl-R searches what was typed before.\n"
             "Ctrl-C stops an answer and keeps what came, Ctrl-D leaves."
         )
@@ -179,8 +183,13 @@ def docs_add(chat: Chat, words: list[str]) -> None:
 
 
 def docs_list(chat: Chat, words: list[str]) -> None:
-    n_chunks = chat.pipeline.index.n_chunks if chat.has_documents else None
-    chat.say(views.documents(chat.settings.docs, chat.settings.index, n_chunks))
+    """The documents with the number of their passages; with --skipped, the files that were not read, and why."""
+    if words and words != ["--skipped"]:
+        _usage("docs", "list", f"there is no '{' '.join(words)}' here:")
+    if not words:
+        chat.say(views.documents(chat.settings.docs, chat.settings.index, chat.counts, len(chat.unread.files)))
+    else:
+        chat.say(views.skipped(chat.unread))
 
 
 def docs_remove(chat: Chat, words: list[str]) -> None:
@@ -414,7 +423,7 @@ def _ask_again(chat: Chat, question: str) -> None:
         )
         chat.pipeline.change(with_settings(before, warm), chat.pipeline.index_folder)
     try:
-        chat.ask(question)
+        talk(chat, question)
     finally:
         chat.pipeline.change(before, chat.pipeline.index_folder)
 
@@ -436,7 +445,7 @@ def edit(chat: Chat, words: list[str]) -> None:
         raise ConfigError("there is no question to edit: nothing was asked in this session")
     if words:
         with chat.replacing():
-            chat.ask(" ".join(words))
+            talk(chat, " ".join(words))
         return
     if not chat.is_terminal:
         raise ConfigError("/edit needs the new question after it where there is no terminal")
@@ -461,7 +470,7 @@ def quit_(chat: Chat, words: list[str]) -> None:
 SUB_COMMANDS: dict[str, dict[str, tuple[str, str, Run, Complete]]] = {
     "docs": {
         "add": ("PATH...", "answer from these files, folders or globs too", docs_add, paths),
-        "list": ("", "what is answered from", docs_list, nothing),
+        "list": ("[--skipped]", "the files, or those that were not read and why", docs_list, skipped_option),
         "remove": ("PATH...", "no longer answer from these", docs_remove, lambda c, w: named_documents(c)),
     },
     "memory": {
@@ -554,7 +563,10 @@ def find(name: str) -> Command:
         return begun[0]
     if len(begun) > 1:
         raise ConfigError(f"/{name} may be {', '.join(f'/{command.name}' for command in begun)}")
-    raise ConfigError(f"there is no command '/{name}'{nearest(name, list(COMMANDS))}; /help lists them")
+    raise ConfigError(
+        f"there is no command '/{name}'{nearest(name, list(COMMANDS))}; /help lists them; a question that begins with "
+        "a slash needs a space or another slash before it"
+    )
 
 
 def new_file(path: str) -> Path:

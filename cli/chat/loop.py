@@ -1,4 +1,4 @@
-"""`longthread chat`: one line after another, a question or a command, from a terminal or from a pipe."""
+"""`longthread chat`: one line after another, something said or a command, from a terminal or from a pipe."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.chat.chat import Chat
-from cli.chat.commands import Leave, absolute, greeting, run_command
+from cli.chat.commands import absolute, greeting, run_command
 from cli.chat.markdown import visible
 from cli.chat.settings import Settings, load_settings
+from cli.chat.talk import Leave, talk
 from cli.main import EXIT_ERROR
+from cli.printing import open_console
 from cli.progress import Display
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.sessions import session_folder
 
 DEFAULT_SESSION = "default"
-PIPE_WIDTH = 160
 SECONDS_BEFORE_A_BAR = 0.4
 """What is done sooner shows no bar, which would only flash."""
 
@@ -31,7 +32,7 @@ def run(docs: Sequence[str], config: str | None, index: str | None, session: str
     name = session or DEFAULT_SESSION
     settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    console = Console() if is_terminal else Console(width=PIPE_WIDTH, no_color=True)
+    console = Console() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with display, Chat.open(name, settings, console, display, is_terminal) as chat:
         if is_terminal:
@@ -111,19 +112,24 @@ def pipe(chat: Chat) -> None:
 
 
 def handle(chat: Chat, text: str) -> None:
-    """One line. What is wrong is said, and the chat goes on."""
-    text = text.strip()
+    """One line. What is wrong is said, and the chat goes on.
+
+    A line that begins with a slash is a command; a space or another slash before it makes it a question. An empty line
+    takes nothing back: it only ends an /edit.
+    """
+    is_command = text.startswith("/") and not text.startswith("//")
+    text = (text[1:] if text.startswith("//") else text).strip()
+    replaces, chat.replaces = chat.replaces, False
     if not text:
         return
     try:
-        if text.startswith("/"):
+        if is_command:
             run_command(chat, text)
-        elif chat.replaces:
-            chat.replaces = False
+        elif replaces:
             with chat.replacing():
-                chat.ask(text)
+                talk(chat, text)
         else:
-            chat.ask(text)
+            talk(chat, text)
     except LongthreadError as error:
         failed(chat, str(error))
     except KeyboardInterrupt:

@@ -26,15 +26,3 @@ def rendered(text: str) -> Markdown:
     markdown.markup = visible(text)
     markdown.parsed = _PARSER.parse(markdown.markup)
     return markdown
-
-
-def finished(text: str) -> int:
-    """How many characters at the beginning of an unfinished Markdown text are whole blocks that nothing can change.
-
-    The last line is not looked at before its end has come: `-` may be a list, or the beginning of `-1`. The last block
-    is never finished: the next line may still belong to it.
-    """
-    lines = text.split("\n")[:-1]
-    tokens = _PARSER.parse("\n".join(lines))
-    starts = [token.map[0] for token in tokens if token.level == 0 and token.map and token.nesting >= 0]
-    return sum(len(line) + 1 for line in lines[: starts[-1]]) if len(starts) > 1 else 0

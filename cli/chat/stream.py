@@ -1,7 +1,7 @@
-"""An answer as it is written: whole blocks go to the scrollback at once, only the block under way is drawn again.
+"""An answer as it is written: the end of it is drawn again and again, and the answer that counts is printed once.
 
-Little is drawn again, so nothing flickers, and what has scrolled away stays as it was. Between `start` and `end` the
-terminal belongs to this view alone: no input line and no progress bar is there at the same time.
+Between the first piece and `end` the terminal belongs to this view alone: no input line and no progress bar is there at
+the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 
-from cli.chat.markdown import finished, rendered, visible
+from cli.chat.markdown import rendered, visible
 
 SECONDS_BETWEEN_DRAWINGS = 0.08
 
@@ -41,13 +41,16 @@ def trimmed(line: list[Segment]) -> list[Segment]:
 
 
 class Markdowns:
-    """Draws an answer into a terminal. `before` is called once, ahead of the first piece: it clears the line."""
+    """Draws an answer into a terminal while it is written, and prints it when it counts.
+
+    What a model writes may be repaired, asked for again or replaced, so nothing of it goes into the scrollback before
+    its end. `before` is called once, ahead of the first piece: it clears the line.
+    """
 
     def __init__(self, console: Console, before: Callable[[], None]) -> None:
         self.console = console
         self.before = before
         self.text = ""
-        self.wrote = False
         self._live: Live | None = None
         self._drawn = 0.0
 
@@ -56,48 +59,43 @@ class Markdowns:
             self.before()
             self._live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stderr=False)
             self._live.start()
-            self.wrote = True
         self.text += piece
         if monotonic() - self._drawn >= SECONDS_BETWEEN_DRAWINGS:
             self._draw()
 
     def _draw(self) -> None:
-        if self._live is None:
-            return
-        n = finished(self.text)
-        if n:
-            self._live.update(Tail(""))
-            self.console.print(rendered(self.text[:n]))
-            self.console.print()
-            self.text = self.text[n:]
-        self._live.update(Tail(self.text), refresh=True)
-        self._drawn = monotonic()
+        if self._live is not None:
+            self._live.update(Tail(self.text), refresh=True)
+            self._drawn = monotonic()
 
-    def end(self) -> None:
-        """Prints what is left, and gives the terminal back. Nothing of the text is lost, however the answer ended."""
-        if self._live is None:
-            return
-        live, self._live = self._live, None
-        live.update("")
-        live.stop()
-        if self.text.strip():
-            self.console.print(rendered(self.text))
+    def restart(self, why: str) -> None:
+        """Takes what came off the screen: another attempt follows."""
+        self._take_off()
+
+    def _take_off(self) -> None:
+        if self._live is not None:
+            live, self._live = self._live, None
+            live.update("")
+            live.stop()
         self.text = ""
+
+    def end(self, text: str) -> None:
+        """Prints the text in the place of what came, and gives the terminal back."""
+        self._take_off()
+        if text.strip():
+            self.console.print(rendered(text))
 
 
 class Plain:
     """Answers for a pipe: one a line, whole. Whatever breaks lines in an answer becomes a space."""
 
-    def __init__(self) -> None:
-        self.text = ""
-        self.wrote = False
-
     def __call__(self, piece: str) -> None:
-        self.wrote = True
-        self.text += piece
+        """A pipe gets the text that counts, at its end."""
 
-    def end(self) -> None:
+    def restart(self, why: str) -> None:
+        """Nothing was written yet."""
+
+    def end(self, text: str) -> None:
         """Writes the line. An answer that never came is an empty line, so that lines and questions keep in step."""
-        sys.stdout.write(" ".join(visible(self.text).split()) + "\n")
+        sys.stdout.write(" ".join(visible(text).split()) + "\n")
         sys.stdout.flush()
-        self.text = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -10,9 +10,10 @@ from rich.text import Text
 
 from cli.chat.markdown import visible
 from cli.chat.settings import Settings
-from cli.printing import ledger, location, shown_path, table
+from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
+from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
-from pipeline.types import Citation, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
+from pipeline.types import Answer, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
 PART_STYLES: dict[str, str] = {
     "template": "dim",
@@ -33,7 +34,6 @@ PART_NAMES: tuple[tuple[Part, str, str], ...] = (
     ("answer", "room for the answer", "room"),
 )
 """The parts of a prompt as the meter names them: in full, and where there is no room for that."""
-LEAST_QUOTE = 20
 KEPT, DROPPED = "green", "red strike"
 
 
@@ -50,59 +50,47 @@ def rewriting(found: Rewritten) -> Text:
     return said.append(f"  ({found.why}; /undo searches for your own words)", style="dim")
 
 
-def footer(state: State, settings: Settings, width: int) -> list[RenderableType]:
-    """What stands below an answer: where it stands, one line of figures, and the ledger where it is wanted."""
+def is_quote(state: State) -> bool:
+    """Whether a sentence of the documents stands in the place of the model's answer."""
+    return state.answer is not None and state.answer.by == "quote"
+
+
+def footer(state: State, settings: Settings, is_summary: bool = False) -> list[RenderableType]:
+    """What stands below an answer: a line for each citation, one line of account, the ledger where it is wanted.
+
+    A sentence in the place of an answer is shown here, with its place. A summary has the places of its sentences.
+    """
     rows: list[RenderableType] = []
-    if settings.sources:
-        rows += standing(state, width)
-    rows.append(Text(figures(state.ledger), style="dim"))
+    if state.answer is not None and not state.answer.text and not is_quote(state):
+        rows.append(Text("Stopped before it began.", style="yellow"))
+    elif is_summary:
+        rows += summary_places(state)
+    elif settings.sources or is_quote(state):
+        rows += answer_lines(state, with_answer=is_quote(state))
+    rows.append(Text(figures(state) + ("" if settings.ledger else ", /ledger shows all"), style="dim"))
     if settings.ledger:
         rows.append(ledger(state.ledger))
     return rows
 
 
-def standing(state: State, width: int) -> list[RenderableType]:
-    """One line for each citation; that nothing was cited, and what stands nowhere, are said."""
-    answer = state.answer
-    if answer is None or (not state.shown and not answer.is_abstention):
-        return []
-    if answer.is_abstention:
-        return [Text(f"Not answered: {answer.why}.", style="yellow")]
-    if not answer.text:
-        return [Text("Stopped before it began.", style="yellow")]
+def summary_places(state: State) -> list[RenderableType]:
+    """Where the sentences of a summary stand: one line for each document, and what the model's words came to."""
+    answer = state.answer or Answer("")
     rows: list[RenderableType] = []
-    if not any(citation.by == "model" for citation in answer.citations):
-        matched = " Its words stand here:" if answer.citations else ""
-        rows.append(Text(f"The model cited nothing.{matched}", style="yellow"))
-    rows += [citation_line(citation, len(state.shown), width) for citation in answer.citations]
-    if answer.unsupported:
-        rows.append(Text(f"Not in what it saw: {visible(', '.join(answer.unsupported))}", style="red"))
-    return rows
+    for source in dict.fromkeys(sentence.source for sentence in state.shown):
+        places = [f"[{n}] {sentence.place}" for n, sentence in enumerate(state.shown, 1) if sentence.source == source]
+        rows.append(Text(f"{visible(shown_path(source))}: {'; '.join(places)}", style="cyan"))
+    return [*rows, *(Text(fault, style="dim") for fault in answer.faults)]
 
 
-def citation_line(citation: Citation, n_shown: int, width: int) -> Text:
-    if citation.passage is None or citation.quote is None:
-        return Text(f"[{citation.number}] invalid: the prompt had passages 1 to {n_shown}", style="red")
-    where = f"[{citation.number}] {shown_path(citation.quote.source)}:{citation.quote.place.line}"
-    line = Text(visible(where), style="cyan")
-    room = width - len(where) - 4
-    if room >= LEAST_QUOTE:
-        line.append(f'  "{one_line(citation.quote.text, room)}"', style="default")
-    return line
-
-
-def figures(account: Ledger) -> str:
+def figures(state: State) -> str:
     """Tokens and seconds of one answer, in one line."""
-    lost = sum(drop.tokens for entry in account.stages for drop in entry.dropped)
-    said = [f"{account.prompt_tokens} tokens read"] if account.parts else []
-    if account.generation is not None:
-        g = account.generation
-        said[-1:] = [f"{g.prompt_tokens} tokens read, {g.reused_tokens} of them reused"]
-        said += [f"{g.answer_tokens} written", f"{sum(entry.seconds for entry in account.stages):.1f} s"]
-        said += {"length": ["cut at max_tokens"], "cancelled": ["stopped"]}.get(g.finish, [])
-    if lost:
-        said.append(f"{lost} left out (/diff)")
-    return " · ".join(said)
+    generation = state.ledger.generation
+    parts = [account_line(state)]
+    if generation is not None:
+        parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
+        parts += ["stopped"] if generation.finish == "cancelled" else []
+    return ", ".join(parts)
 
 
 # --------------------------------------------------------------------------------------------------------- commands
@@ -222,13 +210,33 @@ def day(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-def documents(docs: Sequence[str], index: str | None, n_chunks: int | None) -> RenderableType:
-    held = "" if n_chunks is None else f", {n_chunks} passages"
-    if index is not None:
-        return Text(f"the index {shown_path(index)}{held}")
-    if not docs:
+def documents(docs: Sequence[str], index: str | None, counts: Mapping[str, int], n_unread: int = 0) -> RenderableType:
+    """What is named, then each file with the number of its passages."""
+    if index is None and not docs:
         return Text("No documents: /docs add PATH adds a file, a folder or a glob.")
-    return Group(*(Text(visible(shown_path(path))) for path in docs), Text(f"{len(docs)} named{held}", style="dim"))
+    head = f"the index {shown_path(index)}" if index is not None else ", ".join(map(shown_path, docs))
+    named = "" if index is not None else f"{len(docs)} named, "
+    n_files = f"{len(counts)} file{'' if len(counts) == 1 else 's'}"
+    width = len(str(max(counts.values(), default=0)))
+    rows = [Text(f"{n:>{width}}  {visible(shown_path(source))}") for source, n in counts.items()]
+    more = f"; {n_unread} not read: /docs list --skipped" if n_unread else ""
+    last = Text(f"{named}{sum(counts.values())} passages in {n_files}{more}", style="dim")
+    return Group(Text(visible(head), style="bold"), *rows, last)
+
+
+def skipped(found: Unread) -> RenderableType:
+    """The files that were not read, by reason, and what was left out of those that were."""
+    if not found.files and not found.notes:
+        return Text("Every file was read.")
+    rows: list[Text] = []
+    for why in dict.fromkeys(why for _, why in found.files):
+        paths = [visible(shown_path(path)) for path, reason in found.files if reason == why]
+        rows.append(Text(f"{visible(why)} ({len(paths)}):", style="bold"))
+        rows += [Text(f"  {path}") for path in paths]
+    if found.notes:
+        rows.append(Text("left out of files that were read:", style="bold"))
+        rows += [Text(f"  {visible(shown_path(path))}: {visible(note)}") for path, note in found.notes]
+    return Group(*rows)
 
 
 def transcript(title: str, turns: Sequence[tuple[str, str, str]]) -> str:

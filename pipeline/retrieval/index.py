@@ -235,6 +235,23 @@ class DocumentIndex:
         with _told(self.folder):
             return self.manifest.document(source)
 
+    def passages(self, source: str) -> list[Passage]:
+        """All passages of one source in the order of the document; none for a source that is not in the index."""
+        with _told(self.folder):
+            return self.manifest.passages_of_source(source)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many passages each source has, by source."""
+        with _told(self.folder):
+            return self.manifest.counts()
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of each document, by source; empty where it has none."""
+        with _told(self.folder):
+            return self.manifest.titles()
+
     def update(self, discovery: Discovery, progress: Progress, given: Sequence[Document] = ()) -> IndexReport:
         """Brings the index to the files that were discovered, and adds the documents that are given: see IndexReport.
 

@@ -201,6 +201,23 @@ class Manifest:
             raise KeyError(f"no chunk has the row {row}")
         return passage
 
+    def passages_of_source(self, source: str) -> list[Passage]:
+        """All passages of one source in the order of the document; none for a source that is not in the index."""
+        rows = self.db.execute(f"{_PASSAGE} c.source = ? ORDER BY c.start, c.stop", (source,))
+        return [_passage_of(row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many passages each source has, by source; an empty document has none."""
+        query = (
+            "SELECT f.source, count(c.row) FROM files f LEFT JOIN chunks c ON c.source = f.source "
+            "GROUP BY f.source ORDER BY f.source"
+        )
+        return dict(self.db.execute(query))
+
+    def titles(self) -> dict[str, str]:
+        """The title of each document, by source."""
+        return dict(self.db.execute("SELECT source, title FROM files ORDER BY source"))
+
     def id_of(self, span: Span) -> str:
         """Raises KeyError for a span that is not a chunk."""
         query = "SELECT id FROM chunks WHERE source = ? AND start = ? AND stop = ?"
@@ -268,17 +285,19 @@ class Manifest:
 
     def _passage(self, where: str, value: str | int) -> Passage | None:
         found = self.db.execute(_PASSAGE + where, (value,)).fetchone()
-        if found is None:
-            return None
-        source, start, end, text, line, page, heading, paragraph, marks, title = found
-        place = place_from_json(line, page, json.loads(heading), paragraph, marks)
-        return Passage(source, start, end, text, place=place, title=title)
+        return None if found is None else _passage_of(found)
 
     def _get(self, key: str) -> Any:
         return json.loads(self.db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0])
 
     def _set(self, key: str, value: Any) -> None:
         self.db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def _passage_of(row: Sequence[Any]) -> Passage:
+    source, start, end, text, line, page, heading, paragraph, marks, title = row
+    place = place_from_json(line, page, json.loads(heading), paragraph, marks)
+    return Passage(source, start, end, text, place=place, title=title)
 
 
 class _Transaction:

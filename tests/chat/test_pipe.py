@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from pipeline.answers.citations import REFUSAL
 from tests.chat.conftest import Talk
 
 TOWER = "When was the tower built?"
@@ -25,7 +26,10 @@ def test_an_answer_is_a_line_and_nothing_else_is_on_stdout(talk: Talk) -> None:
 def test_what_fails_is_said_the_rest_goes_on_and_the_code_is_2(talk: Talk) -> None:
     done = talk("/nosuch", TOWER)
     assert (done.code, len(done.lines)) == (2, 1)
-    assert done.err == "longthread: there is no command '/nosuch'; /help lists them\n"
+    assert done.err == (
+        "longthread: there is no command '/nosuch'; /help lists them; a question that begins with a slash needs a "
+        "space or another slash before it\n"
+    )
 
 
 def test_a_session_goes_on_where_it_was_with_its_documents(talk: Talk) -> None:
@@ -89,16 +93,16 @@ def test_documents_come_and_go(talk: Talk, documents: Path, tmp_path: Path) -> N
         BOAT,
         "/docs remove documents",
     )
-    assert done.lines[0] == "Not in the documents."
+    assert done.lines[0] == REFUSAL
     assert "The well is forty metres deep." in done.out
-    assert "1 named, 1 passages" in done.out
-    assert done.lines[-1] == "Not in the documents."
+    assert "1 named, 1 passages in 1 file" in done.out
+    assert done.lines[-1] == REFUSAL
     assert done.code == 2
     assert "documents is not among the chat's documents: /docs list names them" in done.err
 
 
 def test_a_chat_without_documents_is_a_conversation(talk: Talk, scripted: Path) -> None:
-    done = talk("Hello", "/docs", "/sources", extra=("--config", str(scripted)))
+    done = talk("What is a comet?", "/docs", "/sources", extra=("--config", str(scripted)))
     assert "No documents: /docs add PATH" in done.out
     assert "no passages were found" in done.err
 
@@ -176,10 +180,17 @@ def test_save_writes_markdown_and_nothing_over(talk: Talk, tmp_path: Path) -> No
 
 def test_settings_are_listed_changed_checked_and_kept(talk: Talk) -> None:
     done = talk(
-        "/set", "/set max_tokens 2", TOWER, "/set max_tokens none", "/set keys vim", "/set depth 3", "/set keys vi"
+        "/set",
+        "/set max_tokens 2",
+        TOWER,
+        "/ledger",
+        "/set max_tokens none",
+        "/set keys vim",
+        "/set depth 3",
+        "/set keys vi",
     )
     assert "max_tokens         64" in done.out
-    assert "The tower" in done.lines
+    assert "wrote 2 in" in done.out
     for pattern in (
         "max_tokens: .*valid integer",
         "keys: should be 'emacs' or 'vi', was: \"vim\"",

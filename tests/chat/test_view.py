@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from rich.console import Console
@@ -15,7 +13,7 @@ from rich.console import Console
 from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
 from cli.chat.line import CommandCompleter, bar
-from cli.chat.markdown import finished, rendered, visible
+from cli.chat.markdown import rendered, visible
 from cli.chat.settings import Settings
 from cli.chat.stream import Markdowns
 from cli.chat.typed import Typed
@@ -43,29 +41,6 @@ The end."""
 
 
 # ------------------------------------------------------------------------------------------------------------ Markdown
-@pytest.mark.parametrize(
-    ("text", "whole"),
-    [
-        ("One line", ""),
-        ("A paragraph.\n\n", ""),
-        ("A paragraph.\n\nAnother", ""),
-        ("A paragraph.\n\nAnother\n", "A paragraph.\n\n"),
-        ("A title\n", ""),
-        ("- one\n\n- two", ""),
-        ("```\na\n\nb\n", ""),
-        ("```\na\n```\nafter\n", "```\na\n```\n"),
-        ("one\n\ntwo\n\nthree", "one\n\n"),
-    ],
-)
-def test_only_blocks_that_nothing_can_change_are_finished(text: str, whole: str) -> None:
-    assert text[: finished(text)] == whole
-
-
-@given(st.text(alphabet="ab \n#-`>|*1.", max_size=80), st.text(alphabet="ab \n#-`>|*1.", max_size=20))
-def test_what_is_finished_stays_finished(text: str, more: str) -> None:
-    assert finished(text + more) >= finished(text)
-
-
 def plain(text: str) -> str:
     console = Console(file=io.StringIO(), width=200)
     console.print(rendered(text))
@@ -78,19 +53,28 @@ def test_no_text_is_lost_and_none_drives_the_terminal() -> None:
     assert visible("a\tb\nc\x9b\r\n") == "a\tb\nc\ufffd\n"
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
-def test_an_answer_in_pieces_is_shown_whole(size: int) -> None:
+def shown_by(pieces: list[str], final: str, restart_at: int = -1) -> str:
+    """What is on the screen in the end: everything after the last time that a line was erased."""
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
     view = Markdowns(console, lambda: None)
-    for start in range(0, len(TEXT), size):
-        view(TEXT[start : start + size])
-    view.end()
-    final = re.split(r"\x1b\[2K", console.file.getvalue())[-1]  # type: ignore[attr-defined]
-    assert "The end." in final
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
-    for part in ("A title", "<b>tag</b>", "<passage 1>", 'return "```"', "• two"):
-        assert part in shown
-    assert shown.rstrip().endswith("The end.")
+    for n, piece in enumerate(pieces):
+        if n == restart_at:
+            view.restart("it has no words")
+        view(piece)
+    view.end(final)
+    return re.split(r"\x1b\[2K", console.file.getvalue())[-1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_an_answer_in_pieces_is_shown_whole_and_once(size: int) -> None:
+    shown = shown_by([TEXT[start : start + size] for start in range(0, len(TEXT), size)], TEXT)
+    for part in ("A title", "<b>tag</b>", "<passage 1>", 'return "```"', "• two", "The end."):
+        assert shown.count(part) == 1
+
+
+def test_what_counts_takes_the_place_of_what_was_written() -> None:
+    shown = shown_by(["[1] ", "[1] [1]"], "Seven beehives.", restart_at=1)
+    assert shown.strip() == "Seven beehives."
 
 
 # --------------------------------------------------------------------------------------------------- the line, the bar

@@ -1,0 +1,167 @@
+"""A line that is no command: a question, a greeting, a wish for a summary, a correction; each goes its own way.
+
+Greetings, thanks, yes and no, a wish for help and the list of the documents are answered here, in fixed words. They
+ask no model, and they are no turns: nothing of them is stored, searched, recalled or repeated in a prompt, and the next
+follow-up goes on from the last question.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.text import Text
+
+from cli.chat import replies
+from cli.chat.chat import Chat, Pending
+from pipeline.corrections import corrected, is_other
+from pipeline.document_names import find_document
+from pipeline.followup import Rewritten, inside_sentence
+from pipeline.utterances import Language, Utterance, plain, read_utterance, without_small_talk
+
+
+class Leave(Exception):
+    """Ends the chat."""
+
+
+def talk(chat: Chat, text: str) -> None:
+    """Answers one line. Raises Leave for a line that says goodbye."""
+    utterance = read_utterance(text)
+    pending, chat.pending = chat.pending, None
+    if pending is not None and _settle_pending(chat, pending, text, utterance):
+        return
+    kind, language = utterance.kind, utterance.language
+    if kind == "leave":
+        raise Leave
+    if kind == "help":
+        _help(chat, language)
+    elif kind == "greeting":
+        chat.reply(replies.reply(language, "greeting", what=replies.what_to_ask(language, chat.sources)))
+    elif kind == "thanks":
+        chat.reply(replies.reply(language, "thanks"))
+    elif kind in ("yes", "no"):
+        _yes_or_no(chat, text, utterance)
+    elif kind == "files":
+        chat.reply(_files(chat, language))
+    elif kind == "correction":
+        _correct(chat, text, utterance)
+    elif kind == "summary" and _summarise(chat, text, utterance):
+        return
+    else:
+        chat.ask(text, question=utterance.about if kind == "question" else text)
+
+
+# ------------------------------------------------------------------------------------------------------ what was asked
+def _settle_pending(chat: Chat, pending: Pending, text: str, utterance: Utterance) -> bool:
+    """Takes the line as the answer to what the chat asked; False where it is none."""
+    if pending.kind == "correction":
+        if utterance.kind != "question" or len(text.split()) > 6 or text.strip().endswith("?"):
+            return False
+        _correct(chat, text, Utterance("correction", pending.language, text.strip()))
+        return True
+    sources = pending.sources
+    number = re.fullmatch(r"\s*(\d+)\.?\s*", text)
+    if number and 1 <= int(number.group(1)) <= len(sources):
+        chosen = sources[int(number.group(1)) - 1]
+    elif utterance.kind == "yes" and len(sources) == 1:
+        chosen = sources[0]
+    else:
+        titles = {source: title for source, title in chat.titles.items() if source in sources}
+        meant = find_document(text, titles)
+        if not text.strip() or meant.kind != "one" or utterance.kind not in ("question", "correction"):
+            return False
+        if len(sources) == 1 and plain(text).strip(" .!?") not in plain(sources[0]):
+            return False
+        chosen = meant.sources[0]
+    chat.summarise(pending.text, (chosen,), pending.language)
+    return True
+
+
+def _yes_or_no(chat: Chat, text: str, utterance: Utterance) -> None:
+    """Yes or no to a question that the model's last answer ended with; else what it is about is asked back."""
+    last = chat.turns[-1] if chat.turns else None
+    if last is not None and re.search(r"\?(?:\s*\[\d+\])*\s*\Z", last.answer):
+        about = f"{chat.searched.get(last.number, last.question)} {last.answer}"
+        chat.ask(text, rewritten=Rewritten(about, last.answer, "it answers the last answer's question", "rule"))
+    else:
+        chat.reply(replies.reply(utterance.language, utterance.kind))
+
+
+def _help(chat: Chat, language: Language) -> None:
+    from cli.chat.commands import help_
+
+    chat.reply(replies.reply(language, "help", what=replies.what_to_ask(language, chat.sources)))
+    help_(chat, [])
+
+
+def _files(chat: Chat, language: Language) -> str:
+    if not chat.has_documents:
+        return replies.reply(language, "nothing")
+    return replies.files(language, chat.counts, len(chat.unread.files))
+
+
+# ----------------------------------------------------------------------------------------------------------- summaries
+def _summarise(chat: Chat, text: str, utterance: Utterance) -> bool:
+    """Summarises the document that is meant, or asks which; False where what is named is no document."""
+    if not chat.has_documents:
+        chat.reply(replies.reply(utterance.language, "nothing"))
+        return True
+    meant = find_document(utterance.about, chat.titles, chat.last_cited)
+    if meant.kind == "none":
+        chat.remark(Text(f"no document is called '{utterance.about}': it is searched for in all of them", style="dim"))
+        return False
+    if meant.kind == "ask":
+        chat.pending = Pending("summary", text, utterance.language, meant.sources)
+        chat.reply(replies.which_document(utterance.language, meant.sources))
+    else:
+        chat.summarise(text, meant.sources, utterance.language)
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------------- correction
+def _correct(chat: Chat, text: str, utterance: Utterance) -> None:
+    """Asks the last question again with the correction in it."""
+    language, correction = utterance.language, utterance.about
+    last = _last_question(chat)
+    if last is None:
+        chat.reply(replies.reply(language, "nothing_to_correct"))
+        return
+    before = read_utterance(last)
+    if before.kind == "summary" and chat.has_documents:
+        meant = find_document(correction, chat.titles)
+        if meant.kind in ("one", "all"):
+            chat.summarise(text, meant.sources, language)
+            return
+    if is_other(correction):
+        other = _other(chat)
+        if other is None:
+            chat.pending = Pending("correction", text, language)
+            chat.reply(replies.reply(language, "other"))
+            return
+        chat.ask(text, rewritten=other, asks_rewritten=True)
+        return
+    again = corrected(last, correction)
+    why = "a correction of the last question" + (f": for '{again.replaced}'" if again.replaced else "")
+    chat.ask(text, rewritten=Rewritten(again.text, correction, why, "rule"), asks_rewritten=True)
+
+
+def _last_question(chat: Chat) -> str | None:
+    """The question that a correction changes, in the words that it was searched for."""
+    if not chat.turns:
+        return None
+    turn = chat.turns[-1]
+    if read_utterance(turn.question).kind == "summary":
+        return turn.question
+    return chat.searched.get(turn.number, without_small_talk(turn.question))
+
+
+def _other(chat: Chat) -> Rewritten | None:
+    """The last rewriting with the next thing that its pointer could have stood for; None where there is none."""
+    last = chat.rewritten
+    if last is None or last.about not in last.choices:
+        return None
+    others = [choice for choice in last.choices if choice != last.about]
+    start = plain(last.text).find(plain(last.about))
+    if not others or start < 0:
+        return None
+    text = last.text[:start] + inside_sentence(others[0]) + last.text[start + len(last.about) :]
+    return Rewritten(text, others[0], f"'{others[0]}' in the place of '{last.about}'", "rule", tuple(others))
