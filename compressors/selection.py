@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.contracts import Model, Tools
-from pipeline.types import Passage
+from pipeline.types import Passage, ScoredSentence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,22 +63,24 @@ class Units:
         return {n + d for n in chosen for d in near if 0 <= n + d < len(self) and self.owners[n + d] == self.owners[n]}
 
     def merged(self, kept: Iterable[int], scores: Sequence[float]) -> list[Passage]:
-        """The kept units, neighbours joined. A result's score is that of its best unit."""
+        """The kept units, neighbours joined. A result's score is that of its best unit; it holds each unit's score."""
         runs: list[list[int]] = []
         for n in sorted(kept):
             if runs and runs[-1][-1] == n - 1 and self.owners[n - 1] == self.owners[n]:
                 runs[-1].append(n)
             else:
                 runs.append([n])
-        return [self._joined(run, max(float(scores[n]) for n in run)) for run in runs]
+        return [self._joined(run, scores) for run in runs]
 
-    def _joined(self, run: Sequence[int], score: float) -> Passage:
+    def _joined(self, run: Sequence[int], scores: Sequence[float]) -> Passage:
         first, last = self.parts[run[0]], self.parts[run[-1]]
+        score = max(float(scores[n]) for n in run)
         if first.spans:
             return replace(first, score=score)
+        scored = tuple(ScoredSentence(self.parts[n].start, self.parts[n].end, float(scores[n])) for n in run)
         passage = self.passages[self.owners[run[0]]]
         text = passage.text[first.start - passage.start : last.end - passage.start]
-        return replace(first, end=last.end, text=text, score=score)
+        return replace(first, end=last.end, text=text, score=score, sentences=scored)
 
 
 def split(passage: Passage) -> list[Passage]:

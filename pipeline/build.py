@@ -41,6 +41,7 @@ class Pipeline:
     index_folder: Path
     progress: Progress = _silent
     on_text: Callable[[str], None] = _unheard
+    on_retry: Callable[[str], None] = _unheard
     recollection: Recollection | None = None
     is_cancelled: bool = False
     _reader: Model | None = field(default=None, repr=False)

@@ -150,6 +150,10 @@ class Tools(Protocol):
         """Called with each piece of an answer as it is written."""
 
     @property
+    def on_retry(self) -> Callable[[str], None]:
+        """Called with the reason when the pieces so far are no answer and the model is asked once more."""
+
+    @property
     def recollection(self) -> Recollection | None:
         """The open memory of the conversation that the question belongs to; None for a question on its own."""
 
@@ -277,4 +281,5 @@ class Generator(Protocol):
     def load(self, progress: Progress) -> Model:
         """The reader that these settings describe, loaded. The pipeline owns it and closes it."""
 
-    def generate(self, prompt: Prompt, tools: Tools) -> Generation: ...
+    def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
+        """`sampling` takes the place of the settings' own."""

@@ -16,7 +16,7 @@ DEFAULT = PipelineConfig(
     stages=(
         Spec("retrieve.hybrid", (("k", 8),)),
         Spec("gate.support"),
-        Spec("compress.sentences", (("top_k", 5),)),
+        Spec("compress.exit_mini", (("keep_ratio", None), ("top_k", 5))),
         Spec("assemble.cited"),
         Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 96))),
     ),
@@ -27,7 +27,7 @@ CHAT = PipelineConfig(
     index=IndexSettings(),
     stages=(  # without a gate: it would refuse what the conversation alone can answer
         Spec("retrieve.hybrid", (("k", 8),)),
-        Spec("compress.sentences", (("top_k", 5),)),
+        Spec("compress.exit_mini", (("keep_ratio", None), ("top_k", 5))),
         Spec("memory.hierarchical"),
         Spec("assemble.cited"),
         Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 256))),

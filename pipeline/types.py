@@ -367,7 +367,7 @@ class Ledger:
     `parts` maps a part of the prompt to its tokens; they add up to the prompt's length exactly. `window` is the
     number of cells that the prompt and the answer share; `reserved` of them are kept for the answer. `recalled` is what
     the prompt holds from memory beside the turns of its history. `soft` is how many of the prompt's cells are soft
-    vectors, and how many tokens they stand for.
+    vectors, and how many tokens they stand for. `layout` is the prompt's layout (pipeline/answers/layouts.py).
     """
 
     stages: tuple[StageEntry, ...] = ()
@@ -379,6 +379,7 @@ class Ledger:
     notes: tuple[str, ...] = ()
     recalled: tuple[Recalled, ...] = ()
     soft: tuple[int, int] = (0, 0)
+    layout: str = ""
 
     @property
     def prompt_tokens(self) -> int:
@@ -389,6 +390,9 @@ class Ledger:
 
 
 # --------------------------------------------------------------------------------------------------------- answers
+CiteBy = Literal["evidence", "model", "both"]
+"""Whose citations count: found by evidence, the model's own numbers alone, or both."""
+
 CitedBy = Literal["model", "match", "attribution", "question"]
 """How a citation was found.
 
@@ -455,7 +459,9 @@ class State:
     """What one stage hands to the next. `passages` are in the order of their rank until `assemble` numbers them.
 
     `found` is what retrieval gave, best first, whatever later stages made of it. `shown` are the passages of the
-    prompt, in the order of their numbers, which count from 1. `shown_before` are those of the turn before this one,
+    prompt, in the order of their numbers, which count from 1. `second_prompt` is the prompt of a second attempt, in
+    another layout; empty where there is none. `stop` are strings
+    that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count. `shown_before` are those of the turn before this one,
     whose places are kept. `turns` (repeated word for word) and `recalled` come from memory; `has_memory` says that a
     memory stage ran, though it may have had nothing to give.
     """
@@ -464,6 +470,9 @@ class State:
     passages: tuple[Passage, ...] = ()
     shown: tuple[Passage, ...] = ()
     prompt: Prompt = ()
+    second_prompt: Prompt = ()
+    stop: tuple[str, ...] = ()
+    cite_by: CiteBy = "evidence"
     answer: Answer | None = None
     ledger: Ledger = field(default_factory=Ledger)
     found: tuple[Passage, ...] = ()

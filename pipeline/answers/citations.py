@@ -1,35 +1,72 @@
-"""Citations that can be trusted: each number is checked, and each quote stands at its offsets.
+"""Citations by evidence: each sentence of the answer is tied to the sentence of the documents that says it.
 
-The model writes `[2]`; we look whether there is a passage 2, and which of its sentences shares most content words with
-the sentence that cites it. What the model did not cite, we look for ourselves, and say so (`by="match"`).
+A quote is chosen by what can be checked: the numbers and names of the answer's sentence that stand in it, the share of
+its content words, and how well it bears on the question. The model need not cite, and small models that are asked to
+answer `[1]`. A number that the model does write is taken at its word where the words fit. Each quote stands at its
+offsets in its source.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.answers.words import content_words, coverage
-from pipeline.types import Answer, Citation, Passage
+from pipeline.types import Answer, Citation, CiteBy, Passage
 
 MIN_MATCH = 0.5
-"""The share of a sentence's content words from which a passage counts as its source when the model cites nothing."""
+"""The share of a sentence's content words from which a quote counts as its source."""
+MAX_QUOTES = 2
+"""Quotes that an answer of one sentence is shown with: what it stands on, and the sentence nearest to the question."""
+MAX_EVIDENCE = 4
+"""Quotes of a longer answer."""
 
 NOT_FOUND = "Not in the documents."
-"""What the prompt asks the model to say when the passages do not hold the answer."""
+"""What a model says when the passages do not hold the answer."""
+REFUSAL = "The documents do not hold the answer."
+"""What is shown in its place."""
 
 _MARK = re.compile(r"\[\s*(?:passages?\s*)?(\d{1,4}(?:\s*[,;&]\s*\d{1,4})*)\s*\]", re.IGNORECASE)
-_ABSTAIN = re.compile(r"\bnot (?:\w+ ){0,2}in the (?:documents?|passages?)\b", re.IGNORECASE)
+_ABSTAIN = re.compile(
+    r"\bnot (?:\w+ ){0,3}(?:in|by|from) (?:the|these|this|any of the) (?:documents?|passages?|texts?|context)\b"
+    r"|\b(?:documents?|passages?|texts?|context) (?:do(?:es)? not|don't|doesn't) (?:\w+ )?"
+    r"(?:contain|hold|say|mention|state|provide|specify|give|include)\b",
+    re.IGNORECASE,
+)
+_CLAIM = re.compile(r"\b(?:[A-ZÄÖÜÇŞİĞ][\w'’-]*\w|\d[\d.,:]*\d|\d)\b")
 
 
-def cite(text: str, shown: Sequence[Passage], question: str) -> Answer:
-    """The answer with its citations checked against the passages that the model saw (numbered from 1)."""
+@dataclass(frozen=True)
+class Evidence:
+    """A sentence of the passages that were shown. `number` is its passage's; `score` says how it bears on the question."""
+
+    number: int
+    passage: Passage
+    quote: Passage
+    words: frozenset[str]
+    score: float
+
+
+def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evidence") -> Answer:
+    """The answer with its citations, checked against the passages that the model saw (numbered from 1)."""
     text = text.strip()
-    if _ABSTAIN.search(text) and len(content_words(_MARK.sub("", text))) <= 6:
-        return Answer(text, is_abstention=True, why="the model says so")
-    citations = by_model(text, shown, question) or by_match(text, shown)
-    return Answer(text, tuple(citations), unsupported=unsupported(text, shown, question))
+    evidence = evidence_in(shown, question)
+    if says_not_found(text):
+        return Answer(text, nearest(evidence, 1), is_abstention=True, why="the model says so")
+    found: list[Citation] = list(by_model(text, shown, question, keep_unsupported=by == "model"))
+    if by != "model":
+        for citation in by_match(text, evidence, question, [c.quote for c in found if c.quote is not None]):
+            if len(found) < MAX_EVIDENCE:
+                found.append(citation)
+        found += _beside(evidence, found)
+    missing = unsupported(text, [c for c in found if c.by != "question"], question, shown)
+    return Answer(text, tuple(found), unsupported=missing)
+
+
+def says_not_found(text: str) -> bool:
+    """Whether the text says that the documents do not hold the answer, and little else."""
+    return bool(_ABSTAIN.search(text)) and len(content_words(_MARK.sub("", text))) <= 12
 
 
 def without_marks(text: str) -> str:
@@ -37,62 +74,168 @@ def without_marks(text: str) -> str:
     return _MARK.sub(" ", text).strip()
 
 
-def by_model(text: str, shown: Sequence[Passage], question: str = "") -> list[Citation]:
+def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
+    """Every sentence of the passages, in their order. A summary is one sentence: its own stand in no source.
+
+    The score is that of the compressor that judged the sentence, else the share of the question's words in it; scores
+    of both kinds do not meet in one result, since a compressor judges every sentence that it keeps.
+    """
+    words = content_words(question)
+    is_scored = any(passage.sentences for passage in shown)
+    found: list[Evidence] = []
+    for number, passage in enumerate(shown, 1):
+        for quote in _sentences(passage):
+            said = frozenset(content_words(quote.text))
+            score = _score(passage, quote) if is_scored else sum(word in said for word in words) / max(1, len(words))
+            found.append(Evidence(number, passage, quote, said, score))
+    return found
+
+
+def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
+    """Citations of the n sentences nearest to the question, nearest first; headings and the like are passed over."""
+    whole = [one for one in evidence if len(one.words) > 1] or list(evidence)
+    best = sorted(range(len(whole)), key=lambda i: (-whole[i].score, i))[:n]
+    return tuple(Citation(whole[i].number, "question", whole[i].passage, whole[i].quote) for i in best)
+
+
+def by_model(
+    text: str, shown: Sequence[Passage], question: str = "", keep_unsupported: bool = True
+) -> list[Citation]:
     """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid.
 
-    A model that writes nothing but a number has its quote looked for by the question's words.
+    A model that writes nothing but a number has its quote looked for by the question's words. Brackets that stand in
+    the passages or in the question are the documents' own. Without `keep_unsupported` a citation is left out where the
+    passage does not hold the sentence's words.
     """
+    seen = "\n".join([question, *(f"{passage.title}\n{passage.text}" for passage in shown)])
     found: dict[int, Citation] = {}
-    for sentence in _answer_sentences(text):
+    for sentence in answer_sentences(text):
         words = content_words(_MARK.sub(" ", sentence)) or content_words(question)
-        for number in _numbers(sentence):
+        for number in _numbers(sentence, seen):
             passage = shown[number - 1] if 1 <= number <= len(shown) else None
             quote, support = best_quote(words, passage) if passage else (None, 0.0)
+            if passage is not None and support < MIN_MATCH and not keep_unsupported:
+                continue
             if number not in found or support > found[number].support:
                 found[number] = Citation(number, "model", passage, quote, support)
     return list(found.values())
 
 
-def by_match(text: str, shown: Sequence[Passage]) -> list[Citation]:
-    """For each sentence of the answer the sentence of the passages that holds most of its content words."""
-    found: dict[int, Citation] = {}
-    for sentence in _answer_sentences(text):
-        words = content_words(sentence)
-        matches = [(*best_quote(words, passage), i + 1, passage) for i, passage in enumerate(shown)]
-        if not matches:
+def by_match(
+    text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()
+) -> list[Citation]:
+    """For each sentence of the answer the sentences of the passages that say it, at most two.
+
+    The first holds most of what the sentence says beyond the question: its numbers and names before its other words.
+    The second holds numbers and names that the first lacks. What is in `quoted` counts as said already.
+    """
+    found: list[Citation] = []
+    asked = frozenset(content_words(question))
+    held = {word for quote in quoted for word in content_words(quote.text)}
+    for sentence in answer_sentences(text):
+        words = content_words(_MARK.sub(" ", sentence))
+        claims = frozenset(word for claim in claims_of(sentence) for word in content_words(claim)) - asked
+        new = frozenset(words) - asked
+        if not words or (quoted and (new or frozenset(words)) <= held):
             continue
-        quote, support, number, passage = max(matches, key=lambda match: (match[1], -match[2]))
-        if support >= MIN_MATCH and (number not in found or support > found[number].support):
-            found[number] = Citation(number, "match", passage, quote, support)
-    return list(found.values())
+        best = _best(evidence, words, new, claims)
+        if best is None:
+            continue
+        found.append(_citation(best, words))
+        missing = claims - best.words - frozenset(content_words(_heading(best.passage)))
+        if missing:
+            second = _best([one for one in evidence if one is not best and one.words & missing], words, new, missing)
+            if second is not None:
+                found.append(_citation(second, words))
+    return list({(citation.quote and citation.quote.span): citation for citation in reversed(found)}.values())[::-1]
+
+
+def _best(
+    evidence: Sequence[Evidence], words: tuple[str, ...], new: frozenset[str], claims: frozenset[str]
+) -> Evidence | None:
+    """The sentence that says most of it; None where none says enough: half of the words, or a number or name."""
+
+    def rank(one: Evidence) -> tuple[float, float, float, float]:
+        said_new = len(new & one.words) / len(new) if new else 0.0
+        share = sum(word in one.words for word in words) / len(words)
+        return (len(claims & one.words) / len(claims) if claims else 0.0, said_new, one.score, share)
+
+    best = max(evidence, key=rank, default=None)
+    if best is None:
+        return None
+    n_claims, said_new, _, share = rank(best)
+    if n_claims > 0 or (not claims and (said_new >= MIN_MATCH or (not new and share >= MIN_MATCH))):
+        return best
+    return None
+
+
+def _citation(evidence: Evidence, words: tuple[str, ...]) -> Citation:
+    support = coverage(words, evidence.quote.text)
+    return Citation(evidence.number, "match", evidence.passage, replace(evidence.quote, score=support), support)
+
+
+def _beside(evidence: Sequence[Evidence], found: Sequence[Citation]) -> list[Citation]:
+    """The sentences nearest to the question that are not quoted yet, until there are two quotes."""
+    quoted = {citation.quote.span for citation in found if citation.quote is not None}
+    room = MAX_QUOTES - len(quoted)
+    others = [one for one in evidence if one.quote.span not in quoted]
+    return list(nearest(others, room)) if room > 0 else []
 
 
 def best_quote(words: tuple[str, ...], passage: Passage) -> tuple[Passage, float]:
-    """The sentence of the passage that holds the largest share of the words (the first of equals), and that share.
-
-    A summary is quoted as a whole: its sentences stand in no source, only the spans that it was made from do.
-    """
-    if passage.spans:
-        support = coverage(words, passage.text)
-        return replace(passage, score=support), support
-    from pipeline.documents.sentences import sentences
-
-    spans = sentences(passage.text) or [(0, len(passage.text))]
-    parts = [passage.part(passage.start + start, passage.start + end) for start, end in spans]
+    """The sentence of the passage that holds the largest share of the words (the first of equals), and that share."""
+    parts = _sentences(passage)
     scored = [(coverage(words, part.text), -i) for i, part in enumerate(parts)]
     support, position = max(scored)
     return replace(parts[-position], score=support), support
 
 
-def unsupported(text: str, shown: Sequence[Passage], question: str) -> tuple[str, ...]:
-    """The numbers and capitalised words of the answer that stand neither in what the model saw nor in the question."""
-    seen = set(content_words("\n".join([question, *(f"{p.title} {p.text}" for p in shown)])))
-    claims = re.findall(r"\b(?:[A-Z]\w+|\d[\d.,:]*\d|\d)\b", _MARK.sub(" ", text))
-    missing = [claim for claim in claims if (words := content_words(claim)) and not set(words) <= seen]
+def unsupported(
+    text: str, citations: Sequence[Citation], question: str, shown: Sequence[Passage] = ()
+) -> tuple[str, ...]:
+    """The numbers and names of the answer that stand neither in a quote, nor in its passage's heading, nor in the
+    question.
+    """
+    quoted = [c for c in citations if c.quote is not None and c.passage is not None]
+    seen = [question, *(f"{_heading(c.passage)} {c.quote.text}" for c in quoted if c.passage and c.quote)]
+    held = set(content_words("\n".join(seen)))
+    claims = claims_of(_without_own_marks(text, shown))
+    missing = [claim for claim in claims if (words := content_words(claim)) and not set(words) <= held]
     return tuple(dict.fromkeys(missing))
 
 
-def _answer_sentences(text: str) -> list[str]:
+def claims_of(text: str) -> list[str]:
+    """The numbers and names of a text: what must stand in a quote."""
+    return _CLAIM.findall(_MARK.sub(" ", text))
+
+
+def _heading(passage: Passage) -> str:
+    return " ".join((passage.title, *passage.place.heading))
+
+
+def _without_own_marks(text: str, shown: Sequence[Passage]) -> str:
+    seen = "\n".join(passage.text for passage in shown)
+    return _MARK.sub(lambda match: match.group() if match.group() in seen else " ", text)
+
+
+def _sentences(passage: Passage) -> list[Passage]:
+    """The passage's sentences: as the compressor cut them, where one did."""
+    if passage.spans or not passage.text:
+        return [passage]
+    if passage.sentences:
+        inside = [s for s in passage.sentences if passage.start <= s.start < s.end <= passage.end]
+        return [passage.part(s.start, s.end, s.score) for s in inside] or [passage]
+    from pipeline.documents.sentences import sentences
+
+    spans = sentences(passage.text) or [(0, len(passage.text))]
+    return [passage.part(passage.start + start, passage.start + end) for start, end in spans]
+
+
+def _score(passage: Passage, quote: Passage) -> float:
+    return next((s.score for s in passage.sentences if (s.start, s.end) == (quote.start, quote.end)), 0.0)
+
+
+def answer_sentences(text: str) -> list[str]:
     """The answer's sentences; a citation that follows the full stop belongs to the sentence before it."""
     from pipeline.documents.sentences import sentences
 
@@ -108,5 +251,8 @@ def _answer_sentences(text: str) -> list[str]:
     return found or ([text] if text else [])
 
 
-def _numbers(sentence: str) -> list[int]:
-    return [int(number) for mark in _MARK.findall(sentence) for number in re.findall(r"\d+", mark)]
+def _numbers(sentence: str, seen: str) -> Iterator[int]:
+    """The numbers of the marks that are not the documents' own brackets."""
+    for mark in _MARK.finditer(sentence):
+        if mark.group() not in seen:
+            yield from (int(number) for number in re.findall(r"\d+", mark.group(1)))

@@ -1,5 +1,8 @@
 """assemble.cited: numbered passages that cannot forge one another, and never more than fits.
 
+How the question is put is a layout (pipeline/answers/layouts.py). The prompt of the next layout is made as well, for a
+second attempt where the first answer is unusable.
+
 The stable part comes first (instructions), then the passages, then the question, so that a follow-up reuses the KV
 cache of what did not change. Passages stand between tags whose name occurs in none of them and not in the question, so
 no text can close its own delimiter or open another's. All of it is data: special-token parsing is off.
@@ -18,17 +21,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from pipeline.answers.layouts import DEFAULT, EXAMPLE, LAYOUTS, Layout, next_layout
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
-from pipeline.types import Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
+from pipeline.types import CiteBy, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
 _OWN_LINE = re.compile(r"\s|$|[-*+>|#`~]|\d+[.)]\s")
 
-INSTRUCTIONS = (
-    "Answer the question from the passages, briefly, in one sentence. After the answer write the number of the "
-    "passage that it stands in, such as [1]. If the passages do not hold the answer, say: Not in the documents."
-)
+NUMBERS = "After the answer write the number of the passage that it stands in, such as [1]."
+"""Added to the instruction where the model is to cite."""
+
+STOP = ("\nQuestion:", "\n<passage", "</passage")
+"""What a model writes that has answered and goes on with another question."""
 
 MEMORY_INSTRUCTIONS = (
     "What stands between memory tags was said earlier in this conversation, at the time that its tag gives. It may "
@@ -38,9 +43,13 @@ MEMORY_INSTRUCTIONS = (
 
 @dataclass(frozen=True)
 class Cited:
-    """Asks for an answer with the numbers of the passages that it stands on.
+    """Asks for an answer in words; citations are found by evidence afterwards.
 
-    :param instructions: what the model is told before the passages.
+    :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
+        `longthread models try` found best for the model's file, or the default for a model that was not tried.
+    :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
+    :param citations: `evidence` finds what the answer stands on; `model` asks the model for numbers and takes these
+        alone; `both` asks for them and completes them by evidence.
     :param order: `rank` numbers the passages best first; `source` keeps the order they have in their documents, and
         the documents in the order of their best passage.
     :param show_titles: whether a passage is preceded by its document's title and its heading path.
@@ -49,11 +58,17 @@ class Cited:
     :param memory_instructions: what the model is told beside `instructions` where the pipeline has a memory.
     """
 
-    instructions: str = INSTRUCTIONS
+    layout: str = "auto"
+    instructions: str | None = None
+    citations: CiteBy = "evidence"
     order: Literal["rank", "source"] = "source"
     show_titles: bool = True
     unwrap: bool = True
     memory_instructions: str = MEMORY_INSTRUCTIONS
+
+    def __post_init__(self) -> None:
+        if self.layout not in ("auto", *LAYOUTS):
+            raise ValueError(f"layout must be auto or one of {', '.join(LAYOUTS)}, was: {self.layout}")
 
     def assemble(self, state: State, tools: Tools, reserve: int) -> State:
         """Numbers the passages that fit beside `reserve` free cells in the ledger's window.
@@ -64,10 +79,11 @@ class Cited:
         room = state.ledger.window - reserve
         question = state.question.wording
         ranked = distinct(state.passages)
-        recall = self._recall_that_fits(state, ranked[:1], tools, room)
+        layout = self.layout_for(reader, tools)
+        recall = self._recall_that_fits(state, ranked[:1], tools, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
-            return self.prompt(question, passages, reader, recall)
+            return self.prompt(question, passages, reader, recall, layout)
 
         empty = prompt(())
         if reader.count(empty) > room:
@@ -83,8 +99,29 @@ class Cited:
         made = prompt(shown)
         if recall is not None:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
-        ledger = replace(state.ledger, parts=parts(made, reader), recalled=state.recalled, soft=soft_cells(made))
-        return replace(state, shown=shown, prompt=made, ledger=ledger)
+        second = self.prompt(question, shown, reader, recall, next_layout(layout.name))
+        ledger = replace(
+            state.ledger,
+            parts=parts(made, reader),
+            recalled=state.recalled,
+            soft=soft_cells(made),
+            layout=layout.name,
+        )
+        return replace(
+            state,
+            shown=shown,
+            prompt=made,
+            second_prompt=second if reader.count(second) <= room else (),
+            stop=STOP,
+            cite_by=self.citations,
+            ledger=ledger,
+        )
+
+    def layout_for(self, reader: Model, tools: Tools) -> Layout:
+        """The layout for this reader; says once where the reader was never tried."""
+        if self.layout != "auto":
+            return LAYOUTS[self.layout]
+        return LAYOUTS[DEFAULT]
 
     def arrange(self, passages: tuple[Passage, ...], before: tuple[Passage, ...] = ()) -> tuple[Passage, ...]:
         """The passages in the order of their numbers. One that the last prompt showed as well keeps its number: the
@@ -105,31 +142,56 @@ class Cited:
                 filled[filled.index(None)] = last
         return tuple(passage for passage in filled if passage is not None)
 
-    def prompt(self, question: str, passages: Sequence[Passage], reader: Model, recall: Recall | None = None) -> Prompt:
+    def prompt(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        reader: Model,
+        recall: Recall | None = None,
+        layout: Layout = LAYOUTS[DEFAULT],
+    ) -> Prompt:
         """The rendered prompt for these passages in this order; `recall` is None in a pipeline without a memory."""
-        content = self._numbered(question, passages)
-        asked = Text(f"\nQuestion: {question.strip()}", "question")
-        if recall is None:
-            system = Message("system", (Text(self.instructions, "system"),))
-            return reader.render([system, Message("user", (*content, asked))])
-        messages = [Message("system", (Text(f"{self.instructions} {self.memory_instructions}".strip(), "system"),))]
-        tag = free_tag([question, *(one.text for one in recall.recalled)], "memory")
-        summary = [_remembered(one, tag) for one in recall.recalled if one.tier == "summary"]
-        units = [_remembered(one, tag) for one in recall.recalled if one.tier == "unit"]
-        opening: list[Text | Soft] = [*summary, *content]
-        for turn in recall.turns:
-            said = Text(f"\nQuestion: {turn.question.strip()}", "history")
-            messages.append(Message("user", (*opening, said)))
+        instruction = layout.instruction if self.instructions is None else self.instructions
+        if self.citations != "evidence":
+            instruction = f"{instruction} {NUMBERS}".strip()
+        if recall is not None:
+            instruction = f"{instruction} {self.memory_instructions}".strip()
+        content = self._numbered(question, passages, layout)
+        pending = Text(f"\nQuestion: {question.strip()}", "question")
+        messages: list[Message] = []
+        opening: list[Text | Soft] = []
+        if instruction and layout.instruction_in == "system":
+            messages.append(Message("system", (Text(instruction, "system"),)))
+        elif instruction:
+            opening.append(Text(f"{instruction}\n\n", "system"))
+        if layout.example:
+            messages.append(Message("user", (*opening, Text(EXAMPLE[0], "system"))))
+            messages.append(Message("assistant", (Text(EXAMPLE[1], "system"),)))
+            opening = []
+        if layout.question != "after":
+            opening.append(Text(f"Question: {question.strip()}\n\n", "question"))
+        units: list[Text] = []
+        if recall is not None:
+            tag = free_tag([question, *(one.text for one in recall.recalled)], "memory")
+            opening += [_remembered(one, tag) for one in recall.recalled if one.tier == "summary"]
+            units = [_remembered(one, tag) for one in recall.recalled if one.tier == "unit"]
+        opening += content
+        for turn in recall.turns if recall is not None else ():
+            earlier = Text(f"\nQuestion: {turn.question.strip()}", "history")
+            messages.append(Message("user", (*opening, earlier)))
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
-        return reader.render([*messages, Message("user", (*opening, *units, asked))])
+        tail = () if layout.question == "before" else (pending,)
+        prompt = reader.render([*messages, Message("user", (*opening, *units, *tail))])
+        return (*prompt, Text(layout.begin, "answer")) if layout.begin else prompt
 
-    def _numbered(self, question: str, passages: Sequence[Passage]) -> list[Text | Soft]:
+    def _numbered(self, question: str, passages: Sequence[Passage], layout: Layout) -> list[Text | Soft]:
         heads = [self.head(passage) for passage in passages]
         tag = free_tag([question, *heads, *(passage.text for passage in passages)])
         content: list[Text | Soft] = []
         for number, (head, passage) in enumerate(zip(heads, passages, strict=True), 1):
-            opening, closing = f"<{tag} {number}>\n{f'{head}: ' if head else ''}", f"\n</{tag}>\n"
+            title = f"{head}: " if head else ""
+            opening, closing = (f"<{tag} {number}>\n{title}", f"\n</{tag}>\n") if layout.tags else (title, "\n\n")
             if passage.soft is not None:
                 content += [Text(opening, "passages"), passage.soft, Text(closing, "passages")]
                 continue
@@ -137,7 +199,9 @@ class Cited:
             content.append(Text(f"{opening}{text}{closing}", "passages"))
         return content
 
-    def _recall_that_fits(self, state: State, best: tuple[Passage, ...], tools: Tools, room: int) -> Recall | None:
+    def _recall_that_fits(
+        self, state: State, best: tuple[Passage, ...], tools: Tools, room: int, layout: Layout
+    ) -> Recall | None:
         """What memory gave, less what has to go for the question and the best passage to fit: of the recalled units the
         lightest, then the oldest turns, then the summary. Raises WindowError instead where the budget says to refuse.
         """
@@ -145,7 +209,7 @@ class Cited:
             return None
         recall = Recall(state.turns, state.recalled)
         question, reader = state.question.wording, tools.reader
-        n_tokens = reader.count(self.prompt(question, best, reader, recall))
+        n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
         if n_tokens > room and tools.on_overflow == "refuse" and (recall.turns or recall.recalled):
             raise WindowError(
                 f"with what is remembered the prompt has {n_tokens} tokens, and {room} are free: raise budget.window "
@@ -153,7 +217,7 @@ class Cited:
             )
         while n_tokens > room and (recall.turns or recall.recalled):
             recall = _with_less(recall)
-            n_tokens = reader.count(self.prompt(question, best, reader, recall))
+            n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
         n_gone = len(state.turns) - len(recall.turns), len(state.recalled) - len(recall.recalled)
         if any(n_gone):
             tools.note(f"{n_gone[0]} turns and {n_gone[1]} recalled texts do not fit the window and are left out")

@@ -87,5 +87,5 @@ class Llama(EngineSettings):
 
         return open_engine(self.engine, self.file, progress)
 
-    def generate(self, prompt: Prompt, tools: Tools) -> Generation:
-        return stream(prompt, self.sampling, tools)
+    def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
+        return stream(prompt, sampling or self.sampling, tools)

@@ -37,8 +37,8 @@ class Scripted:
 
         return ScriptedModel(n_ctx=self.n_ctx)
 
-    def generate(self, prompt: Prompt, tools: Tools) -> Generation:
-        return stream(prompt, self.sampling, tools)
+    def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
+        return stream(prompt, sampling or self.sampling, tools)
 
 
 class _Stopped(Exception):

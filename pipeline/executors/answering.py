@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline.contracts import Generator, Model, Stream
 from pipeline.errors import ModelError
-from pipeline.executors.stages import answered
+from pipeline.answers.judging import Judged, judge, second_sampling
+from pipeline.executors.stages import answered, sampling_for
 from pipeline.registry import Spec
 from pipeline.types import State
 
@@ -26,6 +27,7 @@ class _Answer:
     pieces: Iterator[str]
     started: float
     on_text: Callable[[str], None] | None
+    first: Judged | None = None
 
 
 class Answering:
@@ -43,7 +45,7 @@ class Answering:
     def add(self, ticket: Any, state: State, on_text: Callable[[str], None] | None = None) -> None:
         """Lets a question in, whose prompt is laid out. Raises ModelError for a prompt that the model cannot hold."""
         started = perf_counter()
-        (stream,) = self.reader.generate([state.prompt], self.component.sampling)
+        (stream,) = self.reader.generate([state.prompt], sampling_for(self.component, state))
         self._active.append(_Answer(ticket, state, stream, iter(stream), started, on_text))
 
     def turn(self) -> tuple[list[tuple[Any, State | Exception]], int]:
@@ -58,7 +60,9 @@ class Answering:
                     if one.on_text is not None:
                         one.on_text(piece)
                     continue
-                found: State | Exception = self._state(one)
+                found: State | Exception | None = self._state(one)
+                if found is None:
+                    continue
             except Exception as error:
                 one.stream.cancel()
                 found = error
@@ -71,8 +75,17 @@ class Answering:
         while self._active:
             self._active.pop().stream.cancel()
 
-    def _state(self, one: _Answer) -> State:
+    def _state(self, one: _Answer) -> State | None:
+        """The state with the answer; None where the model is asked once more."""
         generation = one.stream.result()
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
-        return answered(self.spec, one.state, generation, self.reader, perf_counter() - one.started)
+        judged = judge(one.state, generation)
+        if one.first is None and judged.unusable and one.state.second_prompt:
+            one.first = judged
+            sampling = second_sampling(sampling_for(self.component, one.state))
+            (one.stream,) = self.reader.generate([one.state.second_prompt], sampling)
+            one.pieces = iter(one.stream)
+            return None
+        first, second = (judged, None) if one.first is None else (one.first, judged)
+        return answered(self.spec, one.state, first, second, self.reader, perf_counter() - one.started)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.answers.citations import cite
-from pipeline.contracts import Model, Tools
+from pipeline.answers.citations import REFUSAL, evidence_in, nearest
+from pipeline.answers.judging import Judged, judge, second_sampling, settle
+from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
-from pipeline.types import Answer, Dropped, Generation, Ledger, Passage, Ranked, Span, StageEntry, State
+from pipeline.types import Answer, Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
 def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
@@ -44,7 +45,8 @@ def _gate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tu
     why = component.refuse(state.question, state.passages, tools)
     if why is None:
         return state, (), ""
-    answer = Answer("The documents do not hold the answer.", is_abstention=True, why=why)
+    citations = nearest(evidence_in(state.passages, state.question.wording), 1)
+    answer = Answer(REFUSAL, citations, is_abstention=True, why=why, by="gate")
     return replace(state, answer=answer), (why,), ""
 
 
@@ -70,19 +72,24 @@ def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple
 
 
 def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    return *_answered(state, component.generate(state.prompt, tools)), ""
+    sampling = sampling_for(component, state)
+    first = judge(state, component.generate(state.prompt, tools, sampling))
+    second = None
+    if first.unusable and state.second_prompt and not tools.is_cancelled:
+        tools.on_retry(first.unusable)
+        second = judge(state, component.generate(state.second_prompt, tools, second_sampling(sampling)))
+    return *settle(state, first, second), ""
 
 
-def _answered(state: State, generation: Generation) -> tuple[State, tuple[str, ...]]:
-    answer = cite(generation.text, state.shown, state.question.text)
-    ledger = replace(state.ledger, generation=generation)
-    notes = ("the answer was cut at max_tokens",) if generation.finish == "length" else ()
-    return replace(state, answer=answer, ledger=ledger), notes
+def sampling_for(component: Generator, state: State) -> Sampling:
+    """The generator's sampling, with the strings that end an answer to this prompt."""
+    sampling = component.sampling
+    return replace(sampling, stop=(*sampling.stop, *state.stop)) if state.stop else sampling
 
 
-def answered(spec: Spec, state: State, generation: Generation, reader: Model, seconds: float) -> State:
-    """The state after a generate stage whose stream was read elsewhere, in `seconds`."""
-    after, notes = _answered(state, generation)
+def answered(spec: Spec, state: State, first: Judged, second: Judged | None, reader: Model, seconds: float) -> State:
+    """The state after a generate stage whose streams were read elsewhere, in `seconds`."""
+    after, notes = settle(state, first, second)
     return replace(after, ledger=after.ledger.with_stage(_entry(spec.name, seconds, state, after, reader, "", notes)))
 
 

@@ -1,0 +1,92 @@
+"""Where one word ends and the next begins, before stop words and stems: the pieces of a text.
+
+A token is a run of letters and digits with apostrophes, hyphens and underscores inside, or a number. Numbers and
+commas part words: `Zephyrus,9388771,Liberia` is three, `port:8080` two. A token falls into pieces at hyphens,
+underscores, apostrophes, between digits and the letters after them, and between scripts.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from functools import cache, lru_cache
+
+from pipeline.text.normal import fold_case, fold_shapes
+from pipeline.text.numbers import CONTINUED, NUMBER, merge_words, of_digits, of_words, ordinal
+
+_ARTICLES = frozenset({"a", "an", "the"})
+_CONTINUED = frozenset({*CONTINUED, *(word.capitalize() for word in CONTINUED)})
+_ASCII_TOKEN = re.compile(rf"[A-Za-z_]\w*(?:['-]\w+)*|{NUMBER}|\w+(?:['-]\w+)*", re.ASCII)
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf\u1950-\u19df\u1100-\u11ff\u3040-\u30ff\u3105-\u318f\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uaa60-\uaa7f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Scripts that are written without spaces, and Hangul, whose words carry their particles: for a character class."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_RUNS = re.compile(f"[{UNSPACED}]+|[^{UNSPACED}]+")
+_PARTS = re.compile(r"[-'_]+")
+_DIGITS_FIRST = re.compile(r"(\d+)([^\W\d_].*)")
+
+
+@cache
+def marks() -> str:
+    """All combining marks, which letters of many scripts are not whole without, for a character class."""
+    ranges: list[tuple[int, int]] = []
+    for code in range(0x300, min(sys.maxunicode, 0x1E8FF)):
+        if unicodedata.category(chr(code))[0] == "M":
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1] = (ranges[-1][0], code)
+            else:
+                ranges.append((code, code))
+    return "".join(f"{chr(start)}-{chr(end)}" for start, end in ranges)
+
+
+@cache
+def _any_token() -> re.Pattern[str]:
+    word = rf"[\w{marks()}]"
+    return re.compile(rf"[^\W\d]{word}*(?:['-]{word}+)*|{NUMBER}|{word}+(?:['-]{word}+)*")
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a text in their order, without differences of shape, their case kept."""
+    shape = fold_shapes(text)
+    pattern = _ASCII_TOKEN if shape.isascii() else _any_token()
+    found: list[str] = pattern.findall(shape)
+    if _CONTINUED.isdisjoint(found):
+        return found
+    merged = merge_words(shape)
+    return found if merged == shape else pattern.findall(merged)
+
+
+@lru_cache(65536)
+def pieces(token: str, comma_is_decimal: bool = False) -> tuple[str, ...]:
+    """The case-folded words of a token, numbers in their one form. A run of an unspaced script stays whole."""
+    word = fold_case(token)
+    if word[0].isdigit() and not word.isalnum() and re.fullmatch(NUMBER, word):
+        return of_digits(word, comma_is_decimal)
+    parts = [part for part in _PARTS.split(word) if part]
+    if not word.isascii() and _UNSPACED.search(word):
+        parts = [run for part in parts for run in _RUNS.findall(part)]
+    split: list[str] = []
+    for part in parts:
+        plain = ordinal(part)
+        found = _DIGITS_FIRST.fullmatch(plain)
+        split.extend(found.groups() if found else (plain,))
+    return tuple(of_words(split))
+
+
+def units(text: str) -> list[str]:
+    """What a text consists of, for comparing word for word: no stems, no articles; unspaced scripts by character.
+
+    Unlike in words to search by, `one` and `first` are the numbers 1 and 1st here.
+    """
+    spoken = {"one": "1", "first": "1st", "second": "2nd"}
+    result: list[str] = []
+    for token in tokens(text):
+        for piece in pieces(token):
+            if piece in _ARTICLES:
+                continue
+            plain = piece.replace("ı", "i")
+            result.extend(plain if not plain.isascii() and _UNSPACED.search(plain) else [spoken.get(plain, plain)])
+    return result
