@@ -25,7 +25,7 @@ from pipeline.build import Pipeline
 from pipeline.contracts import Progress
 from pipeline.default import DEFAULT, with_model
 from pipeline.docs_index import docs_folder, update_index
-from pipeline.evaluation.answers import best, contains, f1
+from pipeline.evaluation.answers import best, f1, holds
 from pipeline.executors.stages import run_stage, sampling_for
 from pipeline.models.identity import model_key
 from pipeline.types import Generation, Passage, Question, State
@@ -196,7 +196,7 @@ class _Row:
 
 
 def _is_right(text: str, question: TrialQuestion) -> bool:
-    return bool(best(contains, text, question.answers))
+    return any(holds(text, answer) for answer in question.answers)
 
 
 def nearest_sentence(state: State) -> str:
