@@ -21,8 +21,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pipeline.answers.cited import free_tag, parts, unwrapped
-from pipeline.text.words import content_words, coverage
 from pipeline.contracts import Tools
+from pipeline.text.words import content_words, coverage
 from pipeline.types import (
     Answer,
     Citation,

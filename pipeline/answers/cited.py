@@ -22,9 +22,10 @@ from itertools import pairwise
 from typing import Literal
 
 from pipeline.answers.layouts import DEFAULT, EXAMPLE, LAYOUTS, Layout, next_layout
+from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
-from pipeline.types import CiteBy, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
+from pipeline.types import CiteBy, Lead, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
 _OWN_LINE = re.compile(r"\s|$|[-*+>|#`~]|\d+[.)]\s")
@@ -47,6 +48,8 @@ class Cited:
 
     :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
         `longthread models try` found best for the model's file, or the default for a model that was not tried.
+    :param answer: `generate` shows the model's answer, `quote` the sentence that it stands on first; `auto`: what
+        `longthread models try` found for the model's file, or `generate`.
     :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
     :param citations: `evidence` finds what the answer stands on; `model` asks the model for numbers and takes these
         alone; `both` asks for them and completes them by evidence.
@@ -59,6 +62,7 @@ class Cited:
     """
 
     layout: str = "auto"
+    answer: Literal["auto", "generate", "quote"] = "auto"
     instructions: str | None = None
     citations: CiteBy = "evidence"
     order: Literal["rank", "source"] = "source"
@@ -79,7 +83,7 @@ class Cited:
         room = state.ledger.window - reserve
         question = state.question.wording
         ranked = distinct(state.passages)
-        layout = self.layout_for(reader, tools)
+        layout, lead = self.suited(reader, tools)
         recall = self._recall_that_fits(state, ranked[:1], tools, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
@@ -114,14 +118,20 @@ class Cited:
             second_prompt=second if reader.count(second) <= room else (),
             stop=STOP,
             cite_by=self.citations,
+            lead=lead,
             ledger=ledger,
         )
 
-    def layout_for(self, reader: Model, tools: Tools) -> Layout:
-        """The layout for this reader; says once where the reader was never tried."""
-        if self.layout != "auto":
-            return LAYOUTS[self.layout]
-        return LAYOUTS[DEFAULT]
+    def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
+        """The layout for this reader, and what leads its answers; notes once that a reader was never tried."""
+        tried = None
+        if self.layout == "auto" or self.answer == "auto":
+            tried = stored(reader)
+        if self.layout == "auto" and tried is None:
+            tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
+        name = self.layout if self.layout != "auto" else tried.layout if tried is not None else DEFAULT
+        lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"
+        return LAYOUTS[name], lead
 
     def arrange(self, passages: tuple[Passage, ...], before: tuple[Passage, ...] = ()) -> tuple[Passage, ...]:
         """The passages in the order of their numbers. One that the last prompt showed as well keeps its number: the
