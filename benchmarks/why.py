@@ -119,8 +119,9 @@ def pairs(n: int, seed: int) -> Iterator[tuple[str, list[Passage], str, str]]:
 class Asked:
     """The built-in pipeline's last two stages, without its second attempt: the passages are given."""
 
-    def __init__(self, model: str, method: Method | None) -> None:
-        config = with_settings(with_model(DEFAULT, model), {"max_tokens": MAX_TOKENS})
+    def __init__(self, model: str, method: Method | None, threads: int | None) -> None:
+        settings = {"max_tokens": MAX_TOKENS, "threads": threads or "auto"}
+        config = with_settings(with_model(DEFAULT, model), settings)
         stages = [Spec("retrieve.given"), *config.stages[-2:]]
         self.tools = Pipeline(PipelineConfig("the benchmark", tuple(stages)), ROOT)
         self.stages = list(zip(self.tools.config.stages, self.tools.config.components, strict=True))[1:]
@@ -297,12 +298,13 @@ def main() -> None:
     parser.add_argument("--n-gold", type=int, default=20)
     parser.add_argument("--exact", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e6, help="ask no further question after so many")
+    parser.add_argument("--threads", type=int, help="of llama.cpp: 1 wastes least on a machine that others use as well")
     parser.add_argument("--method", choices=("cells", "prompts"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     options = parser.parse_args()
     start = perf_counter()
-    asked = Asked(options.model, options.method)
+    asked = Asked(options.model, options.method, options.threads)
     until = start + 60 * options.minutes
     result = contradictions(asked, options.n_pairs, options.seed, until) if options.n_pairs else {}
     if options.n:
@@ -312,6 +314,7 @@ def main() -> None:
         "n": options.n,
         "seed": options.seed,
         "method": options.method or "cells",
+        "threads": options.threads or "auto",
         "machine": machine(),
         "load": round(os.getloadavg()[0], 2),
         "seconds": round(perf_counter() - start, 1),
