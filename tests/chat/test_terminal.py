@@ -46,7 +46,7 @@ def ask(terminal: Terminal, keep: Keep) -> None:
     terminal.line("How much does a return ticket cost for a child under twelve?")
     shown = terminal.wait("tokens read")
     assert "6 marks" in shown
-    assert "ferry.md:11" in shown
+    assert "ferry.md, line 11" in shown
     assert "docs" in terminal.wait_for_prompt() or "documents" in terminal.screen()
     terminal.wait_for_prompt()
     keep("A question, its answer, and where it stands; below, what the window holds", terminal)
