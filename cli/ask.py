@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,25 @@ def run(
     quiet: bool,
     read: Sequence[str] = (),
 ) -> int:
+    def show(state: State, pipeline: Pipeline, display: Display) -> None:
+        display.stop()
+        _print(state, pipeline, account, diff, as_json, quiet)
+
+    return answer_and_show(question, docs, config_path, index, model, glob, quiet, read, show)
+
+
+def answer_and_show(
+    question: str,
+    docs: Sequence[str],
+    config_path: str | None,
+    index: str | None,
+    model: str | None,
+    glob: str | None,
+    quiet: bool,
+    read: Sequence[str],
+    show: Callable[[State, Pipeline, Display], None],
+) -> int:
+    """Answers the question, has `show` print the outcome while the pipeline is open, and gives the exit code."""
     if not question.strip():
         raise ConfigError("the question is empty: put it in quotes after 'ask'")
     if read and (docs or index or glob):
@@ -62,9 +81,7 @@ def run(
         _reading(pipeline, read),
     ):
         pipeline.on_text = Writing(display)
-        state = pipeline.ask(Question(question, glob=glob))
-        display.stop()
-        _print(state, pipeline, account, diff, as_json, quiet)
+        show(pipeline.ask(Question(question, glob=glob)), pipeline, display)
     if report is None:
         return 0
     errors = open_console(is_error=True)

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-models_app = typer.Typer(help="The models that can be named: list, pull, verify, tune.", no_args_is_help=True)
+models_app = typer.Typer(help="The models that can be named: list, pull, verify, tune, try.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 needle_app = typer.Typer(
     help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True
@@ -76,6 +76,38 @@ def ask(
             question, [*(docs or []), *(more or [])], config, index, model, glob, account, diff, json, quiet, read or []
         )
     )
+
+
+@app.command()
+def why(
+    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More paths for --docs.")] = None,
+    config: Config = None,
+    docs: Docs = None,
+    index: IndexFolder = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+    glob: Annotated[str | None, typer.Option(help="Only documents whose path matches, such as '*/manual/*'.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Read a new prompt without each passage: slower, and exact.")
+    ] = False,
+    account: Account = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    read: Annotated[
+        list[str] | None,
+        typer.Option("--read", help="A file to read from beginning to end, however long, in place of --docs."),
+    ] = None,
+) -> None:
+    """Answer one question, and show which passages and sentences each sentence of the answer stands on.
+
+    The numbers are nats: how much less likely the model finds its sentence when the passage is left out.
+    """
+    from cli.why import run
+
+    paths = [*(docs or []), *(more or [])]
+    raise typer.Exit(run(question, paths, config, index, model, glob, exact, account, json, quiet, read or []))
 
 
 @app.command()
@@ -363,6 +395,21 @@ def models_tune(
     from cli.models import tune
 
     raise typer.Exit(tune(name, json, quiet))
+
+
+@models_app.command("try")
+def models_try(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A GGUF file or a name from 'models list'.")],
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="Only this many of the 40 questions: quicker, and less certain.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask a model 40 questions in every prompt layout, and remember the layout that it answers best in."""
+    from cli.models import try_layouts
+
+    raise typer.Exit(try_layouts(name, n, json, quiet))
 
 
 Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]

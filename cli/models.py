@@ -1,4 +1,4 @@
-"""`longthread models`: list, pull, verify, tune."""
+"""`longthread models`: list, pull, verify, tune, try."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from pipeline.models.catalogue import pull as pull_model
 from pipeline.models.catalogue import verify as verify_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.answers.tried import Tried
     from pipeline.models.tune import TuneReport
 
 _HINT = (
@@ -116,3 +119,55 @@ def print_report(report: TuneReport, console: Console) -> None:
     )
     for line in report.notes:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def try_layouts(name: str, n: int | None, json: bool, quiet: bool) -> int:
+    from pipeline.answers.layout_trial import try_layouts as run_trial
+    from pipeline.answers.tried import store
+
+    with Display(quiet) as display:
+        tried = run_trial(name, display, n)
+        path = store(tried)
+    if json:
+        sys.stdout.write(json_module.dumps({**asdict(tried), "path": str(path)}) + "\n")
+        return 0
+    print_tried(tried, path, Console())
+    return 0
+
+
+def print_tried(tried: Tried, path: Path, console: Console) -> None:
+    """How the model answered in each layout, which one it gets from now on, and whether a quote leads."""
+    columns = ("layout", "right", "F1", "wordless", "looped", "echoed", "declined", "wrongly", "tokens", "seconds", "")
+    rows = [
+        (
+            result.layout,
+            str(result.right),
+            f"{result.f1:.2f}",
+            str(result.wordless or ""),
+            str(result.looped or ""),
+            str(result.echoed or ""),
+            str(result.abstained_right or ""),
+            str(result.abstained_wrong or ""),
+            str(result.tokens),
+            f"{result.seconds:.1f}",
+            "chosen" if result.layout == tried.layout else "",
+        )
+        for result in tried.results
+    ]
+    console.print(table("", columns, rows))
+    n_unanswerable = tried.n - tried.n_answerable
+    leads = (
+        "which is so much more often that a quote leads its answers (answer: quote)"
+        if tried.answer == "quote"
+        else "so its own words lead its answers (answer: generate)"
+    )
+    lines = (
+        f"right: answers that hold the right one, of {tried.n_answerable}. declined: questions that it said are not in "
+        f"the documents, of {n_unanswerable} that are not; wrongly: of {tried.n_answerable} that are.",
+        "chosen: the most right answers less wordless, looped and echoed ones. The best sentence alone holds the "
+        f"answer in {tried.sentence_right} of {tried.n_answerable}, {leads}.",
+        f"{tried.model} is asked in layout '{tried.layout}' from now on wherever a pipeline says 'layout: auto'. Kept "
+        f"in {shown_path(str(path))}",
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False, style="dim")

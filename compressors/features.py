@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compressors.selection import Units
 from compressors.votes import votes
-from pipeline.answers.words import content_words
+from pipeline.text.words import content_words, word_forms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,8 @@ def overlap(question: str, units: Units) -> NDArray[np.float64]:
     import numpy as np
 
     asked = content_words(question)
-    said = [frozenset(content_words(part.text)) for part in units.parts]
-    titles = [frozenset(content_words(passage.title)) for passage in units.passages]
+    said = [word_forms(part.text, asked.language) for part in units.parts]
+    titles = [word_forms(passage.title, asked.language) for passage in units.passages]
     n_with = {word: sum(word in words for words in said) for word in asked}
     rare = {word: math.log(1 + (len(said) + 0.5) / (n + 0.5)) for word, n in n_with.items()}
     total = sum(rare.values()) or 1.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compressors.selection import Units
-from pipeline.answers.words import content_words
+from pipeline.text.words import content_words
 from pipeline.types import Passage
 
 if TYPE_CHECKING:

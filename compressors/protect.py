@@ -78,7 +78,7 @@ class Protect(Wrapper):
         return list(dict.fromkeys([*numbers, *(_NAME.findall(question) if self.names else [])]))
 
     def _negated(self, question: str, units: Units) -> list[tuple[int, str]]:
-        from pipeline.answers.words import content_words
+        from pipeline.text.words import content_words
 
         if not self.negations:
             return []

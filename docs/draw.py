@@ -34,7 +34,7 @@ def main() -> None:
         with Pipeline(DEFAULT, folder, progress=display) as pipeline:
             state = pipeline.ask(Question(QUESTION))
     console.print(Text(f"$ {COMMAND}", style="dim"))
-    print_state(state, console, with_answer=True)
+    print_state(state, console)
     write_svg(console, "docs/ask.svg", "longthread ask")
 
 

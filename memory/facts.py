@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Embedder
 from pipeline.documents.sentences import sentences
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Turn
 
 SAME_COSINE = 0.9

@@ -28,11 +28,11 @@ from memory.transcribed import Transcribed, newest, said, softmax
 from memory.units import Running, Unit, Units
 from memory.vectors import Meaning
 from memory.words import Words, standardised
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Progress, Tools
 from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.documents.sentences import sentences
 from pipeline.errors import StoreError
+from pipeline.text.words import content_words, coverage
 from pipeline.transcript import now, told
 from pipeline.types import Item, Passage, Question, Recall, Recalled, Turn
 

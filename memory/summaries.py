@@ -16,9 +16,9 @@ from typing import Any
 
 from memory.facts import MAX_CHARS, Fact, checked
 from memory.transcribed import said
-from pipeline.answers.words import content_words
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.documents.sentences import sentences
+from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text, Turn
 
 SHORT_TOKENS = 60

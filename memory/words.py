@@ -14,7 +14,7 @@ from datetime import datetime
 from math import log
 
 from pipeline.retrieval.word_index import K1, B
-from pipeline.retrieval.words import words
+from pipeline.text.words import words
 
 GAP_S = 6 * 3600
 """Turns further apart in time than this are no neighbours: another day's talk has another subject."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from pipeline.answers.words import content_words
 from pipeline.followup import phrases, words_of
+from pipeline.text.words import content_words
 from pipeline.utterances import Language, language_of, plain
 
 _NUMBER_WORDS: dict[Language, str] = {

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.answers.words import content_words
 from pipeline.contracts import Model, Progress
 from pipeline.followup_words import WORDS, FollowUpWords
+from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text
 from pipeline.utterances import language_of
 

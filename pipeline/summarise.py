@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.answers.cited import free_tag, parts, unwrapped
 from pipeline.answers.contract import check, without_lead
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Tools
+from pipeline.text.words import content_words, coverage
 from pipeline.types import (
     Answer,
     Citation,

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.answers.words import content_words
 from pipeline.followup import MAX_CHOICES, Rewritten, choices_for, need, phrases, put_in, rewrite
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.scripted import ScriptedModel
 from pipeline.models.settings import EngineSettings
+from pipeline.text.words import content_words
 
 STANDS_ALONE = """
 How many beehives does the Orla garden have?

@@ -25,7 +25,6 @@ from cli.chat.typed import Typed
 from cli.index import failures
 from cli.printing import shown_path
 from cli.progress import Display
-from pipeline.answers.words import content_words
 from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import IndexSettings, PipelineConfig
@@ -36,6 +35,7 @@ from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
+from pipeline.text.words import content_words
 from pipeline.types import Question, State, Turn
 from pipeline.utterances import Language, read_utterance, without_small_talk
 

@@ -20,6 +20,7 @@ from cli.chat.chat import Chat
 from cli.chat.markdown import visible
 from cli.chat.settings import OWN, answering_names, changed, load_settings, save_settings
 from cli.chat.talk import Leave, talk
+from cli.chat.why import why
 from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
 from pipeline.default import with_settings
@@ -525,6 +526,7 @@ COMMANDS: dict[str, Command] = {
         Command("sources", "", "the passages of the last answer, with their scores", sources, nothing),
         Command("prompt", "", "exactly what the model saw", prompt, nothing),
         Command("diff", "", "what was kept and what was dropped", diff, nothing),
+        Command("why", "", "which passages and sentences the last answer stands on", why, nothing),
         Command("ledger", "", "the account of the last answer's tokens", ledger, nothing),
         grouped("memory", "what is remembered", "show"),
         grouped("session", "conversations by name", "list"),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answers.words import content_words, coverage
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Answer, Citation, CiteBy, Passage
 
 MIN_MATCH = 0.5

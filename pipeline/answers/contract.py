@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.answers.words import content_words
+from pipeline.text.words import content_words
 from pipeline.types import Finish
 
 LOOPED, ECHOED, CUT = "it repeated itself", "it repeated the prompt", "it was cut at max_tokens"

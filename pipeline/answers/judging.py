@@ -85,7 +85,7 @@ def quoted(state: State, judged: Judged) -> Answer:
 
 def _missing(answer: Answer, state: State) -> tuple[str, ...]:
     """The answer's unsupported names and numbers that stand in the conversation neither."""
-    from pipeline.answers.words import content_words
+    from pipeline.text.words import content_words
 
     if not answer.unsupported:
         return ()

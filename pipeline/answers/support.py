@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Tools
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Passage, Question
 
 

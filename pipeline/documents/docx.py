@@ -45,11 +45,19 @@ def load_docx(path: Path, data: bytes) -> Document:
         # mammoth raises whatever its XML reader, zipfile or a dictionary raises: any of them means a broken file.
         raise DocumentError(f"{path}: a broken DOCX ({error}): open it in a word processor and save it again") from None
     blocks, images = render(parse(path, f"<html><body>{result.value}</body></html>"))
-    text, headings = lay_out(blocks)
-    title = _title(parts.get("docProps/core.xml", b"")) or (headings[0].title if headings else readable_name(path))
+    layout = lay_out(blocks)
+    named = layout.headings[0].title if layout.headings else readable_name(path)
     notes = [f"{images} image{'s' if images > 1 else ''} without text"] if images else []
-    notes += _lost(parts, text) + _unread(parts) + _said(result.messages)
-    return Document(path.as_posix(), text, "docx", title=title, headings=headings, notes=tuple(notes))
+    notes += _lost(parts, layout.text) + _unread(parts) + _said(result.messages)
+    return Document(
+        source=path.as_posix(),
+        text=layout.text,
+        kind="docx",
+        title=_title(parts.get("docProps/core.xml", b"")) or named,
+        headings=layout.headings,
+        notes=tuple(notes),
+        paragraphs=layout.paragraphs,
+    )
 
 
 def _parts(path: Path, data: bytes) -> dict[str, bytes]:

@@ -8,11 +8,20 @@ does not count it as main text. How many words that concerns is told in a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.documents.lines import (
+    Lines,
+    SourceLines,
+    can_be_marked,
+    mark_lines,
+    settled,
+    take_lines,
+    without_repeats,
+)
 from pipeline.documents.text import decode, readable_name
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document, Heading
@@ -45,13 +54,23 @@ def load_html(path: Path, data: bytes) -> Document:
     Raises DocumentError for a page that cannot be parsed, MissingExtraError without lxml.
     """
     source, notes = _decode(path, data)
-    root = parse(path, source)
-    blocks, images = render(root)
+    is_marked = can_be_marked(source)
+    root = parse(path, mark_lines(source) if is_marked else source)
+    blocks, images = render(root, is_marked)
     kept, left_out = _without_navigation(source, blocks)
-    text, headings = lay_out(kept)
-    title = _title(headings, root) or readable_name(path)
+    source_lines = SourceLines(source)
+    layout = lay_out(replace(block, lines=source_lines.check(block.text, block.lines)) for block in kept)
+    title = _title(layout.headings, root, is_marked) or readable_name(path)
     notes += (f"{images} image{'s' if images > 1 else ''} without text",) if images else ()
-    return Document(path.as_posix(), text, "html", title=title, headings=headings, notes=notes + left_out)
+    return Document(
+        source=path.as_posix(),
+        text=layout.text,
+        kind="html",
+        title=title,
+        headings=layout.headings,
+        notes=notes + left_out,
+        lines=layout.lines,
+    )
 
 
 def _decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
@@ -91,7 +110,8 @@ class Block:
     """A paragraph, heading, list item, table row or preformatted text.
 
     `text` is what the page shows; `mark` is what stands before it in our layout. `level` is that of a heading, else 0.
-    Blocks that are `tight` follow one another without a blank line.
+    Blocks that are `tight` follow one another without a blank line. `lines` says on which line of the file each part of
+    the text stands; empty where that was not marked.
     """
 
     text: str
@@ -99,12 +119,14 @@ class Block:
     level: int = 0
     is_tight: bool = False
     is_navigation: bool = False
+    lines: Lines = ()
 
 
 @dataclass(slots=True)
 class _Renderer:
     """Walks the tree once, without recursion, and gathers blocks."""
 
+    is_marked: bool = False
     blocks: list[Block] = field(default_factory=list)
     images: int = 0
     inline: list[str] = field(default_factory=list)
@@ -129,7 +151,7 @@ class _Renderer:
             self.inline.append("\n")
         elif tag == "img":
             self.image(element)
-        elif tag == "sup" and not len(element) and re.fullmatch(r"\s*[+−-]?\d+\s*", element.text or ""):
+        elif tag == "sup" and not len(element) and re.fullmatch(r"\s*[+−-]?\d+\s*", self.plain(element.text or "")):
             self.inline.append("^")
         elif tag == "input" and element.get("type") in (None, "text", "submit", "button"):
             self.inline.append(f" {element.get('value', '')} ")
@@ -149,7 +171,14 @@ class _Renderer:
     def say(self, text: str | None) -> None:
         """Adds running text, in which a line's end is a space like any other, except in preformatted text."""
         if text:
+            text = settled(text) if self.is_marked else text
             self.inline.append(text if self.pre else text.replace("\n", " "))
+
+    def plain(self, text: str) -> str:
+        return take_lines(text)[0] if self.is_marked else text
+
+    def take_lines(self, text: str) -> tuple[str, Lines]:
+        return take_lines(text) if self.is_marked else (text, ())
 
     def begin_block(self, element: _Element, tag: str) -> None:
         if self.cells is not None:
@@ -205,22 +234,24 @@ class _Renderer:
         if not cells[-1]:
             cells.pop()
         if any(cells):
-            self.blocks.append(Block(f"| {' | '.join(cells)} |", is_tight=True, is_navigation=self.navigation[-1]))
+            text, lines = self.take_lines(f"| {' | '.join(cells)} |")
+            self.blocks.append(Block(text, is_tight=True, is_navigation=self.navigation[-1], lines=lines))
 
     def flush(self, level: int = 0) -> None:
         """Makes a block of the inline text so far, if there is any."""
         written = "".join(self.inline)
         self.inline.clear()
         text = written.strip("\n").rstrip() if self.pre else _collapse(written)
+        if level:
+            text = " ".join(text.split())
+        text, lines = self.take_lines(text)
         if not text.strip():
             return
         if self.pre:
-            self.blocks.append(Block(text, "```", is_navigation=self.navigation[-1]))
+            self.blocks.append(Block(text, "```", is_navigation=self.navigation[-1], lines=lines))
             return
         mark = f"{'#' * level} " if level else self.mark
-        if level:
-            text = " ".join(text.split())
-        self.blocks.append(Block(text, mark, level, bool(self.lists) and not level, self.navigation[-1]))
+        self.blocks.append(Block(text, mark, level, bool(self.lists) and not level, self.navigation[-1], lines))
         self.mark = "  " * len(self.lists)
 
     def image(self, element: _Element) -> None:
@@ -231,31 +262,61 @@ class _Renderer:
             self.images += 1
 
 
-def render(root: _Element) -> tuple[list[Block], int]:
-    """The visible blocks in reading order, and how many images there are that say nothing."""
+def render(root: _Element, is_marked: bool = False) -> tuple[list[Block], int]:
+    """The visible blocks in reading order, and how many images there are that say nothing.
+
+    `is_marked` says that the page holds the marks of `mark_lines`.
+    """
     from lxml import etree
 
-    renderer = _Renderer()
+    renderer = _Renderer(is_marked)
     for event, element in etree.iterwalk(root, events=("start", "end")):
         (renderer.start if event == "start" else renderer.end)(element)
     renderer.flush()
     return renderer.blocks, renderer.images
 
 
-def lay_out(blocks: Iterable[Block]) -> tuple[str, tuple[Heading, ...]]:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Blocks as one text: its headings, where each other block starts, and the lines of the file it stands on."""
+
+    text: str
+    headings: tuple[Heading, ...]
+    paragraphs: tuple[int, ...]
+    lines: Lines
+
+
+def lay_out(blocks: Iterable[Block]) -> Layout:
     """The blocks as one text: blank lines between them, but not between items of a list or rows of a table."""
     parts: list[str] = []
     headings: list[Heading] = []
+    paragraphs: list[int] = []
+    lines: list[tuple[int, int | None]] = []
     length, was_tight = 0, False
     for block in blocks:
         gap = "" if not parts else "\n" if was_tight and block.is_tight else "\n\n"
+        start = length + len(gap)
         if block.level:
-            headings.append(Heading(length + len(gap), block.level, block.text))
+            headings.append(Heading(start, block.level, block.text))
+        else:
+            paragraphs.append(start)
+        lines += [(start + offset, line) for offset, line in _laid_out_lines(block)]
         shown = f"```\n{block.text}\n```" if block.mark == "```" else block.mark + _hang(block.text, block.mark)
         parts.append(gap + shown)
         length += len(parts[-1])
         was_tight = block.is_tight
-    return "".join(parts), tuple(headings)
+    return Layout("".join(parts), tuple(headings), tuple(paragraphs), without_repeats(lines))
+
+
+def _laid_out_lines(block: Block) -> Iterator[tuple[int, int | None]]:
+    """The block's lines with offsets into its layout, whose mark stands on the first of them."""
+    for offset, line in block.lines:
+        if not offset:
+            yield 0, line
+        elif block.mark == "```":
+            yield offset + len("```\n"), line
+        else:
+            yield offset + len(block.mark) * (1 + block.text.count("\n", 0, offset)), line
 
 
 def _hang(text: str, mark: str) -> str:
@@ -345,7 +406,8 @@ def _main_text(source: str) -> _MainText:
     return _MainText(frozenset(lines), " ".join(lines))
 
 
-def _title(headings: tuple[Heading, ...], root: _Element) -> str:
+def _title(headings: tuple[Heading, ...], root: _Element, is_marked: bool) -> str:
     first = next((heading.title for heading in headings if heading.level == 1), "")
     named = " ".join(element.text or "" for element in root.iter("title"))
+    named = take_lines(named)[0] if is_marked else named
     return first or " ".join(named.split()) or (headings[0].title if headings else "")

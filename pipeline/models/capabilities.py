@@ -40,6 +40,30 @@ class Surprised(Protocol):
 
 
 @runtime_checkable
+class Ablates(Protocol):
+    """Log P of each token of `target` after the prompt when a stretch of the prompt's cells cannot be seen.
+
+    float32 (n_cuts, n_target). A cut is a stretch [low, high) of cells; an empty one leaves the prompt as it is. The
+    prompt is read once; after a cut only its cells from `tail` on and the target are read again, so that the cells
+    between keep what they took in of the cut. `can_forget` is false where the architecture cannot leave out cells.
+    """
+
+    @property
+    def can_forget(self) -> bool: ...
+    def ablate(
+        self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int
+    ) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """Counts the cells that it decodes: read the number before and after to know what something cost."""
+
+    @property
+    def n_decoded(self) -> int: ...
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """Last hidden states, after the final norm: for each prompt float32 (n_positions, n_embd)."""
 
@@ -53,6 +77,13 @@ class Tokenizing(Protocol):
     """Tokens of a text alone, int32 (n,), special-token parsing off."""
 
     def tokenize(self, text: str) -> NDArray[np.int32]: ...
+
+
+@runtime_checkable
+class TokenSpans(Protocol):
+    """Character span (start, end) of each token of a text alone. Tokens that share a character have it both."""
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]: ...
 
 
 @runtime_checkable

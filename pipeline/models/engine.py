@@ -22,7 +22,7 @@ import numpy as np
 
 from pipeline.contracts import Progress
 from pipeline.errors import ModelError
-from pipeline.models import attention, scoring
+from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
 from pipeline.models.cells import Cells, cells_of
 from pipeline.models.chat_template import render
@@ -105,6 +105,16 @@ class Engine:
         """Tokens of a text alone, special-token parsing off."""
         self._check_open()
         return self.weights.tokenize(text)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of a text alone."""
+        self._check_open()
+        return self.weights.token_spans(text)
+
+    @property
+    def n_decoded(self) -> int:
+        """Cells decoded since the model was opened, by whatever asked for them."""
+        return self.pool.n_decoded
 
     def count(self, prompt: Prompt) -> int:
         self._check_open()
@@ -204,6 +214,30 @@ class Engine:
                 raise ModelError(f"logprobs: without must lie in [0, {start - 1}), was: {without}")
             self._check_fits(cells, 0, "the text")
             return scoring.logprobs(self.pool, cells, start, without)
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
+        return self.pool.can_share
+
+    def ablate(self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int) -> NDArray[np.float32]:
+        """Log P of each token of `target` after the prompt without each cut, float32 (n_cuts, n_target): ablation.py.
+
+        Raises ModelError for an empty target, for a cut that does not lie before `tail`, for a tail that is not inside
+        the prompt, and where the architecture cannot forget.
+        """
+        with self._lock:
+            self._check_open()
+            cells, tokens = cells_of(prompt, self.weights), cells_of(target, self.weights)
+            if len(tokens) == 0 or tokens.vectors is not None:
+                raise ModelError("ablate: the target must have at least one token, and no soft vectors")
+            if not 0 <= tail < len(cells):
+                raise ModelError(f"ablate: tail must be in [0, {len(cells)}), was: {tail}")
+            for low, high in cuts:
+                if not 0 <= low <= high <= tail:
+                    raise ModelError(f"ablate: a cut must lie in [0, {tail}), was: {(low, high)}")
+            self._check_fits(cells, len(tokens), "the prompt")
+            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
         """Log P of every token after the prompt, float32 (n_vocab,)."""

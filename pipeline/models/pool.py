@@ -52,6 +52,11 @@ class Pool:
         return self.book.n_free + self.book.n_only(self._idle)
 
     @property
+    def n_decoded(self) -> int:
+        """Cells decoded so far."""
+        return self._n_decoded
+
+    @property
     def idle(self) -> tuple[NDArray[np.int64], ...]:
         """The keys of the idle sequences, least recently used first."""
         return tuple(self._idle.values())

@@ -22,7 +22,7 @@ from pipeline.models.pool import Pool, rows_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_OUTPUTS = 128
+MAX_OUTPUTS = 128
 """Rows with logits in one call: at 152k tokens of vocabulary they take 78 MB."""
 
 
@@ -167,7 +167,7 @@ def _shifted(branch: Branch, n_trunk: int, piece: int) -> Iterator[Rows]:
 def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Sequence[int]) -> NDArray[np.float32]:
     """Log P of a target's tokens from the second on, (n_branches,). Leaves the branches as they were."""
     total = np.zeros(len(wave), np.float32)
-    step = max(1, min(pool.context.n_batch, _MOST_OUTPUTS, pool.n_cells) // (len(target) - 1))
+    step = max(1, min(pool.context.n_batch, MAX_OUTPUTS, pool.n_cells) // (len(target) - 1))
     for start in range(0, len(wave), step):
         part = wave[start : start + step]
         if not pool.make_room(len(part) * (len(target) - 1)):
@@ -177,7 +177,7 @@ def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Se
         outputs = iter(pool.decode(rows))
         for n, branch in enumerate(part):
             for token in target[1:]:
-                total[start + n] += _log_probability(pool.context.logits(next(outputs)), token)
+                total[start + n] += log_probability(pool.context.logits(next(outputs)), token)
             pool.cut(branch.sequence, n_trunk + len(branch.cells))
     return total
 
@@ -198,14 +198,14 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
             raise ModelError(f"{len(cells)} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
         at = start - 1
         for low, high, is_soft in cells.runs(start - 1, len(cells) - 1):
-            for first in range(low, high, _MOST_OUTPUTS):
-                upto = min(high, first + _MOST_OUTPUTS, first + pool.context.n_batch)
+            for first in range(low, high, MAX_OUTPUTS):
+                upto = min(high, first + MAX_OUTPUTS, first + pool.context.n_batch)
                 outputs = pool.decode([rows_of(cells, sequence, first, upto, is_soft, range(upto - first))])
                 for output in outputs:
                     at += 1
                     key = int(cells.keys[at])
                     logits = pool.context.logits(output)
-                    result[at - start] = _log_probability(logits, key) if key >= 0 else np.nan
+                    result[at - start] = log_probability(logits, key) if key >= 0 else np.nan
     finally:
         if without is None:
             pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
@@ -245,8 +245,8 @@ def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.flo
         for low, high in _stretches(order):
             pool.read(sequence, cells, at, low, pool.context.n_batch)
             for first, upto, is_soft in cells.runs(low, high):
-                for piece in range(first, upto, _MOST_OUTPUTS):
-                    end = min(upto, piece + _MOST_OUTPUTS, piece + pool.context.n_batch)
+                for piece in range(first, upto, MAX_OUTPUTS):
+                    end = min(upto, piece + MAX_OUTPUTS, piece + pool.context.n_batch)
                     for n, state in enumerate(_states(pool, rows_of(cells, sequence, piece, end, is_soft))):
                         result[place[piece + n]] = state
             at = high
@@ -280,5 +280,5 @@ def _log_sum(logits: NDArray[np.float32]) -> float:
     return peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
 
 
-def _log_probability(logits: NDArray[np.float32], token: int) -> float:
+def log_probability(logits: NDArray[np.float32], token: int) -> float:
     return float(logits[token]) - _log_sum(logits)

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Progress, Stream
 from pipeline.errors import ModelError
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Finish, Generation, Message, Part, Prompt, Sampling, Soft, Text
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ScriptedModel:
 
     def __init__(self, n_ctx: int = 2048) -> None:
         self._n_ctx = n_ctx
+        self._n_decoded = 0
         self._is_closed = False
 
     @property
@@ -104,15 +105,39 @@ class ScriptedModel:
 
     def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
         """A word is as likely as the share of the words before it that are the same, one more of each counted."""
+        return self._likelihoods(self._words((Text(prompt),) if isinstance(prompt, str) else prompt), start)
+
+    def _likelihoods(self, words: Sequence[str], start: int) -> NDArray[np.float32]:
         import numpy as np
 
-        words = self._words((Text(prompt),) if isinstance(prompt, str) else prompt)
+        self._n_decoded += len(words)
         seen: Counter[str] = Counter()
         share = []
         for n, word in enumerate(words):
             share.append((1 + seen[word]) / (2 + n))
             seen[word] += 1
         return np.log(np.array(share[start:], np.float32))
+
+    can_forget = True
+
+    @property
+    def n_decoded(self) -> int:
+        """Words read by `logprobs` and `ablate`."""
+        return self._n_decoded
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        return [word.span() for word in _WORD.finditer(text)]
+
+    def ablate(self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int) -> NDArray[np.float32]:
+        """As `logprobs` of the words that are left: nothing between has taken in what was cut."""
+        import numpy as np
+
+        words, ends = self._words(prompt), self._words(target)
+        rows = []
+        for low, high in cuts:
+            left = [*words[:low], *words[high:]]
+            rows.append(self._likelihoods([*left, *ends], len(left)))
+        return np.array(rows, np.float32)
 
     def _words(self, prompt: Prompt) -> list[str]:
         return [word for span in prompt if isinstance(span, Text) for word in _WORD.findall(span.text)]

@@ -81,6 +81,29 @@ class Vocabulary:
             piece = self._pieces[token] = self._buffer.raw[:n]
         return piece
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each token of the text alone: several tokens of one character all have it, and characters
+        that the vocabulary cannot spell are in none.
+
+        Raises ModelError where the tokens do not spell the text, as with a vocabulary that normalises.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        is_first = np.frombuffer(data, np.uint8) & 0xC0 != 0x80
+        n_begun = np.concatenate([[0], np.cumsum(is_first)])  # characters that begin before each byte
+        spans: list[tuple[int, int]] = []
+        at = 0
+        for n, token in enumerate(self.tokenize(text).tolist()):
+            piece = self.piece(token)
+            if n == 0 and not data.startswith(b" "):
+                piece = piece.removeprefix(b" ")  # some vocabularies put a space before every text
+            low = data.find(piece, at)
+            if low < 0:
+                raise ModelError(f"{self.path.name}: its tokens do not spell the text that they were made from")
+            at = low + len(piece)
+            is_inside = low < len(data) and not is_first[low]
+            spans.append((int(n_begun[low] - is_inside), int(n_begun[at])))
+        return spans
+
     def text_of(self, token: int) -> str:
         """A token as the vocabulary writes it, control tokens included; empty for none (-1)."""
         text = self._lib.llama_vocab_get_text(self.vocab, token) if 0 <= token < self.n_vocab else b""

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.answers.words import content_words, coverage
 from pipeline.contracts import Tools
 from pipeline.documents.places import Places
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.globs import all_of
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Document, Message, Passage, Question, Sampling, Span, Text
 
 Globs = tuple[str, ...] | None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.retrieval.words import VERSION, words
+from pipeline.text.words import VERSION, words
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,172 +1,72 @@
-"""Numbers in one form: 6,018 and 6 018 are 6018, thirty-four is 34, 21st is 21, and 10.2 stays 10.2.
-
-The words `first` and `second` stay words (a second is a unit too), and 1st and 2nd become them. `one` is a number only
-beside another (`one hundred`, `twenty-one`): alone it is a pronoun. A comma groups thousands only where it is no
-separator of a row: `Hana,4,007,Liberia` holds 4 and 007.
-"""
+"""The numbers of a text, each in its one form and with its place in the text as it is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
 
-_UNITS = "zero one two three four five six seven eight nine".split()
-_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_VALUES = {
-    **{word: value for value, word in enumerate(_UNITS + _TEENS)},
-    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
-}
-_ORDINALS = {
-    **dict(
-        zip("third fourth fifth sixth seventh eighth ninth twelfth".split(), [3, 4, 5, 6, 7, 8, 9, 12], strict=True)
-    ),
-    **{f"{word}th": _VALUES[word] for word in _TEENS if word != "twelve"},
-    **{f"{word[:-1]}ieth": _VALUES[word] for word in _TENS},
-}
-_AFTER_TENS = {"first": 1, "second": 2}
-_SPOKEN = {"1st": "first", "2nd": "second"}
-_NAMES = frozenset({*_VALUES, *_ORDINALS, *_AFTER_TENS, *_SCALES, "hundred"})
-CONTINUED = frozenset({*_TENS, *_TEENS, *_SCALES, "hundred"})
-"""The words that may stand before or after another word of the same number, with a space between."""
+from pipeline.text.languages import COMMA_DECIMAL, language_of
+from pipeline.text.normal import Comparable, fold_case
+from pipeline.text.numerals import run_spans
+from pipeline.text.tokens import pieces, token_spans, tokens
 
-NUMBER = (
-    r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d|,\w)"  # 6,018
-    r"|(?<![\w.,])(?<!\d )\d{1,3}(?: \d{3})+(?!\w| \d|[.,:]\d)"  # 6 018
-    r"|(?<![\w.,])\d{1,3}(?:'\d{3})+(?![\w'])"  # 6'018
-    r"|(?<![\w.,])\d{1,3}(?:\.\d{3})+,\d+(?!\d|,\w)"  # 6.018,5
-    r"|(?<![\w.,])\d+,\d+(?!\d|,\w|\.\d)"  # 10,5: two numbers, or one where a comma is decimal
-    r"|\d+(?:\.\d+)+"  # 10.2, 24.12.2024
-    r"|(?<!\d)\d{1,2}:\d{2}(?::\d{2})?(?![\d:])"  # 7:40
-)
-"""A regular expression for what begins with a digit and is more than digits, in a text without differences of shape."""
-
-_RUN = re.compile(
-    r"\b(?:{0})(?:(?: and |[ -]|\n)(?:{0}))+\b|\d[\d.,]*[ -](?:{1})\b".format(
-        "|".join(sorted(_NAMES, key=len, reverse=True)), "|".join(_SCALES)
-    ),
-    re.IGNORECASE,
-)
-_DIGITS = re.compile(r"\d+")
-_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
+_CLOCK = re.compile(r"(\d{1,2})[.:](\d{2})")
 
 
-def merge_words(text: str) -> str:
-    """The text with each number of several words, such as `two hundred and six` or `6 million`, as digits."""
-    return _RUN.sub(lambda run: _as_digits(run.group()), text)
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number of a text. `value` is its one form, as 6018 or 10.2 or 7:40; [start, end) is where the text has it."""
+
+    value: str
+    start: int
+    end: int
 
 
-def _as_digits(run: str) -> str:
-    if run[0].isdigit():
-        digits, scale = re.split(r"[ -]", run, maxsplit=1)
-        (plain, *rest) = of_digits(digits.rstrip(".,"))
-        if rest or plain.count(".") > 1:
-            return run
-        return f"{_scaled(plain, _SCALES[scale.casefold()])}"
-    pieces = re.split(r"([ \n-]+)", run)
-    words, gaps = [word.casefold() for word in pieces[::2]], pieces[1::2]
-    result, place = [], 0
-    while place < len(words):
-        value, n_words = read(words[place:])
-        n_words = max(1, n_words)
-        result.append(str(value) if n_words > 1 and value is not None else pieces[2 * place])
-        place += n_words
-        result.append(gaps[place - 1] if place < len(words) else "")
-    return "".join(result)
+def numbers(text: str) -> frozenset[str]:
+    """The numbers of a text in their one form: digits, grouped digits and number words.
 
-
-def _scaled(plain: str, scale: int) -> str:
-    whole, _, part = plain.partition(".")
-    zeros = len(str(scale)) - 1
-    if len(part) > zeros:
-        return plain
-    return str(int(whole + part.ljust(zeros, "0")))
-
-
-def read(words: Sequence[str]) -> tuple[int | None, int]:
-    """The number that the case-folded words begin with, and how many of them it takes; none: (None, 0).
-
-    The longest that is one number: `three four` begins with 3, `nineteen eighty-seven`, given as three words, is 1987.
+    `one` alone is none, nor are `first` and `second`; the 12 of B12 belongs to the name.
     """
-    total, current, place, last = 0, 0, 0, ""
-    best: tuple[int | None, int] = (None, 0)
-    smallest = 10**15
-    while place < len(words):
-        word = words[place]
-        if word == "and" and last in ("hundred", "scale") and place + 1 < len(words) and words[place + 1] in _VALUES:
-            place += 1
-            continue
-        if word in _VALUES or word in _ORDINALS or (word in _AFTER_TENS and last == "tens"):
-            value = _VALUES.get(word, _ORDINALS.get(word, _AFTER_TENS.get(word, 0)))
-            kind = "unit" if value < 10 else "teen" if value < 20 else "tens"
-            is_year = not total and 10 < current <= 20 and last in ("teen", "tens") and kind != "unit"
-            if is_year:
-                current *= 100
-            elif last not in ("", "hundred", "scale") and not (last == "tens" and kind == "unit" and value):
-                break
-            current += value
-            last = kind
-            best = (total + current, place + 1)
-            if word not in _VALUES:
-                break
-        elif word == "hundred" and (0 < current < 100 or last in ("", "scale")):
-            current = max(1, current) * 100
-            last = "hundred"
-            best = (total + current, place + 1)
-        elif word in _SCALES and _SCALES[word] < smallest and last != "scale":
-            smallest = _SCALES[word]
-            total += max(1, current) * smallest
-            current, last = 0, "scale"
-            best = (total, place + 1)
-        else:
-            break
-        place += 1
-    return best
+    return frozenset(_values(tokens(text)))
 
 
-def of_words(words: Sequence[str]) -> list[str]:
-    """The case-folded words with every number among them as digits; `one` alone, `first` and `second` stay words."""
-    if _NAMES.isdisjoint(words):
-        return list(words)
-    result: list[str] = []
-    place = 0
-    while place < len(words):
-        value, n_words = read(words[place:])
-        if value is None or (n_words == 1 and words[place] == "one"):
-            result.append(words[place])
-            place += 1
-        else:
-            result.append(str(value))
-            place += n_words
-    return result
+def number_forms(text: str) -> frozenset[str]:
+    """Every form that a number of the text may be meant in: what a claimed number is looked for among.
+
+    Beside `numbers`: 10,5 read as one and as two, the parts of 24.12.2024 and of 6 018, the time 7.40 as 7:40, and 4.50
+    as 4.5.
+    """
+    found = tokens(text)
+    forms = {piece for token in found for comma in (False, True) for piece in _numeric(pieces(token, comma))}
+    forms.update(part for token in found if " " in token for part in token.split(" "))
+    for form in list(forms):
+        if form.count(".") > 1:
+            forms.update(form.split("."))
+        elif clock := _CLOCK.fullmatch(form):
+            forms.update((f"{clock[1]}.{clock[2]}", f"{clock[1]}:{clock[2]}"))
+        if form.count(".") == 1:
+            forms.add(form.rstrip("0").rstrip("."))
+    return frozenset(forms)
 
 
-@cache
-def of_digits(token: str, comma_is_decimal: bool = False) -> tuple[str, ...]:
-    """The numbers that a token which begins with a digit stands for: one, or the two of a pair such as 10,5."""
-    plain = token.replace(" ", "").replace("'", "")
-    if ":" in plain:
-        return (plain,)
-    n_dots, n_commas = plain.count("."), plain.count(",")
-    if n_dots and n_commas:
-        decimal = plain[max(plain.rfind("."), plain.rfind(","))]
-        group = "," if decimal == "." else "."
-        return (plain.replace(group, "").replace(decimal, "."),)
-    is_grouped = re.fullmatch(r"\d{1,3}([.,]\d{3})+", plain) is not None
-    if n_commas:
-        if comma_is_decimal and n_commas == 1:
-            return (plain.replace(",", "."),)
-        return (plain.replace(",", ""),) if is_grouped else tuple(plain.split(","))
-    if n_dots and is_grouped and (comma_is_decimal or n_dots > 1):
-        return (plain.replace(".", ""),)
-    return (plain,)
+def number_spans(text: str) -> list[Number]:
+    """The numbers of a text in their order, with their places."""
+    comparable = Comparable.of(text, keep_case=True)
+    shape = comparable.text
+    runs = run_spans(shape)
+    comma = language_of({fold_case(token) for token in tokens(text)}) in COMMA_DECIMAL
+    found = [Number(value, *comparable.span(start, end)) for start, end, value in runs]
+    for start, end in token_spans(shape):
+        if not any(first <= start < last for first, last, _ in runs):
+            place = comparable.span(start, end)
+            found.extend(Number(piece, *place) for piece in _numeric(pieces(shape[start:end], comma)))
+    return sorted(found, key=lambda number: (number.start, number.end))
 
 
-def ordinal(word: str) -> str:
-    """The word, or the number of an ordinal in digits: 21st is 21, and 1st the word `first`."""
-    if not word[0].isdigit():
-        return word
-    found = _ORDINAL.fullmatch(word)
-    return _SPOKEN.get(word, found.group(1)) if found else word
+def _values(found: list[str]) -> set[str]:
+    comma = any("," in token for token in found) and language_of({fold_case(token) for token in found}) in COMMA_DECIMAL
+    return {piece for token in found for piece in _numeric(pieces(token, comma))}
+
+
+def _numeric(parts: tuple[str, ...]) -> list[str]:
+    return [part for part in parts if part[0].isdigit()]

@@ -13,10 +13,10 @@ import unicodedata
 from functools import cache, lru_cache
 
 from pipeline.text.normal import fold_case, fold_shapes
-from pipeline.text.numbers import CONTINUED, NUMBER, merge_words, of_digits, of_words, ordinal
+from pipeline.text.numerals import CONTINUED, NUMBER, TURKISH, merge_words, of_digits, of_words, ordinal
 
 _ARTICLES = frozenset({"a", "an", "the"})
-_CONTINUED = frozenset({*CONTINUED, *(word.capitalize() for word in CONTINUED)})
+_CONTINUED = frozenset({*CONTINUED, *TURKISH, *(word.capitalize() for word in (*CONTINUED, *TURKISH))})
 _ASCII_TOKEN = re.compile(rf"[A-Za-z_]\w*(?:['-]\w+)*|{NUMBER}|\w+(?:['-]\w+)*", re.ASCII)
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf\u1950-\u19df\u1100-\u11ff\u3040-\u30ff\u3105-\u318f\u31f0-\u31ff"
@@ -51,12 +51,21 @@ def _any_token() -> re.Pattern[str]:
 def tokens(text: str) -> list[str]:
     """The tokens of a text in their order, without differences of shape, their case kept."""
     shape = fold_shapes(text)
-    pattern = _ASCII_TOKEN if shape.isascii() else _any_token()
+    pattern = _pattern(shape)
     found: list[str] = pattern.findall(shape)
     if _CONTINUED.isdisjoint(found):
         return found
     merged = merge_words(shape)
     return found if merged == shape else pattern.findall(merged)
+
+
+def token_spans(shape: str) -> list[tuple[int, int]]:
+    """The [start, end) of each token of a text of `fold_shapes`; numbers of several words are several tokens."""
+    return [found.span() for found in _pattern(shape).finditer(shape)]
+
+
+def _pattern(shape: str) -> re.Pattern[str]:
+    return _ASCII_TOKEN if shape.isascii() else _any_token()
 
 
 @lru_cache(65536)

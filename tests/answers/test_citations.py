@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.answers.citations import by_model, cite, unsupported
-from pipeline.answers.words import content_words, coverage
+from pipeline.text.words import content_words, coverage
 from pipeline.types import Passage, Place
 
 FIRST = "The ferry leaves at noon. It costs six marks for a child. Dogs stay below."
@@ -73,10 +73,10 @@ def test_the_models_own_word_that_it_does_not_know(text: str, is_abstention: boo
 
 
 def test_names_and_numbers_that_the_model_never_saw_are_listed() -> None:
-    assert unsupported("Maria Ferrand did it in 1988 for 6 marks in Skelby [7].", SHOWN, "Who in Skelby?") == (
+    assert unsupported("Maria Ferrand did it in 1988 for 16 marks, not 6, in Skelby [7].", SHOWN, "Who in Skelby?") == (
         "Maria",
         "1988",
-        "6",
+        "16",
     )
 
 

@@ -11,10 +11,10 @@ from compressors.links import Links
 from compressors.probe import Probe, _prompt, _windows, log_mass
 from compressors.selection import Units
 from compressors.votes import nearest_tokens, votes
-from pipeline.answers.words import content_words
 from pipeline.build import Pipeline
 from pipeline.errors import ModelError
 from pipeline.models.engine import Engine
+from pipeline.text.words import content_words
 from pipeline.types import Question, Text
 from tests.compressors.workbench import passage, scripted_tools
 

@@ -29,7 +29,7 @@ def test_headings_tables_and_places(tmp_path: Path) -> None:
     fares = text.index("## Fares")
     assert (document.text, document.kind, document.title, document.notes) == (text, "docx", "Harbour", ())
     assert document.headings == (Heading(0, 1, "Harbour"), Heading(fares, 2, "Fares"))
-    assert document.place(text.index("Dog")) == Place(8, None, ("Harbour", "Fares"))
+    assert document.place(text.index("Dog")) == Place(None, None, ("Harbour", "Fares"), 2)
 
 
 def test_the_title_is_that_of_its_properties(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.answers.words import content_words
 from pipeline.errors import DataError
 from pipeline.evaluation.needles import altered, babi, lines
 from pipeline.evaluation.needles.draws import Draws
@@ -23,6 +22,7 @@ from pipeline.evaluation.needles.prose import (
     trials,
     unframed,
 )
+from pipeline.text.words import content_words
 
 BOOK = "\n\n".join(
     f"Chapter {n} tells of the sea. Nobody came. It was the year {1800 + n}, and cold." for n in range(400)

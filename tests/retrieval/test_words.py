@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.retrieval.word_index import WordIndex
-from pipeline.retrieval.words import words
+from pipeline.text.words import words
 
 TEXTS = [
     "The cat sat on the mat.",

@@ -1,0 +1,420 @@
+"""Which passages, and which of their sentences, an answer stands on: by how much less likely it becomes without them.
+
+Leave-one-out: the log-probability of the tokens of each sentence of the answer, with everything that was shown, less
+that with one passage left out, in nats. Then the sentences of the best passages are left out, one at a time: passages
+first and sentences only of the best is the hierarchy of AttriBoT (Liu et al. 2024, arXiv 2411.15102), the measure is
+that which ContextCite (Cohen-Wang et al. 2024, arXiv 2409.00729) approximates by a linear model of random ablations.
+Ours differs in what it costs. By the method `cells` the prompt is read once, as it was when the question was answered,
+and a passage is left out by hiding its cells (pipeline/models/ablation.py): only the question and the answer are read
+again, for all variants in one batch. What this loses: the cells of later passages keep what they took in of the one
+that is hidden. By the method `prompts` each prompt is assembled anew without the passage and is read, from where it
+differs: exact, at two to three times the cost of the prompt. Measured side by side in docs/experiments.md: `cells` is
+the default, and `prompts` is what a model with recurrent layers gets, whose cells cannot be hidden. Fidelity: inspired.
+
+Where several passages say the same, leaving one of them out changes little: `drop_without_all` is then large, and all
+drops are small. An answer that the model knows by itself has a small one as well.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pipeline.contracts import Assembler, Model, Tools
+from pipeline.documents.sentences import sentences as sentence_spans
+from pipeline.errors import ModelError
+from pipeline.models.capabilities import Ablates, Metered, Surprised, TokenSpans
+from pipeline.types import Passage, Prompt, Soft, StageEntry, State, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Method = Literal["cells", "prompts"]
+
+MAX_OPENED = 2
+"""Passages, for one sentence of the answer, whose own sentences are left out one at a time."""
+MIN_SHARE = 0.5
+"""Share of the largest drop from which another passage is opened as well."""
+MIN_DROP = 0.5
+"""Nats below which a drop says nothing: no passage is opened for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteDrop:
+    """A sentence of a passage, and by how many nats the answer's sentence becomes less likely without it."""
+
+    quote: Passage
+    drop: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassageDrop:
+    """A passage that was shown, and by how many nats the answer's sentence becomes less likely without it.
+
+    `number` counts from 1, as in the prompt. `sentences` are the passage's own, largest drop first; empty for a passage
+    that was not among the best.
+    """
+
+    number: int
+    passage: Passage
+    drop: float
+    sentences: tuple[QuoteDrop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """A sentence of the answer and all passages that were shown, largest drop first.
+
+    `logprob` is that of the sentence's tokens after the whole prompt; `drop_without_all` by how much less likely they
+    are when no passage is seen.
+    """
+
+    text: str
+    logprob: float
+    drop_without_all: float
+    passages: tuple[PassageDrop, ...]
+
+    @property
+    def best(self) -> PassageDrop | None:
+        """The passage that it stands on; None where none makes a difference."""
+        best = self.passages[0] if self.passages else None
+        return best if best is not None and best.drop >= MIN_DROP else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Of each sentence of an answer what it stands on. `n_tokens` were decoded for it; None where nobody counts."""
+
+    sentences: tuple[Grounds, ...]
+    method: Method
+    n_variants: int
+    n_tokens: int | None
+    seconds: float
+
+    @property
+    def account(self) -> str:
+        """What it took, for the ledger."""
+        tokens = "" if self.n_tokens is None else f", {self.n_tokens} tokens read again"
+        how = "cells hidden" if self.method == "cells" else "prompts read anew"
+        return f"{self.n_variants} passages and sentences left out in turn ({how}{tokens})"
+
+
+def attribute(
+    state: State,
+    assembler: Assembler,
+    tools: Tools,
+    sentences: Sequence[str] | None = None,
+    method: Method | None = None,
+) -> Attribution:
+    """What each sentence of an answer stands on, of the passages that `state` has as shown.
+
+    `assembler` is the one that made `state.prompt`, which is the prompt that counts also where the answer is that of a
+    second attempt. `sentences` are those of the answer, in their order; by default what the model wrote, cut into
+    sentences. By default the method is `cells` where the model can hide them.
+
+    Raises ModelError for a model that gives no probabilities, and for a state without prompt or answer.
+    """
+    start = perf_counter()
+    reader = tools.reader
+    texts = _answer_sentences(state) if sentences is None else [text.strip() for text in sentences if text.strip()]
+    if not state.prompt or not texts:
+        raise ModelError("there is no answer of the model here whose passages could be looked for")
+    n_before = reader.n_decoded if isinstance(reader, Metered) else 0
+    target, slices = _target(_original(state), texts, reader)
+    variants = _variants(state, assembler, tools, target, method)
+    grounds = _left_out(state, texts, slices, variants)
+    n_tokens = reader.n_decoded - n_before if isinstance(reader, Metered) else None
+    return Attribution(tuple(grounds), variants.method, variants.n_scored, n_tokens, perf_counter() - start)
+
+
+def with_account(state: State, attribution: Attribution) -> State:
+    """The state with a line on what the attribution took in its ledger."""
+    n = len(state.shown)
+    n_passage_tokens = dict(state.ledger.parts).get("passages", 0)
+    entry = StageEntry(
+        "why", attribution.seconds, n, n, n_passage_tokens, n_passage_tokens, notes=(attribution.account,)
+    )
+    return replace(state, ledger=state.ledger.with_stage(entry))
+
+
+# ------------------------------------------------------------------------------------------------- the answer's tokens
+def _original(state: State) -> str:
+    return "" if state.answer is None else state.answer.model_text.strip()
+
+
+def _answer_sentences(state: State) -> list[str]:
+    text = _original(state)
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def _target(text: str, sentences: Sequence[str], reader: Model) -> tuple[Prompt, list[slice]]:
+    """The sentences as spans of an answer, with what stands between them in `text`, and each one's tokens in it."""
+    spans: list[Text] = []
+    slices: list[slice] = []
+    n_tokens = at = 0
+    for sentence in sentences:
+        start = text.find(sentence, at)
+        gap = text[at:start] if start >= 0 else " "
+        at = start + len(sentence) if start >= 0 else at
+        spans.append(Text(f"{gap if spans else gap.lstrip()}{sentence}", "answer"))
+        n_new = reader.count((spans[-1],))
+        slices.append(slice(n_tokens, n_tokens + n_new))
+        n_tokens += n_new
+    return tuple(spans), slices
+
+
+# --------------------------------------------------------------------------------------------- what can be left out
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a variant leaves out: passage `number` (from 0), or only the characters [start, end) of its text."""
+
+    number: int
+    chars: tuple[int, int] | None = None
+
+
+class Variants(Protocol):
+    """The prompt without each part, scored: log P of the answer's tokens, float32 (n_parts, n_target). None leaves out
+    nothing, `ALL` every passage.
+    """
+
+    method: Method
+    n_scored: int
+
+    def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]: ...
+
+
+ALL = Part(-1)
+
+
+def _variants(state: State, assembler: Assembler, tools: Tools, target: Prompt, method: Method | None) -> Variants:
+    reader = tools.reader
+    can_forget = isinstance(reader, Ablates) and isinstance(reader, TokenSpans) and reader.can_forget
+    if method == "cells" and not can_forget:
+        raise ModelError(f"the cells of {reader.name} cannot be hidden: take the method 'prompts'")
+    if method != "prompts" and can_forget:
+        places = _places(state.prompt, state.shown, reader)
+        if places is not None:
+            return _HiddenCells(state, reader, target, places)
+        if method == "cells":
+            raise ModelError("the passages cannot be found in the prompt as they were shown: take the method 'prompts'")
+    if not isinstance(reader, Surprised):
+        raise ModelError(f"{reader.name} gives no probabilities: what an answer stands on cannot be computed with it")
+    return _NewPrompts(state, assembler, tools, target)
+
+
+class _NewPrompts:
+    """Each prompt is assembled without the part and read: the cells that it has in common with others only once."""
+
+    method: Method = "prompts"
+
+    def __init__(self, state: State, assembler: Assembler, tools: Tools, target: Prompt) -> None:
+        self.state, self.assembler, self.tools, self.target = state, assembler, tools, target
+        self.n_scored = 0
+
+    def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]:
+        import numpy as np
+
+        rows = []
+        for part in parts:
+            prompt = self.state.prompt if part is None else self._prompt(part)
+            n_prompt = self.tools.reader.count(prompt)
+            rows.append(self.tools.reader.logprobs((*prompt, *self.target), n_prompt))  # type: ignore[attr-defined]
+            self.n_scored += part is not None
+        return np.array(rows)
+
+    def _prompt(self, part: Part) -> Prompt:
+        shown = self.state.shown
+        if part is ALL:
+            left: tuple[Passage, ...] = ()
+        else:
+            without = _without(shown[part.number], part)
+            left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
+        state = replace(self.state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
+        return self.assembler.assemble(state, self.tools, self.state.ledger.reserved).prompt
+
+
+def _without(passage: Passage, part: Part) -> Passage | None:
+    """The passage without the part's characters; None where nothing is left. Its text is no longer its source's."""
+    if part.chars is None:
+        return None
+    text = _text_without(passage, part.chars)
+    return replace(passage, text=text) if text.strip() else None
+
+
+class _HiddenCells:
+    """The prompt is read once, the part's cells are hidden, and the prompt's end and the answer are read again."""
+
+    method: Method = "cells"
+
+    def __init__(self, state: State, reader: Model, target: Prompt, places: Sequence[_Place]) -> None:
+        self.state, self.reader, self.target, self.places = state, reader, target, places
+        self.tail = _tail(state.prompt, max(place.high for place in places), reader)
+        self.n_scored = 0
+
+    def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]:
+        self.n_scored += sum(part is not None for part in parts)
+        cuts = [self._cut(part) for part in parts]
+        return self.reader.ablate(self.state.prompt, self.target, cuts, self.tail)  # type: ignore[attr-defined,no-any-return]
+
+    def _cut(self, part: Part | None) -> tuple[int, int]:
+        if part is None:
+            return 0, 0
+        if part is ALL:
+            return min(place.low for place in self.places), max(place.high for place in self.places)
+        place = self.places[part.number]
+        return (place.low, place.high) if part.chars is None else place.cells(*part.chars)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a passage stands in the prompt: cells [low, high), its tags and title included where they are its own.
+
+    `cells` gives those of characters [start, end) of the passage's text.
+    """
+
+    low: int
+    high: int
+    cells: Callable[[int, int], tuple[int, int]]
+
+
+def _tail(prompt: Prompt, last: int, reader: Model) -> int:
+    """The cell from which a variant is read again: where the question begins behind the passages, if it does. Turns of
+    a conversation between them are not read again.
+    """
+    n = 0
+    for span in prompt:
+        if n >= last and span.part == "question":
+            return n
+        n += reader.count((span,))
+    return last
+
+
+def _places(prompt: Prompt, shown: Sequence[Passage], reader: Model) -> list[_Place] | None:
+    """Where each passage stands in the prompt; None where one cannot be found as it is, white space apart."""
+    owners: list[tuple[_Span, int]] = []
+    spans = list(_spans(prompt, reader))
+    first = at = 0
+    for passage in shown:
+        needle = "".join(passage.text.split())
+        for n in range(first, len(spans)):
+            offset = spans[n].find(passage, needle, at if n == first else 0)
+            if offset >= 0:
+                owners.append((spans[n], offset))
+                first, at = n, offset + len(needle)
+                break
+        else:
+            return None
+    n_owners = [sum(other is span for other, _ in owners) for span, _ in owners]
+    return [
+        span.place(passage, offset, is_alone=n == 1)
+        for (span, offset), passage, n in zip(owners, shown, n_owners, strict=True)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """A span of the prompt that holds passages, from cell `low` to `high`; `marks` are the places of its characters
+    that are not white space, `dense` these characters.
+    """
+
+    span: Text | Soft
+    low: int
+    high: int
+    reader: Model
+    marks: tuple[int, ...] = ()
+    dense: str = ""
+
+    def find(self, passage: Passage, needle: str, at: int) -> int:
+        """Where the passage begins in `dense`, from `at` on; -1 if it is not there."""
+        if isinstance(self.span, Soft) or passage.soft is not None:
+            return 0 if self.span is passage.soft else -1
+        return self.dense.find(needle, at)
+
+    def place(self, passage: Passage, offset: int, is_alone: bool) -> _Place:
+        """The passage's place; the whole span is its own where it is alone in it."""
+        inside = [n for n, char in enumerate(passage.text) if not char.isspace()]
+
+        def cells(start: int, end: int) -> tuple[int, int]:
+            if isinstance(self.span, Soft):
+                return self.low, self.high
+            first = self.marks[offset + bisect_left(inside, start)]
+            last = self.marks[offset + bisect_left(inside, end) - 1]
+            tokens = self.reader.token_spans(self.span.text)  # type: ignore[attr-defined]
+            hit = [n for n, (low, high) in enumerate(tokens) if low <= last and high > first]
+            return self.low + hit[0], self.low + hit[-1] + 1
+
+        low, high = (self.low, self.high) if is_alone else cells(0, len(passage.text))
+        return _Place(low, high, cells)
+
+
+def _spans(prompt: Prompt, reader: Model) -> Iterator[_Span]:
+    low = 0
+    for span in prompt:
+        high = low + reader.count((span,))
+        if span.part == "passages" and isinstance(span, Soft):
+            yield _Span(span, low, high, reader)
+        elif span.part == "passages" and isinstance(span, Text):
+            marks = tuple(n for n, char in enumerate(span.text) if not char.isspace())
+            yield _Span(span, low, high, reader, marks, "".join(span.text[n] for n in marks))
+        low = high
+
+
+# --------------------------------------------------------------------------------------------- the two rounds of it
+def _left_out(state: State, texts: Sequence[str], slices: Sequence[slice], variants: Variants) -> list[Grounds]:
+    """The passages are left out, then the sentences of the best of them; all sentences of the answer share both."""
+    shown = state.shown
+    base, *rows = variants.score([None, ALL, *(Part(n) for n in range(len(shown)))])
+    without_all, *by_passage = (_drops(base, row, slices) for row in rows)
+    opened = [_opened([drops[n] for drops in by_passage]) for n in range(len(texts))]
+    units = {number: _units(shown[number]) for number in sorted({number for numbers in opened for number in numbers})}
+    parts = [Part(number, span) for number, spans in units.items() for span in spans]
+    # a passage of one sentence was left out already
+    by_part = {part: by_passage[part.number] for part in parts if len(units[part.number]) == 1}
+    others = [part for part in parts if part not in by_part]
+    if others:
+        scored = (_drops(base, row, slices) for row in variants.score(others))
+        by_part.update(zip(others, scored, strict=True))
+    grounds = []
+    for n, (text, tokens) in enumerate(zip(texts, slices, strict=True)):
+        passages = []
+        for number, passage in enumerate(shown):
+            quotes = [
+                QuoteDrop(
+                    passage.part(passage.start + low, passage.start + high), by_part[Part(number, (low, high))][n]
+                )
+                for low, high in (units[number] if number in opened[n] else ())
+            ]
+            quotes.sort(key=lambda quote: -quote.drop)
+            passages.append(PassageDrop(number + 1, passage, by_passage[number][n], tuple(quotes)))
+        passages.sort(key=lambda one: -one.drop)
+        grounds.append(Grounds(text, round(float(base[tokens].sum()), 4), without_all[n], tuple(passages)))
+    return grounds
+
+
+def _drops(base: NDArray[np.float32], row: NDArray[np.float32], slices: Sequence[slice]) -> list[float]:
+    """By how many nats each sentence of the answer is less likely, to four places."""
+    return [round(float(base[tokens].sum() - row[tokens].sum()), 4) for tokens in slices]
+
+
+def _opened(drops: Sequence[float]) -> list[int]:
+    """The numbers of the passages whose sentences are looked at, for one sentence of the answer."""
+    best = sorted(range(len(drops)), key=lambda n: -drops[n])[:MAX_OPENED]
+    return [n for n in best if drops[n] >= max(MIN_DROP, MIN_SHARE * drops[best[0]])]
+
+
+def _units(passage: Passage) -> list[tuple[int, int]]:
+    """The sentences of a passage whose text is its source's as it stands, as the compressor cut them where one did:
+    characters of its text.
+    """
+    if passage.spans or passage.soft is not None or passage.end - passage.start != len(passage.text):
+        return []
+    cut = [(one.start - passage.start, one.end - passage.start) for one in passage.sentences]
+    return [span for span in cut if 0 <= span[0] < span[1] <= len(passage.text)] or sentence_spans(passage.text)
+
+
+def _text_without(passage: Passage, chars: tuple[int, int]) -> str:
+    return passage.text[: chars[0]] + passage.text[chars[1] :]

@@ -1,0 +1,211 @@
+"""Asks a model the same questions in every layout, and chooses the layout that suits it.
+
+The questions are ours, about ten short documents of invented facts, which no model has read before
+(pipeline/answers/trial): 30 whose answer stands in a document, and 10 whose answer stands in none. They pass the
+built-in pipeline's retrieval and compression once, without its gate: every question reaches the model. Then its prompts
+are laid out in each layout, and the model answers all prompts of a layout together. What is judged is the model's first
+answer after the repairs of pipeline/answers/contract.py, before any second attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+from pipeline.answers.citations import cite
+from pipeline.answers.contract import ECHOED, LOOPED, check, has_words
+from pipeline.answers.layouts import LAYOUTS
+from pipeline.answers.tried import Result, Tried, answer_first, best_layout
+from pipeline.build import Pipeline
+from pipeline.contracts import Progress
+from pipeline.default import DEFAULT, with_model
+from pipeline.docs_index import docs_folder, update_index
+from pipeline.evaluation.answers import best, f1, holds
+from pipeline.executors.stages import run_stage, sampling_for
+from pipeline.models.identity import model_key
+from pipeline.types import Generation, Passage, Question, State
+
+FOLDER = Path(__file__).parent / "trial"
+SHARED_STAGES = ("retrieve", "compress")
+
+
+@dataclass(frozen=True)
+class TrialQuestion:
+    """A question about the trial's documents. `answers` are all accepted forms; empty where no document answers it."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+
+    @property
+    def is_answerable(self) -> bool:
+        return bool(self.answers)
+
+
+def trial_questions(folder: Path = FOLDER, n: int | None = None, seed: int = 0) -> list[TrialQuestion]:
+    """The questions of a folder in their order; of n, drawn with the seed, as many have answers as of all."""
+    lines = (folder / "questions.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    questions = [TrialQuestion(row["id"], row["question"], tuple(row["answers"])) for row in rows]
+    if n is None or n >= len(questions):
+        return questions
+    answerable = [one for one in questions if one.is_answerable]
+    others = [one for one in questions if not one.is_answerable]
+    n_answerable = max(1, round(n * len(answerable) / len(questions)))
+    draw = random.Random(seed)  # noqa: S311 - a sample, no secret
+    chosen = {*draw.sample(answerable, n_answerable), *draw.sample(others, n - n_answerable)}
+    return [one for one in questions if one in chosen]
+
+
+def try_layouts(
+    model: str,
+    progress: Progress,
+    n: int | None = None,
+    seed: int = 0,
+    layouts: Sequence[str] = tuple(LAYOUTS),
+    folder: Path = FOLDER,
+) -> Tried:
+    """What suits the model, measured on n questions of the folder (None: all). Raises ModelError for a bad model."""
+    questions = trial_questions(folder, n, seed)
+    config = with_model(DEFAULT, model)
+    documents = [str(folder / "documents")]
+    config.components[-1].check()
+    index = docs_folder(documents, config.index)
+    update_index(index, documents, config.index, progress)
+    with Pipeline(config, index, progress=progress) as pipeline:
+        states = []
+        for number, question in enumerate(questions):
+            states.append(prepared(pipeline, question))
+            progress("find passages", number + 1, len(questions))
+        results = []
+        for number, layout in enumerate(layouts):
+            done = number * len(questions)
+            results.append(_result(pipeline, questions, states, layout, done, len(layouts) * len(questions), progress))
+        n_answerable = sum(one.is_answerable for one in questions)
+        sentence_right = sum(
+            _is_right(nearest_sentence(state), question)
+            for question, state in zip(questions, states, strict=True)
+            if question.is_answerable
+        )
+        layout = best_layout(results)
+        right = next(result.right for result in results if result.layout == layout)
+        return Tried(
+            model=pipeline.reader.name,
+            key=model_key(pipeline.reader),
+            layout=layout,
+            answer=answer_first(right, sentence_right, n_answerable),
+            results=tuple(results),
+            n=len(questions),
+            n_answerable=n_answerable,
+            sentence_right=sentence_right,
+            seed=seed,
+            date=datetime.now(UTC).date().isoformat(),
+        )
+
+
+def prepared(pipeline: Pipeline, question: TrialQuestion) -> State:
+    """The question's state before its prompt is laid out."""
+    state = State(Question(question.question, question.id), ledger=pipeline.ledger)
+    for spec, component in zip(pipeline.config.stages, pipeline.config.components, strict=True):
+        if spec.kind in SHARED_STAGES:
+            state = run_stage(spec, component, state, pipeline, pipeline.reserve)
+    return state
+
+
+def answers(
+    pipeline: Pipeline, states: Sequence[State], layout: str, done: int, total: int, progress: Progress
+) -> tuple[list[State], list[Generation]]:
+    """The states with their prompts in this layout, and the model's answers to them, written together."""
+    spec, assemble = pipeline.config.stages[-2], replace(pipeline.config.components[-2], layout=layout)
+    states = [run_stage(spec, assemble, state, pipeline, pipeline.reserve) for state in states]
+    generate = pipeline.config.components[-1]
+    samplings = [sampling_for(generate, state) for state in states]
+    streams = pipeline.reader.generate([state.prompt for state in states], samplings)
+    pending = [iter(stream) for stream in streams]
+    progress(f"ask {pipeline.reader.name}", done, total)
+    while pending:
+        ended = [pieces for pieces in pending if next(pieces, None) is None]
+        pending = [pieces for pieces in pending if pieces not in ended]
+        if ended:
+            done += len(ended)
+            progress(f"ask {pipeline.reader.name}", done, total)
+    return states, [stream.result() for stream in streams]
+
+
+def _result(
+    pipeline: Pipeline,
+    questions: Sequence[TrialQuestion],
+    states: Sequence[State],
+    layout: str,
+    done: int,
+    total: int,
+    progress: Progress,
+) -> Result:
+    start = perf_counter()
+    laid_out, generations = answers(pipeline, states, layout, done, total, progress)
+    seconds = perf_counter() - start
+    rows = [
+        _Row.of(question, state, generation)
+        for question, state, generation in zip(questions, laid_out, generations, strict=True)
+    ]
+    n_answerable = sum(question.is_answerable for question in questions)
+    return Result(
+        layout=layout,
+        right=sum(row.is_right for row in rows),
+        f1=round(sum(row.f1 for row in rows) / n_answerable, 3),
+        wordless=sum(row.is_wordless for row in rows),
+        looped=sum(row.is_looped for row in rows),
+        echoed=sum(row.is_echoed for row in rows),
+        faulty=sum(row.is_wordless or row.is_looped or row.is_echoed for row in rows),
+        abstained_right=sum(row.is_abstention and not row.is_answerable for row in rows),
+        abstained_wrong=sum(row.is_abstention and row.is_answerable for row in rows),
+        tokens=sum(generation.prompt_tokens + generation.answer_tokens for generation in generations),
+        seconds=round(seconds, 1),
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One answer, judged. `f1` is 0 for a question without an answer."""
+
+    is_answerable: bool
+    is_right: bool
+    f1: float
+    is_wordless: bool
+    is_looped: bool
+    is_echoed: bool
+    is_abstention: bool
+
+    @classmethod
+    def of(cls, question: TrialQuestion, state: State, generation: Generation) -> _Row:
+        checked = check(generation.text, generation.finish, question.question)
+        return cls(
+            is_answerable=question.is_answerable,
+            is_right=question.is_answerable and _is_right(checked.text, question),
+            f1=best(f1, checked.text, question.answers) if question.is_answerable else 0.0,
+            is_wordless=not has_words(generation.text),
+            is_looped=LOOPED in checked.faults,
+            is_echoed=ECHOED in checked.faults,
+            is_abstention=cite(checked.text, state.shown, question.question).is_abstention,
+        )
+
+
+def _is_right(text: str, question: TrialQuestion) -> bool:
+    return any(holds(text, answer) for answer in question.answers)
+
+
+def nearest_sentence(state: State) -> str:
+    """The sentence that compression scored best; where it scored none, the best passage."""
+    if not state.passages:
+        return ""
+    scored = [(one.score, passage, one) for passage in state.passages for one in passage.sentences]
+    if scored:
+        _, passage, sentence = max(scored, key=lambda row: row[0])
+        return passage.text[sentence.start - passage.start : sentence.end - passage.start]
+    best_passage: Passage = max(state.passages, key=lambda passage: passage.score)
+    return best_passage.text

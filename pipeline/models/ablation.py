@@ -1,0 +1,138 @@
+"""Leave-one-out over a prompt that was read once: how likely a text is after it when a stretch of it cannot be seen.
+
+The prompt's cells are forked once for each cut (`seq_cp`, no cells copied). In a fork the cells of the cut are removed,
+and only the end of the prompt and the target are read again, those of all forks in the same calls of llama.cpp. So a
+variant costs the end of the prompt and the target, and not the prompt.
+
+Not the same as a prompt that never held the cut: the cells behind it were read while it was there and keep what they
+took in of it, and their positions. pipeline/answers/attribution.py says what that is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.models.cells import Cells
+from pipeline.models.context import Rows
+from pipeline.models.pool import Pool
+from pipeline.models.scoring import MAX_OUTPUTS, hold, log_probability
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Cut = tuple[int, int]
+"""Cells [low, high) of a prompt; an empty one leaves the prompt as it is."""
+
+
+@dataclass(eq=False)
+class Fork:
+    """One variant on its own sequence: the trunk's first `n_kept` cells without the cut, and behind them `tokens`.
+
+    Each of the last n_target rows of `tokens` predicts one token of the target.
+    """
+
+    number: int
+    cut: Cut
+    n_kept: int
+    tokens: NDArray[np.int32]
+    sequence: int = -1
+    position: int = 0
+
+
+def ablate(pool: Pool, prompt: Cells, target: Sequence[int], cuts: Sequence[Cut], tail: int) -> NDArray[np.float32]:
+    """Log P of each token of the target after the prompt without each cut, float32 (n_cuts, n_target).
+
+    Cells from `tail` on are read again after a cut; 0 <= low <= high <= tail < len(prompt).
+    """
+    if not pool.can_share:
+        raise ModelError(f"{pool.context.weights.path.name}: this architecture cannot forget a part of what it read")
+    n = len(prompt)
+    if any(is_soft for _, _, is_soft in prompt.runs(tail, n)):
+        raise ModelError("ablate: the cells that are read again must be tokens, not soft vectors")
+    result = np.empty((len(cuts), len(target)), np.float32)
+    forks = [_fork(number, cut, prompt, target, tail) for number, cut in enumerate(cuts)]
+    trunk = hold(pool, prompt.upto(n - 1))
+    try:
+        for wave in _waves(pool, forks):
+            _decode_wave(pool, trunk, wave, target, result)
+    finally:
+        pool.retire(trunk, prompt.keys[: n - 1])
+    return result
+
+
+def _fork(number: int, cut: Cut, prompt: Cells, target: Sequence[int], tail: int) -> Fork:
+    n_kept = tail if cut[0] < cut[1] else len(prompt) - 1
+    tokens = np.concatenate([prompt.tokens(n_kept, len(prompt)), np.asarray(target[:-1], np.int32)])
+    return Fork(number, cut, n_kept, tokens)
+
+
+def _waves(pool: Pool, forks: Sequence[Fork]) -> Iterator[list[Fork]]:
+    """The forks in order, as many at a time as there are sequences and cells for."""
+    wave: list[Fork] = []
+    n_cells = 0
+    for fork in forks:
+        is_full = len(wave) >= pool.n_sequences or n_cells + len(fork.tokens) > pool.n_cells
+        if wave and is_full:
+            yield wave
+            wave, n_cells = [], 0
+        wave.append(fork)
+        n_cells += len(fork.tokens)
+    if wave:
+        yield wave
+
+
+def _decode_wave(
+    pool: Pool, trunk: int, wave: Sequence[Fork], target: Sequence[int], result: NDArray[np.float32]
+) -> None:
+    n_wanted = sum(len(fork.tokens) for fork in wave)
+    if not pool.make_room(n_wanted):
+        raise ModelError(
+            f"leaving out a part of the prompt takes {n_wanted} cells, and {pool.book.n_free} are free: raise n_cells"
+        )
+    try:
+        for fork in wave:
+            fork.sequence = pool.take()
+            pool.share(trunk, fork.sequence, fork.n_kept)
+            if fork.cut[0] < fork.cut[1]:
+                pool.context.remove(fork.sequence, *fork.cut)
+            # llama.cpp refuses a gap in front of what is decoded: where the cut reaches the tail, the tail moves up
+            fork.position = pool.context.last_position(fork.sequence) + 1
+        for rows, places in _calls(wave, len(target), pool.context.n_batch):
+            outputs = pool.decode(rows)
+            for output, (number, n) in zip(outputs, places, strict=True):
+                result[number, n] = log_probability(pool.context.logits(output), target[n])
+    finally:
+        for fork in wave:
+            if fork.sequence >= 0:
+                pool.release(fork.sequence)
+
+
+def _calls(wave: Sequence[Fork], n_target: int, n_batch: int) -> Iterator[tuple[list[Rows], list[tuple[int, int]]]]:
+    """The forks' rows in calls of at most n_batch cells and MAX_OUTPUTS outputs, and what each output predicts:
+    (number of the fork, place in the target).
+    """
+    rows: list[Rows] = []
+    places: list[tuple[int, int]] = []
+    n_cells = 0
+    for fork in wave:
+        first_output = len(fork.tokens) - n_target
+        start = 0
+        while start < len(fork.tokens):
+            silent = max(0, first_output - start)
+            end = min(len(fork.tokens), start + n_batch - n_cells, start + silent + MAX_OUTPUTS - len(places))
+            if end <= start:
+                yield rows, places
+                rows, places, n_cells = [], [], 0
+                continue
+            outputs = range(max(0, first_output - start), end - start)
+            rows.append(Rows(fork.sequence, fork.position + start, fork.tokens[start:end], None, outputs))
+            places += [(fork.number, start + n - first_output) for n in outputs]
+            n_cells += end - start
+            start = end
+    if rows:
+        yield rows, places

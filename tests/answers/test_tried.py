@@ -1,0 +1,185 @@
+"""Results of layout trials: chosen by the rule, kept under the file's hash, read back or refused with a message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.answers import tried as store_module
+from pipeline.answers.layout_trial import FOLDER, trial_questions
+from pipeline.answers.layouts import LAYOUTS
+from pipeline.answers.tried import SHIPPED, Result, Tried, answer_first, best_layout, store, stored
+from pipeline.errors import ModelError
+from pipeline.evaluation.answers import holds
+from pipeline.models import tune
+from pipeline.models.filehash import file_sha256
+from tests.models.gguf_file import tiny_llama
+
+HELD_OUT = Path(__file__).parent.parent.parent / "benchmarks" / "trial_held_out"
+
+
+class FileModel:
+    """What a result is looked up by: a model with a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.adapters: tuple[Path, ...] = ()
+        self.name = path.name
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(tiny_llama())
+    return FileModel(path)
+
+
+def result(layout: str, right: int = 0, faulty: int = 0, **others: Any) -> Result:
+    values: dict[str, Any] = {
+        "f1": 0.0,
+        "wordless": 0,
+        "looped": faulty,
+        "echoed": 0,
+        "abstained_right": 0,
+        "abstained_wrong": 0,
+        "tokens": 100,
+        "seconds": 1.0,
+    }
+    return Result(layout=layout, right=right, faulty=faulty, **(values | others))
+
+
+def tried(key: str, layout: str = "brief") -> Tried:
+    return Tried("tiny.gguf", key, layout, "generate", (result(layout, 3),), 4, 3, 2, 0, "2026-11-29")
+
+
+# ------------------------------------------------------------------------------------------------------------- choice
+def test_the_most_right_answers_less_faults_win() -> None:
+    results = [result("a", right=12, faulty=5), result("b", right=9, faulty=1), result("c", right=8)]
+    assert best_layout(results) == "b"
+
+
+def test_ties_go_to_who_declines_rightly_then_to_fewer_tokens() -> None:
+    results = [result("a", 9, tokens=50), result("b", 9, abstained_right=2), result("c", 10, 1, abstained_right=2)]
+    assert best_layout(results) == "b"
+    assert best_layout([*results, result("d", 9, abstained_right=2, abstained_wrong=1, tokens=5)]) == "b"
+    assert best_layout([*results, result("e", 9, abstained_right=2, tokens=99)]) == "e"
+
+
+def test_a_quote_leads_where_it_is_right_much_more_often() -> None:
+    assert answer_first(right=19, sentence_right=25, n_answerable=30) == "generate"
+    assert answer_first(right=18, sentence_right=25, n_answerable=30) == "quote"
+    assert answer_first(right=28, sentence_right=25, n_answerable=30) == "generate"
+
+
+# -------------------------------------------------------------------------------------------------------------- store
+def test_what_is_stored_is_read_again(model: Any, cache: Path) -> None:
+    assert stored(model) is None
+    kept = tried(file_sha256(model.path))
+    path = store(kept)
+    assert path == cache / "calibrations" / kept.key[:16] / "answers.json"
+    assert stored(model) == kept
+    store(replace(kept, answer="quote"))
+    assert stored(model) == replace(kept, answer="quote")
+
+
+def test_a_tuned_file_has_the_result_of_its_source(model: Any) -> None:
+    kept = tried(file_sha256(model.path))
+    store(kept)
+    made = tune.folder() / kept.key[:16] / "tiny.F16.gguf"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"requantised")
+    assert stored(FileModel(made)) is None  # type: ignore[arg-type]
+    (made.parent / "tune.json").write_text(json.dumps({"source_sha256": kept.key}), "utf-8")
+    assert stored(FileModel(made)) == kept  # type: ignore[arg-type]
+
+
+def test_the_users_result_takes_precedence_over_the_shipped_one(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = file_sha256(model.path)
+    shipped = replace(tried(key), date="2026-01-01")
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "tiny.json").write_text(json.dumps(asdict(shipped)), "utf-8")
+    monkeypatch.setattr(store_module, "SHIPPED", tmp_path / "shipped")
+    assert stored(model) == shipped
+    store(tried(key))
+    assert stored(model) == tried(key)
+
+
+def test_a_layout_of_another_version_counts_as_not_tried(model: Any) -> None:
+    store(tried(file_sha256(model.path), "layout-of-next-year"))
+    assert stored(model) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda value: "{", "cannot be read as the result of a trial"),
+        (lambda value: "[]", "is no result of a trial"),
+        (lambda value: "{}", "is no result of a trial"),
+        (lambda value: json.dumps(value | {"n": "four"}), "n: Input should be a valid integer"),
+        (lambda value: json.dumps(value | {"answer": "both"}), "answer: Input should be 'generate' or 'quote'"),
+        (lambda value: json.dumps(value | {"results": []}), "layout must be one of those in results, was: brief"),
+        (lambda value: json.dumps(value | {"n_answerable": 9}), r"n_answerable must be in \[1, 4\], was: 9"),
+        (lambda value: json.dumps(value | {"surplus": 1}), "surplus: Unexpected keyword argument"),
+    ],
+    ids=["cut", "list", "empty", "type", "choice", "no results", "count", "surplus"],
+)
+def test_a_damaged_file_is_named(model: Any, change: Any, message: str) -> None:
+    kept = tried(file_sha256(model.path))
+    path = store(kept)
+    path.write_text(change(asdict(kept)), "utf-8")
+    with pytest.raises(ModelError, match=message) as caught:
+        stored(model)
+    assert str(path) in str(caught.value)
+    assert "longthread models try" in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------- shipped parts
+def test_shipped_results_are_read_and_their_layout_is_the_best_of_their_table() -> None:
+    paths = sorted(SHIPPED.glob("*.json"))
+    assert len(paths) >= 3
+    for path in paths:
+        value = store_module._tried(json.loads(path.read_text("utf-8")), path)
+        assert value.layout == best_layout(value.results), path.name
+        assert {result.layout for result in value.results} == set(LAYOUTS), path.name
+        assert value.answer == answer_first(value.result.right, value.sentence_right, value.n_answerable), path.name
+        assert (value.n, value.n_answerable) == (40, 30), path.name
+
+
+def test_the_default_model_has_a_shipped_result() -> None:
+    from pipeline.models.catalogue import resolve
+
+    path = resolve("smollm2-135m")
+    value = stored(FileModel(path))  # type: ignore[arg-type]
+    assert value is not None
+    assert value.model == path.name
+
+
+@pytest.mark.parametrize("folder", [FOLDER, HELD_OUT], ids=["trial", "held out"])
+def test_an_accepted_answer_stands_in_the_document(folder: Path) -> None:
+    questions = trial_questions(folder)
+    assert (len(questions), sum(one.is_answerable for one in questions)) == (40, 30)
+    assert len({one.id for one in questions}) == 40
+    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        text = (folder / "documents" / row["source"]).read_text("utf-8")
+        assert row["answerable"] == any(holds(text, answer) for answer in row["answers"]), row["id"]
+
+
+def test_fewer_questions_keep_their_shares_and_are_drawn_alike() -> None:
+    few = trial_questions(n=8)
+    assert (len(few), sum(one.is_answerable for one in few)) == (8, 6)
+    assert few == trial_questions(n=8)
+    assert few != trial_questions(n=8, seed=1)
+    assert [one.is_answerable for one in trial_questions(n=1)] == [True]

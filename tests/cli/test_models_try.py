@@ -1,0 +1,60 @@
+"""`longthread models try` as its user sees it, with the model that comes along and four questions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.answers.layouts import LAYOUTS
+from pipeline.answers.tried import best_layout, stored
+from pipeline.models.catalogue import resolve
+from pipeline.models.engine import open_engine
+from pipeline.models.settings import EngineSettings
+from tests.cli.conftest import Run
+
+
+def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
+    done = run("models", "try", "smollm2-135m", "-n", "4", "--json")
+    assert done.code == 0, done.err
+    tried = json.loads(done.out)
+    assert (tried["n"], tried["n_answerable"]) == (4, 3)
+    assert [result["layout"] for result in tried["results"]] == list(LAYOUTS)
+    assert "ask SmolLM2-135M-Instruct.Q4_1.gguf: " in done.err
+    path = Path(tried.pop("path"))
+    assert path.parent.parent == tmp_path / "calibrations"
+    with open_engine(EngineSettings(n_ctx=256), resolve("smollm2-135m")) as engine:
+        kept = stored(engine)
+    assert kept is not None
+    assert kept.layout == tried["layout"] == best_layout(kept.results)
+    assert all(result.tokens > 200 for result in kept.results)
+
+
+def test_the_table_names_the_choice(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from cli.models import print_tried
+    from tests.answers.test_tried import result, tried
+
+    console = Console(width=200)
+    print_tried(tried("0" * 64), tmp_path / "answers.json", console)
+    out = capsys.readouterr().out
+    assert "brief" in out
+    assert "chosen" in out
+    assert "in 2 of 3" in out
+    assert result("brief", 3).layout == "brief"
+
+
+def test_an_unknown_model_is_refused_before_anything_is_indexed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
+    done = run("models", "try", "no-such-model")
+    assert (done.code, done.out) == (2, "")
+    assert "no-such-model" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "indexes").exists()
