@@ -76,7 +76,7 @@ class Units:
                 result.add(first)
         return result
 
-    def merged(, kept: Iterable[int], scores: Sequence[float]) -> list[Passage]:
+    def merged(self, kept: Iterable[int], scores: Sequence[float]) -> list[Passage]:
         """The kept units, neighbours joined. A result's score is that of its best unit; it holds each unit's score."""
         runs: list[list[int]] = []
         for n in sorted(kept):
