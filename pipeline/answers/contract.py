@@ -80,7 +80,7 @@ def says_nothing_new(text: str, question: str) -> bool:
 
     Questions that can be answered with yes, no, or one of the things that they name are left alone.
     """
-    if _YES_NO.match(question) or re.search(r"\b(?:or|oder|veya|yoksa|which|welche[rsn]?|hangi)\b", question, re.I):
+    if _YES_NO.match(question) or re.search(r"\b(?:or|oder|veya|yoksa)\b", question, re.I):
         return False
     said = set(content_words(_MARKS.sub(" ", text)))
     return bool(said) and said <= set(content_words(question))
