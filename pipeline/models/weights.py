@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.llama import complaints, library
+from pipeline.models.llama import complaints, has_amx_kernels, library
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,6 +125,7 @@ class Weights(Vocabulary):
         lib = library()
         parameters = lib.llama_model_default_params()
         parameters.n_gpu_layers = n_gpu_layers
+        parameters.use_extra_bufts = not has_amx_kernels()
         if progress is not None:
             parameters.progress_callback = lib.llama_progress_callback(
                 lambda done, _: progress("load model", round(done * 100), 100) or True
