@@ -44,11 +44,11 @@ def nearest_tokens(question: str, units: Units, embedder: Embedder) -> NDArray[n
     """
     import numpy as np
 
-    asked, pieces = token_states(question, list(_blocks(units)), embedder)
-    best = np.full((len(units), len(asked)), -1.0)
-    for n, states in enumerate(pieces):
-        for rows in states:
-            best[n] = np.maximum(best[n], (rows @ asked.T).max(axis=0))
+    states = token_states(question, list(_blocks(units)), embedder)
+    best = np.full((len(units), len(states.question_tokens)), -1.0)
+    for n, pieces in enumerate(states.sentences):
+        for rows in pieces:
+            best[n] = np.maximum(best[n], (rows @ states.question_tokens.T).max(axis=0))
     return best
 
 

@@ -31,14 +31,23 @@ class Block:
     sentences: tuple[tuple[int, int], ...]
 
 
-def token_states(
-    question: str, blocks: Sequence[Block], embedder: Embedder
-) -> tuple[NDArray[np.float32], list[list[NDArray[np.float32]]]]:
-    """The unit vectors of the question's tokens, (n_tokens, dimension), and of the tokens of each sentence.
+@dataclass(frozen=True, eq=False)
+class TokenStates:
+    """What the embedder made of a question and of the sentences of all blocks, which follow one another.
 
-    The sentences of all blocks follow one another. Each has a list of arrays (n_tokens, dimension): one, or several
-    where it was read in pieces, or none where it has no tokens.
+    `question`: its unit vector, (dimension,); `question_tokens`: those of its tokens, (n_tokens, dimension). `windows`:
+    the unit vectors of what was read at once, (n_windows, dimension). `sentences`: of each the unit vectors of its
+    tokens, (n_tokens, dimension): one array, several where it was read in pieces, none where it has no tokens.
     """
+
+    question: NDArray[np.float32]
+    question_tokens: NDArray[np.float32]
+    windows: NDArray[np.float32]
+    sentences: list[list[NDArray[np.float32]]]
+
+
+def token_states(question: str, blocks: Sequence[Block], embedder: Embedder) -> TokenStates:
+    """Reads a question, and the sentences of blocks in their context."""
     import numpy as np
 
     windows: list[_Window] = []
@@ -47,7 +56,7 @@ def token_states(
         windows += _windows(block, n_before, embedder)
         n_before += len(block.sentences)
     texts = [window.text for window in windows]
-    _, (asked, *states) = remembered.token_vectors(embedder, [question, *texts])
+    vectors, (asked, *states) = remembered.token_vectors(embedder, [question, *texts])
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in range(n_before)]
     for window, rows, places in zip(windows, states, embedder.token_spans(texts), strict=True):
         starts = [start for start, _ in places]
@@ -55,7 +64,7 @@ def token_states(
             first, last = np.searchsorted(starts, (low, high))
             if first < last:
                 pieces[n].append(rows[first:last])
-    return asked, pieces
+    return TokenStates(vectors[0], asked, vectors[1:], pieces)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""Examples: a question searched for where its answer is, and where it was taken out, as the gate would see both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.answers.answerable import Evidence, TokenMatch
+from pipeline.contracts import Embedder
+from pipeline.documents.chunking import Chunker
+from pipeline.retrieval import remembered
+from pipeline.retrieval.hybrid import Hybrid
+from pipeline.retrieval.word_index import WordIndex
+from pipeline.types import Passage, Question
+from training.abstain.questions import Asked, Corpus
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(eq=False)
+class MemoryIndex:
+    """Chunks of a corpus, searched exactly as an index of them would be; `hidden` sources are as if they were not."""
+
+    chunks: Sequence[Passage]
+    embedder: Embedder
+    hidden: frozenset[str] = frozenset()
+    vectors: NDArray[np.float32] = field(init=False, repr=False)
+    words: WordIndex = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.vectors = self.embedder.embed([chunk.text for chunk in self.chunks])
+        self.words = WordIndex.build((n, chunk.text) for n, chunk in enumerate(self.chunks))
+
+    def search_dense(self, question: str, k: int, glob: Any = None) -> list[Passage]:
+        (vector,) = remembered.embed(self.embedder, [question])
+        scores = self.vectors @ vector
+        return [self.chunks[n] for n in np.argsort(-scores, kind="stable") if self._is_there(int(n))][:k]
+
+    def search_bm25(self, question: str, k: int, glob: Any = None) -> list[Passage]:
+        found = self.words.search(question, len(self.chunks))
+        return [self.chunks[n] for n, _ in found if self._is_there(n)][:k]
+
+    def _is_there(self, n: int) -> bool:
+        return self.chunks[n].source not in self.hidden
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """What the gate sees of a question. `is_answerable`: whether its documents were there, and its answer with them."""
+
+    question: str
+    is_answerable: bool
+    evidence: Evidence
+    tokens: TokenMatch
+    words: dict[str, float]
+
+
+def examples(corpus: Corpus, embedder: Embedder, k: int = 8, chunk_tokens: int = 200) -> Iterator[Example]:
+    """Two for each question. One whose passages are not found by the search has its answer all the same."""
+    chunker = Chunker(tokens=chunk_tokens)
+    chunks = [
+        chunk
+        for document in corpus.documents
+        for chunk in chunker.chunk(document, embedder.count_tokens, embedder.max_tokens)
+    ]
+    index = MemoryIndex(chunks, embedder)
+    for asked in corpus.questions:
+        for hidden in (frozenset[str](), asked.sources):
+            index.hidden = hidden
+            passages = Hybrid(k=k).search(Question(asked.question), SimpleNamespace(index=index))
+            if passages:
+                yield example(asked, passages, not hidden, embedder)
+
+
+def example(asked: Asked, passages: Sequence[Passage], is_answerable: bool, embedder: Embedder) -> Example:
+    evidence = Evidence.of(asked.question, passages)
+    return Example(asked.question, is_answerable, evidence, evidence.token_match(embedder), evidence.word_signals())
