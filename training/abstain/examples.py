@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class MemoryIndex:
-    """Chunks of a corpus, searched exactly as an index of them would be; `hidden` sources are as if they were not."""
+    """Chunks of a corpus, searched as an index of them would be; `hidden` sources are as if they were not there.
+
+    A chunk's vector is that of its text behind its title, as the gate reads it, where an index reads the text alone: so
+    each chunk is read once.
+    """
 
     chunks: Sequence[Passage]
     embedder: Embedder
@@ -33,7 +37,8 @@ class MemoryIndex:
     words: WordIndex = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.vectors = self.embedder.embed([chunk.text for chunk in self.chunks])
+        texts = [f"{chunk.title}: {chunk.text}" if chunk.title else chunk.text for chunk in self.chunks]
+        self.vectors, _ = remembered.token_vectors(self.embedder, texts)  # the gate will read the same texts
         self.words = WordIndex.build((n, chunk.text) for n, chunk in enumerate(self.chunks))
 
     def search_dense(self, question: str, k: int, glob: Any = None) -> list[Passage]:

@@ -92,7 +92,7 @@ def fit_matching(some: Sequence[Example], counts: NDArray[np.float64], seed: int
             optimiser.step()
             optimiser.zero_grad()
     return Matching(
-        _rounded(weights.tolist()), _rounded(thresholds.tolist()), round(float(steepness), 4), round(float(exact), 4)
+        _rounded(weights.tolist()), _rounded(thresholds.tolist()), round(steepness.item(), 4), round(exact.item(), 4)
     )
 
 
