@@ -15,7 +15,7 @@ from pipeline.documents.chunking import Chunker
 from pipeline.retrieval import remembered
 from pipeline.retrieval.hybrid import Hybrid
 from pipeline.retrieval.word_index import WordIndex
-from pipeline.types import Passage, Question
+from pipeline.types import Document, Passage, Question
 from training.abstain.questions import Asked, Corpus
 
 if TYPE_CHECKING:
@@ -26,19 +26,23 @@ if TYPE_CHECKING:
 class MemoryIndex:
     """Chunks of a corpus, searched as an index of them would be; `hidden` sources are as if they were not there.
 
-    A chunk's vector is that of its text behind its title, as the gate reads it, where an index reads the text alone: so
-    each chunk is read once.
+    With `is_quick` a chunk's vector is that of its text behind its title, as the gate reads it, where an index reads the
+    text alone: so each chunk is read once.
     """
 
     chunks: Sequence[Passage]
     embedder: Embedder
     hidden: frozenset[str] = frozenset()
+    is_quick: bool = True
     vectors: NDArray[np.float32] = field(init=False, repr=False)
     words: WordIndex = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        texts = [f"{chunk.title}: {chunk.text}" if chunk.title else chunk.text for chunk in self.chunks]
-        self.vectors, _ = remembered.token_vectors(self.embedder, texts)  # the gate will read the same texts
+        if self.is_quick:
+            texts = [f"{chunk.title}: {chunk.text}" if chunk.title else chunk.text for chunk in self.chunks]
+            self.vectors, _ = remembered.token_vectors(self.embedder, texts)
+        else:
+            self.vectors = self.embedder.embed([chunk.text for chunk in self.chunks])
         self.words = WordIndex.build((n, chunk.text) for n, chunk in enumerate(self.chunks))
 
     def search_dense(self, question: str, k: int, glob: Any = None) -> list[Passage]:
@@ -49,6 +53,14 @@ class MemoryIndex:
     def search_bm25(self, question: str, k: int, glob: Any = None) -> list[Passage]:
         found = self.words.search(question, len(self.chunks))
         return [self.chunks[n] for n, _ in found if self._is_there(n)][:k]
+
+    @property
+    def n_chunks(self) -> int:
+        return sum(self._is_there(n) for n in range(len(self.chunks)))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple({chunk.source: None for chunk in self.chunks if chunk.source not in self.hidden})
 
     def _is_there(self, n: int) -> bool:
         return self.chunks[n].source not in self.hidden
@@ -67,19 +79,19 @@ class Example:
 
 def examples(corpus: Corpus, embedder: Embedder, k: int = 8, chunk_tokens: int = 200) -> Iterator[Example]:
     """Two for each question. One whose passages are not found by the search has its answer all the same."""
-    chunker = Chunker(tokens=chunk_tokens)
-    chunks = [
-        chunk
-        for document in corpus.documents
-        for chunk in chunker.chunk(document, embedder.count_tokens, embedder.max_tokens)
-    ]
-    index = MemoryIndex(chunks, embedder)
+    index = MemoryIndex(chunks_of(corpus.documents, embedder, chunk_tokens), embedder)
     for asked in corpus.questions:
         for hidden in (frozenset[str](), asked.sources):
             index.hidden = hidden
             passages = Hybrid(k=k).search(Question(asked.question), SimpleNamespace(index=index))
             if passages:
                 yield example(asked, passages, not hidden, embedder)
+
+
+def chunks_of(documents: Sequence[Document], embedder: Embedder, chunk_tokens: int = 200) -> list[Passage]:
+    """The documents as an index would cut them."""
+    chunker = Chunker(tokens=chunk_tokens)
+    return [chunk for d in documents for chunk in chunker.chunk(d, embedder.count_tokens, embedder.max_tokens)]
 
 
 def example(asked: Asked, passages: Sequence[Passage], is_answerable: bool, embedder: Embedder) -> Example:
