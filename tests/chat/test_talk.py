@@ -232,7 +232,7 @@ def masts(documents: Path) -> Path:
     (documents / "masts.md").write_text(
         "A berth for a mast of 12 metres costs 40 marks. A berth for a mast of 15 metres costs 55 marks.\n\n"
         "Ein Mast von 12 Metern ist aus Eiche. Ein Mast von 15 Metern ist aus Kiefer.\n\n"
-        "12 metre direğin rengi kırmızı. 15 metre direğin rengi mavi.\n"
+        "Bu 12 metre direğin rengi kırmızı ve parlak. Bu 15 metre direğin rengi mavi ve parlak.\n"
     )
     return documents
 
