@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipeline.answers.citations import REFUSAL, cite, evidence_in, nearest
+from pipeline.answers.citations import REFUSAL, cite, claims_in, evidence_in, is_held, nearest
 from pipeline.answers.contract import check, without_lead
 from pipeline.types import Answer, Generation, Sampling, State
 
@@ -65,7 +65,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         answer = quoted(state, chosen)
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
     elif chosen.unusable:
-        answer = replace(answer, faults=(*answer.faults, chosen.unusable))
+        answer = replace(answer, faults=tuple(dict.fromkeys((*answer.faults, chosen.unusable))))
     elif state.lead == "quote" and not answer.is_abstention and state.shown:
         answer = quoted(state, chosen)
     elif answer.is_abstention:
@@ -87,15 +87,13 @@ def quoted(state: State, judged: Judged) -> Answer:
 
 def _missing(answer: Answer, state: State) -> tuple[str, ...]:
     """The answer's unsupported names and numbers that stand in the conversation neither."""
-    from pipeline.text.words import content_words
-
     if not answer.unsupported:
         return ()
     if not state.shown and not state.turns and not state.recalled:
         return ()
     before = [text for turn in state.turns for text in (turn.question, turn.answer)]
-    held = set(content_words("\n".join([*before, *(one.text for one in state.recalled)])))
-    return tuple(claim for claim in answer.unsupported if not set(content_words(claim)) <= held)
+    held = [*before, *(one.text for one in state.recalled)]
+    return tuple(text for text in answer.unsupported if not all(is_held(claim, held) for claim in claims_in(text)))
 
 
 def _short(text: str, n: int = 120) -> str:
