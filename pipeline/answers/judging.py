@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.answers.afterwards import SURE, unsupported_after
-from pipeline.answers.citations import MAX_QUOTES, MIN_MATCH, REFUSAL, Evidence, cite, evidence_in, nearest
+from pipeline.answers.citations import (
+    MAX_QUOTES,
+    MIN_MATCH,
+    REFUSAL,
+    Evidence,
+    cite,
+    claims_in,
+    evidence_in,
+    is_held,
+    nearest,
+)
 from pipeline.answers.contract import check, has_words, without_lead
 from pipeline.contracts import Tools
 from pipeline.errors import ModelError
@@ -113,7 +123,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         answer = quoted(state, chosen)
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
     elif chosen.unusable:
-        answer = replace(answer, faults=(*answer.faults, chosen.unusable))
+        answer = replace(answer, faults=tuple(dict.fromkeys((*answer.faults, chosen.unusable))))
     elif state.lead == "quote" and not answer.is_abstention and state.shown:
         answer = quoted(state, chosen)
     elif answer.is_abstention:
@@ -196,8 +206,8 @@ def _missing(answer: Answer, state: State) -> tuple[str, ...]:
     if not answer.unsupported:
         return ()
     before = [text for turn in state.turns for text in (turn.question, turn.answer)]
-    held = set(content_words("\n".join([*before, *(one.text for one in state.recalled)])))
-    return tuple(claim for claim in answer.unsupported if not set(content_words(claim)) <= held)
+    held = [*before, *(one.text for one in state.recalled)]
+    return tuple(text for text in answer.unsupported if not all(is_held(claim, held) for claim in claims_in(text)))
 
 
 def _short(text: str, n: int = 120) -> str:
