@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pipeline.answers.words import content_words
+from pipeline.text.words import content_words
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
