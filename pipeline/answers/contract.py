@@ -41,7 +41,7 @@ _YES_NO = re.compile(
     r"|\bm[iıuü]\b",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa|which|welche[rsn]?|hangi)\b", re.IGNORECASE)
+_CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa)\b", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _RUN = re.compile(r"(\S{1,12}?)\1{7,}")
 MIN_RUN_CHARS = 24
@@ -80,7 +80,7 @@ def check(text: str, finish: Finish, question: str) -> Checked:
     text = text.strip()
     if not has_words(text):
         return Checked(text, tuple(faults), faults[0] if is_echo or is_loop else WORDLESS)
-    if says_nothing_new(text, question):
+    if says_nothing_new(text, question) or asks_back(text, question):
         return Checked(text, tuple(faults), NOTHING_NEW)
     return Checked(text, tuple(faults))
 
@@ -100,6 +100,15 @@ def says_nothing_new(text: str, question: str) -> bool:
         return False
     said = set(content_words(_MARKS.sub(" ", text)))
     return bool(said) and said <= set(content_words(question))
+
+
+def asks_back(text: str, question: str) -> bool:
+    """Whether the answer is a question itself, in the words of the one that was asked."""
+    said = content_words(_MARKS.sub(" ", text))
+    if not text.rstrip().endswith("?") or not said:
+        return False
+    asked = set(content_words(question))
+    return sum(word in asked for word in said) >= 0.6 * len(said)
 
 
 def without_lead(text: str) -> str:
