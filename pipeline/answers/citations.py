@@ -175,7 +175,10 @@ def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Seq
 def _best(
     evidence: Sequence[Evidence], words: tuple[str, ...], new: frozenset[str], claims: frozenset[str]
 ) -> Evidence | None:
-    """The sentence that says most of it; None where none says enough: half of the words, or a number or name."""
+    """The sentence that says most of it; None where none says enough: half of the words, or a number or name.
+
+    What the heading says, the sentence need not say again.
+    """
 
     def rank(one: Evidence) -> tuple[float, float, float, float]:
         said_new = len(new & one.words) / len(new) if new else 0.0
@@ -185,8 +188,11 @@ def _best(
     best = max(evidence, key=rank, default=None)
     if best is None:
         return None
-    n_claims, said_new, _, share = rank(best)
-    if n_claims > 0 or (not claims and (said_new >= MIN_MATCH or (not new and share >= MIN_MATCH))):
+    n_claims, _, _, share = rank(best)
+    heading = forms_of(_heading(best.passage))
+    beyond = new - heading
+    said_new = len(beyond & best.words) / len(beyond) if beyond else 0.0
+    if n_claims > 0 or (claims <= heading and (said_new >= MIN_MATCH or (not new and share >= MIN_MATCH))):
         return best
     return None
 

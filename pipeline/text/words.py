@@ -160,7 +160,7 @@ def _other_forms(word: str, parts: tuple[str, ...]) -> list[str]:
         forms.append(fold_case("".join(chunks)))
     if len(parts) > 1 and parts[0].isdigit() and parts[0] + parts[1] == fold_case(word):
         forms.append(fold_case(word))  # 10kg
-    if parts[0].count(".") > 1:
+    if parts and parts[0].count(".") > 1:
         forms.extend(parts[0].split("."))  # the year of 24.12.2024
     for chunk in chunks:
         if _CAMEL.fullmatch(chunk):
