@@ -24,11 +24,11 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pipeline.text.words import content_words
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Ablates, Metered, Surprised, TokenSpans
+from pipeline.text.words import content_words
 from pipeline.types import Passage, Prompt, Soft, StageEntry, State, Text
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ class Support:
     """Refuses a question whose answer the passages found are not likely to hold.
 
     The classifier was fitted on questions in English, of which half had their answers in the documents. A question in
-    another language is refused only if none of its words stands in the passages and nothing is near.
+    another language is refused only by `min_similarity` and `min_coverage`.
 
     :param cost: what refusing a question that has an answer costs, beside answering one that has none, above 0. The
         threshold is 1 / (1 + cost): the larger the cost, the fewer questions are refused.
