@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from pipeline.answers.layouts import DEFAULT, EXAMPLE, LAYOUTS, Layout, next_layout
+from pipeline.answers.citations import evidence_in, nearest
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, LAYOUTS, Layout, next_layout
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
 from pipeline.types import CiteBy, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
@@ -164,9 +165,9 @@ class Cited:
             messages.append(Message("system", (Text(instruction, "system"),)))
         elif instruction:
             opening.append(Text(f"{instruction}\n\n", "system"))
-        if layout.example:
-            messages.append(Message("user", (*opening, Text(EXAMPLE[0], "system"))))
-            messages.append(Message("assistant", (Text(EXAMPLE[1], "system"),)))
+        for example, answer in EXAMPLES[: layout.examples]:
+            messages.append(Message("user", (*opening, Text(example, "system"))))
+            messages.append(Message("assistant", (Text(answer, "system"),)))
             opening = []
         if layout.question != "after":
             opening.append(Text(f"Question: {question.strip()}\n\n", "question"))
@@ -181,6 +182,7 @@ class Cited:
             messages.append(Message("user", (*opening, earlier)))
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
+        units += _focus(question, passages, layout)
         tail = () if layout.question == "before" else (pending,)
         prompt = reader.render([*messages, Message("user", (*opening, *units, *tail))])
         return (*prompt, Text(layout.begin, "answer")) if layout.begin else prompt
@@ -228,6 +230,17 @@ class Cited:
             return ""
         path = list(dict.fromkeys(part for part in (passage.title, *passage.place.heading) if part))
         return " > ".join(" ".join(part.split()) for part in path)
+
+
+def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[Text]:
+    """The sentence nearest to the question, where the layout repeats it.
+
+    It stands outside the passages' tags on a line of its own: its line breaks become spaces, so it cannot end that line.
+    """
+    if not layout.focus:
+        return []
+    quotes = (citation.quote for citation in nearest(evidence_in(passages, question), 1))
+    return [Text(f"\n{layout.focus} {' '.join(quote.text.split())}\n", "passages") for quote in quotes if quote]
 
 
 def _remembered(one: Recalled, tag: str) -> Text:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from pipeline.answers.citations import cite
@@ -24,7 +25,7 @@ from pipeline.answers.tried import Result, Tried, answer_first, best_layout
 from pipeline.build import Pipeline
 from pipeline.contracts import Progress
 from pipeline.default import DEFAULT, with_model
-from pipeline.docs_index import docs_folder, update_index
+from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.executors.stages import run_stage, sampling_for
 from pipeline.models.identity import model_key
@@ -75,9 +76,8 @@ def try_layouts(
     config = with_model(DEFAULT, model)
     documents = [str(folder / "documents")]
     config.components[-1].check()
-    index = docs_folder(documents, config.index)
-    update_index(index, documents, config.index, progress)
-    with Pipeline(config, index, progress=progress) as pipeline:
+    with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
+        update_index(Path(index), documents, config.index, progress)
         states = []
         for number, question in enumerate(questions):
             states.append(prepared(pipeline, question))
