@@ -46,6 +46,7 @@ from pipeline.evaluation.corpus import materialise
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.statistics import mean_interval
 from pipeline.models.tune import machine
+from pipeline.text.words import content_words
 from pipeline.types import Answer, Document, Passage, Question, State
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +94,8 @@ def read_cases(name: str, n: int, seed: int) -> tuple[list[Case], Path | None]:
     if name == "hotpotqa":
         data = read_data("hotpotqa", DATA / "hotpotqa" / "literaptor_100.json")
         items = sample(list(data.items), n, seed)
-        return [Case(i.question.id, i.question.text, i.gold.answers, documents=i.question.documents) for i in items], None
+        asked = [(item.question, item.gold.answers) for item in items]
+        return [Case(q.id, q.text, answers, documents=q.documents) for q, answers in asked], None
     data = read_data("squad", DATA / "xquad" / "xquad.en.json")
     corpus = materialise(data, silent)
     cases = []
@@ -175,6 +177,7 @@ def unsupported_unsaid(case: Case, answer: Answer) -> bool:
         if citation.quote is not None and citation.passage is not None:
             seen += [citation.quote.text, citation.passage.title, *citation.passage.place.heading]
     claims = [claim for claim in _CLAIM.findall(_MARKS.sub(" ", answer.text)) if claim not in answer.unsupported]
+    claims = [claim for claim in claims if content_words(claim)]  # "They" begins a sentence and names nobody
     plain = "\n".join(seen)
     return any(not holds(plain, claim) and claim.casefold() not in plain.casefold() for claim in claims)
 
@@ -209,9 +212,9 @@ def measured(case: Case, state: State, seconds: float) -> dict[str, Any]:
         "wordless": not answer.is_abstention and is_wordless(answer.text),
         "looped": not answer.is_abstention and is_looped(answer.text),
         "echoed": not answer.is_abstention and bool(_DELIMITER.search(answer.text)),
-        "cut_unsaid": is_cut and answer.by == "model" and not any("max_tokens" in fault or "repeat" in fault for fault in answer.faults),
+        "cut_unsaid": is_cut and answer.by == "model" and not re.search("max_tokens|repeat", "\n".join(answer.faults)),
         "unsupported_unsaid": not answer.is_abstention and unsupported_unsaid(case, answer),
-        "citation_holds": any(holds(q.text, gold) for q in quotes_of(answer) for gold in case.answers) if is_right else None,
+        "citation_holds": any(holds(q.text, a) for q in quotes_of(answer) for a in case.answers) if is_right else None,
         "notes": [f"{entry.stage}: {note}" for entry in state.ledger.stages for note in entry.notes],
         "tokens": state.ledger.prompt_tokens,
         "seconds": seconds,
@@ -236,7 +239,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     result["abstained_wrong"] = _mean([float(row["abstained"]) for row in can])
     if can and cannot:
         result["balanced_accuracy"] = round((result["abstained_right"] + 1 - result["abstained_wrong"]) / 2, 4)
-    result["citation_holds"] = _mean([float(row["citation_holds"]) for row in rows if row["citation_holds"] is not None])
+    held = [row["citation_holds"] for row in rows if row["citation_holds"] is not None]
+    result["citation_holds"] = _mean([float(value) for value in held])
     result["quoted"] = _mean([float(row["by"] == "quote") for row in rows])
     result["tokens"] = _mean([row["tokens"] for row in rows])
     result["seconds"] = _mean([row["seconds"] for row in rows])
@@ -285,8 +289,9 @@ def ask_all(cases: Sequence[Case], config: PipelineConfig, folder: Path | None, 
             rows.append(measured(case, state, perf_counter() - start))
             if n % 10 == 0 or n == len(cases):
                 so_far = summary(rows)
-                told = ", ".join(f"{k} {so_far[k]}" for k in ("right", "shown", "f1", "abstained_right", "abstained_wrong"))
-                print(f"{n}/{len(cases)}: {told}", file=sys.stderr, flush=True)
+                names = ("right", "shown", "f1", "abstained_right", "abstained_wrong")
+                line = ", ".join(f"{name} {so_far[name]}" for name in names)
+                print(f"{n}/{len(cases)}: {line}", file=sys.stderr, flush=True)
     return rows
 
 

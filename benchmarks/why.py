@@ -1,6 +1,6 @@
 """Which passage an answer came from: how often attribution names it, and what that costs. Prints one JSON line.
 
-    .venv/bin/python benchmarks/why.py [--model PATH] [--n 100] [--seed 0] [--method cells] [--exact 20]
+    .venv/bin/python benchmarks/why.py [--model PATH] [--n 100] [--seed 0] [--method cells] [--exact 20] [--minutes M]
 
 XQuAD: each question is answered from the best five paragraphs of all 240 (by cosine), each whole and not in the
 sentences that the built-in pipeline would keep of it, by the built-in pipeline's last two stages. `hit1` is of the
@@ -42,13 +42,17 @@ from compressors.calibration.labelled import Labelled, read_labelled
 from pipeline.answers.attribution import Attribution, Method, attribute
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
-from pipeline.default import DEFAULT, with_model
+from pipeline.default import DEFAULT, with_model, with_settings
 from pipeline.evaluation import answers as accepted
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
 from pipeline.registry import Spec
 from pipeline.types import Answer, Passage, Question, State
+
+MAX_TOKENS = 32
+"""Of an answer: one that goes on longer is not what is measured here."""
+
 
 # --------------------------------------------------------------------------------------------- pairs that contradict
 PLACES = (
@@ -113,10 +117,12 @@ def pairs(n: int, seed: int) -> Iterator[tuple[str, list[Passage], str, str]]:
 
 # ------------------------------------------------------------------------------------------------------------ asking
 class Asked:
-    """The built-in pipeline's last two stages: the passages are given."""
+    """The built-in pipeline's last two stages, without its second attempt: the passages are given."""
 
-    def __init__(self, model: str, method: Method | None) -> None:
-        stages = [Spec("retrieve.given"), *with_model(DEFAULT, model).stages[-2:]]
+    def __init__(self, model: str, method: Method | None, threads: int | None) -> None:
+        settings = {"max_tokens": MAX_TOKENS, "threads": threads or "auto"}
+        config = with_settings(with_model(DEFAULT, model), settings)
+        stages = [Spec("retrieve.given"), *config.stages[-2:]]
         self.tools = Pipeline(PipelineConfig("the benchmark", tuple(stages)), ROOT)
         self.stages = list(zip(self.tools.config.stages, self.tools.config.components, strict=True))[1:]
         self.method = method
@@ -129,6 +135,7 @@ class Asked:
         state = State(Question(question), tuple(passages), ledger=ledger)
         for spec, component in self.stages:
             state = run_stage(spec, component, state, self.tools, self.tools.reserve)
+            state = replace(state, second_prompt=())
         return state
 
     def why(self, state: State, method: Method | None = None) -> Attribution:
@@ -170,7 +177,7 @@ def say(text: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- XQuAD
-def xquad(asked: Asked, folder: Path, n: int, n_exact: int, n_gold: int, seed: int) -> dict[str, Any]:
+def xquad(asked: Asked, folder: Path, n: int, n_exact: int, n_gold: int, seed: int, until: float) -> dict[str, Any]:
     questions = read_labelled(folder / "xquad" / "xquad.en.json")
     pool = list({p.source: p for one in questions for p in one.units.passages}.values())
     vectors = paragraph_vectors(pool, asked.tools)
@@ -180,7 +187,7 @@ def xquad(asked: Asked, folder: Path, n: int, n_exact: int, n_gold: int, seed: i
     asked.ask("Why?", pool[:1])  # loads the weights
     n_asked = 0
     for one in questions:
-        if len(rows) >= n:
+        if len(rows) >= n or perf_counter() > until:
             break
         n_asked += 1
         (row,) = asked.tools.embedder.embed([one.question])
@@ -192,8 +199,8 @@ def xquad(asked: Asked, folder: Path, n: int, n_exact: int, n_gold: int, seed: i
         if len(gold) < n_gold and any(holds(p.text, one.answers) for p in shown):
             answer = Answer(one.answers[0])
             gold.append(holds(best_passage(asked.why(replace(state, answer=answer))).text, one.answers))
-        if is_right and len(rows) % 10 == 0:
-            say(f"{len(rows)} right of {n_asked}: {summary(rows)}")
+        if is_right:
+            say(f"{len(rows)} right of {n_asked}, with the accepted answer {sum(gold)} of {len(gold)}: {summary(rows)}")
     return {"asked": n_asked, "right": len(rows), **summary(rows), "hit1_gold": mean(gold), "n_gold": len(gold)}
 
 
@@ -206,7 +213,7 @@ def measured(asked: Asked, state: State, one: Labelled, exact: bool) -> dict[str
         "hit": holds(top.text, one.answers),
         "sentence": sentence is not None and holds(sentence, one.answers),
         "chance": mean([holds(p.text, one.answers) for p in state.shown]),
-        "prefill_s": generation.prefill_s if generation.reused_tokens == 0 else None,  # None: a second attempt
+        "prefill_s": generation.prefill_s,
         "seconds": attribution.seconds,
         "prompt_tokens": generation.prompt_tokens,
         "tokens": attribution.n_tokens,
@@ -233,22 +240,22 @@ def mean(values: Sequence[Any]) -> float | None:
 
 
 def ratio(seconds: Sequence[float], rows: Sequence[dict[str, Any]]) -> float | None:
+    """Seconds over those of reading the prompts of the same rows."""
     return round(sum(seconds) / sum(row["prefill_s"] for row in rows), 4) if rows else None
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not rows:
         return {}
-    cold = [row for row in rows if row["prefill_s"] is not None]
     result = {
         "hit1": mean([row["hit"] for row in rows]),
         "hit1_sentence": mean([row["sentence"] for row in rows]),
         "chance": mean([row["chance"] for row in rows]),
-        "cost_over_prefill": ratio([row["seconds"] for row in cold], cold),
+        "cost_over_prefill": ratio([row["seconds"] for row in rows], rows),
         "prompt_tokens": mean([row["prompt_tokens"] for row in rows]),
         "tokens": mean([row["tokens"] for row in rows]),
         "variants": mean([row["variants"] for row in rows]),
-        "prefill_s": mean([row["prefill_s"] for row in cold]),
+        "prefill_s": mean([row["prefill_s"] for row in rows]),
     }
     exact = [row for row in rows if "exact" in row]
     if exact:
@@ -258,19 +265,17 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "hit1_of_these": mean([row["hit"] for row in exact]),
             "same_best": mean([row["exact"]["same"] for row in exact]),
             "rank_agreement": mean([row["exact"]["rank"] for row in exact]),
-            "exact_cost_over_prefill": ratio(
-                [row["exact"]["seconds"] for row in exact if row in cold], [row for row in exact if row in cold]
-            ),
+            "exact_cost_over_prefill": ratio([row["exact"]["seconds"] for row in exact], exact),
         }
     return result
 
 
 # ------------------------------------------------------------------------------------------------------ contradictions
-def contradictions(asked: Asked, n: int, seed: int) -> dict[str, Any]:
+def contradictions(asked: Asked, n: int, seed: int, until: float) -> dict[str, Any]:
     hits: list[bool] = []
     n_asked = 0
     for question, passages, one, other in pairs(100, seed):
-        if len(hits) >= n:
+        if len(hits) >= n or perf_counter() > until:
             break
         n_asked += 1
         state = asked.ask(question, passages)
@@ -281,7 +286,7 @@ def contradictions(asked: Asked, n: int, seed: int) -> dict[str, Any]:
         hits.append(holds(best_passage(attribution).text, said))
         if not hits[-1]:
             say(f"  missed: {question} | {text_of(state)} | {[round(d, 2) for _, d in summed(attribution)]}")
-    say(f"contradictions: {sum(hits)} of {len(hits)}")
+        say(f"contradictions: {sum(hits)} of {len(hits)}, {n_asked} asked")
     return {"contradiction_hit1": mean(hits), "n_contradictions": len(hits), "contradictions_asked": n_asked}
 
 
@@ -292,19 +297,24 @@ def main() -> None:
     parser.add_argument("--n-pairs", type=int, default=60)
     parser.add_argument("--n-gold", type=int, default=20)
     parser.add_argument("--exact", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=1e6, help="ask no further question after so many")
+    parser.add_argument("--threads", type=int, help="of llama.cpp: 1 wastes least on a machine that others use as well")
     parser.add_argument("--method", choices=("cells", "prompts"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     options = parser.parse_args()
     start = perf_counter()
-    asked = Asked(options.model, options.method)
-    result = xquad(asked, options.data, options.n, options.exact, options.n_gold, options.seed)
-    result |= contradictions(asked, options.n_pairs, options.seed)
+    asked = Asked(options.model, options.method, options.threads)
+    until = start + 60 * options.minutes
+    result = contradictions(asked, options.n_pairs, options.seed, until) if options.n_pairs else {}
+    if options.n:
+        result |= xquad(asked, options.data, options.n, options.exact, options.n_gold, options.seed, until)
     about = {
         "model": resolve(options.model).name,
         "n": options.n,
         "seed": options.seed,
         "method": options.method or "cells",
+        "threads": options.threads or "auto",
         "machine": machine(),
         "load": round(os.getloadavg()[0], 2),
         "seconds": round(perf_counter() - start, 1),

@@ -130,9 +130,11 @@ def _abstention(state: State, answer: Answer, with_details: bool) -> list[Text]:
 
 def _quote(state: State, answer: Answer) -> list[Text]:
     """A sentence in the place of an answer. It is shown once, with its place, and whole."""
+    rows = [citation_line(one, len(state.shown), max(MAX_QUOTE, len(answer.text))) for one in answer.citations]
+    if not answer.why:
+        return [Text(visible(answer.text), style="bold"), *rows]
     model = f" ({one_line(state.ledger.model)})" if state.ledger.model else ""
     head = f"The model{model} gave no usable answer. The sentence nearest to the question:"
-    rows = [citation_line(one, len(state.shown), max(MAX_QUOTE, len(answer.text))) for one in answer.citations]
     return [Text(head, style="yellow"), *(rows or [Text(visible(answer.text), style="bold")])]
 
 

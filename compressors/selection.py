@@ -62,6 +62,20 @@ class Units:
         near = range(-n_neighbours, n_neighbours + 1)
         return {n + d for n in chosen for d in near if 0 <= n + d < len(self) and self.owners[n + d] == self.owners[n]}
 
+    def with_headers(self, chosen: Iterable[int]) -> set[int]:
+        """The chosen positions, and for each row of a table the table's first row, which names its columns."""
+        from pipeline.documents.sentences import n_cells
+
+        result = set(chosen)
+        for n in tuple(result):
+            shape = n_cells(self.parts[n].text)
+            first = n
+            while first and self.owners[first - 1] == self.owners[n] and n_cells(self.parts[first - 1].text) == shape:
+                first -= 1
+            if shape[1] > 1:
+                result.add(first)
+        return result
+
     def merged(self, kept: Iterable[int], scores: Sequence[float]) -> list[Passage]:
         """The kept units, neighbours joined. A result's score is that of its best unit; it holds each unit's score."""
         runs: list[list[int]] = []
@@ -172,6 +186,19 @@ class Limits:
         names = ("top_k", "threshold", "budget", "keep_ratio", "mass")
         return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None)
 
+    def allow(self, kept: Iterable[int], tokens: Callable[[], Sequence[int]]) -> bool:
+        """Whether these units keep within the limits that count tokens. `tokens` is called if needed."""
+        if self.budget is None and self.keep_ratio is None:
+            return True
+        costs = tokens()
+        return sum(costs[n] for n in kept) <= self._room(costs)
+
+    def _room(self, costs: Sequence[int]) -> float:
+        return min(
+            float("inf") if self.budget is None else self.budget,
+            float("inf") if self.keep_ratio is None else self.keep_ratio * sum(costs),
+        )
+
     def choose(self, scores: Sequence[float], tokens: Callable[[], Sequence[int]]) -> list[int]:
         """The positions that pass every limit, best first; the earlier of equals first. `tokens` is asked if needed."""
         best_first = sorted(range(len(scores)), key=lambda n: (-scores[n], n))
@@ -183,11 +210,7 @@ class Limits:
         if self.budget is None and self.keep_ratio is None:
             return best_first
         costs = tokens()
-        room = min(
-            float("inf") if self.budget is None else self.budget,
-            float("inf") if self.keep_ratio is None else self.keep_ratio * sum(costs),
-        )
-        return _within(best_first, costs, room)
+        return _within(best_first, costs, self._room(costs))
 
 
 def extract(
@@ -203,7 +226,11 @@ def extract(
         return []
     found = scores(units).tolist()
     chosen = limits.choose(found, lambda: units.tokens(tools.reader))
-    return units.merged(units.widened(chosen, neighbours), found)
+    kept = units.widened(chosen, neighbours)
+    with_headers = units.with_headers(kept)
+    if with_headers != kept and limits.allow(with_headers, lambda: units.tokens(tools.reader)):
+        kept = with_headers
+    return units.merged(kept, found)
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from pipeline.text.words import content_words
 from pipeline.followup import phrases, words_of
+from pipeline.text.words import content_words
 from pipeline.utterances import Language, language_of, plain
 
 _NUMBER_WORDS: dict[Language, str] = {
@@ -44,7 +44,7 @@ _WHOLE_QUESTION = re.compile(
 _OTHER = re.compile(
     r"(?:the )?(?:other|another|second)(?: one| ones)?|(?:den|die|das|dem|der)? ?(?:andere|anderen|anderes|"
     r"zweite|zweiten)|"
-    r"(?:öteki|diğer|öbür|ikinci)(?:si|sini|i|ini)?"
+    r"(?:öteki|diğer|öbür|ikinci)(?:si|sini|i|ini|ni)?"
 )
 _PREPOSITION = re.compile(r"(?:in|on|at|im|am|um|for|für|from|von)\s+(?:the\s+|der\s+|den\s+|dem\s+)?", re.IGNORECASE)
 

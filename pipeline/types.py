@@ -442,6 +442,9 @@ class Ledger:
 CiteBy = Literal["evidence", "model", "both"]
 """Whose citations count: found by evidence, the model's own numbers alone, or both."""
 
+Lead = Literal["generate", "quote"]
+"""What leads an answer: the model's words, or a sentence of the documents."""
+
 CitedBy = Literal["model", "match", "attribution", "question"]
 """How a citation was found.
 
@@ -479,7 +482,8 @@ class Answer:
     """What is shown as the answer, with checked citations.
 
     `by` is `model` where `text` is what the model wrote (without repetitions), `quote` where a sentence of the
-    documents takes its place, and `gate` where the pipeline refused before or after the model answered. `said` then
+    documents takes its place (`why` says why, and is empty where sentences lead all answers of this model), and `gate`
+    where the pipeline refused before or after the model answered. `said` then
     holds the model's own words; it is empty where `text` has them. `model_text` is whichever of the two the model
     wrote.
 
@@ -508,11 +512,13 @@ class State:
     """What one stage hands to the next. `passages` are in the order of their rank until `assemble` numbers them.
 
     `found` is what retrieval gave, best first, whatever later stages made of it. `shown` are the passages of the
-    prompt, in the order of their numbers, which count from 1. `second_prompt` is the prompt of a second attempt, in
-    another layout; empty where there is none. `stop` are strings
-    that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count. `shown_before` are those of the turn before this one,
+    prompt, in the order of their numbers, which count from 1. `shown_before` are those of the turn before this one,
     whose places are kept. `turns` (repeated word for word) and `recalled` come from memory; `has_memory` says that a
     memory stage ran, though it may have had nothing to give.
+
+    `second_prompt` is the prompt of a second attempt, in another layout; empty where there is none. `stop` are strings
+    that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count, `lead` what
+    is shown first.
     """
 
     question: Question
@@ -522,6 +528,7 @@ class State:
     second_prompt: Prompt = ()
     stop: tuple[str, ...] = ()
     cite_by: CiteBy = "evidence"
+    lead: Lead = "generate"
     answer: Answer | None = None
     ledger: Ledger = field(default_factory=Ledger)
     found: tuple[Passage, ...] = ()

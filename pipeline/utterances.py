@@ -226,7 +226,7 @@ def _about(text: str, patterns: tuple[str, ...]) -> str | None:
         if match is None:
             continue
         start, end = match.span("about") if "about" in match.groupdict() else (0, 0)
-        return bare[origins[start] : origins[end - 1] + 1].strip() if max(start, 0) < end else ""
+        return bare[origins[start] : origins[end - 1] + 1].strip(" ,") if max(start, 0) < end else ""
     return None
 
 

@@ -60,27 +60,76 @@ Which one is older?
 the latter?
 """.strip().splitlines()
 
+STANDS_ALONE_TOO = """
+Was kostet das Haus?
+Wer hat das alte Haus gebaut?
+Gibt es einen Teich im Garten?
+Wer hat die Fähre gebaut und wann wurde sie erneuert?
+Wie viel kostet eine Fahrkarte für Kinder?
+Wann fährt die Fähre im Winter?
+Ist es erlaubt, Hunde mitzubringen?
+Hat das Museum seinen Garten verkauft?
+Wo kann ich Sie erreichen, Herr Brandt?
+Feribot kışın ne zaman kalkıyor?
+Bahçede kaç arı kovanı var?
+Bu feribot ne kadar?
+Saat kulesi ne zaman yapıldı ve onu kim onardı?
+""".strip().splitlines()
+
+POINTS_BACK_TOO = {
+    "Wann wurde sie gebaut?": "sie",
+    "Wie heißt ihr Kapitän?": "ihr",
+    "Was kostet das?": "das",
+    "Wer hat das gebaut?": "das",
+    "Wie komme ich dorthin?": "dorthin",
+    "Gibt es dort einen Teich?": "dort",
+    "Was weißt du darüber?": "darüber",
+    "Onu kim onardı?": "onu",
+    "O ne zaman yapıldı?": "o",
+    "Orada ne yetişiyor?": "orada",
+    "Bunun fiyatı ne kadar?": "bunun",
+}
+
+FRAGMENTS_TOO = """
+Und im Winter?
+Was ist mit Hunden?
+Warum?
+Welche ist älter?
+Und für Kinder?
+Peki ya kışın?
+Ya çocuklar?
+Neden?
+Hangisi daha eski?
+Kaptanı kim?
+""".strip().splitlines()
+
+EARLIER_DE = [
+    ("Wie oft fährt die Fähre zur Insel?", "Die Fähre fährt dreimal am Tag. [1]"),
+    ("Wer hat die alte Turmuhr repariert?", "Lucia Ferrand hat die alte Turmuhr 1987 repariert. [1]"),
+]
+EARLIER_TR = [("Belediye binasındaki saati kim onardı?", "1987'de Lucia Ferrand onardı.")]
+
 EARLIER = [
     ("How large is the main mirror of the observatory?", "The main mirror is 2.3 metres across. [1]"),
     ("Who repaired the clock in the town hall?", "It was repaired by Lucia Ferrand, a maker of music boxes. [1]"),
 ]
 
 
-@pytest.mark.parametrize("question", STANDS_ALONE)
+@pytest.mark.parametrize("question", [*STANDS_ALONE, *STANDS_ALONE_TOO])
 def test_a_whole_question_is_left_as_it_is(question: str) -> None:
     assert need(question) is None
     assert rewrite(question, EARLIER, ScriptedModel()) is None
 
 
-@pytest.mark.parametrize(("question", "word"), POINTS_BACK.items())
+@pytest.mark.parametrize(("question", "word"), [*POINTS_BACK.items(), *POINTS_BACK_TOO.items()])
 def test_a_word_that_points_back_is_found(question: str, word: str) -> None:
     found = need(question)
     assert found is not None
     assert (found.kind, question[found.start : found.end].casefold()) == ("pointer", word)
-    assert found.why == f"'{word}' stands for something said before"
+    assert found.why.casefold() == f"'{word}' stands for something said before"
 
 
-@pytest.mark.parametrize("question", FRAGMENTS)
+@pytest.mark.parametrize("question", [*FRAGMENTS, *FRAGMENTS_TOO])
 def test_a_fragment_goes_on_from_a_question_before(question: str) -> None:
     found = need(question)
     assert found is not None
@@ -101,6 +150,28 @@ def test_phrases_are_names_and_announced_nouns() -> None:
     ]
     assert phrases("When was the tower built, and by whom?") == ["the tower"]
     assert phrases("and so it is") == []
+
+
+def test_german_nouns_are_known_by_their_capital_and_turkish_sentences_end_with_the_verb() -> None:
+    assert phrases("Wann wurde die alte Turmuhr auf dem Platz gebaut?") == ["die alte Turmuhr", "dem Platz"]
+    assert phrases("Wie oft fährt die Fähre zur Insel?") == ["die Fähre", "Insel"]
+    assert phrases("Belediye binasındaki saati kim onardı?") == ["Belediye binasındaki saati"]
+
+
+@pytest.mark.parametrize(
+    ("question", "earlier", "text"),
+    [
+        ("Wann wurde sie gebaut?", EARLIER_DE[1:], "Wann wurde die alte Turmuhr gebaut?"),
+        ("Wie heißt ihr Kapitän?", EARLIER_DE[:1], "Wie heißt ihr (die Fähre) Kapitän?"),
+        ("Und im Winter?", EARLIER_DE[:1], "Wie oft fährt die Fähre zur Insel? Und im Winter?"),
+        ("Onu kim sattı?", EARLIER_TR, "Onu (Belediye binasındaki saati) kim sattı?"),
+        ("Peki ya çan?", EARLIER_TR, "Belediye binasındaki saati kim onardı? Peki ya çan?"),
+    ],
+)
+def test_follow_ups_in_german_and_turkish_stand_alone(question: str, earlier: list[tuple[str, str]], text: str) -> None:
+    found = rewrite(question, earlier, ScriptedModel())
+    assert found is not None
+    assert found.text == text
 
 
 def test_the_nearest_choice_comes_first_and_people_are_names() -> None:

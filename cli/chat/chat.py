@@ -20,12 +20,11 @@ from rich.text import Text
 from cli.chat import views
 from cli.chat.markdown import visible
 from cli.chat.settings import Settings, save_settings
-from cli.chat.stream import Markdowns, Plain
+from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.chat.typed import Typed
 from cli.index import failures
 from cli.printing import shown_path
 from cli.progress import Display
-from pipeline.text.words import content_words
 from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import IndexSettings, PipelineConfig
@@ -36,6 +35,7 @@ from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
+from pipeline.text.words import content_words
 from pipeline.types import Question, State, Turn
 from pipeline.utterances import Language, read_utterance, without_small_talk
 
@@ -226,7 +226,7 @@ class Chat:
 
         def answered() -> State:
             self.pipeline.is_cancelled = False
-            state = summarise(Question(text), documents, self.pipeline, self.pipeline.ledger, language)
+            state = summarise(Question(text), documents, self.pipeline, self.pipeline.ledger, language, index.vectors)
             return self.conversation.commit(text, state)
 
         self._shown(answered, is_summary=True)
@@ -237,7 +237,9 @@ class Chat:
 
     def _shown(self, answered: Callable[[], State], is_summary: bool = False) -> State:
         """Shows the answer as it is written, then the text that counts, and where it stands."""
-        view: View = Markdowns(self.console, self.display.stop) if self.is_terminal else Plain()
+        view: View = Plain()
+        if self.is_terminal:
+            view = (Blocks if is_summary else Markdowns)(self.console, self.display.stop)
         self.pipeline.on_text, self.pipeline.on_retry = view, view.restart
         text = ""
         try:

@@ -86,6 +86,28 @@ class Markdowns:
             self.console.print(rendered(text))
 
 
+class Blocks:
+    """Prints an answer that comes in whole blocks, each of which counts. A progress bar may stand between them."""
+
+    def __init__(self, console: Console, before: Callable[[], None]) -> None:
+        self.console = console
+        self.before = before
+        self.wrote = False
+
+    def __call__(self, piece: str) -> None:
+        self.before()
+        self.console.print(rendered(piece.strip()))
+        self.wrote = True
+
+    def restart(self, why: str) -> None:
+        """A block that was printed counts."""
+
+    def end(self, text: str) -> None:
+        """Prints the text where no block came."""
+        if text.strip() and not self.wrote:
+            self.console.print(rendered(text))
+
+
 class Plain:
     """Answers for a pipe: one a line, whole. Whatever breaks lines in an answer becomes a space."""
 

@@ -84,6 +84,12 @@ class Grounds:
         best = self.passages[0] if self.passages else None
         return best if best is not None and best.drop >= MIN_DROP else None
 
+    @property
+    def quote(self) -> QuoteDrop | None:
+        """The sentence of that passage that it stands on; None where none makes a difference by itself."""
+        first = self.best.sentences[0] if self.best is not None and self.best.sentences else None
+        return first if first is not None and first.drop >= MIN_DROP else None
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:

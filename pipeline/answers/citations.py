@@ -28,9 +28,12 @@ REFUSAL = "The documents do not hold the answer."
 """What is shown in its place."""
 
 _MARK = re.compile(r"\[\s*(?:passages?\s*)?(\d{1,4}(?:\s*[,;&]\s*\d{1,4})*)\s*\]", re.IGNORECASE)
-_ABSTAIN = re.compile(
-    r"\bnot (?:\w+ ){0,3}(?:in|by|from) (?:the|these|this|any of the) (?:documents?|passages?|texts?|context)\b"
-    r"|\b(?:documents?|passages?|texts?|context) (?:do(?:es)? not|don't|doesn't) (?:\w+ )?"
+_NOT_IN = re.compile(
+    r"\bnot (?:\w+ ){0,3}(?:in|by|from) (?:the|these|this|any of the) (?:documents?|passages?|texts?|context)\b",
+    re.IGNORECASE,
+)
+_DOES_NOT_SAY = re.compile(
+    r"\b(?:documents?|passages?|texts?|context) (?:do(?:es)? not|don't|doesn't) (?:\w+ )?"
     r"(?:contain|hold|say|mention|state|provide|specify|give|include)\b",
     re.IGNORECASE,
 )
@@ -39,7 +42,10 @@ _CLAIM = re.compile(r"\b(?:[A-ZÄÖÜÇŞİĞ][\w'’-]*\w|\d[\d.,:]*\d|\d)\b")
 
 @dataclass(frozen=True)
 class Evidence:
-    """A sentence of the passages that were shown. `number` is its passage's; `score` says how it bears on the question."""
+    """A sentence of the passages that were shown.
+
+    `number` is its passage's. `score` says how well it bears on the question.
+    """
 
     number: int
     passage: Passage
@@ -66,7 +72,8 @@ def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evide
 
 def says_not_found(text: str) -> bool:
     """Whether the text says that the documents do not hold the answer, and little else."""
-    return bool(_ABSTAIN.search(text)) and len(content_words(_MARK.sub("", text))) <= 12
+    n_words = len(content_words(_MARK.sub("", text)))
+    return bool((_NOT_IN.search(text) and n_words <= 6) or (_DOES_NOT_SAY.search(text) and n_words <= 14))
 
 
 def without_marks(text: str) -> str:
@@ -98,9 +105,7 @@ def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
     return tuple(Citation(whole[i].number, "question", whole[i].passage, whole[i].quote) for i in best)
 
 
-def by_model(
-    text: str, shown: Sequence[Passage], question: str = "", keep_unsupported: bool = True
-) -> list[Citation]:
+def by_model(text: str, shown: Sequence[Passage], question: str = "", keep_unsupported: bool = True) -> list[Citation]:
     """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid.
 
     A model that writes nothing but a number has its quote looked for by the question's words. Brackets that stand in
@@ -121,9 +126,7 @@ def by_model(
     return list(found.values())
 
 
-def by_match(
-    text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()
-) -> list[Citation]:
+def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()) -> list[Citation]:
     """For each sentence of the answer the sentences of the passages that say it, at most two.
 
     The first holds most of what the sentence says beyond the question: its numbers and names before its other words.

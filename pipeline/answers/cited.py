@@ -22,10 +22,11 @@ from itertools import pairwise
 from typing import Literal
 
 from pipeline.answers.citations import evidence_in, nearest
-from pipeline.answers.layouts import DEFAULT, EXAMPLES, LAYOUTS, Layout, next_layout
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, Layout, next_layout
+from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
-from pipeline.types import CiteBy, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
+from pipeline.types import CiteBy, Lead, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
 _OWN_LINE = re.compile(r"\s|$|[-*+>|#`~]|\d+[.)]\s")
@@ -48,6 +49,8 @@ class Cited:
 
     :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
         `longthread models try` found best for the model's file, or the default for a model that was not tried.
+    :param answer: `generate` shows the model's answer, `quote` the sentence that it stands on first; `auto`: what
+        `longthread models try` found for the model's file, or `generate`.
     :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
     :param citations: `evidence` finds what the answer stands on; `model` asks the model for numbers and takes these
         alone; `both` asks for them and completes them by evidence.
@@ -60,6 +63,7 @@ class Cited:
     """
 
     layout: str = "auto"
+    answer: Literal["auto", "generate", "quote"] = "auto"
     instructions: str | None = None
     citations: CiteBy = "evidence"
     order: Literal["rank", "source"] = "source"
@@ -80,7 +84,7 @@ class Cited:
         room = state.ledger.window - reserve
         question = state.question.wording
         ranked = distinct(state.passages)
-        layout = self.layout_for(reader, tools)
+        layout, lead = self.suited(reader, tools)
         recall = self._recall_that_fits(state, ranked[:1], tools, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
@@ -115,14 +119,20 @@ class Cited:
             second_prompt=second if reader.count(second) <= room else (),
             stop=STOP,
             cite_by=self.citations,
+            lead=lead,
             ledger=ledger,
         )
 
-    def layout_for(self, reader: Model, tools: Tools) -> Layout:
-        """The layout for this reader; says once where the reader was never tried."""
-        if self.layout != "auto":
-            return LAYOUTS[self.layout]
-        return LAYOUTS[DEFAULT]
+    def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
+        """The layout for this reader, and what leads its answers; notes once that a reader was never tried."""
+        tried = None
+        if self.layout == "auto" or self.answer == "auto":
+            tried = stored(reader)
+        if self.layout == "auto" and tried is None:
+            tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
+        name = self.layout if self.layout != "auto" else tried.layout if tried is not None else DEFAULT
+        lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"
+        return LAYOUTS[name], lead
 
     def arrange(self, passages: tuple[Passage, ...], before: tuple[Passage, ...] = ()) -> tuple[Passage, ...]:
         """The passages in the order of their numbers. One that the last prompt showed as well keeps its number: the
@@ -165,7 +175,7 @@ class Cited:
             messages.append(Message("system", (Text(instruction, "system"),)))
         elif instruction:
             opening.append(Text(f"{instruction}\n\n", "system"))
-        for example, answer in EXAMPLES[: layout.examples]:
+        for example, answer in EXAMPLES[: layout.n_examples]:
             messages.append(Message("user", (*opening, Text(example, "system"))))
             messages.append(Message("assistant", (Text(answer, "system"),)))
             opening = []
@@ -182,8 +192,7 @@ class Cited:
             messages.append(Message("user", (*opening, earlier)))
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
-        units += _focus(question, passages, layout)
-        tail = () if layout.question == "before" else (pending,)
+        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, passages, layout)]
         prompt = reader.render([*messages, Message("user", (*opening, *units, *tail))])
         return (*prompt, Text(layout.begin, "answer")) if layout.begin else prompt
 
@@ -233,14 +242,17 @@ class Cited:
 
 
 def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[Text]:
-    """The sentence nearest to the question, where the layout repeats it.
+    """The sentences nearest to the question, where the layout repeats them, in the order of their passages.
 
-    It stands outside the passages' tags on a line of its own: its line breaks become spaces, so it cannot end that line.
+    They stand outside the passages' tags on a line of their own: line breaks in them become spaces, so that they cannot
+    end that line.
     """
-    if not layout.focus:
+    if not layout.n_focus:
         return []
-    quotes = (citation.quote for citation in nearest(evidence_in(passages, question), 1))
-    return [Text(f"\n{layout.focus} {' '.join(quote.text.split())}\n", "passages") for quote in quotes if quote]
+    evidence = evidence_in(passages, question)
+    best = [citation.quote for citation in nearest(evidence, layout.n_focus)]
+    quotes = [" ".join(one.quote.text.split()) for one in evidence if one.quote in best]
+    return [Text(f"\n{FOCUS} {' '.join(quotes)}", "passages")] if quotes else []
 
 
 def _remembered(one: Recalled, tag: str) -> Text:

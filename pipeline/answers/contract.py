@@ -111,8 +111,8 @@ def _without_loop(text: str) -> tuple[str, bool]:
     """The text up to its first repetition: a phrase said three times in a row (twice if it has four words or more), or
     a sentence that was said before.
     """
-    words = [(match.start(), match.end(), match.group().casefold().strip(".,;:!?*_\"'")) for match in _WORD.finditer(text)]
-    plain = [word for _, _, word in words]
+    words = list(_WORD.finditer(text))
+    plain = [word.group().casefold().strip(".,;:!?*_\"'") for word in words]
     for start in range(len(plain)):
         for period in range(1, min(MAX_PERIOD, (len(plain) - start) // 2) + 1):
             times = 2 if period >= 4 else 3
@@ -120,7 +120,7 @@ def _without_loop(text: str) -> tuple[str, bool]:
             if not any(phrase) or len(plain) < start + period * times:
                 continue
             if all(plain[start + n * period : start + (n + 1) * period] == phrase for n in range(1, times)):
-                return text[: words[start + period - 1][1]], True
+                return text[: words[start + period - 1].end()], True
     seen: set[str] = set()
     at = 0
     for match in [*_SENTENCE_END.finditer(text), None]:

@@ -66,6 +66,8 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
     elif chosen.unusable:
         answer = replace(answer, faults=(*answer.faults, chosen.unusable))
+    elif state.lead == "quote" and not answer.is_abstention and state.shown:
+        answer = quoted(state, chosen)
     elif answer.is_abstention:
         answer = replace(answer, text=REFUSAL, by="gate", said=answer.text)
     notes += [f"the answer: {fault}" for fault in answer.faults]

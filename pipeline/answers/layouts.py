@@ -39,7 +39,8 @@ EXAMPLES = (
 )
 """Questions with their passages, and their answers: about nothing that a user would ask."""
 
-FOCUS = "The sentence nearest to the question:"
+FOCUS = "Answer from this:"
+"""What stands before the sentences that a layout repeats after the question."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,8 @@ class Layout:
     :param instruction_in: `system` or `user`: the message that the instruction opens.
     :param question: `after` the passages, `before` them, or `both`.
     :param begin: what the answer begins with: written for the model, and not part of the answer.
-    :param examples: how many worked examples stand before the passages, as turns of their own.
-    :param focus: words before the sentence nearest to the question, which is repeated right before the question, on a
-        line of its own; empty: it is not repeated.
+    :param n_examples: how many worked examples stand before the passages, as turns of their own.
+    :param n_focus: how many sentences, those nearest to the question, are repeated after it.
     :param tags: whether passages stand between numbered tags; otherwise they are parted by blank lines.
     """
 
@@ -62,8 +62,8 @@ class Layout:
     instruction_in: Literal["system", "user"] = "system"
     question: Literal["after", "before", "both"] = "after"
     begin: str = ""
-    examples: int = 0
-    focus: str = ""
+    n_examples: int = 0
+    n_focus: int = 0
     tags: bool = True
 
 
@@ -73,11 +73,16 @@ LAYOUTS: dict[str, Layout] = {
         Layout("brief", BRIEF),
         Layout("brief-user", BRIEF, instruction_in="user"),
         Layout("brief-both", BRIEF, question="both"),
-        Layout("brief-example", BRIEF, examples=1),
+        Layout("brief-example", BRIEF, n_examples=1),
         Layout("brief-cue", BRIEF, begin="Answer:"),
         Layout("sentence", SENTENCE),
         Layout("sentence-user", SENTENCE, instruction_in="user"),
         Layout("plain", BRIEF, instruction_in="user", tags=False),
+        Layout("examples", BRIEF, n_examples=3),
+        Layout("focus", BRIEF, n_focus=1),
+        Layout("focus-2", BRIEF, n_focus=2),
+        Layout("focus-sentence", SENTENCE, n_focus=2),
+        Layout("focus-examples", BRIEF, n_examples=3, n_focus=2),
         Layout("plain-cue", BRIEF, instruction_in="user", tags=False, begin="Answer:"),
     )
 }

@@ -8,7 +8,7 @@ line's end inside a paragraph is no boundary, so hard-wrapped prose keeps its se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -137,11 +137,33 @@ def _starts_item(line: str, in_list: bool, is_first: bool) -> bool:
     return bool(number) and (in_list or is_first or number[1] == "1")  # type: ignore[index]
 
 
+def n_cells(row: str) -> tuple[str, int]:
+    """The delimiter of a table's row (tab, semicolon, bar or comma) and its number of cells; ("", 1) for prose.
+
+    A comma with a space behind it belongs to prose.
+    """
+    for delimiter in "\t;|":
+        if row.count(delimiter) >= 2:
+            return delimiter, row.count(delimiter) + 1
+    n_commas = len(re.findall(r",(?!\s)", row))
+    return (",", n_commas + 1) if n_commas >= 2 and n_commas == row.count(",") else ("", 1)
+
+
+def is_table(lines: Sequence[str]) -> bool:
+    """Whether the lines are rows of one table: two or more, with one delimiter and as many cells in each."""
+    cells = {n_cells(line) for line in lines}
+    return len(lines) > 1 and len(cells) == 1 and cells != {("", 1)}
+
+
 def _paragraph(lines: list[tuple[int, str]]) -> Iterator[_Block]:
     """One block of all the lines, or one a line where they are code."""
     if not lines:
         return
     if len(lines) > 1 and sum(bool(_CODE.search(line)) for _, line in lines) * 2 > len(lines):
+        for start, line in lines:
+            yield _Block(start, start + len(line), start + len(line))
+        return
+    if is_table([line for _, line in lines]):
         for start, line in lines:
             yield _Block(start, start + len(line), start + len(line))
         return

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from pipeline.answers.judging import Judged, judge, second_sampling
 from pipeline.contracts import Generator, Model, Stream
 from pipeline.errors import ModelError
-from pipeline.answers.judging import Judged, judge, second_sampling
 from pipeline.executors.stages import answered, sampling_for
 from pipeline.registry import Spec
 from pipeline.types import State

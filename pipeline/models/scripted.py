@@ -181,8 +181,7 @@ def answer(prompt: Prompt) -> str:
     if not question:
         return next((" ".join(text[start:end].split()) for start, end in sentences(text)), "Nothing.")
     passages = _PASSAGE.findall(text)
-    words = content_words(question)
-    words = tuple(word for word in words if word != "question")
+    words = tuple(word for word in content_words(question) if word != "question")
     found = [
         (coverage(words, text[start:end]), number, text[start:end])
         for _, number, text in passages

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.answers.attribution import Attribution, Method, attribute, with_account
+from pipeline.answers.attribution import Attribution, Grounds, Method, PassageDrop, QuoteDrop, attribute, with_account
 from pipeline.answers.cited import Cited
 from pipeline.answers.plain import Plain
 from pipeline.build import Pipeline
@@ -143,6 +143,15 @@ def test_without_an_answer_there_is_nothing_to_explain(scripted: Pipeline) -> No
             attribute(other, Cited(), scripted)
 
 
+def test_a_drop_that_says_nothing_is_no_ground() -> None:
+    one = passages(BRIDGE)[0]
+    small = Grounds("So.", -1.0, 0.1, (PassageDrop(1, one, 0.2, (QuoteDrop(one, 0.2),)),))
+    assert (small.best, small.quote) == (None, None)
+    spread = Grounds("So.", -1.0, 9.0, (PassageDrop(1, one, 8.0, (QuoteDrop(one, 0.2),)),))
+    assert spread.best is spread.passages[0]
+    assert spread.quote is None
+
+
 # ------------------------------------------------------------------------------------------------------ on real weights
 @pytest.mark.parametrize("method", ["cells", "prompts"])
 @pytest.mark.parametrize("assembler", [Cited(), Cited(layout="plain"), Plain()], ids=["tags", "layout", "one span"])
@@ -154,6 +163,7 @@ def test_the_passage_and_the_sentence_that_say_it_come_first(
     assert grounds.passages[0].number == 2
     assert grounds.passages[0].drop > 3 * max(1.0, grounds.passages[1].drop)
     first, *others = grounds.passages[0].sentences
+    assert (grounds.best, grounds.quote) == (grounds.passages[0], first)
     assert first.quote.text == "Its head is Ada Barker."
     assert first.quote.place.line == 2
     assert first.drop > max(quote.drop for quote in others)

@@ -67,7 +67,7 @@ def test_what_the_model_saw_can_be_looked_at(talk: Talk) -> None:
     done = talk(TOWER, "/sources", "/prompt", "/diff", "/ledger")
     assert done.code == 0, done.err
     assert re.search(r"score after retrieve\.bm25; each has its own scale", done.out)
-    assert re.search(r"\[1\] documents/tower\.md:\d", done.out)
+    assert re.search(r"\[1\] documents/tower\.md, line \d", done.out)
     assert re.search(r"\d+\.\d{3} \(#1\)", done.out)
     assert "<passage 1>" in done.out
     assert "+ [1]" in done.out

@@ -13,6 +13,7 @@ from rich.console import Console
 from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
 from cli.chat.line import CommandCompleter, bar
+from cli.chat.loop import handle
 from cli.chat.markdown import rendered, visible
 from cli.chat.settings import Settings
 from cli.chat.stream import Markdowns
@@ -108,6 +109,7 @@ def test_arguments_are_completed(chat: Chat, tmp_path: Path, capsys: pytest.Capt
     assert completed(chat, "/docs add documents/t") == ["/docs add documents/tower.md"]
     assert completed(chat, "/docs remove d") == ["/docs remove documents"]
     assert completed(chat, "/save documents/b") == ["/save documents/boat.md"]
+    assert completed(chat, "/docs list ") == ["/docs list --skipped"]
     assert completed(chat, "/set key") == ["/set keys"]
     assert completed(chat, "/set keys v") == ["/set keys vi"]
     assert completed(chat, "/set rewrite ") == ["/set rewrite on", "/set rewrite off"]
@@ -130,6 +132,20 @@ def test_the_bar_adds_up_to_the_window_at_any_width(chat: Chat, capsys: pytest.C
             numbers = {name.strip(): int(n) for name, n in numbers.items()}
             assert sum(n for name, n in numbers.items() if name != "reused") == chat.pipeline.window
         chat.ask("When was the tower built?")
+    capsys.readouterr()
+
+
+def test_an_empty_line_after_edit_takes_nothing_back(chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
+    handle(chat, "When was the tower built?")
+    for line, n_turns in (("", 2), ("/docs", 2), ("When does the boat sail?", 1)):
+        chat.replaces = True  # as /edit leaves it, with the last question in the line
+        handle(chat, line)
+        assert chat.replaces is False
+        if line != "When does the boat sail?":
+            handle(chat, "What does a ticket cost?")
+        assert len(chat.turns) == n_turns
+        while len(chat.turns) > 1:
+            chat.take_back()
     capsys.readouterr()
 
 
