@@ -29,7 +29,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from compressors import remembered
 from compressors.calibration.labelled import Labelled, read_labelled
 from compressors.calibration.ranking import auc, recall_at
 from compressors.exit import Exit
@@ -47,6 +46,7 @@ from pipeline.models.capabilities import Attender
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
 from pipeline.registry import Spec
+from pipeline.retrieval import remembered
 from pipeline.types import Passage, Question, State, Text
 
 ROOT = Path(__file__).parent.parent

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compressors import remembered
 from compressors.selection import Limits, Units, extract
 from compressors.votes import TEMPERATURE, nearest_tokens, votes
 from pipeline.contracts import Embedder, Tools
+from pipeline.retrieval import remembered
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Embedder, Index, Model, Progress, Recollection
+from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.settings import EngineSettings
@@ -123,6 +123,11 @@ class Pipeline:
         from pipeline.retrieval.index import open_index
 
         return open_index(self.index_folder, self.embedder, chunker(self.config.index))
+
+    @property
+    def assembler(self) -> Assembler:
+        found: Assembler = self.config.components[-2]
+        return found
 
     @property
     def on_overflow(self) -> Literal["shed", "refuse"]:

@@ -151,6 +151,10 @@ class Tools(Protocol):
     @property
     def index(self) -> Index: ...
     @property
+    def assembler(self) -> Assembler:
+        """The pipeline's assemble stage."""
+
+    @property
     def on_overflow(self) -> Literal["shed", "refuse"]:
         """What to do with a prompt that does not fit: see `Budget`."""
 

@@ -519,6 +519,7 @@ class State:
     `second_prompt` is the prompt of a second attempt, in another layout; empty where there is none. `stop` are strings
     that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count, `lead` what
     is shown first.
+    `answerable` is the probability that the documents hold the answer, as a gate that judges left it.
     """
 
     question: Question
@@ -536,3 +537,4 @@ class State:
     turns: tuple[Turn, ...] = ()
     recalled: tuple[Recalled, ...] = ()
     has_memory: bool = False
+    answerable: float | None = None

@@ -66,7 +66,10 @@ class Pending:
 
 @dataclass
 class Chat:
-    """One chat. `last` is what was answered since the session was opened, None before that and after an undo.
+    """One chat.
+
+    `last` is what was answered since the session was opened, None before that and after an undo. `rewritten` is the
+    query of the last question where it is not its own words, and `is_correction` says that it came of a correction.
 
     `searched` holds the rewritten query of each turn that has one, by the turn's number; of a summary it is the
     document's name. `last_cited` is the document that the last answer stood in. `said` holds what the model wrote in
@@ -83,6 +86,7 @@ class Chat:
     is_terminal: bool = False
     last: State | None = None
     rewritten: Rewritten | None = None
+    is_correction: bool = False
     searched: dict[int, str] = field(default_factory=dict)
     pending: Pending | None = None
     last_cited: str | None = None
@@ -197,7 +201,8 @@ class Chat:
         bare = question or text
         self.rewritten = rewritten or (None if as_it_is else self._rewritten(bare))
         if self.rewritten is not None:
-            self.remark(views.rewriting(self.rewritten))
+            self.remark(views.rewriting(self.rewritten, asks_rewritten))
+        self.is_correction = asks_rewritten
         query = self.rewritten.text if self.rewritten else None if as_it_is else bare
         asked = query if asks_rewritten else None
 
@@ -257,6 +262,8 @@ class Chat:
         )
         if self.is_terminal:
             self.say(*views.footer(state, self.settings, is_summary))
+        elif views.is_quote(state) and not is_summary:
+            self.remark(Text("the model gave no usable answer: this is the sentence nearest to the question"))
         return state
 
     def _rewritten(self, text: str) -> Rewritten | None:

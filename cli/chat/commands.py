@@ -429,8 +429,8 @@ def _ask_again(chat: Chat, question: str) -> None:
 
 
 def undo(chat: Chat, words: list[str]) -> None:
-    """Of a rewritten question the rewriting is taken back first; the next /undo takes the turn back."""
-    if chat.rewritten is not None:
+    """Of a rewritten follow-up the rewriting is taken back first; the next /undo takes the turn back."""
+    if chat.rewritten is not None and not chat.is_correction:
         with chat.replacing() as turn:
             chat.remark(Text(f"searching for your own words: {visible(turn.question)}", style="dim"))
             chat.ask(turn.question, as_it_is=True)

@@ -44,10 +44,11 @@ def one_line(text: str, width: int) -> str:
 
 
 # -------------------------------------------------------------------------------------------------------- an answer
-def rewriting(found: Rewritten) -> Text:
+def rewriting(found: Rewritten, is_correction: bool = False) -> Text:
+    undo = "/undo takes it back" if is_correction else "/undo searches for your own words"
     said = Text("searching for: ", style="dim")
     said.append(visible(found.text), style="cyan")
-    return said.append(f"  ({found.why}; /undo searches for your own words)", style="dim")
+    return said.append(f"  ({found.why}; {undo})", style="dim")
 
 
 def is_quote(state: State) -> bool:

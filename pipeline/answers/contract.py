@@ -18,20 +18,38 @@ LOOPED, ECHOED, CUT = "it repeated itself", "it repeated the prompt", "it was cu
 WORDLESS, NOTHING_NEW = "it has no words", "it only repeats the question"
 
 _MARKS = re.compile(r"\[\s*(?:passages?\s*)?\d{1,4}(?:\s*[,;&]\s*\d{1,4})*\s*\]", re.IGNORECASE)
-_DELIMITER = re.compile(r"</?\s*(?:passage|memory)\d*\b[^>\n]{0,40}>?|\bpassage\s+\d+\s*:", re.IGNORECASE)
-_NEXT_QUESTION = re.compile(r"(?:\A|\n)\s*(?:Question|Passages?|Context|User|Human)\s*:", re.IGNORECASE)
+_DELIMITER = re.compile(
+    r"</?\s{0,3}(?:passage|memory)\d*\b[^>\n]{0,40}>?|^[ \t]{0,8}passage[ \t]{1,8}\d+[ \t]{0,8}:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NEXT_QUESTION = re.compile(
+    r"(?:\A|\n[ \t]{0,8})(?:Question|Passages?)[ \t]{0,8}:|\n[ \t]{0,8}(?:Context|User|Human)[ \t]{0,8}:", re.IGNORECASE
+)
+_OWN_QUESTION = re.compile(r"\AQuestion:[^\n]*\n\s{0,8}Answer:[ \t]{0,8}(?=\S)", re.IGNORECASE)
 _LEAD = re.compile(
     r"\A\W*(?:(?:sure|certainly|of course)[,.!]\s*)?(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+to the question)?"
-    r"(?:\s+is)?\s*[:.]\s*|answer\s+)",
+    r"(?:\s+is)?\s*[:.]\s*|answer\s+|(?:die\s+)?antwort(?:\s+(?:ist|lautet))?\s*:\s*|(?:cevap|yanıt)\s*:\s*)",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*(?=\s|\Z)")
-_YES_NO = re.compile(
-    r"\A\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|may|must|should|shall)\b", re.I
+_BARE_LEAD = re.compile(
+    r"\A\W*(?:(?:the\s+)?answer(?:\s+is)?|(?:die\s+)?antwort(?:\s+(?:ist|lautet))?|cevap|yanıt)\W*\Z", re.IGNORECASE
 )
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s|\Z)|[。！？][”’」』）]*")
+_YES_NO = re.compile(
+    r"\A\W*(?:(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|may|must|should|shall)(?:n['’]t)?|ist|sind"
+    r"|war|waren|hat|haben|kann|können|darf|dürfen|muss|müssen|soll|sollen|gibt|wird|werden|wurde|wurden)\b"
+    r"|\bm[iıuü]\b",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa)\b", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
+_RUN = re.compile(r"(\S{1,12}?)\1{7,}")
+MIN_RUN_CHARS = 24
+"""From here on the same characters eight times in a row, without a space, are a loop: 10000000000 is a number."""
 MAX_PERIOD = 40
 """The longest repeated phrase, in words, that is looked for."""
+MIN_SENTENCE_CHARS = 4
+"""Shorter sentences may come again: `Yes. Yes.`"""
 
 
 @dataclass(frozen=True)
@@ -58,12 +76,11 @@ def check(text: str, finish: Finish, question: str) -> Checked:
         faults.append(LOOPED)
     if finish == "length" and not is_loop and not is_echo:
         faults.append(CUT)
-        ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-        text = text[: ends[-1]] if ends else text
+        text = _whole_sentences(text)
     text = text.strip()
     if not has_words(text):
-        return Checked(text, tuple(faults), faults[0] if faults else WORDLESS)
-    if says_nothing_new(text, question):
+        return Checked(text, tuple(faults), faults[0] if is_echo or is_loop else WORDLESS)
+    if says_nothing_new(text, question) or asks_back(text, question):
         return Checked(text, tuple(faults), NOTHING_NEW)
     return Checked(text, tuple(faults))
 
@@ -71,8 +88,7 @@ def check(text: str, finish: Finish, question: str) -> Checked:
 def has_words(text: str) -> bool:
     """Whether anything is said: a letter or a digit outside citation marks and phrases such as `The answer is:`."""
     bare = _LEAD.sub("", _MARKS.sub(" ", text))
-    bare = re.sub(r"\A\W*(?:the\s+)?answer(?:\s+is)?\W*\Z", "", bare, flags=re.IGNORECASE)
-    return any(map(str.isalnum, bare))
+    return any(map(str.isalnum, _BARE_LEAD.sub("", bare)))
 
 
 def says_nothing_new(text: str, question: str) -> bool:
@@ -80,10 +96,19 @@ def says_nothing_new(text: str, question: str) -> bool:
 
     Questions that can be answered with yes, no, or one of the things that they name are left alone.
     """
-    if _YES_NO.match(question) or re.search(r"\b(?:or|oder|veya|yoksa|which|welche[rsn]?|hangi)\b", question, re.I):
+    if _YES_NO.search(question) or _CHOICE.search(question):
         return False
     said = set(content_words(_MARKS.sub(" ", text)))
     return bool(said) and said <= set(content_words(question))
+
+
+def asks_back(text: str, question: str) -> bool:
+    """Whether the answer is a question itself, in the words of the one that was asked."""
+    said = content_words(_MARKS.sub(" ", text))
+    if not text.rstrip().endswith("?") or not said:
+        return False
+    asked = set(content_words(question))
+    return sum(word in asked for word in said) >= 0.6 * len(said)
 
 
 def without_lead(text: str) -> str:
@@ -94,8 +119,11 @@ def without_lead(text: str) -> str:
 
 def _without_echo(text: str) -> tuple[str, bool]:
     """The text without delimiters of the prompt, up to where it begins another question or passage."""
+    own = _OWN_QUESTION.match(text)
+    if own:  # it copies the question first, and answers it
+        text = text[own.end() :]
     cut = _NEXT_QUESTION.search(text)
-    is_echo = cut is not None
+    is_echo = cut is not None or own is not None
     if cut is not None:
         text = text[: cut.start()]
     opening = _DELIMITER.match(text.lstrip())
@@ -108,26 +136,62 @@ def _without_echo(text: str) -> tuple[str, bool]:
 
 
 def _without_loop(text: str) -> tuple[str, bool]:
-    """The text up to its first repetition: a phrase said three times in a row (twice if it has four words or more), or
-    a sentence that was said before.
+    """The text up to its first repetition.
+
+    A loop is a phrase of four words or more that is said twice in a row; a shorter one four times, or three times at
+    the end; the same characters again and again; or sentences at the end that were all said before. What comes back
+    before something new, such as a refrain or the digits 4 4 4 2, is none.
     """
+    ends = [end for end in (_end_of_phrase(text), _end_of_run(text), _end_of_sentences(text)) if end is not None]
+    return (text[: min(ends)], True) if ends else (text, False)
+
+
+def _end_of_phrase(text: str) -> int | None:
+    """Where the first phrase ends that is repeated in a row, the shortest of those that begin first."""
     words = list(_WORD.finditer(text))
     plain = [word.group().casefold().strip(".,;:!?*_\"'") for word in words]
-    for start in range(len(plain)):
-        for period in range(1, min(MAX_PERIOD, (len(plain) - start) // 2) + 1):
-            times = 2 if period >= 4 else 3
-            phrase = plain[start : start + period]
-            if not any(phrase) or len(plain) < start + period * times:
-                continue
-            if all(plain[start + n * period : start + (n + 1) * period] == phrase for n in range(1, times)):
-                return text[: words[start + period - 1].end()], True
+    first: tuple[int, int] | None = None
+    for period in range(1, min(MAX_PERIOD, len(plain) // 2) + 1):
+        run, n_said = 0, 0  # words that equal the one a period later, up to here; those of them that are not bare marks
+        for n in range(len(plain) - period):
+            if first is not None and n - run >= first[0]:
+                break
+            is_same = plain[n] == plain[n + period]
+            run, n_said = (run + 1, n_said + bool(plain[n])) if is_same else (0, 0)
+            times = 2 if period >= 4 else 3 if n + period == len(plain) - 1 else 4
+            if n_said and run >= period * (times - 1):
+                first = (n + 1 - run, period)
+                break
+    return None if first is None else words[sum(first) - 1].end()
+
+
+def _end_of_run(text: str) -> int | None:
+    """Where the characters end that are repeated without a space: `1,1,1,1,1,1,...`."""
+    for match in _RUN.finditer(text):
+        if match.end() - match.start() >= MIN_RUN_CHARS and any(map(str.isalnum, match.group(1))):
+            return match.end(1)
+    return None
+
+
+def _end_of_sentences(text: str) -> int | None:
+    """Where the last sentence ends that says something new, if what comes after it was all said before."""
     seen: set[str] = set()
-    at = 0
-    for match in [*_SENTENCE_END.finditer(text), None]:
-        end = match.end() if match else len(text)
-        sentence = " ".join(re.findall(r"\w+", text[at:end].casefold()))
-        if sentence and sentence in seen and len(sentence) > 12:
-            return text[:at], True
+    start = 0
+    end_of_new: int | None = None
+    for end in [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]:
+        sentence = " ".join(re.findall(r"\w+", text[start:end].casefold()))
+        if sentence in seen and len(sentence) >= MIN_SENTENCE_CHARS:
+            end_of_new = start if end_of_new is None else end_of_new
+        elif sentence:
+            end_of_new = None
         seen.add(sentence)
-        at = end
-    return text, False
+        start = end
+    return end_of_new
+
+
+def _whole_sentences(text: str) -> str:
+    """The text up to the end of its last whole sentence; all of it where there is none."""
+    from pipeline.documents.sentences import sentences
+
+    ends = [end for start, end in sentences(text) if _SENTENCE_END.search(text[start:end][-4:])]
+    return text[: ends[-1]] if ends else text

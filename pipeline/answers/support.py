@@ -1,36 +1,79 @@
-"""gate.support: does what was found bear on the question? If not, the answer is "not in the documents", not a guess.
+"""gate.support: is the answer to be expected in what was found? If not, that is said, and nothing is guessed.
 
-A rule that can be read, on two figures: how near the nearest passage is to the question in meaning (cosine of the
-embedder), and how many of the question's content words stand in the passages at all. Ours; no paper.
+A small classifier (pipeline/answers/answerable.py, fitted by training/abstain) gives the probability that the documents
+hold the answer, from how each part of the question is met by the passages: with vectors, or by words alone. Below a
+threshold, which follows from what a wrong refusal costs beside a wrong answer, the question is refused. Ours; the soft
+AND over the tokens of a question is after ColBERT's late interaction.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.answers.answerable import Evidence, words_of
+from pipeline.answers.classifier import shipped
 from pipeline.contracts import Tools
-from pipeline.text.words import content_words, coverage
-from pipeline.types import Passage, Question
+from pipeline.types import Answer, Citation, Passage, Question
+
+REFUSAL = "The documents do not hold the answer."
+N_NEAREST = 2
+"""Sentences shown with a refusal."""
+_WORD = re.compile(r"\w+(?:[-'’]\w+)*")
+_ENGLISH = frozenset(
+    "what which who whom whose when where why how is are was were does did the of a an from with that by for on".split()
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the answer is to be expected.
+
+    `probability`: that the documents hold it; None where the classifier was not asked. `why`: the reason to refuse with
+    its figures; None where the question passes. `nearest`: the sentences nearest to the question, best first, each with
+    the position of its passage.
+    """
+
+    probability: float | None
+    why: str | None
+    nearest: tuple[tuple[int, Passage], ...] = ()
+
+    def answer(self, passages: Sequence[Passage]) -> Answer:
+        """The refusal as an answer: what was searched, and the nearest sentences as its citations."""
+        citations = tuple(Citation(n + 1, "question", passages[n], quote, quote.score) for n, quote in self.nearest)
+        return Answer(REFUSAL, citations, is_abstention=True, why=self.why or "", by="gate")
 
 
 @dataclass(frozen=True)
 class Support:
-    """Refuses a question that the passages found do not bear on.
+    """Refuses a question whose answer the passages found are not likely to hold.
 
-    Refused when the nearest passage's cosine is below `min_similarity`, or when it is below `sure_similarity` and the
-    share of the question's content words that stand in the passages is below `min_coverage`.
+    The classifier was fitted on questions in English, of which half had their answers in the documents. A question in
+    another language is refused only if none of its words stands in the passages and nothing is near.
 
-    :param min_similarity: cosine below which nothing is near enough, in [-1, 1]; None: the words alone decide.
-    :param sure_similarity: cosine from which the words are no longer asked, in [-1, 1].
-    :param min_coverage: share of the question's content words, in [0, 1].
+    :param cost: what refusing a question that has an answer costs, beside answering one that has none, above 0. The
+        threshold is 1 / (1 + cost): the larger the cost, the fewer questions are refused.
+    :param threshold: the probability below which a question is refused, in [0, 1]; None: by the cost.
+    :param min_similarity: cosine of the question and the nearest passage below which nothing is near enough, in [-1,
+    1];
+        None: vectors are not used at all, and words alone decide.
+    :param sure_similarity: cosine from which no question is refused, in [-1, 1].
+    :param min_coverage: share of the question's content words, in [0, 1]: with fewer of them in the passages a question
+        is refused, whatever the classifier says.
     """
 
+    cost: float = 3.0
+    threshold: float | None = None
     min_similarity: float | None = 0.25
-    sure_similarity: float = 0.6
-    min_coverage: float = 0.5
+    sure_similarity: float = 1.0
+    min_coverage: float = 0.0
 
     def __post_init__(self) -> None:
+        if not self.cost > 0:
+            raise ValueError(f"cost must be greater than 0, was: {self.cost}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], was: {self.threshold}")
         if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
             raise ValueError(f"min_similarity must be in [-1, 1], was: {self.min_similarity}")
         if not -1 <= self.sure_similarity <= 1:
@@ -42,25 +85,84 @@ class Support:
     def needs(self) -> frozenset[str]:
         return frozenset() if self.min_similarity is None else frozenset({"embedder"})
 
+    @property
+    def least(self) -> float:
+        """The probability from which a question passes."""
+        return 1 / (1 + self.cost) if self.threshold is None else self.threshold
+
     def refuse(self, question: Question, passages: Sequence[Passage], tools: Tools) -> str | None:
         """Why the passages do not hold the answer, with the figures; None where they may."""
+        return self.judge(question, passages, tools).why
+
+    def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict:
+        """The same with the probability and the nearest sentences."""
         searched = f"searched {tools.index.n_chunks} passages of {len(tools.index.sources)} documents"
         if not passages:
-            return f"{searched}, found none"
-        words = content_words(question.text)
-        share = coverage(words, "\n".join(f"{passage.title} {passage.text}" for passage in passages))
-        if self.min_similarity is None:
-            similarity = -1.0
-        else:
-            similarity = self.similarity(question, passages, tools)
-            if similarity < self.min_similarity:
-                return f"{searched}: the nearest has a similarity of {similarity:.2f}, below {self.min_similarity:.2f}"
-        if similarity < self.sure_similarity and share < self.min_coverage:
-            near = "" if self.min_similarity is None else f" (similarity of the nearest: {similarity:.2f})"
-            return f"{searched}: only {share:.0%} of the question's words stand in the best {len(passages)}{near}"
-        return None
+            return Verdict(0.0, f"{searched}, found none")
+        evidence = Evidence.of(question.text, passages)
+        values, similarity, scores = self._read(evidence, tools)
+        nearest = _nearest(evidence, scores)
+        if not evidence.words:
+            return Verdict(None, None, nearest)  # a question of stop words: nothing to judge by
+        fit = shipped().words if len(values) == len(shipped().words.signals) else shipped().vectors
+        probability = fit.probability(values)
+        share = values["all_coverage"]
+        if similarity is not None and self.min_similarity is not None and similarity < self.min_similarity:
+            return Verdict(probability, f"{searched}: {_near(similarity)}, below {self.min_similarity:.2f}", nearest)
+        if similarity is not None and similarity >= self.sure_similarity:
+            return Verdict(probability, None, nearest)
+        if share < self.min_coverage:
+            near = "" if similarity is None else f" ({_near(similarity)})"
+            return Verdict(
+                probability,
+                f"{searched}: only {share:.0%} of the question's words stand in the best {len(passages)}{near}",
+                nearest,
+            )
+        if not is_english(question.text):
+            return Verdict(None, None, nearest)
+        if probability >= self.least:
+            return Verdict(probability, None, nearest)
+        why = f"{searched}: they hold the answer with a probability of {probability:.2f}, below {self.least:.2f}"
+        missing = _missing(evidence)
+        return Verdict(probability, f"{why}; nothing near says: {', '.join(missing)}" if missing else why, nearest)
 
-    def similarity(self, question: Question, passages: Sequence[Passage], tools: Tools) -> float:
-        """The cosine of the question and the nearest passage."""
-        vectors = tools.embedder.embed([question.text, *(passage.text for passage in passages)])
-        return float((vectors[1:] @ vectors[0]).max())
+    def _read(self, evidence: Evidence, tools: Tools) -> tuple[dict[str, float], float | None, list[float]]:
+        """The signals, the cosine of the nearest passage where there are vectors, and a score of each sentence."""
+        values = evidence.word_signals()
+        if self.min_similarity is None:
+            return values, None, evidence.coverage
+        tokens = evidence.token_match(tools.embedder)
+        classifier = shipped()
+        scores = classifier.matching.scores(tokens.nearest, tokens.exact, tokens.classes).tolist()
+        if tools.embedder.fingerprint != classifier.embedder:
+            tools.note(
+                f"gate.support was fitted with another embedder than {tools.embedder.name}: it decides by words alone"
+            )
+            return values, tokens.cosine, scores
+        return values | evidence.vector_signals(tokens, classifier.matching), tokens.cosine, scores
+
+
+def is_english(question: str) -> bool:
+    """Whether the question has a word that questions in English have, or is too short to tell."""
+    words = [word.casefold() for word in _WORD.findall(question)]
+    return len(words) < 3 or not _ENGLISH.isdisjoint(words)
+
+
+def _near(similarity: float) -> str:
+    return f"the nearest has a similarity of {similarity:.2f}"
+
+
+def _nearest(evidence: Evidence, scores: Sequence[float]) -> tuple[tuple[int, Passage], ...]:
+    """The best sentences: by what a compressor scored them, where one did, else by these scores."""
+    scored = {(p.source, s.start, s.end): s.score for p in evidence.passages for s in p.sentences}
+    if scored:
+        scores = [scored.get((s.source, s.start, s.end), float("-inf")) for s in evidence.sentences]
+    best = sorted(range(len(scores)), key=lambda n: (-scores[n], n))[:N_NEAREST]
+    return tuple((evidence.owners[n], evidence.sentences[n]) for n in best)
+
+
+def _missing(evidence: Evidence) -> list[str]:
+    """The question's words, as they were written, that stand in none of the passages."""
+    known = frozenset().union(*evidence.passage_words)
+    written = _WORD.findall(evidence.question)
+    return list(dict.fromkeys(word for word in written if (stems := words_of(word)) and known.isdisjoint(stems)))

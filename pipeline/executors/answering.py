@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from pipeline.answers.judging import Judged, judge, second_sampling
-from pipeline.contracts import Generator, Model, Stream
+from pipeline.contracts import Generator, Stream, Tools
 from pipeline.errors import ModelError
 from pipeline.executors.stages import answered, sampling_for
 from pipeline.registry import Spec
@@ -33,10 +33,11 @@ class _Answer:
 class Answering:
     """Answers under way. A ticket is whatever the caller knows a question by."""
 
-    def __init__(self, spec: Spec, component: Generator, reader: Model) -> None:
+    def __init__(self, spec: Spec, component: Generator, tools: Tools) -> None:
         self.spec = spec
         self.component = component
-        self.reader = reader
+        self.tools = tools
+        self.reader = tools.reader
         self._active: list[_Answer] = []
 
     def __len__(self) -> int:
@@ -88,4 +89,4 @@ class Answering:
             one.pieces = iter(one.stream)
             return None
         first, second = (judged, None) if one.first is None else (one.first, judged)
-        return answered(self.spec, one.state, first, second, self.reader, perf_counter() - one.started)
+        return answered(self.spec, one.state, first, second, self.tools, one.started)

@@ -38,7 +38,7 @@ class LocalExecutor:
 
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
         spec, component = self.pipeline.config.stages[-1], self.pipeline.config.components[-1]
-        answering = Answering(spec, component, self.pipeline.reader)
+        answering = Answering(spec, component, self.pipeline)
         again: list[Task] = []
         held: list[Task] = []
         try:

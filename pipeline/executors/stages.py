@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.answers.citations import REFUSAL, evidence_in, nearest
-from pipeline.answers.judging import Judged, judge, second_sampling, settle
+from pipeline.answers.judging import NO_EVIDENCE, Judged, attributed, judge, second_sampling, settle
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
 from pipeline.types import Answer, Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
@@ -78,7 +78,19 @@ def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     if first.unusable and state.second_prompt and not tools.is_cancelled:
         tools.on_retry(first.unusable)
         second = judge(state, component.generate(state.second_prompt, tools, second_sampling(sampling)))
+    first, second = by_attribution(state, first, second, tools)
     return *settle(state, first, second), ""
+
+
+def by_attribution(state: State, first: Judged, second: Judged | None, tools: Tools) -> tuple[Judged, Judged | None]:
+    """The attempts, with the first of them that no words tie to the passages cited by attribution instead."""
+    if not first.unusable or (second is not None and not second.unusable) or state.lead == "quote":
+        return first, second
+    if second is not None and second.unusable == NO_EVIDENCE:
+        return first, attributed(state, second, tools)
+    if first.unusable == NO_EVIDENCE:
+        first = attributed(state, first, tools)
+    return first, second
 
 
 def sampling_for(component: Generator, state: State) -> Sampling:
@@ -87,10 +99,12 @@ def sampling_for(component: Generator, state: State) -> Sampling:
     return replace(sampling, stop=(*sampling.stop, *state.stop)) if state.stop else sampling
 
 
-def answered(spec: Spec, state: State, first: Judged, second: Judged | None, reader: Model, seconds: float) -> State:
-    """The state after a generate stage whose streams were read elsewhere, in `seconds`."""
-    after, notes = settle(state, first, second)
-    return replace(after, ledger=after.ledger.with_stage(_entry(spec.name, seconds, state, after, reader, "", notes)))
+def answered(spec: Spec, state: State, first: Judged, second: Judged | None, tools: Tools, started: float) -> State:
+    """The state after a generate stage whose streams were read elsewhere, begun at `started` (perf_counter)."""
+    after, notes = settle(state, *by_attribution(state, first, second, tools))
+    seconds = time.perf_counter() - started
+    entry = _entry(spec.name, seconds, state, after, tools.reader, "", (*notes, *tools.take_notes()))
+    return replace(after, ledger=after.ledger.with_stage(entry))
 
 
 _RUN = {

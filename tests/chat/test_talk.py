@@ -232,7 +232,7 @@ def masts(documents: Path) -> Path:
     (documents / "masts.md").write_text(
         "A berth for a mast of 12 metres costs 40 marks. A berth for a mast of 15 metres costs 55 marks.\n\n"
         "Ein Mast von 12 Metern ist aus Eiche. Ein Mast von 15 Metern ist aus Kiefer.\n\n"
-        "12 metre direğin rengi kırmızı. 15 metre direğin rengi mavi.\n"
+        "Bu 12 metre direğin rengi kırmızı ve parlak. Bu 15 metre direğin rengi mavi ve parlak.\n"
     )
     return documents
 
@@ -263,7 +263,7 @@ def masts(documents: Path) -> Path:
 def test_a_correction_asks_the_last_question_again(
     talk: Talk, masts: Path, question: str, correction: str, searched: str, answer: str
 ) -> None:
-    done = talk(question, "thanks", correction, "/memory show", "/undo", "/undo", "/memory show")
+    done = talk(question, "thanks", correction, "/memory show", "/undo", "/memory show")
     assert f"searching for: {searched}" in done.err
     assert answer in done.lines[2]
     assert correction in done.out  # a turn of its own, in the person's words
@@ -329,6 +329,12 @@ def test_a_model_that_repeats_itself_is_noticed(talk: Talk, documents: Path) -> 
     assert len({line.rpartition(" [")[0] for line in done.lines}) == 1
     assert "the model has given this same answer to 2 questions: it may not be reading them" in done.err
     assert "to 3 questions" in done.err
+
+
+def test_a_quote_in_the_place_of_an_answer_is_said_to_be_one(talk: Talk) -> None:
+    done = talk("/set max_tokens 2", TOWER)
+    assert "1612" in done.lines[1]
+    assert done.err == "the model gave no usable answer: this is the sentence nearest to the question\n"
 
 
 def test_refusals_are_not_counted(talk: Talk) -> None:

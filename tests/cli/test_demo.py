@@ -47,7 +47,7 @@ def assert_ledger_adds_up(ledger: dict[str, Any]) -> None:
 
 
 def test_the_demo_ends_with_the_command_for_the_users_own_documents(run: Run) -> None:
-    done = run("demo", "-q")
+    done = run("demo")
     assert done.code == 0, done.err
     assert "--docs YOUR_FOLDER" in done.out.splitlines()[-1]
     for part in ("Lucia Ferrand", "The documents do not hold the answer.", "garden.html, line 8", "tokens read"):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressors import remembered
-from compressors.remembered import Kept
 from compressors.selection import Units
 from compressors.sentences import Sentences
 from compressors.votes import nearest_tokens, votes
+from pipeline.retrieval import remembered
 from pipeline.retrieval.embedder import open_embedder
+from pipeline.retrieval.remembered import Kept
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import WordCounts, passage, scripted_tools
 

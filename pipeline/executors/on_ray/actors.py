@@ -157,7 +157,7 @@ class GenerateActor:
     def _work(self) -> None:
         config = self.tools.config
         spec, component = config.stages[-1], config.components[-1]
-        answering = Answering(spec, component, self.tools.reader)
+        answering = Answering(spec, component, self.tools)
         while True:
             while not len(answering) or not self._asked.empty():
                 asked = self._asked.get()

@@ -8,11 +8,11 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from compressors import remembered
-from compressors.remembered import Kept
 from compressors.sentences import similarities
 from pipeline.contracts import Progress
+from pipeline.retrieval import remembered
 from pipeline.retrieval.embedder import open_embedder
+from pipeline.retrieval.remembered import Kept
 from tests.compressors.workbench import WordCounts, passage
 
 SAID = ("The lighthouse was lit in 1839.", "Its keeper had nine cats.", "The sea froze in the winter of 1841.")

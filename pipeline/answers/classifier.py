@@ -1,0 +1,99 @@
+"""The fitted part of gate.support: weights, and where they come from, in one JSON file that ships."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pipeline.answers.answerable import VECTOR_SIGNALS, WORD_SIGNALS, Matching
+from pipeline.errors import ModelError
+
+SHIPPED = Path(__file__).parent / "fitted" / "abstain.json"
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A logistic regression. Signals are standardised by `means` and `scales` first; all are in the order of `signals`.
+
+    The result is a probability where a question is as likely to have its answer in the documents as not.
+    """
+
+    signals: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def __post_init__(self) -> None:
+        n = len(self.signals)
+        if not n == len(self.means) == len(self.scales) == len(self.weights):
+            raise ValueError(f"a mean, a scale and a weight are needed for each of {n} signals")
+        if not all(scale > 0 for scale in self.scales):
+            raise ValueError("scales must be above 0")
+        if not all(map(math.isfinite, (*self.means, *self.scales, *self.weights, self.bias))):
+            raise ValueError("numbers must be finite")
+
+    def probability(self, values: Mapping[str, float]) -> float:
+        """Of the answer being in the documents, in (0, 1)."""
+        parts = zip(self.signals, self.means, self.scales, self.weights, strict=True)
+        logit = self.bias + sum(weight * (values[name] - mean) / scale for name, mean, scale, weight in parts)
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What training/abstain fitted.
+
+    `embedder` is the fingerprint of the one whose vectors `matching` and `vectors` belong to, `embedder_name` is for
+    people; `words` needs no vectors. `metrics` are over questions that the weights were not fitted on: `notes` say how.
+    """
+
+    embedder: str
+    embedder_name: str
+    matching: Matching
+    vectors: Logistic
+    words: Logistic
+    data: tuple[str, ...]
+    n_questions: int
+    seed: int
+    date: str
+    command: str
+    metrics: dict[str, dict[str, float]]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, fit, known in (
+            ("vectors", self.vectors, (*WORD_SIGNALS, *VECTOR_SIGNALS)),
+            ("words", self.words, WORD_SIGNALS),
+        ):
+            if strange := sorted(set(fit.signals) - set(known)):
+                raise ValueError(f"{name}: there is no signal {strange[0]}")
+
+
+def load(path: Path) -> Classifier:
+    """The classifier in a file. Raises ModelError for one that is missing or damaged."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Classifier).validate_json(path.read_bytes(), strict=True, extra="forbid")
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
+        raise ModelError(
+            f"{path} cannot be read as a classifier: {_listed(faults)}; install longthread again"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}; install longthread again") from None
+
+
+def _listed(faults: Sequence[str], most: int = 3) -> str:
+    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(faults[:most]) + more
+
+
+@cache
+def shipped() -> Classifier:
+    """The classifier that ships. Raises ModelError where it is damaged."""
+    return load(SHIPPED)

@@ -1,0 +1,137 @@
+"""Questions on rows marked train, with the documents that answer them and those that surround these.
+
+Documents are paragraphs; those of one article, or of one question's candidates, are in one corpus, so that what is left
+when the right one is taken out is as near as it gets. WikiQA has no titles, SelQA half paraphrased questions, MuSiQue's
+steps are questions of their own, HotpotQA's and 2WikiMultihopQA's need two paragraphs.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.evaluation.data.hotpotqa import Paragraphs, joined
+from pipeline.evaluation.data.items import json_items
+from pipeline.types import Document
+
+FILES = {
+    "selqa": ("selqa/selqa-ass-test.json",),
+    "wikiqa": ("wikiqa/WikiQASent-train.txt",),
+    "musique": ("musique/hipporag_train100.json",),
+    "hotpotqa": ("hotpotqa/hipporag_train100.json", "hotpotqa/amor_train100.json"),
+    "2wiki": ("2wikimultihopqa/migres_train500.json",),
+}
+EVAL_FROM = {"2wiki": 400}
+"""The rows from this one on are marked eval."""
+N_CORPORA = {"selqa": 4, "wikiqa": 4, "musique": 4, "hotpotqa": 4, "2wiki": 8}
+"""Each set is dealt into as many, so that a corpus has the size of a folder: some hundred paragraphs."""
+_STEP = re.compile(r"#(\d+)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, and the sources of the documents that its answer needs."""
+
+    question: str
+    sources: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    documents: tuple[Document, ...]
+    questions: tuple[Asked, ...]
+
+
+def corpora(name: str, folder: Path, n_questions: int, seed: int, n_corpora: int | None = None) -> list[Corpus]:
+    """The set's corpora, `n_questions` drawn from each at most; of a set the first `n_corpora`, if given.
+
+    Raises DataError for a file that cannot be read.
+    """
+    read = {"selqa": _selqa, "wikiqa": _wikiqa, "musique": _musique}.get(name, _hops)
+    try:
+        groups = list(read([folder / path for path in FILES[name]], EVAL_FROM.get(name)))
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"{folder}: {name} cannot be read: {type(error).__name__}: {error}") from None
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    draw.shuffle(groups)
+    found = []
+    for n in range(N_CORPORA[name])[:n_corpora]:
+        dealt = groups[n :: N_CORPORA[name]]
+        documents = {document.source: document for group in dealt for document in group.documents}
+        questions = list({asked.question: asked for group in dealt for asked in group.questions}.values())
+        draw.shuffle(questions)
+        found.append(Corpus(tuple(documents.values()), tuple(questions[:n_questions])))
+    return found
+
+
+def _document(title: str, text: str) -> Document:
+    return Document(f"{title}: {text}", text, title=title)
+
+
+def _rows(paths: Sequence[Path], eval_from: int | None) -> list[dict[str, Any]]:
+    return [item for path in paths for _, item in json_items(path)][:eval_from]
+
+
+def _selqa(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
+    """Each article with its sections, of which each is a document."""
+    articles: dict[str, list[tuple[str, Document]]] = {}
+    for item in _rows(paths, None):
+        text = " ".join(sentence.strip() for sentence in item["candidates"])
+        articles.setdefault(item["article"], []).append((item["question"], _document(item["article"], text)))
+    for pairs in articles.values():
+        questions = tuple(Asked(question, frozenset({document.source})) for question, document in pairs)
+        yield Corpus(tuple(document for _, document in pairs), questions)
+
+
+def _wikiqa(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
+    """Each question with its document; one that no sentence answers leaves the document without a question."""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for path in paths:
+        for line in path.read_text("utf-8").splitlines():
+            if line.strip():
+                question, sentence, label = line.split("\t")
+                found.setdefault(question, []).append((sentence.strip(), label.strip() == "1"))
+    for question, sentences in found.items():
+        document = _document("", " ".join(text for text, _ in sentences if text))
+        asked = Asked(_as_typed(question), frozenset({document.source}))
+        yield Corpus((document,), (asked,) if any(label for _, label in sentences) else ())
+
+
+def _as_typed(question: str) -> str:
+    """WikiQA's tokens as a person would type them: it has spaces before marks, and few capitals."""
+    return re.sub(r"\s+(?=[?.,!'’])", "", question[:1].upper() + question[1:])
+
+
+def _musique(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
+    """Each item's paragraphs, and its steps that are asked in words ("Who founded #1?", the answer put in)."""
+    for item in _rows(paths, None):
+        documents = {p["idx"]: _document(p["title"], p["paragraph_text"]) for p in item["paragraphs"]}
+        steps = item["question_decomposition"]
+        answers = [str(step["answer"]) for step in steps]
+        questions = [
+            Asked(
+                _filled(step["question"], answers),
+                frozenset({documents[step["paragraph_support_idx"]].source}),
+            )
+            for step in steps
+            if ">>" not in step["question"]  # a relation, not a question: "Brand >> author"
+        ]
+        yield Corpus(tuple(documents.values()), tuple(questions))
+
+
+def _filled(step: str, answers: Sequence[str]) -> str:
+    """The step with the answers of those before it, which it names by their numbers."""
+    return _STEP.sub(lambda match: answers[int(match[1]) - 1], step)
+
+
+def _hops(paths: Sequence[Path], eval_from: int | None) -> Iterator[Corpus]:
+    for item in _rows(paths, eval_from):
+        paragraphs = Paragraphs.of(item)
+        documents = {title: _document(title, joined(sentences)) for title, sentences in paragraphs.parts}
+        sources = frozenset(documents[title].source for title, _ in paragraphs.facts if title in documents)
+        yield Corpus(tuple(documents.values()), (Asked(item["question"], sources),) if sources else ())
