@@ -71,19 +71,15 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout("brief", BRIEF),
-        Layout("brief-user", BRIEF, instruction_in="user"),
-        Layout("brief-both", BRIEF, question="both"),
-        Layout("brief-example", BRIEF, n_examples=1),
         Layout("brief-cue", BRIEF, begin="Answer:"),
-        Layout("sentence", SENTENCE),
-        Layout("sentence-user", SENTENCE, instruction_in="user"),
-        Layout("plain", BRIEF, instruction_in="user", tags=False),
-        Layout("examples", BRIEF, n_examples=3),
         Layout("focus", BRIEF, n_focus=1),
         Layout("focus-2", BRIEF, n_focus=2),
+        Layout("sentence", SENTENCE),
         Layout("focus-sentence", SENTENCE, n_focus=2),
+        Layout("examples", BRIEF, n_examples=3),
         Layout("focus-examples", BRIEF, n_examples=3, n_focus=2),
-        Layout("plain-cue", BRIEF, instruction_in="user", tags=False, begin="Answer:"),
+        Layout("sentence-user", SENTENCE, instruction_in="user"),
+        Layout("focus-plain", SENTENCE, instruction_in="user", n_focus=2, tags=False),
     )
 }
 """Every layout by its name, in the order in which they are tried."""
