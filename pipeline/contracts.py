@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.answers.support import Verdict
     from pipeline.models.settings import EngineSettings
     from pipeline.types import (
         Document,
@@ -208,9 +209,9 @@ class Compressor(Protocol):
 
 
 class Gate(Protocol):
-    """Decides whether the passages hold an answer. None lets the question pass; a text says why it does not."""
+    """Decides whether the passages hold an answer: the verdict says why a question is refused, or that it passes."""
 
-    def refuse(self, question: Question, passages: Sequence[Passage], tools: Tools) -> str | None: ...
+    def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict: ...
 
 
 class Recollection(Protocol):

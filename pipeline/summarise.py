@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -62,6 +63,8 @@ READ_TOKENS = 1500
 SUMMARY_TOKENS = 120
 FIRST_BONUS = 0.1
 """What a part opens with often says what it is about."""
+REPEATED_PENALTY = 0.5
+"""A sentence that stands in the document several times is boilerplate, and says nothing of its part."""
 HEADING_BONUS = 0.35
 """How much of a unit vector's squared length a cut at a heading may cost."""
 PART_LIMITS = (MAX_PARTS, MAX_UNITS)
@@ -167,6 +170,7 @@ def key_sentences(
     units = [unit for passage in passages for unit in _units(passage)]
     if not units:
         return KeySentences((), (), 0)
+    copies = Counter(_words_of(unit) for unit in units)
     is_long = len(units) > max_units
     items = list(passages) if is_long else units
     if is_long and passage_vectors is not None and tools.embedder.dimension:
@@ -189,10 +193,12 @@ def key_sentences(
                 mean = whole = near.mean(axis=0)
         scores = near @ mean + 0.25 * (near @ whole)
         scores -= np.array([_penalty(unit.text) for unit in candidates])
+        scores -= np.array([REPEATED_PENALTY * (copies[_words_of(unit)] > 1) for unit in candidates])
         scores[0] += FIRST_BONUS
         order = np.argsort(-scores, kind="stable").tolist()
         best_unit = candidates[order[0]]
-        sentences.append(replace(best_unit, score=float(near[order[0]] @ mean)))
+        if copies[_words_of(best_unit)] == 1 or all(n > 1 for n in copies.values()):
+            sentences.append(replace(best_unit, score=float(near[order[0]] @ mean)))
         extract += [replace(candidates[n], score=-float(rank)) for rank, n in enumerate(order)]
     extract.sort(key=lambda unit: -unit.score)
     return KeySentences(tuple(sentences), tuple(extract), len(units))
@@ -206,6 +212,10 @@ def _units(passage: Passage) -> list[Passage]:
     cut = [unit for unit in cut if not _HEADING.match(unit.text)]
     whole = [unit for unit in cut if _ENDS.search(unit.text)]
     return whole or cut
+
+
+def _words_of(unit: Passage) -> str:
+    return " ".join(unit.text.split()).casefold()
 
 
 def _penalty(text: str) -> float:

@@ -83,6 +83,13 @@ def test_a_long_document_is_cut_by_its_passages(tools: Pipeline) -> None:
     assert state.ledger.prompt_tokens <= 1500
 
 
+def test_boilerplate_is_not_quoted(tools: Pipeline) -> None:
+    text = "\n\n".join(f"All {thing} are old. The plan is paid from the general fund every year." for thing in SUBJECTS)
+    state = summary(tools, Document("/d/lease.txt", text))
+    assert state.shown
+    assert not [one.text for one in state.shown if "general fund" in one.text]
+
+
 def test_an_overview_has_a_sentence_of_each_document(tools: Pipeline) -> None:
     state = summary(
         tools, Document("/d/a.txt", "Apples are red."), Document("/d/b.txt", PROSE), Document("/d/c.txt", "")

@@ -45,6 +45,6 @@ def unsupported_after(state: State, sure: float = SURE) -> str | None:
     if support >= MIN_SUPPORT:
         return None
     return (
-        f"the documents hold the answer with a probability of {probability:.2f}, and no sentence near the question says "
-        f"more than {support:.0%} of what the model answered"
+        f"the documents hold the answer with a probability of {probability:.2f}, and no sentence near the question "
+        f"says more than {support:.0%} of what the model answered"
     )

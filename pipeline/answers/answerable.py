@@ -18,8 +18,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.answers.answer_kinds import holds, kind_of
-from pipeline.text.words import content_words
 from pipeline.retrieval.token_windows import Block, token_states
+from pipeline.text.words import content_words
 from pipeline.types import Passage
 
 if TYPE_CHECKING:

@@ -11,15 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 
-from pipeline.text.words import content_words, coverage
+from pipeline.text.languages import ENGLISH, stop_words
+from pipeline.text.numbers import number_forms, number_spans
+from pipeline.text.words import content_words, coverage, word_forms
 from pipeline.types import Answer, Citation, CiteBy, Passage
 
 MIN_MATCH = 0.5
 """The share of a sentence's content words from which a quote counts as its source."""
 MAX_QUOTES = 2
 """Quotes that an answer of one sentence is shown with: what it stands on, and the sentence nearest to the question."""
-MAX_EVIDENCE = 4
+MAX_EVIDENCE = 6
 """Quotes of a longer answer."""
 
 NOT_FOUND = "Not in the documents."
@@ -37,14 +41,25 @@ _DOES_NOT_SAY = re.compile(
     r"(?:contain|hold|say|mention|state|provide|specify|give|include)\b",
     re.IGNORECASE,
 )
-_CLAIM = re.compile(r"\b(?:[A-ZÄÖÜÇŞİĞ][\w'’-]*\w|\d[\d.,:]*\d|\d)\b")
+_CAPITAL = re.compile(r"\b[^\W\d_][\w'’-]*\w\b")
+_DECADE = re.compile(r"\d{1,3}0s")
+_BEFORE_SENTENCE = re.compile(r"(?:\A|[.!?:;…\n])[\s\"'“”‘„«»*•(\[-]*\Z")
+_CLAUSE_OPENERS = frozenset(
+    "yes no not indeed however therefore thus hence so also additionally moreover furthermore overall finally then "
+    "according based given see note sure certainly unfortunately sorry unknown there here this that these those they "
+    "it he she we i you each every some many most several both all any none nobody nothing neither either another "
+    "other while although though because since if when where after before during until approximately about around "
+    "ja nein nicht doch evet hayır oui non sí si".split()
+)
+"""Words that open a sentence with a capital, and name nothing."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """A sentence of the passages that were shown.
 
-    `number` is its passage's. `score` says how well it bears on the question.
+    `number` is its passage's. `score` says how well it bears on the question. `words` are its content words in every
+    form that they may be meant in, of `n_words` different ones.
     """
 
     number: int
@@ -52,6 +67,7 @@ class Evidence:
     quote: Passage
     words: frozenset[str]
     score: float
+    n_words: int = 0
 
 
 def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evidence") -> Answer:
@@ -92,15 +108,16 @@ def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
     found: list[Evidence] = []
     for number, passage in enumerate(shown, 1):
         for quote in _sentences(passage):
-            said = frozenset(content_words(quote.text))
+            n_words = len(content_words(quote.text))
+            said = forms_of(quote.text, words.language)
             score = _score(passage, quote) if is_scored else sum(word in said for word in words) / max(1, len(words))
-            found.append(Evidence(number, passage, quote, said, score))
+            found.append(Evidence(number, passage, quote, said, score, n_words))
     return found
 
 
 def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
     """Citations of the n sentences nearest to the question, nearest first; headings and the like are passed over."""
-    whole = [one for one in evidence if len(one.words) > 1] or list(evidence)
+    whole = [one for one in evidence if one.n_words > 1] or list(evidence)
     best = sorted(range(len(whole)), key=lambda i: (-whole[i].score, i))[:n]
     return tuple(Citation(whole[i].number, "question", whole[i].passage, whole[i].quote) for i in best)
 
@@ -127,17 +144,17 @@ def by_model(text: str, shown: Sequence[Passage], question: str = "", keep_unsup
 
 
 def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()) -> list[Citation]:
-    """For each sentence of the answer the sentences of the passages that say it, at most two.
+    """For each sentence of the answer the sentences of the passages that say it.
 
     The first holds most of what the sentence says beyond the question: its numbers and names before its other words.
-    The second holds numbers and names that the first lacks. What is in `quoted` counts as said already.
+    Further ones hold numbers and names that those before lack. What is in `quoted` counts as said already.
     """
     found: list[Citation] = []
     asked = frozenset(content_words(question))
-    held = {word for quote in quoted for word in content_words(quote.text)}
+    held = {word for quote in quoted for word in forms_of(quote.text)}
     for sentence in answer_sentences(text):
         words = content_words(_MARK.sub(" ", sentence))
-        claims = frozenset(word for claim in claims_of(sentence) for word in content_words(claim)) - asked
+        claims = frozenset(word for claim in claims_in(sentence) for word in claim.words) - asked
         new = frozenset(words) - asked
         if not words or (quoted and (new or frozenset(words)) <= held):
             continue
@@ -145,11 +162,13 @@ def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Seq
         if best is None:
             continue
         found.append(_citation(best, words))
-        missing = claims - best.words - frozenset(content_words(_heading(best.passage)))
-        if missing:
-            second = _best([one for one in evidence if one is not best and one.words & missing], words, new, missing)
-            if second is not None:
-                found.append(_citation(second, words))
+        missing = claims - best.words - forms_of(_heading(best.passage))
+        while missing and len(found) < MAX_EVIDENCE:
+            more = _best([one for one in evidence if one.words & missing], words, new, missing)
+            if more is None:
+                break
+            found.append(_citation(more, words))
+            missing -= more.words
     return list({(citation.quote and citation.quote.span): citation for citation in reversed(found)}.values())[::-1]
 
 
@@ -201,15 +220,69 @@ def unsupported(
     """
     quoted = [c for c in citations if c.quote is not None and c.passage is not None]
     seen = [question, *(f"{_heading(c.passage)} {c.quote.text}" for c in quoted if c.passage and c.quote)]
-    held = set(content_words("\n".join(seen)))
-    claims = claims_of(_without_own_marks(text, shown))
-    missing = [claim for claim in claims if (words := content_words(claim)) and not set(words) <= held]
+    missing = [claim.text for claim in claims_in(_without_own_marks(text, shown)) if not is_held(claim, seen)]
     return tuple(dict.fromkeys(missing))
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A number or a name of an answer, which must stand in a quote. `words` are those that it is compared by."""
+
+    text: str
+    words: frozenset[str]
+
+
+def claims_in(text: str) -> list[Claim]:
+    """The numbers and names of a text, in order: numbers in digits and in words, and words with a capital.
+
+    A word that opens a sentence is a name unless it is known not to be one. German writes every noun with a capital:
+    there a name has two words, or stands alone.
+    """
+    text = _MARK.sub(" ", text)
+    numbers = [n for n in number_spans(text) if not _DECADE.fullmatch(text[n.start : n.end])]
+    found = [(n.start, Claim(text[n.start : n.end], frozenset((_shorter(n.value),)))) for n in numbers]
+    language = content_words(text).language
+    names = [m for m in _CAPITAL.finditer(text) if _is_name(m, text, language)]
+    if language == "german" and re.search(r"\b[^\W\d_A-ZÄÖÜ]\w", text):
+        beside = {m.start() for a, b in pairwise(names) if not text[a.end() : b.start()].strip() for m in (a, b)}
+        names = [m for m in names if m.start() in beside]
+    taken = [(n.start, n.end) for n in number_spans(text)]
+    for m in names:
+        if not any(start <= m.start() < end for start, end in taken):
+            found.append((m.start(), Claim(m.group(), frozenset(content_words(m.group())))))
+    return [claim for _, claim in sorted(found, key=lambda item: item[0]) if claim.words]
+
+
 def claims_of(text: str) -> list[str]:
-    """The numbers and names of a text: what must stand in a quote."""
-    return _CLAIM.findall(_MARK.sub(" ", text))
+    """The numbers and names of a text, as it has them."""
+    return [claim.text for claim in claims_in(text)]
+
+
+def is_held(claim: Claim, texts: Sequence[str]) -> bool:
+    """Whether the number or name stands in the texts, in whichever form."""
+    return claim.words <= frozenset[str]().union(*map(forms_of, texts))
+
+
+@lru_cache(maxsize=4096)
+def forms_of(text: str, language: str = ENGLISH) -> frozenset[str]:
+    """Every form that a word or a number of the text may be meant in: 6 for 6.00 and for 6:00."""
+    numbers = number_forms(text)
+    return word_forms(text, language) | numbers | {_shorter(form.removesuffix(":00")) for form in numbers}
+
+
+def _shorter(number: str) -> str:
+    """6.00 as 6."""
+    return number.rstrip("0").rstrip(".") if number.count(".") == 1 else number
+
+
+def _is_name(match: re.Match[str], text: str, language: str) -> bool:
+    word = match.group()
+    if not word[0].isupper() or not content_words(word):
+        return False
+    if not _BEFORE_SENTENCE.search(text[: match.start()]):
+        return True
+    plain = word.casefold()
+    return plain not in _CLAUSE_OPENERS and plain not in stop_words(language)
 
 
 def _heading(passage: Passage) -> str:

@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answers.citations import MAX_QUOTES, MIN_MATCH, REFUSAL, Evidence, cite, evidence_in, nearest
+from pipeline.answers.afterwards import SURE, unsupported_after
+from pipeline.answers.citations import (
+    MAX_QUOTES,
+    MIN_MATCH,
+    REFUSAL,
+    Evidence,
+    cite,
+    claims_in,
+    evidence_in,
+    is_held,
+    nearest,
+)
 from pipeline.answers.contract import check, has_words, without_lead
 from pipeline.contracts import Tools
 from pipeline.errors import ModelError
@@ -104,11 +115,15 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
             f"{cost.prefill_s + cost.decode_s:.1f} s); the first answer: {_short(first.generation.text)}"
         )
     answer = chosen.answer
-    if chosen.unusable and state.shown:
+    doubt = unsure(state, chosen)
+    if doubt:
+        answer = Answer(REFUSAL, answer.citations or nearest_to(state), True, doubt, by="gate", said=_said(chosen))
+        notes.append(f"refused after the model had answered: {doubt}")
+    elif chosen.unusable and state.shown:
         answer = quoted(state, chosen)
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
     elif chosen.unusable:
-        answer = replace(answer, faults=(*answer.faults, chosen.unusable))
+        answer = replace(answer, faults=tuple(dict.fromkeys((*answer.faults, chosen.unusable))))
     elif state.lead == "quote" and not answer.is_abstention and state.shown:
         answer = quoted(state, chosen)
     elif answer.is_abstention:
@@ -119,13 +134,36 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     return replace(state, answer=answer, ledger=ledger), tuple(notes)
 
 
+def unsure(state: State, judged: Judged) -> str:
+    """Why the documents are taken not to hold the answer, now that the model has answered; empty where they may.
+
+    Only asked where a gate has judged the question and was not sure.
+    """
+    if state.answerable is None or judged.answer.is_abstention:
+        return ""
+    if judged.unusable and state.answerable < SURE:
+        return (
+            f"the documents hold the answer with a probability of {state.answerable:.2f}, and the model's is unusable: "
+            f"{judged.unusable}"
+        )
+    return unsupported_after(replace(state, answer=judged.answer)) or ""
+
+
+def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
+    """The n sentences that were shown nearest to the question."""
+    return nearest(evidence_in(state.shown, state.question.wording), n)
+
+
+def _said(judged: Judged) -> str:
+    return judged.generation.text.strip()
+
+
 def quoted(state: State, judged: Judged) -> Answer:
     """The sentences nearest to the question in the place of an unusable answer: the first is the text."""
-    citations = nearest(evidence_in(state.shown, state.question.wording), 2)
+    citations = nearest_to(state, MAX_QUOTES)
     quote = citations[0].quote if citations else None
     text = " ".join(quote.text.split()) if quote is not None else ""
-    said = judged.generation.text.strip()
-    return Answer(text, citations, by="quote", said=said, why=judged.unusable, faults=judged.answer.faults)
+    return Answer(text, citations, by="quote", said=_said(judged), why=judged.unusable, faults=judged.answer.faults)
 
 
 def attributed(state: State, judged: Judged, tools: Tools) -> Judged:
@@ -168,8 +206,8 @@ def _missing(answer: Answer, state: State) -> tuple[str, ...]:
     if not answer.unsupported:
         return ()
     before = [text for turn in state.turns for text in (turn.question, turn.answer)]
-    held = set(content_words("\n".join([*before, *(one.text for one in state.recalled)])))
-    return tuple(claim for claim in answer.unsupported if not set(content_words(claim)) <= held)
+    held = [*before, *(one.text for one in state.recalled)]
+    return tuple(text for text in answer.unsupported if not all(is_held(claim, held) for claim in claims_in(text)))
 
 
 def _short(text: str, n: int = 120) -> str:

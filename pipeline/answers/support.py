@@ -55,9 +55,8 @@ class Support:
     :param cost: what refusing a question that has an answer costs, beside answering one that has none, above 0. The
         threshold is 1 / (1 + cost): the larger the cost, the fewer questions are refused.
     :param threshold: the probability below which a question is refused, in [0, 1]; None: by the cost.
-    :param min_similarity: cosine of the question and the nearest passage below which nothing is near enough, in [-1,
-    1];
-        None: vectors are not used at all, and words alone decide.
+    :param min_similarity: cosine of the question and the nearest passage below which nothing is near enough, in
+        [-1, 1]; None: vectors are not used at all, and words alone decide.
     :param sure_similarity: cosine from which no question is refused, in [-1, 1].
     :param min_coverage: share of the question's content words, in [0, 1]: with fewer of them in the passages a question
         is refused, whatever the classifier says.
@@ -96,7 +95,10 @@ class Support:
 
     def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict:
         """The same with the probability and the nearest sentences."""
-        searched = f"searched {tools.index.n_chunks} passages of {len(tools.index.sources)} documents"
+        if question.documents:
+            searched = f"read {len(passages)} passages of {len(question.documents)} documents"
+        else:
+            searched = f"searched {tools.index.n_chunks} passages of {len(tools.index.sources)} documents"
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
         evidence = Evidence.of(question.text, passages)

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.answers.citations import REFUSAL, evidence_in, nearest
 from pipeline.answers.judging import NO_EVIDENCE, Judged, attributed, judge, second_sampling, settle
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
-from pipeline.types import Answer, Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
+from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
 def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
@@ -42,12 +41,11 @@ def _compress(component: Any, state: State, tools: Tools, _: int) -> tuple[State
 
 
 def _gate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    why = component.refuse(state.question, state.passages, tools)
-    if why is None:
+    verdict = component.judge(state.question, state.passages, tools)
+    state = replace(state, answerable=verdict.probability)
+    if verdict.why is None:
         return state, (), ""
-    citations = nearest(evidence_in(state.passages, state.question.wording), 1)
-    answer = Answer(REFUSAL, citations, is_abstention=True, why=why, by="gate")
-    return replace(state, answer=answer), (why,), ""
+    return replace(state, answer=verdict.answer(state.passages)), (verdict.why,), ""
 
 
 def _remember(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:

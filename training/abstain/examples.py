@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class MemoryIndex:
     """Chunks of a corpus, searched as an index of them would be; `hidden` sources are as if they were not there.
 
-    With `is_quick` a chunk's vector is that of its text behind its title, as the gate reads it, where an index reads the
-    text alone: so each chunk is read once.
+    With `is_quick` a chunk's vector is that of its text behind its title, as the gate reads it, where an index reads
+    the text alone: so each chunk is read once.
     """
 
     chunks: Sequence[Passage]
