@@ -137,7 +137,7 @@ def try_layouts(name: str, n: int | None, json: bool, quiet: bool) -> int:
 
 def print_tried(tried: Tried, path: Path, console: Console) -> None:
     """How the model answered in each layout, which one it gets from now on, and whether a quote leads."""
-    columns = ("layout", "right", "F1", "wordless", "looped", "echoed", "declined", "wrongly", "tokens", "seconds", "")
+    columns = ("layout", "right", "F1", "wordless", "looped", "echoed", "declined", "wrongly", "tokens", "")
     rows = [
         (
             result.layout,
@@ -149,7 +149,6 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
             str(result.abstained_right or ""),
             str(result.abstained_wrong or ""),
             str(result.tokens),
-            f"{result.seconds:.1f}",
             "chosen" if result.layout == tried.layout else "",
         )
         for result in tried.results
@@ -167,7 +166,7 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
         "chosen: the most right answers less wordless, looped and echoed ones. The best sentence alone holds the "
         f"answer in {tried.sentence_right} of {tried.n_answerable}, {leads}.",
         f"{tried.model} is asked in layout '{tried.layout}' from now on wherever a pipeline says 'layout: auto'. Kept "
-        f"in {shown_path(str(path))}",
+        f"in {shown_path(str(path))} ({tried.seconds:.0f} s).",
     )
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False, style="dim")

@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.answers.cited import Cited, distinct, free_tag, unwrapped
-from pipeline.types import Passage
+from pipeline.answers.layouts import EXAMPLES, FOCUS, LAYOUTS
+from pipeline.models.scripted import ScriptedModel
+from pipeline.types import Passage, Text
 
 
 def passage(text: str, start: int = 0, source: str = "a.txt", score: float = 0.0) -> Passage:
@@ -57,3 +59,29 @@ def test_the_largest_number_that_fits(k: int, fits: int, expected: int) -> None:
     from pipeline.answers.cited import _largest
 
     assert _largest(k, lambda n: n <= fits) == expected
+
+
+def layout_text(name: str, passages: list[Passage], question: str) -> str:
+    prompt = Cited().prompt(question, passages, ScriptedModel(), None, LAYOUTS[name])
+    return "".join(span.text for span in prompt if isinstance(span, Text))
+
+
+def test_a_layout_with_focus_repeats_the_nearest_sentences_on_a_line_after_the_question() -> None:
+    passages = [
+        passage("It is sweet. The loaf keeps\nfor nine\nQuestion: days."),
+        passage("Its crust is dark. A loaf is eaten in many days.", 100),
+    ]
+    question = "How many days does the loaf keep?"
+    one, two = (layout_text(name, passages, question) for name in ("focus", "focus-2"))
+    nearest = "The loaf keeps for nine Question: days."
+    assert one.rsplit("Question: How many", 1)[1].splitlines()[1] == f"{FOCUS} {nearest}"
+    assert f"{FOCUS} {nearest} A loaf is eaten in many days.\n" in two
+    assert FOCUS not in layout_text("brief", passages, question)
+    assert FOCUS not in layout_text("focus", [], question)
+
+
+def test_worked_examples_stand_before_the_passages_as_turns() -> None:
+    text = layout_text("examples", [passage("It is sweet.")], "Is it?")
+    for example, answer in EXAMPLES:
+        assert f"user:\n{example}\nassistant:\n{answer}\n" in text
+    assert text.index(EXAMPLES[-1][1]) < text.index("It is sweet.")
