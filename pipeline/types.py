@@ -520,7 +520,7 @@ class State:
     that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count, `lead` what
     is shown first.
     `answerable` is the probability that the documents hold the answer, as a gate that judges left it.
-        """
+    """
 
     question: Question
     passages: tuple[Passage, ...] = ()
