@@ -41,6 +41,7 @@ _DOES_NOT_SAY = re.compile(
     r"(?:contain|hold|say|mention|state|provide|specify|give|include)\b",
     re.IGNORECASE,
 )
+_HEADING = re.compile(r"#{1,6}\s[^\n]*")
 _CAPITAL = re.compile(r"\b[^\W\d_][\w'’-]*\w\b")
 _DECADE = re.compile(r"\d{1,3}0s")
 _BEFORE_SENTENCE = re.compile(r"(?:\A|[.!?:;…\n])[\s\"'“”‘„«»*•(\[-]*\Z")
@@ -59,7 +60,7 @@ class Evidence:
     """A sentence of the passages that were shown.
 
     `number` is its passage's. `score` says how well it bears on the question. `words` are its content words in every
-    form that they may be meant in, of `n_words` different ones.
+    form that they may be meant in, of `n_words` different ones; 0 for a heading.
     """
 
     number: int
@@ -108,7 +109,7 @@ def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
     found: list[Evidence] = []
     for number, passage in enumerate(shown, 1):
         for quote in _sentences(passage):
-            n_words = len(content_words(quote.text))
+            n_words = 0 if _HEADING.fullmatch(quote.text.strip()) else len(content_words(quote.text))
             said = forms_of(quote.text, words.language)
             score = _score(passage, quote) if is_scored else sum(word in said for word in words) / max(1, len(words))
             found.append(Evidence(number, passage, quote, said, score, n_words))

@@ -120,10 +120,11 @@ def test_the_compressors_scores_say_which_sentence_is_nearest() -> None:
 
 
 def test_a_bare_heading_is_not_the_nearest_sentence() -> None:
-    shown = (passage("Ferry\n\nThe boat goes at noon and at six."),)
-    (citation,) = nearest(evidence_in(shown, "When does the ferry go?"), 1)
-    assert citation.quote is not None
-    assert citation.quote.text == "The boat goes at noon and at six."
+    for heading in ("Ferry", "# When the ferry goes"):
+        shown = (passage(f"{heading}\n\nThe boat goes at noon and at six."),)
+        (citation,) = nearest(evidence_in(shown, "When does the ferry go?"), 1)
+        assert citation.quote is not None
+        assert citation.quote.text == "The boat goes at noon and at six."
 
 
 def test_a_summary_is_quoted_as_a_whole() -> None:

@@ -33,20 +33,23 @@ def test_a_batch_answers_as_ask_does(first: str, second: str, index: Path, tmp_p
     for record, state in zip(records, states, strict=True):
         assert state.answer is not None
         assert record["answer"] == state.answer.text
-        assert record["by"] == state.answer.by == ("quote" if second else "model")
+        assert record["by"] == state.answer.by
+        assert not second or state.answer.by == "quote"
         assert record["said"] == state.answer.said
         assert [c["number"] for c in record["citations"]] == [c.number for c in state.answer.citations]
+        assert "asked again in another layout" in _notes(state)[0]
         assert _kinds(record["ledger"]["stages"][-1]["notes"]) == _kinds(_notes(state))
 
 
 def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index: Path) -> None:
     heard: list[str] = []
     with Pipeline(config(last=stubborn("[1]", "")), index, on_text=heard.append, on_retry=heard.append) as pipeline:
-        state = pipeline.ask(Question(ASKED[2]))
+        state = pipeline.ask(Question(ASKED[1], "q"))
     assert heard[:2] == ["[1]", "it has no words"]
     assert state.answer is not None
-    assert (state.answer.by, state.answer.text) == ("model", "".join(heard[2:]).strip())
-    assert "seven" in state.answer.text.lower()
+    assert state.answer.by == "model"
+    assert "".join(heard[2:]).endswith(state.answer.text)
+    assert "thirty-four years" in state.answer.text
     assert state.ledger.layout == DEFAULT
     instruction = next_layout(DEFAULT).instruction
     assert instruction != LAYOUTS[DEFAULT].instruction
@@ -58,7 +61,7 @@ def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index:
 def test_a_usable_answer_is_not_asked_for_again(index: Path) -> None:
     heard: list[str] = []
     with Pipeline(config(), index, on_retry=heard.append) as pipeline:
-        state = pipeline.ask(Question(ASKED[2]))
+        state = pipeline.ask(Question(ASKED[1], "q"))
     assert not heard
     assert state.answer is not None
     assert state.answer.by == "model"
@@ -71,7 +74,7 @@ def test_a_prompt_of_another_stage_than_cited_has_no_second_attempt(index: Path)
     cited = config(last=stubborn("[1]", ""))
     plain = replace(cited, stages=(*cited.stages[:-2], Spec("assemble.plain"), cited.stages[-1]))
     with Pipeline(plain, index) as pipeline:
-        state = pipeline.ask(Question(ASKED[2]))
+        state = pipeline.ask(Question(ASKED[1], "q"))
     assert state.answer is not None
     assert (state.answer.text, state.answer.by, state.answer.faults) == ("[1]", "model", ())
 
