@@ -64,7 +64,7 @@ class Support:
 
     cost: float = 9.0
     threshold: float | None = None
-    min_similarity: float | None = 0.25
+    min_similarity: float | None = 0.1
     sure_similarity: float = 1.0
     min_coverage: float = 0.0
 
