@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answers.afterwards import MIN_PROBABILITY, probability_after
+from pipeline.answers.afterwards import doubt
 from pipeline.answers.citations import (
     MAX_QUOTES,
     MIN_MATCH,
@@ -120,10 +120,10 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
             f"{cost.prefill_s + cost.decode_s:.1f} s); the first answer: {_short(first.generation.text)}"
         )
     answer = chosen.answer
-    doubt = unsure(state, chosen)
-    if doubt:
-        answer = Answer(REFUSAL, answer.citations or nearest_to(state), True, doubt, by="gate", said=_said(chosen))
-        notes.append(f"refused: {doubt}")
+    why = "" if answer.is_abstention else doubt(state.answerable, chosen.unusable, state.lead == "quote")
+    if why:
+        answer = Answer(REFUSAL, nearest_to(state, MAX_QUOTES), True, why, by="gate", said=_said(chosen))
+        notes.append(f"refused after the model had answered: {why}")
     elif chosen.unusable and state.shown:
         answer = quoted(state, chosen)
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
@@ -137,26 +137,6 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     if chosen.generation.finish == "length" and not answer.faults:
         notes.append("the answer was cut at max_tokens")
     return replace(state, answer=answer, ledger=ledger), tuple(notes)
-
-
-def unsure(state: State, judged: Judged) -> str:
-    """Why the documents are taken not to hold the answer, now that the model has answered; empty where they may.
-
-    Only asked where a gate has judged the question and a compressor has scored the sentences.
-    """
-    scores = [sentence.score for passage in state.shown for sentence in passage.sentences]
-    if state.answerable is None or judged.answer.is_abstention or not scores:
-        return ""
-    share: float | None = None
-    if state.lead == "generate" and not _YES_NO.match(judged.answer.text):
-        share = relevance(judged.answer, evidence_in(state.shown, state.question.wording)) or 0.0
-    probability = probability_after(state.answerable, max(scores), share)
-    if probability >= MIN_PROBABILITY:
-        return ""
-    return (
-        f"after the model had answered, the documents hold the answer with a probability of {probability:.2f}, below "
-        f"{MIN_PROBABILITY:.2f}"
-    )
 
 
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-import pytest
-
-from pipeline.answers.afterwards import MIN_PROBABILITY, probability_after
+from pipeline.answers.afterwards import doubt
 from pipeline.answers.citations import REFUSAL
 from pipeline.answers.judging import judge, settle
 from pipeline.types import Answer, Generation, Ledger, Passage, Question, ScoredSentence, State
@@ -19,7 +17,7 @@ def passage(text: str, start: int, score: float) -> Passage:
 
 
 def state(answerable: float | None, best: float = 0.95) -> State:
-    shown = (passage(NEAR, 0, best), passage(BESIDE, 100, best * 0.8))
+    shown = (passage(NEAR, 0, best), passage(BESIDE, 100, best * 0.6))
     question = Question("How many seats does the Marsh Queen have?")
     return State(question, shown=shown, ledger=Ledger(layout="brief"), answerable=answerable)
 
@@ -31,15 +29,14 @@ def answer(text: str, before: State) -> Answer:
     return after.answer
 
 
-@pytest.mark.parametrize("name", ["answerable", "best", "relevance"])
-def test_each_sign_raises_the_probability(name: str) -> None:
-    values = {"answerable": 0.4, "best": 0.8, "relevance": 0.7}
-    assert probability_after(**{**values, name: values[name] + 0.1}) > probability_after(**values)
+def test_what_is_wrong_with_the_answer_counts_only_where_the_gate_was_unsure() -> None:
+    assert doubt(0.4, "off the question", False) and not doubt(0.6, "off the question", False)
+    assert not doubt(0.4, "", False)
+    assert not doubt(None, "off the question", False)
 
 
-def test_probabilities_of_zero_and_one_are_survived() -> None:
-    assert 0 < probability_after(0.0, 0.0, 0.0) < probability_after(1.0, 1.0, 1.0) < 1
-    assert 0 < probability_after(0.0, 0.0, None) < MIN_PROBABILITY < probability_after(1.0, 1.0, None) < 1
+def test_where_quotes_lead_the_gate_decides_alone() -> None:
+    assert doubt(0.2, "", True) and not doubt(0.3, "no words", True)
 
 
 def test_an_answer_from_the_nearest_sentence_passes() -> None:
