@@ -30,13 +30,15 @@ def answer(text: str, before: State) -> Answer:
 
 
 def test_what_is_wrong_with_the_answer_counts_only_where_the_gate_was_unsure() -> None:
-    assert doubt(0.4, "off the question", False) and not doubt(0.6, "off the question", False)
+    assert doubt(0.4, "off the question", False)
+    assert not doubt(0.6, "off the question", False)
     assert not doubt(0.4, "", False)
     assert not doubt(None, "off the question", False)
 
 
 def test_where_quotes_lead_the_gate_decides_alone() -> None:
-    assert doubt(0.2, "", True) and not doubt(0.3, "no words", True)
+    assert doubt(0.2, "", True)
+    assert not doubt(0.3, "no words", True)
 
 
 def test_an_answer_from_the_nearest_sentence_passes() -> None:
