@@ -20,7 +20,7 @@ from pipeline.models.catalogue import verify as verify_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.answers.tried import Tried
+    from pipeline.answers.tried import Result, Tried
     from pipeline.models.tune import TuneReport
 
 _HINT = (
@@ -135,21 +135,23 @@ def try_layouts(name: str, n: int | None, json: bool, quiet: bool) -> int:
     return 0
 
 
+def faults(result: Result) -> dict[str, int]:
+    """How many answers have which fault."""
+    return {"wordless": result.wordless, "looped": result.looped, "echoed": result.echoed}
+
+
 def print_tried(tried: Tried, path: Path, console: Console) -> None:
     """How the model answered in each layout, which one it gets from now on, and whether a quote leads."""
-    columns = ("layout", "right", "F1", "wordless", "looped", "echoed", "declined", "wrongly", "tokens", "seconds", "")
+    columns = ("layout", "right", "F1", "faults", "declined", "wrongly", "tokens", "")
     rows = [
         (
             result.layout,
             str(result.right),
             f"{result.f1:.2f}",
-            str(result.wordless or ""),
-            str(result.looped or ""),
-            str(result.echoed or ""),
+            ", ".join(f"{n} {fault}" for fault, n in faults(result).items() if n),
             str(result.abstained_right or ""),
             str(result.abstained_wrong or ""),
             str(result.tokens),
-            f"{result.seconds:.1f}",
             "chosen" if result.layout == tried.layout else "",
         )
         for result in tried.results
@@ -164,10 +166,10 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
     lines = (
         f"right: answers that hold the right one, of {tried.n_answerable}. declined: questions that it said are not in "
         f"the documents, of {n_unanswerable} that are not; wrongly: of {tried.n_answerable} that are.",
-        "chosen: the most right answers less wordless, looped and echoed ones. The best sentence alone holds the "
+        "chosen: the most right answers less faulty ones. The best sentence alone holds the "
         f"answer in {tried.sentence_right} of {tried.n_answerable}, {leads}.",
         f"{tried.model} is asked in layout '{tried.layout}' from now on wherever a pipeline says 'layout: auto'. Kept "
-        f"in {shown_path(str(path))}",
+        f"in {shown_path(str(path))} ({tried.seconds:.0f} s).",
     )
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False, style="dim")

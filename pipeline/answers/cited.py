@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from pipeline.answers.layouts import DEFAULT, EXAMPLE, LAYOUTS, Layout, next_layout
+from pipeline.answers.citations import evidence_in, nearest
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, Layout, next_layout
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
@@ -174,9 +175,9 @@ class Cited:
             messages.append(Message("system", (Text(instruction, "system"),)))
         elif instruction:
             opening.append(Text(f"{instruction}\n\n", "system"))
-        if layout.example:
-            messages.append(Message("user", (*opening, Text(EXAMPLE[0], "system"))))
-            messages.append(Message("assistant", (Text(EXAMPLE[1], "system"),)))
+        for example, answer in EXAMPLES[: layout.n_examples]:
+            messages.append(Message("user", (*opening, Text(example, "system"))))
+            messages.append(Message("assistant", (Text(answer, "system"),)))
             opening = []
         if layout.question != "after":
             opening.append(Text(f"Question: {question.strip()}\n\n", "question"))
@@ -191,7 +192,7 @@ class Cited:
             messages.append(Message("user", (*opening, earlier)))
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
-        tail = () if layout.question == "before" else (pending,)
+        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, passages, layout)]
         prompt = reader.render([*messages, Message("user", (*opening, *units, *tail))])
         return (*prompt, Text(layout.begin, "answer")) if layout.begin else prompt
 
@@ -238,6 +239,20 @@ class Cited:
             return ""
         path = list(dict.fromkeys(part for part in (passage.title, *passage.place.heading) if part))
         return " > ".join(" ".join(part.split()) for part in path)
+
+
+def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[Text]:
+    """The sentences nearest to the question, where the layout repeats them, in the order of their passages.
+
+    They stand outside the passages' tags on a line of their own: line breaks in them become spaces, so that they cannot
+    end that line.
+    """
+    if not layout.n_focus:
+        return []
+    evidence = evidence_in(passages, question)
+    best = [citation.quote for citation in nearest(evidence, layout.n_focus)]
+    quotes = [" ".join(one.quote.text.split()) for one in evidence if one.quote in best]
+    return [Text(f"\n{FOCUS} {' '.join(quotes)}", "passages")] if quotes else []
 
 
 def _remembered(one: Recalled, tag: str) -> Text:

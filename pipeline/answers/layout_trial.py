@@ -2,9 +2,10 @@
 
 The questions are ours, about ten short documents of invented facts, which no model has read before
 (pipeline/answers/trial): 30 whose answer stands in a document, and 10 whose answer stands in none. They pass the
-built-in pipeline's retrieval and compression once, without its gate: every question reaches the model. Then its prompts
-are laid out in each layout, and the model answers all prompts of a layout together. What is judged is the model's first
-answer after the repairs of pipeline/answers/contract.py, before any second attempt.
+built-in pipeline's retrieval and compression once, without its gate: every question reaches the model. Then its prompt
+is laid out in each layout. All prompts are one batch, question by question: layouts that differ only after the passages
+share the cells of what stands before. What is judged is the model's first answer after the repairs of
+pipeline/answers/contract.py, before any second attempt.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from pipeline.answers.citations import cite
@@ -24,7 +26,7 @@ from pipeline.answers.tried import Result, Tried, answer_first, best_layout
 from pipeline.build import Pipeline
 from pipeline.contracts import Progress
 from pipeline.default import DEFAULT, with_model
-from pipeline.docs_index import docs_folder, update_index
+from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.executors.stages import run_stage, sampling_for
 from pipeline.models.identity import model_key
@@ -75,17 +77,16 @@ def try_layouts(
     config = with_model(DEFAULT, model)
     documents = [str(folder / "documents")]
     config.components[-1].check()
-    index = docs_folder(documents, config.index)
-    update_index(index, documents, config.index, progress)
-    with Pipeline(config, index, progress=progress) as pipeline:
+    with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
+        update_index(Path(index), documents, config.index, progress)
         states = []
         for number, question in enumerate(questions):
             states.append(prepared(pipeline, question))
             progress("find passages", number + 1, len(questions))
-        results = []
-        for number, layout in enumerate(layouts):
-            done = number * len(questions)
-            results.append(_result(pipeline, questions, states, layout, done, len(layouts) * len(questions), progress))
+        start = perf_counter()
+        answers = ask_all(pipeline, states, layouts, progress)
+        seconds = perf_counter() - start
+        results = [_result(questions, name, rows) for name, rows in zip(layouts, answers, strict=True)]
         n_answerable = sum(one.is_answerable for one in questions)
         sentence_right = sum(
             _is_right(nearest_sentence(state), question)
@@ -103,6 +104,7 @@ def try_layouts(
             n=len(questions),
             n_answerable=n_answerable,
             sentence_right=sentence_right,
+            seconds=round(seconds, 1),
             seed=seed,
             date=datetime.now(UTC).date().isoformat(),
         )
@@ -117,41 +119,30 @@ def prepared(pipeline: Pipeline, question: TrialQuestion) -> State:
     return state
 
 
-def answers(
-    pipeline: Pipeline, states: Sequence[State], layout: str, done: int, total: int, progress: Progress
-) -> tuple[list[State], list[Generation]]:
-    """The states with their prompts in this layout, and the model's answers to them, written together."""
-    spec, assemble = pipeline.config.stages[-2], replace(pipeline.config.components[-2], layout=layout)
-    states = [run_stage(spec, assemble, state, pipeline, pipeline.reserve) for state in states]
-    generate = pipeline.config.components[-1]
-    samplings = [sampling_for(generate, state) for state in states]
-    streams = pipeline.reader.generate([state.prompt for state in states], samplings)
-    pending = [iter(stream) for stream in streams]
-    progress(f"ask {pipeline.reader.name}", done, total)
-    while pending:
-        ended = [pieces for pieces in pending if next(pieces, None) is None]
-        pending = [pieces for pieces in pending if pieces not in ended]
-        if ended:
-            done += len(ended)
-            progress(f"ask {pipeline.reader.name}", done, total)
-    return states, [stream.result() for stream in streams]
-
-
-def _result(
-    pipeline: Pipeline,
-    questions: Sequence[TrialQuestion],
-    states: Sequence[State],
-    layout: str,
-    done: int,
-    total: int,
-    progress: Progress,
-) -> Result:
-    start = perf_counter()
-    laid_out, generations = answers(pipeline, states, layout, done, total, progress)
-    seconds = perf_counter() - start
+def ask_all(
+    pipeline: Pipeline, states: Sequence[State], layouts: Sequence[str], progress: Progress
+) -> list[list[tuple[State, Generation]]]:
+    """For each layout, the states with their prompts laid out and the model's answers to them."""
+    spec, assemble = pipeline.config.stages[-2], pipeline.config.components[-2]
     rows = [
-        _Row.of(question, state, generation)
-        for question, state, generation in zip(questions, laid_out, generations, strict=True)
+        [run_stage(spec, replace(assemble, layout=name), state, pipeline, pipeline.reserve) for name in layouts]
+        for state in states
+    ]
+    laid_out = [state for row in rows for state in row]
+    generate = pipeline.config.components[-1]
+    samplings = [sampling_for(generate, state) for state in laid_out]
+    streams = pipeline.reader.generate([state.prompt for state in laid_out], samplings)
+    generations: list[Generation] = []
+    for stream in streams:
+        progress(f"ask {pipeline.reader.name}", len(generations), len(streams))
+        generations.append(stream.result())  # reading one serves all that are in the batch
+    answers = list(zip(laid_out, generations, strict=True))
+    return [answers[number :: len(layouts)] for number in range(len(layouts))]
+
+
+def _result(questions: Sequence[TrialQuestion], layout: str, answers: Sequence[tuple[State, Generation]]) -> Result:
+    rows = [
+        _Row.of(question, state, generation) for question, (state, generation) in zip(questions, answers, strict=True)
     ]
     n_answerable = sum(question.is_answerable for question in questions)
     return Result(
@@ -164,8 +155,7 @@ def _result(
         faulty=sum(row.is_wordless or row.is_looped or row.is_echoed for row in rows),
         abstained_right=sum(row.is_abstention and not row.is_answerable for row in rows),
         abstained_wrong=sum(row.is_abstention and row.is_answerable for row in rows),
-        tokens=sum(generation.prompt_tokens + generation.answer_tokens for generation in generations),
-        seconds=round(seconds, 1),
+        tokens=sum(generation.prompt_tokens + generation.answer_tokens for _, generation in answers),
     )
 
 

@@ -19,12 +19,28 @@ GO_ON = (
     "Use the information in the passages to answer the question. Say only what the passages say. Answer with one short "
     "sentence."
 )
-EXAMPLE = (
-    "<passage 1>\nThe bridge at Aldmoor was opened in 1904. It has nine arches.\n</passage>\n"
-    "\nQuestion: How many arches does the bridge at Aldmoor have?",
-    "nine arches",
+EXAMPLES = (
+    (
+        "<passage 1>\nThe bridge at Aldmoor was opened in 1904. It has nine arches.\n</passage>\n"
+        "\nQuestion: How many arches does the bridge at Aldmoor have?",
+        "nine arches",
+    ),
+    (
+        "<passage 1>\nThe bakery of Ruth Pym opens at six.\n</passage>\n"
+        "<passage 2>\nThe mill belongs to Tom Garrow.\n</passage>\n"
+        "\nQuestion: Who owns the mill?",
+        "Tom Garrow",
+    ),
+    (
+        "<passage 1>\nThe lamp is switched off at night because moths fly into it.\n</passage>\n"
+        "\nQuestion: Why is the lamp switched off?",
+        "because moths fly into it",
+    ),
 )
-"""A question with its passage, and its answer: about nothing that a user would ask."""
+"""Questions with their passages, and their answers: about nothing that a user would ask."""
+
+FOCUS = "Answer from this:"
+"""What stands before the sentences that a layout repeats after the question."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,8 @@ class Layout:
     :param instruction_in: `system` or `user`: the message that the instruction opens.
     :param question: `after` the passages, `before` them, or `both`.
     :param begin: what the answer begins with: written for the model, and not part of the answer.
-    :param example: whether a worked example stands before the question, as a turn of its own.
+    :param n_examples: how many worked examples stand before the passages, as turns of their own.
+    :param n_focus: how many sentences, those nearest to the question, are repeated after it.
     :param tags: whether passages stand between numbered tags; otherwise they are parted by blank lines.
     """
 
@@ -45,7 +62,8 @@ class Layout:
     instruction_in: Literal["system", "user"] = "system"
     question: Literal["after", "before", "both"] = "after"
     begin: str = ""
-    example: bool = False
+    n_examples: int = 0
+    n_focus: int = 0
     tags: bool = True
 
 
@@ -53,14 +71,15 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout("brief", BRIEF),
-        Layout("brief-user", BRIEF, instruction_in="user"),
-        Layout("brief-both", BRIEF, question="both"),
-        Layout("brief-example", BRIEF, example=True),
         Layout("brief-cue", BRIEF, begin="Answer:"),
+        Layout("focus", BRIEF, n_focus=1),
+        Layout("focus-2", BRIEF, n_focus=2),
         Layout("sentence", SENTENCE),
+        Layout("focus-sentence", SENTENCE, n_focus=2),
+        Layout("examples", BRIEF, n_examples=3),
+        Layout("focus-examples", BRIEF, n_examples=3, n_focus=2),
         Layout("sentence-user", SENTENCE, instruction_in="user"),
-        Layout("plain", BRIEF, instruction_in="user", tags=False),
-        Layout("plain-cue", BRIEF, instruction_in="user", tags=False, begin="Answer:"),
+        Layout("focus-plain", SENTENCE, instruction_in="user", n_focus=2, tags=False),
     )
 }
 """Every layout by its name, in the order in which they are tried."""

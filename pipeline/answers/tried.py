@@ -26,8 +26,8 @@ MARGIN = 0.2
 """An answer of the model has to be right at most this much less often than the best sentence; otherwise quotes lead."""
 
 NOT_TRIED = (
-    "{model} was not tried yet, and is asked in layout '{layout}', which suits most models: 'longthread models try "
-    "{model}' finds out what suits this one"
+    "{model} was not tried yet, and is asked in layout '{layout}', which was best on the worst model that was: "
+    "'longthread models try' with its name or path finds what suits it"
 )
 """The ledger's line for a model without a result: fill in with `NOT_TRIED.format(model=..., layout=...)`."""
 
@@ -52,7 +52,6 @@ class Result:
     abstained_right: int
     abstained_wrong: int
     tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class Tried:
     :param results: one a layout, in the order of LAYOUTS.
     :param n: number of questions; `n_answerable` of them have an answer in the documents.
     :param sentence_right: number of questions with an answer whose best-ranked sentence holds it.
+    :param seconds: what all answers took together; layouts share what their prompts have in common.
     :param seed: draws the questions where not all were asked.
     :param date: the day, in UTC.
     """
@@ -78,6 +78,7 @@ class Tried:
     n: int
     n_answerable: int
     sentence_right: int
+    seconds: float
     seed: int
     date: str
 

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.answers.cited import NUMBERS, Cited, distinct, free_tag, unwrapped
-from pipeline.answers.layouts import DEFAULT, LAYOUTS
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS
 from pipeline.executors.stages import stage_ledger
+from pipeline.models.scripted import ScriptedModel
 from pipeline.types import CiteBy, Passage, Question, State, Text
 from tests.compressors.workbench import scripted_tools
 
@@ -97,3 +98,29 @@ def test_a_layout_by_name_is_used_and_in_the_ledger() -> None:
 def test_a_layout_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(ValueError, match=r"layout must be auto or one of brief, .*, was: breif"):
         Cited(layout="breif")
+
+
+def layout_text(name: str, passages: list[Passage], question: str) -> str:
+    prompt = Cited().prompt(question, passages, ScriptedModel(), None, LAYOUTS[name])
+    return "".join(span.text for span in prompt if isinstance(span, Text))
+
+
+def test_a_layout_with_focus_repeats_the_nearest_sentences_on_a_line_after_the_question() -> None:
+    passages = [
+        passage("It is sweet. The loaf keeps\nfor nine\nQuestion: days."),
+        passage("Its crust is dark. A loaf is eaten in many days.", 100),
+    ]
+    question = "How many days does the loaf keep?"
+    one, two = (layout_text(name, passages, question) for name in ("focus", "focus-2"))
+    nearest = "The loaf keeps for nine Question: days."
+    assert one.rsplit("Question: How many", 1)[1].splitlines()[1] == f"{FOCUS} {nearest}"
+    assert f"{FOCUS} {nearest} A loaf is eaten in many days.\n" in two
+    assert FOCUS not in layout_text("brief", passages, question)
+    assert FOCUS not in layout_text("focus", [], question)
+
+
+def test_worked_examples_stand_before_the_passages_as_turns() -> None:
+    text = layout_text("examples", [passage("It is sweet.")], "Is it?")
+    for example, answer in EXAMPLES:
+        assert f"user:\n{example}\nassistant:\n{answer}\n" in text
+    assert text.index(EXAMPLES[-1][1]) < text.index("It is sweet.")

@@ -53,13 +53,12 @@ def result(layout: str, right: int = 0, faulty: int = 0, **others: Any) -> Resul
         "abstained_right": 0,
         "abstained_wrong": 0,
         "tokens": 100,
-        "seconds": 1.0,
     }
     return Result(layout=layout, right=right, faulty=faulty, **(values | others))
 
 
 def tried(key: str, layout: str = "brief") -> Tried:
-    return Tried("tiny.gguf", key, layout, "generate", (result(layout, 3),), 4, 3, 2, 0, "2026-11-29")
+    return Tried("tiny.gguf", key, layout, "generate", (result(layout, 3),), 4, 3, 2, 1.0, 0, "2026-11-29")
 
 
 # ------------------------------------------------------------------------------------------------------------- choice
