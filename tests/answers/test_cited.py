@@ -89,8 +89,8 @@ def test_instructions_of_an_older_file_are_what_the_model_is_told() -> None:
 
 def test_a_layout_by_name_is_used_and_in_the_ledger() -> None:
     state = State(Question("Who came?"), (passage("Ada came."),), ledger=stage_ledger(4096, 8, "scripted"))
-    after = Cited(layout="plain-cue", answer="quote", citations="both").assemble(state, scripted_tools(), 8)
-    assert (after.ledger.layout, after.lead, after.cite_by) == ("plain-cue", "quote", "both")
+    after = Cited(layout="brief-cue", answer="quote", citations="both").assemble(state, scripted_tools(), 8)
+    assert (after.ledger.layout, after.lead, after.cite_by) == ("brief-cue", "quote", "both")
     assert "".join(span.text for span in after.prompt if isinstance(span, Text)).endswith("Answer:")
     assert after.second_prompt != after.prompt
 
