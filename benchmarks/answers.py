@@ -159,12 +159,12 @@ def is_wordless(text: str) -> bool:
 
 
 def is_looped(text: str) -> bool:
-    """A phrase of one to forty words stands three times in a row, or of four words and more twice."""
+    """A phrase of one to three words stands four times in a row, or of four to forty words twice."""
     words = [word.strip(".,;:!?\"'*") for word in text.casefold().split()]
     for start in range(len(words)):
         for period in range(1, min(40, (len(words) - start) // 2) + 1):
             phrase = words[start : start + period]
-            times = 2 if period >= 4 else 3
+            times = 2 if period >= 4 else 4
             if words[start : start + period * times] == phrase * times:
                 return True
     return False
