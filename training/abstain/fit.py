@@ -1,6 +1,6 @@
 """Fits the classifier of gate.support on rows marked train, and writes it with the figures it was measured by.
 
-    python -m training.abstain.fit [--out pipeline/answers/fitted/abstain.json] [--data ../shared/data] [--seed 0]
+    python -m training.abstain.fit [--sets selqa wikiqa musique hotpotqa] [--out FILE] [--data ../shared/data] [--seed 0]
 
 Every question is asked twice: once of documents that hold its answer, and once of the same documents without those that
 do. All figures come from questions that the weights were not fitted on (five folds). Prints them.
@@ -241,15 +241,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--sets", nargs="+", choices=sorted(N_QUESTIONS), default=list(N_QUESTIONS))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     try:
         remembered.KEPT = remembered.Kept(ROOM)
         embedder = open_embedder("minilm")
         sets: dict[str, list[Example]] = {}
-        for name, n_questions in N_QUESTIONS.items():
+        for name in options.sets:
             sets[name] = []
-            for corpus in corpora(name, options.data, n_questions, options.seed, N_CORPORA):
+            for corpus in corpora(name, options.data, N_QUESTIONS[name], options.seed, N_CORPORA):
                 sets[name] += examples(corpus, embedder)
                 print(f"{name}: {len(sets[name]) // 2} questions searched for", file=sys.stderr, flush=True)
         command = shlex.join(["python", "-m", "training.abstain.fit", *sys.argv[1:]])
