@@ -174,7 +174,7 @@ def test_the_settings_of_old_files_are_rules_beside_the_classifier() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Support(**settings)  # type: ignore[arg-type]
+        Support(**settings)
 
 
 def test_without_vectors_no_embedder_is_asked() -> None:

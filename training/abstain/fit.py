@@ -1,6 +1,6 @@
 """Fits the classifier of gate.support on rows marked train, and writes it with the figures it was measured by.
 
-    python -m training.abstain.fit [--sets selqa wikiqa musique hotpotqa] [--out FILE] [--data ../shared/data] [--seed 0]
+    python -m training.abstain.fit [--sets selqa ...] [--out FILE] [--data ../shared/data] [--seed 0]
 
 Every question is asked twice: once of documents that hold its answer, and once of the same documents without those that
 do. All figures come from questions that the weights were not fitted on (five folds). Prints them.
