@@ -15,7 +15,7 @@ from __future__ import annotations
 
 UNSURE = 0.5
 """The gate's probability below which an answer needs evidence near the question."""
-UNSURE_ALONE = 0.25
+UNSURE_ALONE = 0.2
 """The same where the model's words say nothing about it, since quotes lead its answers."""
 
 

@@ -37,7 +37,7 @@ def test_what_is_wrong_with_the_answer_counts_only_where_the_gate_was_unsure() -
 
 
 def test_where_quotes_lead_the_gate_decides_alone() -> None:
-    assert doubt(0.2, "", True)
+    assert doubt(0.15, "", True)
     assert not doubt(0.3, "no words", True)
 
 
