@@ -159,12 +159,12 @@ def is_wordless(text: str) -> bool:
 
 
 def is_looped(text: str) -> bool:
-    """A phrase of one to forty words stands three times in a row, or of four words and more twice."""
+    """A phrase of one to three words stands four times in a row, or of four to forty words twice."""
     words = [word.strip(".,;:!?\"'*") for word in text.casefold().split()]
     for start in range(len(words)):
         for period in range(1, min(40, (len(words) - start) // 2) + 1):
             phrase = words[start : start + period]
-            times = 2 if period >= 4 else 3
+            times = 2 if period >= 4 else 4
             if words[start : start + period * times] == phrase * times:
                 return True
     return False
@@ -177,7 +177,7 @@ def unsupported_unsaid(case: Case, answer: Answer) -> bool:
         if citation.quote is not None and citation.passage is not None:
             seen += [citation.quote.text, citation.passage.title, *citation.passage.place.heading]
     claims = [claim for claim in _CLAIM.findall(_MARKS.sub(" ", answer.text)) if claim not in answer.unsupported]
-    claims = [claim for claim in claims if content_words(claim)]  # "They" begins a sentence and names nobody
+    claims = [re.sub(r"['’]s$", "", claim) for claim in claims if content_words(claim)]  # "They" names nobody
     plain = "\n".join(seen)
     return any(not holds(plain, claim) and claim.casefold() not in plain.casefold() for claim in claims)
 

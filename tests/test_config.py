@@ -173,7 +173,7 @@ def test_settings_of_the_prompt_are_checked(faults: Callable[[str], list[str]]) 
 @pytest.mark.parametrize(
     "settings",
     [
-        "{citations: model}", "{citations: both}", "{citations: evidence}", "{layout: plain-cue, answer: quote}",
+        "{citations: model}", "{citations: both}", "{citations: evidence}", "{layout: brief-cue, answer: quote}",
         "{layout: auto, answer: generate}", "{instructions: Be brief.}", "{instructions: null}",
     ],
 )  # fmt: skip

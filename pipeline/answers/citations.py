@@ -189,11 +189,12 @@ def _best(
     best = max(evidence, key=rank, default=None)
     if best is None:
         return None
-    n_claims, _, _, share = rank(best)
+    n_claims, _, _, _ = rank(best)
     heading = forms_of(_heading(best.passage))
     beyond = new - heading
     said_new = len(beyond & best.words) / len(beyond) if beyond else 0.0
-    if n_claims > 0 or (claims <= heading and (said_new >= MIN_MATCH or (not new and share >= MIN_MATCH))):
+    share = sum(word in best.words or word in heading for word in words) / len(words)
+    if n_claims > 0 or (claims <= heading and (said_new >= MIN_MATCH or (not beyond and share >= MIN_MATCH))):
         return best
     return None
 
