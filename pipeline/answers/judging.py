@@ -100,6 +100,11 @@ def without_heading(text: str, shown: Sequence[Passage]) -> str:
     return text
 
 
+def is_asked_again(state: State, first: Judged) -> bool:
+    """Whether the model gets a second attempt: not where quotes lead its answers anyway."""
+    return bool(first.unusable and state.second_prompt) and state.lead == "generate"
+
+
 def second_sampling(sampling: Sampling) -> Sampling:
     """The sampling of the second attempt."""
     return replace(sampling, repeat_penalty=max(sampling.repeat_penalty, RETRY_PENALTY))
@@ -107,9 +112,8 @@ def second_sampling(sampling: Sampling) -> Sampling:
 
 def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, tuple[str, ...]]:
     """The state with the answer that is shown, and what the ledger says of how it was chosen."""
-    if second is not None and agree(state, first, second):
-        first = replace(first, unusable="")
-    chosen = first if not first.unusable or second is None else second
+    is_agreed = second is not None and agree(state, first, second)
+    chosen = first if second is None or is_agreed or not first.unusable else second
     ledger = replace(state.ledger, generation=chosen.generation)
     notes: list[str] = []
     if second is not None:
@@ -119,6 +123,9 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
             f"({cost.prompt_tokens - cost.reused_tokens} tokens read, {cost.answer_tokens} written in "
             f"{cost.prefill_s + cost.decode_s:.1f} s); the first answer: {_short(first.generation.text)}"
         )
+    if is_agreed:
+        notes.append("both answers say the same, and the first is shown")
+        chosen = replace(chosen, unusable="")
     answer = chosen.answer
     why = "" if answer.is_abstention else doubt(state.answerable, chosen.unusable, state.lead == "quote")
     if why:

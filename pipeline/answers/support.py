@@ -62,7 +62,7 @@ class Support:
         is refused, whatever the classifier says.
     """
 
-    cost: float = 9.0
+    cost: float = 6.0
     threshold: float | None = None
     min_similarity: float | None = 0.1
     sure_similarity: float = 1.0
