@@ -1,4 +1,8 @@
-"""What the README says is true: its commands run, its tables are complete, its picture needs no network."""
+"""What the README says is true: its commands run and answer right, its tables are complete, its picture is offline.
+
+The answers are those of the model that comes along, SmolLM2-135M, or of a quote that takes their place. Starting it
+takes about ten seconds, so each command runs once for all tests.
+"""
 
 import os
 import re
@@ -6,12 +10,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import typer
 
 from cli.main import app
+from pipeline.evaluation.answers import holds
 from pipeline.models.catalogue import MODELS
 from pipeline.registry import COMPONENTS
 
@@ -19,38 +26,94 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+OUTPUTS = re.findall(r"^```text\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 INLINE = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL))
 
 
+ANSWERS = {
+    "How many beehives does the garden have?": ("garden.html", ("seven", "7")),
+    "Who repaired the clock in 1987?": ("town-hall.txt", ("Lucia Ferrand",)),
+    "When does the ferry leave in winter?": ("ferry.md", ("9:00",)),
+}
+"""Each question of the README with the document that answers it, and the accepted answers."""
+ACCOUNT = re.compile(r"\d+ tokens read, \d+ written in \d+\.\d s(, \d of \d passages left out)?, --account shows all")
+
+Run = Callable[[str], "subprocess.CompletedProcess[str]"]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the README's paths exist, for all commands in turn."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a command of the README, once, in a folder in which the README's paths exist."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "configs", folder / "configs")
-    return folder
+    finished: dict[str, subprocess.CompletedProcess[str]] = {}
+
+    def _run(command: str) -> subprocess.CompletedProcess[str]:
+        if command not in finished:
+            program, *arguments = shlex.split(command)
+            assert program == "longthread"
+            finished[command] = subprocess.run(
+                [str(Path(sys.executable).with_name(program)), *arguments],
+                cwd=folder,
+                env={**os.environ, "LONGTHREAD_CACHE": str(folder / "cache")},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        return finished[command]
+
+    return _run
+
+
+def question_of(command: str) -> str | None:
+    """The question that a command asks."""
+    _, name, *arguments = shlex.split(command)
+    return arguments[0] if name in ("ask", "why") else None
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_runs(folder: Path, command: str) -> None:
+def test_every_command_runs_and_answers_right(run: Run, command: str) -> None:
     """In the order of the README: a later command may use the index that an earlier one made."""
-    program, *arguments = shlex.split(command)
-    assert program == "longthread"
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name(program)), *arguments],
-        cwd=folder,
-        env={**os.environ, "LONGTHREAD_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(command)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert "Traceback" not in done.stderr
+    question = question_of(command)
+    if question is not None:
+        assert_right(done.stdout, *ANSWERS[question])
 
 
-def test_there_are_commands_and_all_blocks_are_shell() -> None:
+def assert_right(output: str, source: str, accepted: tuple[str, ...]) -> None:
+    """The answer holds an accepted one, or a quote that does stands in its place; the quote is of the right document.
+
+    What `--diff` and `why` print below the answer does not count.
+    """
+    answer, *citations = takewhile(lambda line: line and not ACCOUNT.fullmatch(line), output.splitlines())
+    is_replaced = answer.startswith("The model (") and "gave no usable answer" in answer
+    shown = citations[0] if is_replaced else answer
+    assert any(holds(shown, one) for one in accepted), output
+    assert any(source in line and any(holds(line, one) for one in accepted) for line in citations), output
+
+
+def test_every_question_has_its_answer() -> None:
+    assert {question for command in COMMANDS if (question := question_of(command))} == set(ANSWERS)
+
+
+def test_the_output_that_is_shown_is_right(run: Run) -> None:
+    """Its answer, its first citation, which is as the command prints it, and its account, whose figures may differ."""
+    [output] = OUTPUTS
+    question = question_of(COMMANDS[0])
+    assert question is not None
+    assert_right(output, *ANSWERS[question])
+    shown, printed = output.splitlines(), run(COMMANDS[0]).stdout.splitlines()
+    assert shown[1] in printed
+    assert ACCOUNT.fullmatch(shown[-1])
+    assert ACCOUNT.fullmatch(printed[-1])
+
+
+def test_there_are_commands_and_all_blocks_are_shell_or_output() -> None:
     assert len(COMMANDS) >= 8
-    assert README.count("```") == 2 * len(BLOCKS)
+    assert README.count("```") == 2 * len(BLOCKS) + 2 * len(OUTPUTS)
 
 
 def test_every_make_target_exists() -> None:
