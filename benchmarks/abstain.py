@@ -18,10 +18,9 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.answers.support import Support
 from pipeline.errors import LongthreadError
@@ -33,6 +32,7 @@ from pipeline.types import Document, Question
 from training.abstain.examples import MemoryIndex, chunks_of
 from training.abstain.fit import ROOM, auc
 
+ROOT = Path(__file__).parent.parent
 COSTS = (1.0, 2.0, 3.0, 4.0)
 
 

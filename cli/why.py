@@ -125,7 +125,7 @@ def _remarks(grounds: Grounds) -> list[Text]:
     if grounds.best is not None:
         others = f"{n_others} other passages" if n_others > 1 else "the other passage"
         return [Text(f"without {others}: less than {MIN_DROP} nats each", style="dim")] if n_others else []
-    if grounds.drop_without_all >= MIN_DROP:
+    if (grounds.drop_without_all or 0.0) >= MIN_DROP:
         why = f"without all of them it is {grounds.drop_without_all:.2f} nats less likely: several say it"
     else:
         why = "nor do all of them together: the model says it without the documents"

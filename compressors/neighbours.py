@@ -24,7 +24,7 @@ class Neighbours(Wrapper):
     :param n: how many sentences before and after.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.sentences"))
+    of: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
     n: int = 1
 
     def __post_init__(self) -> None:

@@ -35,7 +35,7 @@ class Protect(Wrapper):
     :param shared_words: how many content words make a negation bear on the question.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.sentences"))
+    of: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
     numbers: bool = True
     names: bool = True
     negations: bool = True

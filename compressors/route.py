@@ -51,7 +51,7 @@ class Route:
     :param gist_words: further regular expressions that make a question one about the gist.
     """
 
-    facts: Inner = field(default_factory=lambda: Spec("compress.sentences"))
+    facts: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
     gist: Inner = field(default_factory=lambda: Spec("compress.crag"))
     gist_words: tuple[str, ...] = ()
 

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -246,11 +247,50 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
                 "generate": "comes last",
             }[kind]
             found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
+    found += [(("stages", i), message) for i, message in _second_compressors(config)]
     if config.index.embedder == "none":
         for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):
             if "embedder" in needs(component):
                 found.append((("stages", i), f"{spec.name} needs vectors, but index.embedder is none"))
     return found
+
+
+def _second_compressors(config: PipelineConfig) -> list[tuple[int, str]]:
+    """Wrappers that follow a compressor and do not name the one inside: (position, message) for each.
+
+    Such a wrapper would run its default compressor on what the step before has left.
+    """
+    found: list[tuple[int, str]] = []
+    before: Spec | None = None
+    for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):
+        if spec.kind != "compress":
+            continue
+        settings = dict(spec.settings)
+        inner = {f.name: v for f in fields(component) if f.init and isinstance(v := getattr(component, f.name), Spec)}
+        if before is not None and inner and not settings.keys() & inner.keys():
+            name, default = next(iter(inner.items()))
+            wrapped = {before.name: dict(before.settings)} if before.settings else before.name
+            found.append(
+                (
+                    i,
+                    f"{spec.name} runs a compressor of its own, {default.name}, after {before.name}. To wrap "
+                    f"{before.name}, put this step in the place of both: '{_flow(spec, name, wrapped)}'. To run one "
+                    f"after the other, name the second: '{_flow(spec, name, default.name)}'",
+                )
+            )
+        before = spec
+    return found
+
+
+def _flow(spec: Spec, name: str, inner: Any) -> str:
+    """The step on one line of YAML, with that compressor inside."""
+    return f"- {spec.name}: {_yaml({name: inner, **dict(spec.settings)})}"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.]+", value) else json.dumps(value, ensure_ascii=False)
 
 
 def needs(component: Any) -> frozenset[str]:

@@ -18,7 +18,7 @@ DEFAULT = PipelineConfig(
         Spec("gate.support"),
         Spec("compress.exit_mini", (("keep_ratio", None), ("top_k", 5))),
         Spec("assemble.cited"),
-        Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 96))),
+        Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 128))),
     ),
 )
 

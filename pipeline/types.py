@@ -514,7 +514,7 @@ class State:
     `found` is what retrieval gave, best first, whatever later stages made of it. `shown` are the passages of the
     prompt, in the order of their numbers, which count from 1. `shown_before` are those of the turn before this one,
     whose places are kept. `turns` (repeated word for word) and `recalled` come from memory; `has_memory` says that a
-    memory stage ran, though it may have had nothing to give.
+        memory stage ran, though it may have had nothing to give.
 
     `second_prompt` is the prompt of a second attempt, in another layout; empty where there is none. `stop` are strings
     that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count, `lead` what

@@ -93,3 +93,89 @@ def test_with_model_changes_only_the_model() -> None:
     assert changed["stages"][:-1] == DEFAULT.resolved()["stages"][:-1]
     with pytest.raises(ConfigError, match=r"--model needs a pipeline with generate\.llama"):
         with_model(load_config(CONFIGS / "offline.yaml"), "x")
+
+
+WRAPPED = """\
+stages:
+  - retrieve.hybrid
+  - {first}
+  - {second}
+  - assemble.cited
+  - generate.scripted
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "instead", "beside"),
+    [
+        (
+            "compress.exit_mini",
+            "compress.protect",
+            "- compress.protect: {of: compress.exit_mini}",
+            "- compress.protect: {of: compress.exit_mini}",
+        ),
+        (
+            "compress.sentences: {top_k: 5, keep_ratio: null}",
+            "compress.neighbours: {n: 2}",
+            "- compress.neighbours: {of: {compress.sentences: {top_k: 5, keep_ratio: null}}, n: 2}",
+            "- compress.neighbours: {of: compress.exit_mini, n: 2}",
+        ),
+        (
+            "compress.reorder",
+            "compress.route: {gist_words: [vibe]}",
+            '- compress.route: {facts: compress.reorder, gist_words: ["vibe"]}',
+            '- compress.route: {facts: compress.exit_mini, gist_words: ["vibe"]}',
+        ),
+    ],
+)
+def test_a_wrapper_after_a_compressor_must_name_what_it_wraps(
+    first: str, second: str, instead: str, beside: str, faults: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    name, before = second.split(":")[0], first.split(":")[0]
+    default = beside.split(": {")[1].split(": ")[1].rstrip("}").split(",")[0]
+    assert faults(WRAPPED.format(first=first, second=second)) == [
+        f"4: stages[2]: {name} runs a compressor of its own, {default}, after {before}. To wrap {before}, put this "
+        f"step in the place of both: '{instead}'. To run one after the other, name the second: '{beside}'"
+    ]
+    alone = WRAPPED.replace("  - {second}\n", "").format(first=instead.removeprefix("- "))
+    assert faults(alone) == []
+    assert faults(WRAPPED.format(first=first, second=beside.removeprefix("- "))) == []
+
+
+@pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "gate", "highlight", "route"])
+def test_every_wrapper_after_a_compressor_is_such_a_fault(name: str, faults: Callable[[str], list[str]]) -> None:
+    (fault,) = faults(WRAPPED.format(first="compress.sentences", second=f"compress.{name}"))
+    assert fault.startswith(f"4: stages[2]: compress.{name} runs a compressor of its own, compress.")
+    assert faults(WRAPPED.format(first=f"compress.{name}", second="compress.reorder")) == []
+
+
+def test_a_wrapper_alone_wraps_the_best_compressor_without_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("stages: [retrieve.hybrid, compress.protect, assemble.cited, generate.scripted]")
+    assert "compress.exit_mini" in load_config(path).resolved()["stages"][1]["compress.protect"]["of"]
+
+
+def test_settings_of_the_prompt_are_checked(faults: Callable[[str], list[str]]) -> None:
+    text = (
+        "stages:\n  - retrieve.bm25\n  - assemble.cited:\n      citations: modell\n      layout: breif\n"
+        "      answer: quotes\n      instructions: 3\n  - generate.scripted\n"
+    )
+    found = faults(text)
+    assert [fault.partition(",")[0] for fault in found] == [
+        "4: stages[1].citations: should be 'evidence'",
+        "5: stages[1].layout: layout must be auto or one of brief",
+        "6: stages[1].answer: should be 'auto'",
+        "7: stages[1].instructions: should be a valid string",
+    ]
+    assert "was: breif" in found[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "{citations: model}", "{citations: both}", "{citations: evidence}", "{layout: brief-cue, answer: quote}",
+        "{layout: auto, answer: generate}", "{instructions: Be brief.}", "{instructions: null}",
+    ],
+)  # fmt: skip
+def test_settings_of_the_prompt(settings: str, faults: Callable[[str], list[str]]) -> None:
+    assert faults(GOOD.replace("assemble.cited", f"assemble.cited: {settings}")) == []

@@ -1,18 +1,19 @@
 """Which passages, and which of their sentences, an answer stands on: by how much less likely it becomes without them.
 
 Leave-one-out: the log-probability of the tokens of each sentence of the answer, with everything that was shown, less
-that with one passage left out, in nats. Then the sentences of the best passages are left out, one at a time: passages
-first and sentences only of the best is the hierarchy of AttriBoT (Liu et al. 2024, arXiv 2411.15102), the measure is
-that which ContextCite (Cohen-Wang et al. 2024, arXiv 2409.00729) approximates by a linear model of random ablations.
+that with one passage left out, in nats. Then sentences of the best passages are left out, one at a time: those that
+share most words with the answer. Passages first is the hierarchy of AttriBoT (Liu et al. 2024, arXiv 2411.15102); the
+measure is the one that ContextCite (Cohen-Wang et al. 2024, arXiv 2409.00729) approximates by random ablations.
+
 Ours differs in what it costs. By the method `cells` the prompt is read once, as it was when the question was answered,
 and a passage is left out by hiding its cells (pipeline/models/ablation.py): only the question and the answer are read
 again, for all variants in one batch. What this loses: the cells of later passages keep what they took in of the one
 that is hidden. By the method `prompts` each prompt is assembled anew without the passage and is read, from where it
-differs: exact, at two to three times the cost of the prompt. Measured side by side in docs/experiments.md: `cells` is
-the default, and `prompts` is what a model with recurrent layers gets, whose cells cannot be hidden. Fidelity: inspired.
+differs: exact, and for five passages about twice the tokens of the prompt. `cells` is the default; `prompts` is what a
+model with recurrent layers gets, whose cells cannot be hidden. Figures: docs/experiments.md. Fidelity: inspired.
 
-Where several passages say the same, leaving one of them out changes little: `drop_without_all` is then large, and all
-drops are small. An answer that the model knows by itself has a small one as well.
+Where several passages say the same, leaving one of them out changes little: then all drops are small, and
+`drop_without_all` is large. Of an answer that the model knows by itself it is small as well.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Ablates, Metered, Surprised, TokenSpans
+from pipeline.text.words import content_words
 from pipeline.types import Passage, Prompt, Soft, StageEntry, State, Text
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ Method = Literal["cells", "prompts"]
 
 MAX_OPENED = 2
 """Passages, for one sentence of the answer, whose own sentences are left out one at a time."""
+MAX_SENTENCES = 3
+"""Sentences of such a passage that are: those that share most words with the answer, then with the question."""
 MIN_SHARE = 0.5
 """Share of the largest drop from which another passage is opened as well."""
 MIN_DROP = 0.5
@@ -55,8 +59,8 @@ class QuoteDrop:
 class PassageDrop:
     """A passage that was shown, and by how many nats the answer's sentence becomes less likely without it.
 
-    `number` counts from 1, as in the prompt. `sentences` are the passage's own, largest drop first; empty for a passage
-    that was not among the best.
+    `number` counts from 1, as in the prompt. `sentences` are those of its own that were left out too, largest drop
+    first; empty for a passage that was not among the best.
     """
 
     number: int
@@ -70,12 +74,12 @@ class Grounds:
     """A sentence of the answer and all passages that were shown, largest drop first.
 
     `logprob` is that of the sentence's tokens after the whole prompt; `drop_without_all` by how much less likely they
-    are when no passage is seen.
+    are when no passage is seen: computed where none makes a difference by itself, else None.
     """
 
     text: str
     logprob: float
-    drop_without_all: float
+    drop_without_all: float | None
     passages: tuple[PassageDrop, ...]
 
     @property
@@ -371,16 +375,21 @@ def _spans(prompt: Prompt, reader: Model) -> Iterator[_Span]:
 
 # --------------------------------------------------------------------------------------------- the two rounds of it
 def _left_out(state: State, texts: Sequence[str], slices: Sequence[slice], variants: Variants) -> list[Grounds]:
-    """The passages are left out, then the sentences of the best of them; all sentences of the answer share both."""
+    """The passages are left out, then sentences of the best of them; all sentences of the answer share both rounds."""
     shown = state.shown
-    base, *rows = variants.score([None, ALL, *(Part(n) for n in range(len(shown)))])
-    without_all, *by_passage = (_drops(base, row, slices) for row in rows)
+    base, *rows = variants.score([None, *(Part(n) for n in range(len(shown)))])
+    by_passage = [_drops(base, row, slices) for row in rows]
     opened = [_opened([drops[n] for drops in by_passage]) for n in range(len(texts))]
-    units = {number: _units(shown[number]) for number in sorted({number for numbers in opened for number in numbers})}
+    units: dict[int, list[tuple[int, int]]] = {}
+    for number in sorted({number for numbers in opened for number in numbers}):
+        standing = [text for text, numbers in zip(texts, opened, strict=True) if number in numbers]
+        units[number] = _likeliest(shown[number], _units(shown[number]), standing, state.question.wording)
     parts = [Part(number, span) for number, spans in units.items() for span in spans]
     # a passage of one sentence was left out already
     by_part = {part: by_passage[part.number] for part in parts if len(units[part.number]) == 1}
     others = [part for part in parts if part not in by_part]
+    if not all(opened):
+        others.append(ALL)
     if others:
         scored = (_drops(base, row, slices) for row in variants.score(others))
         by_part.update(zip(others, scored, strict=True))
@@ -397,7 +406,8 @@ def _left_out(state: State, texts: Sequence[str], slices: Sequence[slice], varia
             quotes.sort(key=lambda quote: -quote.drop)
             passages.append(PassageDrop(number + 1, passage, by_passage[number][n], tuple(quotes)))
         passages.sort(key=lambda one: -one.drop)
-        grounds.append(Grounds(text, round(float(base[tokens].sum()), 4), without_all[n], tuple(passages)))
+        without_all = None if opened[n] else by_part[ALL][n]
+        grounds.append(Grounds(text, round(float(base[tokens].sum()), 4), without_all, tuple(passages)))
     return grounds
 
 
@@ -420,6 +430,22 @@ def _units(passage: Passage) -> list[tuple[int, int]]:
         return []
     cut = [(one.start - passage.start, one.end - passage.start) for one in passage.sentences]
     return [span for span in cut if 0 <= span[0] < span[1] <= len(passage.text)] or sentence_spans(passage.text)
+
+
+def _likeliest(
+    passage: Passage, units: list[tuple[int, int]], answer: Sequence[str], question: str
+) -> list[tuple[int, int]]:
+    """At most MAX_SENTENCES of the units, in their order: those that hold most of the answer's words that the question
+    does not have, then of the question's.
+    """
+    asked = set(content_words(question))
+    said = set(content_words(" ".join(answer))) - asked
+
+    def rank(n: int) -> tuple[int, int, int]:
+        words = set(content_words(passage.text[slice(*units[n])]))
+        return -len(words & said), -len(words & asked), n
+
+    return [units[n] for n in sorted(sorted(range(len(units)), key=rank)[:MAX_SENTENCES])]
 
 
 def _text_without(passage: Passage, chars: tuple[int, int]) -> str:

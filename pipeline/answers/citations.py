@@ -41,6 +41,7 @@ _DOES_NOT_SAY = re.compile(
     r"(?:contain|hold|say|mention|state|provide|specify|give|include)\b",
     re.IGNORECASE,
 )
+_HEADING = re.compile(r"#{1,6}\s[^\n]*")
 _CAPITAL = re.compile(r"\b[^\W\d_][\w'’-]*\w\b")
 _DECADE = re.compile(r"\d{1,3}0s")
 _BEFORE_SENTENCE = re.compile(r"(?:\A|[.!?:;…\n])[\s\"'“”‘„«»*•(\[-]*\Z")
@@ -59,7 +60,7 @@ class Evidence:
     """A sentence of the passages that were shown.
 
     `number` is its passage's. `score` says how well it bears on the question. `words` are its content words in every
-    form that they may be meant in, of `n_words` different ones.
+    form that they may be meant in, of `n_words` different ones; 0 for a heading.
     """
 
     number: int
@@ -108,7 +109,7 @@ def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
     found: list[Evidence] = []
     for number, passage in enumerate(shown, 1):
         for quote in _sentences(passage):
-            n_words = len(content_words(quote.text))
+            n_words = 0 if _HEADING.fullmatch(quote.text.strip()) else len(content_words(quote.text))
             said = forms_of(quote.text, words.language)
             score = _score(passage, quote) if is_scored else sum(word in said for word in words) / max(1, len(words))
             found.append(Evidence(number, passage, quote, said, score, n_words))
@@ -175,7 +176,10 @@ def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Seq
 def _best(
     evidence: Sequence[Evidence], words: tuple[str, ...], new: frozenset[str], claims: frozenset[str]
 ) -> Evidence | None:
-    """The sentence that says most of it; None where none says enough: half of the words, or a number or name."""
+    """The sentence that says most of it; None where none says enough: half of the words, or a number or name.
+
+    What the heading says, the sentence need not say again.
+    """
 
     def rank(one: Evidence) -> tuple[float, float, float, float]:
         said_new = len(new & one.words) / len(new) if new else 0.0
@@ -185,8 +189,12 @@ def _best(
     best = max(evidence, key=rank, default=None)
     if best is None:
         return None
-    n_claims, said_new, _, share = rank(best)
-    if n_claims > 0 or (not claims and (said_new >= MIN_MATCH or (not new and share >= MIN_MATCH))):
+    n_claims, _, _, _ = rank(best)
+    heading = forms_of(_heading(best.passage))
+    beyond = new - heading
+    said_new = len(beyond & best.words) / len(beyond) if beyond else 0.0
+    share = sum(word in best.words or word in heading for word in words) / len(words)
+    if n_claims > 0 or (claims <= heading and (said_new >= MIN_MATCH or (not beyond and share >= MIN_MATCH))):
         return best
     return None
 

@@ -41,7 +41,7 @@ _YES_NO = re.compile(
     r"|\bm[iıuü]\b",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa)\b", re.IGNORECASE)
+_CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa)\b|\b(?:which|welche[rsn]?|hangi)\b[^?]*,", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _RUN = re.compile(r"(\S{1,12}?)\1{7,}")
 MIN_RUN_CHARS = 24

@@ -8,10 +8,11 @@ prescribed by a protocol.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answers.afterwards import SURE, unsupported_after
+from pipeline.answers.afterwards import doubt
 from pipeline.answers.citations import (
     MAX_QUOTES,
     MIN_MATCH,
@@ -37,6 +38,7 @@ SmolLM2-135M: 9 of 16 and 3 of 33.
 """
 NO_EVIDENCE = "no sentence that was shown says this"
 OFF_QUESTION = "what it stands on bears on the question less than other sentences"
+_YES_NO = re.compile(r"\W*(?:yes|no|ja|nein|evet|hayır)\b", re.IGNORECASE)
 RETRY_PENALTY = 1.15
 """Repetition penalty of the second attempt."""
 
@@ -66,7 +68,8 @@ def judge(state: State, generation: Generation) -> Judged:
     answer = replace(answer, unsupported=missing)
     if missing:
         return Judged(answer, f"{', '.join(missing)} stands in nothing that was shown", generation)
-    if not _has_evidence(answer) and content_words(text) and not _said_before(text, state):
+    is_plain_yes = bool(_YES_NO.match(text))
+    if not _has_evidence(answer) and content_words(text) and not is_plain_yes and not _said_before(text, state):
         return Judged(answer, NO_EVIDENCE, generation)
     share = relevance(answer, evidence_in(state.shown, question))
     if share is not None and share < MIN_RELEVANCE and not _said_before(text, state):
@@ -97,6 +100,11 @@ def without_heading(text: str, shown: Sequence[Passage]) -> str:
     return text
 
 
+def is_asked_again(state: State, first: Judged) -> bool:
+    """Whether the model gets a second attempt: not where quotes lead its answers anyway."""
+    return bool(first.unusable and state.second_prompt) and state.lead == "generate"
+
+
 def second_sampling(sampling: Sampling) -> Sampling:
     """The sampling of the second attempt."""
     return replace(sampling, repeat_penalty=max(sampling.repeat_penalty, RETRY_PENALTY))
@@ -104,7 +112,8 @@ def second_sampling(sampling: Sampling) -> Sampling:
 
 def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, tuple[str, ...]]:
     """The state with the answer that is shown, and what the ledger says of how it was chosen."""
-    chosen = first if not first.unusable or second is None else second
+    is_agreed = second is not None and agree(state, first, second)
+    chosen = first if second is None or is_agreed or not first.unusable else second
     ledger = replace(state.ledger, generation=chosen.generation)
     notes: list[str] = []
     if second is not None:
@@ -114,11 +123,14 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
             f"({cost.prompt_tokens - cost.reused_tokens} tokens read, {cost.answer_tokens} written in "
             f"{cost.prefill_s + cost.decode_s:.1f} s); the first answer: {_short(first.generation.text)}"
         )
+    if is_agreed:
+        notes.append("both answers say the same, and the first is shown")
+        chosen = replace(chosen, unusable="")
     answer = chosen.answer
-    doubt = unsure(state, chosen)
-    if doubt:
-        answer = Answer(REFUSAL, answer.citations or nearest_to(state), True, doubt, by="gate", said=_said(chosen))
-        notes.append(f"refused after the model had answered: {doubt}")
+    why = "" if answer.is_abstention else doubt(state.answerable, chosen.unusable, state.lead == "quote")
+    if why:
+        answer = Answer(REFUSAL, nearest_to(state, MAX_QUOTES), True, why, by="gate", said=_said(chosen))
+        notes.append(f"refused after the model had answered: {why}")
     elif chosen.unusable and state.shown:
         answer = quoted(state, chosen)
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
@@ -134,21 +146,6 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     return replace(state, answer=answer, ledger=ledger), tuple(notes)
 
 
-def unsure(state: State, judged: Judged) -> str:
-    """Why the documents are taken not to hold the answer, now that the model has answered; empty where they may.
-
-    Only asked where a gate has judged the question and was not sure.
-    """
-    if state.answerable is None or judged.answer.is_abstention:
-        return ""
-    if judged.unusable and state.answerable < SURE:
-        return (
-            f"the documents hold the answer with a probability of {state.answerable:.2f}, and the model's is unusable: "
-            f"{judged.unusable}"
-        )
-    return unsupported_after(replace(state, answer=judged.answer)) or ""
-
-
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
     """The n sentences that were shown nearest to the question."""
     return nearest(evidence_in(state.shown, state.question.wording), n)
@@ -156,6 +153,19 @@ def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
 
 def _said(judged: Judged) -> str:
     return judged.generation.text.strip()
+
+
+def agree(state: State, first: Judged, second: Judged) -> bool:
+    """Whether two attempts, in two layouts, stand on evidence beside the question but say the same.
+
+    Then they are taken for the answer: the answer to a question of several hops stands in a sentence that names little
+    of what was asked.
+    """
+    if not first.unusable == second.unusable == OFF_QUESTION:
+        return False
+    asked = set(content_words(state.question.wording))
+    said = [set(content_words(judged.answer.text)) - asked for judged in (first, second)]
+    return bool(said[0] and said[1]) and (said[0] <= said[1] or said[1] <= said[0])
 
 
 def quoted(state: State, judged: Judged) -> Answer:

@@ -134,7 +134,7 @@ def ask_all(
     generate = pipeline.config.components[-1]
     samplings = [sampling_for(generate, state) for state in laid_out]
     streams = pipeline.reader.generate([state.prompt for state in laid_out], samplings)
-    generations = []
+    generations: list[Generation] = []
     for stream in streams:
         progress(f"ask {pipeline.reader.name}", len(generations), len(streams))
         generations.append(stream.result())  # reading one serves all that are in the batch

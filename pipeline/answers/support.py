@@ -50,7 +50,7 @@ class Support:
     """Refuses a question whose answer the passages found are not likely to hold.
 
     The classifier was fitted on questions in English, of which half had their answers in the documents. A question in
-    another language is refused only if none of its words stands in the passages and nothing is near.
+    another language is refused only by `min_similarity` and `min_coverage`.
 
     :param cost: what refusing a question that has an answer costs, beside answering one that has none, above 0. The
         threshold is 1 / (1 + cost): the larger the cost, the fewer questions are refused.
@@ -62,9 +62,9 @@ class Support:
         is refused, whatever the classifier says.
     """
 
-    cost: float = 3.0
+    cost: float = 6.0
     threshold: float | None = None
-    min_similarity: float | None = 0.25
+    min_similarity: float | None = 0.1
     sure_similarity: float = 1.0
     min_coverage: float = 0.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from pipeline.answers.judging import Judged, judge, second_sampling
+from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
 from pipeline.contracts import Generator, Stream, Tools
 from pipeline.errors import ModelError
 from pipeline.executors.stages import answered, sampling_for
@@ -82,7 +82,7 @@ class Answering:
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
         judged = judge(one.state, generation)
-        if one.first is None and judged.unusable and one.state.second_prompt:
+        if one.first is None and is_asked_again(one.state, judged):
             one.first = judged
             sampling = second_sampling(sampling_for(self.component, one.state))
             (one.stream,) = self.reader.generate([one.state.second_prompt], sampling)

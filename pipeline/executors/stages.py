@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.answers.judging import NO_EVIDENCE, Judged, attributed, judge, second_sampling, settle
+from pipeline.answers.judging import (
+    NO_EVIDENCE,
+    Judged,
+    attributed,
+    is_asked_again,
+    judge,
+    second_sampling,
+    settle,
+)
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
@@ -73,7 +81,7 @@ def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     sampling = sampling_for(component, state)
     first = judge(state, component.generate(state.prompt, tools, sampling))
     second = None
-    if first.unusable and state.second_prompt and not tools.is_cancelled:
+    if is_asked_again(state, first) and not tools.is_cancelled:
         tools.on_retry(first.unusable)
         second = judge(state, component.generate(state.second_prompt, tools, second_sampling(sampling)))
     first, second = by_attribution(state, first, second, tools)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DocumentIndex", "IndexReport", "open_index"]
 
+OUTDATED = "index words anew (an older longthread split them otherwise)"
+"""The step of an update that replaces a word index of an older version."""
 _CHROMA = "chroma"
 _BM25 = "bm25"
 _MANIFESTS = {NAME, f"{NAME}-wal", f"{NAME}-shm"}
@@ -268,9 +270,10 @@ class DocumentIndex:
             )
             self._forget_views()
             if self._saved_words is None:
-                progress("index words", 0, report.n_chunks)
+                step = OUTDATED if WordIndex.is_outdated(self.folder / _BM25) else "index words"
+                progress(step, 0, report.n_chunks)
                 WordIndex.build(self.manifest.texts()).save(self.folder / _BM25, self.manifest.generation)
-                progress("index words", report.n_chunks, report.n_chunks)
+                progress(step, report.n_chunks, report.n_chunks)
             self.manifest.is_finished = True
         return replace(report, seconds=time.monotonic() - started)
 

@@ -84,6 +84,15 @@ class WordIndex:
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
 
+    @staticmethod
+    def is_outdated(folder: Path) -> bool:
+        """Whether the folder holds an index whose words an older version of longthread split."""
+        try:
+            about = json.loads((folder / "longthread.json").read_text(encoding="utf-8"))
+            return bool(about.get("words") != VERSION)
+        except (OSError, ValueError, AttributeError):
+            return False
+
     @classmethod
     def load(cls, folder: Path, generation: int) -> WordIndex | None:
         """The saved index, or None where there is none of that generation of the manifest and of these settings."""

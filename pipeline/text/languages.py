@@ -74,6 +74,9 @@ _MORE = {
     "hindi": "के का की में है और से को पर यह कि हैं ने था थे एक क्या कब कहाँ क्यों कैसे कितने कौन भी तो हो",
 }
 
+_ENGLISH_QUESTION_WORDS = frozenset("what which who whom whose when where why how".split())
+"""Beside the list of bm25s, which lacks them though other languages have theirs: better on Cranfield and on CISI."""
+
 _ALSO_ENGLISH = frozenset(
     "a ad ai al ali all alle also am an and ar are art as at bald be ben bin but by can care come con da dale dan "
     "de del den der des di die do door dos dove du due e el else em en era es et even ever far fare fate for fra "
@@ -122,7 +125,7 @@ def stop_words(language: str) -> frozenset[str]:
     from bm25s import stopwords
 
     if language == ENGLISH:
-        return frozenset(stopwords.STOPWORDS_EN)
+        return frozenset(stopwords.STOPWORDS_EN) | _ENGLISH_QUESTION_WORDS
     listed = getattr(stopwords, f"STOPWORDS_{_LISTS[language]}", ()) if language in _LISTS else ()
     words = {*listed, *_MORE.get(language, "").split()}
     return frozenset(fold_case(fold_shapes(word)) for word in words)
@@ -143,6 +146,17 @@ def _claims() -> tuple[frozenset[str], dict[str, frozenset[str]]]:
     latin = sorted((set(_LISTS) | set(_MORE)) - {"russian", "greek", "arabic", "hindi"})
     own = {language: stop_words(language) - familiar for language in latin}
     return frozenset().union(*own.values()), own
+
+
+@cache
+def _claims_as_written() -> frozenset[str]:
+    every, _ = _claims()
+    return frozenset({*every, *(word.capitalize() for word in every), *(word.upper() for word in every)})
+
+
+def may_be_foreign(tokens: list[str]) -> bool:
+    """Whether `language_of` need be asked at all: no for nearly every English text, and quickly."""
+    return not _claims_as_written().isdisjoint(tokens) or not "".join(tokens).isascii()
 
 
 def language_of(words: Collection[str]) -> str:

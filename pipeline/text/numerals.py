@@ -61,6 +61,12 @@ _TURKISH_RUN = re.compile(r"\b(?:{0})(?: (?:{0}))+\b".format("|".join([*_TURKISH
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 
 
+def is_number_word(token: str) -> bool:
+    """Whether a token is a word, or begins with one, that a number of several words may hold."""
+    word = token.partition("-")[0].casefold()
+    return word in _NAMES or word in _TURKISH or word in _TURKISH_BESIDE or word == "and"
+
+
 def merge_words(text: str) -> str:
     """The text with each number of several words, such as `two hundred and six` or `6 million`, as digits."""
     merged = _RUN.sub(lambda run: _as_digits(run.group()), text)

@@ -11,13 +11,14 @@ import re
 import sys
 import unicodedata
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from pipeline.text.normal import fold_case, fold_shapes
-from pipeline.text.numerals import CONTINUED, NUMBER, TURKISH, merge_words, of_digits, of_words, ordinal
+from pipeline.text.numerals import CONTINUED, NUMBER, TURKISH, is_number_word, merge_words, of_digits, of_words, ordinal
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _CONTINUED = frozenset({*CONTINUED, *TURKISH, *(word.capitalize() for word in (*CONTINUED, *TURKISH))})
-_ASCII_TOKEN = re.compile(rf"[A-Za-z_]\w*(?:['-]\w+)*|{NUMBER}|\w+(?:['-]\w+)*", re.ASCII)
+_ASCII_TOKEN = re.compile(rf"[A-Za-z_]\w*(?:['-]\w+)*|(?=\d)(?:{NUMBER}|\w+(?:['-]\w+)*)", re.ASCII)
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf\u1950-\u19df\u1100-\u11ff\u3040-\u30ff\u3105-\u318f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uaa60-\uaa7f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -45,7 +46,7 @@ def marks() -> str:
 @cache
 def _any_token() -> re.Pattern[str]:
     word = rf"[\w{marks()}]"
-    return re.compile(rf"[^\W\d]{word}*(?:['-]{word}+)*|{NUMBER}|{word}+(?:['-]{word}+)*")
+    return re.compile(rf"[^\W\d]{word}*(?:['-]{word}+)*|(?=\d)(?:{NUMBER})|{word}+(?:['-]{word}+)*")
 
 
 def tokens(text: str) -> list[str]:
@@ -53,10 +54,19 @@ def tokens(text: str) -> list[str]:
     shape = fold_shapes(text)
     pattern = _pattern(shape)
     found: list[str] = pattern.findall(shape)
-    if _CONTINUED.isdisjoint(found):
+    if _CONTINUED.isdisjoint(found) or not _may_run_on(found):
         return found
     merged = merge_words(shape)
     return found if merged == shape else pattern.findall(merged)
+
+
+def _may_run_on(found: list[str]) -> bool:
+    """Whether a number word stands beside another one, or after digits."""
+    return any(
+        (one in _CONTINUED and (other[0].isdigit() or is_number_word(other)))
+        or (other in _CONTINUED and (one[0].isdigit() or is_number_word(one)))
+        for one, other in pairwise(found)
+    )
 
 
 def token_spans(shape: str) -> list[tuple[int, int]]:

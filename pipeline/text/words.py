@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from pipeline.text.languages import (
     COMMA_DECIMAL,
     ENGLISH,
     english_function_words,
     language_of,
+    may_be_foreign,
     script_language,
     stemmer,
     stop_words,
@@ -35,8 +36,7 @@ _QUESTION_WORDS = frozenset(
     "tell give name list say says said according document documents passage passages".split()
 )
 _AFTER_APOSTROPHE = frozenset("s t d m ll re ve".split())
-_MAX_PARTS = 4
-"""A hyphenated word of more parts is no name for one thing."""
+_MAX_KNOWN = 200_000
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _SEPARATORS = re.compile(r"[-_]+")
@@ -64,11 +64,7 @@ class ContentWords(tuple[str, ...]):
 def words(text: str) -> list[str]:
     """All forms of a text's words in their order, repeated as often as they stand there; a text of stop words: none."""
     found = tokens(text)
-    language = _language(found)
-    result: list[str] = []
-    for token in found:
-        result += _searched(token, language)
-    return result
+    return list(chain.from_iterable(map(_searched_in(_language(found)).__getitem__, found)))
 
 
 @lru_cache(maxsize=4096)
@@ -107,7 +103,9 @@ def coverage(words: tuple[str, ...], text: str) -> float:
 
 
 def _language(found: list[str]) -> str:
-    return language_of({_folded(token) for token in found})
+    if may_be_foreign(found):
+        return language_of({_folded(token) for token in found})
+    return ENGLISH
 
 
 @lru_cache(maxsize=65536)
@@ -116,17 +114,34 @@ def _folded(token: str) -> str:
     return fold_case(token).partition("'")[0]
 
 
-@lru_cache(maxsize=65536)
-def _searched(token: str, language: str) -> tuple[str, ...]:
-    """What a token is in an index: its words, its other forms, and the form that it has in an English text."""
-    first, others = _terms(token, language, False)
-    if language == ENGLISH:
-        return first + others
-    if not first and not others:
-        return ()
-    plain = _terms(token, ENGLISH, False)
-    more = (form for form in others + plain[0] + plain[1] if form not in first and len(form) > 1)
-    return first + tuple(dict.fromkeys(more))
+class _Searched(dict[str, tuple[str, ...]]):
+    """What each token is in an index: its words, its other forms, and the form that it has in an English text.
+
+    A dictionary that fills itself: a text's tokens are looked up without a call for each.
+    """
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self.language = language
+
+    def __missing__(self, token: str) -> tuple[str, ...]:
+        if len(self) >= _MAX_KNOWN:
+            self.clear()
+        self[token] = forms = self._forms(token)
+        return forms
+
+    def _forms(self, token: str) -> tuple[str, ...]:
+        first, others = _terms(token, self.language, False)
+        if self.language == ENGLISH or not (first or others):
+            return first + others
+        plain = _terms(token, ENGLISH, False)
+        more = (form for form in others + plain[0] + plain[1] if form not in first and len(form) > 1)
+        return first + tuple(dict.fromkeys(more))
+
+
+@cache
+def _searched_in(language: str) -> _Searched:
+    return _Searched(language)
 
 
 @lru_cache(maxsize=65536)
@@ -156,11 +171,14 @@ def _other_forms(word: str, parts: tuple[str, ...]) -> list[str]:
     """The whole of a compound without what joins it, and the parts of a name in camel case."""
     forms: list[str] = []
     chunks = [chunk for chunk in _SEPARATORS.split(word.partition("'")[0]) if chunk]
-    if 1 < len(chunks) <= _MAX_PARTS and len(parts) > 1 and any(chunk.isalpha() for chunk in chunks):
+    if not chunks:
+        return []
+    is_name = "_" in word or len(chunks[0]) == 1 or any(char.isdigit() for char in word)  # F-16, e-mail; not two-phase
+    if len(chunks) > 1 and len(parts) > 1 and is_name and any(chunk.isalpha() for chunk in chunks):
         forms.append(fold_case("".join(chunks)))
     if len(parts) > 1 and parts[0].isdigit() and parts[0] + parts[1] == fold_case(word):
         forms.append(fold_case(word))  # 10kg
-    if parts[0].count(".") > 1:
+    if parts and parts[0].count(".") > 1:
         forms.extend(parts[0].split("."))  # the year of 24.12.2024
     for chunk in chunks:
         if _CAMEL.fullmatch(chunk):

@@ -1,52 +1,64 @@
-"""The second place to say no: only where the gate was not sure, and no sentence says what the model answered."""
+"""The second place to say no: what the answer stands on is judged beside what the gate found."""
 
-import pytest
+from dataclasses import replace
 
-from pipeline.answers.afterwards import unsupported_after
-from pipeline.types import Answer, Passage, Question, State
-from tests.compressors.workbench import passage
+from pipeline.answers.afterwards import doubt
+from pipeline.answers.citations import REFUSAL
+from pipeline.answers.judging import judge, settle
+from pipeline.types import Answer, Generation, Ledger, Passage, Question, ScoredSentence, State
 
-TOWN = "The clock stood still for 34 years. Lucia Ferrand repaired it in 1987. Bananas are yellow."
-
-
-def reason(text: str, probability: float | None = 0.3, question: str = "Who repaired the clock?") -> str | None:
-    found: tuple[Passage, ...] = (passage(TOWN),)
-    return unsupported_after(State(Question(question), found=found, answer=Answer(text), answerable=probability))
+NEAR = "The Marsh Queen has eleven seats and a roof."
+BESIDE = "The harbour paid 640 crowns for the repair."
 
 
-@pytest.mark.parametrize("text", ["It was Lucia Ferrand.", "Lucia Ferrand repaired the clock in 1987."])
-def test_an_answer_that_a_sentence_says_is_kept(text: str) -> None:
-    assert reason(text, question="Who repaired it in 1987?") is None
+def passage(text: str, start: int, score: float) -> Passage:
+    end = start + len(text)
+    return Passage("boats.txt", start, end, text, sentences=(ScoredSentence(start, end, score),))
 
 
-def test_an_answer_that_stands_nowhere_is_not_kept_where_the_gate_was_unsure() -> None:
-    message = reason("Karl Brandt did.")
-    assert message is not None
-    assert message.startswith(
-        "the documents hold the answer with a probability of 0.30, and no sentence near the question"
-    )
-    assert reason("Karl Brandt did.", probability=0.6) is None
+def state(answerable: float | None, best: float = 0.95) -> State:
+    shown = (passage(NEAR, 0, best), passage(BESIDE, 100, best * 0.6))
+    question = Question("How many seats does the Marsh Queen have?")
+    return State(question, shown=shown, ledger=Ledger(layout="brief"), answerable=answerable)
 
 
-def test_a_sentence_that_has_nothing_of_the_question_supports_nothing() -> None:
-    assert reason("Yellow bananas.") is not None
+def answer(text: str, before: State) -> Answer:
+    generation = Generation(text, "stop", 10, 0, 5, 0.1, 0.1)
+    after, _ = settle(before, judge(before, generation), None)
+    assert after.answer is not None
+    return after.answer
 
 
-def test_what_adds_nothing_to_the_question_is_not_judged() -> None:
-    assert reason("Yes.", question="Was the clock repaired?") is None
-    assert reason("The clock.") is None
+def test_what_is_wrong_with_the_answer_counts_only_where_the_gate_was_unsure() -> None:
+    assert doubt(0.4, "off the question", False)
+    assert not doubt(0.6, "off the question", False)
+    assert not doubt(0.4, "", False)
+    assert not doubt(None, "off the question", False)
 
 
-def test_without_a_gate_words_decide() -> None:
-    assert reason("Karl Brandt did.", None, "Who repaired the clock that stood still?") is None
-    assert reason("Karl Brandt.", None, "Who painted the ceiling of the Sistine Chapel for Julius?") is not None
+def test_where_quotes_lead_the_gate_decides_alone() -> None:
+    assert doubt(0.2, "", True)
+    assert not doubt(0.3, "no words", True)
 
 
-def test_refusals_and_quotes_are_left_alone() -> None:
-    state = State(Question("Who?"), found=(passage(TOWN),), answerable=0.1)
-    assert unsupported_after(state) is None
-    for answer in (Answer("No.", is_abstention=True), Answer("Karl Brandt", by="quote")):
-        assert (
-            unsupported_after(State(Question("Who paid?"), found=(passage(TOWN),), answer=answer, answerable=0.1))
-            is None
-        )
+def test_an_answer_from_the_nearest_sentence_passes() -> None:
+    found = answer("Eleven seats", state(0.6))
+    assert (found.by, found.text, found.is_abstention) == ("model", "Eleven seats", False)
+
+
+def test_an_answer_from_beside_the_question_is_refused_where_the_gate_was_unsure() -> None:
+    found = answer("640 crowns", state(0.15, best=0.75))
+    assert (found.by, found.text, found.is_abstention) == ("gate", REFUSAL, True)
+    assert found.said == "640 crowns"
+    assert "probability" in found.why
+    assert found.citations, "the nearest sentence is shown with a refusal"
+
+
+def test_without_a_gate_nothing_is_refused_afterwards() -> None:
+    assert not answer("640 crowns", state(None, best=0.75)).is_abstention
+
+
+def test_an_answer_led_by_a_quote_is_judged_without_the_words_of_the_model() -> None:
+    led = replace(state(0.6), lead="quote")
+    assert answer("640 crowns", led).text == NEAR
+    assert answer("640 crowns", replace(state(0.1, best=0.7), lead="quote")).is_abstention

@@ -1,10 +1,13 @@
 """What the gate's signals say, one telling example for each, on words and on the real embedder's vectors."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from pipeline.answers.answer_kinds import holds, kind_of
 from pipeline.answers.answerable import TOKEN_CLASSES, Evidence, Matching, words_of
+from pipeline.contracts import Embedder
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.types import Passage
 from tests.compressors.workbench import passage
@@ -22,9 +25,15 @@ def signals(question: str, *texts: str) -> dict[str, float]:
     return evidence(question, *texts).word_signals()
 
 
+@cache
+def minilm() -> Embedder:
+    """Loaded once for all tests."""
+    return open_embedder("minilm")
+
+
 def vectors(question: str, *texts: str) -> dict[str, float]:
     found = evidence(question, *texts)
-    return found.vector_signals(found.token_match(open_embedder("minilm")), PLAIN)
+    return found.vector_signals(found.token_match(minilm()), PLAIN)
 
 
 # --------------------------------------------------------------------------------------------------- kinds of question
@@ -134,5 +143,5 @@ def test_the_sentence_that_answers_is_met_better_than_its_neighbours() -> None:
 def test_a_text_without_sentences_and_a_question_without_words_give_numbers() -> None:
     for question, text in (("?", GARDEN), ("Who?", "..."), ("Who was that?", "x")):
         found = evidence(question, text)
-        every = found.word_signals() | found.vector_signals(found.token_match(open_embedder("minilm")), PLAIN)
+        every = found.word_signals() | found.vector_signals(found.token_match(minilm()), PLAIN)
         assert all(np.isfinite(list(every.values())))

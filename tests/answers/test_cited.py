@@ -2,10 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.answers.cited import Cited, distinct, free_tag, unwrapped
-from pipeline.answers.layouts import EXAMPLES, FOCUS, LAYOUTS
+from pipeline.answers.cited import NUMBERS, Cited, distinct, free_tag, unwrapped
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS
+from pipeline.executors.stages import stage_ledger
 from pipeline.models.scripted import ScriptedModel
-from pipeline.types import Passage, Text
+from pipeline.types import CiteBy, Passage, Question, State, Text
+from tests.compressors.workbench import scripted_tools
 
 
 def passage(text: str, start: int = 0, source: str = "a.txt", score: float = 0.0) -> Passage:
@@ -59,6 +61,43 @@ def test_the_largest_number_that_fits(k: int, fits: int, expected: int) -> None:
     from pipeline.answers.cited import _largest
 
     assert _largest(k, lambda n: n <= fits) == expected
+
+
+ASKED_FOR: tuple[CiteBy, ...] = ("model", "both")
+
+
+def prompt_of(cited: Cited, question: str = "Who came?") -> str:
+    """What the model is given, as text."""
+    tools = scripted_tools()
+    state = State(Question(question), (passage("Ada came."),), ledger=stage_ledger(4096, 8, "scripted"))
+    return "".join(span.text for span in cited.assemble(state, tools, 8).prompt if isinstance(span, Text))
+
+
+def test_no_layout_asks_for_citations_unless_the_settings_do() -> None:
+    for name in LAYOUTS:
+        assert "[1]" not in prompt_of(Cited(layout=name))
+        for citations in ASKED_FOR:
+            assert NUMBERS in prompt_of(Cited(layout=name, citations=citations))
+
+
+def test_instructions_of_an_older_file_are_what_the_model_is_told() -> None:
+    text = prompt_of(Cited(instructions="Answer in verse, and cite as [1]."))
+    assert "Answer in verse, and cite as [1]." in text
+    assert LAYOUTS[DEFAULT].instruction not in text
+    assert LAYOUTS[DEFAULT].instruction in prompt_of(Cited())
+
+
+def test_a_layout_by_name_is_used_and_in_the_ledger() -> None:
+    state = State(Question("Who came?"), (passage("Ada came."),), ledger=stage_ledger(4096, 8, "scripted"))
+    after = Cited(layout="brief-cue", answer="quote", citations="both").assemble(state, scripted_tools(), 8)
+    assert (after.ledger.layout, after.lead, after.cite_by) == ("brief-cue", "quote", "both")
+    assert "".join(span.text for span in after.prompt if isinstance(span, Text)).endswith("Answer:")
+    assert after.second_prompt != after.prompt
+
+
+def test_a_layout_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(ValueError, match=r"layout must be auto or one of brief, .*, was: breif"):
+        Cited(layout="breif")
 
 
 def layout_text(name: str, passages: list[Passage], question: str) -> str:

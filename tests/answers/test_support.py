@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.answers.classifier import SHIPPED, load, shipped
 from pipeline.answers.support import REFUSAL, Support, is_english
+from pipeline.contracts import Embedder
 from pipeline.errors import ModelError
 from pipeline.registry import COMPONENTS, Spec
 from pipeline.retrieval.embedder import NoVectors, open_embedder
@@ -29,10 +31,16 @@ CODE = "def tide_port() -> int:\n    # the tide service\n    return 8471\n"
 PASSAGES = [passage(text, source=f"{n}.txt") for n, text in enumerate((TOWN, GARDEN, FERRY))]
 
 
+@cache
+def minilm() -> Embedder:
+    """Loaded once for all tests."""
+    return open_embedder("minilm")
+
+
 def tools(embedder: Any = None, noted: list[str] | None = None) -> Any:
     index = SimpleNamespace(n_chunks=3, sources=("0.txt", "1.txt", "2.txt"))
     note = noted.append if noted is not None else print
-    return SimpleNamespace(embedder=embedder or open_embedder("minilm"), index=index, note=note)
+    return SimpleNamespace(embedder=embedder or minilm(), index=index, note=note)
 
 
 def why(question: str, passages: list[Passage] = PASSAGES, gate: Support | None = None) -> str | None:
@@ -199,7 +207,7 @@ def test_a_gate_says_the_same_twice_changes_nothing_and_gives_none_or_a_text(nam
 # ---------------------------------------------------------------------------------------------------------- the weights
 def test_what_ships_says_where_it_comes_from_and_is_good_enough() -> None:
     classifier = shipped()
-    assert classifier.embedder == open_embedder("minilm").fingerprint
+    assert classifier.embedder == minilm().fingerprint
     assert classifier.n_questions >= 400
     assert not any("xquad" in line for line in classifier.data)
     for name in classifier.metrics:

@@ -7,7 +7,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.answers.scripted import Scripted
@@ -19,6 +19,7 @@ from pipeline.types import Generation, Passage, Prompt, Question, Sampling
 NAMES = {
     "compress.trouble": "tests.executors.components:Trouble",
     "generate.slow": "tests.executors.components:Slow",
+    "generate.stubborn": "tests.executors.components:Stubborn",
 }
 CGROUP = Path("/sys/fs/cgroup/memory/longthread-test")
 
@@ -91,6 +92,49 @@ class SlowModel(ScriptedModel):
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> Sequence[Stream]:
         return [_SlowStream(one, self._delay) for one in super().generate(prompts, sampling, progress)]
+
+
+@dataclass(frozen=True)
+class Stubborn(Scripted):
+    """Says `first` when it is asked, and gives the scripted answer (or `second`) to the second attempt."""
+
+    first: str = "[1]"
+    second: str = ""
+
+    def load(self, progress: Progress) -> Model:
+        return StubbornModel(self.n_ctx, self.first, self.second)
+
+
+class StubbornModel(ScriptedModel):
+    def __init__(self, n_ctx: int, first: str, second: str) -> None:
+        super().__init__(n_ctx)
+        self._first = first
+        self._second = second
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
+    ) -> Sequence[Stream]:
+        streams = super().generate(prompts, sampling, progress)
+        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        said = [self._first if one.repeat_penalty == 1 else self._second for one in each]
+        return [_Said(stream, text) if text else stream for stream, text in zip(streams, said, strict=True)]
+
+
+class _Said:
+    """A stream of another text, with the figures of the scripted one."""
+
+    def __init__(self, stream: Stream, text: str) -> None:
+        self._stream = stream
+        self._text = text
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._text
+
+    def cancel(self) -> None:
+        self._stream.cancel()
+
+    def result(self) -> Generation:
+        return replace(self._stream.result(), text=self._text, finish="stop")
 
 
 class _SlowStream:

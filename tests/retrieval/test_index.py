@@ -14,8 +14,9 @@ from pipeline.documents.discover import Discovery, discover
 from pipeline.documents.load import load
 from pipeline.errors import StoreError
 from pipeline.retrieval.embedder import NoVectors
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.index import OUTDATED, open_index
 from pipeline.retrieval.questions import question_vector
+from pipeline.text.words import VERSION
 from pipeline.types import Document
 from tests.retrieval.folders import CHUNKER, contents, counts, read, silent, update, write
 from tests.retrieval.letters import Letters
@@ -231,10 +232,11 @@ WRITER = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
+from pipeline.text.words import VERSION
 from pipeline.types import Document
 from tests.retrieval.folders import CHUNKER
 from tests.retrieval.letters import Letters
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.index import OUTDATED, open_index
 with open_index(sys.argv[1], Letters(), CHUNKER, mode=sys.argv[2]) as index:
     print("open", flush=True)
     time.sleep(60)
@@ -334,3 +336,18 @@ def test_progress_knows_its_end_from_the_start(docs: Path, index: Path) -> None:
         steps = [(done, total) for other, done, total in seen if other == what]
         assert steps == sorted(steps)
         assert steps[-1][0] == steps[-1][1] == steps[0][1]
+
+
+def test_words_that_an_older_version_split_are_split_anew_and_that_is_said(docs: Path, index: Path) -> None:
+    update(index, docs, Letters())
+    about = index / "bm25" / "longthread.json"
+    older = about.read_text().replace(f'"words": {VERSION}', f'"words": {VERSION - 1}')
+    assert older != about.read_text()
+    about.write_text(older)
+    seen: list[str] = []
+    with open_index(index, Letters(), CHUNKER, mode="write") as opened:
+        report = opened.update(discover([str(docs)]), lambda what, done, total: seen.append(what))
+        assert [Path(passage.source).name for passage in opened.search_bm25("who trims the lamp", 1)] == ["lamp.txt"]
+    assert counts(report)[0] == 0  # no file was read for it
+    assert OUTDATED in seen
+    assert f'"words": {VERSION}' in about.read_text()

@@ -2,7 +2,7 @@
 
 Documents are paragraphs; those of one article, or of one question's candidates, are in one corpus, so that what is left
 when the right one is taken out is as near as it gets. WikiQA has no titles, SelQA half paraphrased questions, MuSiQue's
-steps are questions of their own, HotpotQA's and 2WikiMultihopQA's need two paragraphs.
+steps are questions of their own, HotpotQA's need two paragraphs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ FILES = {
     "wikiqa": ("wikiqa/WikiQASent-train.txt",),
     "musique": ("musique/hipporag_train100.json",),
     "hotpotqa": ("hotpotqa/hipporag_train100.json", "hotpotqa/amor_train100.json"),
-    "2wiki": ("2wikimultihopqa/migres_train500.json",),
 }
-EVAL_FROM = {"2wiki": 400}
-"""The rows from this one on are marked eval."""
-N_CORPORA = {"selqa": 4, "wikiqa": 4, "musique": 4, "hotpotqa": 4, "2wiki": 8}
+N_CORPORA = 4
 """Each set is dealt into as many, so that a corpus has the size of a folder: some hundred paragraphs."""
 _STEP = re.compile(r"#(\d+)")
 
@@ -54,14 +51,14 @@ def corpora(name: str, folder: Path, n_questions: int, seed: int, n_corpora: int
     """
     read = {"selqa": _selqa, "wikiqa": _wikiqa, "musique": _musique}.get(name, _hops)
     try:
-        groups = list(read([folder / path for path in FILES[name]], EVAL_FROM.get(name)))
+        groups = list(read([folder / path for path in FILES[name]]))
     except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{folder}: {name} cannot be read: {type(error).__name__}: {error}") from None
     draw = random.Random(seed)  # noqa: S311 - no secret
     draw.shuffle(groups)
     found = []
-    for n in range(N_CORPORA[name])[:n_corpora]:
-        dealt = groups[n :: N_CORPORA[name]]
+    for n in range(N_CORPORA)[:n_corpora]:
+        dealt = groups[n::N_CORPORA]
         documents = {document.source: document for group in dealt for document in group.documents}
         questions = list({asked.question: asked for group in dealt for asked in group.questions}.values())
         draw.shuffle(questions)
@@ -73,14 +70,14 @@ def _document(title: str, text: str) -> Document:
     return Document(f"{title}: {text}", text, title=title)
 
 
-def _rows(paths: Sequence[Path], eval_from: int | None) -> list[dict[str, Any]]:
-    return [item for path in paths for _, item in json_items(path)][:eval_from]
+def _rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    return [item for path in paths for _, item in json_items(path)]
 
 
-def _selqa(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
+def _selqa(paths: Sequence[Path]) -> Iterator[Corpus]:
     """Each article with its sections, of which each is a document."""
     articles: dict[str, list[tuple[str, Document]]] = {}
-    for item in _rows(paths, None):
+    for item in _rows(paths):
         text = " ".join(sentence.strip() for sentence in item["candidates"])
         articles.setdefault(item["article"], []).append((item["question"], _document(item["article"], text)))
     for pairs in articles.values():
@@ -88,7 +85,7 @@ def _selqa(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
         yield Corpus(tuple(document for _, document in pairs), questions)
 
 
-def _wikiqa(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
+def _wikiqa(paths: Sequence[Path]) -> Iterator[Corpus]:
     """Each question with its document; one that no sentence answers leaves the document without a question."""
     found: dict[str, list[tuple[str, bool]]] = {}
     for path in paths:
@@ -107,9 +104,9 @@ def _as_typed(question: str) -> str:
     return re.sub(r"\s+(?=[?.,!'’])", "", question[:1].upper() + question[1:])
 
 
-def _musique(paths: Sequence[Path], _: int | None) -> Iterator[Corpus]:
+def _musique(paths: Sequence[Path]) -> Iterator[Corpus]:
     """Each item's paragraphs, and its steps that are asked in words ("Who founded #1?", the answer put in)."""
-    for item in _rows(paths, None):
+    for item in _rows(paths):
         documents = {p["idx"]: _document(p["title"], p["paragraph_text"]) for p in item["paragraphs"]}
         steps = item["question_decomposition"]
         answers = [str(step["answer"]) for step in steps]
@@ -129,8 +126,8 @@ def _filled(step: str, answers: Sequence[str]) -> str:
     return _STEP.sub(lambda match: answers[int(match[1]) - 1], step)
 
 
-def _hops(paths: Sequence[Path], eval_from: int | None) -> Iterator[Corpus]:
-    for item in _rows(paths, eval_from):
+def _hops(paths: Sequence[Path]) -> Iterator[Corpus]:
+    for item in _rows(paths):
         paragraphs = Paragraphs.of(item)
         documents = {title: _document(title, joined(sentences)) for title, sentences in paragraphs.parts}
         sources = frozenset(documents[title].source for title, _ in paragraphs.facts if title in documents)

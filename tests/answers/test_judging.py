@@ -1,0 +1,148 @@
+"""From what the model wrote to what is shown: each step, and what the ledger says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.answers.citations import REFUSAL
+from pipeline.answers.contract import CUT, LOOPED, WORDLESS
+from pipeline.answers.judging import RETRY_PENALTY, judge, second_sampling, settle
+from pipeline.types import Answer, Finish, Generation, Ledger, Passage, Question, Sampling, State, Turn
+
+GARDEN = "Seven beehives stand in the garden. Ada Orla looks after them. It opens at 7:40."
+STATE = State(
+    Question("How many beehives does the garden have?"),
+    shown=(Passage("garden.txt", 0, len(GARDEN), GARDEN),),
+    ledger=Ledger(layout="brief"),
+)
+
+
+def wrote(text: str, finish: Finish = "stop") -> Generation:
+    return Generation(text, finish, 100, 40, 7, 1.0, 0.5)
+
+
+def shown(state: State, *texts: str) -> tuple[Answer, tuple[str, ...]]:
+    """What is shown after these attempts, and the ledger's notes."""
+    first, *second = (judge(state, wrote(text)) for text in texts)
+    after, notes = settle(state, first, second[0] if second else None)
+    assert after.answer is not None
+    chosen = second[0] if second and first.unusable else first
+    assert after.ledger.generation == chosen.generation
+    return after.answer, notes
+
+
+def test_a_usable_answer_is_shown_as_it_is() -> None:
+    assert judge(STATE, wrote("seven")).unusable == ""
+    answer, notes = shown(STATE, "seven")
+    assert (answer.text, answer.by, answer.said, answer.why, answer.faults) == ("seven", "model", "", "", ())
+    assert answer.model_text == "seven"
+    assert notes == ()
+
+
+def test_the_second_attempt_is_used_where_the_first_was_unusable() -> None:
+    answer, notes = shown(STATE, "[1]", "seven beehives")
+    assert (answer.text, answer.by) == ("seven beehives", "model")
+    assert notes == (
+        "asked again in another layout because the first answer was unusable: it has no words "
+        "(60 tokens read, 7 written in 1.5 s); the first answer: '[1]'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[1]", WORDLESS),
+        ("The answer is: The answer is: The answer is:", LOOPED),
+        ("<passage 5>\n<passage 6>", "it repeated the prompt"),
+        ("The garden has beehives.", "it only repeats the question"),
+        ("twelve", "twelve stands in nothing that was shown"),
+        ("12 beehives of Maria Orla", "12, Maria stands in nothing that was shown"),
+    ],
+)
+def test_a_quote_takes_the_place_of_an_answer_that_stays_unusable(text: str, why: str) -> None:
+    assert judge(STATE, wrote(text)).unusable == why
+    for texts in ((text,), ("[1]", text)):
+        answer, notes = shown(STATE, *texts)
+        assert (answer.text, answer.by, answer.why) == ("Seven beehives stand in the garden.", "quote", why)
+        assert (answer.said, answer.model_text) == (text, text)
+        assert [c.by for c in answer.citations] == ["question", "question"]
+        assert answer.citations[0].quote is not None
+        assert answer.citations[0].quote.text == answer.text
+        assert answer.unsupported == ()
+        assert f"a sentence of the documents takes the answer's place: {why}" in notes
+        assert not answer.is_abstention
+
+
+def test_a_repaired_answer_is_shown_and_the_repair_is_said() -> None:
+    answer, notes = shown(STATE, "seven seven seven seven")
+    assert (answer.text, answer.by, answer.faults) == ("seven", "model", (LOOPED,))
+    assert notes == (f"the answer: {LOOPED}",)
+
+
+def test_an_answer_that_is_cut_says_so_once() -> None:
+    after, notes = settle(STATE, judge(STATE, wrote("Seven beehives stand in the garden. They", "length")), None)
+    assert after.answer is not None
+    assert (after.answer.text, after.answer.faults) == ("Seven beehives stand in the garden.", (CUT,))
+    assert notes == (f"the answer: {CUT}",)
+
+
+def test_a_cancelled_answer_is_left_alone() -> None:
+    for text in ("The answer is:", "seven seven seven seven", "<passage 1>"):
+        judged = judge(STATE, wrote(text, "cancelled"))
+        assert (judged.unusable, judged.answer.text, judged.answer.faults) == ("", text, ())
+        after, notes = settle(STATE, judged, None)
+        assert after.answer is not None
+        assert (after.answer.text, after.answer.by, notes) == (text, "model", ())
+
+
+def test_prompts_of_a_protocol_are_left_alone() -> None:
+    plain = replace(STATE, ledger=Ledger())
+    for text in ("[1]", "seven seven seven seven", "Answer: twelve"):
+        answer, notes = shown(plain, text)
+        assert (answer.text, answer.by, answer.faults, notes) == (text, "model", (), ())
+
+
+def test_names_of_the_conversation_are_no_false_alarm() -> None:
+    text = "Seven beehives, as Maria said at 9:30."
+    assert judge(STATE, wrote(text)).unusable == "Maria, 9:30 stands in nothing that was shown"
+    turn = Turn(1, "Maria asked me at 9.30 about bees.", "I see.", "2026-01-01T00:00:00Z")
+    judged = judge(replace(STATE, turns=(turn,)), wrote(text))
+    assert (judged.unusable, judged.answer.unsupported) == ("", ())
+
+
+def test_without_passages_only_the_contract_counts() -> None:
+    chat = replace(STATE, shown=())
+    answer, notes = shown(chat, "Hello, I am Bob, and 34 years old!")
+    assert (answer.text, answer.by, answer.citations, notes) == ("Hello, I am Bob, and 34 years old!", "model", (), ())
+    answer, notes = shown(chat, "[1]", "The answer is:")
+    assert (answer.by, answer.faults) == ("model", (WORDLESS,))
+    assert f"the answer: {WORDLESS}" in notes
+    answer, _ = shown(chat, "The answer is: The answer is: The answer is:")
+    assert answer.faults == (LOOPED,)
+
+
+def test_a_quote_leads_where_the_settings_say_so() -> None:
+    answer, notes = shown(replace(STATE, lead="quote"), "seven")
+    assert (answer.text, answer.by, answer.said, answer.why) == (
+        "Seven beehives stand in the garden.", "quote", "seven", ""
+    )  # fmt: skip
+    assert notes == ()
+
+
+def test_the_models_own_refusal_is_shown_in_our_words() -> None:
+    for lead in ("generate", "quote"):
+        answer, _ = shown(replace(STATE, lead=lead), "Not in the documents.")
+        assert (answer.text, answer.by, answer.is_abstention) == (REFUSAL, "gate", True)
+        assert answer.said == answer.model_text == "Not in the documents."
+    assert judge(STATE, wrote("Not in the documents.")).unusable == ""
+
+
+def test_an_opening_is_not_part_of_the_answer() -> None:
+    assert shown(STATE, "The answer is: seven")[0].text == "seven"
+
+
+def test_the_second_attempt_has_a_penalty_for_repetitions() -> None:
+    assert second_sampling(Sampling(seed=3)) == Sampling(seed=3, repeat_penalty=RETRY_PENALTY)
+    assert second_sampling(Sampling(repeat_penalty=1.5)).repeat_penalty == 1.5
