@@ -25,7 +25,7 @@ from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import Result, Tried, answer_first, best_layout
 from pipeline.build import Pipeline
 from pipeline.contracts import Progress
-from pipeline.default import DEFAULT, with_model
+from pipeline.default import DEFAULT, with_model, with_settings
 from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.executors.stages import run_stage, sampling_for
@@ -74,7 +74,9 @@ def try_layouts(
 ) -> Tried:
     """What suits the model, measured on n questions of the folder (None: all). Raises ModelError for a bad model."""
     questions = trial_questions(folder, n, seed)
-    config = with_model(DEFAULT, model)
+    # llama.cpp attends over the cells of all prompts under way: with those of one question, which share most, a token
+    # costs least.
+    config = with_settings(with_model(DEFAULT, model), {"n_seq_max": len(layouts), "n_cached": 1})
     documents = [str(folder / "documents")]
     config.components[-1].check()
     with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
