@@ -117,8 +117,9 @@ def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
 
 
 def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
-    """Citations of the n sentences nearest to the question, nearest first; headings and the like are passed over."""
-    whole = [one for one in evidence if one.n_words > 1] or list(evidence)
+    """Citations of the n sentences nearest to the question, nearest first; headings and questions are passed over."""
+    telling = [one for one in evidence if not one.quote.text.rstrip().endswith("?")] or evidence
+    whole = [one for one in telling if one.n_words > 1] or list(evidence)
     best = sorted(range(len(whole)), key=lambda i: (-whole[i].score, i))[:n]
     return tuple(Citation(whole[i].number, "question", whole[i].passage, whole[i].quote) for i in best)
 

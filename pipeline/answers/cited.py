@@ -49,8 +49,8 @@ class Cited:
 
     :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
         `longthread models try` found best for the model's file, or the default for a model that was not tried.
-    :param answer: `generate` shows the model's answer, `quote` the sentence that it stands on first; `auto`: what
-        `longthread models try` found for the model's file, or `generate`.
+    :param answer: `generate` shows the model's answer, `quote` the nearest sentence unless the answer stands in it;
+        `auto`: what `longthread models try` found for the model's file, or `generate`.
     :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
     :param citations: `evidence` finds what the answer stands on; `model` asks the model for numbers and takes these
         alone; `both` asks for them and completes them by evidence.
