@@ -147,13 +147,14 @@ def test_a_damaged_file_is_named(model: Any, change: Any, message: str) -> None:
 # ------------------------------------------------------------------------------------------------------- shipped parts
 def test_shipped_results_are_read_and_their_layout_is_the_best_of_their_table() -> None:
     paths = sorted(SHIPPED.glob("*.json"))
-    assert len(paths) >= 3
+    assert paths
     for path in paths:
         value = store_module._tried(json.loads(path.read_text("utf-8")), path)
         assert value.layout == best_layout(value.results), path.name
         assert {result.layout for result in value.results} == set(LAYOUTS), path.name
         assert value.answer == answer_first(value.result.right, value.sentence_right, value.n_answerable), path.name
-        assert (value.n, value.n_answerable) == (40, 30), path.name
+        assert value.n >= 24, path.name
+        assert value.n_answerable == round(0.75 * value.n), path.name
 
 
 def test_the_default_model_has_a_shipped_result() -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.show import write_svg
-from tests.chat.terminal import HAS_TMUX, Terminal
+from tests.chat.terminal import HAS_TMUX, SECONDS, Terminal
 
 ROOT = Path(__file__).parent.parent.parent
 LONGTHREAD = str(Path(sys.executable).with_name("longthread"))
@@ -95,11 +95,12 @@ def stop(terminal: Terminal, keep: Keep) -> None:
 
 
 def wait_for_words(terminal: Terminal) -> None:
-    """Until the answer has begun: the last line on the screen is neither the question nor a progress bar."""
-    end = time.monotonic() + 180
+    """Waits until the answer has begun: words below the question that belong to no bar and no note on the search."""
+    end = time.monotonic() + 2 * SECONDS
     while time.monotonic() < end:
-        said = terminal.screen().partition(STORY)[2].strip()
-        if len(said.split()) >= 3 and not any(word in said for word in ("left", "searching", "free")):
+        lines = terminal.screen().partition(STORY)[2].splitlines()
+        answer = [line for line in lines if not any(mark in line for mark in ("━", "left -", "searching for", "░"))]
+        if len(" ".join(answer).split()) >= 3:
             return
         time.sleep(0.02)
     raise AssertionError(f"no answer began:\n{terminal.screen()}")
