@@ -173,7 +173,9 @@ def test_a_drop_that_says_nothing_is_no_ground() -> None:
 
 # ------------------------------------------------------------------------------------------------------ on real weights
 @pytest.mark.parametrize("method", ["cells", "prompts"])
-@pytest.mark.parametrize("assembler", [Cited(), Cited(layout="focus-plain"), Plain()], ids=["tags", "layout", "one span"])
+@pytest.mark.parametrize(
+    "assembler", [Cited(), Cited(layout="focus-plain"), Plain()], ids=["tags", "layout", "one span"]
+)
 def test_the_passage_and_the_sentence_that_say_it_come_first(
     real: Pipeline, assembler: Assembler, method: Method
 ) -> None:
