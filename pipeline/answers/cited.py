@@ -48,7 +48,8 @@ class Cited:
     """Asks for an answer in words; citations are found by evidence afterwards.
 
     :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
-        `longthread models try` found best for the model's file, or the default for a model that was not tried.
+        `longthread models try` found best for the model's file, or the default for a model that was not tried and
+        beside instructions of one's own.
     :param answer: `generate` shows the model's answer, `quote` the nearest sentence unless the answer stands in it;
         `auto`: what `longthread models try` found for the model's file, or `generate`.
     :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
@@ -124,13 +125,17 @@ class Cited:
         )
 
     def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
-        """The layout for this reader, and what leads its answers; notes once that a reader was never tried."""
-        tried = None
-        if self.layout == "auto" or self.answer == "auto":
-            tried = stored(reader)
-        if self.layout == "auto" and tried is None:
+        """The layout for this reader, and what leads its answers; notes once that a reader was never tried.
+
+        Own instructions get the default layout: whoever writes them wants nothing beside them.
+        """
+        is_open = self.layout == "auto" and self.instructions is None
+        tried = stored(reader) if is_open or self.answer == "auto" else None
+        if is_open and tried is None:
             tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
-        name = self.layout if self.layout != "auto" else tried.layout if tried is not None else DEFAULT
+        name = DEFAULT if self.layout == "auto" else self.layout
+        if is_open and tried is not None:
+            name = tried.layout
         lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"
         return LAYOUTS[name], lead
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from pipeline.answers.cited import NUMBERS, Cited, distinct, free_tag, unwrapped
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS
+from pipeline.answers.tried import Result, Tried
 from pipeline.executors.stages import stage_ledger
 from pipeline.models.scripted import ScriptedModel
 from pipeline.types import CiteBy, Passage, Question, State, Text
@@ -124,3 +125,13 @@ def test_worked_examples_stand_before_the_passages_as_turns() -> None:
     for example, answer in EXAMPLES:
         assert f"user:\n{example}\nassistant:\n{answer}\n" in text
     assert text.index(EXAMPLES[-1][1]) < text.index("It is sweet.")
+
+
+def test_the_layout_that_was_tried_is_taken_unless_the_settings_say_how_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = Result("focus-2", 20, 0.5, 0, 0, 0, 0, 0, 0, 100, 1.0)
+    tried = Tried("m.gguf", "key", "focus-2", "quote", (result,), 40, 30, 25, 0, "2026-11-29")
+    monkeypatch.setattr("pipeline.answers.cited.stored", lambda reader: tried)
+    reader, tools = scripted_tools().reader, scripted_tools()
+    assert Cited().suited(reader, tools) == (LAYOUTS["focus-2"], "quote")
+    assert Cited(instructions="In verse.").suited(reader, tools) == (LAYOUTS[DEFAULT], "quote")
+    assert Cited(layout="brief-cue", answer="generate").suited(reader, tools) == (LAYOUTS["brief-cue"], "generate")
