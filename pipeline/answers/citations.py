@@ -206,14 +206,10 @@ def _citation(evidence: Evidence, words: tuple[str, ...]) -> Citation:
 
 
 def _beside(evidence: Sequence[Evidence], found: Sequence[Citation]) -> list[Citation]:
-    """The sentences nearest to the question that are not quoted yet, until there are two quotes.
-
-    Without a compressor's judgement, a sentence that shares no word with the question is near to nothing.
-    """
+    """The sentences nearest to the question that are not quoted yet, until there are two quotes."""
     quoted = {citation.quote.span for citation in found if citation.quote is not None}
     room = MAX_QUOTES - len(quoted)
-    near = [one for one in evidence if one.score > 0 or one.passage.sentences]
-    others = [one for one in near if one.quote.span not in quoted]
+    others = [one for one in evidence if one.quote.span not in quoted]
     return list(nearest(others, room)) if room > 0 else []
 
 

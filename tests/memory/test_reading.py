@@ -46,7 +46,9 @@ def test_a_question_is_answered_from_more_than_the_window_holds(book: Path) -> N
         state = pipeline.ask(Question("Where did Ruth Ebel hide the silver key?"))
     assert state.answer is not None
     assert HIDDEN in state.answer.text
-    (citation,) = state.answer.citations
+    citation, *beside = state.answer.citations
+    assert [other.by for other in beside] == ["question"]
+    assert citation.by == "model"
     assert citation.quote is not None
     assert citation.quote.text == HIDDEN
     assert document.text[citation.quote.start : citation.quote.end] == HIDDEN
