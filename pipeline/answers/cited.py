@@ -26,6 +26,7 @@ from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, Layout, 
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
+from pipeline.models.capabilities import OnFile
 from pipeline.types import CiteBy, Lead, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
@@ -124,11 +125,11 @@ class Cited:
         )
 
     def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
-        """The layout for this reader, and what leads its answers; notes once that a reader was never tried."""
+        """The layout for this reader, and what leads its answers; notes once that a model file was never tried."""
         tried = None
         if self.layout == "auto" or self.answer == "auto":
             tried = stored(reader)
-        if self.layout == "auto" and tried is None:
+        if self.layout == "auto" and tried is None and isinstance(reader, OnFile):
             tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
         name = self.layout if self.layout != "auto" else tried.layout if tried is not None else DEFAULT
         lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"
