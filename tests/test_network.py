@@ -5,6 +5,7 @@ llama.cpp, torch and Chroma's Rust alike.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -107,9 +108,10 @@ def test_index_and_ask_never_try(run: Run, tmp_path: Path) -> None:
     done, log = run("-m", "cli.main", "index", str(DEMO), "--index", index, "--quiet")
     assert (done.returncode, log) == (0, []), done.stderr
     question = "How much does a return ticket cost for a child under twelve?"
-    done, log = run("-m", "cli.main", "ask", question, "--index", index, "--quiet")
+    done, log = run("-m", "cli.main", "ask", question, "--index", index, "--quiet", "--account")
     assert (done.returncode, log) == (0, []), done.stderr
-    assert "prompt" in done.stdout
+    assert "ferry.md, line 12" in done.stdout
+    assert re.search(r"^generate\.llama ", done.stdout, re.MULTILINE), "a model was asked"
 
 
 def test_a_batch_on_ray_keeps_to_the_loopback(run: Run, tmp_path: Path) -> None:

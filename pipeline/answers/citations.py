@@ -206,10 +206,13 @@ def _citation(evidence: Evidence, words: tuple[str, ...]) -> Citation:
 
 
 def _beside(evidence: Sequence[Evidence], found: Sequence[Citation]) -> list[Citation]:
-    """The sentences nearest to the question that are not quoted yet, until there are two quotes."""
+    """The sentences nearest to the question that are not quoted yet, until there are two quotes.
+
+    A heading stands alone only: beside a quote it says nothing.
+    """
     quoted = {citation.quote.span for citation in found if citation.quote is not None}
     room = MAX_QUOTES - len(quoted)
-    others = [one for one in evidence if one.quote.span not in quoted]
+    others = [one for one in evidence if one.quote.span not in quoted and (one.n_words > 1 or not quoted)]
     return list(nearest(others, room)) if room > 0 else []
 
 

@@ -26,6 +26,7 @@ from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, Layout, 
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
+from pipeline.models.capabilities import OnFile
 from pipeline.types import CiteBy, Lead, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
@@ -125,13 +126,13 @@ class Cited:
         )
 
     def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
-        """The layout for this reader, and what leads its answers; notes once that a reader was never tried.
+        """The layout for this reader, and what leads its answers; notes once that a model file was never tried.
 
         Own instructions get the default layout: whoever writes them wants nothing beside them.
         """
         is_open = self.layout == "auto" and self.instructions is None
         tried = stored(reader) if is_open or self.answer == "auto" else None
-        if is_open and tried is None:
+        if is_open and tried is None and isinstance(reader, OnFile):
             tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
         name = DEFAULT if self.layout == "auto" else self.layout
         if is_open and tried is not None:

@@ -127,6 +127,14 @@ def test_a_bare_heading_is_not_the_nearest_sentence() -> None:
         assert citation.quote.text == "The boat goes at noon and at six."
 
 
+def test_a_heading_is_not_quoted_beside_a_sentence() -> None:
+    shown = (passage("# Keys\n\nThe key of the tower is 7431."), passage("The gate is green.", "b.txt"))
+    one, two = "The key of the tower is 7431.", "The gate is green."
+    assert quotes(cite(one, shown[:1], "What is the key of the tower?")) == [("match", one)]
+    assert quotes(cite(one, shown, "What is the key of the tower?")) == [("match", one), ("question", two)]
+    assert quotes(cite("bananas", (passage("# Keys"),), "Which key?")) == [("question", "# Keys")]
+
+
 def test_a_summary_is_quoted_as_a_whole() -> None:
     from pipeline.types import Span
 

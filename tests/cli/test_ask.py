@@ -23,6 +23,7 @@ DOCUMENTS = str(DEMO / "documents")
 CLOCK = "Who repaired the clock in 1987?"
 ANSWER = "In 1987 it was repaired by Lucia Ferrand, a maker of music boxes"
 CITED = f'town-hall.txt, line 7: "{ANSWER}, who asked for no money but only for the old pendulum."'
+NEAREST = 'town-hall.txt, line 7: "The clock in the tower stopped on the night of the great storm of 1953 and stood '
 ACCOUNT = r"\d+ tokens read, \d+ written in \d+\.\d s(, \d of \d passages left out)?, --account shows all"
 
 
@@ -55,10 +56,11 @@ def piped(*arguments: str, given: str | bytes = b"", cache: Path) -> subprocess.
 # ----------------------------------------------------------------------------------------------------------- the order
 def test_the_answer_is_first_and_the_account_is_one_line(run: Run) -> None:
     done = run("ask", CLOCK, DOCUMENTS, "--config", OFFLINE)
-    answer, cited, account = done.out.splitlines()
+    answer, cited, nearest, account = done.out.splitlines()
     assert (done.code, done.err) == (0, "")
     assert answer.startswith(ANSWER)
     assert re.fullmatch(r"\[\d\] .*" + re.escape(CITED), cited)
+    assert re.match(r"\[\d\] .*" + re.escape(NEAREST), nearest)
     assert re.fullmatch(ACCOUNT, account)
 
 
@@ -90,7 +92,9 @@ def test_a_refusal_says_what_was_searched(run: Run) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- pipes
 def test_through_a_pipe_nothing_is_wrapped_and_nothing_is_coloured(tmp_path: Path) -> None:
-    sentence = "The key of the tower " + "and of the gate beside it " * 8 + "is 7431."
+    doors = "the gate beside it, the mill below, the barn on the hill, the shed of the gardener, the cellar with the "
+    rooms = "barrels, the attic, the old brewery across the road and the boathouse where the ferry lies in winter"
+    sentence = f"The key of the tower, {doors}{rooms} is 7431."
     (tmp_path / "a.md").write_text(f"# Keys\n\n{sentence}\n")
     done = piped("What is the key of the tower?", str(tmp_path / "a.md"), cache=tmp_path / "cache")
     answer, cited, account = done.stdout.splitlines()
@@ -114,10 +118,11 @@ def test_standard_input_is_a_document_that_is_not_kept(tmp_path: Path) -> None:
 
 def test_standard_input_beside_files_and_in_other_formats(tmp_path: Path) -> None:
     page = "<html><body><h1>Lamps</h1>\n<p>The lamp was lit\nby Augusta Renn.</p></body></html>"
-    done = piped("Who lit the lamp?", "-", DOCUMENTS, "--json", given=page, cache=tmp_path / "cache")
+    done = piped("Who lit the lamp at the tower?", "-", DOCUMENTS, "--json", given=page, cache=tmp_path / "cache")
     record = json.loads(done.stdout)
-    [citation] = record["citations"]
-    assert (citation["source"], citation["quote"]["line"]) == ("standard input", 2)
+    first, nearest = record["citations"]
+    assert (first["by"], first["source"], first["quote"]["line"]) == ("model", "standard input", 2)
+    assert (nearest["by"], nearest["source"].endswith("town-hall.txt")) == ("question", True)
     assert {found["source"].rpartition("/")[2] for found in record["found"]} > {"standard input"}
 
 
@@ -246,7 +251,8 @@ def test_a_number_that_no_passage_has_is_invalid() -> None:
 
 def test_a_quote_takes_the_place_of_an_answer_without_a_use() -> None:
     said = "The answer is: " * 40
-    answer = Answer(QUOTE.text, (cited("question"),), by="quote", said=said, faults=("the model repeated itself",))
+    looped = ("the model repeated itself",)
+    answer = Answer(QUOTE.text, (cited("question"),), by="quote", said=said, why="no words are left", faults=looped)
     head = "The model (small.gguf) gave no usable answer. The sentence nearest to the question:\n"
     lines = printed(answer).splitlines(keepends=True)
     assert lines[:2] == [head, LINE]
@@ -254,6 +260,12 @@ def test_a_quote_takes_the_place_of_an_answer_without_a_use() -> None:
     assert len(lines[2]) < 170
     assert lines[3:] == ["the model repeated itself\n", END]
     assert printed(answer, quiet=True) == head + LINE
+
+
+def test_where_quotes_lead_the_sentence_is_the_answer() -> None:
+    answer = Answer(QUOTE.text, (cited("question"),), by="quote", said="Ada did.")
+    assert printed(answer) == f'{QUOTE.text}\n{LINE}The model wrote: "Ada did."\n{END}'
+    assert printed(answer, quiet=True) == f"{QUOTE.text}\n{LINE}"
 
 
 def test_an_abstention_shows_the_nearest_sentence() -> None:
