@@ -84,9 +84,9 @@ def test_promises_hold_for_our_own_documents(path: Path, overlap: int) -> None:
 @pytest.mark.skipif(not BOOKS.is_dir(), reason="the Gutenberg books are not on this machine")
 def test_promises_hold_for_whole_books_in_seconds() -> None:
     documents = [load(path) for path in sorted(BOOKS.glob("*.txt"))]
-    started = time.perf_counter()
+    started = time.process_time()
     chunks = [chunk for document in documents for chunk in Chunker().chunk(document, minilm_tokens, MAX_TOKENS)]
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert len(chunks) > 1500
     for document in documents:
         check(document, Chunker(), minilm_tokens)
@@ -193,9 +193,9 @@ def test_a_counter_that_does_not_add_up_is_counted_again() -> None:
 def test_time_grows_with_the_length_and_not_with_its_square() -> None:
     paragraphs = "\n\n".join(prose(8, n) for n in range(6000))
     headings = tuple(Heading(at, 1 + at % 4, str(at)) for at in range(0, len(paragraphs), 200))
-    started = time.perf_counter()
+    started = time.process_time()
     check(Document("a.txt", paragraphs, headings=headings), Chunker(), words)
-    assert time.perf_counter() - started < 15
+    assert time.process_time() - started < 15
 
 
 def test_settings_name_what_the_chunks_depend_on() -> None:

@@ -90,6 +90,6 @@ def test_a_text_without_characters_has_no_sentences(text: str) -> None:
 )
 def test_time_grows_with_the_length_and_not_with_its_square(unit: str) -> None:
     text = unit * (400_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     check(text)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
