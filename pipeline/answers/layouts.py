@@ -3,7 +3,7 @@
 Small models answer well or badly by the layout alone: where the instruction stands, whether the question comes before
 or after the passages, whether the answer is begun for them. `longthread models try` asks a model the same questions in
 each layout and stores the best one under its file's hash (pipeline/answers/tried.py). A model that was not tried gets
-`DEFAULT`, the layout that was best on the worst model tried. No layout asks for citations: these are found by evidence
+`DEFAULT`. No layout asks for citations: these are found by evidence
 (pipeline/answers/citations.py), and asking a small model for `[1]` makes it answer `[1]`.
 """
 

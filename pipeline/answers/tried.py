@@ -26,7 +26,7 @@ MARGIN = 0.2
 """An answer of the model has to be right at most this much less often than the best sentence; otherwise quotes lead."""
 
 NOT_TRIED = (
-    "{model} was not tried yet, and is asked in layout '{layout}', which was best on the worst model that was: "
+    "{model} was not tried yet, and is asked in layout '{layout}': "
     "'longthread models try' with its name or path finds what suits it"
 )
 """The ledger's line for a model without a result: fill in with `NOT_TRIED.format(model=..., layout=...)`."""
