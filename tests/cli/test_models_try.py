@@ -1,4 +1,4 @@
-"""`longthread models try` as its user sees it, with the model that comes along and four questions."""
+"""`longthread models try` as its user sees it, with the model that comes along and two questions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.cli.conftest import Run
 
 def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
-    done = run("models", "try", "smollm2-135m", "-n", "4", "--json")
+    done = run("models", "try", "smollm2-135m", "-n", "2", "--json")
     assert done.code == 0, done.err
     tried = json.loads(done.out)
-    assert (tried["n"], tried["n_answerable"]) == (4, 3)
+    assert (tried["n"], tried["n_answerable"]) == (2, 2)
     assert [result["layout"] for result in tried["results"]] == list(LAYOUTS)
     assert "ask SmolLM2-135M-Instruct.Q4_1.gguf: " in done.err
     path = Path(tried.pop("path"))
