@@ -516,7 +516,8 @@ class State:
     whose places are kept. `turns` (repeated word for word) and `recalled` come from memory; `has_memory` says that a
         memory stage ran, though it may have had nothing to give.
 
-    `second_prompt` is the prompt of a second attempt, in another layout; empty where there is none. `stop` are strings
+    `second_prompt` is the prompt of a second attempt, in another layout; empty where there is none. `second_parts` and
+    `second_layout` are what the ledger says of it. `stop` are strings
     that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count, `lead` what
     is shown first.
     `answerable` is the probability that the documents hold the answer, as a gate that judges left it.
@@ -527,6 +528,8 @@ class State:
     shown: tuple[Passage, ...] = ()
     prompt: Prompt = ()
     second_prompt: Prompt = ()
+    second_parts: tuple[tuple[Part, int], ...] = ()
+    second_layout: str = ""
     stop: tuple[str, ...] = ()
     cite_by: CiteBy = "evidence"
     lead: Lead = "generate"

@@ -106,7 +106,10 @@ class Cited:
         made = prompt(shown)
         if recall is not None:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
-        second = self.prompt(question, shown, reader, recall, next_layout(layout.name))
+        other = next_layout(layout.name)
+        second = self.prompt(question, shown, reader, recall, other)
+        if reader.count(second) > room:
+            second = ()
         ledger = replace(
             state.ledger,
             parts=parts(made, reader),
@@ -118,7 +121,9 @@ class Cited:
             state,
             shown=shown,
             prompt=made,
-            second_prompt=second if reader.count(second) <= room else (),
+            second_prompt=second,
+            second_parts=parts(second, reader) if second else (),
+            second_layout=other.name if second else "",
             stop=STOP,
             cite_by=self.citations,
             lead=lead,

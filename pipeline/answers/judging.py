@@ -125,6 +125,8 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     is_agreed = second is not None and agree(state, first, second)
     chosen = first if second is None or is_agreed or not first.unusable else second
     ledger = replace(state.ledger, generation=chosen.generation)
+    if chosen is second:
+        ledger = replace(ledger, parts=state.second_parts, layout=state.second_layout)
     notes: list[str] = []
     if second is not None:
         cost = second.generation

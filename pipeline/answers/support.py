@@ -110,7 +110,7 @@ class Support:
         probability = fit.probability(values)
         share = values["all_coverage"]
         if similarity is not None and self.min_similarity is not None and similarity < self.min_similarity:
-            return Verdict(probability, f"{searched}: {_near(similarity)}, below {self.min_similarity:.2f}", nearest)
+            return Verdict(probability, f"{searched}: {_near(similarity)}, below {self.min_similarity:.3g}", nearest)
         if similarity is not None and similarity >= self.sure_similarity:
             return Verdict(probability, None, nearest)
         if share < self.min_coverage:
@@ -151,7 +151,7 @@ def is_english(question: str) -> bool:
 
 
 def _near(similarity: float) -> str:
-    return f"the nearest has a similarity of {similarity:.2f}"
+    return f"the nearest has a similarity of {similarity:.3f}"
 
 
 def _nearest(evidence: Evidence, scores: Sequence[float]) -> tuple[tuple[int, Passage], ...]:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.answers.citations import REFUSAL
 from pipeline.answers.contract import CUT, LOOPED, WORDLESS
 from pipeline.answers.judging import RETRY_PENALTY, judge, second_sampling, settle
-from pipeline.types import Answer, Finish, Generation, Ledger, Passage, Question, Sampling, State, Turn
+from pipeline.types import Answer, Finish, Generation, Ledger, Part, Passage, Question, Sampling, State, Turn
 
 GARDEN = "Seven beehives stand in the garden. Ada Orla looks after them. It opens at 7:40."
 STATE = State(
@@ -146,3 +146,13 @@ def test_an_opening_is_not_part_of_the_answer() -> None:
 def test_the_second_attempt_has_a_penalty_for_repetitions() -> None:
     assert second_sampling(Sampling(seed=3)) == Sampling(seed=3, repeat_penalty=RETRY_PENALTY)
     assert second_sampling(Sampling(repeat_penalty=1.5)).repeat_penalty == 1.5
+
+
+def test_the_ledger_is_that_of_the_prompt_that_was_answered() -> None:
+    parts: tuple[tuple[Part, int], ...] = (("question", 12), ("passages", 48))
+    before = replace(STATE, second_parts=parts, second_layout="sentence-user")
+    after, _ = settle(before, judge(before, wrote("[1]")), judge(before, wrote("seven beehives")))
+    assert (after.ledger.parts, after.ledger.layout) == (parts, "sentence-user")
+    assert after.ledger.generation is not None
+    first, _ = settle(before, judge(before, wrote("seven beehives")), None)
+    assert (first.ledger.parts, first.ledger.layout) == (before.ledger.parts, before.ledger.layout)
