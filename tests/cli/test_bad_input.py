@@ -150,7 +150,8 @@ def test_all_files_are_checked_at_once(run: Run, tmp_path: Path) -> None:
 def pipeline(folder: Path, budget: str, last: str = "generate.llama: {max_tokens: 32, n_ctx: 512}") -> str:
     path = folder / "p.yaml"
     path.write_text(
-        f"index: {{embedder: none}}\nbudget: {budget}\nstages: [retrieve.bm25, assemble.cited, {{{last}}}]\n"
+        f"index: {{embedder: none}}\nbudget: {budget}\nstages: [retrieve.bm25, "
+        f"{{assemble.cited: {{layout: brief}}}}, {{{last}}}]\n"
     )
     return str(path)
 
