@@ -255,12 +255,12 @@ class Cited:
 def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[Text]:
     """The sentences nearest to the question, where the layout repeats them, in the order of their passages.
 
-    They stand outside the passages' tags on a line of their own: line breaks in them become spaces, so that they cannot
-    end that line.
+    Passages that are soft vectors have none. They stand outside the tags on a line of their own: line breaks in them
+    become spaces, so that they cannot end that line.
     """
     if not layout.n_focus:
         return []
-    evidence = evidence_in(passages, question)
+    evidence = evidence_in([passage for passage in passages if passage.soft is None], question)
     best = [citation.quote for citation in nearest(evidence, layout.n_focus)]
     quotes = [" ".join(one.quote.text.split()) for one in evidence if one.quote in best]
     return [Text(f"\n{FOCUS} {' '.join(quotes)}", "passages")] if quotes else []
