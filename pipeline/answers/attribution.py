@@ -10,7 +10,8 @@ and a passage is left out by hiding its cells (pipeline/models/ablation.py): onl
 again, for all variants in one batch. What this loses: the cells of later passages keep what they took in of the one
 that is hidden. By the method `prompts` each prompt is assembled anew without the passage and is read, from where it
 differs: exact, and for five passages about twice the tokens of the prompt. `cells` is the default; `prompts` is what a
-model with recurrent layers gets, whose cells cannot be hidden. Figures: docs/experiments.md. Fidelity: inspired.
+model with recurrent layers gets, whose cells cannot be hidden, and a layout that repeats sentences. Figures:
+docs/experiments.md. Fidelity: inspired.
 
 Where several passages say the same, leaving one of them out changes little: then all drops are small, and
 `drop_without_all` is large. Of an answer that the model knows by itself it is small as well.
@@ -24,6 +25,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pipeline.answers.layouts import LAYOUTS
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
@@ -205,6 +207,12 @@ def _variants(state: State, assembler: Assembler, tools: Tools, target: Prompt, 
     can_forget = isinstance(reader, Ablates) and isinstance(reader, TokenSpans) and reader.can_forget
     if method == "cells" and not can_forget:
         raise ModelError(f"the cells of {reader.name} cannot be hidden: take the method 'prompts'")
+    if _repeats_sentences(state):  # a hidden passage would still be read where its sentence is repeated
+        if method == "cells":
+            raise ModelError(
+                f"layout {state.ledger.layout} repeats sentences of the passages: take the method 'prompts'"
+            )
+        method = "prompts"
     if method != "prompts" and can_forget:
         places = _places(state.prompt, state.shown, reader)
         if places is not None:
@@ -214,6 +222,12 @@ def _variants(state: State, assembler: Assembler, tools: Tools, target: Prompt, 
     if not isinstance(reader, Surprised):
         raise ModelError(f"{reader.name} gives no probabilities: what an answer stands on cannot be computed with it")
     return _NewPrompts(state, assembler, tools, target)
+
+
+def _repeats_sentences(state: State) -> bool:
+    """Whether the prompt's layout repeats sentences of the passages."""
+    layout = LAYOUTS.get(state.ledger.layout)
+    return layout is not None and layout.n_focus > 0
 
 
 class _NewPrompts:

@@ -172,9 +172,13 @@ def test_a_drop_that_says_nothing_is_no_ground() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ on real weights
+BRIEF = Cited(layout="brief")
+"""A layout that says nothing of the passages twice."""
+
+
 @pytest.mark.parametrize("method", ["cells", "prompts"])
 @pytest.mark.parametrize(
-    "assembler", [Cited(), Cited(layout="focus-plain"), Plain()], ids=["tags", "layout", "one span"]
+    "assembler", [BRIEF, Cited(layout="brief-cue"), Plain()], ids=["tags", "begun answer", "one span"]
 )
 def test_the_passage_and_the_sentence_that_say_it_come_first(
     real: Pipeline, assembler: Assembler, method: Method
@@ -192,7 +196,7 @@ def test_the_passage_and_the_sentence_that_say_it_come_first(
 
 
 def test_prompts_read_anew_give_what_rendering_them_gives(real: Pipeline) -> None:
-    assembler = Cited()
+    assembler = BRIEF
     shown = passages(BRIDGE, LIBRARY, TOWER)
     state = answered(real, assembler, ANSWER, shown, QUESTION)
     attribution = attribute(state, assembler, real, method="prompts")
@@ -210,10 +214,10 @@ def test_prompts_read_anew_give_what_rendering_them_gives(real: Pipeline) -> Non
 
 
 def test_hidden_cells_come_near_to_prompts_read_anew_and_cost_less(real: Pipeline) -> None:
-    state = answered(real, Cited(), ANSWER, passages(BRIDGE, LIBRARY, TOWER), QUESTION)
+    state = answered(real, BRIEF, ANSWER, passages(BRIDGE, LIBRARY, TOWER), QUESTION)
     real.reader.logprobs(state.prompt)  # type: ignore[attr-defined]
-    near = attribute(state, Cited(), real, method="cells")
-    exact = attribute(state, Cited(), real, method="prompts")
+    near = attribute(state, BRIEF, real, method="cells")
+    exact = attribute(state, BRIEF, real, method="prompts")
     assert drops(near)[2] == pytest.approx(drops(exact)[2], rel=0.2)
     assert near.n_tokens is not None
     assert exact.n_tokens is not None
@@ -222,9 +226,20 @@ def test_hidden_cells_come_near_to_prompts_read_anew_and_cost_less(real: Pipelin
 
 
 def test_no_cell_is_left_behind(real: Pipeline) -> None:
-    state = answered(real, Cited(), ANSWER, passages(BRIDGE, LIBRARY, TOWER), QUESTION)
-    attribute(state, Cited(), real)
+    state = answered(real, BRIEF, ANSWER, passages(BRIDGE, LIBRARY, TOWER), QUESTION)
+    attribute(state, BRIEF, real)
     pool = real.reader.pool  # type: ignore[attr-defined]
     pool.forget()
     assert pool.book.n_free == pool.context.n_cells
     assert all(pool.context.last_position(n) == -1 for n in range(pool.context.n_sequences))
+
+
+def test_a_layout_that_repeats_sentences_is_read_anew(real: Pipeline) -> None:
+    """With its cells hidden a passage would still be read where its sentence is repeated, and its drop be near 0."""
+    focus = Cited(layout="focus-2")
+    state = answered(real, focus, ANSWER, passages(BRIDGE, LIBRARY, TOWER), QUESTION)
+    attribution = attribute(state, focus, real)
+    assert attribution.method == "prompts"
+    assert attribution.sentences[0].passages[0].number == 2
+    with pytest.raises(ModelError, match="layout focus-2 repeats sentences of the passages: take the method 'prompts'"):
+        attribute(state, focus, real, method="cells")
