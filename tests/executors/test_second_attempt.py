@@ -50,7 +50,7 @@ def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index:
     assert state.answer.by == "model"
     assert "".join(heard[2:]).endswith(state.answer.text)
     assert "thirty-four years" in state.answer.text
-    assert state.ledger.layout == DEFAULT
+    assert state.ledger.layout == next_layout(DEFAULT).name
     instruction = next_layout(DEFAULT).instruction
     assert instruction != LAYOUTS[DEFAULT].instruction
     assert any(instruction in getattr(span, "text", "") for span in state.second_prompt)
