@@ -68,7 +68,7 @@ def look(terminal: Terminal, keep: Keep) -> None:
     terminal.wait_for_prompt()
     keep("/sources", terminal)
     terminal.line("/prompt")
-    shown = terminal.wait("Question: And for a grown person?<|im_end|>")
+    shown = terminal.wait("\nQuestion: And for a grown person?")
     assert "<passage 1>" in shown
     terminal.wait_for_prompt()
     keep("/prompt", terminal)
