@@ -289,10 +289,21 @@ def _most(names: frozenset[str], texts: Sequence[frozenset[str]]) -> float:
 
 
 def _sentences(passage: Passage) -> list[Passage]:
-    """The passage's sentences without its headings, as compressors cut it; a summary is one."""
-    from pipeline.documents.sentences import sentences
+    """The passage's sentences without its headings, as compressors cut it; a summary is one.
+
+    The rows of a table of commas, semicolons or tabs are one, since the names of its columns stand in the first.
+    """
+    from pipeline.documents.sentences import n_cells, sentences
 
     if passage.spans or not passage.text:
         return [passage]
-    parts = [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
+    spans: list[tuple[int, int]] = []
+    shape = ("", 1)
+    for start, end in sentences(passage.text):
+        before, shape = shape, n_cells(passage.text[start:end])
+        if spans and shape == before and shape[0] in (",", ";", "\t"):
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    parts = [passage.part(passage.start + start, passage.start + end) for start, end in spans]
     return [part for part in parts if not _HEADING.match(part.text)] or parts or [passage]
