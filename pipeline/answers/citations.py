@@ -26,10 +26,8 @@ MAX_QUOTES = 2
 MAX_EVIDENCE = 6
 """Quotes of a longer answer."""
 
-NOT_FOUND = "Not in the documents."
-"""What a model says when the passages do not hold the answer."""
 REFUSAL = "The documents do not hold the answer."
-"""What is shown in its place."""
+"""What is shown where the model or a gate says that they do not."""
 
 _MARK = re.compile(r"\[\s*(?:passages?\s*)?(\d{1,4}(?:\s*[,;&]\s*\d{1,4})*)\s*\]", re.IGNORECASE)
 _NOT_IN = re.compile(

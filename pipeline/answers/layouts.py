@@ -14,11 +14,6 @@ from typing import Literal
 
 BRIEF = "Answer the question from the passages, with as few words as possible, and no sentence."
 SENTENCE = "Answer the question from the passages, in one short sentence."
-ABSTAIN = "If the passages do not hold the answer, say: Not in the documents."
-GO_ON = (
-    "Use the information in the passages to answer the question. Say only what the passages say. Answer with one short "
-    "sentence."
-)
 EXAMPLES = (
     (
         "<passage 1>\nThe bridge at Aldmoor was opened in 1904. It has nine arches.\n</passage>\n"
