@@ -43,10 +43,8 @@ class Vocabulary:
         complaints()
         self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.pointer:
-            raise ModelError(
-                f"{path}: llama.cpp cannot load this file: {complaints() or 'no reason given'}. "
-                "Is the download complete, and is the architecture known to this llama-cpp-python?"
-            )
+            reason = complaints() or "no reason given"
+            raise ModelError(f"{path}: llama.cpp cannot load this file: {reason}. {_advice(reason)}")
         self._free = weakref.finalize(self, lib.llama_model_free, self.pointer)
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
@@ -190,6 +188,17 @@ class Weights(Vocabulary):
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
+
+
+def _advice(reason: str) -> str:
+    """What helps against a reason of llama.cpp's not to load a file."""
+    if "unknown model architecture" in reason or "unknown pre-tokenizer" in reason or "unknown tokenizer" in reason:
+        from importlib.metadata import version
+
+        return f"A newer llama-cpp-python than {version('llama-cpp-python')} may know it; else take another model"
+    if any(word in reason for word in ("wrong shape", "not found", "missing", "wrong type", "wrong array")):
+        return "The file was converted wrongly, or for another version of llama.cpp: take another conversion of it"
+    return "Is the download complete ('longthread models verify' tells), and is there memory for the weights?"
 
 
 def _tokens(lib: Any, vocab: Any, text: str, special: bool) -> NDArray[np.int32]:

@@ -50,8 +50,11 @@ TENSORS = (tensor("token_embd.weight", (64, 3), 8, 0), tensor("norm.weight", (64
 WHOLE = gguf(TINY, TENSORS, bytes(480))
 
 
-def tiny_llama(seed: int = 0) -> bytes:
-    """A model that llama.cpp loads: 2 layers, 64 wide, float16, random weights, one token a byte and an end of text."""
+def tiny_llama(seed: int = 0, **changes: object) -> bytes:
+    """A model that llama.cpp loads: 2 layers, 64 wide, float16, random weights, one token a byte and an end of text.
+
+    `changes` replace metadata; None takes an entry away.
+    """
     n_embd, n_ff, n_layer, n_ctx = 64, 128, 2, 512
     tokens = [*_byte_tokens(), "<|end|>", "th"]
     metadata = {
@@ -71,6 +74,7 @@ def tiny_llama(seed: int = 0) -> bytes:
         "tokenizer.ggml.merges": ["t h"],
         "tokenizer.ggml.eos_token_id": 256,
     }
+    metadata = {key: value for key, value in {**metadata, **changes}.items() if value is not None}
     shapes = {"token_embd": (n_embd, len(tokens)), "output": (n_embd, len(tokens)), "output_norm": (n_embd,)}
     for i in range(n_layer):
         shapes |= {f"blk.{i}.{name}": (n_embd,) for name in ("attn_norm", "ffn_norm")}
