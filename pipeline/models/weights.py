@@ -7,19 +7,22 @@ import weakref
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.models.first_look import look_first
+from pipeline.models.gguf import inspect
 from pipeline.models.llama import complaints, has_amx_kernels, library
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.contracts import Progress
-    from pipeline.models.settings import Lora
+    from pipeline.models.settings import EngineSettings, Lora
 
+_EVERY_LAYER = 9999
 _SHORT = 8192
 """Characters of a text whose tokens are kept."""
 
@@ -39,6 +42,7 @@ class Vocabulary:
         """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
         self.path = path
         _check_magic(path)
+        look_first(path)
         lib = self._lib = library()
         complaints()
         self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
@@ -161,6 +165,8 @@ class Weights(Vocabulary):
         self.n_swa: int = lib.llama_model_n_swa(self.pointer)
         self.size: int = lib.llama_model_size(self.pointer)
         self.n_parameters: int = lib.llama_model_n_params(self.pointer)
+        self.n_positions: int = inspect(path).n_positions
+        self.has_rope = lib.llama_model_rope_type(self.pointer) != lib.LLAMA_ROPE_TYPE_NONE
         self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
@@ -181,6 +187,18 @@ class Weights(Vocabulary):
         """The metadata's value of `<architecture>.<key>`."""
         return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
+    @property
+    def n_rotated(self) -> float:
+        """Dimensions of a head that carry its position."""
+        return self.number("rope.dimension_count", self.n_embd / max(1, self.n_head))
+
+    def head_sizes(self, key: Literal["key_length", "value_length"]) -> set[int]:
+        """Values of a head in the cache, of all kinds of layers; empty where no layer has heads."""
+        if self.n_head == 0 and f"{self.architecture}.attention.{key}" not in self.metadata:
+            return set()
+        size = int(self.number(f"attention.{key}", self.n_embd // max(1, self.n_head)))
+        return {size, int(self.number(f"attention.{key}_swa", size))}
+
     def _load_adapter(self, lora: Lora) -> Any:
         if not Path(lora.path).is_file():
             raise ModelError(f"lora: no such file: {lora.path}")
@@ -188,6 +206,12 @@ class Weights(Vocabulary):
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
+
+
+def gpu_layers(settings: EngineSettings) -> int:
+    """Layers to put on a GPU: those of the settings, or all where llama.cpp was built for one."""
+    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
+    return auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
 
 
 def _advice(reason: str) -> str:

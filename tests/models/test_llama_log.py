@@ -67,7 +67,7 @@ def test_the_levels_are_those_of_the_installed_library(tmp_path: Path) -> None:
 )
 def test_the_reason_reaches_the_user(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
     path = tmp_path / "bad.gguf"
-    path.write_bytes(tiny_llama(**changes))
+    path.write_bytes(tiny_llama(changes=changes))
     with pytest.raises(ModelError, match=rf"bad\.gguf: llama\.cpp cannot load this file: {reason}"):
         Weights(path)
 
@@ -80,7 +80,9 @@ def test_errors_hide_warnings_and_are_forgotten_once_told(tmp_path: Path) -> Non
             Vocabulary(path)
         assert str(raised.value).count("foonet") == 1
     assert llama.complaints() == ""
-    llama._COMPLAINTS.extend([(llama.WARN, "f: odd"), (llama.ERROR, "f: g: wrong"), (llama.ERROR, "failed to load model")])
+    llama._COMPLAINTS.extend(
+        [(llama.WARN, "f: odd"), (llama.ERROR, "f: g: wrong"), (llama.ERROR, "failed to load model")]
+    )
     assert llama.complaints() == "wrong"
     llama._COMPLAINTS.append((llama.WARN, "f: odd"))
     assert llama.complaints() == "odd"
