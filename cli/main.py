@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-models_app = typer.Typer(help="The models that can be named: list, pull, verify, tune, try.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="The models that can be named: list, default, pull, verify, tune, try.", no_args_is_help=True
+)
 app.add_typer(models_app, name="models")
 needle_app = typer.Typer(
     help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True
@@ -365,6 +367,19 @@ def models_list(json: Json = False) -> None:
     from cli.models import list_all
 
     raise typer.Exit(list_all(json))
+
+
+@models_app.command("default")
+def models_default(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A GGUF file or a name; without it, which it is now.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Go back to the built-in model.")] = False,
+) -> None:
+    """Choose the model that answers wherever neither a pipeline file nor --model names one."""
+    from cli.models import default
+
+    raise typer.Exit(default(name, reset))
 
 
 @models_app.command("pull")

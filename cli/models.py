@@ -1,8 +1,9 @@
-"""`longthread models`: list, pull, verify, tune, try."""
+"""`longthread models`: list, default, pull, verify, tune, try."""
 
 from __future__ import annotations
 
 import json as json_module
+import shutil
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -13,9 +14,11 @@ from rich.text import Text
 from cli.main import EXIT_ERROR
 from cli.printing import shown_path, table
 from cli.progress import Display
-from pipeline.models.catalogue import Listed, Verification, list_models
+from pipeline.errors import ConfigError
+from pipeline.models.catalogue import Listed, Verification, list_models, models_folder
 from pipeline.models.catalogue import pull as pull_model
 from pipeline.models.catalogue import verify as verify_model
+from pipeline.models.named import COMMON_CONTEXT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
     from pipeline.models.tune import TuneReport
 
 _HINT = (
-    "\nA name goes after 'model:' in a pipeline file, or after --model. 'longthread models pull NAME' downloads one; "
-    "any other GGUF file is named by its path."
+    "\nA name goes after 'model:' in a pipeline file, or after --model; 'longthread models default NAME' takes it "
+    "wherever neither names one. 'longthread models pull NAME' downloads one. Any other GGUF file is named by its "
+    "path, or by its name once it lies in {folder}. 'Not tried': known to us from public pages alone."
 )
 
 
@@ -38,17 +42,47 @@ def list_all(json: bool) -> int:
     console = Console()
     for model in models:
         console.print(_row(model))
-    console.print(Text(_HINT, style="dim"))
+    console.print(Text(_HINT.format(folder=models_folder()), style="dim"))
     return 0
 
 
 def _row(model: Listed) -> Text:
-    """Two lines: the facts, and what the model is for. The name is never broken, so that it can be copied."""
-    size = megabytes(model.size) if model.size is not None else "not here"
+    """The facts, what the model is for, what it takes. The name is never broken, so that it can be copied."""
+    size = megabytes(model.size) if model.size is not None and model.is_here else "not here"
     context = f"{model.n_ctx} tokens" if model.n_ctx is not None else ""
     row = Text(f"{model.name:<22} ", style="bold" if model.is_here else "")
     row.append(f"{size:>8}  {context:>13}  {model.licence}", style="green" if model.is_here else "dim")
-    return row.append(f"\n    {model.what_for}", style="dim") if model.what_for else row
+    if model.is_default:
+        row.append("  (default)", style="bold")
+    if model.what_for:
+        row.append(f"\n    {model.what_for}", style="dim")
+    facts = [f"{megabytes(model.size)} to download"] if model.size is not None and not model.is_here else []
+    if model.memory is not None:
+        facts.append(f"{megabytes(model.memory)} of memory with {COMMON_CONTEXT} tokens of context")
+    if not model.is_here and not model.is_seen:
+        facts.append("not tried")
+    return row.append(f"\n    {', '.join(facts)}", style="dim") if facts else row
+
+
+def default(name: str | None, reset: bool) -> int:
+    """Sets the model that answers where none is named, or says which it is."""
+    from pipeline.models.catalogue import is_path, resolve
+    from pipeline.models.purpose import require_generator
+    from pipeline.models.settings import EngineSettings
+    from pipeline.user import UserSettings, save_user_settings, user_file, user_settings
+
+    if name is not None and reset:
+        raise ConfigError("give a model, or --reset, not both")
+    if reset:
+        save_user_settings(UserSettings())
+    elif name is not None:
+        path = resolve(name)
+        require_generator(path)
+        save_user_settings(UserSettings(model=str(path.absolute()) if is_path(name) else name))
+    chosen = user_settings().model
+    said = f"{chosen} (from {user_file()})" if chosen else f"{EngineSettings().model}, the built-in model"
+    sys.stdout.write(f"The default model is {said}.\n")
+    return 0
 
 
 def megabytes(n_bytes: int) -> str:
@@ -57,9 +91,16 @@ def megabytes(n_bytes: int) -> str:
 
 
 def pull(name: str) -> int:
+    console = Console()
+
+    def on_size(n_bytes: int, folder: Path) -> None:
+        free = shutil.disk_usage(folder).free
+        line = f"{name}: {megabytes(n_bytes)} to download into {folder} ({megabytes(free)} free)"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
     with Display() as display:
-        path = pull_model(name, display)
-    Console().print(f"{name} is here: {shown_path(str(path))}", soft_wrap=True, highlight=False, markup=False)
+        path = pull_model(name, display, on_size)
+    console.print(f"{name} is here: {shown_path(str(path))}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config import IndexSettings, PipelineConfig, load_config
 from pipeline.errors import ConfigError
 from pipeline.registry import COMPONENTS, Spec
+from pipeline.user import user_settings
 
 DEFAULT = PipelineConfig(
     path="the built-in pipeline",
@@ -36,8 +37,18 @@ CHAT = PipelineConfig(
 
 
 def default_config(path: str | None) -> PipelineConfig:
-    """The pipeline of the file, or the built-in one."""
-    return DEFAULT if path is None else load_config(path)
+    """The pipeline of the file, or the built-in one, read by the user's default model where the file names none."""
+    return with_default_model(DEFAULT if path is None else load_config(path))
+
+
+def with_default_model(config: PipelineConfig) -> PipelineConfig:
+    """The same pipeline with the model of `longthread models default`, unless its file names a model to read."""
+    last = config.stages[-1]
+    is_built_in = config.path in (DEFAULT.path, CHAT.path)
+    if last.name != "generate.llama" or (not is_built_in and "model" in dict(last.settings)):
+        return config
+    model = user_settings().model
+    return config if model is None else with_model(config, model)
 
 
 def with_model(config: PipelineConfig, model: str) -> PipelineConfig:

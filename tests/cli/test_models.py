@@ -22,7 +22,12 @@ class Longthread:
     """Runs the command in a terminal of 80 columns, with a cache of its own."""
 
     def __init__(self, cache: Path) -> None:
-        self.environment = {**os.environ, "LONGTHREAD_CACHE": str(cache), "COLUMNS": "80"}
+        self.environment = {
+            **os.environ,
+            "LONGTHREAD_CACHE": str(cache),
+            "LONGTHREAD_CONFIG": str(cache),
+            "COLUMNS": "80",
+        }
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cli.main", "models", *arguments]
@@ -33,8 +38,9 @@ def test_the_list_keeps_names_in_one_piece(longthread: Longthread) -> None:
     done = longthread("list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["smollm2-135m", "98", "MB", "8192", "tokens", "Apache-2.0"]
+    assert lines[0].split() == ["smollm2-135m", "98", "MB", "8192", "tokens", "Apache-2.0", "(default)"]
     assert "qwen2.5-1.5b-instruct  not here   32768 tokens  Apache-2.0" in lines
+    assert "    1.1 GB to download, 1.7 GB of memory with 8192 tokens of context, not tried" in lines
     assert max(map(len, lines)) <= 80
 
 
@@ -49,7 +55,44 @@ def test_the_list_as_json(longthread: Longthread) -> None:
         "n_ctx": 8192,
         "licence": "Apache-2.0",
         "what_for": "a first look and tests: tiny, comes with longthread, reads badly",
+        "memory": 587106112,
+        "is_seen": True,
+        "is_default": True,
     }
+
+
+def test_a_default_of_ones_own(longthread: Longthread, tmp_path: Path) -> None:
+    assert longthread("default").stdout == "The default model is smollm2-135m, the built-in model.\n"
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(tiny_llama())
+    done = longthread("default", str(path))
+    file = tmp_path / "longthread.yaml"
+    assert (done.returncode, done.stdout) == (0, f"The default model is {path} (from {file}).\n")
+    assert longthread("default").stdout == done.stdout
+    last = json.loads(longthread("list", "--json").stdout)[-1]
+    assert (last["name"], last["is_default"], last["where"]) == (str(path), True, "a file of your own")
+    path.unlink()
+    assert longthread("list").stdout.count("(default)") == 1
+    file.write_text("modell: a\n")
+    done = longthread("default")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"longthread: {file}:1: longthread.yaml has no such field, did you mean 'model'?")
+    assert longthread("default", "--reset").returncode == 0
+    assert not file.exists()
+
+
+def test_a_default_must_be_here_and_able_to_answer(longthread: Longthread, tmp_path: Path) -> None:
+    bert = tmp_path / "bert.gguf"
+    bert.write_bytes(gguf({"general.architecture": "bert"}, TENSORS, bytes(480)))
+    for name, reason in (
+        ("qwen3-4b-instruct", "'longthread models pull qwen3-4b-instruct'"),
+        (str(bert), "is an embedding model"),
+        (str(tmp_path / "none.gguf"), "no such model file"),
+    ):
+        done = longthread("default", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert reason in done.stderr
+    assert not (tmp_path / "longthread.yaml").exists()
 
 
 def test_the_default_model_is_verified(longthread: Longthread) -> None:
