@@ -431,7 +431,10 @@ def models_try(
 
 Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]
 NCtx = Annotated[int | None, typer.Option("--n-ctx", help="Tokens of the model's context.")]
-Kv = Annotated[str | None, typer.Option(help="Types of the cache, KEYS:VALUES: f16, q8_0, q4_0.")]
+Kv = Annotated[
+    str | None,
+    typer.Option(help="Types of the cache, KEYS:VALUES: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl."),
+]
 Rope = Annotated[str | None, typer.Option(help="A scaling beyond the trained context: linear|yarn|ntk:FACTOR.")]
 
 

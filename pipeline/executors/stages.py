@@ -79,7 +79,7 @@ def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple
 
 def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
     sampling = sampling_for(component, state)
-    first = judge(state, component.generate(state.prompt, tools, sampling))
+    first = judge(state, component.generate(state.prompt, tools, sampling), is_formal(sampling))
     second = None
     if is_asked_again(state, first) and not tools.is_cancelled:
         tools.on_retry(first.unusable)
@@ -103,6 +103,11 @@ def sampling_for(component: Generator, state: State) -> Sampling:
     """The generator's sampling, with the strings that end an answer to this prompt."""
     sampling = component.sampling
     return replace(sampling, stop=(*sampling.stop, *state.stop)) if state.stop else sampling
+
+
+def is_formal(sampling: Sampling) -> bool:
+    """Whether the form of the answer is prescribed."""
+    return sampling.grammar is not None or sampling.json_schema is not None
 
 
 def answered(spec: Spec, state: State, first: Judged, second: Judged | None, tools: Tools, started: float) -> State:

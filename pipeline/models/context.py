@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 
 from pipeline.errors import ModelError
+from pipeline.models.control import apply_control
 from pipeline.models.limits import CACHE_TYPES, check_length, check_limits
 from pipeline.models.llama import complaints, library
 from pipeline.models.settings import EngineSettings, KvType, ResolvedSettings
@@ -55,7 +56,9 @@ class Rows:
 class Context:
     """A context on `weights`, sized by `resolved`; `native_s` adds up the seconds spent inside llama.cpp.
 
-    Cells are shared by all sequences (unified KV), so that `copy` costs nothing and takes no cells.
+    Cells are shared by all sequences (unified KV), so that `copy` costs nothing and takes no cells. Where the settings
+    say otherwise, each sequence has its own, and `copy` takes all that the source has. `can_fork`: whether a part of a
+    sequence can be shared at all.
     """
 
     def __init__(
@@ -81,8 +84,8 @@ class Context:
         parameters.n_seq_max = n_sequences
         parameters.n_outputs_max_per_seq = 0
         parameters.n_threads = parameters.n_threads_batch = resolved.threads
-        parameters.kv_unified = True
-        parameters.swa_full = True  # a sliding-window layer must keep what another prompt may fork
+        parameters.kv_unified = resolved.kv_unified
+        parameters.swa_full = resolved.swa_full  # without it, what another prompt could fork is gone
         parameters.pooling_type = 0
         parameters.type_k, parameters.type_v = CACHE_TYPES[resolved.kv_k][0], CACHE_TYPES[resolved.kv_v][0]
         parameters.flash_attn_type = _FLASH[flash]
@@ -97,8 +100,14 @@ class Context:
                 f"{weights.path.name}: llama.cpp cannot make a context of {resolved.n_cells} cells "
                 f"({_mb(resolved.kv_bytes)} for the cache): {complaints() or 'no reason given'}"
             )
+        complaints()  # warnings of a success are no reason for what comes later
         self._free = weakref.finalize(self, _free_context, lib, self.pointer, weights)
         self._set_adapters(weights.adapters)
+        if weights.control is not None:
+            apply_control(lib, self.pointer, weights.control, weights)
+        is_whole = resolved.swa_full or weights.n_swa <= 0
+        self.can_fork = resolved.kv_unified and is_whole and not weights.is_recurrent
+        self._is_unified = resolved.kv_unified
         self.memory = lib.llama_get_memory(self.pointer)
         self.n_cells: int = lib.llama_n_ctx(self.pointer)
         self.n_batch: int = lib.llama_n_batch(self.pointer)
@@ -152,8 +161,8 @@ class Context:
 
     # ----------------------------------------------------------------------------------------------------- sequences
     def copy(self, source: int, target: int, n: int) -> None:
-        """Lets `target`, which is empty, share the first n cells of `source`."""
-        self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n)
+        """Lets `target`, which is empty, share the first n cells of `source`; all of them without a unified cache."""
+        self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n if self._is_unified else -1)
 
     def cut(self, sequence: int, start: int) -> None:
         """Forgets the cells of a sequence from position `start` on."""
@@ -243,17 +252,20 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     most = int(trained * settings.rope_factor)
     free = free_memory()
     per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
-    n_ctx = _resolve_n_ctx(settings, most, per_cell, free)
+    is_unified = settings.kv_unified != "off"
+    n_cached = settings.n_cached if is_unified else 0  # what is never shared need not be kept
+    n_caches = 1 if is_unified else settings.n_seq_max + 1
+    n_ctx = _resolve_n_ctx(settings, most, per_cell * n_caches, free)
     check_length(n_ctx, settings, weights)
     n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
     if n_cells < n_ctx:
         raise ModelError(f"n_cells: {n_cells} is less than one sequence may use (n_ctx = {n_ctx})")
-    n_cells = 256 * math.ceil(n_cells / 256)  # llama.cpp rounds the same way
+    n_cells = 256 * math.ceil(n_cells / 256) * n_caches  # llama.cpp rounds the same way
     if n_cells * per_cell > free:
+        fits = int(free / per_cell / n_caches) // 256 * 256
         raise ModelError(
             f"n_cells: the cache of {n_cells} cells takes {_mb(n_cells * per_cell)} ({per_cell} bytes a cell), "
-            f"and {_mb(free)} are free; lower n_ctx or n_cells to {int(free / per_cell) // 256 * 256}, or set kv_k "
-            "and kv_v to q8_0"
+            f"and {_mb(free)} are free; lower n_ctx or n_cells to {fits}, or set kv_k and kv_v to q8_0"
         )
     can_offload = bool(library().llama_supports_gpu_offload())
     layers = weights.n_layer + 1 if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
@@ -265,7 +277,7 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         n_batch=min(settings.n_batch, n_cells),
         n_ubatch=min(settings.n_ubatch, n_cells),
         n_seq_max=settings.n_seq_max,
-        n_cached=settings.n_cached,
+        n_cached=n_cached,
         threads=threads() if settings.threads == "auto" else settings.threads,
         n_gpu_layers=layers if can_offload else 0,
         kv_k=settings.kv_k,
@@ -274,6 +286,8 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         rope_scaling=settings.rope_scaling,
         rope_factor=settings.rope_factor,
         rope_freq_base=settings.rope_freq_base,
+        kv_unified=is_unified,
+        swa_full=settings.swa_full,
         kv_bytes=n_cells * per_cell,
         weight_bytes=weights.size,
         draft=settings.draft,

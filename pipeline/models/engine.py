@@ -33,7 +33,7 @@ from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream
-from pipeline.models.weights import Weights, gpu_layers
+from pipeline.models.weights import Weights
 from pipeline.types import Message, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
     inspect(path)
     require_generator(path)
     look_first(path, settings, progress)
-    weights = Weights(path, gpu_layers(settings), settings.lora, progress)
+    weights = Weights(path, settings, progress)
     try:
         return Engine(settings, weights)
     except BaseException:
@@ -69,9 +69,9 @@ class Engine:
         self.settings = settings
         self.weights = weights
         self.resolved: ResolvedSettings = resolve(settings, weights)
-        n_sequences = settings.n_seq_max + settings.n_cached + 1
+        n_sequences = settings.n_seq_max + self.resolved.n_cached + 1
         self.context = Context(weights, self.resolved, n_sequences, settings.flash_attention)
-        self.pool = Pool(self.context, settings.n_cached)
+        self.pool = Pool(self.context, self.resolved.n_cached)
         drafts = settings.draft_max if settings.draft == "lookup" else 0
         self.batcher = Batcher(self.pool, settings.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
@@ -89,8 +89,9 @@ class Engine:
 
     @property
     def adapters(self) -> tuple[Path, ...]:
-        """The files of the adapters, in order."""
-        return tuple(Path(lora.path) for lora in self.settings.lora)
+        """The files of the adapters and of the control vectors, in order."""
+        lora, vectors = self.settings.lora, self.settings.control_vectors
+        return (*(Path(adapter.path) for adapter in lora), *(Path(vector.path) for vector in vectors))
 
     @property
     def window(self) -> int:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
 from pipeline.models.gguf import inspect, parts, strings
-from pipeline.models.settings import EngineSettings, Lora
+from pipeline.models.settings import EngineSettings
 
 if TYPE_CHECKING:
     from pipeline.contracts import Progress
@@ -40,7 +40,8 @@ SHIPPED = frozenset(
 )
 """The keys of the files that come in packages: our tests open them in every way."""
 _RELEVANT = (
-    *("kv_k", "kv_v", "flash_attention", "rope_scaling", "rope_factor", "rope_freq_base", "lora", "n_gpu_layers"),
+    *("kv_k", "kv_v", "flash_attention", "rope_scaling", "rope_factor", "rope_freq_base", "lora", "control_vectors"),
+    *("n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "mmap", "kv_unified", "swa_full"),
 )
 """Settings that change llama.cpp's graph."""
 _SMALL = 256
@@ -173,15 +174,17 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     import numpy as np
 
     from pipeline.models.context import Context, Rows, resolve
-    from pipeline.models.weights import Weights, gpu_layers
+    from pipeline.models.weights import Weights
+    from pipeline.registry import build_dataclass
 
-    lora = [Lora(**adapter) for adapter in relevant.pop("lora", ())]  # type: ignore[attr-defined]
-    settings = EngineSettings(**{**relevant, "lora": tuple(lora)}, model=str(path), n_seq_max=2)  # type: ignore[arg-type]
-    weights = Weights(path, gpu_layers(settings), settings.lora)
+    settings, faults = build_dataclass(EngineSettings, {**relevant, "model": str(path), "n_seq_max": 2}, "settings")
+    if not isinstance(settings, EngineSettings):
+        raise TypeError(f"the parent's settings are refused: {faults}")
+    weights = Weights(path, settings)
     longest = int(weights.n_ctx_trained * settings.rope_factor)
     if longest >= _SMALL:
         settings = replace(settings, n_ctx=_SMALL)
-    context = Context(weights, resolve(settings, weights), 2, settings.flash_attention)
+    context = Context(weights, resolve(settings, weights), 3, settings.flash_attention)
     tokens = np.arange(8, dtype=np.int32) % weights.n_vocab
     context.decode([Rows(0, 0, tokens, None, [7]), Rows(1, 0, tokens[:3], None, [2])])
     context.decode([Rows(0, 8, tokens[:1], None, [0])])

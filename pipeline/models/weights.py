@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.models.control import control
 from pipeline.models.first_look import look_first
 from pipeline.models.gguf import inspect
 from pipeline.models.llama import complaints, has_amx_kernels, library
@@ -143,19 +143,22 @@ class Vocabulary:
 class Weights(Vocabulary):
     """The weights of one file. Contexts on them must be freed first: `Context` sees to that by holding a reference."""
 
-    def __init__(
-        self, path: Path, n_gpu_layers: int = 0, lora: Sequence[Lora] = (), progress: Progress | None = None
-    ) -> None:
-        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+    def __init__(self, path: Path, settings: EngineSettings | None = None, progress: Progress | None = None) -> None:
+        """Loads the file, by default for the processor alone. A missing, foreign or damaged one raises ModelError with
+        llama.cpp's reason.
+        """
         lib = library()
         parameters = lib.llama_model_default_params()
-        parameters.n_gpu_layers = n_gpu_layers
         parameters.use_extra_bufts = not has_amx_kernels()
+        parameters.n_gpu_layers = n_gpu_layers = 0 if settings is None else gpu_layers(settings)
+        if settings is not None:
+            _set_loading(lib, parameters, settings)
         if progress is not None:
             parameters.progress_callback = lib.llama_progress_callback(
                 lambda done, _: progress("load model", round(done * 100), 100) or True
             )
         self._open(path, parameters)
+        self._check_lock(settings)
         self.is_on_gpu = n_gpu_layers > 0 and bool(lib.llama_supports_gpu_offload())
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)
         self.n_layer: int = lib.llama_model_n_layer(self.pointer)
@@ -171,7 +174,12 @@ class Weights(Vocabulary):
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
             raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
-        self.adapters = [(self._load_adapter(one), one.scale) for one in lora]
+        try:
+            self.adapters = [(self._load_adapter(one), one.scale) for one in (settings.lora if settings else ())]
+            self.control = control(settings.control_vectors, self) if settings else None
+        except ModelError:
+            self.close()
+            raise
 
     @property
     def attention_share(self) -> float:
@@ -199,6 +207,18 @@ class Weights(Vocabulary):
         size = int(self.number(f"attention.{key}", self.n_embd // max(1, self.n_head)))
         return {size, int(self.number(f"attention.{key}_swa", size))}
 
+    def _check_lock(self, settings: EngineSettings | None) -> None:
+        """llama.cpp only warns where the system does not let it lock the weights."""
+        if settings is None or not settings.mlock:
+            return
+        reason = complaints()
+        if "mlock" in reason or not self._lib.llama_supports_mlock():
+            self.close()
+            raise ModelError(
+                f"mlock: the weights of {self.path.name} cannot be kept in memory: {reason or 'not on this system'}; "
+                "raise the limit ('ulimit -l unlimited'), or set mlock to false"
+            )
+
     def _load_adapter(self, lora: Lora) -> Any:
         if not Path(lora.path).is_file():
             raise ModelError(f"lora: no such file: {lora.path}")
@@ -206,6 +226,27 @@ class Weights(Vocabulary):
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
+
+
+def _set_loading(lib: Any, parameters: Any, settings: EngineSettings) -> None:
+    """How weights come into memory, and which GPU gets what."""
+    modes = {
+        (False, False): lib.LLAMA_LOAD_MODE_NONE,
+        (True, False): lib.LLAMA_LOAD_MODE_AUTO,  # mapped, unless a GPU cannot use that
+        (False, True): lib.LLAMA_LOAD_MODE_MLOCK,
+        (True, True): lib.LLAMA_LOAD_MODE_MMAP_MLOCK,
+    }
+    parameters.load_mode = modes[settings.mmap, settings.mlock]
+    parameters.split_mode = getattr(lib, f"LLAMA_SPLIT_MODE_{settings.split_mode.upper()}")
+    parameters.main_gpu = settings.main_gpu
+    if settings.tensor_split:
+        n = lib.llama_max_devices()
+        if len(settings.tensor_split) > n:
+            raise ModelError(
+                f"tensor_split: {len(settings.tensor_split)} shares are too many: llama.cpp takes {n} GPUs"
+            )
+        shares = (*settings.tensor_split, *[0.0] * (n - len(settings.tensor_split)))
+        parameters.tensor_split = (ctypes.c_float * n)(*shares)
 
 
 def gpu_layers(settings: EngineSettings) -> int:
