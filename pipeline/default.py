@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import IndexSettings, PipelineConfig, load_config
 from pipeline.errors import ConfigError
 from pipeline.registry import COMPONENTS, Spec
-from pipeline.user import user_settings
+from pipeline.user import user_file, user_settings
 
 DEFAULT = PipelineConfig(
     path="the built-in pipeline",
@@ -42,13 +43,23 @@ def default_config(path: str | None) -> PipelineConfig:
 
 
 def with_default_model(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline with the model of `longthread models default`, unless its file names a model to read."""
+    """The same pipeline with the model of `longthread models default`, unless its file names a model to read.
+
+    Raises ConfigError for a default that is a path and is gone: nobody named it in this command.
+    """
     last = config.stages[-1]
     is_built_in = config.path in (DEFAULT.path, CHAT.path)
     if last.name != "generate.llama" or (not is_built_in and "model" in dict(last.settings)):
         return config
     model = user_settings().model
-    return config if model is None else with_model(config, model)
+    if model is None:
+        return config
+    if Path(model).is_absolute() and not Path(model).exists():
+        raise ConfigError(
+            f"{user_file()}: the default model is gone: {model}; choose another with 'longthread models default "
+            "MODEL', or go back to the built-in one with 'longthread models default --reset'"
+        )
+    return with_model(config, model)
 
 
 def with_model(config: PipelineConfig, model: str) -> PipelineConfig:

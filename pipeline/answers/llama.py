@@ -110,9 +110,11 @@ class Llama(EngineSettings):
         return EngineSettings(**{field.name: getattr(self, field.name) for field in fields(EngineSettings)})
 
     def check(self) -> None:
+        """Raises ModelError where the model's file is not here, is damaged, or cannot write an answer."""
         from pipeline.models.catalogue import resolve
+        from pipeline.models.purpose import require_generator
 
-        resolve(self.model)
+        require_generator(resolve(self.model))
 
     @property
     def file(self) -> Path:

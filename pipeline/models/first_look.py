@@ -174,6 +174,7 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     import numpy as np
 
     from pipeline.models.context import Context, Rows, resolve
+    from pipeline.models.purpose import purpose
     from pipeline.models.weights import Weights
     from pipeline.registry import build_dataclass
 
@@ -181,6 +182,8 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     if not isinstance(settings, EngineSettings):
         raise TypeError(f"the parent's settings are refused: {faults}")
     weights = Weights(path, settings)
+    if purpose(inspect(path)).kind != "generator":  # whoever opens it knows with which context
+        return
     longest = int(weights.n_ctx_trained * settings.rope_factor)
     if longest >= _SMALL:
         settings = replace(settings, n_ctx=_SMALL)
