@@ -161,7 +161,7 @@ def _try(path: Path, relevant: dict[str, object]) -> str | None:
         return None
     if done.returncode == 0:
         return ""
-    if done.returncode == -signal.SIGKILL:
+    if done.returncode == -getattr(signal, "SIGKILL", 9):
         return "the system killed it, probably for want of memory"
     if done.returncode not in _CRASHES:
         return None
