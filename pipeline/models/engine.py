@@ -220,11 +220,18 @@ class Engine:
         """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
         return self.pool.can_share
 
-    def ablate(self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int) -> NDArray[np.float32]:
+    def ablate(
+        self,
+        prompt: Prompt,
+        target: Prompt,
+        cuts: Sequence[tuple[int, int]],
+        tail: int,
+        endings: Sequence[Prompt | None] | None = None,
+    ) -> NDArray[np.float32]:
         """Log P of each token of `target` after the prompt without each cut, float32 (n_cuts, n_target): ablation.py.
 
-        Raises ModelError for an empty target, for a cut that does not lie before `tail`, for a tail that is not inside
-        the prompt, and where the architecture cannot forget.
+        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail that is
+        not inside the prompt, and where the architecture cannot forget.
         """
         with self._lock:
             self._check_open()
@@ -237,7 +244,11 @@ class Engine:
                 if not 0 <= low <= high <= tail:
                     raise ModelError(f"ablate: a cut must lie in [0, {tail}), was: {(low, high)}")
             self._check_fits(cells, len(tokens), "the prompt")
-            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail)
+            ends = [None if ending is None else cells_of(ending, self.weights) for ending in endings or ()]
+            if any(end is not None and (len(end) == 0 or end.vectors is not None) for end in ends):
+                raise ModelError("ablate: an ending must have at least one token, and no soft vectors")
+            tails = [None if end is None else end.keys.tolist() for end in ends] if endings is not None else None
+            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail, tails)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
         """Log P of every token after the prompt, float32 (n_vocab,)."""
