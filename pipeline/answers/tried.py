@@ -22,8 +22,8 @@ from pipeline.models.identity import model_key
 
 SHIPPED = Path(__file__).parent / "trial" / "results"
 
-MARGIN = 0.2
-"""An answer of the model has to be right at most this much less often than the best sentence; otherwise quotes lead."""
+MARGIN = 0.05
+"""Quotes lead a model's answers where that makes more than this share of the answers right that were wrong."""
 
 NOT_TRIED = (
     "{model} was not tried yet, and is asked in layout '{layout}': "
@@ -61,10 +61,14 @@ class Tried:
     :param model: the name of the file.
     :param key: hash of the file: see pipeline/models/identity.py.
     :param layout: a name in LAYOUTS.
-    :param answer: `quote` where the best sentence holds the answer much more often than the model's words do.
+    :param answer: `quote` where more answers are right with quotes that lead than with the model's words: see
+        `answer_first`.
     :param results: one a layout, in the order of LAYOUTS.
     :param n: number of questions; `n_answerable` of them have an answer in the documents.
     :param sentence_right: number of questions with an answer whose best-ranked sentence holds it.
+    :param generated_right: number of questions with an answer that is right as it is shown, second attempts included,
+        where the model's words lead.
+    :param quoted_right: the same where quotes lead.
     :param seconds: what all answers took together; layouts share what their prompts have in common.
     :param seed: draws the questions where not all were asked.
     :param date: the day, in UTC.
@@ -78,6 +82,8 @@ class Tried:
     n: int
     n_answerable: int
     sentence_right: int
+    generated_right: int
+    quoted_right: int
     seconds: float
     seed: int
     date: str
@@ -108,11 +114,12 @@ def best_layout(results: Sequence[Result]) -> str:
     return max(results, key=rank).layout
 
 
-def answer_first(right: int, sentence_right: int, n_answerable: int) -> Literal["generate", "quote"]:
-    """Whether the model's answer or the best sentence should lead: the sentence, where it is right more often by more
-    than MARGIN.
+def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> Literal["generate", "quote"]:
+    """Whether the model's words or quotes should lead: quotes, where they make more answers right by more than MARGIN.
+
+    The model's words are shorter and answer in the question's terms, so that a tie is theirs.
     """
-    return "quote" if sentence_right - right > MARGIN * n_answerable else "generate"
+    return "quote" if quoted_right - generated_right > MARGIN * n_answerable else "generate"
 
 
 def stored(model: Model) -> Tried | None:
