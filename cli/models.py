@@ -166,7 +166,7 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
     lines = (
         f"right: answers that hold the right one, of {tried.n_answerable}. declined: questions that it said are not in "
         f"the documents, of {n_unanswerable} that are not; wrongly: of {tried.n_answerable} that are.",
-        f"chosen: the most right answers less faulty ones. As it is shown, {tried.generated_right} of "
+        f"chosen: the most right answers less faulty ones, and their F1. As it is shown, {tried.generated_right} of "
         f"{tried.n_answerable} are right with the model's words in the lead and {tried.quoted_right} with quotes (the "
         f"best sentence alone: {tried.sentence_right}), {leads}.",
         f"{tried.model} is asked in layout '{tried.layout}' from now on wherever a pipeline says 'layout: auto'. Kept "

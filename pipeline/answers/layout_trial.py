@@ -97,7 +97,7 @@ def try_layouts(
             for question, state in zip(questions, states, strict=True)
             if question.is_answerable
         )
-        layout = best_layout(results)
+        layout = best_layout(results, n_answerable)
         in_best = answers[[result.layout for result in results].index(layout)]
         generated, quoted = answers_shown(pipeline, in_best, progress)
         generated_right = _n_right(questions, generated)

@@ -64,14 +64,14 @@ def tried(key: str, layout: str = "brief") -> Tried:
 # ------------------------------------------------------------------------------------------------------------- choice
 def test_the_most_right_answers_less_faults_win() -> None:
     results = [result("a", right=12, faulty=5), result("b", right=9, faulty=1), result("c", right=8)]
-    assert best_layout(results) == "b"
+    assert best_layout(results, 30) == "b"
 
 
 def test_ties_go_to_who_declines_rightly_then_to_fewer_tokens() -> None:
     results = [result("a", 9, tokens=50), result("b", 9, abstained_right=2), result("c", 10, 1, abstained_right=2)]
-    assert best_layout(results) == "b"
-    assert best_layout([*results, result("d", 9, abstained_right=2, abstained_wrong=1, tokens=5)]) == "b"
-    assert best_layout([*results, result("e", 9, abstained_right=2, tokens=99)]) == "e"
+    assert best_layout(results, 30) == "b"
+    assert best_layout([*results, result("d", 9, abstained_right=2, abstained_wrong=1, tokens=5)], 30) == "b"
+    assert best_layout([*results, result("e", 9, abstained_right=2, tokens=99)], 30) == "e"
 
 
 def test_quotes_lead_where_they_are_right_more_often() -> None:
@@ -150,7 +150,7 @@ def test_shipped_results_are_read_and_their_layout_is_the_best_of_their_table() 
     assert paths
     for path in paths:
         value = store_module._tried(json.loads(path.read_text("utf-8")), path)
-        assert value.layout == best_layout(value.results), path.name
+        assert value.layout == best_layout(value.results, value.n_answerable), path.name
         assert {result.layout for result in value.results} == set(LAYOUTS), path.name
         assert value.answer == answer_first(value.generated_right, value.quoted_right, value.n_answerable), path.name
         assert value.n >= 24, path.name
