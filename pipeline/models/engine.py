@@ -27,12 +27,13 @@ from pipeline.models.batching import Batcher, Group, Job
 from pipeline.models.cells import Cells, cells_of
 from pipeline.models.chat_template import render
 from pipeline.models.context import Context, resolve
-from pipeline.models.llama import library
+from pipeline.models.first_look import look_first
 from pipeline.models.pool import Pool
+from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream
-from pipeline.models.weights import Weights
+from pipeline.models.weights import Weights, gpu_layers
 from pipeline.types import Message, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from pipeline.models.attention import Attention
     from pipeline.models.snapshots import Snapshots
-
-_EVERY_LAYER = 9999
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
@@ -53,9 +52,9 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
     from pipeline.models.gguf import inspect
 
     inspect(path)
-    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
-    layers = auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
-    weights = Weights(path, layers, settings.lora, progress)
+    require_generator(path)
+    look_first(path, settings, progress)
+    weights = Weights(path, gpu_layers(settings), settings.lora, progress)
     try:
         return Engine(settings, weights)
     except BaseException:

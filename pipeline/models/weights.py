@@ -7,19 +7,22 @@ import weakref
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.models.first_look import look_first
+from pipeline.models.gguf import inspect
 from pipeline.models.llama import complaints, has_amx_kernels, library
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.contracts import Progress
-    from pipeline.models.settings import Lora
+    from pipeline.models.settings import EngineSettings, Lora
 
+_EVERY_LAYER = 9999
 _SHORT = 8192
 """Characters of a text whose tokens are kept."""
 
@@ -39,14 +42,13 @@ class Vocabulary:
         """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
         self.path = path
         _check_magic(path)
+        look_first(path)
         lib = self._lib = library()
         complaints()
         self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.pointer:
-            raise ModelError(
-                f"{path}: llama.cpp cannot load this file: {complaints() or 'no reason given'}. "
-                "Is the download complete, and is the architecture known to this llama-cpp-python?"
-            )
+            reason = complaints() or "no reason given"
+            raise ModelError(f"{path}: llama.cpp cannot load this file: {reason}. {_advice(reason)}")
         self._free = weakref.finalize(self, lib.llama_model_free, self.pointer)
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
@@ -163,6 +165,8 @@ class Weights(Vocabulary):
         self.n_swa: int = lib.llama_model_n_swa(self.pointer)
         self.size: int = lib.llama_model_size(self.pointer)
         self.n_parameters: int = lib.llama_model_n_params(self.pointer)
+        self.n_positions: int = inspect(path).n_positions
+        self.has_rope = lib.llama_model_rope_type(self.pointer) != lib.LLAMA_ROPE_TYPE_NONE
         self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
@@ -183,6 +187,18 @@ class Weights(Vocabulary):
         """The metadata's value of `<architecture>.<key>`."""
         return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
+    @property
+    def n_rotated(self) -> float:
+        """Dimensions of a head that carry its position."""
+        return self.number("rope.dimension_count", self.n_embd / max(1, self.n_head))
+
+    def head_sizes(self, key: Literal["key_length", "value_length"]) -> set[int]:
+        """Values of a head in the cache, of all kinds of layers; empty where no layer has heads."""
+        if self.n_head == 0 and f"{self.architecture}.attention.{key}" not in self.metadata:
+            return set()
+        size = int(self.number(f"attention.{key}", self.n_embd // max(1, self.n_head)))
+        return {size, int(self.number(f"attention.{key}_swa", size))}
+
     def _load_adapter(self, lora: Lora) -> Any:
         if not Path(lora.path).is_file():
             raise ModelError(f"lora: no such file: {lora.path}")
@@ -190,6 +206,23 @@ class Weights(Vocabulary):
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
+
+
+def gpu_layers(settings: EngineSettings) -> int:
+    """Layers to put on a GPU: those of the settings, or all where llama.cpp was built for one."""
+    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
+    return auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
+
+
+def _advice(reason: str) -> str:
+    """What helps against a reason of llama.cpp's not to load a file."""
+    if "unknown model architecture" in reason or "unknown pre-tokenizer" in reason or "unknown tokenizer" in reason:
+        from importlib.metadata import version
+
+        return f"A newer llama-cpp-python than {version('llama-cpp-python')} may know it; else take another model"
+    if any(word in reason for word in ("wrong shape", "not found", "missing", "wrong type", "wrong array")):
+        return "The file was converted wrongly, or for another version of llama.cpp: take another conversion of it"
+    return "Is the download complete ('longthread models verify' tells), and is there memory for the weights?"
 
 
 def _tokens(lib: Any, vocab: Any, text: str, special: bool) -> NDArray[np.int32]:
