@@ -63,6 +63,8 @@ def template_of(vocabulary: Vocabulary, settings: EngineSettings | None = None) 
     if settings.chat_template is not None:
         where = f"{where} with chat_template {settings.chat_template}"
     source = _source(vocabulary, settings.chat_template)
+    if settings.chat_template is not None:
+        vocabulary.protect(source)
     return ChatTemplate(source, vocabulary.bos, specials, where, settings.template_arguments, settings.date)
 
 
