@@ -378,11 +378,13 @@ def models_pull(
 
 
 @models_app.command("verify")
-def models_verify(name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")]) -> None:
-    """Check that a model's file is whole, and, where its hash is known, that it is the right one."""
+def models_verify(
+    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")], json: Json = False
+) -> None:
+    """Check that a model's file is whole and, where its hash is known, the right one; say what it is good for."""
     from cli.models import verify
 
-    raise typer.Exit(verify(name))
+    raise typer.Exit(verify(name, json))
 
 
 @models_app.command("tune")

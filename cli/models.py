@@ -13,7 +13,7 @@ from rich.text import Text
 from cli.main import EXIT_ERROR
 from cli.printing import shown_path, table
 from cli.progress import Display
-from pipeline.models.catalogue import Listed, list_models
+from pipeline.models.catalogue import Listed, Verification, list_models
 from pipeline.models.catalogue import pull as pull_model
 from pipeline.models.catalogue import verify as verify_model
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.answers.tried import Result, Tried
+    from pipeline.models.account import Account
     from pipeline.models.tune import TuneReport
 
 _HINT = (
@@ -62,23 +63,51 @@ def pull(name: str) -> int:
     return 0
 
 
-def verify(name: str) -> int:
+def verify(name: str, json: bool = False) -> int:
+    """Whether a model's file is right, and what it is good for; exit code 2 where it cannot be used as what it is."""
+    from pipeline.models.account import account
+
     found = verify_model(name)
+    about = account(found.path)
+    is_usable = found.is_right is not False and about.is_usable
+    if json:
+        record = {**asdict(about), "path": str(found.path), "sha256": found.sha256, "is_right": found.is_right}
+        sys.stdout.write(json_module.dumps({**record, "is_usable": is_usable}) + "\n")
+    else:
+        sys.stdout.write("\n".join([*_hash_lines(found), *_account_lines(about)]) + "\n")
+    return 0 if is_usable else EXIT_ERROR
+
+
+def _hash_lines(found: Verification) -> list[str]:
     info = found.info
-    parts = [megabytes(info.file_bytes), info.architecture, info.quantisation]
+    parts = [megabytes(info.all_bytes), info.architecture, info.quantisation]
     parts += [
         f"{info.n_ctx_train} tokens of context",
         "chat template" if info.has_chat_template else "no chat template",
     ]
-    lines = [f"{found.path}: {', '.join(parts)}", f"sha256 {found.sha256}"]
+    if info.n_parts > 1:
+        parts.append(f"{info.n_parts} parts, all here and whole; the hash is of the first")
     if found.is_right is None:
-        lines.append("whole by its header; nobody told longthread what its hash should be")
+        verdict = "whole by its header; nobody told longthread what its hash should be"
     elif found.is_right:
-        lines.append(f"right: this is the hash that {found.by} gives")
+        verdict = f"right: this is the hash that {found.by} gives"
     else:
-        lines.append(f"WRONG: {found.by} gives {found.expected}; delete the file and get it again")
-    sys.stdout.write("\n".join(lines) + "\n")
-    return EXIT_ERROR if found.is_right is False else 0
+        verdict = f"WRONG: {found.by} gives {found.expected}; delete the file and get it again"
+    return [f"{found.path}: {', '.join(parts)}", f"sha256 {found.sha256}", verdict]
+
+
+def _account_lines(about: Account) -> list[str]:
+    lines = [f"good for: {about.good_for}"]
+    if about.problem:
+        lines.append(f"does NOT open: {about.problem}")
+    if about.template:
+        lines.append(f"chat template: {about.template}")
+    if about.weight_bytes:
+        lines.append(
+            f"memory: {megabytes(about.weight_bytes)} for the weights, {megabytes(1000 * about.cache_bytes)} for each "
+            "1000 tokens of the cache (kv_k and kv_v f16)"
+        )
+    return lines + [f"note: {limit}" for limit in about.limits]
 
 
 def tune(name: str, json: bool, quiet: bool) -> int:

@@ -62,6 +62,13 @@ class Ablates(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """Tells its chat template what day it is: ISO 8601. Without a call it is a fixed day."""
+
+    def set_day(self, day: str) -> None: ...
+
+
+@runtime_checkable
 class Metered(Protocol):
     """Counts the cells that it decodes: read the number before and after to know what something cost."""
 

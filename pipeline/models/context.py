@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 
 from pipeline.errors import ModelError
+from pipeline.models.limits import CACHE_TYPES, check_length, check_limits
 from pipeline.models.llama import complaints, library
 from pipeline.models.settings import EngineSettings, KvType, ResolvedSettings
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from pipeline.models.weights import Weights
 
-_GGML = {"f16": (1, 2.0), "q8_0": (8, 34 / 32), "q4_0": (2, 18 / 32)}
-"""ggml type number, and bytes of one value."""
 _ROPE = {"none": -1, "ntk": 0, "linear": 1, "yarn": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _AUTO_MOST = 32768
@@ -85,7 +84,7 @@ class Context:
         parameters.kv_unified = True
         parameters.swa_full = True  # a sliding-window layer must keep what another prompt may fork
         parameters.pooling_type = 0
-        parameters.type_k, parameters.type_v = _GGML[resolved.kv_k][0], _GGML[resolved.kv_v][0]
+        parameters.type_k, parameters.type_v = CACHE_TYPES[resolved.kv_k][0], CACHE_TYPES[resolved.kv_v][0]
         parameters.flash_attn_type = _FLASH[flash]
         _set_rope(parameters, resolved, weights)
         if on_node is not None:
@@ -104,7 +103,7 @@ class Context:
         self.n_cells: int = lib.llama_n_ctx(self.pointer)
         self.n_batch: int = lib.llama_n_batch(self.pointer)
         self.native_s = 0.0
-        self._batch = _Batch(lib, self.n_batch, weights.n_embd)
+        self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
     @property
     def is_closed(self) -> bool:
@@ -190,7 +189,7 @@ class Context:
             raise ModelError(f"lora: llama.cpp refused the adapters: {complaints() or 'no reason given'}")
 
 
-class _Batch:
+class Batch:
     """A llama_batch whose arrays are numpy's, filled by slices; one sequence a row."""
 
     def __init__(self, lib: Any, size: int, n_embd: int) -> None:
@@ -239,17 +238,13 @@ class _Batch:
 # ------------------------------------------------------------------------------------------------------ what auto means
 def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     """What every `auto` becomes on this machine with these weights; ModelError where the request cannot be held."""
+    check_limits(settings, weights)
     trained = weights.n_ctx_trained
     most = int(trained * settings.rope_factor)
     free = free_memory()
     per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
     n_ctx = _resolve_n_ctx(settings, most, per_cell, free)
-    if n_ctx > most:
-        raise ModelError(
-            f"n_ctx: {n_ctx} is more than {weights.path.name} was trained on ({trained}"
-            + (f" x rope_factor {settings.rope_factor:g} = {most}" if settings.rope_factor != 1 else "")
-            + f"); lower n_ctx to {most}, or set rope_scaling with a rope_factor of {n_ctx / trained:.3g} or more"
-        )
+    check_length(n_ctx, settings, weights)
     n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
     if n_cells < n_ctx:
         raise ModelError(f"n_cells: {n_cells} is less than one sequence may use (n_ctx = {n_ctx})")
@@ -278,6 +273,7 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         flash_attention=settings.flash_attention != "off",
         rope_scaling=settings.rope_scaling,
         rope_factor=settings.rope_factor,
+        rope_freq_base=settings.rope_freq_base,
         kv_bytes=n_cells * per_cell,
         weight_bytes=weights.size,
         draft=settings.draft,
@@ -293,9 +289,14 @@ def threads() -> int:
 def cell_bytes(weights: Weights, kv_k: KvType, kv_v: KvType) -> int:
     """Memory of one cell of the cache: keys and values of all layers."""
     head = weights.n_embd / max(1, weights.n_head)
-    keys = weights.number("attention.key_length", head) * _GGML[kv_k][1]
-    values = weights.number("attention.value_length", head) * _GGML[kv_v][1]
+    keys = weights.number("attention.key_length", head) * _value_bytes(kv_k)
+    values = weights.number("attention.value_length", head) * _value_bytes(kv_v)
     return math.ceil(weights.n_layer * weights.n_head_kv * (keys + values))
+
+
+def _value_bytes(kv_type: KvType) -> float:
+    _, n_values, n_bytes = CACHE_TYPES[kv_type]
+    return n_bytes / n_values
 
 
 def free_memory() -> int:
@@ -321,12 +322,15 @@ def _resolve_n_ctx(settings: EngineSettings, most: int, per_cell: int, free: int
 
 
 def _set_rope(parameters: Any, resolved: ResolvedSettings, weights: Weights) -> None:
+    base = resolved.rope_freq_base or weights.number("rope.freq_base", 10000)
+    if resolved.rope_freq_base is not None:
+        parameters.rope_freq_base = base
     if resolved.rope_scaling == "none":
         return
     parameters.rope_scaling_type = _ROPE[resolved.rope_scaling]
     if resolved.rope_scaling == "ntk":
-        d = weights.number("rope.dimension_count", weights.n_embd / weights.n_head)
-        parameters.rope_freq_base = weights.number("rope.freq_base", 10000) * resolved.rope_factor ** (d / (d - 2))
+        d = weights.n_rotated
+        parameters.rope_freq_base = base * resolved.rope_factor ** (d / (d - 2))
         return
     parameters.rope_freq_scale = 1 / resolved.rope_factor
     if resolved.rope_scaling == "yarn":

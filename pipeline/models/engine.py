@@ -25,14 +25,16 @@ from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
 from pipeline.models.cells import Cells, cells_of
-from pipeline.models.chat_template import render
 from pipeline.models.context import Context, resolve
-from pipeline.models.llama import library
+from pipeline.models.first_look import look_first
 from pipeline.models.pool import Pool
+from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream
-from pipeline.models.weights import Weights
+from pipeline.models.template_settings import DAY
+from pipeline.models.templates import template_of
+from pipeline.models.weights import Weights, gpu_layers
 from pipeline.types import Message, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 
     from pipeline.models.attention import Attention
     from pipeline.models.snapshots import Snapshots
-
-_EVERY_LAYER = 9999
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
@@ -53,9 +53,9 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
     from pipeline.models.gguf import inspect
 
     inspect(path)
-    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
-    layers = auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
-    weights = Weights(path, layers, settings.lora, progress)
+    require_generator(path)
+    look_first(path, settings, progress)
+    weights = Weights(path, gpu_layers(settings), settings.lora, progress)
     try:
         return Engine(settings, weights)
     except BaseException:
@@ -69,6 +69,7 @@ class Engine:
     def __init__(self, settings: EngineSettings, weights: Weights) -> None:
         self.settings = settings
         self.weights = weights
+        self.template = template_of(weights, settings)
         self.resolved: ResolvedSettings = resolve(settings, weights)
         n_sequences = settings.n_seq_max + settings.n_cached + 1
         self.context = Context(weights, self.resolved, n_sequences, settings.flash_attention)
@@ -125,8 +126,12 @@ class Engine:
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         self._check_open()
-        template = self.weights.metadata.get("tokenizer.chat_template", "")
-        return render(template, messages, self.weights.bos, self.weights.special_texts(), self.name)
+        return self.template.render(messages)
+
+    def set_day(self, day: str) -> None:
+        """Tells the template another day from now on, unless the settings name one."""
+        if self.settings.date == DAY:
+            self.template = self.template.on(day)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None

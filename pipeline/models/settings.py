@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-KvType = Literal["f16", "q8_0", "q4_0"]
+from pipeline.models.template_settings import DAY, TemplateArguments, check_template
+
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+UNQUANTISED = ("f32", "f16", "bf16")
 
 
 def _at_least(name: str, value: int | float | str, least: float) -> None:
@@ -43,16 +46,23 @@ class EngineSettings:
     :param prefill_piece: cells of prompts that are read between two tokens of the answers under way.
     :param threads: auto: the physical cores that this process may use.
     :param n_gpu_layers: layers on a GPU. auto: all of them where llama.cpp was built for one, else 0.
-    :param kv_k: how keys are stored in the cache.
-    :param kv_v: how values are; below f16 this needs flash attention.
+    :param kv_k: how keys are stored in the cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl.
+    :param kv_v: how values are stored; the types that begin with q or iq need flash attention.
     :param flash_attention: auto: on, where the model's graph allows it.
     :param rope_scaling: how positions beyond the trained context are squeezed into it. yarn and linear change the
         frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), d being the rotated dimensions.
     :param rope_factor: how many times longer than trained the context is to be, from 1 on.
+    :param rope_freq_base: the base of the rotary frequencies, greater than 0; none: the file's. For models whose file
+        names another than they were trained with.
     :param lora: adapters, all active at once.
     :param draft: `lookup` guesses the next tokens from the text so far and checks them in one batch; the answer stays
         the same. It pays where answers copy from the prompt and the machine has compute to spare.
     :param draft_max: most tokens of one guess.
+    :param chat_template: a template in the place of the file's own: a file, a name of those that the file brings, or
+        `plain`, `chatml`, `llama2`, `llama3`, `gemma`, `vicuna`, `alpaca`.
+    :param template_arguments: what the template is told beside the messages, such as {enable_thinking: false}.
+    :param date: the day that a template is told which asks for it. A chat tells it the day on which it began, unless
+        another than the default is set here.
     """
 
     model: str = "smollm2-135m"
@@ -70,13 +80,18 @@ class EngineSettings:
     flash_attention: Literal["auto", "on", "off"] = "auto"
     rope_scaling: Literal["none", "linear", "yarn", "ntk"] = "none"
     rope_factor: float = 1.0
+    rope_freq_base: float | None = None
     lora: tuple[Lora, ...] = ()
     draft: Literal["none", "lookup"] = "none"
     draft_max: int = 8
+    chat_template: str | None = None
+    template_arguments: TemplateArguments = ()
+    date: str = DAY
 
     def __post_init__(self) -> None:
         if not self.model:
             raise ValueError("model must be a path or a name, was: ''")
+        check_template(self.chat_template, self.date)
         for name, value, least in (
             ("n_ctx", self.n_ctx, 64),
             ("n_cells", self.n_cells, 64),
@@ -97,10 +112,12 @@ class EngineSettings:
             raise ValueError(f"n_seq_max must be at most n_batch ({self.n_batch}), was: {self.n_seq_max}")
         if isinstance(self.n_ctx, int) and isinstance(self.n_cells, int) and self.n_cells < self.n_ctx:
             raise ValueError(f"n_cells must be at least n_ctx ({self.n_ctx}), was: {self.n_cells}")
-        if self.kv_v != "f16" and self.flash_attention == "off":
-            raise ValueError(f"kv_v must be f16 when flash_attention is off, was: {self.kv_v}")
+        if self.kv_v not in UNQUANTISED and self.flash_attention == "off":
+            raise ValueError(f"kv_v must be f16, bf16 or f32 when flash_attention is off, was: {self.kv_v}")
         if self.rope_factor != 1 and self.rope_scaling == "none":
             raise ValueError(f"rope_factor must be 1 when rope_scaling is none, was: {self.rope_factor}")
+        if self.rope_freq_base is not None and self.rope_freq_base <= 0:
+            raise ValueError(f"rope_freq_base must be greater than 0, was: {self.rope_freq_base}")
         if self.rope_factor == 1 and self.rope_scaling != "none":
             raise ValueError(f"rope_factor must be greater than 1 for rope_scaling {self.rope_scaling}, was: 1")
 
@@ -124,6 +141,7 @@ class ResolvedSettings:
     flash_attention: bool
     rope_scaling: str
     rope_factor: float
+    rope_freq_base: float | None
     kv_bytes: int
     weight_bytes: int
     draft: str

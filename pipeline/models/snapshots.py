@@ -147,7 +147,7 @@ def _identity(engine: Engine) -> dict[str, Any]:
         "lora": [(file_sha256(Path(one.path)), one.scale) for one in engine.settings.lora],
         "kv": [resolved.kv_k, resolved.kv_v],
         "flash": engine.settings.flash_attention,
-        "rope": [resolved.rope_scaling, resolved.rope_factor],
+        "rope": [resolved.rope_scaling, resolved.rope_factor, resolved.rope_freq_base],
         "gpu": resolved.n_gpu_layers,
         "llama": version("llama-cpp-python"),
     }

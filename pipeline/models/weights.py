@@ -5,21 +5,25 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.models.first_look import look_first
+from pipeline.models.gguf import inspect
 from pipeline.models.llama import complaints, has_amx_kernels, library
+from pipeline.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.contracts import Progress
-    from pipeline.models.settings import Lora
+    from pipeline.models.settings import EngineSettings, Lora
 
+_EVERY_LAYER = 9999
 _SHORT = 8192
 """Characters of a text whose tokens are kept."""
 
@@ -39,19 +43,20 @@ class Vocabulary:
         """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
         self.path = path
         _check_magic(path)
+        look_first(path)
         lib = self._lib = library()
         complaints()
         self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.pointer:
-            raise ModelError(
-                f"{path}: llama.cpp cannot load this file: {complaints() or 'no reason given'}. "
-                "Is the download complete, and is the architecture known to this llama-cpp-python?"
-            )
+            reason = complaints() or "no reason given"
+            raise ModelError(f"{path}: llama.cpp cannot load this file: {reason}. {_advice(reason)}")
         self._free = weakref.finalize(self, lib.llama_model_free, self.pointer)
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
-        self._kept = lru_cache(4096)(partial(_tokens, lib, self.vocab))  # passages are counted several times
+        templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
+        self._tokenizer = Tokenizer(lib, self.vocab, "\n".join(templates))
+        self._kept = lru_cache(4096)(self._tokenizer.tokens)  # passages are counted several times
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(512)
 
@@ -66,9 +71,14 @@ class Vocabulary:
     def tokenize(self, text: str, special: bool = False) -> NDArray[np.int32]:
         """Tokens of the text alone, not to be written to; nothing is put before or after it.
 
-        `special` lets text such as `<|im_end|>` be read as a control token.
+        `special` lets text such as `<|im_end|>` be read as a control token; without it no token is one (tokenizer.py).
         """
-        return self._kept(text, special) if len(text) <= _SHORT else _tokens(self._lib, self.vocab, text, special)
+        return self._kept(text, special) if len(text) <= _SHORT else self._tokenizer.tokens(text, special)
+
+    def protect(self, template: str) -> None:
+        """Keeps the marks of a chat template that is not the file's own from being read in contents."""
+        self._tokenizer.protect(template)
+        self._kept.cache_clear()
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; none for control tokens."""
@@ -163,6 +173,8 @@ class Weights(Vocabulary):
         self.n_swa: int = lib.llama_model_n_swa(self.pointer)
         self.size: int = lib.llama_model_size(self.pointer)
         self.n_parameters: int = lib.llama_model_n_params(self.pointer)
+        self.n_positions: int = inspect(path).n_positions
+        self.has_rope = lib.llama_model_rope_type(self.pointer) != lib.LLAMA_ROPE_TYPE_NONE
         self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
@@ -183,6 +195,18 @@ class Weights(Vocabulary):
         """The metadata's value of `<architecture>.<key>`."""
         return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
+    @property
+    def n_rotated(self) -> float:
+        """Dimensions of a head that carry its position."""
+        return self.number("rope.dimension_count", self.n_embd / max(1, self.n_head))
+
+    def head_sizes(self, key: Literal["key_length", "value_length"]) -> set[int]:
+        """Values of a head in the cache, of all kinds of layers; empty where no layer has heads."""
+        if self.n_head == 0 and f"{self.architecture}.attention.{key}" not in self.metadata:
+            return set()
+        size = int(self.number(f"attention.{key}", self.n_embd // max(1, self.n_head)))
+        return {size, int(self.number(f"attention.{key}_swa", size))}
+
     def _load_adapter(self, lora: Lora) -> Any:
         if not Path(lora.path).is_file():
             raise ModelError(f"lora: no such file: {lora.path}")
@@ -192,17 +216,21 @@ class Weights(Vocabulary):
         return adapter
 
 
-def _tokens(lib: Any, vocab: Any, text: str, special: bool) -> NDArray[np.int32]:
-    data = text.encode("utf-8", "surrogatepass")
-    room = len(data) + 8
-    while True:
-        buffer = np.empty(room, np.int32)
-        n = lib.llama_tokenize(vocab, data, len(data), buffer.ctypes.data_as(lib.llama_token_p), room, False, special)
-        if n >= 0:
-            tokens = buffer[:n].copy()
-            tokens.flags.writeable = False
-            return tokens
-        room = -n
+def gpu_layers(settings: EngineSettings) -> int:
+    """Layers to put on a GPU: those of the settings, or all where llama.cpp was built for one."""
+    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
+    return auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
+
+
+def _advice(reason: str) -> str:
+    """What helps against a reason of llama.cpp's not to load a file."""
+    if "unknown model architecture" in reason or "unknown pre-tokenizer" in reason or "unknown tokenizer" in reason:
+        from importlib.metadata import version
+
+        return f"A newer llama-cpp-python than {version('llama-cpp-python')} may know it; else take another model"
+    if any(word in reason for word in ("wrong shape", "not found", "missing", "wrong type", "wrong array")):
+        return "The file was converted wrongly, or for another version of llama.cpp: take another conversion of it"
+    return "Is the download complete ('longthread models verify' tells), and is there memory for the weights?"
 
 
 def _check_magic(path: Path) -> None:
