@@ -103,9 +103,9 @@ class Tried:
 def best_layout(results: Sequence[Result], n_answerable: int) -> str:
     """The layout with the most points: right answers less faulty ones, plus the sum of the answers' F1.
 
-    F1 is for answers that say little else: counting right ones alone favours whatever copies most of the passages. Ties:
-    the most questions without an answer that the model declines, then the fewest that it declines wrongly, then the
-    fewest tokens.
+    F1 is for answers that say little else: counting right ones alone favours whatever copies most of the passages.
+    Ties: the most questions without an answer that the model declines, then the fewest that it declines wrongly, then
+    the fewest tokens.
     """
 
     def rank(result: Result) -> tuple[float, int, int, int]:

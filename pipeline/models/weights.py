@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,11 +54,19 @@ class Vocabulary:
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
-        templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
-        self._tokenizer = Tokenizer(lib, self.vocab, "\n".join(templates))
-        self._kept = lru_cache(4096)(self._tokenizer.tokens)  # passages are counted several times
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(512)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        """Made on first use: a file without a vocabulary is read by token numbers alone."""
+        templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
+        return Tokenizer(self._lib, self.vocab, "\n".join(templates))
+
+    @cached_property
+    def _kept(self) -> Any:
+        """The tokens of short texts: passages are counted several times."""
+        return lru_cache(4096)(self._tokenizer.tokens)
 
     @property
     def is_closed(self) -> bool:
