@@ -1,6 +1,7 @@
 # make demo    a question answered from documents, from nothing
 # make test    the tests
 # make check   what CI runs: format, lint, types, tests
+# make zoo     fetches real chat templates and vocabularies, for tests that are skipped without them
 # make train-exit         fits the classifier of compress.exit_mini, some minutes; see docs/training.md
 # make train-extensible   trains the vectors of compress.extensible, 2.5 hours; see docs/training.md
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format picture train-exit train-extensible clean
+.PHONY: setup demo test check zoo format picture train-exit train-extensible clean
 
 setup: $(READY)
 
@@ -29,6 +30,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+zoo: $(READY)
+	$(BIN)/python -m tests.models.zoo
 
 format: $(READY)
 	$(BIN)/ruff format .

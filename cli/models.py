@@ -229,15 +229,16 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
     console.print(table("", columns, rows))
     n_unanswerable = tried.n - tried.n_answerable
     leads = (
-        "which is so much more often that a quote leads its answers (answer: quote)"
+        "so quotes lead its answers (answer: quote)"
         if tried.answer == "quote"
         else "so its own words lead its answers (answer: generate)"
     )
     lines = (
         f"right: answers that hold the right one, of {tried.n_answerable}. declined: questions that it said are not in "
         f"the documents, of {n_unanswerable} that are not; wrongly: of {tried.n_answerable} that are.",
-        "chosen: the most right answers less faulty ones. The best sentence alone holds the "
-        f"answer in {tried.sentence_right} of {tried.n_answerable}, {leads}.",
+        f"chosen: the most right answers less faulty ones, and their F1. As it is shown, {tried.generated_right} of "
+        f"{tried.n_answerable} are right with the model's words in the lead and {tried.quoted_right} with quotes (the "
+        f"best sentence alone: {tried.sentence_right}), {leads}.",
         f"{tried.model} is asked in layout '{tried.layout}' from now on wherever a pipeline says 'layout: auto'. Kept "
         f"in {shown_path(str(path))} ({tried.seconds:.0f} s).",
     )

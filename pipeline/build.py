@@ -18,6 +18,7 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.models.capabilities import Dated
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Document, Ledger, Passage, Question, State
 
@@ -44,6 +45,8 @@ class Pipeline:
     on_retry: Callable[[str], None] = _unheard
     recollection: Recollection | None = None
     is_cancelled: bool = False
+    day: str | None = None
+    """What the reader's chat template is told for today; None leaves it at its fixed day."""
     _reader: Model | None = field(default=None, repr=False)
     _models: dict[EngineSettings, Model] = field(default_factory=dict, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
@@ -85,7 +88,15 @@ class Pipeline:
     def reader(self) -> Model:
         if self._reader is None:
             self._reader = self.config.components[-1].load(self.progress)
+            if self.day is not None and isinstance(self._reader, Dated):
+                self._reader.set_day(self.day)
         return self._reader
+
+    def set_day(self, day: str) -> None:
+        """Tells the reader's chat template what day it is, when it is loaded or now."""
+        self.day = day
+        if isinstance(self._reader, Dated):
+            self._reader.set_day(day)
 
     def chunk(self, document: Document) -> list[Passage]:
         found: list[Passage] = chunker(self.config.index).chunk(

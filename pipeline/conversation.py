@@ -49,6 +49,7 @@ class Conversation:
             raise
         self._shown: tuple[Passage, ...] = ()
         pipeline.recollection = self.memory
+        pipeline.set_day((self.turns[0].time if self.turns else now())[:10])
 
     @property
     def turns(self) -> tuple[Turn, ...]:

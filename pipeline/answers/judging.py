@@ -191,11 +191,15 @@ def agree(state: State, first: Judged, second: Judged) -> bool:
 
 
 def quoted(state: State, judged: Judged) -> Answer:
-    """The sentences nearest to the question in the place of an unusable answer: the first is the text."""
+    """The sentences nearest to the question in the place of an answer: the first is the text.
+
+    `why` stays empty where quotes lead the model's answers anyway.
+    """
     citations = nearest_to(state, MAX_QUOTES)
     quote = citations[0].quote if citations else None
     text = " ".join(quote.text.split()) if quote is not None else ""
-    return Answer(text, citations, by="quote", said=_said(judged), why=judged.unusable, faults=judged.answer.faults)
+    why = "" if state.lead == "quote" else judged.unusable
+    return Answer(text, citations, by="quote", said=_said(judged), why=why, faults=judged.answer.faults)
 
 
 def attributed(state: State, judged: Judged, tools: Tools) -> Judged:

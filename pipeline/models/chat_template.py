@@ -1,66 +1,145 @@
 """The GGUF's own chat template, with the content of messages kept apart as data.
 
-The template is rendered with a mark in the place of each content, and cut at the marks afterwards: so the template's
-own text may hold control tokens, and what people, documents and models wrote cannot. A template is code from a file
-that was downloaded; it runs in jinja's immutable sandbox.
+The template sees one private-use character in the place of each content and its own whitespace around it, so that what
+it trims is trimmed; the contents are put in afterwards. So the template's own text may hold control tokens, and what
+people, documents and models wrote cannot. What it writes depends on the shape of the conversation alone, and comes
+from another process (template_process.py), since a template is code from a file that was downloaded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 from pipeline.errors import ModelError
+from pipeline.models.template_process import Renderer, Rendering, TemplateLimitError
+from pipeline.models.template_settings import DAY
 from pipeline.types import Message, Prompt, Soft, Text
 
-_MARK = re.compile("\ue000(\\d+)\ue001")
-"""Private-use characters: no template has them, and filters such as `trim` leave them alone."""
-
+THOUGHT_TAGS = ("<think>", "</think>", "[THINK]", "[/THINK]", "<seed:think>", "</seed:think>")
+"""What a template may look for in an answer of the history, to cut the thoughts out of it."""
+_FIRST_MARK = 0xF0000
+_MARK = re.compile("([\U000f0000-\U0010ffff])")
+"""Private-use characters that stand for contents: no filter changes them, and none can cut one in two."""
+_TAG = re.compile("(" + "|".join(map(re.escape, THOUGHT_TAGS)) + ")")
 _PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answer:"
 """For a base model, whose file brings no template."""
 
 
 def render(template: str, messages: Sequence[Message], bos: str, specials: dict[str, str], where: str) -> Prompt:
-    """The messages as the model was trained to read them, ending with the start of the assistant's turn.
+    """The messages in a template's words: see `ChatTemplate.render`."""
+    return _compiled(template, bos, tuple(sorted(specials.items())), where).render(messages)
 
-    `bos` is put first where the vocabulary asks for it and the template did not. An empty template gives the contents,
-    parted by blank lines, and `Answer:`. Raises ModelError when the template fails or leaves a content out; a template
-    without a system role gets the system's content at the start of the first user turn.
+
+@cache
+def _compiled(template: str, bos: str, specials: tuple[tuple[str, str], ...], where: str) -> ChatTemplate:
+    return ChatTemplate(template, bos, specials, where)
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A template with the vocabulary's special texts.
+
+    `bos` is put first where the vocabulary asks for it and the template did not. `specials` and `arguments` are names
+    that the template may use, the latter the user's. `where` names the file in errors. `day` is today for the template.
     """
-    text = _rendered(template or _PLAIN, messages, specials, where)
-    if text is None:
-        messages = _without_system(messages)
-        text = _rendered(template or _PLAIN, messages, specials, where, must=True) or ""
-    spans = _spans(text, messages, is_template=bool(template))
-    missing = [n for n in range(len(messages)) if f"\ue000{n}\ue001" not in text]
-    if missing:
-        raise ModelError(f"{where}: its chat template leaves out the {messages[missing[0]].role}'s message")
-    first = spans[0] if spans else None
-    begins = isinstance(first, Text) and first.special and first.text.startswith(bos)
-    return spans if begins or not bos else (Text(bos, special=True), *spans)
+
+    source: str
+    bos: str
+    specials: tuple[tuple[str, str], ...]
+    where: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+    day: str = DAY
+
+    def render(self, messages: Sequence[Message], switches: Mapping[str, Any] | None = None) -> Prompt:
+        """The messages as the model was trained to read them, ending with the start of the assistant's turn.
+
+        `switches` are further arguments of the template. An empty template gives the contents, parted by blank lines,
+        and `Answer:`. A system message goes to the start of the first user turn where the template refuses it, leaves
+        it out, or puts it behind that turn (a prompt would not begin as the one of the turn before). Raises ModelError
+        when the template fails, takes too long, or leaves a content out.
+        """
+        has_system = any(message.role == "system" for message in messages)
+        if has_system and not self._keeps_system:
+            messages, has_system = without_system(messages), False
+        spans = self._spans(messages, switches or {}, must=not has_system)
+        if spans is None:
+            spans = self._spans(without_system(messages), switches or {}, must=True) or ()
+        return self._begun(spans)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file brings a template, or the user named one."""
+        return bool(self.source)
+
+    def on(self, day: str) -> ChatTemplate:
+        """The template on another day."""
+        return replace(self, day=day)
+
+    def texts(self, shapes: Sequence[Sequence[Mapping[str, str]]], switches: Mapping[str, Any]) -> list[Rendering]:
+        """What the template writes for messages of plain text, special tokens as they stand: to look into a template.
+
+        Raises ModelError where it takes too long or too much memory.
+        """
+        requests = [self._request(list(map(dict, messages)), switches) for messages in shapes]
+        try:
+            return self._renderer.render(requests)
+        except TemplateLimitError as error:
+            raise self._failed(str(error)) from None
+
+    # ----------------------------------------------------------------------------------------------------- internals
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer(self.source or _PLAIN, self.day)
+
+    @cached_property
+    def _keeps_system(self) -> bool:
+        """Whether a system message stays before the first user turn when a second one comes."""
+        roles = ("system", "user", "assistant", "user")
+        turns = [{"role": role, "content": chr(_FIRST_MARK + n)} for n, role in enumerate(roles)]
+        (long,) = self.texts([turns], {})
+        marks = _MARK.findall(long.text)
+        return bool(long.error) or marks[:2] == [turns[0]["content"], turns[1]["content"]]
+
+    def _request(self, turns: list[dict[str, str]], switches: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = {**dict(self.specials), **dict(self.arguments), **switches}
+        return {"messages": turns, "arguments": arguments}
+
+    def _spans(self, messages: Sequence[Message], switches: Mapping[str, Any], must: bool) -> Prompt | None:
+        """The prompt; None where the template fails or leaves a message out, unless it must not."""
+        contents = list(_contents(messages))
+        shapes = [[one.turn(is_bare) for one in contents] for is_bare in (False, True)]
+        as_is, bare = self.texts(shapes if shapes[0] != shapes[1] else shapes[:1] * 2, switches)
+        if as_is.error:
+            if not must:
+                return None
+            raise self._failed(as_is.error)
+        for content in contents:
+            if content.marks and content.marks[-1].char not in as_is.text:
+                if not must:
+                    return None
+                raise ModelError(f"{self.where}: its chat template leaves out the {content.message.role}'s message")
+        marks = {mark.char: mark for content in contents for mark in content.marks}
+        if unknown := [char for char in _MARK.findall(as_is.text + bare.text) if char not in marks]:
+            raise self._failed(f"it writes the private-use character U+{ord(unknown[0]):X}")
+        return tuple(_filled(as_is.text, bare.text, marks, is_template=self.is_there))
+
+    def _begun(self, spans: Prompt) -> Prompt:
+        first = spans[0] if spans else None
+        if not self.bos or not isinstance(first, Text) or not first.special:
+            return (Text(self.bos, special=True), *spans) if self.bos else spans
+        return spans if first.text.startswith(self.bos) else (replace(first, text=self.bos + first.text), *spans[1:])
+
+    def _failed(self, why: str) -> ModelError:
+        return ModelError(
+            f"{self.where}: its chat template cannot be rendered: {why}. Set 'chat_template' to a file with another one"
+        )
 
 
-def _rendered(
-    template: str, messages: Sequence[Message], specials: dict[str, str], where: str, must: bool = False
-) -> str | None:
-    """The template's text, or None where it does not take these roles and may be asked again without a system."""
-    from jinja2.exceptions import TemplateError
-
-    turns = [{"role": message.role, "content": f"\ue000{n}\ue001"} for n, message in enumerate(messages)]
-    has_system = any(message.role == "system" for message in messages)
-    try:
-        text = str(_compiled(template).render(messages=turns, add_generation_prompt=True, tools=None, **specials))
-    except (TemplateError, TypeError, ValueError) as error:
-        if has_system and not must:
-            return None
-        raise ModelError(f"{where}: its chat template cannot be rendered: {error}") from error
-    dropped_system = has_system and not must and any(f"\ue000{n}\ue001" not in text for n in range(len(messages)))
-    return None if dropped_system else text
-
-
-def _without_system(messages: Sequence[Message]) -> list[Message]:
+def without_system(messages: Sequence[Message]) -> list[Message]:
     """The system's content moved to the start of the first user turn."""
     system: list[Text | Soft] = [span for m in messages if m.role == "system" for span in m.content]
     rest = [m for m in messages if m.role != "system"]
@@ -71,35 +150,109 @@ def _without_system(messages: Sequence[Message]) -> list[Message]:
     return [Message("user", tuple(system)), *rest]
 
 
-def _spans(text: str, messages: Sequence[Message], is_template: bool) -> Prompt:
-    spans: list[Text | Soft] = []
-    at = 0
-    for mark in _MARK.finditer(text):
-        if mark.start() > at:
-            spans.append(Text(text[at : mark.start()], special=is_template))
-        spans.extend(
-            span for span in messages[int(mark.group(1))].content if not (isinstance(span, Text) and not span.text)
+@dataclass(frozen=True)
+class _Mark:
+    """A stretch of a content that stands as one character while the template is rendered.
+
+    `before` and `after` are the literal text of the content on either side of it, up to the next mark.
+    """
+
+    char: str
+    spans: Prompt
+    before: Prompt
+    after: Prompt
+
+
+@dataclass(frozen=True)
+class _Content:
+    """One message's content as the template sees it: marks, and between them whitespace and thought tags."""
+
+    message: Message
+    text: str
+    bare: str
+    marks: tuple[_Mark, ...]
+
+    def turn(self, is_bare: bool) -> dict[str, str]:
+        return {"role": self.message.role, "content": self.bare if is_bare else self.text}
+
+
+def _contents(messages: Sequence[Message]) -> Iterator[_Content]:
+    n_marks = 0
+    for message in messages:
+        text = "".join(span.text if isinstance(span, Text) else "\ufffc" for span in message.content)
+        parts = _TAG.split(text) if message.role == "assistant" else [text]
+        stretches: list[tuple[int, int]] = []
+        offset = 0
+        for n, part in enumerate(parts):
+            if n % 2 == 0 and part.strip():
+                start = offset + len(part) - len(part.lstrip())
+                stretches.append((start, start + len(part.strip())))
+            offset += len(part)
+        chars = [chr(_FIRST_MARK + n_marks + n) for n in range(len(stretches))]
+        n_marks += len(stretches)
+        edges = [0, *(edge for stretch in stretches for edge in stretch), len(text)]
+        gaps = [(edges[n], edges[n + 1]) for n in range(0, len(edges), 2)]
+        seen = "".join(text[low:high] + char for (low, high), char in zip(gaps, [*chars, ""], strict=True))
+        bare = seen if len(parts) > 1 else "".join(chars) or text
+        marks = tuple(
+            _Mark(
+                char,
+                _cut(message.content, *stretch),
+                _cut(message.content, *gaps[n]),
+                _cut(message.content, *gaps[n + 1]),
+            )
+            for n, (char, stretch) in enumerate(zip(chars, stretches, strict=True))
         )
-        at = mark.end()
-    if at < len(text):
-        spans.append(Text(text[at:], special=is_template))
-    return tuple(spans)
+        yield _Content(message, seen, bare, marks)
 
 
-@cache
-def _compiled(template: str) -> Any:
-    from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _cut(spans: Prompt, start: int, end: int) -> Prompt:
+    """The part [start, end) of a content, in characters, a soft span counting as one; whole spans stay themselves."""
+    cut: list[Text | Soft] = []
+    offset = 0
+    for span in spans:
+        n = len(span.text) if isinstance(span, Text) else 1
+        low, high = max(start - offset, 0), min(end - offset, n)
+        offset += n
+        if low < high:
+            if isinstance(span, Text) and high - low < n:
+                span = replace(span, text=span.text[low:high])
+            cut.append(span)
+    return tuple(cut)
 
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[loopcontrols],
-        autoescape=False,
-    )
-    environment.globals["raise_exception"] = raise_exception
-    return environment.from_string(template)
+def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool) -> Iterator[Text | Soft]:
+    """The template's text with contents in the place of marks.
+
+    `bare` is the same without whitespace at the ends of contents: what `text` has beyond it belongs to a content. A
+    thought tag beside a content that holds one is data as well.
+    """
+    parts, bare_parts = _MARK.split(text), _MARK.split(bare)
+    if parts[1::2] != bare_parts[1::2]:
+        bare_parts = parts
+    for n in range(0, len(parts), 2):
+        left = marks[parts[n - 1]].after if n else ()
+        right = marks[parts[n + 1]].before if n + 1 < len(parts) else ()
+        kept_left, own, kept_right = _shares(parts[n], bare_parts[n], left, right)
+        yield from kept_left
+        is_tagged = bool(_TAG.search(_text(left) + _text(right)))
+        for piece in filter(None, _TAG.split(own) if is_tagged else [own]):
+            yield Text(piece, special=is_template and not (is_tagged and _TAG.fullmatch(piece)))
+        yield from kept_right
+        if n + 1 < len(parts):
+            yield from marks[parts[n + 1]].spans
+
+
+def _shares(gap: str, bare: str, left: Prompt, right: Prompt) -> tuple[Prompt, str, Prompt]:
+    """What of the text between two marks is of the content before it, the template's own, and of the content after."""
+    before, after = _text(left), _text(right)
+    surplus = len(gap) - len(bare)
+    for n in range(min(len(before), surplus), -1, -1) if surplus else ():
+        rest = after[len(after) - (surplus - n) :] if surplus > n else ""
+        if len(rest) == surplus - n and before[:n] + bare + rest == gap:
+            return _cut(left, 0, n), bare, _cut(right, len(after) - len(rest), len(after))
+    return (), gap, ()
+
+
+def _text(spans: Prompt) -> str:
+    return "".join(span.text for span in spans if isinstance(span, Text))

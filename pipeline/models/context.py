@@ -112,7 +112,7 @@ class Context:
         self.n_cells: int = lib.llama_n_ctx(self.pointer)
         self.n_batch: int = lib.llama_n_batch(self.pointer)
         self.native_s = 0.0
-        self._batch = _Batch(lib, self.n_batch, weights.n_embd)
+        self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
     @property
     def is_closed(self) -> bool:
@@ -198,7 +198,7 @@ class Context:
             raise ModelError(f"lora: llama.cpp refused the adapters: {complaints() or 'no reason given'}")
 
 
-class _Batch:
+class Batch:
     """A llama_batch whose arrays are numpy's, filled by slices; one sequence a row."""
 
     def __init__(self, lib: Any, size: int, n_embd: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts import Model, Progress, Stream
-from pipeline.models.chat_template import render
+from pipeline.models.templates import template_of
 from pipeline.models.weights import Vocabulary
 from pipeline.types import Message, Prompt, Sampling, Text
 
@@ -21,17 +21,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.models.attention import Attention
+    from pipeline.models.settings import EngineSettings
 
 
 class CountingModel:
-    """A model's vocabulary. `window` is what the model that answers said of itself; `load` opens the whole model."""
+    """A model's vocabulary. `window` is what the model that answers said of itself; `load` opens the whole model.
 
-    def __init__(self, path: Path, window: int, adapters: tuple[Path, ...], load: Callable[[], Model]) -> None:
+    `settings` name its chat template.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        window: int,
+        adapters: tuple[Path, ...],
+        load: Callable[[], Model],
+        settings: EngineSettings | None = None,
+    ) -> None:
         self.path = path
         self.window = window
         self.adapters = adapters
         self._load = load
         self._vocabulary = Vocabulary(path)
+        self._template = template_of(self._vocabulary, settings)
 
     @property
     def name(self) -> str:
@@ -50,9 +62,7 @@ class CountingModel:
         )
 
     def render(self, messages: Sequence[Message]) -> Prompt:
-        own = self._vocabulary
-        template = own.metadata.get("tokenizer.chat_template", "")
-        return render(template, messages, own.bos, own.special_texts(), self.name)
+        return self._template.render(messages)
 
     # ----------------------------------------------------------------------------------------- what needs the weights
     @cached_property

@@ -25,7 +25,6 @@ from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
 from pipeline.models.cells import Cells, cells_of
-from pipeline.models.chat_template import render
 from pipeline.models.context import Context, resolve
 from pipeline.models.first_look import look_first
 from pipeline.models.pool import Pool
@@ -33,6 +32,8 @@ from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream
+from pipeline.models.template_settings import DAY
+from pipeline.models.templates import template_of
 from pipeline.models.weights import Weights
 from pipeline.types import Message, Prompt, Sampling, Text
 
@@ -68,6 +69,7 @@ class Engine:
     def __init__(self, settings: EngineSettings, weights: Weights) -> None:
         self.settings = settings
         self.weights = weights
+        self.template = template_of(weights, settings)
         self.resolved: ResolvedSettings = resolve(settings, weights)
         n_sequences = settings.n_seq_max + self.resolved.n_cached + 1
         self.context = Context(weights, self.resolved, n_sequences, settings.flash_attention)
@@ -125,8 +127,12 @@ class Engine:
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         self._check_open()
-        template = self.weights.metadata.get("tokenizer.chat_template", "")
-        return render(template, messages, self.weights.bos, self.weights.special_texts(), self.name)
+        return self.template.render(messages)
+
+    def set_day(self, day: str) -> None:
+        """Tells the template another day from now on, unless the settings name one."""
+        if self.settings.date == DAY:
+            self.template = self.template.on(day)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
@@ -220,11 +226,18 @@ class Engine:
         """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
         return self.pool.can_share
 
-    def ablate(self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int) -> NDArray[np.float32]:
+    def ablate(
+        self,
+        prompt: Prompt,
+        target: Prompt,
+        cuts: Sequence[tuple[int, int]],
+        tail: int,
+        endings: Sequence[Prompt | None] | None = None,
+    ) -> NDArray[np.float32]:
         """Log P of each token of `target` after the prompt without each cut, float32 (n_cuts, n_target): ablation.py.
 
-        Raises ModelError for an empty target, for a cut that does not lie before `tail`, for a tail that is not inside
-        the prompt, and where the architecture cannot forget.
+        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail that is
+        not inside the prompt, and where the architecture cannot forget.
         """
         with self._lock:
             self._check_open()
@@ -237,7 +250,11 @@ class Engine:
                 if not 0 <= low <= high <= tail:
                     raise ModelError(f"ablate: a cut must lie in [0, {tail}), was: {(low, high)}")
             self._check_fits(cells, len(tokens), "the prompt")
-            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail)
+            ends = [None if ending is None else cells_of(ending, self.weights) for ending in endings or ()]
+            if any(end is not None and (len(end) == 0 or end.vectors is not None) for end in ends):
+                raise ModelError("ablate: an ending must have at least one token, and no soft vectors")
+            tails = [None if end is None else end.keys.tolist() for end in ends] if endings is not None else None
+            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail, tails)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
         """Log P of every token after the prompt, float32 (n_vocab,)."""

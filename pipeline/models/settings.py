@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.models.template_settings import DAY, TemplateArguments, check_template
+
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 UNQUANTISED = ("f32", "f16", "bf16")
 
@@ -90,6 +92,11 @@ class EngineSettings:
     :param draft: `lookup` guesses the next tokens from the text so far and checks them in one batch; the answer stays
         the same. It pays where answers copy from the prompt and the machine has compute to spare.
     :param draft_max: most tokens of one guess.
+    :param chat_template: a template in the place of the file's own: a file, a name of those that the file brings, or
+        `plain`, `chatml`, `llama2`, `llama3`, `gemma`, `vicuna`, `alpaca`.
+    :param template_arguments: what the template is told beside the messages, such as {enable_thinking: false}.
+    :param date: the day that a template is told which asks for it. A chat tells it the day on which it began, unless
+        another than the default is set here.
     """
 
     model: str = "smollm2-135m"
@@ -119,10 +126,14 @@ class EngineSettings:
     control_vectors: tuple[ControlVector, ...] = ()
     draft: Literal["none", "lookup"] = "none"
     draft_max: int = 8
+    chat_template: str | None = None
+    template_arguments: TemplateArguments = ()
+    date: str = DAY
 
     def __post_init__(self) -> None:
         if not self.model:
             raise ValueError("model must be a path or a name, was: ''")
+        check_template(self.chat_template, self.date)
         for name, value, least in (
             ("n_ctx", self.n_ctx, 64),
             ("n_cells", self.n_cells, 64),

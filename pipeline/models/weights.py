@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from pipeline.models.control import control
 from pipeline.models.first_look import look_first
 from pipeline.models.gguf import inspect
 from pipeline.models.llama import complaints, has_amx_kernels, library
+from pipeline.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,9 +54,19 @@ class Vocabulary:
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
-        self._kept = lru_cache(4096)(partial(_tokens, lib, self.vocab))  # passages are counted several times
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(512)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        """Made on first use: a file without a vocabulary is read by token numbers alone."""
+        templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
+        return Tokenizer(self._lib, self.vocab, "\n".join(templates))
+
+    @cached_property
+    def _kept(self) -> Any:
+        """The tokens of short texts: passages are counted several times."""
+        return lru_cache(4096)(self._tokenizer.tokens)
 
     @property
     def is_closed(self) -> bool:
@@ -68,9 +79,14 @@ class Vocabulary:
     def tokenize(self, text: str, special: bool = False) -> NDArray[np.int32]:
         """Tokens of the text alone, not to be written to; nothing is put before or after it.
 
-        `special` lets text such as `<|im_end|>` be read as a control token.
+        `special` lets text such as `<|im_end|>` be read as a control token; without it no token is one (tokenizer.py).
         """
-        return self._kept(text, special) if len(text) <= _SHORT else _tokens(self._lib, self.vocab, text, special)
+        return self._kept(text, special) if len(text) <= _SHORT else self._tokenizer.tokens(text, special)
+
+    def protect(self, template: str) -> None:
+        """Keeps the marks of a chat template that is not the file's own from being read in contents."""
+        self._tokenizer.protect(template)
+        self._kept.cache_clear()
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; none for control tokens."""
@@ -264,19 +280,6 @@ def _advice(reason: str) -> str:
     if any(word in reason for word in ("wrong shape", "not found", "missing", "wrong type", "wrong array")):
         return "The file was converted wrongly, or for another version of llama.cpp: take another conversion of it"
     return "Is the download complete ('longthread models verify' tells), and is there memory for the weights?"
-
-
-def _tokens(lib: Any, vocab: Any, text: str, special: bool) -> NDArray[np.int32]:
-    data = text.encode("utf-8", "surrogatepass")
-    room = len(data) + 8
-    while True:
-        buffer = np.empty(room, np.int32)
-        n = lib.llama_tokenize(vocab, data, len(data), buffer.ctypes.data_as(lib.llama_token_p), room, False, special)
-        if n >= 0:
-            tokens = buffer[:n].copy()
-            tokens.flags.writeable = False
-            return tokens
-        room = -n
 
 
 def _check_magic(path: Path) -> None:

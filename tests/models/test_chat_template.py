@@ -49,7 +49,8 @@ def test_a_template_without_a_system_role_gets_it_in_the_first_turn() -> None:
 
 
 def test_a_text_begins_once() -> None:
-    assert rendered(CHATML, bos="<s>")[0] == Text("<s>", special=True)
+    assert rendered(CHATML, bos="<s>")[0] == Text("<s><|im_start|>system\n", special=True)
+    assert rendered("", bos="<s>")[0] == Text("<s>", special=True)
     assert "".join(span.text for span in rendered(NO_SYSTEM, bos="<bos>") if isinstance(span, Text)).count("<bos>") == 1
 
 

@@ -13,7 +13,7 @@ from pipeline.models.identity import model_key
 from pipeline.models.settings import ControlVector, EngineSettings
 from pipeline.types import Prompt, Sampling, Text
 from tests.models.gguf_file import gguf, tensor, tiny_gpt2, tiny_llama
-from tests.models.zoo import ZOO, needs_zoo
+from tests.models.zoo import FOLDER, needs_zoo
 
 DOCUMENT = "The garden has seven hives, and the ferry crosses the strait twice a day. "
 PROMPTS: list[Prompt] = [(Text(DOCUMENT), Text(question)) for question in ("How many?", "How often?", "Where?")]
@@ -68,7 +68,7 @@ def test_split_caches_hold_a_window_for_each_sequence(tiny: Path) -> None:
 @needs_zoo
 @pytest.mark.parametrize("name", ["gemma3", "gemma4", "gpt-oss"])
 def test_a_small_cache_of_sliding_windows_answers_the_same(name: str) -> None:
-    path = ZOO / "tiny" / f"{name}.gguf"
+    path = FOLDER / "tiny" / f"{name}.gguf"
     alone = {"n_ctx": 512, "n_seq_max": 1, "n_cached": 0}  # together, another batch shape rounds otherwise
     assert answers(path, swa_full=False, **alone) == answers(path, **alone)
 

@@ -100,7 +100,7 @@ def counting(tools: Pipeline, reader: Reader) -> Model:
     from pipeline.models.counting import CountingModel
 
     adapters = tuple(Path(one.path) for one in getattr(last, "lora", ()))
-    return CountingModel(file, reader.window, adapters, lambda: last.load(tools.progress))
+    return CountingModel(file, reader.window, adapters, lambda: last.load(tools.progress), last.engine)
 
 
 class GenerateActor:

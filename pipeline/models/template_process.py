@@ -1,0 +1,157 @@
+"""Runs chat templates in a process of their own, with limits of time and memory, and keeps what they wrote.
+
+Contents do not go there: `chat_template.py` sends marks in their place. So what a template writes depends on the shape
+of the conversation alone, and is kept in memory and in the cache folder: most prompts start no process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache import cache_folder
+from pipeline.errors import ModelError
+from pipeline.models.files import write_json
+
+_WORKER_FILE = Path(__file__).with_name("template_worker.py")
+MEMORY = 1 << 29
+"""Bytes of address space for the process."""
+SECONDS = 10.0
+"""For the renderings of one request: they take thousandths."""
+_START_SECONDS = 60.0
+"""For the process to begin: it imports jinja, on a machine that may be busy loading weights."""
+_MOST_KEPT = 1000
+"""Renderings kept on disk for one template."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What a template wrote, or in `error` what it raised."""
+
+    text: str = ""
+    error: str = ""
+
+
+class TemplateLimitError(ModelError):
+    """A template took too much time or memory, or ended its process."""
+
+
+class Worker:
+    """The process, started when it is first needed and again after one that was ended. Threads wait for one another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, work: Mapping[str, Any]) -> list[Rendering]:
+        """Raises TemplateLimitError where the process did not answer in time, or ended."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self.close()
+                self._process = self._start()
+            reply = self._exchange(self._process, json.dumps(work), SECONDS)
+            if not reply:
+                is_memory = self._process.wait() == 3
+                self.close()
+                limit = f"{MEMORY >> 20} MB of memory" if is_memory else f"{SECONDS:.0f} seconds"
+                raise TemplateLimitError(f"it needs more than {limit}, or ends the process")
+            return [Rendering(**one) for one in json.loads(reply)]
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(_WORKER_FILE), str(MEMORY)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="ascii",
+        )
+        hello = {"template": "", "day": "2000-01-01", "requests": []}
+        if not self._exchange(process, json.dumps(hello), _START_SECONDS):
+            process.kill()
+            process.communicate()
+            raise ModelError(f"{sys.executable} cannot start the process that renders chat templates")
+        return process
+
+    @staticmethod
+    def _exchange(process: subprocess.Popen[str], line: str, seconds: float) -> str:
+        """The answer to a line; empty where the process ended or was ended for taking too long."""
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+        timer = threading.Timer(seconds, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            return process.stdout.readline()
+        except (BrokenPipeError, OSError):
+            return ""
+        finally:
+            timer.cancel()
+
+
+_WORKER = Worker()
+atexit.register(_WORKER.close)
+
+
+@dataclass(eq=False)
+class Renderer:
+    """One template on one day. What it wrote is kept by the request."""
+
+    source: str
+    day: str
+    _kept: dict[str, Rendering] = field(init=False, repr=False)
+    _limit: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        identity = json.dumps([self.source, self.day, _code_digest()])
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+        self._path = cache_folder() / "templates" / f"{digest[:32]}.json"
+        self._kept = self._read()
+
+    def render(self, requests: Sequence[Mapping[str, Any]]) -> list[Rendering]:
+        """Of each request what the template writes. Raises TemplateLimitError, every time without a new attempt."""
+        keys = [json.dumps(request, sort_keys=True) for request in requests]
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._kept}
+        if missing:
+            if self._limit:
+                raise TemplateLimitError(self._limit)
+            try:
+                work = {"template": self.source, "day": self.day, "requests": list(missing.values())}
+                self._kept.update(zip(missing, _WORKER.ask(work), strict=True))
+            except TemplateLimitError as error:
+                self._limit = str(error)
+                raise
+            self._write()
+        return [self._kept[key] for key in keys]
+
+    def _read(self) -> dict[str, Rendering]:
+        try:
+            return {key: Rendering(**one) for key, one in json.loads(self._path.read_text("utf-8")).items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _write(self) -> None:
+        """Another process may have written meanwhile: what it kept is rendered again one day."""
+        kept = dict(list(self._kept.items())[-_MOST_KEPT:])
+        try:
+            write_json(self._path, {key: {"text": one.text, "error": one.error} for key, one in kept.items()})
+        except (ModelError, UnicodeError):
+            return  # a full or read-only disk costs time, not the prompt
+
+
+def _code_digest() -> str:
+    return hashlib.sha256(_WORKER_FILE.read_bytes()).hexdigest()

@@ -1,0 +1,60 @@
+"""What may be set about a chat template: which one, its arguments, and the day that it is told."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import PlainValidator, WithJsonSchema
+
+Scalar = str | int | float | bool | None
+
+DAY = "2026-11-27"
+"""What a template that asks for the date is told outside a chat: fixed, so that prompts can be made again."""
+RESERVED = ("messages", "add_generation_prompt", "tools", "documents")
+"""What the engine says to a template."""
+
+
+def _arguments(value: object) -> tuple[tuple[str, Scalar], ...]:
+    """A mapping as pairs in the order of their names, so that settings can be compared and hashed."""
+    if isinstance(value, list | tuple):  # as a record keeps it
+        value = dict(value)
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping of names to values")
+    for name, one in value.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"'{name}' is no name that a template could use")
+        if name in RESERVED:
+            raise ValueError(f"'{name}' is set by longthread")
+        if one is not None and not isinstance(one, str | int | float | bool):
+            raise ValueError(f"{name} must be a text, a number, true or false")
+    return tuple(sorted(value.items()))
+
+
+TemplateArguments = Annotated[
+    tuple[tuple[str, Scalar], ...],
+    PlainValidator(_arguments),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
+]
+"""In a pipeline file a mapping; a tuple of pairs within."""
+
+
+def check_template(chat_template: str | None, day: str) -> None:
+    """Raises ValueError for a template file that is not there, and for a day that is none.
+
+    A word without a slash or `.jinja` is a name: whether the model's file has it is seen when it is loaded.
+    """
+    if chat_template is not None and is_file(chat_template) and not Path(chat_template).is_file():
+        raise ValueError(f"chat_template must be a file or a name, and there is no file {chat_template}")
+    if chat_template == "":
+        raise ValueError("chat_template must be a file or a name, was: ''")
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        raise ValueError(f"date must be a day such as {DAY}, was: {day}") from None
+
+
+def is_file(chat_template: str) -> bool:
+    """Whether a setting means a file, by its looks."""
+    return "/" in chat_template or "\\" in chat_template or chat_template.endswith((".jinja", ".jinja2", ".txt"))

@@ -1,0 +1,142 @@
+"""Text to tokens, so that text stays text.
+
+llama.cpp reads the strings of user-defined tokens as these tokens even where special tokens are not to be parsed, and a
+SentencePiece vocabulary may merge its way to a control token. So the content of a prompt is cut inside every string
+that is a mark of this vocabulary, before it is tokenised: no token of it can then be one. Not a character is changed.
+
+A SentencePiece vocabulary that puts a space before every text is given a byte before it that no token of it holds, and
+the tokens of space and byte are taken away again: a prompt is many spans, and its text has no space between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise, repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 8, 16, 32
+_SPM = 1
+_FIRST = "\x01"
+"""The byte that goes before a text: vocabularies have it as a byte alone."""
+_SPACE = "▁"
+"""How SentencePiece writes a space; in a text it is a character like any other."""
+_SHAPE = re.compile(r"<[|｜].*|.*[|｜]>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS)\]|</?(?:seed:)?think>")
+"""Strings that mark turns and thoughts in some template, whether or not they stand in this one as a whole."""
+
+
+class Tokenizer:
+    """The vocabulary's tokenizer. `template` is the text of the file's chat templates, as they stand."""
+
+    def __init__(self, lib: Any, vocab: Any, template: str = "") -> None:
+        self._lib = lib
+        self._vocab = vocab
+        self._n_first = 0
+        n = lib.llama_vocab_n_tokens(vocab)
+        self._kinds = np.fromiter(map(lib.llama_vocab_get_attr, repeat(vocab), range(n)), np.int32, n)
+        self._bytes = self._byte_tokens()
+        self._n_first = self._count_first() if lib.llama_vocab_type(vocab) == _SPM else 0
+        self._escapes_spaces = np.array_equal(self._raw(_SPACE, special=False), self._raw(" ", special=False))
+        self.protect(template)
+
+    def protect(self, template: str) -> None:
+        """Makes the user-defined tokens that stand in this text marks, beside all control tokens."""
+        self.is_mark: NDArray[np.bool_] = self._kinds & _CONTROL != 0
+        marks: list[str] = []
+        for token in np.flatnonzero(self._kinds & (_CONTROL | _USER_DEFINED | _UNKNOWN)).tolist():
+            text = self._text(token)
+            if len(text) < 2 or text.isspace():  # runs of spaces are words of source code, and no character is a mark
+                self.is_mark[token] = False
+                continue
+            if self._kinds[token] & _USER_DEFINED and (text in template or _SHAPE.fullmatch(text)):
+                self.is_mark[token] = True
+            if self.is_mark[token] or self._kinds[token] & _UNKNOWN:
+                marks.append(text)
+        if self._escapes_spaces:
+            marks += [text.replace(_SPACE, " ") for text in marks if _SPACE in text]
+        self._marks = _Marks(marks)
+
+    def tokens(self, text: str, special: bool) -> NDArray[np.int32]:
+        """Of a text alone, not to be written to. `special` reads the strings of marks as marks."""
+        pieces = [text] if special else self._marks.cut(text)
+        found = [tokens for piece in pieces for tokens in self._spell(piece, special)]
+        joined = np.concatenate(found) if found else np.empty(0, np.int32)
+        joined.flags.writeable = False
+        return joined
+
+    # ----------------------------------------------------------------------------------------------------- internals
+    def _spell(self, text: str, special: bool) -> Iterator[NDArray[np.int32]]:
+        if _SPACE in text and self._escapes_spaces and self._bytes and not special:
+            for n, part in enumerate(text.split(_SPACE)):
+                if n:
+                    yield np.array([self._bytes[byte] for byte in _SPACE.encode()], np.int32)
+                if part:
+                    yield self._checked(part)
+        elif special:
+            yield self._raw(text, special=True)
+        else:
+            yield self._checked(text)
+
+    def _checked(self, text: str) -> NDArray[np.int32]:
+        """Tokens without a mark: where pieces were merged to one after all, the characters are spelt one by one."""
+        tokens = self._raw(text, special=False)
+        if not self.is_mark[tokens].any():
+            return tokens
+        return np.concatenate([self._raw(char, special=False) for char in text])
+
+    def _raw(self, text: str, special: bool) -> NDArray[np.int32]:
+        first = _FIRST if self._n_first else ""
+        data = (first + text).encode("utf-8", "surrogatepass")
+        room = len(data) + 8
+        call, pointer = self._lib.llama_tokenize, self._lib.llama_token_p
+        while True:
+            buffer = np.empty(room, np.int32)
+            n = call(self._vocab, data, len(data), buffer.ctypes.data_as(pointer), room, False, special)
+            if n >= 0:
+                return buffer[self._n_first : n].copy()
+            room = -n
+
+    def _count_first(self) -> int:
+        """Tokens of the space that goes before every text and of the byte after it; 0 where there is no such space."""
+        self._n_first = 0
+        if ord(_FIRST) not in self._bytes:
+            return 0
+        tokens = self._raw(_FIRST, special=False)
+        has_prefix = len(tokens) > 1 and tokens[-1] == self._bytes[ord(_FIRST)]
+        others = self._kinds & _BYTE == 0
+        is_alone = not any(_FIRST in self._text(token) for token in np.flatnonzero(others).tolist())
+        return len(tokens) if has_prefix and is_alone else 0
+
+    def _byte_tokens(self) -> dict[int, int]:
+        texts = ((self._text(token), token) for token in np.flatnonzero(self._kinds & _BYTE).tolist())
+        return {int(text[3:5], 16): token for text, token in texts if re.fullmatch(r"<0x[0-9A-F]{2}>", text)}
+
+    def _text(self, token: int) -> str:
+        return str((self._lib.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace"))
+
+
+class _Marks:
+    """Strings of two characters or more that no token of a text may stand for as a whole."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        by_start: dict[str, list[str]] = defaultdict(list)
+        for text in set(texts):
+            by_start[text[:2]].append(text)
+        self._by_start = {start: tuple(marks) for start, marks in by_start.items()}
+        starts = "|".join(map(re.escape, sorted(by_start)))
+        self._start = re.compile(f"(?={starts})" if starts else "(?!)")
+
+    def cut(self, text: str) -> list[str]:
+        """The text in pieces, none of which holds a whole mark: cut behind the first character of each."""
+        places = [
+            match.start() + 1
+            for match in self._start.finditer(text)
+            if text.startswith(self._by_start[text[match.start() : match.start() + 2]], match.start())
+        ]
+        return [text[low:high] for low, high in pairwise([0, *places, len(text)]) if low < high]
