@@ -180,7 +180,7 @@ class Engine:
         spare = self.window - len(cells) - sampling.max_tokens
         spare = min(spare, budget + CLOSING_ROOM) if profile.is_there else 0
         budget = max(0, min(budget, spare - CLOSING_ROOM))
-        thoughts = thoughts_of(self.marks, self.weights, tail_of(prompt), budget)
+        thoughts = thoughts_of(self.marks, self.weights, tail_of(prompt), budget, has_grammar)
         room = sampling.max_tokens + spare
         return Job(cells, sampling, Sampler(self.context, sampling), group, thoughts, room, budget)
 

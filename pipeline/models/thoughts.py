@@ -74,10 +74,13 @@ class Marks:
         return cls(profile, opening, closing, then, ids(profile.forced), special)
 
 
-def thoughts_of(marks: Marks, vocabulary: Vocabulary, tail: str, budget: int) -> Thoughts:
-    """For a prompt that ends with the template's text `tail`; a thought may have `budget` tokens."""
+def thoughts_of(marks: Marks, vocabulary: Vocabulary, tail: str, budget: int, has_grammar: bool = False) -> Thoughts:
+    """For a prompt that ends with the template's text `tail`; a thought may have `budget` tokens.
+
+    With a grammar nothing counts as the answer that was written before it began.
+    """
     if marks.profile.kind == "channels" and START in tail:
-        return _Channels(marks, vocabulary, tail, budget)
+        return _Channels(vocabulary, tail, budget, has_grammar)
     if marks.profile.kind == "tags":
         return _Tags(marks, vocabulary, marks.profile.state(tail) == "open", budget)
     return _NoThoughts()
@@ -245,8 +248,10 @@ class _Channels:
 
     may_open = False
 
-    def __init__(self, marks: Marks, vocabulary: Vocabulary, tail: str, budget: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, tail: str, budget: int, has_grammar: bool) -> None:
         self._vocabulary = vocabulary
+        self._keeps_headers = not has_grammar
+        """Whether a header that does not end is the answer of a model that does not keep to the format."""
         self._start, self._channel, self._message, self._end = (
             int(vocabulary.tokenize(mark, special=True)[0]) for mark in (START, CHANNEL, MESSAGE, END)
         )
@@ -280,7 +285,7 @@ class _Channels:
         return self.at_end()
 
     def at_end(self) -> list[int]:
-        if self._is_forced or self._state == "answer" or (self._state == "header" and self._header):
+        if self._is_forced or self._state == "answer" or (self._header and self._keeps_headers):
             return []
         self._is_forced = True
         text = f"{END}{START}assistant{FINAL}" if self._state == "thought" else self._needs
@@ -306,17 +311,17 @@ class _Channels:
         else:
             self._header += piece
             self._n_header += 1
-            if self._n_header > _LONGEST_HEADER:
+            if self._n_header > _LONGEST_HEADER and self._keeps_headers:
                 self._state = "answer"
                 return self.rest()
         return b"", b""
 
     def rest(self) -> tuple[bytes, bytes]:
-        """A header that does not end holds the answer of a model that does not keep to the format."""
         held, self._header = self._header, b""
         self.is_cut = self.is_cut or self._state == "thought"
-        if self.n_answer:
+        if self.n_answer or not self._keeps_headers:
             return b"", b""
+        held = held.removeprefix(b"assistant").removeprefix(b"final").removeprefix(b":")
         self.n_thought -= self._n_header
         self.n_answer += self._n_header
         return b"", held
