@@ -72,7 +72,7 @@ class Pipeline:
             self._reader = None
         if index_folder != self.index_folder or config.index != self.config.index:
             self._close_index()
-        if config.index.embedder != self.config.index.embedder:
+        if config.index.reading != self.config.index.reading:
             self.__dict__.pop("embedder", None)
         self.__dict__.pop("window", None)
         self.config, self.index_folder = config, index_folder
@@ -197,7 +197,7 @@ def open_embedder(settings: IndexSettings) -> Embedder:
     """The embedder that the settings name; `none` counts words and has no vectors."""
     from pipeline.retrieval.embedder import open_embedder
 
-    return open_embedder(settings.embedder)
+    return open_embedder(settings.embedder, settings.pooling, settings.question_prefix, settings.passage_prefix)
 
 
 def chunker(settings: IndexSettings) -> Any:

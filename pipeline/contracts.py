@@ -108,6 +108,13 @@ class Embedder(Protocol):
         """Of each text where those tokens stand in it: (start, end) in characters, in their order."""
 
 
+@runtime_checkable
+class QuestionEmbedder(Protocol):
+    """An embedder that was trained to read questions behind an instruction of their own; `embed` reads passages."""
+
+    def embed_questions(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
+
+
 class Index(Protocol):
     """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.
 
