@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Recollection
+from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.settings import EngineSettings
@@ -46,12 +46,15 @@ class Pipeline:
     is_cancelled: bool = False
     _reader: Model | None = field(default=None, repr=False)
     _models: dict[EngineSettings, Model] = field(default_factory=dict, repr=False)
+    _rankers: dict[str, Ranker] = field(default_factory=dict, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
     def check(self) -> None:
-        """Raises what is wrong with the reader as far as it can be known in a moment."""
-        self.config.components[-1].check()
+        """Raises what is wrong with the reader and the rerankers as far as it can be known in a moment."""
+        for spec, component in zip(self.config.stages, self.config.components, strict=True):
+            if spec.kind in ("rerank", "generate"):
+                component.check()
 
     def ask(self, question: Question, shown_before: tuple[Passage, ...] = ()) -> State:
         """The question's way through all stages. Raises LongthreadError where the user can do something about it.
@@ -103,6 +106,14 @@ class Pipeline:
             path = resolve(settings.model)
             self._models[settings] = open_engine(settings, tuned(path, "score") or path, self.progress)
         return self._models[settings]
+
+    def ranker(self, name: str) -> Ranker:
+        if name not in self._rankers:
+            from pipeline.models.catalogue import resolve
+            from pipeline.models.cross_encoder import CrossEncoder
+
+            self._rankers[name] = CrossEncoder(resolve(name))
+        return self._rankers[name]
 
     def note(self, text: str, once: bool = False) -> None:
         if not (once and text in self._said):
@@ -177,6 +188,8 @@ class Pipeline:
             self._reader = None
         while self._models:
             self._models.popitem()[1].close()
+        while self._rankers:
+            self._rankers.popitem()[1].close()
         self._close_index()
 
     def __enter__(self) -> Self:

@@ -273,6 +273,10 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
                 "generate": "comes last",
             }[kind]
             found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
+    for i, kind in enumerate(kinds):
+        if kind == "rerank" and (i == 0 or kinds[i - 1] not in ("retrieve", "rerank")):
+            where = "comes between retrieve and compress"
+            found.append((("stages", i), f"{config.stages[i].name} is out of order: rerank {where}"))
     found += [(("stages", i), message) for i, message in _second_compressors(config)]
     if config.index.embedder == "none":
         for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):

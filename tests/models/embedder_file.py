@@ -77,7 +77,9 @@ def minilm_file(path: Path, pooling: int = 1, **more: object) -> Path:
     return path
 
 
-def cross_encoder(path: Path, dense: NDArray[np.float32], row: NDArray[np.float32], bias: float) -> Path:
+def cross_encoder(
+    path: Path, dense: NDArray[np.float32], row: NDArray[np.float32], bias: float, **more: object
+) -> Path:
     """MiniLM with a rank head: a dense layer over the first token's state, tanh, and one output."""
     tensors = {
         **_minilm_tensors(),
@@ -86,7 +88,7 @@ def cross_encoder(path: Path, dense: NDArray[np.float32], row: NDArray[np.float3
         "cls.output.weight": row[None],
         "cls.output.bias": np.array([bias], np.float32),
     }
-    path.write_bytes(with_arrays(bert_metadata(4), tensors))
+    path.write_bytes(with_arrays(bert_metadata(4, **more), tensors))
     return path
 
 
