@@ -189,6 +189,7 @@ def _embedder() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     from pipeline.models.catalogue import list_models, models_folder, resolve
     from pipeline.models.settings import EngineSettings
+    from pipeline.models.thinking import profile_of_file
     from pipeline.user import UserSettings, user_file, user_settings
 
     try:
@@ -207,6 +208,7 @@ def _models() -> Iterator[Finding]:
         yield Finding("default model", "ok", f"{default}, {path.stat().st_size / 1e6:.0f} MB{what}")
         yield from _tuned(default, path)
         yield _settings(path)
+        yield Finding("its thoughts", "ok", str(profile_of_file(path)))
     except LongthreadError as error:
         yield Finding("default model", "miss", f"{default} is not here, or damaged", str(error))
     try:

@@ -277,8 +277,10 @@ class Sampling:
 
     `seed` fixes the choice at temperatures above 0. `stop` strings end the answer and are not part of it.
     `grammar` is GBNF with the rule `root`; `json_schema` is a JSON schema as a string; at most one of the two.
-    Penalties and DRY look at the answer alone, not at the prompt: `repeat_penalty` divides and `presence_penalty` and
-    `frequency_penalty` lower the logits of tokens among its last `repeat_last_n` (-1: all of them).
+    Penalties and DRY look at what the model wrote, thoughts included, not at the prompt: `repeat_penalty` divides and
+    `presence_penalty` and `frequency_penalty` lower the logits of tokens among its last `repeat_last_n` (-1: all).
+    `thinking_tokens` is the budget of thoughts beside the answer's `max_tokens`, as far as the window has room; 0 is
+    for prompts that were rendered without thinking. Stop strings and the grammar concern the answer alone.
     """
 
     max_tokens: int = 256
@@ -306,6 +308,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     grammar: str | None = None
     json_schema: str | None = None
+    thinking_tokens: int = 0
 
     def __post_init__(self) -> None:
         for name, (low, high) in SAMPLING_RANGES.items():
@@ -321,6 +324,7 @@ class Sampling:
 
 SAMPLING_RANGES = {
     "max_tokens": (1, math.inf),
+    "thinking_tokens": (0, math.inf),
     "temperature": (0, 5),
     "top_k": (0, math.inf),
     "top_p": (0, 1),
@@ -354,6 +358,9 @@ class Generation:
     `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
     already. `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to
     the end. `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
+
+    `text` is the answer alone. `thoughts` is what the model wrote before it, in `thought_tokens` tokens with their
+    marks; they are shown and never used. `is_thought_cut`: their budget ended them, or the end of the generation.
     """
 
     text: str
@@ -363,6 +370,9 @@ class Generation:
     answer_tokens: int
     prefill_s: float
     decode_s: float
+    thoughts: str = ""
+    thought_tokens: int = 0
+    is_thought_cut: bool = False
 
     @property
     def prefill_tokens_per_s(self) -> float | None:
@@ -371,7 +381,8 @@ class Generation:
 
     @property
     def decode_tokens_per_s(self) -> float | None:
-        return self.answer_tokens / self.decode_s if self.decode_s > 0 else None
+        n = self.answer_tokens + self.thought_tokens
+        return n / self.decode_s if self.decode_s > 0 else None
 
 
 # ---------------------------------------------------------------------------------------------------------- memory

@@ -56,6 +56,9 @@ class Llama(EngineSettings):
     :param stop: strings that end the answer and are not part of it.
     :param json_schema: a file with a JSON schema that the answer must obey.
     :param grammar: a file with a GBNF grammar that the answer must obey, its rule `root`.
+    :param thinking: whether a model that can think does so before it answers. on: for the answer, and for nothing else
+        that it is asked. auto is off.
+    :param thinking_tokens: the longest thought in tokens; it is ended then, and so many cells of the window are kept.
     :param use_tuned: whether the file that `longthread models tune` found fastest for reading is used in its stead.
     """
 
@@ -84,6 +87,8 @@ class Llama(EngineSettings):
     stop: tuple[str, ...] = ()
     json_schema: str | None = None
     grammar: str | None = None
+    thinking: Literal["auto", "off", "on"] = "auto"
+    thinking_tokens: int = 512
     use_tuned: bool = True
 
     def __post_init__(self) -> None:
@@ -95,14 +100,26 @@ class Llama(EngineSettings):
             raise ValueError(f"top_p must be in (0, 1], was: {self.top_p}")
         if self.typical_p <= 0:
             raise ValueError(f"typical_p must be in (0, 1], was: {self.typical_p}")
+        if self.thinking_tokens < 1:
+            raise ValueError(f"thinking_tokens must be at least 1, was: {self.thinking_tokens}")
         if isinstance(self.n_ctx, int) and self.max_tokens >= self.n_ctx:
             raise ValueError(f"max_tokens must be less than n_ctx ({self.n_ctx}), was: {self.max_tokens}")
+        if isinstance(self.n_ctx, int) and self.sampling.thinking_tokens + self.max_tokens >= self.n_ctx:
+            raise ValueError(
+                f"thinking_tokens and max_tokens must be less than n_ctx ({self.n_ctx}) together, were: "
+                f"{self.thinking_tokens} and {self.max_tokens}"
+            )
 
     @property
     def sampling(self) -> Sampling:
         """What each answer is sampled with. Raises ValueError for a setting out of its range, or a file not there."""
-        same = {field.name: getattr(self, field.name) for field in fields(Sampling) if field.name not in _FORMS}
-        return Sampling(**same, json_schema=_schema(self.json_schema), grammar=_read("grammar", self.grammar))
+        same = {field.name: getattr(self, field.name) for field in fields(Sampling) if field.name not in _OTHERS}
+        return Sampling(
+            **same,
+            json_schema=_schema(self.json_schema),
+            grammar=_read("grammar", self.grammar),
+            thinking_tokens=self.thinking_tokens if self.thinking == "on" else 0,
+        )
 
     @property
     def engine(self) -> EngineSettings:
@@ -134,8 +151,8 @@ class Llama(EngineSettings):
         return stream(prompt, sampling or self.sampling, tools)
 
 
-_FORMS = ("json_schema", "grammar")
-"""Settings that are files here, and their text in a Sampling."""
+_OTHERS = ("json_schema", "grammar", "thinking_tokens")
+"""Settings that a Sampling has in another form: the text of a file, a budget that is 0 without thinking."""
 
 
 def _read(setting: str, path: str | None) -> str | None:

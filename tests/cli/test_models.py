@@ -105,6 +105,7 @@ def test_the_default_model_is_verified(longthread: Longthread) -> None:
     assert account == [
         "good for: writing answers, and for the compressors that ask a model",
         "chat template: renders a system's and a user's message",
+        "thinking: shows no sign of thinking",
         "memory: 97 MB for the weights, 23 MB for each 1000 tokens of the cache (kv_k and kv_v f16)",
     ]
 
