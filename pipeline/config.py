@@ -37,15 +37,23 @@ from pipeline.yaml import YamlFile, read_yaml
 class IndexSettings:
     """How documents are cut and embedded.
 
-    :param embedder: `minilm`, the path of a sentence-transformers folder, or `none` (words only: no weights needed).
+    :param embedder: `minilm`, the path of a GGUF file or of a sentence-transformers folder, or `none` (words only: no
+        weights needed).
     :param chunk_tokens: the longest chunk, in the embedder's tokens (words with `none`); a chunk never exceeds what the
         embedder reads.
     :param overlap: how many of these tokens neighbouring chunks share.
+    :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
+    :param question_prefix: what a GGUF file's embedder reads before a question. None: what its family was trained with,
+        known by the name in the file; '' for nothing.
+    :param passage_prefix: the same before a passage.
     """
 
     embedder: str = "minilm"
     chunk_tokens: int = 200
     overlap: int = 0
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    question_prefix: str | None = None
+    passage_prefix: str | None = None
 
     def __post_init__(self) -> None:
         if not self.embedder:
@@ -54,6 +62,24 @@ class IndexSettings:
             raise ValueError(f"chunk_tokens must be at least 16, was: {self.chunk_tokens}")
         if not 0 <= self.overlap < self.chunk_tokens // 2:
             raise ValueError(f"overlap must be in [0, chunk_tokens / 2), was: {self.overlap}")
+        for name, default in (("pooling", "auto"), ("question_prefix", None), ("passage_prefix", None)):
+            if getattr(self, name) != default and not self.embedder.lower().endswith(".gguf"):
+                raise ValueError(f"{name} is for an embedder that is a GGUF file, and embedder is {self.embedder}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values. Those of GGUF files are left out where nothing is set: they are younger than
+        kept indexes and records, which are found by these values.
+        """
+        values = asdict(self)
+        for name in ("pooling", "question_prefix", "passage_prefix"):
+            if values[name] in ("auto", None):
+                del values[name]
+        return values
+
+    @property
+    def reading(self) -> tuple[str | None, ...]:
+        """What decides which embedder it is, and what it gives."""
+        return self.embedder, self.pooling, self.question_prefix, self.passage_prefix
 
 
 @dataclass(frozen=True)
@@ -98,7 +124,7 @@ class PipelineConfig:
         stages = [
             {spec.name: settings_of(component)} for spec, component in zip(self.stages, self.components, strict=True)
         ]
-        return {"index": asdict(self.index), "budget": asdict(self.budget), "stages": stages}
+        return {"index": self.index.to_dict(), "budget": asdict(self.budget), "stages": stages}
 
     @property
     def hash(self) -> str:
@@ -296,6 +322,10 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
                 "generate": "comes last",
             }[kind]
             found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
+    for i, kind in enumerate(kinds):
+        if kind == "rerank" and (i == 0 or kinds[i - 1] not in ("retrieve", "rerank")):
+            where = "comes between retrieve and compress"
+            found.append((("stages", i), f"{config.stages[i].name} is out of order: rerank {where}"))
     found += [(("stages", i), message) for i, message in _second_compressors(config)]
     if config.index.embedder == "none":
         for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):

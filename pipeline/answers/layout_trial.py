@@ -35,7 +35,7 @@ from pipeline.models.identity import model_key
 from pipeline.types import Generation, Passage, Question, State
 
 FOLDER = Path(__file__).parent / "trial"
-SHARED_STAGES = ("retrieve", "compress")
+SHARED_STAGES = ("retrieve", "rerank", "compress")
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,9 @@ class Llama(EngineSettings):
     @property
     def sampling(self) -> Sampling:
         """What each answer is sampled with. Raises ValueError for a setting out of its range, or a file not there."""
-        same = {field.name: getattr(self, field.name) for field in fields(Sampling) if field.name not in _OTHERS}
-        return Sampling(
-            **same,
-            json_schema=_schema(self.json_schema),
-            grammar=_read("grammar", self.grammar),
-            thinking_tokens=self.thinking_tokens if self.thinking == "on" else 0,
-        )
+        same = {field.name: getattr(self, field.name) for field in fields(Sampling) if field.name not in _FORMS}
+        same["thinking_tokens"] = self.thinking_tokens if self.thinking == "on" else 0
+        return Sampling(**same, json_schema=_schema(self.json_schema), grammar=_read("grammar", self.grammar))
 
     @property
     def engine(self) -> EngineSettings:
@@ -151,8 +147,8 @@ class Llama(EngineSettings):
         return stream(prompt, sampling or self.sampling, tools)
 
 
-_OTHERS = ("json_schema", "grammar", "thinking_tokens")
-"""Settings that a Sampling has in another form: the text of a file, a budget that is 0 without thinking."""
+_FORMS = ("json_schema", "grammar")
+"""Settings that are files here, and their text in a Sampling."""
 
 
 def _read(setting: str, path: str | None) -> str | None:

@@ -43,6 +43,11 @@ def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 
+def _rerank(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.rerank(state.question, state.passages, tools))
+    return replace(state, passages=passages), (), component.why_dropped
+
+
 def _compress(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(component.compress(state.question, state.passages, tools))
     return replace(state, passages=passages), (), getattr(component, "why_dropped", "not kept")
@@ -120,6 +125,7 @@ def answered(spec: Spec, state: State, first: Judged, second: Judged | None, too
 
 _RUN = {
     "retrieve": _retrieve,
+    "rerank": _rerank,
     "compress": _compress,
     "gate": _gate,
     "memory": _remember,
@@ -128,7 +134,7 @@ _RUN = {
 }
 
 
-_RANKING = ("retrieve", "compress")
+_RANKING = ("retrieve", "rerank", "compress")
 
 
 def _entry(

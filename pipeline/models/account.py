@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _GOOD_FOR = {
     "generator": "writing answers, and for the compressors that ask a model",
-    "embedder": "turning texts into vectors; it cannot write answers",
-    "reranker": "scoring a passage for a query; it cannot write answers",
+    "embedder": "turning texts into vectors (index.embedder); it cannot write answers",
+    "reranker": "ranking passages (rerank.gguf); it cannot write answers",
     "encoder": "nothing in longthread: models with an encoder are not run",
     "diffusion": "nothing in longthread: it does not write token by token",
     "vocabulary": "counting tokens; it has no weights",

