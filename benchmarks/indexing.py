@@ -32,8 +32,8 @@ from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
 from pipeline.offline import switch_off_telemetry
-from pipeline.retrieval.embedder import SentenceEmbedder
 from pipeline.retrieval.index import DocumentIndex, open_index
+from pipeline.retrieval.sentence_folder import SentenceFolder
 from pipeline.types import Passage
 
 
@@ -103,7 +103,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     settings = IndexSettings()
     embedder, cutter = open_embedder(settings), chunker(settings)
-    assert isinstance(embedder, SentenceEmbedder)
+    assert isinstance(embedder, SentenceFolder)
     embedder.embed(["warm"])
     ours = theirs = np.zeros(2)
     chunks: list[Passage] = []

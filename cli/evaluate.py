@@ -15,8 +15,7 @@ from cli.main import EXIT_ERROR
 from cli.printing import table
 from cli.progress import Display, RunDisplay, duration
 from cli.run import executor_of, most_errors, resume_command
-from pipeline.config import load_config
-from pipeline.default import with_model
+from pipeline.default import default_config, with_model
 from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtraError
 from pipeline.evaluation.compare import MAY_DIFFER, Comparison, Difference, as_json, check_names, compare
 from pipeline.evaluation.data.kinds import read_data
@@ -54,7 +53,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    configs = [load_config(path) for path in pipelines]
+    configs = [default_config(path) for path in pipelines]
     arms = arms_of([with_model(config, model) if model else config for config in configs])
     check_names((), [metric] if metric else None)
     kind_of_executor = executor_of(executor)

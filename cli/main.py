@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-models_app = typer.Typer(help="The models that can be named: list, pull, verify, tune, try.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="The models that can be named: list, default, pull, verify, tune, try.", no_args_is_help=True
+)
 app.add_typer(models_app, name="models")
 needle_app = typer.Typer(
     help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True
@@ -381,6 +383,19 @@ def models_list(json: Json = False) -> None:
     raise typer.Exit(list_all(json))
 
 
+@models_app.command("default")
+def models_default(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A GGUF file or a name; without it, which it is now.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Go back to the built-in model.")] = False,
+) -> None:
+    """Choose the model that answers wherever neither a pipeline file nor --model names one."""
+    from cli.models import default
+
+    raise typer.Exit(default(name, reset))
+
+
 @models_app.command("pull")
 def models_pull(
     name: Annotated[str, typer.Argument(help="A name from 'models list', or hf:OWNER/REPO/FILE.gguf.")],
@@ -392,11 +407,13 @@ def models_pull(
 
 
 @models_app.command("verify")
-def models_verify(name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")]) -> None:
-    """Check that a model's file is whole, and, where its hash is known, that it is the right one."""
+def models_verify(
+    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")], json: Json = False
+) -> None:
+    """Check that a model's file is whole and, where its hash is known, the right one; say what it is good for."""
     from cli.models import verify
 
-    raise typer.Exit(verify(name))
+    raise typer.Exit(verify(name, json))
 
 
 @models_app.command("tune")
@@ -428,7 +445,10 @@ def models_try(
 
 Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]
 NCtx = Annotated[int | None, typer.Option("--n-ctx", help="Tokens of the model's context.")]
-Kv = Annotated[str | None, typer.Option(help="Types of the cache, KEYS:VALUES: f16, q8_0, q4_0.")]
+Kv = Annotated[
+    str | None,
+    typer.Option(help="Types of the cache, KEYS:VALUES: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl."),
+]
 Rope = Annotated[str | None, typer.Option(help="A scaling beyond the trained context: linear|yarn|ntk:FACTOR.")]
 
 

@@ -1,8 +1,9 @@
-"""`longthread models`: list, pull, verify, tune, try."""
+"""`longthread models`: list, default, pull, verify, tune, try."""
 
 from __future__ import annotations
 
 import json as json_module
+import shutil
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -13,19 +14,23 @@ from rich.text import Text
 from cli.main import EXIT_ERROR
 from cli.printing import shown_path, table
 from cli.progress import Display
-from pipeline.models.catalogue import Listed, list_models
+from pipeline.errors import ConfigError
+from pipeline.models.catalogue import Listed, Verification, list_models, models_folder
 from pipeline.models.catalogue import pull as pull_model
 from pipeline.models.catalogue import verify as verify_model
+from pipeline.models.named import COMMON_CONTEXT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.answers.tried import Result, Tried
+    from pipeline.models.account import Account
     from pipeline.models.tune import TuneReport
 
 _HINT = (
-    "\nA name goes after 'model:' in a pipeline file, or after --model. 'longthread models pull NAME' downloads one; "
-    "any other GGUF file is named by its path."
+    "\nA name goes after 'model:' in a pipeline file, or after --model; 'longthread models default NAME' takes it "
+    "wherever neither names one. 'longthread models pull NAME' downloads one. Any other GGUF file is named by its "
+    "path, or by its name once it lies in {folder}. 'Not tried': known to us from public pages alone."
 )
 
 
@@ -37,17 +42,47 @@ def list_all(json: bool) -> int:
     console = Console()
     for model in models:
         console.print(_row(model))
-    console.print(Text(_HINT, style="dim"))
+    console.print(Text(_HINT.format(folder=models_folder()), style="dim"))
     return 0
 
 
 def _row(model: Listed) -> Text:
-    """Two lines: the facts, and what the model is for. The name is never broken, so that it can be copied."""
-    size = megabytes(model.size) if model.size is not None else "not here"
+    """The facts, what the model is for, what it takes. The name is never broken, so that it can be copied."""
+    size = megabytes(model.size) if model.size is not None and model.is_here else "not here"
     context = f"{model.n_ctx} tokens" if model.n_ctx is not None else ""
     row = Text(f"{model.name:<22} ", style="bold" if model.is_here else "")
     row.append(f"{size:>8}  {context:>13}  {model.licence}", style="green" if model.is_here else "dim")
-    return row.append(f"\n    {model.what_for}", style="dim") if model.what_for else row
+    if model.is_default:
+        row.append("  (default)", style="bold")
+    if model.what_for:
+        row.append(f"\n    {model.what_for}", style="dim")
+    facts = [f"{megabytes(model.size)} to download"] if model.size is not None and not model.is_here else []
+    if model.memory is not None:
+        facts.append(f"{megabytes(model.memory)} of memory with {COMMON_CONTEXT} tokens of context")
+    if not model.is_here and not model.is_seen:
+        facts.append("not tried")
+    return row.append(f"\n    {', '.join(facts)}", style="dim") if facts else row
+
+
+def default(name: str | None, reset: bool) -> int:
+    """Sets the model that answers where none is named, or says which it is."""
+    from pipeline.models.catalogue import is_path, resolve
+    from pipeline.models.purpose import require_generator
+    from pipeline.models.settings import EngineSettings
+    from pipeline.user import UserSettings, save_user_settings, user_file, user_settings
+
+    if name is not None and reset:
+        raise ConfigError("give a model, or --reset, not both")
+    if reset:
+        save_user_settings(UserSettings())
+    elif name is not None:
+        path = resolve(name)
+        require_generator(path)
+        save_user_settings(UserSettings(model=str(path.absolute()) if is_path(name) else name))
+    chosen = user_settings().model
+    said = f"{chosen} (from {user_file()})" if chosen else f"{EngineSettings().model}, the built-in model"
+    sys.stdout.write(f"The default model is {said}.\n")
+    return 0
 
 
 def megabytes(n_bytes: int) -> str:
@@ -56,29 +91,64 @@ def megabytes(n_bytes: int) -> str:
 
 
 def pull(name: str) -> int:
+    console = Console()
+
+    def on_size(n_bytes: int, folder: Path) -> None:
+        free = shutil.disk_usage(folder).free
+        line = f"{name}: {megabytes(n_bytes)} to download into {folder} ({megabytes(free)} free)"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
     with Display() as display:
-        path = pull_model(name, display)
-    Console().print(f"{name} is here: {shown_path(str(path))}", soft_wrap=True, highlight=False, markup=False)
+        path = pull_model(name, display, on_size)
+    console.print(f"{name} is here: {shown_path(str(path))}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 
-def verify(name: str) -> int:
+def verify(name: str, json: bool = False) -> int:
+    """Whether a model's file is right, and what it is good for; exit code 2 where it cannot be used as what it is."""
+    from pipeline.models.account import account
+
     found = verify_model(name)
+    about = account(found.path)
+    is_usable = found.is_right is not False and about.is_usable
+    if json:
+        record = {**asdict(about), "path": str(found.path), "sha256": found.sha256, "is_right": found.is_right}
+        sys.stdout.write(json_module.dumps({**record, "is_usable": is_usable}) + "\n")
+    else:
+        sys.stdout.write("\n".join([*_hash_lines(found), *_account_lines(about)]) + "\n")
+    return 0 if is_usable else EXIT_ERROR
+
+
+def _hash_lines(found: Verification) -> list[str]:
     info = found.info
-    parts = [megabytes(info.file_bytes), info.architecture, info.quantisation]
+    parts = [megabytes(info.all_bytes), info.architecture, info.quantisation]
     parts += [
         f"{info.n_ctx_train} tokens of context",
         "chat template" if info.has_chat_template else "no chat template",
     ]
-    lines = [f"{found.path}: {', '.join(parts)}", f"sha256 {found.sha256}"]
+    if info.n_parts > 1:
+        parts.append(f"{info.n_parts} parts, all here and whole; the hash is of the first")
     if found.is_right is None:
-        lines.append("whole by its header; nobody told longthread what its hash should be")
+        verdict = "whole by its header; nobody told longthread what its hash should be"
     elif found.is_right:
-        lines.append(f"right: this is the hash that {found.by} gives")
+        verdict = f"right: this is the hash that {found.by} gives"
     else:
-        lines.append(f"WRONG: {found.by} gives {found.expected}; delete the file and get it again")
-    sys.stdout.write("\n".join(lines) + "\n")
-    return EXIT_ERROR if found.is_right is False else 0
+        verdict = f"WRONG: {found.by} gives {found.expected}; delete the file and get it again"
+    return [f"{found.path}: {', '.join(parts)}", f"sha256 {found.sha256}", verdict]
+
+
+def _account_lines(about: Account) -> list[str]:
+    lines = [f"good for: {about.good_for}"]
+    if about.problem:
+        lines.append(f"does NOT open: {about.problem}")
+    if about.template:
+        lines.append(f"chat template: {about.template}")
+    if about.weight_bytes:
+        lines.append(
+            f"memory: {megabytes(about.weight_bytes)} for the weights, {megabytes(1000 * about.cache_bytes)} for each "
+            "1000 tokens of the cache (kv_k and kv_v f16)"
+        )
+    return lines + [f"note: {limit}" for limit in about.limits]
 
 
 def tune(name: str, json: bool, quiet: bool) -> int:
@@ -159,15 +229,16 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
     console.print(table("", columns, rows))
     n_unanswerable = tried.n - tried.n_answerable
     leads = (
-        "which is so much more often that a quote leads its answers (answer: quote)"
+        "so quotes lead its answers (answer: quote)"
         if tried.answer == "quote"
         else "so its own words lead its answers (answer: generate)"
     )
     lines = (
         f"right: answers that hold the right one, of {tried.n_answerable}. declined: questions that it said are not in "
         f"the documents, of {n_unanswerable} that are not; wrongly: of {tried.n_answerable} that are.",
-        "chosen: the most right answers less faulty ones. The best sentence alone holds the "
-        f"answer in {tried.sentence_right} of {tried.n_answerable}, {leads}.",
+        f"chosen: the most right answers less faulty ones, and their F1. As it is shown, {tried.generated_right} of "
+        f"{tried.n_answerable} are right with the model's words in the lead and {tried.quoted_right} with quotes (the "
+        f"best sentence alone: {tried.sentence_right}), {leads}.",
         f"{tried.model} is asked in layout '{tried.layout}' from now on wherever a pipeline says 'layout: auto'. Kept "
         f"in {shown_path(str(path))} ({tried.seconds:.0f} s).",
     )

@@ -132,6 +132,10 @@ def _quote(state: State, answer: Answer) -> list[Text]:
     """A sentence in the place of an answer. It is shown once, with its place, and whole."""
     rows = [citation_line(one, len(state.shown), max(MAX_QUOTE, len(answer.text))) for one in answer.citations]
     if not answer.why:
+        first = answer.citations[0] if answer.citations else None
+        if first is not None and first.quote is not None:
+            rows[0] = Text.assemble((f"[{first.number}] ", "cyan"), linked_location(first.quote))
+            rows[0].append(": this sentence", style="dim")
         return [Text(visible(answer.text), style="bold"), *rows]
     model = f" ({one_line(state.ledger.model)})" if state.ledger.model else ""
     head = f"The model{model} gave no usable answer. The sentence nearest to the question:"

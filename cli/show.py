@@ -42,7 +42,7 @@ def drawing(config: PipelineConfig) -> RenderableType:
                 text.append(_short(value), style="bold cyan" if name in given else "dim")
         rows += [_arrow(), Panel(text, title=spec.name, title_align="left", width=84)]
     rows += [_arrow(), _end("answer, citations, ledger")]
-    rows.append(Text(f"\nindex: {_line(asdict(config.index))}\nbudget: {_line(asdict(config.budget))}", style="dim"))
+    rows.append(Text(f"\nindex: {_line(config.index.to_dict())}\nbudget: {_line(asdict(config.budget))}", style="dim"))
     return Group(*rows)
 
 

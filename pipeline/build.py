@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Recollection
+from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.capabilities import Dated, Thinks
@@ -50,12 +50,15 @@ class Pipeline:
     """What the reader's chat template is told for today; None leaves it at its fixed day."""
     _reader: Model | None = field(default=None, repr=False)
     _models: dict[EngineSettings, Model] = field(default_factory=dict, repr=False)
+    _rankers: dict[str, Ranker] = field(default_factory=dict, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
     def check(self) -> None:
-        """Raises what is wrong with the reader as far as it can be known in a moment."""
-        self.config.components[-1].check()
+        """Raises what is wrong with the reader and the rerankers as far as it can be known in a moment."""
+        for spec, component in zip(self.config.stages, self.config.components, strict=True):
+            if spec.kind in ("rerank", "generate"):
+                component.check()
 
     def ask(self, question: Question, shown_before: tuple[Passage, ...] = ()) -> State:
         """The question's way through all stages. Raises LongthreadError where the user can do something about it.
@@ -76,7 +79,7 @@ class Pipeline:
             self._reader = None
         if index_folder != self.index_folder or config.index != self.config.index:
             self._close_index()
-        if config.index.embedder != self.config.index.embedder:
+        if config.index.reading != self.config.index.reading:
             self.__dict__.pop("embedder", None)
         self.__dict__.pop("window", None)
         self.config, self.index_folder = config, index_folder
@@ -122,6 +125,14 @@ class Pipeline:
             path = resolve(settings.model)
             self._models[settings] = open_engine(settings, tuned(path, "score") or path, self.progress)
         return self._models[settings]
+
+    def ranker(self, name: str) -> Ranker:
+        if name not in self._rankers:
+            from pipeline.models.catalogue import resolve
+            from pipeline.models.cross_encoder import CrossEncoder
+
+            self._rankers[name] = CrossEncoder(resolve(name))
+        return self._rankers[name]
 
     def note(self, text: str, once: bool = False) -> None:
         if not (once and text in self._said):
@@ -200,6 +211,8 @@ class Pipeline:
             self._reader = None
         while self._models:
             self._models.popitem()[1].close()
+        while self._rankers:
+            self._rankers.popitem()[1].close()
         self._close_index()
 
     def __enter__(self) -> Self:
@@ -220,7 +233,7 @@ def open_embedder(settings: IndexSettings) -> Embedder:
     """The embedder that the settings name; `none` counts words and has no vectors."""
     from pipeline.retrieval.embedder import open_embedder
 
-    return open_embedder(settings.embedder)
+    return open_embedder(settings.embedder, settings.pooling, settings.question_prefix, settings.passage_prefix)
 
 
 def chunker(settings: IndexSettings) -> Any:

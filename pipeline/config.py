@@ -37,15 +37,23 @@ from pipeline.yaml import YamlFile, read_yaml
 class IndexSettings:
     """How documents are cut and embedded.
 
-    :param embedder: `minilm`, the path of a sentence-transformers folder, or `none` (words only: no weights needed).
+    :param embedder: `minilm`, the path of a GGUF file or of a sentence-transformers folder, or `none` (words only: no
+        weights needed).
     :param chunk_tokens: the longest chunk, in the embedder's tokens (words with `none`); a chunk never exceeds what the
         embedder reads.
     :param overlap: how many of these tokens neighbouring chunks share.
+    :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
+    :param question_prefix: what a GGUF file's embedder reads before a question. None: what its family was trained with,
+        known by the name in the file; '' for nothing.
+    :param passage_prefix: the same before a passage.
     """
 
     embedder: str = "minilm"
     chunk_tokens: int = 200
     overlap: int = 0
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    question_prefix: str | None = None
+    passage_prefix: str | None = None
 
     def __post_init__(self) -> None:
         if not self.embedder:
@@ -54,6 +62,24 @@ class IndexSettings:
             raise ValueError(f"chunk_tokens must be at least 16, was: {self.chunk_tokens}")
         if not 0 <= self.overlap < self.chunk_tokens // 2:
             raise ValueError(f"overlap must be in [0, chunk_tokens / 2), was: {self.overlap}")
+        for name, default in (("pooling", "auto"), ("question_prefix", None), ("passage_prefix", None)):
+            if getattr(self, name) != default and not self.embedder.lower().endswith(".gguf"):
+                raise ValueError(f"{name} is for an embedder that is a GGUF file, and embedder is {self.embedder}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values. Those of GGUF files are left out where nothing is set: they are younger than
+        kept indexes and records, which are found by these values.
+        """
+        values = asdict(self)
+        for name in ("pooling", "question_prefix", "passage_prefix"):
+            if values[name] in ("auto", None):
+                del values[name]
+        return values
+
+    @property
+    def reading(self) -> tuple[str | None, ...]:
+        """What decides which embedder it is, and what it gives."""
+        return self.embedder, self.pooling, self.question_prefix, self.passage_prefix
 
 
 @dataclass(frozen=True)
@@ -98,7 +124,7 @@ class PipelineConfig:
         stages = [
             {spec.name: settings_of(component)} for spec, component in zip(self.stages, self.components, strict=True)
         ]
-        return {"index": asdict(self.index), "budget": asdict(self.budget), "stages": stages}
+        return {"index": self.index.to_dict(), "budget": asdict(self.budget), "stages": stages}
 
     @property
     def hash(self) -> str:
@@ -133,6 +159,7 @@ def check_config(path: str | Path) -> tuple[PipelineConfig | None, list[FileFaul
 
 def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:
     """The same of a file that was read, and whose value may have been changed since."""
+    file.value = with_absolute_paths(file.value, Path(file.path).absolute().parent)
     check = _Check(file)
     config = check.config()
     faults = sorted([FileFault(file.path, fault.line, fault.message) for fault in file.faults] + check.faults, key=_by)
@@ -141,6 +168,54 @@ def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:
 
 def _by(fault: FileFault) -> tuple[int, str]:
     return fault.line, fault.message
+
+
+def with_absolute_paths(value: Any, folder: Path) -> Any:
+    """The value of a pipeline file with its relative paths made absolute: they are relative to the file's folder."""
+    if isinstance(value, list):
+        return [with_absolute_paths(item, folder) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str(folder / item) if _is_relative_path(key, item) else with_absolute_paths(item, folder)
+        for key, item in value.items()
+    }
+
+
+def _is_relative_path(key: str, value: Any) -> bool:
+    if not isinstance(value, str) or not value or value.startswith(("~", "hf:")) or Path(value).is_absolute():
+        return False
+    looks_like_one = "/" in value or value.lower().endswith((".gguf", ".jinja"))
+    return key in _PATHS or (key in _NAMES_OR_PATHS and looks_like_one)
+
+
+def _is_missing(path: str) -> bool:
+    file = Path(path).expanduser()
+    return file.is_absolute() and not file.exists()
+
+
+_PATHS = ("path", "lora", "json_schema", "grammar")
+"""Settings whose value is a path."""
+_NAMES_OR_PATHS = ("model", "embedder", "weights", "chat_template")
+"""Settings whose value is a path if it looks like one, else a name."""
+
+
+def missing_paths(config: PipelineConfig) -> list[str]:
+    """What a pipeline names by its path and is not there, each with the setting's key; for `longthread check`."""
+    found: list[str] = []
+
+    def look(value: Any, where: str) -> None:
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            place = f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}"
+            if isinstance(item, dict | list | tuple):
+                look(item, place)
+            elif key in (*_PATHS, *_NAMES_OR_PATHS) and isinstance(item, str) and _is_missing(item):
+                found.append(f"{place}: there is no such file: {item} (paths are relative to the pipeline file)")
+
+    for i, spec in enumerate(config.stages):
+        look(dict(spec.settings), f"stages[{i}]")
+    look({"embedder": config.index.embedder}, "index")
+    return found
 
 
 class _Check:
@@ -247,6 +322,10 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
                 "generate": "comes last",
             }[kind]
             found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
+    for i, kind in enumerate(kinds):
+        if kind == "rerank" and (i == 0 or kinds[i - 1] not in ("retrieve", "rerank")):
+            where = "comes between retrieve and compress"
+            found.append((("stages", i), f"{config.stages[i].name} is out of order: rerank {where}"))
     found += [(("stages", i), message) for i, message in _second_compressors(config)]
     if config.index.embedder == "none":
         for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):

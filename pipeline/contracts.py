@@ -108,6 +108,26 @@ class Embedder(Protocol):
         """Of each text where those tokens stand in it: (start, end) in characters, in their order."""
 
 
+class Ranker(Protocol):
+    """A cross-encoder: `rank` gives a score for each passage, float32 (n,), higher for a better answer."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def has_two_types(self) -> bool:
+        """Whether it was trained with two token types, of which only the first is set here."""
+
+    def rank(self, question: str, passages: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class QuestionEmbedder(Protocol):
+    """An embedder that was trained to read questions behind an instruction of their own; `embed` reads passages."""
+
+    def embed_questions(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
+
+
 class Index(Protocol):
     """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.
 
@@ -183,6 +203,9 @@ class Tools(Protocol):
     def model(self, settings: EngineSettings) -> Model:
         """A model beside the reader: loaded when first asked for, kept for equal settings, closed with the pipeline."""
 
+    def ranker(self, name: str) -> Ranker:
+        """A cross-encoder by its file or its name: loaded when first asked for, kept, closed with the pipeline."""
+
     def note(self, text: str, once: bool = False) -> None:
         """Enters a line into the ledger, under the stage at work; with `once`, for the first question only."""
 
@@ -195,6 +218,18 @@ class Retriever(Protocol):
     """Finds passages for a question: best first, at most the number its settings name, none twice."""
 
     def search(self, question: Question, tools: Tools) -> list[Passage]: ...
+
+
+class Reranker(Protocol):
+    """Puts passages into a better order, and may keep the best alone: none is changed but in its score, none is new.
+
+    Best first; of equal scores the passage that came first. The same input gives the same result.
+    """
+
+    def load(self, tools: Tools) -> None:
+        """Loads what it works with, before the first question."""
+
+    def rerank(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]: ...
 
 
 class Compressor(Protocol):

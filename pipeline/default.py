@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import IndexSettings, PipelineConfig, load_config
 from pipeline.errors import ConfigError
 from pipeline.registry import COMPONENTS, Spec
+from pipeline.user import user_file, user_settings
 
 DEFAULT = PipelineConfig(
     path="the built-in pipeline",
@@ -36,8 +38,28 @@ CHAT = PipelineConfig(
 
 
 def default_config(path: str | None) -> PipelineConfig:
-    """The pipeline of the file, or the built-in one."""
-    return DEFAULT if path is None else load_config(path)
+    """The pipeline of the file, or the built-in one, read by the user's default model where the file names none."""
+    return with_default_model(DEFAULT if path is None else load_config(path))
+
+
+def with_default_model(config: PipelineConfig) -> PipelineConfig:
+    """The same pipeline with the model of `longthread models default`, unless its file names a model to read.
+
+    Raises ConfigError for a default that is a path and is gone: nobody named it in this command.
+    """
+    last = config.stages[-1]
+    is_built_in = config.path in (DEFAULT.path, CHAT.path)
+    if last.name != "generate.llama" or (not is_built_in and "model" in dict(last.settings)):
+        return config
+    model = user_settings().model
+    if model is None:
+        return config
+    if Path(model).is_absolute() and not Path(model).exists():
+        raise ConfigError(
+            f"{user_file()}: the default model is gone: {model}; choose another with 'longthread models default "
+            "MODEL', or go back to the built-in one with 'longthread models default --reset'"
+        )
+    return with_model(config, model)
 
 
 def with_model(config: PipelineConfig, model: str) -> PipelineConfig:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class Unread:
 
 def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:
     """The cache folder of the index of these paths, cut and embedded in this way."""
-    key = json.dumps([sorted(str(Path(path).resolve()) for path in paths), asdict(settings)])
+    key = json.dumps([sorted(str(Path(path).resolve()) for path in paths), settings.to_dict()])
     return cache_folder() / "indexes" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

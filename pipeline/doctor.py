@@ -187,20 +187,34 @@ def _embedder() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from pipeline.models.catalogue import list_models, resolve
+    from pipeline.models.catalogue import list_models, models_folder, resolve
     from pipeline.models.settings import EngineSettings
     from pipeline.models.thinking import profile_of_file
+    from pipeline.user import UserSettings, user_file, user_settings
 
-    default = EngineSettings().model
+    try:
+        own = user_settings()
+    except LongthreadError as error:
+        yield Finding("your settings", "warn", str(error), f"correct or delete {user_file()}")
+        own = UserSettings()
+    else:
+        has = "" if user_file().is_file() else " (not there: 'longthread models default' makes it)"
+        yield Finding("your settings", "ok", f"{user_file()}{has}")
+    yield Finding("models folder", "ok", f"{models_folder()}: GGUF files laid there have names")
+    default = own.model or EngineSettings().model
     try:
         path = resolve(default)
-        yield Finding("default model", "ok", f"{default}, {path.stat().st_size / 1e6:.0f} MB: tiny, for a first look")
+        what = ": tiny, for a first look" if own.model is None else ""
+        yield Finding("default model", "ok", f"{default}, {path.stat().st_size / 1e6:.0f} MB{what}")
         yield from _tuned(default, path)
         yield _settings(path)
         yield Finding("its thoughts", "ok", str(profile_of_file(path)))
     except LongthreadError as error:
         yield Finding("default model", "miss", f"{default} is not here, or damaged", str(error))
-    others = [model.name for model in list_models() if model.is_here and model.name != default]
+    try:
+        others = [model.name for model in list_models() if model.is_here and model.name != default]
+    except LongthreadError:  # said above
+        return
     if others:
         yield Finding("other models", "ok", ", ".join(others))
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, Wit
 
 from pipeline.errors import ConfigError
 
-KINDS = ("retrieve", "compress", "gate", "memory", "assemble", "generate")
+KINDS = ("retrieve", "rerank", "compress", "gate", "memory", "assemble", "generate")
 """The kinds of stages, in the order in which a pipeline has them."""
 
 COMPONENTS: dict[str, str] = {
@@ -28,6 +28,8 @@ COMPONENTS: dict[str, str] = {
     "retrieve.hybrid": "pipeline.retrieval.hybrid:Hybrid",
     "retrieve.given": "pipeline.retrieval.given:Given",
     "retrieve.hops": "pipeline.retrieval.hops:Hops",
+    "rerank.gguf": "pipeline.retrieval.rerank_gguf:GgufReranker",
+    "rerank.yes_no": "pipeline.retrieval.rerank_yes_no:YesNo",
     "compress.sentences": "compressors.sentences:Sentences",
     "compress.exit": "compressors.exit:Exit",
     "compress.exit_mini": "compressors.exit_mini:ExitMini",

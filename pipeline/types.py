@@ -7,6 +7,7 @@ unless a name says otherwise.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -250,23 +251,59 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class LogitBias:
+    """Makes a token more or less likely: `bias` is added to its logit, in [-100, 100]; -100 as good as forbids it.
+
+    `token` is its number, or its text, which must be one token of the model's vocabulary.
+    """
+
+    token: int | str
+    bias: float
+
+    def __post_init__(self) -> None:
+        if self.token == "" or (isinstance(self.token, int) and self.token < 0):
+            raise ValueError(f"logit_bias.token must be a text or a number from 0 on, was: {self.token!r}")
+        if not -100 <= self.bias <= 100:
+            raise ValueError(f"logit_bias.bias must be in [-100, 100], was: {self.bias}")
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to choose the next tokens. `temperature` 0 is greedy, and then top_k, top_p and min_p do nothing.
+    """How to choose the next tokens. `temperature` 0 is greedy: then only penalties, DRY and biases count.
+
+    None stands for what the model's file recommends (`general.sampling.*`), and where it does not, for llama.cpp's
+    usual value: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, no XTC, no
+    mirostat (tau 5, eta 0.1). `pipeline.models.sampler.resolved` fills them in.
 
     `seed` fixes the choice at temperatures above 0. `stop` strings end the answer and are not part of it.
     `grammar` is GBNF with the rule `root`; `json_schema` is a JSON schema as a string; at most one of the two.
-    `repeat_penalty` 1 is none, over the last `repeat_last_n` tokens.
+    Penalties and DRY look at the answer alone, not at the prompt: `repeat_penalty` divides and `presence_penalty` and
+    `frequency_penalty` lower the logits of tokens among its last `repeat_last_n` (-1: all of them).
     `thinking_tokens` is the budget of thoughts beside the answer's `max_tokens`, as far as the window has room; 0 is
     for prompts that were rendered without thinking. Stop strings and the grammar concern the answer alone.
     """
 
     max_tokens: int = 256
-    temperature: float = 0.0
-    top_k: int = 40
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
-    repeat_last_n: int = 64
+    temperature: float | None = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float = 1.0
+    top_n_sigma: float = 0.0
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    mirostat: Literal[0, 1, 2] | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    repeat_penalty: float | None = 1.0
+    repeat_last_n: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_last_n: int = -1
+    logit_bias: tuple[LogitBias, ...] = ()
     seed: int = 0
     stop: tuple[str, ...] = ()
     grammar: str | None = None
@@ -274,14 +311,41 @@ class Sampling:
     thinking_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, was: {self.max_tokens}")
-        if self.thinking_tokens < 0:
-            raise ValueError(f"thinking_tokens must be at least 0, was: {self.thinking_tokens}")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, was: {self.temperature}")
+        for name, (low, high) in SAMPLING_RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                span = f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
+                raise ValueError(f"{name} must be {span}, was: {value}")
         if self.grammar is not None and self.json_schema is not None:
             raise ValueError("give a grammar or a json_schema, not both")
+        if self.mirostat and (self.grammar is not None or self.json_schema is not None):
+            raise ValueError(f"mirostat must be 0 with a grammar or a json_schema, was: {self.mirostat}")
+
+
+SAMPLING_RANGES = {
+    "max_tokens": (1, math.inf),
+    "thinking_tokens": (0, math.inf),
+    "temperature": (0, 5),
+    "top_k": (0, math.inf),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "typical_p": (0, 1),
+    "top_n_sigma": (0, 100),
+    "xtc_probability": (0, 1),
+    "xtc_threshold": (0, 1),
+    "mirostat": (0, 2),
+    "mirostat_tau": (0, 100),
+    "mirostat_eta": (0, 1),
+    "repeat_penalty": (0.01, 10),
+    "repeat_last_n": (-1, math.inf),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "dry_multiplier": (0, 10),
+    "dry_base": (1, 10),
+    "dry_allowed_length": (1, math.inf),
+    "dry_last_n": (-1, math.inf),
+}
+"""The least and the largest value of each setting, both allowed."""
 
 
 Finish = Literal["stop", "length", "cancelled"]

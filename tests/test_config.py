@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import check_config, load_config
-from pipeline.default import DEFAULT, default_config, with_model
+from pipeline.config import check_config, load_config, missing_paths
+from pipeline.default import CHAT, DEFAULT, default_config, with_default_model, with_model
 from pipeline.errors import ConfigError
+from pipeline.user import UserSettings, save_user_settings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 GOOD = "stages:\n  - retrieve.bm25\n  - assemble.cited\n  - generate.scripted\n"
@@ -179,3 +180,82 @@ def test_settings_of_the_prompt_are_checked(faults: Callable[[str], list[str]]) 
 )  # fmt: skip
 def test_settings_of_the_prompt(settings: str, faults: Callable[[str], list[str]]) -> None:
     assert faults(GOOD.replace("assemble.cited", f"assemble.cited: {settings}")) == []
+
+
+# -------------------------------------------------------------------------------------------------- paths and defaults
+def pipeline(folder: Path, generate: str, index: str = "none") -> Path:
+    path = folder / "p.yaml"
+    path.write_text(
+        f"index: {{embedder: {index}}}\n"
+        f"stages:\n  - retrieve.bm25\n  - assemble.cited\n  - generate.llama: {generate}\n"
+    )
+    return path
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    path = pipeline(tmp_path / "deep", "{model: ../m.gguf, lora: [{path: a.gguf}]}", "models/minilm")
+    for named in (path, "deep/p.yaml"):
+        config = load_config(named)
+        assert config.components[-1].model == str(tmp_path / "deep" / ".." / "m.gguf")
+        assert config.components[-1].lora[0].path == str(tmp_path / "deep" / "a.gguf")
+        assert config.index.embedder == str(tmp_path / "deep" / "models" / "minilm")
+
+
+@pytest.mark.parametrize("model", ["smollm2-135m", "hf:someone/some-GGUF/some.gguf", "~/m.gguf", "/m.gguf"])
+def test_names_and_absolute_paths_stay_as_they_are(tmp_path: Path, model: str) -> None:
+    assert load_config(pipeline(tmp_path, f"{{model: {model}}}")).components[-1].model == model
+
+
+def test_a_path_inside_a_wrapped_step_is_relative_too(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "stages:\n  - retrieve.hybrid\n  - compress.fallback: {of: {compress.exit: {model: m.gguf}}}\n"
+        "  - assemble.cited\n  - generate.llama\n"
+    )
+    inner = load_config(path).components[1].of
+    assert inner.build().model == str(tmp_path / "m.gguf")
+
+
+def test_check_names_paths_that_are_not_there(tmp_path: Path) -> None:
+    config = load_config(pipeline(tmp_path, "{model: m.gguf, lora: [{path: a.gguf}]}", "./minilm"))
+    expected = {"stages[2].model": "m.gguf", "stages[2].lora[0].path": "a.gguf", "index.embedder": "minilm"}
+    assert missing_paths(config) == [
+        f"{where}: there is no such file: {tmp_path / name} (paths are relative to the pipeline file)"
+        for where, name in expected.items()
+    ]
+    for name in ("m.gguf", "a.gguf", "minilm"):
+        (tmp_path / name).touch()
+    assert missing_paths(config) == []
+
+
+def test_the_users_default_answers_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CONFIG", str(tmp_path))
+    none_named, named = pipeline(tmp_path, "{n_ctx: 512}"), CONFIGS / "default.yaml"
+    assert default_config(None) == DEFAULT
+    save_user_settings(UserSettings(model="gemma3-270m"))
+    models = [default_config(path).components[-1].model for path in (None, str(none_named), str(named))]
+    assert models == ["gemma3-270m", "gemma3-270m", "smollm2-135m"]
+    assert with_default_model(CHAT).components[-1].model == "gemma3-270m"
+    assert with_model(default_config(None), "/m.gguf").components[-1].model == "/m.gguf"
+    offline = default_config(str(CONFIGS / "offline.yaml"))
+    assert offline.stages[-1].name == "generate.scripted"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: 3\n", r"longthread\.yaml:1: should be a valid string, was: 3$"),
+        ("- a\n", r"longthread\.yaml: must hold a mapping, such as 'model: smollm2-135m'$"),
+        ("model: a\nmodel: b\n", r"longthread\.yaml:2: the key 'model' stands twice"),
+        ("model: ''\n", r"longthread\.yaml:1: model must be a name or a path, was: ''$"),
+    ],
+)
+def test_a_fault_of_the_users_file_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_CONFIG", str(tmp_path))
+    (tmp_path / "longthread.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        default_config(None)

@@ -19,7 +19,7 @@ import typer
 
 from cli.main import app
 from pipeline.evaluation.answers import holds
-from pipeline.models.catalogue import MODELS
+from pipeline.models.named import MODELS
 from pipeline.registry import COMPONENTS
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from pipeline.config import PipelineConfig
-from pipeline.default import CHAT, with_memory, with_model, with_settings, without_documents
+from pipeline.default import CHAT, with_default_model, with_memory, with_model, with_settings, without_documents
 from pipeline.errors import ConfigError, StoreError
 from pipeline.registry import build_dataclass, component_class, nearest
 
@@ -51,7 +51,7 @@ class Settings:
         """The pipeline that these settings describe. Raises ConfigError with every fault."""
         from pipeline.config import load_config
 
-        config = CHAT if self.config is None else load_config(self.config)
+        config = with_default_model(CHAT if self.config is None else load_config(self.config))
         if self.model is not None:
             config = with_model(config, self.model)
         config = with_memory(with_settings(config, json.loads(self.answering)))

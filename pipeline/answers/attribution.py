@@ -8,10 +8,10 @@ measure is the one that ContextCite (Cohen-Wang et al. 2024, arXiv 2409.00729) a
 Ours differs in what it costs. By the method `cells` the prompt is read once, as it was when the question was answered,
 and a passage is left out by hiding its cells (pipeline/models/ablation.py): only the question and the answer are read
 again, for all variants in one batch. What this loses: the cells of later passages keep what they took in of the one
-that is hidden. By the method `prompts` each prompt is assembled anew without the passage and is read, from where it
+that is hidden. Where the layout repeats sentences after the question, the end of the prompt is read as it would be
+without the part. By the method `prompts` each prompt is assembled anew without the passage and is read, from where it
 differs: exact, and for five passages about twice the tokens of the prompt. `cells` is the default; `prompts` is what a
-model with recurrent layers gets, whose cells cannot be hidden, and a layout that repeats sentences. Figures:
-docs/experiments.md. Fidelity: inspired.
+model with recurrent layers gets, whose cells cannot be hidden. Figures: docs/experiments.md. Fidelity: inspired.
 
 Where several passages say the same, leaving one of them out changes little: then all drops are small, and
 `drop_without_all` is large. Of an answer that the model knows by itself it is small as well.
@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pipeline.answers.layouts import LAYOUTS
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
@@ -207,16 +206,10 @@ def _variants(state: State, assembler: Assembler, tools: Tools, target: Prompt, 
     can_forget = isinstance(reader, Ablates) and isinstance(reader, TokenSpans) and reader.can_forget
     if method == "cells" and not can_forget:
         raise ModelError(f"the cells of {reader.name} cannot be hidden: take the method 'prompts'")
-    if _repeats_sentences(state):  # a hidden passage would still be read where its sentence is repeated
-        if method == "cells":
-            raise ModelError(
-                f"layout {state.ledger.layout} repeats sentences of the passages: take the method 'prompts'"
-            )
-        method = "prompts"
     if method != "prompts" and can_forget:
         places = _places(state.prompt, state.shown, reader)
         if places is not None:
-            return _HiddenCells(state, reader, target, places)
+            return _HiddenCells(state, assembler, tools, target, places)
         if method == "cells":
             raise ModelError("the passages cannot be found in the prompt as they were shown: take the method 'prompts'")
     if not isinstance(reader, Surprised):
@@ -224,10 +217,22 @@ def _variants(state: State, assembler: Assembler, tools: Tools, target: Prompt, 
     return _NewPrompts(state, assembler, tools, target)
 
 
-def _repeats_sentences(state: State) -> bool:
-    """Whether the prompt's layout repeats sentences of the passages."""
-    layout = LAYOUTS.get(state.ledger.layout)
-    return layout is not None and layout.n_focus > 0
+def _prompt_without(state: State, assembler: Assembler, tools: Tools, part: Part) -> Prompt:
+    """The prompt assembled anew without the part."""
+    shown = state.shown
+    if part is ALL:
+        left: tuple[Passage, ...] = ()
+    else:
+        without = _without(shown[part.number], part)
+        left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
+    state = replace(state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
+    return assembler.assemble(state, tools, state.ledger.reserved).prompt
+
+
+def _ending(prompt: Prompt) -> Prompt:
+    """The prompt from its last question on."""
+    starts = [n for n, span in enumerate(prompt) if span.part == "question"]
+    return prompt[starts[-1] :] if starts else ()
 
 
 class _NewPrompts:
@@ -244,21 +249,14 @@ class _NewPrompts:
 
         rows = []
         for part in parts:
-            prompt = self.state.prompt if part is None else self._prompt(part)
+            prompt = self.state.prompt if part is None else self._without(part)
             n_prompt = self.tools.reader.count(prompt)
             rows.append(self.tools.reader.logprobs((*prompt, *self.target), n_prompt))  # type: ignore[attr-defined]
             self.n_scored += part is not None
         return np.array(rows)
 
-    def _prompt(self, part: Part) -> Prompt:
-        shown = self.state.shown
-        if part is ALL:
-            left: tuple[Passage, ...] = ()
-        else:
-            without = _without(shown[part.number], part)
-            left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
-        state = replace(self.state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
-        return self.assembler.assemble(state, self.tools, self.state.ledger.reserved).prompt
+    def _without(self, part: Part) -> Prompt:
+        return _prompt_without(self.state, self.assembler, self.tools, part)
 
 
 def _without(passage: Passage, part: Part) -> Passage | None:
@@ -274,15 +272,27 @@ class _HiddenCells:
 
     method: Method = "cells"
 
-    def __init__(self, state: State, reader: Model, target: Prompt, places: Sequence[_Place]) -> None:
-        self.state, self.reader, self.target, self.places = state, reader, target, places
-        self.tail = _tail(state.prompt, max(place.high for place in places), reader)
+    def __init__(
+        self, state: State, assembler: Assembler, tools: Tools, target: Prompt, places: Sequence[_Place]
+    ) -> None:
+        self.state, self.assembler, self.tools, self.target, self.places = state, assembler, tools, target, places
+        self.tail = _tail(state.prompt, max(place.high for place in places), tools.reader)
+        self.ending = _ending(state.prompt)
+        self.repeats = any(span.part == "passages" for span in self.ending)
         self.n_scored = 0
 
     def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]:
         self.n_scored += sum(part is not None for part in parts)
         cuts = [self._cut(part) for part in parts]
-        return self.reader.ablate(self.state.prompt, self.target, cuts, self.tail)  # type: ignore[attr-defined,no-any-return]
+        endings = [self._ending(part) for part in parts] if self.repeats else None
+        return self.tools.reader.ablate(self.state.prompt, self.target, cuts, self.tail, endings)  # type: ignore[attr-defined,no-any-return]
+
+    def _ending(self, part: Part | None) -> Prompt | None:
+        """The end of the prompt without the part's repeated sentences; None where it stays as it is."""
+        if part is None:
+            return None
+        ending = _ending(_prompt_without(self.state, self.assembler, self.tools, part))
+        return None if ending == self.ending else ending
 
     def _cut(self, part: Part | None) -> tuple[int, int]:
         if part is None:

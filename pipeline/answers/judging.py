@@ -49,16 +49,23 @@ RETRY_PENALTY = 1.15
 
 @dataclass(frozen=True)
 class Judged:
-    """An answer of the model, and why it must not be shown as it is; `unusable` is empty where it may."""
+    """An answer of the model, and why it must not be shown as it is; `unusable` is empty where it may.
+
+    `is_formal`: a grammar or a JSON schema prescribed its form, so nothing is cut from it and nothing takes its place.
+    """
 
     answer: Answer
     unusable: str
     generation: Generation
+    is_formal: bool = False
 
 
-def judge(state: State, generation: Generation) -> Judged:
-    """The answer to the question of `state`, repaired and cited."""
+def judge(state: State, generation: Generation, is_formal: bool = False) -> Judged:
+    """The answer to the question of `state`, repaired and cited; a formal one is cited alone."""
     question = state.question.wording
+    if is_formal:
+        cited = cite(generation.text, state.shown, question, state.cite_by)
+        return Judged(Answer(generation.text.strip(), cited.citations), "", generation, is_formal=True)
     if not state.ledger.layout or generation.finish == "cancelled":
         answer = cite(generation.text, state.shown, question, state.cite_by)
         return Judged(answer, "", generation)
@@ -117,7 +124,7 @@ def is_asked_again(state: State, first: Judged) -> bool:
 
 def second_sampling(sampling: Sampling) -> Sampling:
     """The sampling of the second attempt."""
-    return replace(sampling, repeat_penalty=max(sampling.repeat_penalty, RETRY_PENALTY))
+    return replace(sampling, repeat_penalty=max(sampling.repeat_penalty or 1.0, RETRY_PENALTY))
 
 
 def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, tuple[str, ...]]:
@@ -125,6 +132,9 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     is_agreed = second is not None and agree(state, first, second)
     chosen = first if second is None or is_agreed or not first.unusable else second
     ledger = replace(state.ledger, generation=chosen.generation)
+    if chosen.is_formal:
+        cut = ("the answer was cut at max_tokens, so its form is not whole",)
+        return replace(state, answer=chosen.answer, ledger=ledger), cut if chosen.generation.finish == "length" else ()
     if chosen is second:
         ledger = replace(ledger, parts=state.second_parts, layout=state.second_layout)
     notes: list[str] = []
@@ -183,11 +193,15 @@ def agree(state: State, first: Judged, second: Judged) -> bool:
 
 
 def quoted(state: State, judged: Judged) -> Answer:
-    """The sentences nearest to the question in the place of an unusable answer: the first is the text."""
+    """The sentences nearest to the question in the place of an answer: the first is the text.
+
+    `why` stays empty where quotes lead the model's answers anyway.
+    """
     citations = nearest_to(state, MAX_QUOTES)
     quote = citations[0].quote if citations else None
     text = " ".join(quote.text.split()) if quote is not None else ""
-    return Answer(text, citations, by="quote", said=_said(judged), why=judged.unusable, faults=judged.answer.faults)
+    why = "" if state.lead == "quote" else judged.unusable
+    return Answer(text, citations, by="quote", said=_said(judged), why=why, faults=judged.answer.faults)
 
 
 def attributed(state: State, judged: Judged, tools: Tools) -> Judged:

@@ -4,8 +4,9 @@ The questions are ours, about ten short documents of invented facts, which no mo
 (pipeline/answers/trial): 30 whose answer stands in a document, and 10 whose answer stands in none. They pass the
 built-in pipeline's retrieval and compression once, without its gate: every question reaches the model. Then its prompt
 is laid out in each layout. All prompts are one batch, question by question: layouts that differ only after the passages
-share the cells of what stands before. What is judged is the model's first answer after the repairs of
-pipeline/answers/contract.py, before any second attempt.
+share the cells of what stands before. Layouts are compared by the model's first answer after the repairs of
+pipeline/answers/contract.py. In the best one the whole policy is run, with second attempts, once with the model's words
+in the lead and once with quotes: which is right more often as it is shown leads from then on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from time import perf_counter
 
 from pipeline.answers.citations import cite
 from pipeline.answers.contract import ECHOED, LOOPED, check, has_words
+from pipeline.answers.judging import is_asked_again, judge, second_sampling, settle
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import Result, Tried, answer_first, best_layout
 from pipeline.build import Pipeline
@@ -33,7 +35,7 @@ from pipeline.models.identity import model_key
 from pipeline.types import Generation, Passage, Question, State
 
 FOLDER = Path(__file__).parent / "trial"
-SHARED_STAGES = ("retrieve", "compress")
+SHARED_STAGES = ("retrieve", "rerank", "compress")
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,22 @@ def try_layouts(
             for question, state in zip(questions, states, strict=True)
             if question.is_answerable
         )
-        layout = best_layout(results)
-        right = next(result.right for result in results if result.layout == layout)
+        layout = best_layout(results, n_answerable)
+        in_best = answers[[result.layout for result in results].index(layout)]
+        generated, quoted = answers_shown(pipeline, in_best, progress)
+        generated_right = _n_right(questions, generated)
+        quoted_right = _n_right(questions, quoted)
         return Tried(
             model=pipeline.reader.name,
             key=model_key(pipeline.reader),
             layout=layout,
-            answer=answer_first(right, sentence_right, n_answerable),
+            answer=answer_first(generated_right, quoted_right, n_answerable),
             results=tuple(results),
             n=len(questions),
             n_answerable=n_answerable,
             sentence_right=sentence_right,
+            generated_right=generated_right,
+            quoted_right=quoted_right,
             seconds=round(seconds, 1),
             seed=seed,
             date=datetime.now(UTC).date().isoformat(),
@@ -140,6 +147,34 @@ def ask_all(
         generations.append(stream.result())  # reading one serves all that are in the batch
     answers = list(zip(laid_out, generations, strict=True))
     return [answers[number :: len(layouts)] for number in range(len(layouts))]
+
+
+def answers_shown(
+    pipeline: Pipeline, answers: Sequence[tuple[State, Generation]], progress: Progress
+) -> tuple[list[State], list[State]]:
+    """What is shown of these first answers where the model's words lead, with second attempts, and where quotes do."""
+    generate = pipeline.config.components[-1]
+    led = [replace(state, lead="generate") for state, _ in answers]
+    first = [judge(state, generation) for state, (_, generation) in zip(led, answers, strict=True)]
+    again = [n for n, state in enumerate(led) if is_asked_again(state, first[n])]
+    samplings = [second_sampling(sampling_for(generate, led[n])) for n in again]
+    streams = pipeline.reader.generate([led[n].second_prompt for n in again], samplings)
+    second = {}
+    for number, (n, stream) in enumerate(zip(again, streams, strict=True)):
+        progress("ask again", number, len(again))
+        second[n] = judge(led[n], stream.result())
+    generated = [settle(state, first[n], second.get(n))[0] for n, state in enumerate(led)]
+    quoted = [settle(replace(state, lead="quote"), judged, None)[0] for state, judged in zip(led, first, strict=True)]
+    return generated, quoted
+
+
+def _n_right(questions: Sequence[TrialQuestion], states: Sequence[State]) -> int:
+    """How many of the questions with an answer are answered right."""
+    return sum(
+        state.answer is not None and not state.answer.is_abstention and _is_right(state.answer.text, question)
+        for question, state in zip(questions, states, strict=True)
+        if question.is_answerable
+    )
 
 
 def _result(questions: Sequence[TrialQuestion], layout: str, answers: Sequence[tuple[State, Generation]]) -> Result:

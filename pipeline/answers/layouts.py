@@ -79,14 +79,11 @@ LAYOUTS: dict[str, Layout] = {
 }
 """Every layout by its name, in the order in which they are tried."""
 
-DEFAULT = "brief"
-"""For a model that was not tried."""
+DEFAULT = "focus-sentence"
+"""For a model that was not tried: the layout that was best on the worst model (docs/experiments.md)."""
 
 FALLBACK = "focus-2"
-"""The layout of the second attempt, where the first answer was unusable; `brief` where this was the first one.
-
-Of those that SmolLM2 was tried in, it was right more often than any that repeats no sentence (docs/experiments.md).
-"""
+"""The layout of the second attempt, where the first answer was unusable; `brief` where this was the first one."""
 
 
 def next_layout(name: str) -> Layout:

@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pipeline.answers.scripted import stream
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.models.settings import EngineSettings
-from pipeline.types import Generation, Prompt, Sampling
+from pipeline.types import Generation, LogitBias, Prompt, Sampling
 
 
 @dataclass(frozen=True)
 class Llama(EngineSettings):
     """Has a GGUF model answer the prompt. Its settings are those of the engine and these of sampling.
 
+    Those of sampling that are null take what the model's file recommends (`general.sampling.*`), and where it says
+    nothing, llama.cpp's usual value. With a grammar or a JSON schema the answer is shown as it was written: it is
+    cited, and neither repaired nor replaced.
+
     :param max_tokens: the longest answer in tokens; so many cells of the window are kept for it.
-    :param temperature: 0 always takes the likeliest token, and then top_k, top_p and min_p do nothing.
-    :param top_k: at temperatures above 0: choose among so many of the likeliest tokens; 0: all.
-    :param top_p: and among the likeliest that together have this probability, in (0, 1].
-    :param min_p: and among those at least this share as likely as the likeliest, in [0, 1].
-    :param repeat_penalty: above 1 makes tokens less likely that were written already; 1 is none.
+    :param temperature: in [0, 5]; null: the file's. 0 always takes the likeliest token, so that the same question has
+        the same answer; then only penalties, DRY and biases count.
+    :param top_k: at temperatures above 0: choose among so many of the likeliest tokens; 0: all; null: the file's or 40.
+    :param top_p: and among the likeliest that together have this probability, in (0, 1]; null: the file's or 0.95.
+    :param min_p: and among those at least this share as likely as the likeliest, in [0, 1]; null: the file's or 0.05.
+    :param typical_p: and among those whose surprise is nearest to the expected one, which together have this
+        probability, in (0, 1]; 1: all (locally typical sampling, arXiv 2202.00666).
+    :param top_n_sigma: and among those whose logit is within so many standard deviations of the highest, in [0, 100];
+        0: all (arXiv 2411.07641).
+    :param xtc_probability: how often the likeliest tokens are left out, so long as one at least `xtc_threshold` likely
+        is left, in [0, 1]; null: the file's or 0.
+    :param xtc_threshold: from which probability on XTC leaves tokens out, in [0, 1], above 0.5 never; null: the file's
+        or 0.1.
+    :param mirostat: 1 or 2 chooses by a constant surprise instead of top_k, top_p and the others (arXiv 2007.14966);
+        0: not; null: the file's or 0.
+    :param mirostat_tau: the surprise that mirostat aims at, in [0, 100]; null: the file's or 5.
+    :param mirostat_eta: how fast it corrects itself, in [0, 1]; null: the file's or 0.1.
+    :param repeat_penalty: above 1 makes tokens less likely that were written already, in [0.01, 10]; 1 is none; null:
+        the file's or 1.
+    :param repeat_last_n: among how many of the last tokens of the answer; -1: all; null: the file's or 64.
+    :param presence_penalty: is taken from the logit of a token that was written, in [-2, 2].
+    :param frequency_penalty: is taken from it for each time that it was written, in [-2, 2].
+    :param dry_multiplier: above 0, up to 10, makes a token less likely that would continue a repeated sequence.
+    :param dry_base: and the more so, by this factor, for each token that the sequence has more than allowed, in
+        [1, 10].
+    :param dry_allowed_length: how long a repetition DRY lets pass, from 1 on.
+    :param dry_last_n: in how many of the last tokens of the answer it looks for repetitions; -1: all.
+    :param logit_bias: tokens to make more or less likely, such as [{token: " Sorry", bias: -10}]: each a text that is
+        one token, or a token's number, with what is added to its logit, in [-100, 100].
     :param seed: fixes the choice at temperatures above 0.
     :param stop: strings that end the answer and are not part of it.
+    :param json_schema: a file with a JSON schema that the answer must obey.
+    :param grammar: a file with a GBNF grammar that the answer must obey, its rule `root`.
     :param thinking: whether a model that can think does so before it answers. on: for the answer, and for nothing else
         that it is asked. auto is off.
     :param thinking_tokens: the longest thought in tokens; it is ended then, and so many cells of the window are kept.
@@ -31,28 +63,43 @@ class Llama(EngineSettings):
     """
 
     max_tokens: int = 256
-    temperature: float = 0.0
-    top_k: int = 40
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
+    temperature: float | None = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float = 1.0
+    top_n_sigma: float = 0.0
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    mirostat: Literal[0, 1, 2] | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_last_n: int = -1
+    logit_bias: tuple[LogitBias, ...] = ()
     seed: int = 0
     stop: tuple[str, ...] = ()
+    json_schema: str | None = None
+    grammar: str | None = None
     thinking: Literal["auto", "off", "on"] = "auto"
     thinking_tokens: int = 512
     use_tuned: bool = True
 
     def __post_init__(self) -> None:
         EngineSettings.__post_init__(self)
+        if self.json_schema is not None and self.grammar is not None:
+            raise ValueError("grammar must not stand beside json_schema: give one of the two")
         self.sampling  # noqa: B018 - its own checks
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be at least 0, was: {self.top_k}")
-        if not 0 < self.top_p <= 1:
+        if self.top_p is not None and self.top_p <= 0:
             raise ValueError(f"top_p must be in (0, 1], was: {self.top_p}")
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(f"min_p must be in [0, 1], was: {self.min_p}")
-        if self.repeat_penalty <= 0:
-            raise ValueError(f"repeat_penalty must be greater than 0, was: {self.repeat_penalty}")
+        if self.typical_p <= 0:
+            raise ValueError(f"typical_p must be in (0, 1], was: {self.typical_p}")
         if self.thinking_tokens < 1:
             raise ValueError(f"thinking_tokens must be at least 1, was: {self.thinking_tokens}")
         if isinstance(self.n_ctx, int) and self.max_tokens >= self.n_ctx:
@@ -65,17 +112,10 @@ class Llama(EngineSettings):
 
     @property
     def sampling(self) -> Sampling:
-        return Sampling(
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repeat_penalty=self.repeat_penalty,
-            seed=self.seed,
-            stop=self.stop,
-            thinking_tokens=self.thinking_tokens if self.thinking == "on" else 0,
-        )
+        """What each answer is sampled with. Raises ValueError for a setting out of its range, or a file not there."""
+        same = {field.name: getattr(self, field.name) for field in fields(Sampling) if field.name not in _FORMS}
+        same["thinking_tokens"] = self.thinking_tokens if self.thinking == "on" else 0
+        return Sampling(**same, json_schema=_schema(self.json_schema), grammar=_read("grammar", self.grammar))
 
     @property
     def engine(self) -> EngineSettings:
@@ -83,9 +123,11 @@ class Llama(EngineSettings):
         return EngineSettings(**{field.name: getattr(self, field.name) for field in fields(EngineSettings)})
 
     def check(self) -> None:
+        """Raises ModelError where the model's file is not here, is damaged, or cannot write an answer."""
         from pipeline.models.catalogue import resolve
+        from pipeline.models.purpose import require_generator
 
-        resolve(self.model)
+        require_generator(resolve(self.model))
 
     @property
     def file(self) -> Path:
@@ -103,3 +145,36 @@ class Llama(EngineSettings):
 
     def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
         return stream(prompt, sampling or self.sampling, tools)
+
+
+_FORMS = ("json_schema", "grammar")
+"""Settings that are files here, and their text in a Sampling."""
+
+
+def _read(setting: str, path: str | None) -> str | None:
+    """The text of a setting's file. Raises ValueError, with the setting first, where it cannot be read."""
+    if path is None:
+        return None
+    file = Path(path).expanduser()
+    try:
+        stat = file.stat()
+        return _text(file, stat.st_size, stat.st_mtime_ns)
+    except FileNotFoundError:
+        raise ValueError(f"{setting} must be a file that is there, was: {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{setting} must be a text file that can be read, was: {path} ({error})") from None
+
+
+@lru_cache(16)
+def _text(file: Path, size: int, mtime_ns: int) -> str:
+    return file.read_text("utf-8")
+
+
+def _schema(path: str | None) -> str | None:
+    text = _read("json_schema", path)
+    if text is not None:
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"json_schema must be a file of JSON, was: {path} ({error})") from None
+    return text

@@ -22,8 +22,8 @@ from pipeline.models.identity import model_key
 
 SHIPPED = Path(__file__).parent / "trial" / "results"
 
-MARGIN = 0.2
-"""An answer of the model has to be right at most this much less often than the best sentence; otherwise quotes lead."""
+MARGIN = 0.05
+"""Quotes lead a model's answers where that makes more than this share of the answers right that were wrong."""
 
 NOT_TRIED = (
     "{model} was not tried yet, and is asked in layout '{layout}': "
@@ -61,10 +61,14 @@ class Tried:
     :param model: the name of the file.
     :param key: hash of the file: see pipeline/models/identity.py.
     :param layout: a name in LAYOUTS.
-    :param answer: `quote` where the best sentence holds the answer much more often than the model's words do.
+    :param answer: `quote` where more answers are right with quotes that lead than with the model's words: see
+        `answer_first`.
     :param results: one a layout, in the order of LAYOUTS.
     :param n: number of questions; `n_answerable` of them have an answer in the documents.
     :param sentence_right: number of questions with an answer whose best-ranked sentence holds it.
+    :param generated_right: number of questions with an answer that is right as it is shown, second attempts included,
+        where the model's words lead.
+    :param quoted_right: the same where quotes lead.
     :param seconds: what all answers took together; layouts share what their prompts have in common.
     :param seed: draws the questions where not all were asked.
     :param date: the day, in UTC.
@@ -78,6 +82,8 @@ class Tried:
     n: int
     n_answerable: int
     sentence_right: int
+    generated_right: int
+    quoted_right: int
     seconds: float
     seed: int
     date: str
@@ -94,25 +100,27 @@ class Tried:
         return next(result for result in self.results if result.layout == self.layout)
 
 
-def best_layout(results: Sequence[Result]) -> str:
-    """The layout with the most right answers less faulty ones.
+def best_layout(results: Sequence[Result], n_answerable: int) -> str:
+    """The layout with the most points: right answers less faulty ones, plus the sum of the answers' F1.
 
+    F1 is for answers that say little else: counting right ones alone favours whatever copies most of the passages.
     Ties: the most questions without an answer that the model declines, then the fewest that it declines wrongly, then
     the fewest tokens.
     """
 
-    def rank(result: Result) -> tuple[int, int, int, int]:
-        points = result.right - result.faulty
+    def rank(result: Result) -> tuple[float, int, int, int]:
+        points = result.right - result.faulty + round(result.f1 * n_answerable, 1)
         return points, result.abstained_right, -result.abstained_wrong, -result.tokens
 
     return max(results, key=rank).layout
 
 
-def answer_first(right: int, sentence_right: int, n_answerable: int) -> Literal["generate", "quote"]:
-    """Whether the model's answer or the best sentence should lead: the sentence, where it is right more often by more
-    than MARGIN.
+def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> Literal["generate", "quote"]:
+    """Whether the model's words or quotes should lead: quotes, where they make more answers right by more than MARGIN.
+
+    The model's words are shorter and answer in the question's terms, so that a tie is theirs.
     """
-    return "quote" if sentence_right - right > MARGIN * n_answerable else "generate"
+    return "quote" if quoted_right - generated_right > MARGIN * n_answerable else "generate"
 
 
 def stored(model: Model) -> Tried | None:

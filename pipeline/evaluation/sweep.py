@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.default import with_model
+from pipeline.default import with_default_model, with_model
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
 from pipeline.evaluation.evaluate import Arm, EvalOptions, Listener, evaluate
@@ -65,7 +65,7 @@ def rungs(n: int, halving: Halving | None, n_variants: int) -> list[int]:
 
 
 def _config(variant: Variant, model: str | None) -> Any:
-    return with_model(variant.config, model) if model else variant.config
+    return with_model(variant.config, model) if model else with_default_model(variant.config)
 
 
 def _point(variant: Variant, measures: Measures, metric: str) -> Point:

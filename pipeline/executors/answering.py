@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
 from pipeline.contracts import Generator, Stream, Tools
 from pipeline.errors import ModelError
-from pipeline.executors.stages import answered, sampling_for
+from pipeline.executors.stages import answered, is_formal, sampling_for
 from pipeline.registry import Spec
 from pipeline.types import State
 
@@ -81,7 +81,7 @@ class Answering:
         generation = one.stream.result()
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
-        judged = judge(one.state, generation)
+        judged = judge(one.state, generation, is_formal(self.component.sampling))
         if one.first is None and is_asked_again(one.state, judged):
             one.first = judged
             sampling = second_sampling(sampling_for(self.component, one.state))

@@ -129,5 +129,7 @@ def warm_up(pipeline: Pipeline, stages: range, with_reader: bool = True) -> None
         spec, component = pipeline.config.stages[place], pipeline.config.components[place]
         if "embedder" in needs(component):
             pipeline.embedder.embed(["a text"])
+        if spec.kind == "rerank":
+            component.load(pipeline)
         if spec.kind == "retrieve" and getattr(component, "searches_index", True):
             pipeline.index.n_chunks  # noqa: B018 - opens the index

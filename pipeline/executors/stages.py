@@ -43,6 +43,11 @@ def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 
+def _rerank(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.rerank(state.question, state.passages, tools))
+    return replace(state, passages=passages), (), component.why_dropped
+
+
 def _compress(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(component.compress(state.question, state.passages, tools))
     return replace(state, passages=passages), (), getattr(component, "why_dropped", "not kept")
@@ -79,7 +84,7 @@ def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple
 
 def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
     sampling = sampling_for(component, state)
-    first = judge(state, component.generate(state.prompt, tools, sampling))
+    first = judge(state, component.generate(state.prompt, tools, sampling), is_formal(sampling))
     second = None
     if is_asked_again(state, first) and not tools.is_cancelled:
         tools.on_retry(first.unusable)
@@ -105,6 +110,11 @@ def sampling_for(component: Generator, state: State) -> Sampling:
     return replace(sampling, stop=(*sampling.stop, *state.stop)) if state.stop else sampling
 
 
+def is_formal(sampling: Sampling) -> bool:
+    """Whether the form of the answer is prescribed."""
+    return sampling.grammar is not None or sampling.json_schema is not None
+
+
 def answered(spec: Spec, state: State, first: Judged, second: Judged | None, tools: Tools, started: float) -> State:
     """The state after a generate stage whose streams were read elsewhere, begun at `started` (perf_counter)."""
     after, notes = settle(state, *by_attribution(state, first, second, tools))
@@ -115,6 +125,7 @@ def answered(spec: Spec, state: State, first: Judged, second: Judged | None, too
 
 _RUN = {
     "retrieve": _retrieve,
+    "rerank": _rerank,
     "compress": _compress,
     "gate": _gate,
     "memory": _remember,
@@ -123,7 +134,7 @@ _RUN = {
 }
 
 
-_RANKING = ("retrieve", "compress")
+_RANKING = ("retrieve", "rerank", "compress")
 
 
 def _entry(

@@ -6,7 +6,7 @@ import threading
 
 from langchain_core.embeddings import Embeddings
 
-from pipeline.contracts import Embedder
+from pipeline.contracts import Embedder, QuestionEmbedder
 
 
 class LongthreadEmbeddings(Embeddings):
@@ -22,4 +22,9 @@ class LongthreadEmbeddings(Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        return self.embed_documents([text])[0]
+        """With the instruction for questions, where the embedder has one."""
+        if not isinstance(self.embedder, QuestionEmbedder):
+            return self.embed_documents([text])[0]
+        with self._lock:
+            (vector,) = self.embedder.embed_questions([text]).tolist()
+        return list(vector)

@@ -10,7 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
 from pipeline.build import Pipeline
-from pipeline.contracts import Compressor, Retriever, Tools
+from pipeline.contracts import Compressor, Reranker, Retriever, Tools
 from pipeline.langchain.documents import to_document
 from pipeline.types import Question
 
@@ -18,28 +18,33 @@ from pipeline.types import Question
 class LongthreadRetriever(BaseRetriever):
     """Finds passages, best first, as documents whose metadata say where each stands: source, start, end, line.
 
-    `compressors` then make them smaller, in order. One question at a time: others wait.
+    `rerankers` then put them into a better order, and `compressors` make them smaller. One question at a time: others
+    wait.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     retriever: SkipValidation[Retriever]
     tools: SkipValidation[Tools]
+    rerankers: SkipValidation[tuple[Reranker, ...]] = ()
     compressors: SkipValidation[tuple[Compressor, ...]] = ()
     glob: str | None = None
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, pipeline: Pipeline, glob: str | None = None) -> LongthreadRetriever:
-        """The retriever of a pipeline and its compressors; the pipeline stays its owner's to close."""
+        """The retriever of a pipeline with its rerankers and compressors; the pipeline stays its owner's to close."""
         by_kind = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
         compressors = tuple(component for spec, component in by_kind if spec.kind == "compress")
-        return cls(retriever=by_kind[0][1], tools=pipeline, compressors=compressors, glob=glob)
+        rerankers = tuple(component for spec, component in by_kind if spec.kind == "rerank")
+        return cls(retriever=by_kind[0][1], tools=pipeline, rerankers=rerankers, compressors=compressors, glob=glob)
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         question = Question(query, glob=self.glob)
         with self._lock:
             passages = self.retriever.search(question, self.tools)
+            for reranker in self.rerankers:
+                passages = reranker.rerank(question, passages, self.tools)
             for compressor in self.compressors:
                 passages = compressor.compress(question, passages, self.tools)
         return [to_document(passage) for passage in passages]

@@ -4,6 +4,9 @@ The prompt's cells are forked once for each cut (`seq_cp`, no cells copied). In 
 and only the end of the prompt and the target are read again, those of all forks in the same calls of llama.cpp. So a
 variant costs the end of the prompt and the target, and not the prompt.
 
+An ending of its own may stand in the place of the prompt's: where the end of the prompt repeats a part of the cut, that
+has to go as well.
+
 Not the same as a prompt that never held the cut: the cells behind it were read while it was there and keep what they
 took in of it, and their positions. pipeline/answers/attribution.py says what that is worth.
 """
@@ -44,10 +47,18 @@ class Fork:
     position: int = 0
 
 
-def ablate(pool: Pool, prompt: Cells, target: Sequence[int], cuts: Sequence[Cut], tail: int) -> NDArray[np.float32]:
+def ablate(
+    pool: Pool,
+    prompt: Cells,
+    target: Sequence[int],
+    cuts: Sequence[Cut],
+    tail: int,
+    endings: Sequence[Sequence[int] | None] | None = None,
+) -> NDArray[np.float32]:
     """Log P of each token of the target after the prompt without each cut, float32 (n_cuts, n_target).
 
-    Cells from `tail` on are read again after a cut; 0 <= low <= high <= tail < len(prompt).
+    Cells from `tail` on are read again after a cut; 0 <= low <= high <= tail < len(prompt). `endings`, one for each
+    cut, are tokens (at least one) that are read in their place; None: those of the prompt.
     """
     if not pool.can_share:
         raise ModelError(f"{pool.context.weights.path.name}: this architecture cannot forget a part of what it read")
@@ -55,7 +66,10 @@ def ablate(pool: Pool, prompt: Cells, target: Sequence[int], cuts: Sequence[Cut]
     if any(is_soft for _, _, is_soft in prompt.runs(tail, n)):
         raise ModelError("ablate: the cells that are read again must be tokens, not soft vectors")
     result = np.empty((len(cuts), len(target)), np.float32)
-    forks = [_fork(number, cut, prompt, target, tail) for number, cut in enumerate(cuts)]
+    each = [None] * len(cuts) if endings is None else endings
+    forks = [
+        _fork(n, cut, ending, prompt, target, tail) for n, (cut, ending) in enumerate(zip(cuts, each, strict=True))
+    ]
     trunk = hold(pool, prompt.upto(n - 1))
     try:
         for wave in _waves(pool, forks):
@@ -65,9 +79,10 @@ def ablate(pool: Pool, prompt: Cells, target: Sequence[int], cuts: Sequence[Cut]
     return result
 
 
-def _fork(number: int, cut: Cut, prompt: Cells, target: Sequence[int], tail: int) -> Fork:
-    n_kept = tail if cut[0] < cut[1] else len(prompt) - 1
-    tokens = np.concatenate([prompt.tokens(n_kept, len(prompt)), np.asarray(target[:-1], np.int32)])
+def _fork(number: int, cut: Cut, ending: Sequence[int] | None, prompt: Cells, target: Sequence[int], tail: int) -> Fork:
+    n_kept = tail if cut[0] < cut[1] or ending is not None else len(prompt) - 1
+    end = prompt.tokens(n_kept, len(prompt)) if ending is None else np.asarray(ending, np.int32)
+    tokens = np.concatenate([end, np.asarray(target[:-1], np.int32)])
     return Fork(number, cut, n_kept, tokens)
 
 

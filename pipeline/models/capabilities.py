@@ -49,13 +49,19 @@ class Ablates(Protocol):
 
     float32 (n_cuts, n_target). A cut is a stretch [low, high) of cells; an empty one leaves the prompt as it is. The
     prompt is read once; after a cut only its cells from `tail` on and the target are read again, so that the cells
-    between keep what they took in of the cut. `can_forget` is false where the architecture cannot leave out cells.
+    between keep what they took in of the cut. `endings`, one for each cut, replace the prompt's cells from `tail` on;
+    None: the prompt's own. `can_forget` is false where the architecture cannot leave out cells.
     """
 
     @property
     def can_forget(self) -> bool: ...
     def ablate(
-        self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int
+        self,
+        prompt: Prompt,
+        target: Prompt,
+        cuts: Sequence[tuple[int, int]],
+        tail: int,
+        endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]: ...
 
 

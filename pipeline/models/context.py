@@ -17,6 +17,8 @@ import numpy as np
 import psutil
 
 from pipeline.errors import ModelError
+from pipeline.models.control import apply_control
+from pipeline.models.limits import CACHE_TYPES, check_length, check_limits
 from pipeline.models.llama import complaints, library
 from pipeline.models.settings import EngineSettings, KvType, ResolvedSettings
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
     from pipeline.models.weights import Weights
 
-_GGML = {"f16": (1, 2.0), "q8_0": (8, 34 / 32), "q4_0": (2, 18 / 32)}
-"""ggml type number, and bytes of one value."""
 _ROPE = {"none": -1, "ntk": 0, "linear": 1, "yarn": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _AUTO_MOST = 32768
@@ -56,7 +56,9 @@ class Rows:
 class Context:
     """A context on `weights`, sized by `resolved`; `native_s` adds up the seconds spent inside llama.cpp.
 
-    Cells are shared by all sequences (unified KV), so that `copy` costs nothing and takes no cells.
+    Cells are shared by all sequences (unified KV), so that `copy` costs nothing and takes no cells. Where the settings
+    say otherwise, each sequence has its own, and `copy` takes all that the source has. `can_fork`: whether a part of a
+    sequence can be shared at all.
     """
 
     def __init__(
@@ -82,10 +84,10 @@ class Context:
         parameters.n_seq_max = n_sequences
         parameters.n_outputs_max_per_seq = 0
         parameters.n_threads = parameters.n_threads_batch = resolved.threads
-        parameters.kv_unified = True
-        parameters.swa_full = True  # a sliding-window layer must keep what another prompt may fork
+        parameters.kv_unified = resolved.kv_unified
+        parameters.swa_full = resolved.swa_full  # without it, what another prompt could fork is gone
         parameters.pooling_type = 0
-        parameters.type_k, parameters.type_v = _GGML[resolved.kv_k][0], _GGML[resolved.kv_v][0]
+        parameters.type_k, parameters.type_v = CACHE_TYPES[resolved.kv_k][0], CACHE_TYPES[resolved.kv_v][0]
         parameters.flash_attn_type = _FLASH[flash]
         _set_rope(parameters, resolved, weights)
         if on_node is not None:
@@ -98,13 +100,19 @@ class Context:
                 f"{weights.path.name}: llama.cpp cannot make a context of {resolved.n_cells} cells "
                 f"({_mb(resolved.kv_bytes)} for the cache): {complaints() or 'no reason given'}"
             )
+        complaints()  # warnings of a success are no reason for what comes later
         self._free = weakref.finalize(self, _free_context, lib, self.pointer, weights)
         self._set_adapters(weights.adapters)
+        if weights.control is not None:
+            apply_control(lib, self.pointer, weights.control, weights)
+        is_whole = resolved.swa_full or weights.n_swa <= 0
+        self.can_fork = resolved.kv_unified and is_whole and not weights.is_recurrent
+        self._is_unified = resolved.kv_unified
         self.memory = lib.llama_get_memory(self.pointer)
         self.n_cells: int = lib.llama_n_ctx(self.pointer)
         self.n_batch: int = lib.llama_n_batch(self.pointer)
         self.native_s = 0.0
-        self._batch = _Batch(lib, self.n_batch, weights.n_embd)
+        self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
     @property
     def is_closed(self) -> bool:
@@ -153,8 +161,8 @@ class Context:
 
     # ----------------------------------------------------------------------------------------------------- sequences
     def copy(self, source: int, target: int, n: int) -> None:
-        """Lets `target`, which is empty, share the first n cells of `source`."""
-        self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n)
+        """Lets `target`, which is empty, share the first n cells of `source`; all of them without a unified cache."""
+        self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n if self._is_unified else -1)
 
     def cut(self, sequence: int, start: int) -> None:
         """Forgets the cells of a sequence from position `start` on."""
@@ -190,7 +198,7 @@ class Context:
             raise ModelError(f"lora: llama.cpp refused the adapters: {complaints() or 'no reason given'}")
 
 
-class _Batch:
+class Batch:
     """A llama_batch whose arrays are numpy's, filled by slices; one sequence a row."""
 
     def __init__(self, lib: Any, size: int, n_embd: int) -> None:
@@ -239,26 +247,25 @@ class _Batch:
 # ------------------------------------------------------------------------------------------------------ what auto means
 def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     """What every `auto` becomes on this machine with these weights; ModelError where the request cannot be held."""
+    check_limits(settings, weights)
     trained = weights.n_ctx_trained
     most = int(trained * settings.rope_factor)
     free = free_memory()
     per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
-    n_ctx = _resolve_n_ctx(settings, most, per_cell, free)
-    if n_ctx > most:
-        raise ModelError(
-            f"n_ctx: {n_ctx} is more than {weights.path.name} was trained on ({trained}"
-            + (f" x rope_factor {settings.rope_factor:g} = {most}" if settings.rope_factor != 1 else "")
-            + f"); lower n_ctx to {most}, or set rope_scaling with a rope_factor of {n_ctx / trained:.3g} or more"
-        )
+    is_unified = settings.kv_unified != "off"
+    n_cached = settings.n_cached if is_unified else 0  # what is never shared need not be kept
+    n_caches = 1 if is_unified else settings.n_seq_max + 1
+    n_ctx = _resolve_n_ctx(settings, most, per_cell * n_caches, free)
+    check_length(n_ctx, settings, weights)
     n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
     if n_cells < n_ctx:
         raise ModelError(f"n_cells: {n_cells} is less than one sequence may use (n_ctx = {n_ctx})")
-    n_cells = 256 * math.ceil(n_cells / 256)  # llama.cpp rounds the same way
+    n_cells = 256 * math.ceil(n_cells / 256) * n_caches  # llama.cpp rounds the same way
     if n_cells * per_cell > free:
+        fits = int(free / per_cell / n_caches) // 256 * 256
         raise ModelError(
             f"n_cells: the cache of {n_cells} cells takes {_mb(n_cells * per_cell)} ({per_cell} bytes a cell), "
-            f"and {_mb(free)} are free; lower n_ctx or n_cells to {int(free / per_cell) // 256 * 256}, or set kv_k "
-            "and kv_v to q8_0"
+            f"and {_mb(free)} are free; lower n_ctx or n_cells to {fits}, or set kv_k and kv_v to q8_0"
         )
     can_offload = bool(library().llama_supports_gpu_offload())
     layers = weights.n_layer + 1 if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
@@ -270,7 +277,7 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         n_batch=min(settings.n_batch, n_cells),
         n_ubatch=min(settings.n_ubatch, n_cells),
         n_seq_max=settings.n_seq_max,
-        n_cached=settings.n_cached,
+        n_cached=n_cached,
         threads=threads() if settings.threads == "auto" else settings.threads,
         n_gpu_layers=layers if can_offload else 0,
         kv_k=settings.kv_k,
@@ -278,6 +285,9 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         flash_attention=settings.flash_attention != "off",
         rope_scaling=settings.rope_scaling,
         rope_factor=settings.rope_factor,
+        rope_freq_base=settings.rope_freq_base,
+        kv_unified=is_unified,
+        swa_full=settings.swa_full,
         kv_bytes=n_cells * per_cell,
         weight_bytes=weights.size,
         draft=settings.draft,
@@ -293,9 +303,14 @@ def threads() -> int:
 def cell_bytes(weights: Weights, kv_k: KvType, kv_v: KvType) -> int:
     """Memory of one cell of the cache: keys and values of all layers."""
     head = weights.n_embd / max(1, weights.n_head)
-    keys = weights.number("attention.key_length", head) * _GGML[kv_k][1]
-    values = weights.number("attention.value_length", head) * _GGML[kv_v][1]
+    keys = weights.number("attention.key_length", head) * _value_bytes(kv_k)
+    values = weights.number("attention.value_length", head) * _value_bytes(kv_v)
     return math.ceil(weights.n_layer * weights.n_head_kv * (keys + values))
+
+
+def _value_bytes(kv_type: KvType) -> float:
+    _, n_values, n_bytes = CACHE_TYPES[kv_type]
+    return n_bytes / n_values
 
 
 def free_memory() -> int:
@@ -321,12 +336,15 @@ def _resolve_n_ctx(settings: EngineSettings, most: int, per_cell: int, free: int
 
 
 def _set_rope(parameters: Any, resolved: ResolvedSettings, weights: Weights) -> None:
+    base = resolved.rope_freq_base or weights.number("rope.freq_base", 10000)
+    if resolved.rope_freq_base is not None:
+        parameters.rope_freq_base = base
     if resolved.rope_scaling == "none":
         return
     parameters.rope_scaling_type = _ROPE[resolved.rope_scaling]
     if resolved.rope_scaling == "ntk":
-        d = weights.number("rope.dimension_count", weights.n_embd / weights.n_head)
-        parameters.rope_freq_base = weights.number("rope.freq_base", 10000) * resolved.rope_factor ** (d / (d - 2))
+        d = weights.n_rotated
+        parameters.rope_freq_base = base * resolved.rope_factor ** (d / (d - 2))
         return
     parameters.rope_freq_scale = 1 / resolved.rope_factor
     if resolved.rope_scaling == "yarn":

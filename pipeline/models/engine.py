@@ -26,8 +26,9 @@ from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
 from pipeline.models.cells import Cells, cells_of
 from pipeline.models.context import Context, resolve
-from pipeline.models.llama import library
+from pipeline.models.first_look import look_first
 from pipeline.models.pool import Pool
+from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from pipeline.models.attention import Attention
     from pipeline.models.snapshots import Snapshots
 
-_EVERY_LAYER = 9999
-
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
     """Loads the weights in `path` and makes a context on them.
@@ -56,9 +55,9 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
     from pipeline.models.gguf import inspect
 
     inspect(path)
-    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
-    layers = auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
-    weights = Weights(path, layers, settings.lora, progress)
+    require_generator(path)
+    look_first(path, settings, progress)
+    weights = Weights(path, settings, progress)
     try:
         return Engine(settings, weights)
     except BaseException:
@@ -75,9 +74,9 @@ class Engine:
         self.template = template_of(weights, settings)
         self.thinks = False
         self.resolved: ResolvedSettings = resolve(settings, weights)
-        n_sequences = settings.n_seq_max + settings.n_cached + 1
+        n_sequences = settings.n_seq_max + self.resolved.n_cached + 1
         self.context = Context(weights, self.resolved, n_sequences, settings.flash_attention)
-        self.pool = Pool(self.context, settings.n_cached)
+        self.pool = Pool(self.context, self.resolved.n_cached)
         drafts = settings.draft_max if settings.draft == "lookup" else 0
         self.batcher = Batcher(self.pool, settings.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
@@ -95,8 +94,9 @@ class Engine:
 
     @property
     def adapters(self) -> tuple[Path, ...]:
-        """The files of the adapters, in order."""
-        return tuple(Path(lora.path) for lora in self.settings.lora)
+        """The files of the adapters and of the control vectors, in order."""
+        lora, vectors = self.settings.lora, self.settings.control_vectors
+        return (*(Path(adapter.path) for adapter in lora), *(Path(vector.path) for vector in vectors))
 
     @property
     def window(self) -> int:
@@ -256,11 +256,18 @@ class Engine:
         """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
         return self.pool.can_share
 
-    def ablate(self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int) -> NDArray[np.float32]:
+    def ablate(
+        self,
+        prompt: Prompt,
+        target: Prompt,
+        cuts: Sequence[tuple[int, int]],
+        tail: int,
+        endings: Sequence[Prompt | None] | None = None,
+    ) -> NDArray[np.float32]:
         """Log P of each token of `target` after the prompt without each cut, float32 (n_cuts, n_target): ablation.py.
 
-        Raises ModelError for an empty target, for a cut that does not lie before `tail`, for a tail that is not inside
-        the prompt, and where the architecture cannot forget.
+        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail that is
+        not inside the prompt, and where the architecture cannot forget.
         """
         with self._lock:
             self._check_open()
@@ -273,7 +280,11 @@ class Engine:
                 if not 0 <= low <= high <= tail:
                     raise ModelError(f"ablate: a cut must lie in [0, {tail}), was: {(low, high)}")
             self._check_fits(cells, len(tokens), "the prompt")
-            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail)
+            ends = [None if ending is None else cells_of(ending, self.weights) for ending in endings or ()]
+            if any(end is not None and (len(end) == 0 or end.vectors is not None) for end in ends):
+                raise ModelError("ablate: an ending must have at least one token, and no soft vectors")
+            tails = [None if end is None else end.keys.tolist() for end in ends] if endings is not None else None
+            return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail, tails)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
         """Log P of every token after the prompt, float32 (n_vocab,)."""

@@ -7,69 +7,26 @@ against the bytes that are left before anything is read or skipped by it, so a d
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import ModelError
+from pipeline.models.gguf_types import DROPPED, FILE_TYPES, TENSOR_TYPES
 
 Value = int | float | bool | str | None
 """A metadata value; None stands for an array, of which only the length is read."""
 
+_PART = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 
-TENSOR_TYPES = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36),
-    41: ("Q1_0", 128, 18),
-    42: ("Q2_0", 64, 18),
-}
-"""ggml's type numbers: name, values in a block, bytes of a block."""
 _MOST_HEADER = 1 << 36
 """No header is longer than this, in bytes: a count that needs more is damage, not a file that breaks off."""
-_DROPPED = {4, 5, 31, 32, 33, 36, 37, 38}
-"""Types that llama.cpp once had."""
-
-FILE_TYPES = dict(
-    enumerate(
-        "F32 F16 Q4_0 Q4_1 . . . Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS "
-        "IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16 . . . TQ1_0 TQ2_0 "
-        "MXFP4_MOE NVFP4 Q1_0 Q2_0".split()
-    )
-)
-"""llama.cpp's numbers for how a file as a whole is quantised; `.` stands for those no longer in use."""
 
 _FOREIGN = (
     (b"version https://git-lfs", "a git-lfs pointer, not the file itself; run 'git lfs pull' where it came from"),
@@ -91,7 +48,10 @@ class GgufInfo:
 
     Numbers that the file does not state are 0, names are empty. `n_ctx_train` is in tokens. `kind` is `model`, or
     `adapter` for a LoRA. `has_chat_template` is false for most base models. `data_bytes` is where the last tensor
-    ends: the least size that a whole file has. `n_parts` is above 1 for a model split over several files.
+    ends: the least size that a whole file has. `n_parts` is above 1 for a model split over several files; then the
+    numbers are of the first part, but for `all_bytes`, the size of all parts. `header_bytes` lie before the tensors.
+    `n_positions` is the length of a table of learned positions, 0 where the model has none. `metadata` has every value
+    that is no array.
     """
 
     path: Path
@@ -110,18 +70,48 @@ class GgufInfo:
     has_chat_template: bool
     file_bytes: int
     data_bytes: int
+    all_bytes: int
+    header_bytes: int
+    n_positions: int
+    metadata: dict[str, Value] = field(default_factory=dict, compare=False, repr=False)
 
 
 def inspect(path: Path) -> GgufInfo:
-    """Reads the header and checks the file's size against it.
+    """Reads the header and checks the file's size against it; of a split model it checks all parts.
 
-    Raises ModelError for a file that is missing, empty, no GGUF, damaged in its header, or shorter than its tensors.
+    Raises ModelError for a file that is missing, empty, no GGUF, damaged in its header, or shorter than its tensors,
+    and for a part of a split model that is not the first, or whose other parts are not beside it.
     """
+    info = _scan(path)
+    if info.n_parts == 1:
+        return info
+    rest = _other_parts(info)
+    return replace(info, all_bytes=info.file_bytes + sum(_scan(part).file_bytes for part in rest))
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """The files of a model: its own, and the other parts of one that is split."""
+    info = _scan(path)
+    return (path,) if info.n_parts == 1 else (path, *_other_parts(info))
+
+
+def _scan(path: Path) -> GgufInfo:
+    """One file's header, checked against the file; read again only when the file has changed."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise ModelError(f"no such model file: {path}") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    return _scanned(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(32)
+def _scanned(path: Path, size: int, mtime_ns: int) -> GgufInfo:
     try:
         if path.is_dir():
             raise ModelError(f"{path} is a folder; name the GGUF file in it")
         with path.open("rb") as file:
-            size = path.stat().st_size
             if size == 0:
                 raise ModelError(f"{path} is empty; download it again")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -140,6 +130,23 @@ class TensorPlace:
     kind: str
     shape: tuple[int, ...]
     start: int
+
+
+def strings(path: Path, key: str) -> list[bytes]:
+    """A metadata array of strings, such as `tokenizer.ggml.tokens`; empty where the file has none of that name."""
+    _scan(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        reader = _Reader(path, data, path.stat().st_size)
+        reader.skip(12)  # version, number of tensors
+        for _ in range(reader.count("metadata entries", 13)):
+            name = reader.text("a metadata key")
+            if name != key:
+                reader.value(name)
+                continue
+            if (reader.scalar("I"), reader.scalar("I")) != (_ARRAY, _STRING):
+                return []
+            return [reader.bytes(key) for _ in range(reader.count(f"strings of {key}", 8))]
+    return []
 
 
 def tensor_places(path: Path) -> dict[str, TensorPlace]:
@@ -269,7 +276,6 @@ def _read(reader: _Reader) -> GgufInfo:
         raise ModelError(
             f"{reader.path} is truncated: it holds {info.file_bytes} of {info.data_bytes} bytes; download it again"
         )
-    _check_parts(info)
     return info
 
 
@@ -292,39 +298,46 @@ def _alignment(reader: _Reader, metadata: dict[str, Value]) -> int:
 
 @dataclass(slots=True)
 class _Tensors:
-    """All tensors together: how many, bytes by type name, and where the last ends in the file."""
+    """All tensors together: how many, bytes by type name, where the first begins and the last ends in the file, and the
+    number of learned positions.
+    """
 
     n: int
     bytes_of: Counter[str]
+    start: int
     end: int
+    n_positions: int
 
 
 def _tensors(reader: _Reader, n: int, alignment: int) -> _Tensors:
     names: set[bytes] = set()
     bytes_of: Counter[str] = Counter()
     end: int | None = 0
-    last = 0
+    last = n_positions = 0
     for _ in range(n):
         name = reader.bytes("a tensor's name")
         if name in names:
             reader.damaged(f"the tensor {name!r} stands twice")
         names.add(name)
-        kind, size, offset = _tensor(reader, name)
+        kind, size, offset, shape = _tensor(reader, name)
+        if name == b"position_embd.weight" and len(shape) > 1:
+            n_positions = shape[1]
         if end is not None and offset != end:
             reader.damaged(f"the tensor {name!r} should begin at {end}, and is said to begin at {offset}")
         last = max(last, offset + (size or 0))
         end = None if size is None else _padded(offset + size, alignment)
         bytes_of[kind] += size or 0
-    return _Tensors(n, bytes_of, _padded(reader.at, alignment) + last if n else reader.at)
+    start = _padded(reader.at, alignment) if n else reader.at
+    return _Tensors(n, bytes_of, start, start + last, n_positions)
 
 
-def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int]:
-    """A tensor's type, its bytes (None for a type that is newer than our table), and its offset."""
+def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int, list[int]]:
+    """A tensor's type, its bytes (None for a type that is newer than our table), its offset and its shape."""
     shape, kind, offset = _tensor_head(reader, name)
-    if kind in _DROPPED:
+    if kind in DROPPED:
         raise ModelError(f"{reader.path}: llama.cpp dropped the tensor type {kind} of {name!r}; take a newer file")
     if kind not in TENSOR_TYPES:
-        return f"type {kind}", None, offset
+        return f"type {kind}", None, offset, shape
     type_name, block, block_bytes = TENSOR_TYPES[kind]
     if shape and shape[0] % block:
         reader.damaged(f"rows of the tensor {name!r} hold {shape[0]} values, no multiple of {block} ({type_name})")
@@ -333,7 +346,7 @@ def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int]:
         n *= one
     if n >= 2**63:
         reader.damaged(f"the tensor {name!r} has the shape {shape}")
-    return type_name, n // block * block_bytes, offset
+    return type_name, n // block * block_bytes, offset, shape
 
 
 def _tensor_head(reader: _Reader, name: bytes) -> tuple[list[int], int, int]:
@@ -359,7 +372,7 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
         return value if isinstance(value, int) else 0
 
     architecture = text("general.architecture")
-    if not architecture:
+    if not architecture and number("split.count") < 2:  # later parts have no metadata of the model
         reader.damaged("it does not name its architecture")
     named = FILE_TYPES.get(number("general.file_type"), ".") if "general.file_type" in metadata else "."
     most = tensors.bytes_of.most_common(1)
@@ -380,17 +393,33 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
         has_chat_template=bool(text("tokenizer.chat_template")),
         file_bytes=reader.size,
         data_bytes=tensors.end,
+        all_bytes=reader.size,
+        header_bytes=tensors.start,
+        n_positions=tensors.n_positions,
+        metadata=metadata,
     )
 
 
-def _check_parts(info: GgufInfo) -> None:
-    """llama.cpp finds the other parts by their names: `...-00001-of-00003.gguf`."""
-    if info.n_parts == 1:
-        return
-    ending = f"-00001-of-{info.n_parts:05d}.gguf"
-    if not info.path.name.endswith(ending):
-        raise ModelError(f"{info.path} is one of {info.n_parts} parts; name the first, which ends in '{ending}'")
-    base = str(info.path).removesuffix(ending)
-    parts = (Path(f"{base}-{i:05d}-of-{info.n_parts:05d}.gguf") for i in range(2, info.n_parts + 1))
-    if missing := [part.name for part in parts if not part.is_file()]:
+def _part_name(path: Path, part: int, n_parts: int) -> Path:
+    """What llama.cpp looks for: `...-00001-of-00003.gguf`, with the beginning of the given part's name."""
+    base = _PART.sub("", path.name)
+    return path.with_name(f"{base}-{part:05d}-of-{n_parts:05d}.gguf")
+
+
+def _other_parts(info: GgufInfo) -> list[Path]:
+    """The second part and those after it; ModelError where this is not the first, or one is missing."""
+    first = _part_name(info.path, 1, info.n_parts)
+    if not info.architecture or info.path.name != first.name:
+        part = info.metadata.get("split.no")
+        which = f"part {int(part) + 1} of {info.n_parts}" if isinstance(part, int) else f"one of {info.n_parts} parts"
+        if part == 0:
+            raise ModelError(
+                f"{info.path} is {which} of a model, and llama.cpp finds the others by its name, which must end in "
+                f"'-00001-of-{info.n_parts:05d}.gguf': give the parts their names back"
+            )
+        beside = "" if first.is_file() else ", which is not beside it"
+        raise ModelError(f"{info.path} is {which} of a model; name its first part, '{first.name}'{beside}")
+    rest = [_part_name(info.path, n, info.n_parts) for n in range(2, info.n_parts + 1)]
+    if missing := [part.name for part in rest if not part.is_file()]:
         raise ModelError(f"{info.path} is one of {info.n_parts} parts, and these are not beside it: {missing}")
+    return rest

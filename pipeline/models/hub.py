@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -26,12 +26,18 @@ _NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
 """Libraries whose errors mean that the network failed; which of them the hub's library uses depends on its version."""
 
 
+OnSize = Callable[[int, Path], None]
+"""Told before a download how many bytes are to come, and into which folder."""
+
+
 def note_of(path: Path) -> Path:
     """Beside a pulled file: what the hub said of it, as JSON."""
     return path.with_name(path.name + ".json")
 
 
-def download(repo: str, file: str, path: Path, expected: str | None, progress: Progress) -> None:
+def download(
+    repo: str, file: str, path: Path, expected: str | None, progress: Progress, on_size: OnSize | None = None
+) -> None:
     """Downloads a GGUF file to `path`, where it appears only once its hash and its header are right.
 
     `expected` is its sha256, where we know it; the hub's own word is checked too. What an interrupted download got
@@ -43,7 +49,7 @@ def download(repo: str, file: str, path: Path, expected: str | None, progress: P
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=0), _online():
-            _download(repo, file, path, expected, progress)
+            _download(repo, file, path, expected, progress, on_size)
     except Timeout:
         raise ModelError(f"another process is pulling {file}; wait for it") from None
     except OSError as error:
@@ -69,17 +75,21 @@ def _online() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _download(repo: str, file: str, path: Path, expected: str | None, progress: Progress) -> None:
+def _download(
+    repo: str, file: str, path: Path, expected: str | None, progress: Progress, on_size: OnSize | None
+) -> None:
     name = f"hf:{repo}/{file}"
     with _said(name):
-        part, declared, revision = _fetch(repo, file, path, progress)
+        part, declared, revision = _fetch(repo, file, path, progress, on_size)
     _check(name, part, {"the table of models": expected, "the hub": declared})
     os.replace(part, path)
     if declared is not None:
         write_json(note_of(path), {"source": name, "revision": revision, "sha256": declared})
 
 
-def _fetch(repo: str, file: str, path: Path, progress: Progress) -> tuple[Path, str | None, str | None]:
+def _fetch(
+    repo: str, file: str, path: Path, progress: Progress, on_size: OnSize | None
+) -> tuple[Path, str | None, str | None]:
     """The file, downloaded under a temporary name, its hash by the hub's word, and the commit that it is from.
 
     `hf_hub_download` would do it all, but deletes what it has when it is interrupted (huggingface_hub 2.4).
@@ -97,7 +107,10 @@ def _fetch(repo: str, file: str, path: Path, progress: Progress) -> tuple[Path, 
     if size is not None:
         if arrived > size:
             part.unlink()
-        check_room(part.parent, size - min(arrived, size))
+            arrived = 0
+        if on_size is not None:
+            on_size(size - arrived, path.parent)
+        check_room(part.parent, size - arrived)
     url = hf_hub_url(repo, file, revision=about.commit_hash)
     with _Counted(part, size or 0, progress) as out:
         http_get(url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=size)

@@ -1,22 +1,28 @@
 """The one place that imports llama.cpp's binding, and that takes its log away from the terminal.
 
 llama.cpp writes to stderr whatever it pleases. Here every line goes to the logger `longthread.llama` at debug level;
-the last warnings are kept, so that an error of ours can say what llama.cpp said.
+the last errors and warnings are kept, so that an error of ours can give llama.cpp's reason.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import deque
 from functools import cache
 from typing import Any
 
 LOG = logging.getLogger("longthread.llama")
-_COMPLAINTS: deque[str] = deque(maxlen=8)
+_COMPLAINTS: deque[tuple[int, str]] = deque(maxlen=16)
+"""Level and line of the last errors and warnings."""
 _KEPT: list[Any] = []
 """Callbacks that llama.cpp calls: Python must not collect them."""
-_WARN, _ERROR, _CONTINUED = 2, 3, 5
+INFO, WARN, ERROR, CONTINUED = 2, 3, 4, 5
+"""`enum ggml_log_level` of ggml.h. llama-cpp-python 0.3.36 has another table (INFO 1), which is out of date."""
+_FUNCTION = re.compile(r"^(?:\w+: )+")
+"""llama.cpp begins a line with the name of the function that wrote it."""
+_EMPTY_REASONS = ("failed to load model", "failed to initialize the context")
 _SPIN = "1000"
 """How often llama.cpp's threads look whether the others are done before they sleep (libgomp's GOMP_SPINCOUNT).
 
@@ -33,18 +39,18 @@ def library() -> Any:
     import llama_cpp
     from llama_cpp import llama_cpp as lib
 
-    is_complaint = False
+    last_level = INFO
 
     @lib.llama_log_callback  # type: ignore[untyped-decorator]
     def on_log(level: int, text: bytes, _: Any) -> None:
-        nonlocal is_complaint
+        nonlocal last_level
         line = text.decode("utf-8", "replace").rstrip("\n")
-        if level != _CONTINUED:
-            is_complaint = level in (_WARN, _ERROR)
+        if level != CONTINUED:
+            last_level = level
         if not line.strip(" ."):
             return
-        if is_complaint:
-            _COMPLAINTS.append(line)
+        if last_level in (WARN, ERROR):
+            _COMPLAINTS.append((last_level, line))
         LOG.debug("%s", line)
 
     lib.llama_log_set(on_log, None)
@@ -66,7 +72,15 @@ def has_amx_kernels() -> bool:
 
 
 def complaints() -> str:
-    """What llama.cpp last warned of, oldest first, and forgets it; empty if nothing."""
-    said = "; ".join(dict.fromkeys(line.strip() for line in _COMPLAINTS))
+    """llama.cpp's last errors, oldest first, or its last warnings where there was no error; empty if there are none.
+
+    They are forgotten afterwards: call it before an action as well, so that only that action's lines are left.
+    """
+    kept, lines = list(_COMPLAINTS), []
     _COMPLAINTS.clear()
-    return said
+    level = max((level for level, _ in kept), default=WARN)
+    for kept_level, line in kept:
+        reason = " ".join(_FUNCTION.sub("", line.strip()).split()).removeprefix("error loading model: ")
+        if kept_level == level and reason not in _EMPTY_REASONS:
+            lines.append(reason)
+    return "; ".join(dict.fromkeys(lines))

@@ -32,8 +32,8 @@ class Pool:
         self.context = context
         self.book = CellBook(context.n_cells)
         self.n_cached = n_cached
-        self.can_share = not context.weights.is_recurrent
-        """A recurrent state is one for all positions: there is no sharing a part of it."""
+        self.can_share = context.can_fork
+        """A recurrent state is one for all positions, and split caches have no cells in common: nothing to share."""
         self._free = list(range(context.n_sequences - 1, -1, -1))
         self._idle: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
         self._n_decoded = 0

@@ -1,6 +1,7 @@
 """One sequence's choice of tokens, by llama.cpp's own sampler chain: nothing is sorted or masked in Python.
 
-Order of the chain: repetition penalties, top-k, top-p, min-p, temperature, choice. A grammar is asked last, about the
+Order of the chain, llama.cpp's own: biases, penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC,
+temperature, choice; with mirostat: biases, penalties, DRY, temperature, mirostat. A grammar is asked last, about the
 chosen token alone; only when it refuses is it laid over the whole vocabulary and the choice made again. Both ways give
 every allowed token the same probability, and the first costs thousandths of the second.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import json
 import weakref
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ from pipeline.models.llama import complaints, library
 
 if TYPE_CHECKING:
     from pipeline.models.context import Context
+    from pipeline.models.weights import Weights
     from pipeline.types import Sampling
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
@@ -30,14 +34,15 @@ class Sampler:
     """Chooses, token by token, for one sequence; `close` frees it."""
 
     def __init__(self, context: Context, sampling: Sampling) -> None:
-        """Raises ModelError for a grammar or a JSON schema that llama.cpp cannot read."""
+        """Raises ModelError for a grammar or a JSON schema that llama.cpp cannot read, and for a bias of no token."""
         lib = self._lib = library()
         self._context = context
+        sampling = resolved(sampling, context.weights.metadata)
         grammar = _grammar_of(sampling)
         self._grammar = _grammar_sampler(lib, context.weights.vocab, grammar) if grammar is not None else None
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        for one in _chain(lib, sampling, context.weights.n_vocab):
-            lib.llama_sampler_chain_add(self._chain, one)
+        for link in _chain(lib, sampling, context.weights):
+            lib.llama_sampler_chain_add(self._chain, link)
         self._free = weakref.finalize(self, _free, lib, self._chain, self._grammar)
 
     @property
@@ -102,22 +107,116 @@ class Sampler:
         return self._lib.llama_token_data_array(pointer, len(candidates), -1, False)
 
 
-def _chain(lib: Any, sampling: Sampling, n_vocab: int) -> list[Any]:
-    chain = []
-    if sampling.repeat_penalty != 1:
-        chain.append(
-            lib.llama_sampler_init_penalties(n_vocab, sampling.repeat_last_n, sampling.repeat_penalty, 0.0, 0.0)
-        )
-    if sampling.temperature == 0:
+_OF_FILE: dict[str, tuple[str, type, float]] = {
+    "temperature": ("temp", float, 0.8),
+    "top_k": ("top_k", int, 40),
+    "top_p": ("top_p", float, 0.95),
+    "min_p": ("min_p", float, 0.05),
+    "xtc_probability": ("xtc_probability", float, 0.0),
+    "xtc_threshold": ("xtc_threshold", float, 0.1),
+    "mirostat": ("mirostat", int, 0),
+    "mirostat_tau": ("mirostat_tau", float, 5.0),
+    "mirostat_eta": ("mirostat_eta", float, 0.1),
+    "repeat_penalty": ("penalty_repeat", float, 1.0),
+    "repeat_last_n": ("penalty_last_n", int, 64),
+}
+"""Settings that a file may recommend: their key below `general.sampling`, their type, and llama.cpp's usual value."""
+
+
+def resolved(sampling: Sampling, metadata: Mapping[str, str]) -> Sampling:
+    """The sampling with the file's own values, or the usual ones, where it has None.
+
+    A value that the file has and that makes no sense raises ModelError: it must be set by hand then. With a grammar
+    the file's mirostat is left out: the two do not go together.
+    """
+    found: dict[str, Any] = {}
+    for name, (key, kind, usual) in _OF_FILE.items():
+        if getattr(sampling, name) is not None:
+            continue
+        value = metadata.get(f"general.sampling.{key}", str(usual))
+        try:
+            found[name] = kind(float(value))
+        except ValueError:
+            raise ModelError(
+                f"general.sampling.{key} of the model's file is no number: {value!r}; set {name}"
+            ) from None
+    if sampling.grammar is not None or sampling.json_schema is not None:
+        found["mirostat"] = 0
+    try:
+        return replace(sampling, **found)
+    except ValueError as error:
+        raise ModelError(f"general.sampling of the model's file: {error}; set it in the pipeline file") from None
+
+
+_BREAKERS = (b"\n", b":", b'"', b"*")
+"""Texts over which DRY sees no repetition: llama.cpp's own."""
+_MIROSTAT_M = 100
+"""Tokens from which mirostat 1 estimates how steep the distribution is: the paper's value."""
+
+
+def _chain(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
+    """The samplers in order. `sampling` is resolved: nothing of it is None."""
+    temperature, seed = sampling.temperature or 0.0, sampling.seed & 0xFFFFFFFF
+    chain = _repetition(lib, sampling, weights)
+    if temperature == 0:
         return [*chain, lib.llama_sampler_init_greedy()]
-    if sampling.top_k > 0:
+    if sampling.mirostat:
+        tau, eta = sampling.mirostat_tau, sampling.mirostat_eta
+        chain.append(lib.llama_sampler_init_temp(temperature))
+        if sampling.mirostat == 1:
+            return [*chain, lib.llama_sampler_init_mirostat(weights.n_vocab, seed, tau, eta, _MIROSTAT_M)]
+        return [*chain, lib.llama_sampler_init_mirostat_v2(seed, tau, eta)]
+    if sampling.top_n_sigma > 0:
+        chain.append(lib.llama_sampler_init_top_n_sigma(sampling.top_n_sigma))
+    if sampling.top_k:
         chain.append(lib.llama_sampler_init_top_k(sampling.top_k))
-    if sampling.top_p < 1:
+    if sampling.typical_p < 1:
+        chain.append(lib.llama_sampler_init_typical(sampling.typical_p, 1))
+    if sampling.top_p is not None and sampling.top_p < 1:
         chain.append(lib.llama_sampler_init_top_p(sampling.top_p, 1))
-    if sampling.min_p > 0:
+    if sampling.min_p:
         chain.append(lib.llama_sampler_init_min_p(sampling.min_p, 1))
-    chain.append(lib.llama_sampler_init_temp(sampling.temperature))
-    return [*chain, lib.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF)]
+    if sampling.xtc_probability:
+        chain.append(lib.llama_sampler_init_xtc(sampling.xtc_probability, sampling.xtc_threshold, 1, seed))
+    chain.append(lib.llama_sampler_init_temp(temperature))
+    return [*chain, lib.llama_sampler_init_dist(seed)]
+
+
+def _repetition(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
+    """Biases, and what works against repetition: these change what is likeliest, so they count at temperature 0 too."""
+    chain, n_vocab = [], weights.n_vocab
+    if sampling.logit_bias:
+        biases = [lib.llama_logit_bias(_token(bias.token, weights), bias.bias) for bias in sampling.logit_bias]
+        array = (lib.llama_logit_bias * len(biases))(*biases)
+        chain.append(lib.llama_sampler_init_logit_bias(n_vocab, len(biases), array))
+    penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
+    if penalties != (1, 0, 0):
+        last_n = weights.n_ctx_trained if sampling.repeat_last_n == -1 else sampling.repeat_last_n
+        chain.append(lib.llama_sampler_init_penalties(n_vocab, last_n, *penalties))
+    if sampling.dry_multiplier > 0:
+        breakers = (ctypes.c_char_p * len(_BREAKERS))(*_BREAKERS)
+        last_n = weights.n_ctx_trained if sampling.dry_last_n == -1 else sampling.dry_last_n
+        multiplier, base, length = sampling.dry_multiplier, sampling.dry_base, sampling.dry_allowed_length
+        chain.append(
+            lib.llama_sampler_init_dry(weights.vocab, multiplier, base, length, last_n, breakers, len(breakers))
+        )
+    return chain
+
+
+def _token(token: int | str, weights: Weights) -> int:
+    """The number of a token that is named by number or text. Raises ModelError for a text that is not one token."""
+    if isinstance(token, int):
+        if token >= weights.n_vocab:
+            raise ModelError(f"logit_bias: there is no token {token}, the vocabulary ends at {weights.n_vocab - 1}")
+        return token
+    tokens: list[int] = weights.tokenize(token, special=True).tolist()
+    if len(tokens) != 1:
+        pieces = ", ".join(repr(weights.text_of(one)) for one in tokens)
+        raise ModelError(
+            f"logit_bias: {token!r} is not one token of {weights.path.name} but {len(tokens)} ({pieces}): name one of "
+            "them, or a number"
+        )
+    return tokens[0]
 
 
 def _grammar_of(sampling: Sampling) -> str | None:

@@ -128,14 +128,23 @@ class ScriptedModel:
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         return [word.span() for word in _WORD.finditer(text)]
 
-    def ablate(self, prompt: Prompt, target: Prompt, cuts: Sequence[tuple[int, int]], tail: int) -> NDArray[np.float32]:
+    def ablate(
+        self,
+        prompt: Prompt,
+        target: Prompt,
+        cuts: Sequence[tuple[int, int]],
+        tail: int,
+        endings: Sequence[Prompt | None] | None = None,
+    ) -> NDArray[np.float32]:
         """As `logprobs` of the words that are left: nothing between has taken in what was cut."""
         import numpy as np
 
         words, ends = self._words(prompt), self._words(target)
         rows = []
-        for low, high in cuts:
-            left = [*words[:low], *words[high:]]
+        for n, (low, high) in enumerate(cuts):
+            ending = endings[n] if endings is not None else None
+            end = words[tail:] if ending is None else self._words(ending)
+            left = [*words[:low], *words[high:tail], *end]
             rows.append(self._likelihoods([*left, *ends], len(left)))
         return np.array(rows, np.float32)
 

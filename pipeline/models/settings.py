@@ -7,7 +7,8 @@ from typing import Literal
 
 from pipeline.models.template_settings import DAY, TemplateArguments, check_template
 
-KvType = Literal["f16", "q8_0", "q4_0"]
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+UNQUANTISED = ("f32", "f16", "bf16")
 
 
 def _at_least(name: str, value: int | float | str, least: float) -> None:
@@ -28,6 +29,27 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlVector:
+    """A control vector in GGUF form: its directions are added `scale` times to the layers that it names.
+
+    `first_layer` and `last_layer` (counted from 1, both included) leave the directions of other layers out; a negative
+    scale pushes the other way.
+    """
+
+    path: str
+    scale: float = 1.0
+    first_layer: int = 1
+    last_layer: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("control_vectors.path must be the path of a GGUF control vector, was: ''")
+        _at_least("control_vectors.first_layer", self.first_layer, 1)
+        if self.last_layer is not None:
+            _at_least("control_vectors.last_layer", self.last_layer, self.first_layer)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """A model file and the context that reads with it.
 
@@ -45,13 +67,28 @@ class EngineSettings:
     :param prefill_piece: cells of prompts that are read between two tokens of the answers under way.
     :param threads: auto: the physical cores that this process may use.
     :param n_gpu_layers: layers on a GPU. auto: all of them where llama.cpp was built for one, else 0.
-    :param kv_k: how keys are stored in the cache.
-    :param kv_v: how values are; below f16 this needs flash attention.
+    :param split_mode: how several GPUs share the work: `none` (one of them, main_gpu, does it all), `layer` (whole
+        layers), `row` or `tensor` (parts of each layer; tensor needs flash attention). Without a GPU it does nothing.
+    :param main_gpu: the number of the GPU that is used with split_mode none, from 0 on.
+    :param tensor_split: what share of the model each GPU gets, as numbers whose ratio counts: [3, 1]. none: by memory.
+    :param mmap: whether weights are mapped from the file (loaded at once, shared by processes) rather than read.
+    :param mlock: whether weights are kept in memory, so that the system never swaps them out.
+    :param kv_unified: `on`: one cache that all sequences share, so that what prompts have in common is read and kept
+        once. `off`: a cache of n_ctx cells for each of n_seq_max + 1 sequences, and nothing is shared: on GPUs it can
+        be up to 3 times faster with many long prompts that differ (llama.cpp #14363). auto: on; we have not measured
+        off on a GPU.
+    :param swa_full: whether layers with a sliding window keep cells that lie outside of it. Without them the cache is
+        smaller, and what prompts have in common is read anew for each.
+    :param kv_k: how keys are stored in the cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl.
+    :param kv_v: how values are stored; the types that begin with q or iq need flash attention.
     :param flash_attention: auto: on, where the model's graph allows it.
     :param rope_scaling: how positions beyond the trained context are squeezed into it. yarn and linear change the
         frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), d being the rotated dimensions.
     :param rope_factor: how many times longer than trained the context is to be, from 1 on.
+    :param rope_freq_base: the base of the rotary frequencies, greater than 0; none: the file's. For models whose file
+        names another than they were trained with.
     :param lora: adapters, all active at once.
+    :param control_vectors: control vectors, added up.
     :param draft: `lookup` guesses the next tokens from the text so far and checks them in one batch; the answer stays
         the same. It pays where answers copy from the prompt and the machine has compute to spare.
     :param draft_max: most tokens of one guess.
@@ -72,12 +109,21 @@ class EngineSettings:
     prefill_piece: int = 128
     threads: int | Literal["auto"] = "auto"
     n_gpu_layers: int | Literal["auto"] = "auto"
+    split_mode: Literal["none", "layer", "row", "tensor"] = "layer"
+    main_gpu: int = 0
+    tensor_split: tuple[float, ...] = ()
+    mmap: bool = True
+    mlock: bool = False
+    kv_unified: Literal["auto", "on", "off"] = "auto"
+    swa_full: bool = True
     kv_k: KvType = "f16"
     kv_v: KvType = "f16"
     flash_attention: Literal["auto", "on", "off"] = "auto"
     rope_scaling: Literal["none", "linear", "yarn", "ntk"] = "none"
     rope_factor: float = 1.0
+    rope_freq_base: float | None = None
     lora: tuple[Lora, ...] = ()
+    control_vectors: tuple[ControlVector, ...] = ()
     draft: Literal["none", "lookup"] = "none"
     draft_max: int = 8
     chat_template: str | None = None
@@ -98,6 +144,7 @@ class EngineSettings:
             ("prefill_piece", self.prefill_piece, 1),
             ("threads", self.threads, 1),
             ("n_gpu_layers", self.n_gpu_layers, 0),
+            ("main_gpu", self.main_gpu, 0),
             ("rope_factor", self.rope_factor, 1),
             ("draft_max", self.draft_max, 1),
         ):
@@ -108,10 +155,18 @@ class EngineSettings:
             raise ValueError(f"n_seq_max must be at most n_batch ({self.n_batch}), was: {self.n_seq_max}")
         if isinstance(self.n_ctx, int) and isinstance(self.n_cells, int) and self.n_cells < self.n_ctx:
             raise ValueError(f"n_cells must be at least n_ctx ({self.n_ctx}), was: {self.n_cells}")
-        if self.kv_v != "f16" and self.flash_attention == "off":
-            raise ValueError(f"kv_v must be f16 when flash_attention is off, was: {self.kv_v}")
+        if self.tensor_split and (min(self.tensor_split) < 0 or sum(self.tensor_split) <= 0):
+            raise ValueError(f"tensor_split must be shares of at least 0, and one above, was: {self.tensor_split}")
+        if self.kv_unified == "off" and self.n_cells != "auto":
+            raise ValueError(f"n_cells must be auto when kv_unified is off, was: {self.n_cells}")
+        if self.split_mode == "tensor" and self.flash_attention == "off":
+            raise ValueError("split_mode must not be tensor when flash_attention is off, was: tensor")
+        if self.kv_v not in UNQUANTISED and self.flash_attention == "off":
+            raise ValueError(f"kv_v must be f16, bf16 or f32 when flash_attention is off, was: {self.kv_v}")
         if self.rope_factor != 1 and self.rope_scaling == "none":
             raise ValueError(f"rope_factor must be 1 when rope_scaling is none, was: {self.rope_factor}")
+        if self.rope_freq_base is not None and self.rope_freq_base <= 0:
+            raise ValueError(f"rope_freq_base must be greater than 0, was: {self.rope_freq_base}")
         if self.rope_factor == 1 and self.rope_scaling != "none":
             raise ValueError(f"rope_factor must be greater than 1 for rope_scaling {self.rope_scaling}, was: 1")
 
@@ -135,6 +190,9 @@ class ResolvedSettings:
     flash_attention: bool
     rope_scaling: str
     rope_factor: float
+    rope_freq_base: float | None
+    kv_unified: bool
+    swa_full: bool
     kv_bytes: int
     weight_bytes: int
     draft: str

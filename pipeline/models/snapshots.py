@@ -141,13 +141,16 @@ class Snapshots:
 
 def _identity(engine: Engine) -> dict[str, Any]:
     """All that decides what a cell holds."""
-    resolved = engine.resolved
+    resolved, settings = engine.resolved, engine.settings
     return {
         "model": file_sha256(engine.weights.path),
-        "lora": [(file_sha256(Path(one.path)), one.scale) for one in engine.settings.lora],
-        "kv": [resolved.kv_k, resolved.kv_v],
-        "flash": engine.settings.flash_attention,
-        "rope": [resolved.rope_scaling, resolved.rope_factor],
+        "lora": [(file_sha256(Path(one.path)), one.scale) for one in settings.lora],
+        "control": [
+            (file_sha256(Path(v.path)), v.scale, v.first_layer, v.last_layer) for v in settings.control_vectors
+        ],
+        "kv": [resolved.kv_k, resolved.kv_v, resolved.kv_unified, resolved.swa_full],
+        "flash": settings.flash_attention,
+        "rope": [resolved.rope_scaling, resolved.rope_factor, resolved.rope_freq_base],
         "gpu": resolved.n_gpu_layers,
         "llama": version("llama-cpp-python"),
     }

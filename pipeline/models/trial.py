@@ -175,8 +175,7 @@ def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> tu
 @contextmanager
 def _opened(path: Path) -> Iterator[Context]:
     """The file as the engine would open it, with a small context."""
-    every_layer = 9999 if library().llama_supports_gpu_offload() else 0
-    weights = Weights(path, every_layer)
+    weights = Weights(path, EngineSettings(str(path)))
     settings = EngineSettings(str(path), n_ctx=min(1024, weights.n_ctx_trained))
     context = Context(weights, resolve(settings, weights), 1, settings.flash_attention)
     try:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.models.control import control
+from pipeline.models.first_look import look_first
+from pipeline.models.gguf import inspect
 from pipeline.models.llama import complaints, has_amx_kernels, library
 from pipeline.models.tokenizer import Tokenizer
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.contracts import Progress
-    from pipeline.models.settings import Lora
+    from pipeline.models.settings import EngineSettings, Lora
 
+_EVERY_LAYER = 9999
 _SHORT = 8192
 """Characters of a text whose tokens are kept."""
 
@@ -40,23 +43,30 @@ class Vocabulary:
         """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
         self.path = path
         _check_magic(path)
+        look_first(path)
         lib = self._lib = library()
         complaints()
         self.pointer = lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.pointer:
-            raise ModelError(
-                f"{path}: llama.cpp cannot load this file: {complaints() or 'no reason given'}. "
-                "Is the download complete, and is the architecture known to this llama-cpp-python?"
-            )
+            reason = complaints() or "no reason given"
+            raise ModelError(f"{path}: llama.cpp cannot load this file: {reason}. {_advice(reason)}")
         self._free = weakref.finalize(self, lib.llama_model_free, self.pointer)
         self.vocab = lib.llama_model_get_vocab(self.pointer)
         self.metadata = self._read_metadata()
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
-        templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
-        self._tokenizer = Tokenizer(lib, self.vocab, "\n".join(templates))
-        self._kept = lru_cache(4096)(self._tokenizer.tokens)  # passages are counted several times
         self._pieces: dict[int, bytes] = {}
         self._buffer = ctypes.create_string_buffer(512)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        """Made on first use: a file without a vocabulary is read by token numbers alone."""
+        templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
+        return Tokenizer(self._lib, self.vocab, "\n".join(templates))
+
+    @cached_property
+    def _kept(self) -> Any:
+        """The tokens of short texts: passages are counted several times."""
+        return lru_cache(4096)(self._tokenizer.tokens)
 
     @property
     def is_closed(self) -> bool:
@@ -153,19 +163,22 @@ class Vocabulary:
 class Weights(Vocabulary):
     """The weights of one file. Contexts on them must be freed first: `Context` sees to that by holding a reference."""
 
-    def __init__(
-        self, path: Path, n_gpu_layers: int = 0, lora: Sequence[Lora] = (), progress: Progress | None = None
-    ) -> None:
-        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+    def __init__(self, path: Path, settings: EngineSettings | None = None, progress: Progress | None = None) -> None:
+        """Loads the file, by default for the processor alone. A missing, foreign or damaged one raises ModelError with
+        llama.cpp's reason.
+        """
         lib = library()
         parameters = lib.llama_model_default_params()
-        parameters.n_gpu_layers = n_gpu_layers
         parameters.use_extra_bufts = not has_amx_kernels()
+        parameters.n_gpu_layers = n_gpu_layers = 0 if settings is None else gpu_layers(settings)
+        if settings is not None:
+            _set_loading(lib, parameters, settings)
         if progress is not None:
             parameters.progress_callback = lib.llama_progress_callback(
                 lambda done, _: progress("load model", round(done * 100), 100) or True
             )
         self._open(path, parameters)
+        self._check_lock(settings)
         self.is_on_gpu = n_gpu_layers > 0 and bool(lib.llama_supports_gpu_offload())
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)
         self.n_layer: int = lib.llama_model_n_layer(self.pointer)
@@ -175,11 +188,18 @@ class Weights(Vocabulary):
         self.n_swa: int = lib.llama_model_n_swa(self.pointer)
         self.size: int = lib.llama_model_size(self.pointer)
         self.n_parameters: int = lib.llama_model_n_params(self.pointer)
+        self.n_positions: int = inspect(path).n_positions
+        self.has_rope = lib.llama_model_rope_type(self.pointer) != lib.LLAMA_ROPE_TYPE_NONE
         self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
             raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
-        self.adapters = [(self._load_adapter(one), one.scale) for one in lora]
+        try:
+            self.adapters = [(self._load_adapter(one), one.scale) for one in (settings.lora if settings else ())]
+            self.control = control(settings.control_vectors, self) if settings else None
+        except ModelError:
+            self.close()
+            raise
 
     @property
     def attention_share(self) -> float:
@@ -195,6 +215,30 @@ class Weights(Vocabulary):
         """The metadata's value of `<architecture>.<key>`."""
         return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
+    @property
+    def n_rotated(self) -> float:
+        """Dimensions of a head that carry its position."""
+        return self.number("rope.dimension_count", self.n_embd / max(1, self.n_head))
+
+    def head_sizes(self, key: Literal["key_length", "value_length"]) -> set[int]:
+        """Values of a head in the cache, of all kinds of layers; empty where no layer has heads."""
+        if self.n_head == 0 and f"{self.architecture}.attention.{key}" not in self.metadata:
+            return set()
+        size = int(self.number(f"attention.{key}", self.n_embd // max(1, self.n_head)))
+        return {size, int(self.number(f"attention.{key}_swa", size))}
+
+    def _check_lock(self, settings: EngineSettings | None) -> None:
+        """llama.cpp only warns where the system does not let it lock the weights."""
+        if settings is None or not settings.mlock:
+            return
+        reason = complaints()
+        if "mlock" in reason or not self._lib.llama_supports_mlock():
+            self.close()
+            raise ModelError(
+                f"mlock: the weights of {self.path.name} cannot be kept in memory: {reason or 'not on this system'}; "
+                "raise the limit ('ulimit -l unlimited'), or set mlock to false"
+            )
+
     def _load_adapter(self, lora: Lora) -> Any:
         if not Path(lora.path).is_file():
             raise ModelError(f"lora: no such file: {lora.path}")
@@ -202,6 +246,44 @@ class Weights(Vocabulary):
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
+
+
+def _set_loading(lib: Any, parameters: Any, settings: EngineSettings) -> None:
+    """How weights come into memory, and which GPU gets what."""
+    modes = {
+        (False, False): lib.LLAMA_LOAD_MODE_NONE,
+        (True, False): lib.LLAMA_LOAD_MODE_AUTO,  # mapped, unless a GPU cannot use that
+        (False, True): lib.LLAMA_LOAD_MODE_MLOCK,
+        (True, True): lib.LLAMA_LOAD_MODE_MMAP_MLOCK,
+    }
+    parameters.load_mode = modes[settings.mmap, settings.mlock]
+    parameters.split_mode = getattr(lib, f"LLAMA_SPLIT_MODE_{settings.split_mode.upper()}")
+    parameters.main_gpu = settings.main_gpu
+    if settings.tensor_split:
+        n = lib.llama_max_devices()
+        if len(settings.tensor_split) > n:
+            raise ModelError(
+                f"tensor_split: {len(settings.tensor_split)} shares are too many: llama.cpp takes {n} GPUs"
+            )
+        shares = (*settings.tensor_split, *[0.0] * (n - len(settings.tensor_split)))
+        parameters.tensor_split = (ctypes.c_float * n)(*shares)
+
+
+def gpu_layers(settings: EngineSettings) -> int:
+    """Layers to put on a GPU: those of the settings, or all where llama.cpp was built for one."""
+    auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
+    return auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
+
+
+def _advice(reason: str) -> str:
+    """What helps against a reason of llama.cpp's not to load a file."""
+    if "unknown model architecture" in reason or "unknown pre-tokenizer" in reason or "unknown tokenizer" in reason:
+        from importlib.metadata import version
+
+        return f"A newer llama-cpp-python than {version('llama-cpp-python')} may know it; else take another model"
+    if any(word in reason for word in ("wrong shape", "not found", "missing", "wrong type", "wrong array")):
+        return "The file was converted wrongly, or for another version of llama.cpp: take another conversion of it"
+    return "Is the download complete ('longthread models verify' tells), and is there memory for the weights?"
 
 
 def _check_magic(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.contracts import Embedder
+from pipeline.contracts import Embedder, QuestionEmbedder
 from pipeline.types import Document
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def question_vector(embedder: Embedder, question: str) -> NDArray[np.float32]:
     """
     import numpy as np
 
-    vectors = embedder.embed(question_parts(embedder, question))
+    embed = embedder.embed_questions if isinstance(embedder, QuestionEmbedder) else embedder.embed
+    vectors = embed(question_parts(embedder, question))
     mean = np.asarray(vectors.mean(axis=0), np.float32)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
 

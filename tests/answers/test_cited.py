@@ -129,7 +129,7 @@ def test_worked_examples_stand_before_the_passages_as_turns() -> None:
 
 def test_the_layout_that_was_tried_is_taken_unless_the_settings_say_how_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     result = Result("focus-2", 20, 0.5, 0, 0, 0, 0, 0, 0, 100)
-    tried = Tried("m.gguf", "key", "focus-2", "quote", (result,), 40, 30, 25, 60.0, 0, "2026-11-29")
+    tried = Tried("m.gguf", "key", "focus-2", "quote", (result,), 40, 30, 25, 20, 24, 60.0, 0, "2026-11-29")
     monkeypatch.setattr("pipeline.answers.cited.stored", lambda reader: tried)
     reader, tools = scripted_tools().reader, scripted_tools()
     assert Cited().suited(reader, tools) == (LAYOUTS["focus-2"], "quote")

@@ -58,26 +58,26 @@ def result(layout: str, right: int = 0, faulty: int = 0, **others: Any) -> Resul
 
 
 def tried(key: str, layout: str = "brief") -> Tried:
-    return Tried("tiny.gguf", key, layout, "generate", (result(layout, 3),), 4, 3, 2, 1.0, 0, "2026-11-29")
+    return Tried("tiny.gguf", key, layout, "generate", (result(layout, 3),), 4, 3, 2, 2, 2, 1.0, 0, "2026-11-29")
 
 
 # ------------------------------------------------------------------------------------------------------------- choice
 def test_the_most_right_answers_less_faults_win() -> None:
     results = [result("a", right=12, faulty=5), result("b", right=9, faulty=1), result("c", right=8)]
-    assert best_layout(results) == "b"
+    assert best_layout(results, 30) == "b"
 
 
 def test_ties_go_to_who_declines_rightly_then_to_fewer_tokens() -> None:
     results = [result("a", 9, tokens=50), result("b", 9, abstained_right=2), result("c", 10, 1, abstained_right=2)]
-    assert best_layout(results) == "b"
-    assert best_layout([*results, result("d", 9, abstained_right=2, abstained_wrong=1, tokens=5)]) == "b"
-    assert best_layout([*results, result("e", 9, abstained_right=2, tokens=99)]) == "e"
+    assert best_layout(results, 30) == "b"
+    assert best_layout([*results, result("d", 9, abstained_right=2, abstained_wrong=1, tokens=5)], 30) == "b"
+    assert best_layout([*results, result("e", 9, abstained_right=2, tokens=99)], 30) == "e"
 
 
-def test_a_quote_leads_where_it_is_right_much_more_often() -> None:
-    assert answer_first(right=19, sentence_right=25, n_answerable=30) == "generate"
-    assert answer_first(right=18, sentence_right=25, n_answerable=30) == "quote"
-    assert answer_first(right=28, sentence_right=25, n_answerable=30) == "generate"
+def test_quotes_lead_where_they_are_right_more_often() -> None:
+    assert answer_first(generated_right=20, quoted_right=21, n_answerable=30) == "generate"
+    assert answer_first(generated_right=20, quoted_right=22, n_answerable=30) == "quote"
+    assert answer_first(generated_right=28, quoted_right=25, n_answerable=30) == "generate"
 
 
 # -------------------------------------------------------------------------------------------------------------- store
@@ -150,9 +150,9 @@ def test_shipped_results_are_read_and_their_layout_is_the_best_of_their_table() 
     assert paths
     for path in paths:
         value = store_module._tried(json.loads(path.read_text("utf-8")), path)
-        assert value.layout == best_layout(value.results), path.name
+        assert value.layout == best_layout(value.results, value.n_answerable), path.name
         assert {result.layout for result in value.results} == set(LAYOUTS), path.name
-        assert value.answer == answer_first(value.result.right, value.sentence_right, value.n_answerable), path.name
+        assert value.answer == answer_first(value.generated_right, value.quoted_right, value.n_answerable), path.name
         assert value.n >= 24, path.name
         assert value.n_answerable == round(0.75 * value.n), path.name
 

@@ -264,8 +264,9 @@ def test_a_quote_takes_the_place_of_an_answer_without_a_use() -> None:
 
 def test_where_quotes_lead_the_sentence_is_the_answer() -> None:
     answer = Answer(QUOTE.text, (cited("question"),), by="quote", said="Ada did.")
-    assert printed(answer) == f'{QUOTE.text}\n{LINE}The model wrote: "Ada did."\n{END}'
-    assert printed(answer, quiet=True) == f"{QUOTE.text}\n{LINE}"
+    place = LINE.partition(': "')[0] + ": this sentence\n"
+    assert printed(answer) == f'{QUOTE.text}\n{place}The model wrote: "Ada did."\n{END}'
+    assert printed(answer, quiet=True) == f"{QUOTE.text}\n{place}"
 
 
 def test_an_abstention_shows_the_nearest_sentence() -> None:

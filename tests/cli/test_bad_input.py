@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.models.catalogue import resolve
 from tests.cli.conftest import DEMO, OFFLINE, Run
+from tests.models.gguf_file import TENSORS, gguf, tiny_llama
 
 DOCUMENTS = str(DEMO / "documents")
 QUESTION = "How many beehives does the Orla garden have?"
@@ -50,6 +51,28 @@ def test_a_model_file_that_is_none(run: Run, tmp_path: Path, kind: str) -> None:
 
 def test_a_model_name_that_nobody_knows(run: Run) -> None:
     refused(run("ask", QUESTION, "--docs", DOCUMENTS, "--model", "smollm-135m"), "did you mean 'smollm2-135m'")
+
+
+def test_a_model_that_cannot_answer(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bert.gguf"
+    path.write_bytes(gguf({"general.architecture": "bert", "bert.pooling_type": 1}, TENSORS, bytes(480)))
+    refused(
+        run("ask", QUESTION, "--docs", DOCUMENTS, "--model", str(path)),
+        r"bert\.gguf is an embedding model \(pooling: mean\): it turns texts into vectors",
+    )
+
+
+def test_a_default_model_that_is_gone(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CONFIG", str(tmp_path))
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(tiny_llama())
+    assert run("models", "default", str(path)).code == 0
+    path.unlink()
+    refused(
+        run("ask", QUESTION, "--docs", DOCUMENTS),
+        r"longthread\.yaml: the default model is gone: .*mine\.gguf; choose another with 'longthread models default",
+    )
+    assert run("models", "default", "--reset").code == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ documents

@@ -47,6 +47,20 @@ def test_here_everything_is_there(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"ok    {what} " in said
 
 
+def test_the_places_of_settings_and_models_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CONFIG", str(tmp_path / "config"))
+    file = tmp_path / "config" / "longthread.yaml"
+    assert found("your settings")[0].said.startswith(f"{file} (not there")
+    assert found("models folder")[0].said.startswith(str(tmp_path / "cache" / "models"))
+    file.parent.mkdir()
+    file.write_text("model: [1]\n")
+    (finding,) = found("your settings")
+    assert (finding.status, finding.todo) == ("warn", f"correct or delete {file}")
+    file.write_text("model: gemma3-270m\n")
+    assert found("your settings") == [Finding("your settings", "ok", str(file))]
+    assert found("default model")[0].said == "gemma3-270m, 253 MB"
+
+
 def test_as_json_each_finding_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(json=True) == 0
     told = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.gguf_file import WHOLE
+from tests.models.gguf_file import TENSORS, TINY, gguf, tiny_gpt2, tiny_llama, tiny_mamba
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -22,7 +22,12 @@ class Longthread:
     """Runs the command in a terminal of 80 columns, with a cache of its own."""
 
     def __init__(self, cache: Path) -> None:
-        self.environment = {**os.environ, "LONGTHREAD_CACHE": str(cache), "COLUMNS": "80"}
+        self.environment = {
+            **os.environ,
+            "LONGTHREAD_CACHE": str(cache),
+            "LONGTHREAD_CONFIG": str(cache),
+            "COLUMNS": "80",
+        }
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cli.main", "models", *arguments]
@@ -33,8 +38,9 @@ def test_the_list_keeps_names_in_one_piece(longthread: Longthread) -> None:
     done = longthread("list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["smollm2-135m", "98", "MB", "8192", "tokens", "Apache-2.0"]
+    assert lines[0].split() == ["smollm2-135m", "98", "MB", "8192", "tokens", "Apache-2.0", "(default)"]
     assert "qwen2.5-1.5b-instruct  not here   32768 tokens  Apache-2.0" in lines
+    assert "    1.1 GB to download, 1.7 GB of memory with 8192 tokens of context, not tried" in lines
     assert max(map(len, lines)) <= 80
 
 
@@ -49,28 +55,118 @@ def test_the_list_as_json(longthread: Longthread) -> None:
         "n_ctx": 8192,
         "licence": "Apache-2.0",
         "what_for": "a first look and tests: tiny, comes with longthread, reads badly",
+        "memory": 587106112,
+        "is_seen": True,
+        "is_default": True,
     }
+
+
+def test_a_default_of_ones_own(longthread: Longthread, tmp_path: Path) -> None:
+    assert longthread("default").stdout == "The default model is smollm2-135m, the built-in model.\n"
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(tiny_llama())
+    done = longthread("default", str(path))
+    file = tmp_path / "longthread.yaml"
+    assert (done.returncode, done.stdout) == (0, f"The default model is {path} (from {file}).\n")
+    assert longthread("default").stdout == done.stdout
+    last = json.loads(longthread("list", "--json").stdout)[-1]
+    assert (last["name"], last["is_default"], last["where"]) == (str(path), True, "a file of your own")
+    path.unlink()
+    assert longthread("list").stdout.count("(default)") == 1
+    file.write_text("modell: a\n")
+    done = longthread("default")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"longthread: {file}:1: longthread.yaml has no such field, did you mean 'model'?")
+    assert longthread("default", "--reset").returncode == 0
+    assert not file.exists()
+
+
+def test_a_default_must_be_here_and_able_to_answer(longthread: Longthread, tmp_path: Path) -> None:
+    bert = tmp_path / "bert.gguf"
+    bert.write_bytes(gguf({"general.architecture": "bert"}, TENSORS, bytes(480)))
+    for name, reason in (
+        ("qwen3-4b-instruct", "'longthread models pull qwen3-4b-instruct'"),
+        (str(bert), "is an embedding model"),
+        (str(tmp_path / "none.gguf"), "no such model file"),
+    ):
+        done = longthread("default", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert reason in done.stderr
+    assert not (tmp_path / "longthread.yaml").exists()
 
 
 def test_the_default_model_is_verified(longthread: Longthread) -> None:
     done = longthread("verify", "smollm2-135m")
     assert done.returncode == 0
-    what, sha256, verdict = done.stdout.splitlines()
+    what, sha256, verdict, *account = done.stdout.splitlines()
     assert what.endswith("Q4_1.gguf: 98 MB, llama, Q4_1, 8192 tokens of context, chat template")
     assert sha256 == "sha256 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     assert verdict == "right: this is the hash that the table of models gives"
+    assert account == [
+        "good for: writing answers, and for the compressors that ask a model",
+        "chat template: renders a system's and a user's message",
+        "memory: 97 MB for the weights, 23 MB for each 1000 tokens of the cache (kv_k and kv_v f16)",
+    ]
 
 
 def test_a_file_of_ones_own_is_verified_as_far_as_one_can(longthread: Longthread, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
-    path.write_bytes(WHOLE)
+    data = tiny_llama()
+    path.write_bytes(data)
     done = longthread("verify", str(path))
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == "whole by its header; nobody told longthread what its hash should be"
-    path.write_bytes(WHOLE[:-1])
+    assert (done.returncode, done.stderr) == (0, "")
+    _, _, verdict, *account = done.stdout.splitlines()
+    assert verdict == "whole by its header; nobody told longthread what its hash should be"
+    assert account[1] == "chat template: none: messages are joined as plain text, as for a base model"
+    path.write_bytes(data[:-1])
     done = longthread("verify", str(path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"longthread: {path} is truncated: it holds 1023 of 1024 bytes; download it again\n"
+    n = len(data)
+    assert done.stderr == f"longthread: {path} is truncated: it holds {n - 1} of {n} bytes; download it again\n"
+
+
+def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: Path) -> None:
+    path = tmp_path / "mine.gguf"
+
+    def said(data: bytes) -> tuple[int, str]:
+        path.write_bytes(data)
+        done = longthread("verify", str(path))
+        assert done.stderr == ""
+        return done.returncode, "\n".join(done.stdout.splitlines()[3:])
+
+    code, text = said(tiny_gpt2())
+    assert code == 0
+    assert "note: its positions are learned: it never reads more than 128 tokens" in text
+    code, text = said(tiny_mamba())
+    assert code == 0
+    assert "note: mamba has recurrent layers: compress.probe cannot read its attention" in text
+    assert "note: it has no rotary positions" in text
+    code, text = said(tiny_llama(n_embd=160))
+    assert "note: its heads have 80 values, which blocks of 32 do not divide: kv_k and kv_v stay f16" in text
+    code, text = said(tiny_llama(changes={"tokenizer.chat_template": "{{ raise_exception('not today') }}"}))
+    assert code == 2
+    assert "chat template: does NOT render: cannot be rendered: not today" in text
+    code, text = said(tiny_llama(changes={"general.architecture": "foonet"}))
+    assert code == 2
+    assert "does NOT open: " in text
+    assert "unknown model architecture: 'foonet'" in text
+    code, text = said(gguf({"general.architecture": "bert", "bert.pooling_type": 2}, TENSORS, bytes(480)))
+    assert (code, text) == (0, "good for: turning texts into vectors; it cannot write answers")
+    code, text = said(gguf(TINY))
+    assert (code, text) == (2, "good for: counting tokens; it has no weights")
+
+
+def test_verify_as_json(longthread: Longthread) -> None:
+    record = json.loads(longthread("verify", "smollm2-135m", "--json").stdout)
+    assert {key: record[key] for key in ("kind", "n_ctx", "n_parts", "problem", "template", "limits", "is_usable")} == {
+        "kind": "generator",
+        "n_ctx": 8192,
+        "n_parts": 1,
+        "problem": "",
+        "template": "renders a system's and a user's message",
+        "limits": [],
+        "is_usable": True,
+    }
 
 
 @pytest.mark.parametrize("command", ["verify", "pull", "tune"])

@@ -28,7 +28,7 @@ def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.Mo
     with open_engine(EngineSettings(n_ctx=256), resolve("smollm2-135m")) as engine:
         kept = stored(engine)
     assert kept is not None
-    assert kept.layout == tried["layout"] == best_layout(kept.results)
+    assert kept.layout == tried["layout"] == best_layout(kept.results, kept.n_answerable)
     assert all(result.tokens > 200 for result in kept.results)
 
 

@@ -52,41 +52,121 @@ TENSORS = (tensor("token_embd.weight", (64, 3), 8, 0), tensor("norm.weight", (64
 WHOLE = gguf(TINY, TENSORS, bytes(480))
 
 
-def tiny_llama(seed: int = 0) -> bytes:
-    """A model that llama.cpp loads: 2 layers, 64 wide, float16, random weights, one token a byte and an end of text."""
-    n_embd, n_ff, n_layer, n_ctx = 64, 128, 2, 512
-    tokens = [*_byte_tokens(), "<|end|>", "th"]
+def tiny_llama(seed: int = 0, n_embd: int = 64, changes: Mapping[str, object] | None = None) -> bytes:
+    """A model that llama.cpp loads: 2 layers, 2 heads, float16, random weights, one token a byte and an end of text.
+
+    `changes` replace metadata; None takes an entry away.
+    """
+    n_ff, n_layer = 128, 2
     metadata = {
         "general.architecture": "llama",
         "general.file_type": 1,
-        "llama.context_length": n_ctx,
+        "llama.context_length": 512,
         "llama.block_count": n_layer,
         "llama.embedding_length": n_embd,
         "llama.feed_forward_length": n_ff,
         "llama.attention.head_count": 2,
         "llama.attention.head_count_kv": 2,
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
-        "llama.rope.dimension_count": 32,
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "gpt-2",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.merges": ["t h"],
-        "tokenizer.ggml.eos_token_id": 256,
+        "llama.rope.dimension_count": n_embd // 2,
+        **vocabulary(),
     }
-    shapes = {"token_embd": (n_embd, len(tokens)), "output": (n_embd, len(tokens)), "output_norm": (n_embd,)}
+    shapes = {**_ends(n_embd), "output": (n_embd, N_TOKENS)}
     for i in range(n_layer):
         shapes |= {f"blk.{i}.{name}": (n_embd,) for name in ("attn_norm", "ffn_norm")}
         shapes |= {f"blk.{i}.attn_{name}": (n_embd, n_embd) for name in ("q", "k", "v", "output")}
         shapes |= {f"blk.{i}.ffn_{name}": (n_embd, n_ff) for name in ("gate", "up")}
         shapes |= {f"blk.{i}.ffn_down": (n_ff, n_embd)}
+    return _model({**metadata, **(changes or {})}, {f"{name}.weight": shape for name, shape in shapes.items()}, seed)
+
+
+def tiny_gpt2(seed: int = 0, n_ctx: int = 128) -> bytes:
+    """A model whose positions are looked up in a table of `n_ctx` rows."""
+    n_embd, n_ff = 64, 128
+    metadata = {
+        "general.architecture": "gpt2",
+        "gpt2.context_length": n_ctx,
+        "gpt2.block_count": 1,
+        "gpt2.embedding_length": n_embd,
+        "gpt2.feed_forward_length": n_ff,
+        "gpt2.attention.head_count": 2,
+        "gpt2.attention.layer_norm_epsilon": 1e-5,
+        **vocabulary(),
+    }
+    sizes = {"attn_qkv": (n_embd, 3 * n_embd), "attn_output": (n_embd, n_embd), "ffn_up": (n_embd, n_ff)}
+    shapes: dict[str, tuple[int, ...]] = {"position_embd.weight": (n_embd, n_ctx), "output_norm.bias": (n_embd,)}
+    shapes |= {f"{name}.weight": shape for name, shape in _ends(n_embd).items()}
+    for name, shape in {**sizes, "ffn_down": (n_ff, n_embd)}.items():
+        shapes |= {f"blk.0.{name}.weight": shape, f"blk.0.{name}.bias": shape[-1:]}
+    shapes |= {f"blk.0.{name}.{part}": (n_embd,) for name in ("attn_norm", "ffn_norm") for part in ("weight", "bias")}
+    return _model(metadata, shapes, seed)
+
+
+def tiny_mamba(seed: int = 0) -> bytes:
+    """A recurrent model: no heads, no positions."""
+    n_embd, n_inner, n_state, n_dt = 64, 128, 16, 8
+    metadata = {
+        "general.architecture": "mamba",
+        "mamba.context_length": 512,
+        "mamba.block_count": 1,
+        "mamba.embedding_length": n_embd,
+        "mamba.feed_forward_length": 0,
+        "mamba.attention.head_count": 0,
+        "mamba.attention.layer_norm_rms_epsilon": 1e-5,
+        "mamba.ssm.conv_kernel": 4,
+        "mamba.ssm.inner_size": n_inner,
+        "mamba.ssm.state_size": n_state,
+        "mamba.ssm.time_step_rank": n_dt,
+        **vocabulary(),
+    }
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": shape for name, shape in _ends(n_embd).items()}
+    shapes |= {
+        "blk.0.attn_norm.weight": (n_embd,),
+        "blk.0.ssm_in.weight": (n_embd, 2 * n_inner),
+        "blk.0.ssm_conv1d.weight": (4, n_inner),
+        "blk.0.ssm_conv1d.bias": (n_inner,),
+        "blk.0.ssm_x.weight": (n_inner, n_dt + 2 * n_state),
+        "blk.0.ssm_dt.weight": (n_dt, n_inner),
+        "blk.0.ssm_dt.bias": (n_inner,),
+        "blk.0.ssm_a": (n_state, n_inner),
+        "blk.0.ssm_d": (n_inner,),
+        "blk.0.ssm_out.weight": (n_inner, n_embd),
+    }
+    return _model(metadata, shapes, seed, wide=("blk.0.ssm_conv1d.weight", "blk.0.ssm_a"))
+
+
+N_TOKENS = 258
+
+
+def vocabulary() -> dict[str, object]:
+    """One token a byte, an end of text, and one merged pair."""
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": [*_byte_tokens(), "<|end|>", "th"],
+        "tokenizer.ggml.merges": ["t h"],
+        "tokenizer.ggml.eos_token_id": 256,
+    }
+
+
+def _ends(n_embd: int) -> dict[str, tuple[int, ...]]:
+    return {"token_embd": (n_embd, N_TOKENS), "output_norm": (n_embd,)}
+
+
+def _model(
+    metadata: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], seed: int, wide: Sequence[str] = ()
+) -> bytes:
+    """Vectors are ones (float32), matrices random (float16, but for `wide` ones, which are float32)."""
     random = np.random.default_rng(seed)
     tensors, data = [], b""
     for name, shape in shapes.items():
-        is_norm = len(shape) == 1
-        values = np.ones(shape, np.float32) if is_norm else random.normal(0, 0.2, shape[::-1]).astype(np.float16)
-        tensors.append(tensor(f"{name}.weight", shape, 0 if is_norm else 1, len(data)))
+        if len(shape) == 1:
+            values = np.ones(shape, np.float32)
+        else:
+            values = random.normal(0, 0.2, shape[::-1]).astype(np.float32 if name in wide else np.float16)
+        tensors.append(tensor(name, shape, 1 if values.dtype == np.float16 else 0, len(data)))
         data += values.tobytes() + bytes(-values.nbytes % 32)
-    return gguf(metadata, tensors, data)
+    return gguf({key: value for key, value in metadata.items() if value is not None}, tensors, data)
 
 
 def _byte_tokens() -> list[str]:

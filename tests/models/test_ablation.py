@@ -55,6 +55,17 @@ def test_a_cut_up_to_the_tail_gives_what_a_prompt_without_it_gives(exact: Engine
     np.testing.assert_allclose(row, exact.logprobs((*shorter, *TARGET), exact.count(shorter)), atol=0.02)
 
 
+def test_an_ending_stands_in_the_place_of_the_prompts(exact: Engine) -> None:
+    _, second, third, tail, _ = edges(exact)
+    ending = (Text(" Say when the bell was cast:"),)
+    rows = exact.ablate(PROMPT, TARGET, [(0, 0), (second, third), (second, third)], tail, [ending, None, PROMPT[3:]])
+    prompt = (*PROMPT[:3], *ending)
+    np.testing.assert_allclose(rows[0], exact.logprobs((*prompt, *TARGET), exact.count(prompt)), atol=0.02)
+    np.testing.assert_allclose(rows[1:], [without(exact, (second, third), tail)] * 2, atol=0.02)
+    with pytest.raises(ModelError, match="ablate: an ending must have at least one token"):
+        exact.ablate(PROMPT, TARGET, [(0, 0)], tail, [()])
+
+
 def test_with_few_sequences_and_cells_it_takes_several_waves_and_gives_the_same(exact: Engine, f16: Path) -> None:
     _, _, third, tail, n = edges(exact)
     cuts = [(0, 0), *((low, low + 9) for low in range(0, third, 9))]

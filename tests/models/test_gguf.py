@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import GgufInfo, inspect
+from pipeline.models.gguf import GgufInfo, inspect, parts, strings
 from tests.models.gguf_file import TENSORS, TINY, WHOLE, gguf, tensor, text
 
 
@@ -54,14 +54,37 @@ def test_the_default_model_gives_its_account() -> None:
         has_chat_template=True,
         file_bytes=98362432,
         data_bytes=98362432,
+        all_bytes=98362432,
+        header_bytes=1785664,
+        n_positions=0,
     )
 
 
 def test_a_tiny_file_gives_its_account(tmp_path: Path) -> None:
     info = inspect(written(tmp_path, WHOLE))
     assert dataclasses.replace(info, path=Path()) == GgufInfo(
-        Path(), 3, "model", "llama", "Tiny", "", "Q8_0", 128, 2, 64, 2, 1, "gpt2", True, len(WHOLE), len(WHOLE)
+        path=Path(),
+        version=3,
+        kind="model",
+        architecture="llama",
+        name="Tiny",
+        license="",
+        quantisation="Q8_0",
+        n_ctx_train=128,
+        n_layer=2,
+        n_embd=64,
+        n_tensors=2,
+        n_parts=1,
+        tokenizer="gpt2",
+        has_chat_template=True,
+        file_bytes=len(WHOLE),
+        data_bytes=len(WHOLE),
+        all_bytes=len(WHOLE),
+        header_bytes=len(WHOLE) - 480,
+        n_positions=0,
     )
+    assert info.metadata["llama.block_count"] == 2
+    assert info.metadata["tokenizer.ggml.tokens"] is None
 
 
 def test_without_a_file_type_the_type_of_most_bytes_is_named(tmp_path: Path) -> None:
@@ -149,15 +172,42 @@ def test_tensors_that_llama_cpp_would_refuse(tmp_path: Path, tensors: tuple[byte
 
 
 def test_a_split_model_is_named_by_its_first_part_and_needs_all(tmp_path: Path) -> None:
-    data = gguf({**TINY, "split.count": 2}, TENSORS, bytes(480))
-    second = written(tmp_path, data, "a-00002-of-00002.gguf")
-    with pytest.raises(ModelError, match=r"is one of 2 parts; name the first, which ends in '-00001-of-00002.gguf'$"):
-        inspect(second)
-    first = written(tmp_path, data, "a-00001-of-00002.gguf")
-    assert inspect(first).n_parts == 2
-    second.unlink()
-    with pytest.raises(ModelError, match=r"these are not beside it: \['a-00002-of-00002.gguf'\]$"):
+    head, rest = gguf({**TINY, "split.no": 0, "split.count": 3}, TENSORS, bytes(480)), []
+    for n in (1, 2):
+        part = gguf({"split.no": n, "split.count": 3}, (tensor(f"b{n}", (8,), 0, 0),), bytes(32))
+        rest.append(written(tmp_path, part, f"a-0000{n + 1}-of-00003.gguf"))
+    message = r"is part 2 of 3 of a model; name its first part, 'a-00001-of-00003\.gguf', which is not beside it$"
+    with pytest.raises(ModelError, match=message):
+        inspect(rest[0])
+    first = written(tmp_path, head, "a-00001-of-00003.gguf")
+    with pytest.raises(ModelError, match=r"is part 3 of 3 of a model; name its first part, 'a-00001-of-00003\.gguf'$"):
+        inspect(rest[1])
+    info = inspect(first)
+    assert (info.n_parts, info.file_bytes) == (3, len(head))
+    assert info.all_bytes == len(head) + sum(part.stat().st_size for part in rest)
+    assert parts(first) == (first, *rest)
+    renamed = written(tmp_path, head, "b.gguf")
+    with pytest.raises(ModelError, match=r"b\.gguf is part 1 of 3 .* its name, which must end in '-00001-of-00003"):
+        inspect(renamed)
+    rest[1].write_bytes(rest[1].read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"a-00003-of-00003\.gguf is truncated"):
         inspect(first)
+    rest[1].unlink()
+    with pytest.raises(ModelError, match=r"these are not beside it: \['a-00003-of-00003.gguf'\]$"):
+        inspect(first)
+
+
+def test_an_array_of_strings_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, WHOLE)
+    assert strings(path, "tokenizer.ggml.tokens") == [b"a", b"b", b"the"]
+    assert strings(path, "tokenizer.ggml.merges") == strings(path, "general.name") == []
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    path = written(tmp_path, WHOLE)
+    assert inspect(path) is inspect(path)
+    path.write_bytes(gguf({**TINY, "general.name": "Other"}, TENSORS, bytes(480)))
+    assert inspect(path).name == "Other"
 
 
 @pytest.fixture(scope="module")

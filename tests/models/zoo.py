@@ -14,8 +14,17 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(os.environ.get("ZOO", Path.home() / ".cache" / "longthread-zoo"))
 WHY_NOT = "the zoo is not there: make zoo"
+TINY = sorted((FOLDER / "tiny").glob("*.gguf"))
+VOCABULARIES = sorted((FOLDER / "models").glob("ggml-vocab-*.gguf"))
+
+needs_zoo = pytest.mark.skipif(
+    not TINY, reason=f"the zoo's files are not in {FOLDER / 'tiny'}: set ZOO to their folder"
+)
+needs_vocabularies = pytest.mark.skipif(not VOCABULARIES, reason=WHY_NOT)
 
 
 def templates() -> list[Path]:

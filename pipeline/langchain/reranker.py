@@ -1,0 +1,43 @@
+"""A reranker as a LangChain document compressor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import ConfigDict, PrivateAttr, SkipValidation
+
+from pipeline.contracts import Reranker, Tools
+from pipeline.langchain.documents import to_passage
+from pipeline.types import Question
+
+
+class LongthreadReranker(BaseDocumentCompressor):
+    """Puts documents into a better order, and keeps the best: `relevance_score` in their metadata is the new score.
+
+    For `ContextualCompressionRetriever`, before a compressor or alone. One question at a time: others wait.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    reranker: SkipValidation[Reranker]
+    tools: SkipValidation[Tools]
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        passages = [to_passage(document, n) for n, document in enumerate(documents, 1)]
+        with self._lock:
+            best = self.reranker.rerank(Question(query), passages, self.tools)
+        left = list(zip(passages, documents, strict=True))
+        result = []
+        for passage in best:
+            wanted = passage.span, passage.text
+            at = next(n for n, (given, _) in enumerate(left) if (given.span, given.text) == wanted)
+            _, document = left.pop(at)
+            metadata = {**document.metadata, "relevance_score": passage.score}
+            result.append(document.model_copy(update={"metadata": metadata}))
+        return result

@@ -1,0 +1,132 @@
+"""What a model's file is good for: found by its header, and by opening it and rendering two messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ModelError
+from pipeline.models.first_look import look_first
+from pipeline.models.gguf import inspect
+from pipeline.models.limits import CACHE_TYPES
+from pipeline.models.purpose import Kind, purpose
+from pipeline.models.settings import EngineSettings
+from pipeline.types import Message, Text
+
+if TYPE_CHECKING:
+    from pipeline.models.engine import Engine
+
+_GOOD_FOR = {
+    "generator": "writing answers, and for the compressors that ask a model",
+    "embedder": "turning texts into vectors; it cannot write answers",
+    "reranker": "scoring a passage for a query; it cannot write answers",
+    "encoder": "nothing in longthread: models with an encoder are not run",
+    "diffusion": "nothing in longthread: it does not write token by token",
+    "vocabulary": "counting tokens; it has no weights",
+}
+_USEFUL = ("generator", "embedder", "reranker")
+_USER = Message("user", (Text("How many hives has the garden?"),))
+_SYSTEM = Message("system", (Text("Answer in one word."),))
+_RENDERS = "renders"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a file is good for, and what it is not.
+
+    `problem` is why it does not open, empty where it does. `template` says whether its chat template renders; empty
+    where that was not tried. `cache_bytes` are those of one token's cell with keys and values in f16. `limits` are
+    what longthread, or llama.cpp, cannot do with this architecture.
+    """
+
+    kind: Kind
+    good_for: str
+    n_ctx: int
+    n_parts: int
+    problem: str = ""
+    template: str = ""
+    weight_bytes: int = 0
+    cache_bytes: int = 0
+    limits: tuple[str, ...] = ()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be used as what it is."""
+        can_render = not self.template or self.template.startswith((_RENDERS, "none"))
+        return self.kind in _USEFUL and not self.problem and can_render
+
+
+def account(path: Path) -> Account:
+    """Opens a whole file and says what it is good for. Raises ModelError for one that is damaged."""
+    info = inspect(path)
+    found = purpose(info)
+    good_for = _GOOD_FOR.get(found.kind) or f"nothing by itself: it {found.why}"
+    about = Account(found.kind, good_for, info.n_ctx_train, info.n_parts)
+    if found.kind not in _USEFUL:
+        return about
+    try:
+        if found.kind == "generator":
+            return _of_generator(path, good_for)
+        look_first(path)
+    except ModelError as error:
+        return Account(found.kind, good_for, info.n_ctx_train, info.n_parts, problem=str(error))
+    return about
+
+
+def _of_generator(path: Path, good_for: str) -> Account:
+    from pipeline.models.context import cell_bytes
+    from pipeline.models.engine import open_engine
+
+    info = inspect(path)
+    n_ctx = min(512, info.n_ctx_train)
+    settings = EngineSettings(str(path), n_ctx=n_ctx if n_ctx >= 64 else "auto", n_seq_max=1, n_cached=0)
+    with open_engine(settings, path) as engine:
+        return Account(
+            kind="generator",
+            good_for=good_for,
+            n_ctx=engine.weights.n_ctx_trained,
+            n_parts=info.n_parts,
+            template=_template(engine),
+            weight_bytes=engine.weights.size,
+            cache_bytes=cell_bytes(engine.weights, "f16", "f16"),
+            limits=tuple(_limits(engine)),
+        )
+
+
+def _template(engine: Engine) -> str:
+    """Whether the chat template renders a user's message, alone and after a system message."""
+    if not engine.weights.metadata.get("tokenizer.chat_template"):
+        return "none: messages are joined as plain text, as for a base model"
+    reasons = []
+    for messages in ([_SYSTEM, _USER], [_USER]):
+        try:
+            engine.render(messages)
+        except ModelError as error:
+            reasons.append(str(error).removeprefix(f"{engine.name}: ").removeprefix("its chat template "))
+    if not reasons:
+        return f"{_RENDERS} a system's and a user's message"
+    return f"does NOT render: {reasons[-1]}" if len(reasons) == 2 else f"{_RENDERS} only some messages: {reasons[0]}"
+
+
+def _limits(engine: Engine) -> list[str]:
+    """What cannot be done with this model, and what follows."""
+    weights, found = engine.weights, []
+    if weights.is_recurrent:
+        found.append(
+            f"{weights.architecture} has recurrent layers: compress.probe cannot read its attention, and 'why' reads a "
+            "new prompt for each passage"
+        )
+    if weights.n_swa > 0:
+        found.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")
+    if weights.n_positions:
+        found.append(f"its positions are learned: it never reads more than {weights.n_ctx_trained} tokens")
+    elif not weights.has_rope:
+        found.append("it has no rotary positions: rope_scaling and rope_freq_base do nothing, and are refused")
+    sizes = weights.head_sizes("key_length") | weights.head_sizes("value_length")
+    block = CACHE_TYPES["q8_0"][1]
+    if wrong := [size for size in sizes if size % block]:
+        found.append(f"its heads have {wrong[0]} values, which blocks of {block} do not divide: kv_k and kv_v stay f16")
+    if not any(weights.is_end(token) for token in range(weights.n_vocab)):
+        found.append("no token ends an answer: it goes on up to max_tokens, or to a string of 'stop'")
+    return found

@@ -1,0 +1,195 @@
+"""Token ids to hidden states, and pairs to ranks: a GGUF that embeds or ranks, in a llama.cpp context of its own.
+
+Many sequences share one batch without seeing each other. An encoder reads a batch in one pass, so the context is as
+large as its largest batch, and grows when a longer text comes. Pooling is left to the caller: the states of all tokens
+come back, from which a text's vector and those of its tokens are made at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pipeline.errors import ModelError
+from pipeline.models.context import Batch, Rows, threads
+from pipeline.models.llama import complaints, has_amx_kernels, library
+from pipeline.models.weights import Vocabulary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH = 256
+"""Tokens of a batch. MiniLM reads fastest so (measured: 256, 512 and 1024 on 2 cores): attention of a batch grows with
+its square, and matrices gain nothing beyond."""
+SEQUENCES = 64
+_EVERY_LAYER = 9999
+_POOLING = {"states": 0, "ranks": 4}
+
+
+class EncoderWeights(Vocabulary):
+    """The weights of a file that embeds or ranks."""
+
+    def __init__(self, path: Path) -> None:
+        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+        lib = library()
+        parameters = lib.llama_model_default_params()
+        parameters.n_gpu_layers = _EVERY_LAYER if lib.llama_supports_gpu_offload() else 0
+        parameters.use_extra_bufts = not has_amx_kernels()
+        self._open(path, parameters)
+        self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
+        self.n_embd: int = lib.llama_model_n_embd(self.pointer)
+
+
+class Encoder:
+    """A file that embeds (`states`) or ranks (`ranks`), loaded. Several threads wait for one another.
+
+    :param for_: `states` for hidden states of every token, `ranks` for the outputs of the file's rank head.
+    """
+
+    def __init__(self, path: Path, for_: Literal["states", "ranks"] = "states") -> None:
+        self.weights = EncoderWeights(path)
+        self._lib = library()
+        self._pooling = _POOLING[for_]
+        self._lock = threading.Lock()
+        self._context: _Context | None = None
+        self._longest = min(BATCH, self.n_ctx_trained)
+
+    @property
+    def n_ctx_trained(self) -> int:
+        """Tokens of the longest text that the model can read."""
+        return self.weights.n_ctx_trained
+
+    @cached_property
+    def n_out(self) -> int:
+        """Width of a token's state."""
+        return int(self._lib.llama_model_n_embd_out(self.weights.pointer))
+
+    @cached_property
+    def n_classes(self) -> int:
+        """Outputs of the rank head."""
+        return max(1, int(self._lib.llama_model_n_cls_out(self.weights.pointer)))
+
+    def class_label(self, n: int) -> str:
+        """What the file calls an output of its rank head; empty where it says nothing."""
+        label = self._lib.llama_model_cls_label(self.weights.pointer, n)
+        return label.decode("utf-8", "replace") if label else ""
+
+    def states(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], list[NDArray[np.float32]]]]:
+        """The last hidden states of all tokens, batch by batch, with the rows of `ids` that they are for.
+
+        Each is float32 (n_tokens, n_out). The longest texts come first.
+        """
+        for rows in self._packed(ids):
+            ends = np.cumsum([len(ids[row]) for row in rows])
+            with self._lock:
+                context = self._read(ids, rows)
+                pointer = self._lib.llama_get_embeddings(context.pointer)
+                states = np.ctypeslib.as_array(pointer, (int(ends[-1]), self.n_out)).copy()
+            yield rows, np.split(states, ends[:-1])
+
+    def ranks(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """What the rank head makes of each sequence, float32 (n, n_classes), in their order."""
+        result = np.empty((len(ids), self.n_classes), np.float32)
+        for rows in self._packed(ids):
+            with self._lock:
+                context = self._read(ids, rows)
+                for n, row in enumerate(rows):
+                    pointer = self._lib.llama_get_embeddings_seq(context.pointer, n)
+                    if not pointer:
+                        raise ModelError(f"{self.weights.path.name}: llama.cpp gave no rank: has the file a rank head?")
+                    result[row] = np.ctypeslib.as_array(pointer, (self.n_classes,))
+        return result
+
+    def close(self) -> None:
+        with self._lock:
+            if self._context is not None:
+                self._context.close()
+            self.weights.close()
+
+    def _packed(self, ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """The rows in batches, the longest first: so the context grows once, and short ones fill what is left."""
+        for n, sequence in enumerate(ids):
+            self._check(n, sequence)
+        batch: list[int] = []
+        n_tokens = 0
+        for row in sorted(range(len(ids)), key=lambda row: -len(ids[row])):
+            if batch and (n_tokens + len(ids[row]) > BATCH or len(batch) == SEQUENCES):
+                yield batch
+                batch, n_tokens = [], 0
+            batch.append(row)
+            n_tokens += len(ids[row])
+        if batch:
+            yield batch
+
+    def _check(self, n: int, sequence: Sequence[int]) -> None:
+        """llama.cpp ends the process for positions that the model does not have."""
+        name, n_vocab = self.weights.path.name, self.weights.n_vocab
+        if not 1 <= len(sequence) <= self.n_ctx_trained:
+            raise ModelError(f"text {n} has {len(sequence)} tokens: {name} reads from 1 to {self.n_ctx_trained}")
+        if not 0 <= min(sequence) <= max(sequence) < n_vocab:
+            raise ModelError(f"text {n} holds a token that is not in the vocabulary of {name}: it has {n_vocab}")
+
+    def _read(self, ids: Sequence[Sequence[int]], rows: Sequence[int]) -> _Context:
+        """The context after it has read these rows."""
+        if self.weights.is_closed:
+            raise ModelError(f"{self.weights.path.name}: the model is closed")
+        longest = max(len(ids[row]) for row in rows)
+        if self._context is None or longest > self._context.n_batch:
+            if self._context is not None:
+                self._context.close()
+            while self._longest < longest:
+                self._longest = min(2 * self._longest, self.n_ctx_trained)
+            self._context = _Context(self.weights, max(self._longest, BATCH), self._pooling)
+        self._context.read([np.array(ids[row], np.int32) for row in rows])
+        return self._context
+
+
+class _Context:
+    """A llama.cpp context in which every token of a batch is an output."""
+
+    def __init__(self, weights: EncoderWeights, n_batch: int, pooling: int) -> None:
+        lib = self._lib = library()
+        parameters = lib.llama_context_default_params()
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = n_batch
+        parameters.n_seq_max = SEQUENCES
+        parameters.n_threads = parameters.n_threads_batch = threads()
+        parameters.kv_unified = True
+        parameters.embeddings = True
+        parameters.pooling_type = pooling
+        parameters.flash_attn_type = -1  # auto: without it the scores of a whole batch are written out, twice as slow
+        complaints()
+        self.pointer = lib.llama_init_from_model(weights.pointer, parameters)
+        if not self.pointer:
+            raise ModelError(
+                f"{weights.path.name}: llama.cpp cannot make a context of {n_batch} tokens: "
+                f"{complaints() or 'no reason given'}"
+            )
+        self.n_batch = n_batch
+        self._name = weights.path.name
+        self._free = weakref.finalize(self, _free_context, lib, self.pointer, weights)
+        self._memory = lib.llama_get_memory(self.pointer)
+        self._batch = Batch(lib, n_batch, weights.n_embd)
+
+    def read(self, sequences: Sequence[NDArray[np.int32]]) -> None:
+        if self._memory:  # a decoder's cells; an encoder keeps none
+            self._lib.llama_memory_clear(self._memory, True)
+        rows = [Rows(n, 0, tokens, None, range(len(tokens))) for n, tokens in enumerate(sequences)]
+        batch, _ = self._batch.fill(rows)
+        code = self._lib.llama_decode(self.pointer, batch)
+        if code != 0:
+            raise ModelError(f"{self._name}: llama.cpp could not read (code {code}): {complaints() or 'no reason'}")
+
+    def close(self) -> None:
+        self._free()
+
+
+def _free_context(lib: Any, pointer: Any, weights: EncoderWeights) -> None:
+    """Holds the weights until the context is gone: llama.cpp reads them while it frees."""
+    if not weights.is_closed:
+        lib.llama_free(pointer)

@@ -1,0 +1,31 @@
+"""Model files that a person laid into the models folder: each has a name, the file's without its ending."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from pathlib import Path
+
+_FIRST_PART = re.compile(r"-00001-of-\d{5}$")
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
+
+
+def laid_models(folder: Path, skip: Container[Path] = ()) -> dict[str, Path]:
+    """Name and file of each model in the folder and below, by name; not those of `skip`, nor what was pulled (`hf`).
+
+    Of a split model the first part counts. Where two files share a name, the second is named by its path.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.suffix.lower() != ".gguf" or path in skip or not path.is_file():
+            continue
+        inside = path.relative_to(folder)
+        if (
+            inside.parts[0] == "hf"
+            or any(part.startswith(".") for part in inside.parts)
+            or _LATER_PART.search(path.stem)
+        ):
+            continue
+        name = _FIRST_PART.sub("", path.stem)
+        found[str(path) if name in found else name] = path
+    return dict(sorted(found.items()))

@@ -1,0 +1,76 @@
+"""What a person chose once for all pipelines: `longthread.yaml` in the user's configuration folder.
+
+It holds one setting today: `model`, which answers wherever neither a pipeline file nor the command line names one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+
+NAME = "longthread.yaml"
+_HEAD = "# Written by 'longthread models default'.\n"
+
+
+@dataclass(frozen=True)
+class UserSettings:
+    """:param model: a name from 'longthread models list', or the path of a GGUF file; none: the tiny built-in model."""
+
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model == "":
+            raise ValueError("model must be a name or a path, was: ''")
+
+
+def user_file() -> Path:
+    """The file, not necessarily there; the environment variable LONGTHREAD_CONFIG names another folder for it."""
+    if chosen := os.environ.get("LONGTHREAD_CONFIG"):
+        return Path(chosen) / NAME
+    from platformdirs import user_config_dir
+
+    return Path(user_config_dir("longthread", appauthor=False)) / NAME
+
+
+def user_settings() -> UserSettings:
+    """What the file says; the defaults where there is none. Raises ConfigError with every fault of it."""
+    path = user_file()
+    if not path.is_file():
+        return UserSettings()
+    from pipeline.registry import build_dataclass
+    from pipeline.yaml import read_yaml
+
+    file = read_yaml(path)
+    faults = [f"{path}:{fault.line}: {fault.message}" for fault in file.faults]
+    value = {} if file.value is None else file.value
+    if not faults and not isinstance(value, dict):
+        faults = [f"{path}: must hold a mapping, such as 'model: smollm2-135m'"]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    settings, problems = build_dataclass(UserSettings, value, NAME)
+    if not isinstance(settings, UserSettings):
+        raise ConfigError("\n".join(f"{path}:{file.line(problem.path)}: {problem.message}" for problem in problems))
+    return settings
+
+
+def save_user_settings(settings: UserSettings) -> Path:
+    """Writes the file, whole or not at all; without a setting there is no file. Gives its place."""
+    path = user_file()
+    try:
+        if settings == UserSettings():
+            path.unlink(missing_ok=True)
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_text(f"{_HEAD}model: {json.dumps(settings.model, ensure_ascii=False)}\n", encoding="utf-8")
+        os.replace(new, path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}; set the environment variable LONGTHREAD_CONFIG to a folder "
+            "that can be written"
+        ) from None
+    return path
