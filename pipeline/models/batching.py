@@ -10,7 +10,8 @@ prompts, and those with a common beginning, are therefore answered many at a tim
 (measured on XQuAD's questions with 1300 tokens each: docs/experiments.md).
 
 What a prompt has in common with an idle sequence or with another prompt under way is shared: if the other is still
-reading that part, the prompt follows it and takes its cells once they are there.
+reading that part, the prompt follows it and takes its cells once they are there. Of a recurrent model, a reader halts
+at the places from which others follow it or are likely to go on: the ends of sections, and where it parted from others.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pipeline.errors import ModelError
 from pipeline.models.cells import Cells, common
 from pipeline.models.context import Rows
 from pipeline.models.lookup import draft
-from pipeline.models.pool import Pool, rows_of
+from pipeline.models.pool import Pool, distant, rows_of
 from pipeline.models.sampler import Sampler
 from pipeline.models.stream import EngineStream, TextOut
 from pipeline.types import Finish, Generation, Sampling
@@ -63,7 +64,10 @@ class Group:
 
 @dataclass(eq=False)
 class Job:
-    """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded."""
+    """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded.
+
+    `marks` are the places, in ascending order, at which a checkpoint of it is to be made.
+    """
 
     cells: Cells
     sampling: Sampling
@@ -74,6 +78,7 @@ class Job:
     sequence: int = -1
     n_done: int = 0
     n_reused: int = 0
+    marks: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     leader: Job | None = None
     n_follow: int = 0
@@ -184,8 +189,8 @@ class Batcher:
     def _let_in(self, job: Job) -> bool:
         """Gives a job its sequence and what it shares, if its cells are certain to be there."""
         keys = job.cells.keys[:-1]  # the last cell is decoded anew: its logits are wanted
-        source, n_shared = self._nearest_now(keys) if self.pool.can_share else (None, 0)
-        leader, n_follow = self._nearest_soon(keys) if self.pool.can_share else (None, 0)
+        source, n_shared = self._nearest_now(keys)
+        leader, n_follow = self._nearest_soon(keys)
         if leader is None or n_follow < n_shared + _WORTH_WAITING:
             leader, n_follow = None, 0
         if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
@@ -200,6 +205,7 @@ class Batcher:
         if job.sequence == source:
             source, n_shared = None, 0
         job.leader, job.n_follow = leader, n_follow
+        job.marks = self._marks(job, max(n_shared, n_follow))
         if source is not None and leader is None:
             self._share(job, source, n_shared)
         job.started = perf_counter()
@@ -222,7 +228,7 @@ class Batcher:
         """The sequence, idle or active, with most decoded cells in common."""
         source, n_shared = self.pool.nearest(keys)
         for other in self.active:
-            n = common(keys, other.keys[: other.n_done])
+            n = self.pool.reach(other.sequence, common(keys, other.keys[: other.n_done]))
             if n > n_shared:
                 source, n_shared = other.sequence, n
         return source, n_shared
@@ -233,9 +239,17 @@ class Batcher:
         for other in self.active:
             if other.is_reading and other.leader is None:
                 n = common(keys, other.cells.keys)
-                if n > best[1]:
+                if n > best[1] and (self.pool.can_cut or n >= other.n_done):
                     best = other, n
         return best
+
+    def _marks(self, job: Job, n_shared: int) -> list[int]:
+        """Where a checkpoint of a prompt will be of use: where its sections end, and where it parts from another."""
+        if self.pool.can_cut or not self.pool.checkpoints.max_bytes:
+            return []
+        keys = job.cells.keys[:-1]
+        parting = max([self.pool.parting(keys), *(common(keys, other.keys) for other in self.active)])
+        return distant([*job.cells.sections, parting], n_shared, len(keys))
 
     def _share(self, job: Job, source: int, n: int) -> None:
         self.pool.share(source, job.sequence, n)
@@ -283,6 +297,13 @@ class Batcher:
             guesses.append(guess)
         return rows, guesses
 
+    def _halt(self, job: Job) -> int:
+        """Up to where a job may be read in this call: a recurrent model's has to be taken over where others part."""
+        if self.pool.can_cut:
+            return len(job.cells)
+        halts = [*job.marks, *(other.n_follow for other in self.active if other.leader is job), len(job.cells)]
+        return min(place for place in halts if place > job.n_done)
+
     def _reading_rows(self, room: int, has_tokens: bool) -> tuple[list[Job], list[Rows], bool]:
         """Pieces of the prompts being read, in the order of arrival; soft vectors only in a call of their own."""
         readers: list[Job] = []
@@ -293,7 +314,7 @@ class Batcher:
                 break
             if not job.is_reading or job.leader is not None:
                 continue
-            start, end, is_soft = next(job.cells.runs(job.n_done, min(len(job.cells), job.n_done + room)))
+            start, end, is_soft = next(job.cells.runs(job.n_done, min(self._halt(job), job.n_done + room)))
             if kind is not None and is_soft != kind:
                 continue
             kind = is_soft
@@ -325,6 +346,8 @@ class Batcher:
         for job, row in zip(readers, reading, strict=True):
             job.n_done += len(row)
             job.group.read(len(row))
+            if job.n_done in job.marks:
+                self.pool.mark(job.sequence)
             if not job.is_reading:
                 job.answered = perf_counter()
                 self._choose(job, [], [next(outputs)])
