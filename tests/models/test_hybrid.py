@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.models.cells import common
 from pipeline.models.context import N_SPARE, cell_bytes
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.layers import layers_of
+from pipeline.models.scoring import distribution
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Generation, Message, Prompt, Sampling, Text
 from tests.models.gguf_file import tiny_mamba
@@ -26,6 +28,11 @@ GENERATORS = [
     if not re.match(r"bert|bad|split-0000[23]|unknown", path.stem) and path.stem not in ("raising", "syntax-error")
 ]
 WORDS = "The garden has seven hives and the keeper counts them every morning before the bees are awake".split()
+
+TIE = 0.1
+"""Nats between two next tokens below which another batch shape may choose the other: random weights make large logits,
+and float16 rounds them by up to 0.05 (measured on all files, attention models too).
+"""
 
 pytestmark = needs_zoo
 by_name = pytest.mark.parametrize("path", RECURRENT, ids=lambda path: path.stem)
@@ -247,11 +254,30 @@ def test_answers_are_those_of_a_fresh_engine(path: Path) -> None:
         n_words = next(n for n in range(12, 120) if engine.count((Text(words(n)),)) >= 100)
         prompts = [(Text(words(n_words)), Text(f" Question {n}: how many?")) for n in range(3)]
         engine.score((Text(words(n_words)),), [" Yes", " No"], ["a"])
-        one_by_one = [answers(engine, prompt)[0].text for prompt in prompts]
-        together = [result.text for result in answers(engine, *prompts)]
-    fresh = []
-    for prompt in prompts:
+        given = [[written(engine, prompt) for prompt in prompts]]
+        answers(engine, *prompts)
+        given.append([kept(engine, prompt) for prompt in prompts])
+    for n, prompt in enumerate(prompts):
         with engine_on(path, n_ctx=256, n_cells=1024) as engine:
-            fresh.append(answers(engine, prompt)[0].text)
-    assert one_by_one == fresh
-    assert together == fresh
+            expected = written(engine, prompt)
+            for tokens in (given[0][n], given[1][n]):
+                assert tokens == expected or gap(engine, prompt, tokens, expected) < TIE
+
+
+def written(engine: Engine, prompt: Prompt) -> list[int]:
+    """The tokens of the prompt's answer, but for the last."""
+    answers(engine, prompt)
+    return kept(engine, prompt)
+
+
+def kept(engine: Engine, prompt: Prompt) -> list[int]:
+    """The tokens behind the prompt in the sequence that stayed of it."""
+    cells = engine.cells(prompt)
+    return next(keys[len(cells) :].tolist() for keys in engine.pool.idle if common(keys, cells.keys) == len(cells))
+
+
+def gap(engine: Engine, prompt: Prompt, tokens: Sequence[int], expected: Sequence[int]) -> float:
+    """How much likelier the expected token was than the other, in nats, where the two answers part."""
+    n = common(np.array(tokens), np.array(expected))
+    after = distribution(engine.pool, engine.cells(prompt).plus(expected[:n]))
+    return float(after[expected[n]] - after[tokens[n]]) if n < min(len(tokens), len(expected)) else np.inf
