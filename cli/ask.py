@@ -19,7 +19,7 @@ from cli.printing import open_console, print_state, visible
 from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
-from pipeline.default import default_config, with_model
+from pipeline.default import default_config, with_model, with_thinking
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.reading import reading_config
@@ -42,12 +42,13 @@ def run(
     as_json: bool,
     quiet: bool,
     read: Sequence[str] = (),
+    thoughts: bool = False,
 ) -> int:
     def show(state: State, pipeline: Pipeline, display: Display) -> None:
         display.stop()
-        _print(state, pipeline, account, diff, as_json, quiet)
+        _print(state, pipeline, account, diff, as_json, quiet, thoughts)
 
-    return answer_and_show(question, docs, config_path, index, model, glob, quiet, read, show)
+    return answer_and_show(question, docs, config_path, index, model, glob, quiet, read, show, thoughts)
 
 
 def answer_and_show(
@@ -60,8 +61,12 @@ def answer_and_show(
     quiet: bool,
     read: Sequence[str],
     show: Callable[[State, Pipeline, Display], None],
+    thoughts: bool = False,
 ) -> int:
-    """Answers the question, has `show` print the outcome while the pipeline is open, and gives the exit code."""
+    """Answers the question, has `show` print the outcome while the pipeline is open, and gives the exit code.
+
+    With `thoughts` the model thinks first, unless the pipeline says `thinking: off`.
+    """
     if not question.strip():
         raise ConfigError("the question is empty: put it in quotes after 'ask'")
     if read and (docs or index or glob):
@@ -71,6 +76,8 @@ def answer_and_show(
     config = default_config(config_path)
     if model is not None:
         config = with_model(config, model)
+    if thoughts:
+        config = with_thinking(config)
     if read:
         config = reading_config(config)
     config.components[-1].check()
@@ -144,12 +151,14 @@ def read_standard_input() -> Document:
     return load_bytes("standard input", sys.stdin.buffer.read())
 
 
-def _print(state: State, pipeline: Pipeline, account: bool, diff: bool, as_json: bool, quiet: bool) -> None:
+def _print(
+    state: State, pipeline: Pipeline, account: bool, diff: bool, as_json: bool, quiet: bool, thoughts: bool
+) -> None:
     if as_json:
         sys.stdout.write(json_module.dumps(_record(state, pipeline), ensure_ascii=False) + "\n")
         return
     console = open_console()
-    print_state(state, console, account=account, quiet=quiet)
+    print_state(state, console, account=account, quiet=quiet, with_thoughts=thoughts)
     if diff:
         print_diff(state, console)
 

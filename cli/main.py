@@ -63,6 +63,9 @@ def ask(
         list[str] | None,
         typer.Option("--read", help="A file to read from beginning to end, however long, in place of --docs."),
     ] = None,
+    thoughts: Annotated[
+        bool, typer.Option("--thoughts", help="Have a model that can think do so first, and show its thoughts.")
+    ] = False,
 ) -> None:
     """Answer one question from documents, with citations. `-` as a path reads a document from standard input.
 
@@ -73,7 +76,18 @@ def ask(
 
     raise typer.Exit(
         run(
-            question, [*(docs or []), *(more or [])], config, index, model, glob, account, diff, json, quiet, read or []
+            question,
+            [*(docs or []), *(more or [])],
+            config,
+            index,
+            model,
+            glob,
+            account,
+            diff,
+            json,
+            quiet,
+            read or [],
+            thoughts,
         )
     )
 

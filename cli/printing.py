@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.types import Answer, Citation, Ledger, Passage, Span, State
+from pipeline.types import Answer, Citation, Generation, Ledger, Passage, Span, State
 
 MAX_QUOTE = 300
 MAX_SAID = 120
@@ -154,11 +154,25 @@ def account_line(state: State) -> str:
     seconds = f"in {sum(entry.seconds for entry in ledger.stages):.1f} s"
     parts = [f"nothing was read by a model, {seconds}"]
     if ledger.generation is not None:
-        parts = [f"{ledger.generation.prompt_tokens} tokens read, {ledger.generation.answer_tokens} written {seconds}"]
+        generation = ledger.generation
+        thought = f"{thought_for(generation)}, " if generation.thought_tokens else ""
+        parts = [f"{generation.prompt_tokens} tokens read, {thought}{generation.answer_tokens} written {seconds}"]
     n_left = sum(not any(_overlap(found, shown) for shown in state.shown) for found in state.found)
     if n_left and ledger.generation is not None:
         parts.append(f"{n_left} of {len(state.found)} passages left out")
     return ", ".join(parts)
+
+
+def thought_for(generation: Generation) -> str:
+    """How long a model thought: `thought for 120 tokens`, and whether that was cut."""
+    return f"thought for {generation.thought_tokens} tokens" + (" (cut)" if generation.is_thought_cut else "")
+
+
+def thoughts(generation: Generation | None) -> Text:
+    """What a model thought before it answered, as it wrote it."""
+    if generation is None or not generation.thought_tokens:
+        return Text("No thoughts before this answer.", style="dim")
+    return Text(f"{thought_for(generation)}:\n{visible(generation.thoughts)}", style="dim")
 
 
 def _overlap(found: Passage, shown: Passage) -> bool:
@@ -241,12 +255,20 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 
 def print_state(
-    state: State, console: Console, with_answer: bool = True, account: bool = False, quiet: bool = False
+    state: State,
+    console: Console,
+    with_answer: bool = True,
+    account: bool = False,
+    quiet: bool = False,
+    with_thoughts: bool = False,
 ) -> None:
     """The answer (unless it is there already), its citations, and a line of account, or with `account` all of it.
 
-    `quiet` leaves the answer and its citations alone.
+    `quiet` leaves the answer and its citations alone. `with_thoughts` puts before it what the model thought.
     """
+    if with_thoughts:
+        console.print(thoughts(state.ledger.generation))
+        console.print()
     for line in answer_lines(state, with_answer, with_details=not quiet):
         console.print(line)
     if account:

@@ -18,8 +18,9 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
-from pipeline.models.capabilities import Dated
+from pipeline.models.capabilities import Dated, Thinks
 from pipeline.models.settings import EngineSettings
+from pipeline.models.thinking import CLOSING_ROOM
 from pipeline.types import Document, Ledger, Passage, Question, State
 
 
@@ -90,7 +91,14 @@ class Pipeline:
             self._reader = self.config.components[-1].load(self.progress)
             if self.day is not None and isinstance(self._reader, Dated):
                 self._reader.set_day(self.day)
+        if isinstance(self._reader, Thinks):
+            self._reader.thinks = self._thinking_tokens > 0
         return self._reader
+
+    @property
+    def _thinking_tokens(self) -> int:
+        """The budget of thoughts before an answer; 0 where the reader is not to think."""
+        return int(self.config.components[-1].sampling.thinking_tokens)
 
     def set_day(self, day: str) -> None:
         """Tells the reader's chat template what day it is, when it is loaded or now."""
@@ -146,8 +154,12 @@ class Pipeline:
 
     @property
     def reserve(self) -> int:
-        """Cells kept free for the answer."""
-        return int(self.config.components[-1].max_tokens)
+        """Cells kept free for the answer, and for the thoughts before it."""
+        n_answer = int(self.config.components[-1].max_tokens)
+        reader = self.reader
+        if not self._thinking_tokens or not isinstance(reader, Thinks) or not reader.profile.is_there:
+            return n_answer
+        return n_answer + self._thinking_tokens + CLOSING_ROOM
 
     @cached_property
     def window(self) -> int:
@@ -161,7 +173,7 @@ class Pipeline:
         if window <= self.reserve:
             raise WindowError(
                 f"the window holds {window} tokens and max_tokens keeps {self.reserve} of them for the answer: nothing "
-                "is left for the question. Raise budget.window or n_ctx, or lower max_tokens"
+                "is left for the question. Raise budget.window or n_ctx, or lower max_tokens or thinking_tokens"
             )
         return window
 

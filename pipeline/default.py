@@ -49,6 +49,14 @@ def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
     return replace(config, stages=(*config.stages[:-1], Spec(last.name, settings)))
 
 
+def with_thinking(config: PipelineConfig) -> PipelineConfig:
+    """The same pipeline, whose model thinks before it answers unless a setting says otherwise."""
+    last = config.stages[-1]
+    if last.name != "generate.llama" or dict(last.settings).get("thinking", "auto") != "auto":
+        return config
+    return with_settings(config, {"thinking": "on"})
+
+
 def with_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
     """The same pipeline with some settings of its last stage changed. Raises ConfigError for those that are wrong."""
     if not settings:

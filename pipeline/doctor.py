@@ -189,6 +189,7 @@ def _embedder() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     from pipeline.models.catalogue import list_models, resolve
     from pipeline.models.settings import EngineSettings
+    from pipeline.models.thinking import profile_of_file
 
     default = EngineSettings().model
     try:
@@ -196,6 +197,7 @@ def _models() -> Iterator[Finding]:
         yield Finding("default model", "ok", f"{default}, {path.stat().st_size / 1e6:.0f} MB: tiny, for a first look")
         yield from _tuned(default, path)
         yield _settings(path)
+        yield Finding("its thoughts", "ok", str(profile_of_file(path)))
     except LongthreadError as error:
         yield Finding("default model", "miss", f"{default} is not here, or damaged", str(error))
     others = [model.name for model in list_models() if model.is_here and model.name != default]

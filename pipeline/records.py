@@ -12,7 +12,7 @@ from pipeline.types import Citation, Ledger, Passage, Place, StageEntry, State
 
 def record(state: State, config: PipelineConfig) -> dict[str, Any]:
     """The outcome of one question, with the resolved settings that led to it."""
-    answer = state.answer
+    answer, generation = state.answer, state.ledger.generation
     return {
         "question": {"id": state.question.id, "text": state.question.text},
         "answer": None if answer is None else answer.text,
@@ -20,6 +20,8 @@ def record(state: State, config: PipelineConfig) -> dict[str, Any]:
         "why": "" if answer is None else answer.why,
         "by": None if answer is None else answer.by,
         "said": "" if answer is None else answer.said,
+        "thoughts": "" if generation is None else generation.thoughts,
+        "thought_tokens": 0 if generation is None else generation.thought_tokens,
         "faults": [] if answer is None else list(answer.faults),
         "unsupported": [] if answer is None else list(answer.unsupported),
         "citations": [] if answer is None else [_citation(citation) for citation in answer.citations],

@@ -256,6 +256,8 @@ class Sampling:
     `seed` fixes the choice at temperatures above 0. `stop` strings end the answer and are not part of it.
     `grammar` is GBNF with the rule `root`; `json_schema` is a JSON schema as a string; at most one of the two.
     `repeat_penalty` 1 is none, over the last `repeat_last_n` tokens.
+    `thinking_tokens` is the budget of thoughts beside the answer's `max_tokens`, as far as the window has room; 0 is
+    for prompts that were rendered without thinking. Stop strings and the grammar concern the answer alone.
     """
 
     max_tokens: int = 256
@@ -269,10 +271,13 @@ class Sampling:
     stop: tuple[str, ...] = ()
     grammar: str | None = None
     json_schema: str | None = None
+    thinking_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, was: {self.max_tokens}")
+        if self.thinking_tokens < 0:
+            raise ValueError(f"thinking_tokens must be at least 0, was: {self.thinking_tokens}")
         if self.temperature < 0:
             raise ValueError(f"temperature must be at least 0, was: {self.temperature}")
         if self.grammar is not None and self.json_schema is not None:
@@ -289,6 +294,9 @@ class Generation:
     `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
     already. `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to
     the end. `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
+
+    `text` is the answer alone. `thoughts` is what the model wrote before it, in `thought_tokens` tokens with their
+    marks; they are shown and never used. `is_thought_cut`: their budget ended them, or the end of the generation.
     """
 
     text: str
@@ -298,6 +306,9 @@ class Generation:
     answer_tokens: int
     prefill_s: float
     decode_s: float
+    thoughts: str = ""
+    thought_tokens: int = 0
+    is_thought_cut: bool = False
 
     @property
     def prefill_tokens_per_s(self) -> float | None:
@@ -306,7 +317,8 @@ class Generation:
 
     @property
     def decode_tokens_per_s(self) -> float | None:
-        return self.answer_tokens / self.decode_s if self.decode_s > 0 else None
+        n = self.answer_tokens + self.thought_tokens
+        return n / self.decode_s if self.decode_s > 0 else None
 
 
 # ---------------------------------------------------------------------------------------------------------- memory

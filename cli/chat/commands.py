@@ -23,6 +23,7 @@ from cli.chat.talk import Leave, talk
 from cli.chat.why import why
 from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
+from cli.printing import thoughts as print_thoughts
 from pipeline.default import with_settings
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.registry import nearest, settings_of
@@ -142,7 +143,11 @@ def setting(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
     if len(words) == 1:
         yield from ((name, value) for name, value in setting_values(chat))
     elif len(words) == 2:
-        known = {"keys": ("emacs", "vi"), **dict.fromkeys(("rewrite", "sources", "ledger"), ("on", "off"))}
+        known = {
+            "keys": ("emacs", "vi"),
+            "thinking": ("auto", "off", "on"),
+            **dict.fromkeys(("rewrite", "sources", "ledger"), ("on", "off")),
+        }
         yield from ((value, "") for value in known.get(words[0], ()))
 
 
@@ -220,6 +225,10 @@ def sources(chat: Chat, words: list[str]) -> None:
     if not state.found:
         raise ConfigError("no passages were found for the last question: /docs list says what is searched")
     chat.say(views.sources(state))
+
+
+def thoughts(chat: Chat, words: list[str]) -> None:
+    chat.say(print_thoughts(last(chat).ledger.generation))
 
 
 def prompt(chat: Chat, words: list[str]) -> None:
@@ -527,6 +536,7 @@ COMMANDS: dict[str, Command] = {
         Command("prompt", "", "exactly what the model saw", prompt, nothing),
         Command("diff", "", "what was kept and what was dropped", diff, nothing),
         Command("why", "", "which passages and sentences the last answer stands on", why, nothing),
+        Command("thoughts", "", "what the model thought before the last answer", thoughts, nothing),
         Command("ledger", "", "the account of the last answer's tokens", ledger, nothing),
         grouped("memory", "what is remembered", "show"),
         grouped("session", "conversations by name", "list"),

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from pipeline.config import PipelineConfig
 from pipeline.default import CHAT, with_memory, with_model, with_settings, without_documents
@@ -81,7 +81,8 @@ def changed(settings: Settings, name: str, value: str) -> Settings:
     if name in OWN:
         given: Any = SWITCHES.get(value, value) if isinstance(getattr(settings, name), bool) else value
         return _checked({**asdict(settings), name: given}, name)
-    answering = {**json.loads(settings.answering), name: _plain(value)}
+    choices = get_args(get_type_hints(component_class(config.stages[-1].name))[name])
+    answering = {**json.loads(settings.answering), name: value if value in choices else _plain(value)}
     after = replace(settings, answering=json.dumps(answering))
     after.pipeline()
     return after

@@ -91,6 +91,7 @@ def figures(state: State) -> str:
     if generation is not None:
         parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
         parts += ["stopped"] if generation.finish == "cancelled" else []
+        parts += ["/thoughts shows them"] if generation.thought_tokens else []
     return ", ".join(parts)
 
 

@@ -26,7 +26,7 @@ from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, Layout, 
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
-from pipeline.models.capabilities import OnFile
+from pipeline.models.capabilities import OnFile, render_answer
 from pipeline.types import CiteBy, Lead, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
 
 MIN_PROSE_CHARS = 40
@@ -204,8 +204,7 @@ class Cited:
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
         tail = [*([] if layout.question == "before" else [pending]), *_focus(question, passages, layout)]
-        prompt = reader.render([*messages, Message("user", (*opening, *units, *tail))])
-        return (*prompt, Text(layout.begin, "answer")) if layout.begin else prompt
+        return render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
 
     def _numbered(self, question: str, passages: Sequence[Passage], layout: Layout) -> list[Text | Soft]:
         heads = [self.head(passage) for passage in passages]

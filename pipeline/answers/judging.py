@@ -153,6 +153,8 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     elif answer.is_abstention:
         answer = replace(answer, text=REFUSAL, by="gate", said=answer.text)
     notes += [f"the answer: {fault}" for fault in answer.faults]
+    if chosen.generation.is_thought_cut:
+        notes.append(f"the thoughts before the answer were cut after {chosen.generation.thought_tokens} tokens")
     if chosen.generation.finish == "length" and not answer.faults:
         notes.append("the answer was cut at max_tokens")
     return replace(state, answer=answer, ledger=ledger), tuple(notes)

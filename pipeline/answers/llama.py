@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from pipeline.answers.scripted import stream
 from pipeline.contracts import Model, Progress, Tools
@@ -23,6 +24,9 @@ class Llama(EngineSettings):
     :param repeat_penalty: above 1 makes tokens less likely that were written already; 1 is none.
     :param seed: fixes the choice at temperatures above 0.
     :param stop: strings that end the answer and are not part of it.
+    :param thinking: whether a model that can think does so before it answers. on: for the answer, and for nothing else
+        that it is asked. auto is off.
+    :param thinking_tokens: the longest thought in tokens; it is ended then, and so many cells of the window are kept.
     :param use_tuned: whether the file that `longthread models tune` found fastest for reading is used in its stead.
     """
 
@@ -34,6 +38,8 @@ class Llama(EngineSettings):
     repeat_penalty: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    thinking: Literal["auto", "off", "on"] = "auto"
+    thinking_tokens: int = 512
     use_tuned: bool = True
 
     def __post_init__(self) -> None:
@@ -47,8 +53,15 @@ class Llama(EngineSettings):
             raise ValueError(f"min_p must be in [0, 1], was: {self.min_p}")
         if self.repeat_penalty <= 0:
             raise ValueError(f"repeat_penalty must be greater than 0, was: {self.repeat_penalty}")
+        if self.thinking_tokens < 1:
+            raise ValueError(f"thinking_tokens must be at least 1, was: {self.thinking_tokens}")
         if isinstance(self.n_ctx, int) and self.max_tokens >= self.n_ctx:
             raise ValueError(f"max_tokens must be less than n_ctx ({self.n_ctx}), was: {self.max_tokens}")
+        if isinstance(self.n_ctx, int) and self.sampling.thinking_tokens + self.max_tokens >= self.n_ctx:
+            raise ValueError(
+                f"thinking_tokens and max_tokens must be less than n_ctx ({self.n_ctx}) together, were: "
+                f"{self.thinking_tokens} and {self.max_tokens}"
+            )
 
     @property
     def sampling(self) -> Sampling:
@@ -61,6 +74,7 @@ class Llama(EngineSettings):
             repeat_penalty=self.repeat_penalty,
             seed=self.seed,
             stop=self.stop,
+            thinking_tokens=self.thinking_tokens if self.thinking == "on" else 0,
         )
 
     @property

@@ -14,6 +14,7 @@ from typing import Literal
 from pipeline.answers.cited import distinct, free_tag, parts, soft_cells
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
+from pipeline.models.capabilities import render_answer
 from pipeline.types import Message, Passage, Prompt, Soft, State, Text
 
 _PASSAGES, _QUESTION, _LEAD = "{passages}", "{question}", "{lead}"
@@ -83,9 +84,8 @@ class Plain:
         recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
         spans = self.filled(self.spans(passages), state.question.wording)
         filled = [span for span in spans if isinstance(span, Soft) or span.text]
-        prompt = reader.render([*messages, Message("user", (*recalled, *filled))])
         begin = self.begin.replace(_LEAD, lead(passages[-1].text) if passages else "")
-        return (*prompt, Text(begin, "answer")) if begin else prompt
+        return render_answer(reader, [*messages, Message("user", (*recalled, *filled))], begin)
 
     def filled(self, passages: Prompt, question: str) -> Prompt:
         """The template with both put in, as spans: the passages with what stands before them, and the rest."""

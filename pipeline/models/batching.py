@@ -29,10 +29,12 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models.cells import Cells, common
 from pipeline.models.context import Rows
+from pipeline.models.halts import marks_of, next_halt
 from pipeline.models.lookup import draft
-from pipeline.models.pool import Pool, distant, rows_of
+from pipeline.models.pool import Pool, rows_of
 from pipeline.models.sampler import Sampler
 from pipeline.models.stream import EngineStream, TextOut
+from pipeline.models.thoughts import Thoughts
 from pipeline.types import Finish, Generation, Sampling
 
 if TYPE_CHECKING:
@@ -66,15 +68,25 @@ class Group:
 class Job:
     """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded.
 
-    `marks` are the places, in ascending order, at which a checkpoint of it is to be made.
+    <<<<<<< HEAD
+        `marks` are the places, in ascending order, at which a checkpoint of it is to be made.
+    =======
+        `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
+        `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought.
+    >>>>>>> templates
     """
 
     cells: Cells
     sampling: Sampling
     sampler: Sampler
     group: Group
+    thoughts: Thoughts
+    room: int
+    budget: int
+    pending: list[int] = field(default_factory=list)
     stream: EngineStream = field(init=False)
     text: TextOut = field(init=False)
+    thought_text: TextOut = field(default_factory=TextOut)
     sequence: int = -1
     n_done: int = 0
     n_reused: int = 0
@@ -94,7 +106,7 @@ class Job:
     @property
     def n_most(self) -> int:
         """The most cells that it can come to hold."""
-        return len(self.cells) + self.sampling.max_tokens
+        return len(self.cells) + self.room
 
     @property
     def is_reading(self) -> bool:
@@ -103,7 +115,7 @@ class Job:
     @property
     def n_to_come(self) -> int:
         """The cells that are still to be decoded for it, as far as that can be known."""
-        left = min(self.sampling.max_tokens, _ANSWER) - len(self.answer)
+        left = min(self.room, _ANSWER) - len(self.answer)
         return len(self.cells) - min(len(self.cells), max(self.n_done, self.n_follow)) + max(0, left)
 
     @property
@@ -205,7 +217,7 @@ class Batcher:
         if job.sequence == source:
             source, n_shared = None, 0
         job.leader, job.n_follow = leader, n_follow
-        job.marks = self._marks(job, max(n_shared, n_follow))
+        job.marks = marks_of(job, self.pool, self.active, max(n_shared, n_follow))
         if source is not None and leader is None:
             self._share(job, source, n_shared)
         job.started = perf_counter()
@@ -218,7 +230,7 @@ class Batcher:
         n_beside = self.pool.context.n_cells - self.pool.n_cells + self.n_committed
         if source is None or any(other.sequence == source for other in self.active):
             n_beside -= n_shared
-        n_answer = min(job.sampling.max_tokens, _ANSWER)
+        n_answer = min(job.room, _ANSWER)
         n_own = len(job.cells) - n_shared + n_answer
         n_others = sum(other.n_to_come for other in self.active)
         looks = n_own * n_beside + n_others * n_own
@@ -242,14 +254,6 @@ class Batcher:
                 if n > best[1] and (self.pool.can_cut or n >= other.n_done):
                     best = other, n
         return best
-
-    def _marks(self, job: Job, n_shared: int) -> list[int]:
-        """Where a checkpoint of a prompt will be of use: where its sections end, and where it parts from another."""
-        if self.pool.can_cut or not self.pool.checkpoints.max_bytes:
-            return []
-        keys = job.cells.keys[:-1]
-        parting = max([self.pool.parting(keys), *(common(keys, other.keys) for other in self.active)])
-        return distant([*job.cells.sections, parting], n_shared, len(keys))
 
     def _share(self, job: Job, source: int, n: int) -> None:
         self.pool.share(source, job.sequence, n)
@@ -289,20 +293,13 @@ class Batcher:
     def _answer_rows(self, answering: Sequence[Job]) -> tuple[list[Rows], list[list[int]]]:
         rows, guesses = [], []
         for job in answering:
-            left = job.sampling.max_tokens - len(job.answer)
+            left = job.room - len(job.answer)
             room = self.pool.context.n_batch // max(1, len(answering)) - 1
             guess = draft(job.keys, min(self.draft_most, left - 1, room)) if self.draft_most else []
             tokens = np.array([job.answer[-1], *guess], np.int32)
             rows.append(Rows(job.sequence, job.n_done, tokens, None, range(len(tokens))))
             guesses.append(guess)
         return rows, guesses
-
-    def _halt(self, job: Job) -> int:
-        """Up to where a job may be read in this call: a recurrent model's has to be taken over where others part."""
-        if self.pool.can_cut:
-            return len(job.cells)
-        halts = [*job.marks, *(other.n_follow for other in self.active if other.leader is job), len(job.cells)]
-        return min(place for place in halts if place > job.n_done)
 
     def _reading_rows(self, room: int, has_tokens: bool) -> tuple[list[Job], list[Rows], bool]:
         """Pieces of the prompts being read, in the order of arrival; soft vectors only in a call of their own."""
@@ -314,7 +311,9 @@ class Batcher:
                 break
             if not job.is_reading or job.leader is not None:
                 continue
-            start, end, is_soft = next(job.cells.runs(job.n_done, min(self._halt(job), job.n_done + room)))
+            start, end, is_soft = next(
+                job.cells.runs(job.n_done, min(next_halt(job, self.pool, self.active), job.n_done + room))
+            )
             if kind is not None and is_soft != kind:
                 continue
             kind = is_soft
@@ -356,7 +355,7 @@ class Batcher:
         """Chooses the next token, and those after it as long as they are what was guessed."""
         self.n_drafted += len(guess)
         for n, place in enumerate(places):
-            token = job.sampler.choose(place)
+            token = self._next_token(job, place)
             if self._take_token(job, token):
                 return
             if n < len(guess) and token != guess[n]:
@@ -365,19 +364,43 @@ class Batcher:
         job.n_done = len(job.keys) - 1
         self.pool.cut(job.sequence, job.n_done)
 
+    def _next_token(self, job: Job, place: int) -> int:
+        """What is chosen from an output, or has to be written there; a grammar begins where the answer begins."""
+        if not job.pending:
+            job.pending = self._fitting(job, job.thoughts.forced())
+        if job.pending:
+            return job.sampler.accept(job.pending.pop(0))
+        if job.sampler.has_grammar and not job.thoughts.is_answering:
+            return job.sampler.choose(place, is_free=True)
+        if job.sampler.has_grammar and job.thoughts.may_open and job.thoughts.opens(job.sampler.likely(place)):
+            return job.sampler.choose(place, is_free=True)
+        return job.sampler.choose(place)
+
+    @staticmethod
+    def _fitting(job: Job, tokens: list[int]) -> list[int]:
+        return tokens if len(job.answer) + len(tokens) < job.room else []
+
     def _take_token(self, job: Job, token: int) -> bool:
-        """Adds a chosen token to the answer; True if that ended it."""
-        weights = self.pool.context.weights
+        """Adds a chosen token to thoughts or answer; True if that ended the generation."""
+        weights, thoughts = self.pool.context.weights, job.thoughts
         if weights.is_end(token):
-            self._end(job, "stop")
-            return True
+            job.pending = self._fitting(job, thoughts.at_end())
+            if not job.pending:
+                self._end(job, "stop")
+                return True
+            token = job.pending.pop(0)
         job.buffer[len(job.cells) + len(job.answer)] = token
         job.answer.append(token)
-        job.stream.put(job.text.push(weights.piece(token)), n_tokens=1)
-        if job.text.is_stopped:
+        n_before = thoughts.n_answer
+        thought, answer = thoughts.take(token, weights.piece(token))
+        job.stream.put(job.text.push(answer), thoughts.n_answer - n_before)
+        job.stream.put_thought(job.thought_text.push(thought), thoughts.n_thought)
+        if thoughts.n_thought and not thoughts.n_answer and job.group.progress is not None:
+            job.group.progress("think", thoughts.n_thought, job.budget)
+        if job.text.is_stopped or thoughts.is_over:
             self._end(job, "stop")
             return True
-        if len(job.answer) == job.sampling.max_tokens:
+        if thoughts.n_answer >= job.sampling.max_tokens or len(job.answer) == job.room:
             self._end(job, "length")
             return True
         return False
@@ -396,7 +419,10 @@ class Batcher:
                 self.pool.release(job.sequence)
             job.sequence = -1
         job.sampler.close()
-        job.stream.put(job.text.end())
+        thoughts = job.thoughts
+        thought, answer = thoughts.rest()
+        job.stream.put(job.text.push(answer) + job.text.end())
+        job.stream.put_thought(job.thought_text.push(thought) + job.thought_text.end(), thoughts.n_thought)
         now = perf_counter()
         answered = job.answered or now
         job.stream.finish(
@@ -405,9 +431,12 @@ class Batcher:
                 finish=finish,
                 prompt_tokens=len(job.cells),
                 reused_tokens=job.n_reused,
-                answer_tokens=len(job.answer),
+                answer_tokens=thoughts.n_answer,
                 prefill_s=answered - job.started if job.started else 0.0,
                 decode_s=now - answered,
+                thoughts=job.stream.thoughts.strip(),
+                thought_tokens=thoughts.n_thought,
+                is_thought_cut=thoughts.is_cut,
             )
         )
 

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from pipeline.types import Text
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.contracts import Model
     from pipeline.models.attention import Attention
-    from pipeline.types import Prompt
+    from pipeline.models.thinking import Profile
+    from pipeline.types import Message, Prompt
 
 
 @runtime_checkable
@@ -59,6 +63,29 @@ class Ablates(Protocol):
         tail: int,
         endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Thinks(Protocol):
+    """Can think before it answers. `thinks` says whether it does for the answers that it is asked for from now on.
+
+    `render_answer` renders messages for such an answer, with the words that it begins with (none where the model thinks
+    first). `render` is for everything else: what it renders opens no thought.
+    """
+
+    thinks: bool
+
+    @property
+    def profile(self) -> Profile: ...
+    def render_answer(self, messages: Sequence[Message], begin: str = "") -> Prompt: ...
+
+
+def render_answer(reader: Model, messages: Sequence[Message], begin: str = "") -> Prompt:
+    """The prompt for an answer, which begins with these words unless the model thinks first."""
+    if isinstance(reader, Thinks):
+        return reader.render_answer(messages, begin)
+    prompt = reader.render(messages)
+    return (*prompt, Text(begin, "answer")) if begin else prompt
 
 
 @runtime_checkable

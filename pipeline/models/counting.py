@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts import Model, Progress, Stream
 from pipeline.models.templates import template_of
+from pipeline.models.thinking import Profile, find_profile
 from pipeline.models.weights import Vocabulary
 from pipeline.types import Message, Prompt, Sampling, Text
 
@@ -44,6 +45,8 @@ class CountingModel:
         self._load = load
         self._vocabulary = Vocabulary(path)
         self._template = template_of(self._vocabulary, settings)
+        self.thinks = False
+        self._profile = find_profile(self._template, self._vocabulary)
 
     @property
     def name(self) -> str:
@@ -62,7 +65,14 @@ class CountingModel:
         )
 
     def render(self, messages: Sequence[Message]) -> Prompt:
-        return self._template.render(messages)
+        return self._profile.prompt(self._template, messages, thinks=False)
+
+    def render_answer(self, messages: Sequence[Message], begin: str = "") -> Prompt:
+        return self._profile.prompt(self._template, messages, self.thinks, begin)
+
+    @property
+    def profile(self) -> Profile:
+        return self._profile
 
     # ----------------------------------------------------------------------------------------- what needs the weights
     @cached_property

@@ -34,6 +34,8 @@ from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream
 from pipeline.models.template_settings import DAY
 from pipeline.models.templates import template_of
+from pipeline.models.thinking import BRIEF_TOKENS, CLOSING_ROOM, Profile, find_profile, tail_of
+from pipeline.models.thoughts import Marks, thoughts_of
 from pipeline.models.weights import Weights, gpu_layers
 from pipeline.types import Message, Prompt, Sampling, Text
 
@@ -70,6 +72,7 @@ class Engine:
         self.settings = settings
         self.weights = weights
         self.template = template_of(weights, settings)
+        self.thinks = False
         self.resolved: ResolvedSettings = resolve(settings, weights)
         resolved = self.resolved
         n_sequences = resolved.n_seq_max + resolved.n_cached + (N_SPARE if weights.is_recurrent else 1)
@@ -127,7 +130,21 @@ class Engine:
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         self._check_open()
-        return self.template.render(messages)
+        return self.profile.prompt(self.template, messages, thinks=False)
+
+    def render_answer(self, messages: Sequence[Message], begin: str = "") -> Prompt:
+        self._check_open()
+        return self.profile.prompt(self.template, messages, self.thinks, begin)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """How the model thinks, found in its template."""
+        return find_profile(self.template, self.weights)
+
+    @cached_property
+    def marks(self) -> Marks:
+        """What opens and closes its thoughts, as tokens."""
+        return Marks.of(self.profile, self.weights)
 
     def set_day(self, day: str) -> None:
         """Tells the template another day from now on, unless the settings name one."""
@@ -151,8 +168,21 @@ class Engine:
             for n, (one, own) in enumerate(zip(cells, each, strict=True)):
                 self._check_fits(one, own.max_tokens, f"prompt {n}" if len(prompts) > 1 else "the prompt")
             group = Group(progress, sum(map(len, cells)))
-            jobs = [Job(one, own, Sampler(self.context, own), group) for one, own in zip(cells, each, strict=True)]
+            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, cells, each, strict=True)]
             return [self.batcher.submit(job, self._lock) for job in jobs]
+
+    def _job(self, prompt: Prompt, cells: Cells, sampling: Sampling, group: Group) -> Job:
+        """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
+        profile = self.profile
+        has_grammar = sampling.grammar is not None or sampling.json_schema is not None
+        least = BRIEF_TOKENS if profile.is_brief and not has_grammar else 0
+        budget = max(sampling.thinking_tokens, least) if profile.is_there else 0
+        spare = self.window - len(cells) - sampling.max_tokens
+        spare = min(spare, budget + CLOSING_ROOM) if profile.is_there else 0
+        budget = max(0, min(budget, spare - CLOSING_ROOM))
+        thoughts = thoughts_of(self.marks, self.weights, tail_of(prompt), budget, has_grammar)
+        room = sampling.max_tokens + spare
+        return Job(cells, sampling, Sampler(self.context, sampling), group, thoughts, room, budget)
 
     def close(self) -> None:
         with self._lock:

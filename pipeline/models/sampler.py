@@ -40,11 +40,27 @@ class Sampler:
             lib.llama_sampler_chain_add(self._chain, one)
         self._free = weakref.finalize(self, _free, lib, self._chain, self._grammar)
 
-    def choose(self, output: int) -> int:
-        """The next token, from the logits of that output of the last decode; the sampler remembers it."""
+    @property
+    def has_grammar(self) -> bool:
+        return bool(self._grammar)
+
+    def choose(self, output: int, is_free: bool = False) -> int:
+        """The next token, from the logits of that output of the last decode; the sampler remembers it.
+
+        `is_free` leaves the grammar out: the token is not one of the answer.
+        """
         start = perf_counter()
-        token = self._choose_allowed(output) if self._grammar else self._choose_any(output)
+        token = self._choose_allowed(output) if self._grammar and not is_free else self._choose_any(output)
         self._context.native_s += perf_counter() - start
+        return token
+
+    def likely(self, output: int) -> int:
+        """The likeliest token, not to be remembered."""
+        return int(np.argmax(self._context.logits(output)))
+
+    def accept(self, token: int) -> int:
+        """Remembers a token that was not chosen, for the penalties; the token."""
+        self._lib.llama_sampler_accept(self._chain, token)
         return token
 
     def close(self) -> None:

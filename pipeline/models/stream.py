@@ -51,7 +51,8 @@ def _overlap(text: str, stop: str) -> int:
 class EngineStream:
     """An answer of the engine. Iterating drives the whole batch on, one call of llama.cpp at a time.
 
-    `answer_tokens` counts those chosen so far, `generation` is None until the answer has ended.
+    `answer_tokens` counts those of the answer so far, `thoughts` is what the model thought so far, in `thought_tokens`.
+    `generation` is None until the answer has ended.
     """
 
     def __init__(self, drive: Callable[[], None], on_cancel: Callable[[], None]) -> None:
@@ -62,6 +63,8 @@ class EngineStream:
         self._error: ModelError | None = None
         self.generation: Generation | None = None
         self.answer_tokens = 0
+        self.thought_tokens = 0
+        self._thoughts: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
         while True:
@@ -92,6 +95,15 @@ class EngineStream:
         self.answer_tokens += n_tokens
         if text:
             self._pieces.append(text)
+
+    def put_thought(self, text: str, n_tokens: int) -> None:
+        self.thought_tokens = n_tokens
+        if text:
+            self._thoughts.append(text)
+
+    @property
+    def thoughts(self) -> str:
+        return "".join(self._thoughts)
 
     @property
     def is_over(self) -> bool:

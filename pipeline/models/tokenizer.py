@@ -70,6 +70,9 @@ class Tokenizer:
         joined.flags.writeable = False
         return joined
 
+    def is_special(self, token: int) -> bool:
+        return bool(self._kinds[token] & (_CONTROL | _USER_DEFINED))
+
     # ----------------------------------------------------------------------------------------------------- internals
     def _spell(self, text: str, special: bool) -> Iterator[NDArray[np.int32]]:
         if _SPACE in text and self._escapes_spaces and self._bytes and not special:

@@ -92,6 +92,10 @@ class Vocabulary:
             piece = self._pieces[token] = self._buffer.raw[:n]
         return piece
 
+    def is_special(self, token: int) -> bool:
+        """Whether the token is a control token or a user-defined one."""
+        return self._tokenizer.is_special(token)
+
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Character span of each token of the text alone: several tokens of one character all have it, and characters
         that the vocabulary cannot spell are in none.

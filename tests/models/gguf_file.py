@@ -14,9 +14,11 @@ def text(value: str) -> bytes:
 
 
 def value(one: object) -> bytes:
-    """A string, a number, or a list of strings, with its type before it."""
+    """A string, a number, or a list of strings or of whole numbers, with its type before it."""
     if isinstance(one, str):
         return struct.pack("<I", 8) + text(one)
+    if isinstance(one, list) and one and isinstance(one[0], int):
+        return struct.pack("<IIQ", 9, 5, len(one)) + struct.pack(f"<{len(one)}i", *one)
     if isinstance(one, list):
         return struct.pack("<IIQ", 9, 8, len(one)) + b"".join(map(text, one))
     kind, form = KINDS[type(one)]

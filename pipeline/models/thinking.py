@@ -1,0 +1,247 @@
+"""How a model thinks before it answers: found in its chat template by rendering it with and without switches.
+
+A profile says what opens and closes a thought, which of the template's arguments switch thinking off and on, and what
+has to be written where the template has no switch. thoughts.py separates thoughts from answers by it, token by token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.errors import ModelError
+from pipeline.models.chat_template import ChatTemplate
+from pipeline.types import Message, Prompt, Text
+
+if TYPE_CHECKING:
+    from pipeline.models.weights import Vocabulary
+
+BRIEF_TOKENS = 128
+"""The longest thought, in tokens, of a model whose template can only ask for short ones (gpt-oss)."""
+CLOSING_ROOM = 16
+"""Cells for what closes a thought that has used up its budget."""
+
+TAGS = (
+    ("<think>", "</think>", ""),  # Qwen, DeepSeek, GLM, Nemotron and most others
+    ("[THINK]", "[/THINK]", ""),  # Ministral, Magistral
+    ("<seed:think>", "</seed:think>", ""),
+    ("<mm:think>", "</mm:think>", ""),  # MiniMax
+    ("<think:opensource>", "</think:opensource>", ""),  # Hunyuan
+    ("<|START_THINKING|>", "<|END_THINKING|>", ""),  # Command A
+    ("<|channel>thought", "<channel|>", ""),  # Gemma 4
+    ("<|inner_prefix|>", "<|inner_suffix|>", ""),  # Apertus
+    ("<|open|>think<|sep|>", "<|close|>think<|sep|>", "<|open|>response<|sep|>"),  # Kimi K3
+    ("<|think|>", "<|end|>", "<|begin|>assistant<|content|>"),  # Solar
+    ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", ""),  # Apriel
+)
+"""What opens a thought, closes it, and comes before the answer then. A template's are the first that it writes."""
+START, CHANNEL, MESSAGE, END = "<|start|>", "<|channel|>", "<|message|>", "<|end|>"
+"""Of gpt-oss: each message has a header with a channel, and only what is in the channel `final` is the answer."""
+FINAL = f"{CHANNEL}final{MESSAGE}"
+
+_SWITCHES: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...]], ...] = (
+    ("enable_thinking", (False,), (True,)),
+    ("thinking", (False,), (True,)),
+    ("reasoning", (False,), (True,)),
+    ("thinking_mode", ("disabled",), ("enabled",)),
+    ("reasoning_effort", ("no_think", "none", "minimal", "low"), ("medium", "high")),
+    ("thinking_budget", (0,), ()),
+)
+"""Names that templates give to the switch, with the values that may switch thinking off and on, the best first."""
+_DEGREES = ("reasoning_effort", "thinking_budget")
+"""Switches whose least value need not be off."""
+_USER = "\U000f0000"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How thoughts look and how they are switched. `kind` is `none` for a model that shows no sign of thinking.
+
+    A thought stands between `open` and `close`, and `then` may come before the answer. `off` and `on` are arguments of
+    the template. `off_text` is written behind the prompt where the template cannot close a thought before it begins,
+    and `forced` closes one that has used up its budget. `is_brief`: a thought can only be kept short. `is_known`: the
+    marks are in the vocabulary and not in the template.
+    """
+
+    kind: Literal["none", "tags", "channels"] = "none"
+    open: str = ""
+    close: str = ""
+    then: str = ""
+    off: tuple[tuple[str, Any], ...] = ()
+    on: tuple[tuple[str, Any], ...] = ()
+    off_text: str = ""
+    forced: str = ""
+    is_brief: bool = False
+    is_known: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        return self.kind != "none"
+
+    def state(self, text: str) -> Literal["open", "closed", ""]:
+        """Whether a prompt that ends with this text has a thought open or closed; empty for neither."""
+        opened, closed = text.rfind(self.open), text.rfind(self.close)
+        if self.kind != "tags" or opened == closed or (opened < 0 and self.close == END):
+            return ""  # <|end|> ends every message of its models
+        return "open" if opened > closed else "closed"
+
+    def switched(self, is_on: bool) -> dict[str, Any]:
+        """The template's arguments with which it thinks, or does not."""
+        return dict(self.on if is_on else self.off)
+
+    def closed(self, prompt: Prompt) -> Prompt:
+        """A prompt that was rendered for no thoughts, with what its template cannot write."""
+        if not self.off_text:
+            return prompt
+        last = prompt[-1] if prompt else None
+        if isinstance(last, Text) and last.special:
+            return (*prompt[:-1], replace(last, text=last.text + self.off_text))
+        return (*prompt, Text(self.off_text, special=True))
+
+    def prompt(self, template: ChatTemplate, messages: Sequence[Message], thinks: bool, begin: str = "") -> Prompt:
+        """The messages for an answer with or without thoughts; one without may begin with given words."""
+        prompt = template.render(messages, self.switched(thinks))
+        if thinks and self.is_there:
+            return prompt
+        prompt = self.closed(prompt)
+        if begin and self.kind == "channels":
+            prompt = (*prompt, Text(FINAL, special=True))
+        return (*prompt, Text(begin, "answer")) if begin else prompt
+
+    def __str__(self) -> str:
+        """For a person: `thinks between <think> and </think>; off by enable_thinking=False`."""
+        if not self.is_there:
+            return "shows no sign of thinking"
+        if self.kind == "channels":
+            marks = "thinks in channels, of which 'final' is the answer"
+        else:
+            marks = f"thinks between {self.open} and {self.close}"
+        if self.is_known:
+            return f"{marks}, known from its vocabulary; its template does not speak of it"
+        switch = ", ".join(f"{name}={value}" for name, value in self.off)
+        if self.is_brief:
+            return f"{marks}; cannot be switched off" + (f", kept short by {switch}" if switch else ", only kept short")
+        if self.off_text:
+            return f"{marks}; off by writing a closed thought"
+        return f"{marks}; off " + (f"by {switch}" if switch else "unless asked for")
+
+
+def find_profile(template: ChatTemplate, vocabulary: Vocabulary) -> Profile:
+    """The profile of a template, or of its vocabulary where the template has no mark.
+
+    A template that cannot be rendered has none here: its error comes with the first prompt.
+    """
+    source = template.source
+    try:
+        if all(mark in source and _is_token(mark, vocabulary) for mark in (START, CHANNEL, MESSAGE)):
+            return _channels(template)
+        looks = [_look(template)], list(_looks(template, 1)), list(_looks(template, 2))
+        written = "".join([source, *(look.text for group in looks for look in group)])
+        for marks in TAGS:
+            if marks[0] in written or (marks[1] in written and marks[1] != END):
+                return _tags(Profile("tags", *marks), *looks)
+    except ModelError:
+        return Profile()
+    for marks in TAGS:
+        if _is_token(marks[0], vocabulary) and _is_token(marks[1], vocabulary):
+            return Profile("tags", *marks, forced=_closing(marks[0], marks[1]), is_known=True)
+    return Profile()
+
+
+def tail_of(prompt: Prompt) -> str:
+    """The template's own text at the end of a prompt; what an answer was made to begin with comes after it."""
+    spans = [span for span in prompt[-3:] if not (isinstance(span, Text) and span.part == "answer")]
+    tail = ""
+    while spans and isinstance(last := spans.pop(), Text) and last.special:
+        tail = last.text + tail
+    return tail
+
+
+def profile_of_file(path: Path) -> Profile:
+    """How the model of a file thinks, from its vocabulary and template alone. Raises ModelError for a damaged file."""
+    from pipeline.models.templates import template_of
+    from pipeline.models.weights import Vocabulary
+
+    vocabulary = Vocabulary(path)
+    try:
+        return find_profile(template_of(vocabulary), vocabulary)
+    finally:
+        vocabulary.close()
+
+
+def _channels(template: ChatTemplate) -> Profile:
+    usual = _look(template)
+    effort = next((one.switch for one in _looks(template, 1) if "low" in one.switch.values() and one != usual), {})
+    forced = f"{END}{START}assistant{FINAL}"
+    return Profile("channels", off=tuple(effort.items()), forced=forced, is_brief=True)
+
+
+def _tags(profile: Profile, usuals: list[_Look], offs: list[_Look], ons: list[_Look]) -> Profile:
+    """Off is a closed thought, else another prompt than usual; on is an open one, else another prompt than usual."""
+    (usual,) = usuals
+    state = {look: profile.state(look.tail) for look in (usual, *offs, *ons)}
+    closed = [look for look in (usual, *offs) if state[look] == "closed"]
+    other = [look for look in offs if look.text != usual.text and state[look] == "" and look.name not in _DEGREES]
+    more = [look for look in ons if look.text != usual.text and state[look] != "closed"]
+    opened = [look for look in (usual, *more) if state[look] == "open"]
+    off = [*closed, *other, usual][0]
+    on = [*opened, *([] if closed and closed[0] != usual else more), usual][0]
+    is_switched = bool(closed or other or (more and state[usual] == ""))
+    off_text = ""
+    if state[off] == "open":
+        off_text = _closing(profile.open, profile.close) + profile.then
+    elif not is_switched:
+        line = "\n" if _has_lines(profile.open) else ""
+        off_text = profile.open + line + _closing(profile.open, profile.close) + profile.then
+    return replace(
+        profile,
+        off=tuple(off.switch.items()),
+        on=tuple(on.switch.items()),
+        off_text=off_text,
+        forced=_closing(profile.open, profile.close) + profile.then,
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a template writes around a question with one of its arguments set, and behind the question alone."""
+
+    text: str
+    tail: str
+    name: str = ""
+    value: Any = None
+
+    @property
+    def switch(self) -> dict[str, Any]:
+        return {self.name: self.value} if self.name else {}
+
+
+def _looks(template: ChatTemplate, which: int) -> Iterator[_Look]:
+    """One for each value of each switch that the template names and takes: of those for off (1) or for on (2)."""
+    for switch in _SWITCHES:
+        if re.search(rf"\b{switch[0]}\b", template.source) and switch[0] not in dict(template.arguments):
+            for value in switch[which]:
+                look = _look(template, switch[0], value)
+                if look.text:
+                    yield look
+
+
+def _look(template: ChatTemplate, name: str = "", value: Any = None) -> _Look:
+    (found,) = template.texts([[{"role": "user", "content": _USER}]], {name: value} if name else {})
+    return _Look(found.text, found.text.rpartition(_USER)[2], name, value)
+
+
+def _closing(opening: str, closing: str) -> str:
+    """What ends an empty or a long thought. Models with tags such as `<think>` were trained with blank lines there."""
+    return f"\n{closing}\n\n" if _has_lines(opening) else closing
+
+
+def _has_lines(opening: str) -> bool:
+    return opening.startswith("<") and "|" not in opening
+
+
+def _is_token(text: str, vocabulary: Vocabulary) -> bool:
+    return len(vocabulary.tokenize(text, special=True)) == 1
