@@ -114,13 +114,24 @@ def _template(engine: Engine) -> str:
     return f"does NOT render: {reasons[-1]}" if len(reasons) == 2 else f"{_RENDERS} only some messages: {reasons[0]}"
 
 
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 100_000 else f"{n_bytes} bytes"
+
+
 def _limits(engine: Engine) -> list[str]:
     """What cannot be done with this model, and what follows."""
     weights, found = engine.weights, []
     if weights.is_recurrent:
+        attending = weights.layers.attending
+        probe = (
+            f"compress.probe reads the attention of {len(attending)} of its {weights.n_layer} layers"
+            if attending
+            else "compress.probe cannot read its attention"
+        )
         found.append(
-            f"{weights.architecture} has recurrent layers: compress.probe cannot read its attention, and 'why' reads a "
-            "new prompt for each passage"
+            f"{weights.architecture} has recurrent layers, whose states take {_size(weights.layers.state_bytes)} a "
+            f"sequence: prompts share beginnings up to checkpoints only, {probe}, 'why' reads a new prompt for each "
+            "passage, and draft does nothing"
         )
     if weights.n_swa > 0:
         found.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")

@@ -140,7 +140,7 @@ def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: P
     assert "note: its positions are learned: it never reads more than 128 tokens" in text
     code, text = said(tiny_mamba())
     assert code == 0
-    assert "note: mamba has recurrent layers: compress.probe cannot read its attention" in text
+    assert "note: mamba has recurrent layers, whose states take 9728 bytes a sequence: " in text
     assert "note: it has no rotary positions" in text
     code, text = said(tiny_llama(n_embd=160))
     assert "note: its heads have 80 values, which blocks of 32 do not divide: kv_k and kv_v stay f16" in text
