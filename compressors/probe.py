@@ -223,7 +223,8 @@ def _prompt(
     Each unit is a span of its own, tokenised apart, so that its cells are known exactly.
     """
     asked = Text(f" {question.strip()}", "question")
-    lead = Text("\n\nQuestion:", "question")
+    # a template may cut white space at the ends of a content, and a span that is cut is not found again
+    lead = Text("\n\nQuestion:" if piece else "Question:", "question")
     content: list[Text] = []
     of_unit: dict[int, int] = {}
     for k, (n, text) in enumerate(piece):

@@ -45,7 +45,7 @@ def test_the_table_names_the_choice(
     out = capsys.readouterr().out
     assert "brief" in out
     assert "chosen" in out
-    assert "in 2 of 3" in out
+    assert "2 of 3 are right with the model's words in the lead and 2 with quotes" in out
     assert result("brief", 3).layout == "brief"
 
 

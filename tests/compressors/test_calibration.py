@@ -99,7 +99,7 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
     rows = seen(120, planted, 80)
     for one in rows:
         one.features[:, 36:40] = one.features[:, planted]
-    monkeypatch.setattr(probe_heads, "_shape", lambda _: (10, 4))
+    monkeypatch.setattr(probe_heads, "_heads_of", lambda _: tuple((n // 4, n % 4) for n in range(40)))
     said: list[tuple[str, int, int]] = []
     found = probe_heads.fit(rows, tools.reader, ["mine"], 0, progress=lambda *step: said.append(step))
     assert [done for _, done, _ in said] == list(range(1, len(said) + 1))
@@ -114,7 +114,7 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
 
 def test_the_order_of_the_questions_makes_no_difference(monkeypatch: pytest.MonkeyPatch, tools: Pipeline) -> None:
     """Questions of two files, one after the other and in turns."""
-    monkeypatch.setattr(probe_heads, "_shape", lambda _: (2, 2))
+    monkeypatch.setattr(probe_heads, "_heads_of", lambda _: ((0, 0), (0, 1), (1, 0), (1, 1)))
     rows = [replace(one, file="a" if n < 30 else "b") for n, one in enumerate(seen(60, [1], 8))]
     in_turns = [rows[n // 2 + 30 * (n % 2)] for n in range(60)]
     found, other = (probe_heads.fit(some, tools.reader, ["mine"], 0) for some in (rows, in_turns))
