@@ -138,7 +138,9 @@ def test_every_model_and_step_that_is_named_exists() -> None:
     models = {entry.name for entry in MODELS}
     assert {text.split()[-1] for text in INLINE if " pull " in text} <= models
     assert "qwen2.5-1.5b-instruct" in models
-    steps = {text for text in INLINE if re.fullmatch(r"(retrieve|gate|compress|memory|assemble|generate)\.\w+", text)}
+    steps = {
+        text for text in INLINE if re.fullmatch(r"(retrieve|rerank|gate|compress|memory|assemble|generate)\.\w+", text)
+    }
     assert steps == set(COMPONENTS)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.models.embedding_tokens import LlamaTokens, Tokenizer, tokenizer_of
-from pipeline.models.encoder import Encoder
+from pipeline.models.encoder import Encoder, longest_text
 from pipeline.models.gguf import tensor_places
 from pipeline.models.llama import library
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pipeline.contracts import Progress
     from pipeline.models.weights import Vocabulary
 
-LONGEST = 2048
-"""Tokens of a pair at most: longer passages are read in pieces."""
 _TEMPLATE = "tokenizer.chat_template.rerank"
 _PLACES = re.compile(r"(\{query\}|\{document\})")
 _YES = ("yes", "relevant", "true")
@@ -49,7 +47,7 @@ class CrossEncoder:
         self._encoder = Encoder(path, "ranks")
         weights = self._encoder.weights
         self.name = path.name
-        self.window = min(LONGEST, self._encoder.n_ctx_trained)
+        self.window = longest_text(self._encoder.n_ctx_trained, weights.n_vocab)
         self._tokenizer = tokenizer_of(weights)
         self._template = weights.metadata.get(_TEMPLATE, "")
         self._between = _between(weights, self._tokenizer)

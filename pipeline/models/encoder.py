@@ -28,6 +28,12 @@ BATCH = 256
 """Tokens of a batch. MiniLM reads fastest so (measured: 256, 512 and 1024 on 2 cores): attention of a batch grows with
 its square, and matrices gain nothing beyond."""
 SEQUENCES = 64
+LONGEST = 2048
+"""Tokens of a text at most: an encoder reads a batch in one pass, and its memory grows with the square."""
+_LEAST_LONGEST = 512
+_OUTPUT_BYTES = 512 << 20
+"""llama.cpp sets room aside for logits of every token of a batch, also where none are computed: of a vocabulary of
+262 000 tokens it is 1 MB a token."""
 _EVERY_LAYER = 9999
 _POOLING = {"states": 0, "ranks": 4}
 
@@ -44,6 +50,11 @@ class EncoderWeights(Vocabulary):
         self._open(path, parameters)
         self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)
+
+
+def longest_text(n_ctx_trained: int, n_vocab: int) -> int:
+    """Tokens that a model of these sizes is given at once, at most."""
+    return min(LONGEST, n_ctx_trained, max(_LEAST_LONGEST, _OUTPUT_BYTES // (4 * max(1, n_vocab))))
 
 
 class Encoder:

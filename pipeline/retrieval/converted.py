@@ -6,6 +6,7 @@ So the fingerprint is that of the folder: indexes and what was fitted with eithe
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from pipeline.models.encoder import Encoder
 
 _MODULES = ["Transformer", "Pooling", "Normalize"]
-_LEAST_WORD = 3
+_SPECIAL = re.compile(r"\[\w+\]")
+_MARK = re.compile(r"[!-/:-@\[-`{-~]")
+"""Punctuation: a fifth of the tokens that the conversion looks at, as in documents with tables and code."""
 
 
 class ConvertedEmbedder(SentenceFolder):
@@ -91,6 +94,7 @@ class ConvertedEmbedder(SentenceFolder):
         from pipeline.models.bert import convert
 
         begin, end = self._tokenizer.encode("").ids
-        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
-        words = [id_ for word, id_ in sorted(vocabulary.items()) if len(word) >= _LEAST_WORD and word.isalpha()]
-        convert(self.folder, self._shape, target, words, begin, end)
+        vocabulary = sorted(self._tokenizer.get_vocab(with_added_tokens=False).items())
+        pieces = [id_ for text, id_ in vocabulary if not _SPECIAL.fullmatch(text)]
+        marks = [id_ for text, id_ in vocabulary if _MARK.fullmatch(text)]
+        convert(self.folder, self._shape, target, pieces + marks * (len(pieces) // (4 * len(marks) or 1)), begin, end)

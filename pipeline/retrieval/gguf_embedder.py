@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pipeline.models.encoder import Encoder
     from pipeline.models.weights import Vocabulary
 
-LONGEST = 2048
-"""Tokens that are read at once at most: a batch of an encoder is as large as its longest text, and so is its memory."""
 _VERSION = 1
 """Of how vectors are made: part of the fingerprint."""
 _POOLING = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
@@ -98,9 +96,11 @@ class GgufEmbedder(Batched):
 
     @cached_property
     def max_tokens(self) -> int:
+        from pipeline.models.encoder import longest_text
+
         prefixes = [prefix for prefix in (self.instructions.question, self.instructions.passage) if prefix]
         longest = max((len(ids) + _SLACK for ids in self._tokenizer.ids(prefixes)), default=0)
-        limit = min(LONGEST, self._number("context_length"))
+        limit = longest_text(self._number("context_length"), self._vocabulary.n_vocab)
         if limit - longest < limit // 2:
             raise ConfigError(
                 f"index.embedder: {self.path} reads {limit} tokens, and its instruction takes {longest} of them: "

@@ -86,6 +86,15 @@ def test_texts_longer_than_a_batch_are_read_whole_and_longer_ones_refused(file: 
         embedder.embed([long + "harbour"])
 
 
+def test_large_vocabularies_and_long_contexts_cost_bounded_memory() -> None:
+    from pipeline.models.encoder import longest_text
+
+    assert longest_text(512, 30522) == 512
+    assert longest_text(8192, 30522) == 2048
+    assert longest_text(32768, 151_669) * 151_669 * 4 <= 512 << 20
+    assert longest_text(2048, 262_144) == 512
+
+
 # ------------------------------------------------------------------------------------------------------ instructions
 def test_questions_and_passages_are_read_behind_their_instructions(file: Path) -> None:
     plain = opened(file)
