@@ -334,7 +334,8 @@ def thinking(path: Path) -> dict[str, Any]:
 
     def check(where: str, value: object) -> None:
         text = value if isinstance(value, str) else repr(value)
-        leaks.extend(f"{where}: {text[:80]!r}" for mark in found if mark in text)
+        at = [(mark, text.find(mark)) for mark in found if mark in text]
+        leaks.extend(f"{where}: {mark!r} in {text[max(0, n - 60) : n + 40]!r}" for mark, n in at)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -405,15 +406,15 @@ def _eval_leaks(folder: Path, path: Path, check: Callable[[str, object], None]) 
         check("metrics", f"{MARKS[0]} f1 {scores}")
     for file in (folder / "out").rglob("*.jsonl"):
         for line in file.read_text().splitlines():
-            record = json.loads(line)
-            generation = {**record.get("ledger", {}).get("generation", {}), "thoughts": ""}
-            record = {
-                **record,
-                "thoughts": "",
-                "config": "",
-                "ledger": {**record.get("ledger", {}), "generation": generation},
-            }
+            record = _without_thoughts(json.loads(line))
             check("record", json.dumps(record))
+
+
+def _without_thoughts(value: Any) -> Any:
+    """A record without the fields that are for thoughts, and without settings."""
+    if isinstance(value, dict):
+        return {key: _without_thoughts(one) for key, one in value.items() if key not in ("thoughts", "config")}
+    return [_without_thoughts(one) for one in value] if isinstance(value, list) else value
 
 
 # ---------------------------------------------------------------------------------------------------------------- peer
