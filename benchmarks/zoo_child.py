@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.zoo_peer import peer
+from benchmarks.zoo_talks import TEXT, say, thinking, turns
 from pipeline.errors import LongthreadError, ModelError
 from pipeline.models.cells import common
 from pipeline.models.engine import Engine, open_engine
@@ -24,10 +24,6 @@ from pipeline.types import Message, Prompt, Sampling, Text
 
 TIE = 0.1
 """Nats between two next tokens below which another batch shape may choose the other one."""
-TEXT = (
-    "The garden has seven hives, and the keeper counts them every morning before the bees are awake. A wall of red "
-    "brick stands around it, with a gate of oak on the side of the river. In winter the hives are wrapped in straw. "
-)
 LONG = TEXT * 8
 SYSTEM = Message("system", (Text("Be terse.", "system"),))
 USER = Message("user", (Text(f"<passage 1>\n{TEXT}\n</passage 1>\n", "passages"), Text("How many hives?", "question")))
@@ -39,10 +35,6 @@ SCHEMA = json.dumps(
         "additionalProperties": False,
     }
 )
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ templates
@@ -240,246 +232,6 @@ def gap(engine: Engine, prompt: Prompt, tokens: Sequence[int], expected: Sequenc
         return float("inf")
     after = distribution(engine.pool, engine.cells(prompt).plus(expected[:n]))
     return float(after[expected[n]] - after[tokens[n]])
-
-
-# ------------------------------------------------------------------------------------------------- conversations
-PLACES = ("garden", "orchard", "meadow", "park", "wood", "yard")
-GARDEN = "# The gardens\n\n" + "\n\n".join(TEXT.replace("garden", place) for place in PLACES) + "\n"
-"""About 500 tokens, which all passages together show."""
-QUESTIONS = ("How many hives has the garden?", "And who counts them in the morning?", "What is the wall made of?")
-
-
-def turns(path: Path) -> dict[str, Any]:
-    """Two turns of a conversation on the same passages, as `longthread chat` has them."""
-    with tempfile.TemporaryDirectory() as name, _talk(Path(name), path, "auto", 256) as conversation:
-        generations = [conversation.ask(text).ledger.generation for text in QUESTIONS[:2]]
-    first, second = generations
-    return {
-        "prompt_tokens": [first.prompt_tokens, second.prompt_tokens],
-        "reused_tokens": [first.reused_tokens, second.reused_tokens],
-        "reused_share": round(second.reused_tokens / second.prompt_tokens, 3),
-    }
-
-
-def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
-    """A conversation on the garden; small tiers make the model summarise each turn."""
-    from contextlib import ExitStack, contextmanager
-
-    from pipeline.build import Pipeline
-    from pipeline.config import IndexSettings, PipelineConfig
-    from pipeline.conversation import Conversation
-    from pipeline.docs_index import chunker
-    from pipeline.documents.discover import discover
-    from pipeline.registry import Spec
-    from pipeline.retrieval.index import open_index
-    from tests.compressors.workbench import WordCounts
-
-    settings: tuple[tuple[str, Any], ...] = (
-        ("model", str(model)),
-        ("n_ctx", 2000),
-        ("threads", 1),
-        ("max_tokens", 24),
-        ("use_tuned", False),
-    )
-    if _separates_thoughts():
-        settings += (("thinking", thinking), ("thinking_tokens", 40))
-    memory = (
-        ("sensory_tokens", 3 * tier_tokens),
-        ("segment_tokens", tier_tokens),
-        ("summary_tokens", 2 * tier_tokens),
-        ("recall_tokens", 60),
-    )
-    stages = (
-        Spec("retrieve.bm25", (("k", 8),)),
-        Spec("memory.hierarchical", memory),
-        Spec("assemble.cited", (("layout", "brief"),)),
-        Spec("generate.llama", settings),
-    )
-
-    @contextmanager
-    def opened() -> Any:
-        (folder / "garden.md").write_text(GARDEN)
-        with ExitStack() as stack:
-            config = PipelineConfig("zoo.yaml", stages, IndexSettings(embedder="none"))
-            with open_index(folder / "index", WordCounts(), chunker(config.index), "write") as index:
-                index.update(discover([str(folder / "garden.md")]), lambda *_: None)
-            pipeline = stack.enter_context(Pipeline(config, folder / "index"))
-            pipeline.__dict__["embedder"] = WordCounts()
-            yield stack.enter_context(Conversation(pipeline, folder / "session"))
-
-    return opened()
-
-
-def _separates_thoughts() -> bool:
-    from pipeline.types import Generation
-
-    return "thoughts" in Generation.__dataclass_fields__
-
-
-# ------------------------------------------------------------------------------------------------------------ thoughts
-THOUGHTS = {"thinks-control": "do not know"}
-"""What a file's thoughts hold, and no document, question or answer; "Hm" of the others."""
-MARKS = ("<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>", "<|message|>")
-
-
-def thinking(path: Path) -> dict[str, Any]:
-    """Where the thoughts of a speaking model turn up: answers, citations, memory, follow-ups, summaries, metrics.
-
-    `leaks` is null where this version does not separate thoughts.
-    """
-    if not _separates_thoughts():
-        return {"leaks": None}
-    found = (THOUGHTS.get(path.stem, "Hm"), *MARKS)
-    leaks: list[str] = []
-
-    def check(where: str, value: object) -> None:
-        text = value if isinstance(value, str) else repr(value)
-        at = [(mark, text.find(mark)) for mark in found if mark in text]
-        leaks.extend(f"{where}: {mark!r} in {text[max(0, n - 60) : n + 40]!r}" for mark, n in at)
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        n_thought = _talk_leaks(folder / "talk", path, check)
-        _eval_leaks(folder, path, check)
-    return {"leaks": leaks, "thought_tokens": n_thought}
-
-
-def _talk_leaks(folder: Path, path: Path, check: Callable[[str, object], None]) -> int:
-    """Three turns, thinking, with a memory that summarises, a follow-up's rewriting, and summaries of passages."""
-    from compressors.crag import Crag
-    from pipeline.followup import rewrite
-    from pipeline.types import Passage, Question
-
-    folder.mkdir()
-    n_thought = 0
-    with _talk(folder, path, "on", 10) as conversation:
-        for text in QUESTIONS:
-            say(f"step ask {text}")
-            state = conversation.ask(text)
-            conversation.settle()
-            n_thought += state.ledger.generation.thought_tokens
-            check("answer", state.ledger.generation.text)
-            check("shown answer", state.answer.text)
-            check("citations", state.answer.citations)
-            check("notes", [stage.notes for stage in state.ledger.stages])
-            for span in state.prompt:
-                if isinstance(span, Text) and not span.special:
-                    check(f"prompt, {span.part}", span.text)
-        reader = conversation.pipeline.reader
-        earlier = [(turn.question, turn.answer) for turn in conversation.turns]
-        check("turns", earlier)
-        check("follow-up", rewrite("And how high is it?", earlier, reader))
-        check("memory", [item.text for item in conversation.memory.items()])
-        texts = [f"The garden of house {n} has {n} hives. Bees live there." for n in range(4)]
-        passages = [Passage(f"{n}.md", 0, len(text), text) for n, text in enumerate(texts)]
-        summaries = Crag(k=2, max_tokens=24).compress(Question(QUESTIONS[0]), passages, conversation.pipeline)
-        check("summaries", [passage.text for passage in summaries])
-    for kept in (folder / "session").rglob("*"):
-        if kept.is_file():
-            check(f"memory file {kept.name}", kept.read_bytes().decode("utf-8", "replace"))
-    return n_thought
-
-
-def _eval_leaks(folder: Path, path: Path, check: Callable[[str, object], None]) -> None:
-    """Metrics with thoughts are those without, and no record of an evaluation holds one where it is none."""
-    import subprocess
-
-    item = {"question": QUESTIONS[0], "answers": ["The answer is 7"], "documents": [{"text": GARDEN, "title": "G"}]}
-    (folder / "data.jsonl").write_text(json.dumps(item) + "\n")
-    for thinks in ("on", "off"):
-        (folder / f"{thinks}.yaml").write_text(
-            "index: {embedder: none}\nstages:\n  - retrieve.bm25: {k: 2}\n  - assemble.cited: {layout: brief}\n"
-            f"  - generate.llama: {{model: {path}, n_ctx: 1500, threads: 1, max_tokens: 24, thinking: {thinks}, "
-            "thinking_tokens: 40, use_tuned: false}\n"
-        )
-    say("step eval")
-    arms = [str(folder / "on.yaml"), str(folder / "off.yaml")]
-    data = ["--data", str(folder / "data.jsonl"), "--kind", "jsonl", "--output", str(folder / "out"), "--json", "-q"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "eval", *arms, *data], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"eval: code {done.returncode}: {done.stderr[-300:]}")
-    check("eval", done.stdout)
-    scores = [run["metrics"]["f1"]["mean"] for run in json.loads(done.stdout)["runs"]]
-    if scores[0] != scores[1]:
-        check("metrics", f"{MARKS[0]} f1 {scores}")
-    for file in (folder / "out").rglob("*.jsonl"):
-        for line in file.read_text().splitlines():
-            record = _without_thoughts(json.loads(line))
-            check("record", json.dumps(record))
-
-
-def _without_thoughts(value: Any) -> Any:
-    """A record without the fields that are for thoughts, and without settings."""
-    if isinstance(value, dict):
-        return {key: _without_thoughts(one) for key, one in value.items() if key not in ("thoughts", "config")}
-    return [_without_thoughts(one) for one in value] if isinstance(value, list) else value
-
-
-# ---------------------------------------------------------------------------------------------------------------- peer
-def peer(path: Path) -> dict[str, Any]:
-    """Tokens decoded and seconds against `llama_cpp.Llama`: 16 suffixes on one prefix, 16 prompts over 4 documents.
-
-    The prompts of a document follow one another; `interleaved` they do not.
-    """
-    documents = [LONG.replace("seven", f"{n}") for n in (3, 5, 7, 9)]
-    suffixes = [f"\nSentence {n}: the bees are awake. Useful?" for n in range(16)]
-    prompts = [(documents[n // 4], f"\nQuestion {n}: how many hives?") for n in range(16)]
-    mixed = [prompts[n % 4 * 4 + n // 4] for n in range(16)]
-    with open_engine(EngineSettings(model=str(path), n_ctx=2048, n_cells=8192, threads=1), path) as engine:
-        start, n = perf_counter(), engine.n_decoded
-        engine.score((Text(documents[0]),), suffixes, [" Yes", " No"])
-        ours_fan = (engine.n_decoded - n, perf_counter() - start)
-        ours_batch, ours_mixed = _ours(engine, prompts), _ours(engine, mixed)
-    theirs_fan = _llama(path, [documents[0] + suffix for suffix in suffixes], 1)
-    theirs_batch, theirs_mixed = (_llama(path, ["".join(one) for one in each], 8) for each in (prompts, mixed))
-    return {
-        name: {
-            "ours_tokens": ours[0],
-            "llama_tokens": theirs[0],
-            "times_fewer": round(theirs[0] / ours[0], 2),
-            "ours_s": round(ours[1], 3),
-            "llama_s": round(theirs[1], 3),
-        }
-        for name, ours, theirs in (
-            ("16_suffixes", ours_fan, theirs_fan),
-            ("16_prompts_over_4_documents", ours_batch, theirs_batch),
-            ("interleaved", ours_mixed, theirs_mixed),
-        )
-    }
-
-
-def _ours(engine: Engine, prompts: Sequence[tuple[str, str]]) -> tuple[int, float]:
-    engine.pool.forget()
-    start, n = perf_counter(), engine.n_decoded
-    parted = [(Text(document, "passages"), Text(question, "question")) for document, question in prompts]
-    for stream in engine.generate(parted, Sampling(max_tokens=8)):
-        stream.result()
-    return engine.n_decoded - n, perf_counter() - start
-
-
-def _llama(path: Path, prompts: Sequence[str], n_answer: int) -> tuple[int, float]:
-    from llama_cpp import Llama
-
-    llama = Llama(str(path), n_ctx=2048, n_batch=512, n_threads=1, n_threads_batch=1, verbose=False)
-    n_decoded, evaluate = 0, llama.eval
-
-    def counted(tokens: Sequence[int]) -> None:
-        nonlocal n_decoded
-        n_decoded += len(tokens)
-        evaluate(tokens)
-
-    llama.eval = counted
-    start = perf_counter()
-    for prompt in prompts:
-        tokens = llama.tokenize(prompt.encode(), add_bos=False)
-        for n, _ in enumerate(llama.generate(tokens, temp=0.0), start=1):
-            if n == n_answer:
-                break
-    seconds = perf_counter() - start
-    llama.close()
-    return n_decoded, seconds
 
 
 if __name__ == "__main__":
