@@ -134,7 +134,7 @@ def report(found: dict[str, list[Outcome]]) -> dict[str, Any]:
         "vocabularies": len(found["vocabularies"]),
         "forged_tokens": sum(outcome.result.get("forged", 0) for outcome in found["vocabularies"]),
         "texts_changed": sum(outcome.result.get("changed", 0) for outcome in found["vocabularies"]),
-        "thinking_leaks": sum(map(len, leaks)) if leaks and None not in leaks else None,
+        "thinking_leaks": sum(len(one or ()) for one in leaks) if leaks and None not in leaks else None,
         "leaks": {
             outcome.what: outcome.result["leaks"] for outcome in found["thinking"] if outcome.result.get("leaks")
         },

@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmarks.zoo_talks import TEXT, say, thinking, turns
 from pipeline.errors import LongthreadError, ModelError
 from pipeline.models.cells import common
 from pipeline.models.engine import Engine, open_engine
+from pipeline.models.gguf import inspect
 from pipeline.models.scoring import distribution
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Message, Prompt, Sampling, Text
@@ -80,7 +82,6 @@ def vocabulary(path: Path) -> dict[str, Any]:
     """Every mark alone, within words, and doubled into itself, as content."""
     import random
 
-    from pipeline.models.gguf import inspect
     from pipeline.models.weights import Vocabulary
     from tests.models.test_tokenizer import WORDS, marks
 
@@ -127,9 +128,11 @@ class Steps:
 def file(path: Path) -> dict[str, Any]:
     """Everything that the engine can, with one file."""
     steps = Steps()
+    info = steps("inspect", lambda: inspect(path))
+    n_ctx = min(512, info.n_ctx_train or 512) if info is not None else 512
 
     def engine(**settings: Any) -> Engine:
-        given = {"model": str(path), "n_ctx": 512, "n_seq_max": 4, "n_cached": 4, "threads": 1, **settings}
+        given = {"model": str(path), "n_ctx": n_ctx, "n_seq_max": 4, "n_cached": 4, "threads": 1, **settings}
         return open_engine(EngineSettings(**given), path)
 
     def settled(**settings: Any) -> None:
@@ -138,8 +141,11 @@ def file(path: Path) -> dict[str, Any]:
 
     reader: Engine | None = steps("open", engine)
     if reader is None:
-        return {"refused": steps.messages.get("open", ""), "tracebacks": list(steps.tracebacks.values())}
-    rendered = [steps(f"render {n}", lambda m=m: reader.render(m)) for n, m in enumerate(([SYSTEM, USER], [USER]))]
+        return {
+            "refused": steps.messages.get("open") or steps.messages.get("inspect", ""),
+            "tracebacks": list(steps.tracebacks.values()),
+        }
+    rendered = [steps(f"render {n}", partial(reader.render, m)) for n, m in enumerate(([SYSTEM, USER], [USER]))]
     prompt: Prompt = next((one for one in rendered if one), (Text(TEXT, "passages"), Text("How many?", "question")))
 
     def answer(**sampling: Any) -> Any:
@@ -167,19 +173,20 @@ def file(path: Path) -> dict[str, Any]:
     steps("snapshot", restored)
     steps("too long", lambda: reader.generate([(Text(" x" * 3000),)], Sampling(max_tokens=4)))
     steps("close", reader.close)
-    for name, settings in {
+    variants: dict[str, dict[str, Any]] = {
         "q8_0": {"kv_k": "q8_0", "kv_v": "q8_0"},
         "q4_0 without flash attention": {"kv_k": "q4_0", "flash_attention": "off"},
         "flash attention on": {"flash_attention": "on"},
         "ntk": {"rope_scaling": "ntk", "rope_factor": 2.0},
-        "yarn": {"n_ctx": 1024, "rope_scaling": "yarn", "rope_factor": 2.0},
+        "yarn": {"n_ctx": 2 * n_ctx, "rope_scaling": "yarn", "rope_factor": 2.0},
         "linear": {"rope_scaling": "linear", "rope_factor": 2.0},
         "beyond": {"n_ctx": 4096, "n_cells": 4096},
         "draft": {"draft": "lookup"},
         "small batch": {"n_batch": 32, "n_ubatch": 32, "n_seq_max": 2},
         "auto": {"n_ctx": "auto"},
-    }.items():
-        steps(name, lambda settings=settings: settled(**settings))
+    }
+    for name, settings in variants.items():
+        steps(name, partial(settled, **settings))
     equal = steps("equal", lambda: equality(engine))
     return {
         "messages": steps.messages,

@@ -44,10 +44,9 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
     """A conversation on the garden; small tiers make the model summarise each turn."""
     from contextlib import ExitStack, contextmanager
 
-    from pipeline.build import Pipeline
+    from pipeline.build import Pipeline, chunker
     from pipeline.config import IndexSettings, PipelineConfig
     from pipeline.conversation import Conversation
-    from pipeline.docs_index import chunker
     from pipeline.documents.discover import discover
     from pipeline.registry import Spec
     from pipeline.retrieval.index import open_index

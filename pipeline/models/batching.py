@@ -203,6 +203,7 @@ class Batcher:
             leader, n_follow = None, 0
         if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
             return False
+        job.marks = marks_of(job, self.pool, self.active)  # before idle sequences go that show where it parts
         needs = job.n_most - max(n_shared, n_follow)
         if not self.pool.make_room(self.n_committed + needs, keep=source):
             # the source itself may hold what is missing: better to read all of it again than to wait for ever
@@ -213,7 +214,6 @@ class Batcher:
         if job.sequence == source:
             source, n_shared = None, 0
         job.leader, job.n_follow = leader, n_follow
-        job.marks = marks_of(job, self.pool, self.active, max(n_shared, n_follow))
         if source is not None and leader is None:
             self._share(job, source, n_shared)
         job.started = perf_counter()
