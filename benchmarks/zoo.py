@@ -84,7 +84,8 @@ def each(part: str, paths: Sequence[Path]) -> list[Outcome]:
     outcomes = []
     for path in paths:
         outcomes.append(child(part, path))
-        say(f"{part} {path.stem}: {json.dumps(outcomes[-1].result)[:300]}")
+        result = {key: value for key, value in outcomes[-1].result.items() if key != "messages"}
+        say(f"{part} {path.stem}: {json.dumps(result)[:400]}")
     return outcomes
 
 
