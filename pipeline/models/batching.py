@@ -10,8 +10,7 @@ prompts, and those with a common beginning, are therefore answered many at a tim
 (measured on XQuAD's questions with 1300 tokens each: docs/experiments.md).
 
 What a prompt has in common with an idle sequence or with another prompt under way is shared: if the other is still
-reading that part, the prompt follows it and takes its cells once they are there. Of a recurrent model, a reader halts
-at the places from which others follow it or are likely to go on: the ends of sections, and where it parted from others.
+reading that part, the prompt follows it and takes its cells once they are there (recurrent models: halts.py).
 """
 
 from __future__ import annotations
@@ -68,9 +67,9 @@ class Group:
 class Job:
     """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded.
 
-    `marks` are the places, in ascending order, at which a checkpoint of it is to be made.
     `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
-    `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought.
+    `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought. `marks`
+    are the places, in ascending order, at which a checkpoint of it is to be made.
     """
 
     cells: Cells
@@ -204,6 +203,7 @@ class Batcher:
             leader, n_follow = None, 0
         if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
             return False
+        job.marks = marks_of(job, self.pool, self.active)  # before idle sequences go that show where it parts
         needs = job.n_most - max(n_shared, n_follow)
         if not self.pool.make_room(self.n_committed + needs, keep=source):
             # the source itself may hold what is missing: better to read all of it again than to wait for ever
@@ -214,7 +214,6 @@ class Batcher:
         if job.sequence == source:
             source, n_shared = None, 0
         job.leader, job.n_follow = leader, n_follow
-        job.marks = marks_of(job, self.pool, self.active, max(n_shared, n_follow))
         if source is not None and leader is None:
             self._share(job, source, n_shared)
         job.started = perf_counter()

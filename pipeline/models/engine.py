@@ -343,7 +343,7 @@ class Engine:
             return self.snapshots.save(self.cells(prompt))
 
     def restore(self, prompt: Prompt | str) -> int:
-        """Loads the longest snapshot that the prompt begins with; gives the number of cells, 0 if there is none."""
+        """Loads the longest snapshot that the prompt begins with; gives how many of its cells stay, 0 for none."""
         with self._lock:
             self._check_open()
             return self.snapshots.load(self.cells(prompt))

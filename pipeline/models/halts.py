@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from pipeline.models.pool import Pool
 
 
-def marks_of(job: Job, pool: Pool, active: Sequence[Job], n_shared: int) -> list[int]:
-    """Where checkpoints of a prompt will help: where its sections end, and where it parts from another.
+def marks_of(job: Job, pool: Pool, active: Sequence[Job]) -> list[int]:
+    """Where checkpoints of a prompt will help, in ascending order: its sections' ends, and where it parts from another.
 
-    In ascending order, behind the first `n_shared` cells, which it takes over.
+    Those in cells that it takes over are passed by: the checkpoints there are taken over as well.
     """
     if pool.can_cut or not pool.checkpoints.max_bytes:
         return []
     keys = job.cells.keys[:-1]
     parting = max([pool.parting(keys), *(common(keys, other.keys) for other in active)])
-    return distant([*job.cells.sections, parting], n_shared, len(keys))
+    return distant([*job.cells.sections, parting], 0, len(keys))
 
 
 def next_halt(job: Job, pool: Pool, active: Sequence[Job]) -> int:

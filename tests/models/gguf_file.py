@@ -164,6 +164,8 @@ def _model(
             values = np.ones(shape, np.float32)
         else:
             values = random.normal(0, 0.2, shape[::-1]).astype(np.float32 if name in wide else np.float16)
+        if name.endswith("ssm_a"):  # a state must decay
+            values = -np.abs(values)
         tensors.append(tensor(name, shape, 1 if values.dtype == np.float16 else 0, len(data)))
         data += values.tobytes() + bytes(-values.nbytes % 32)
     return gguf({key: value for key, value in metadata.items() if value is not None}, tensors, data)

@@ -11,13 +11,11 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.models.cells import common
-from pipeline.models.context import N_SPARE, cell_bytes
+from pipeline.models.context import cell_bytes
 from pipeline.models.engine import Engine, open_engine
-from pipeline.models.layers import layers_of
 from pipeline.models.scoring import distribution
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Generation, Message, Prompt, Sampling, Text
-from tests.models.gguf_file import tiny_mamba
 from tests.models.zoo import TINY, needs_zoo
 
 RECURRENT = [path for path in TINY if path.stem in ("qwen35", "lfm2", "mamba")]
@@ -209,12 +207,6 @@ def test_the_layers_that_attend_are_probed(path: Path) -> None:
             engine.attend(prefix, query, [(0, 0)])
 
 
-def test_a_model_without_attention_says_so() -> None:
-    (mamba,) = [path for path in RECURRENT if path.stem == "mamba"]
-    with engine_on(mamba) as engine, pytest.raises(ModelError, match="recurrent layers only: there is no attention"):
-        engine.attend((Text("a"),), (Text("b"),))
-
-
 # -------------------------------------------------------------------------------------------------------------- memory
 @pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.stem)
 def test_the_cache_is_as_large_as_llama_cpp_says(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -225,25 +217,6 @@ def test_the_cache_is_as_large_as_llama_cpp_says(path: Path, caplog: pytest.LogC
     sizes = re.findall(r"llama_(?:kv_cache|memory_recurrent): size = +([\d.]+) MiB \( *(\d+) cells", caplog.text)
     of_this = [float(size) for size, cells in sizes if int(cells) in (n_cells, engine.context.n_sequences)]
     assert ours / 2**20 == pytest.approx(sum(of_this), abs=0.006 * len(of_this))
-
-
-def test_the_states_of_many_sequences_are_held_to_the_free_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "mamba.gguf"
-    path.write_bytes(tiny_mamba())
-    state = layers_of(path, is_recurrent=True).state_bytes
-    assert state == 4 * (3 * 128 + 16 * 128)
-    with engine_on(path, n_ctx=256, n_seq_max=16, n_cached=8) as engine:
-        assert (engine.resolved.n_seq_max, engine.resolved.n_cached) == (16, 8)
-        assert engine.resolved.kv_bytes == (16 + 8 + N_SPARE) * state
-    monkeypatch.setattr("pipeline.models.context.free_memory", lambda: 4 * 12 * state)
-    with engine_on(path, n_ctx=256, n_seq_max=16, n_cached=8) as engine:
-        assert (engine.resolved.n_seq_max, engine.resolved.n_cached) == (7, 3)
-        assert answers(engine, *[(Text(f"{n} bees"),) for n in range(9)])[8].answer_tokens
-    monkeypatch.setattr("pipeline.models.context.free_memory", lambda: 3 * state)
-    with pytest.raises(ModelError, match="the recurrent states of 4 sequences take"):
-        engine_on(path, n_ctx=256)
 
 
 # ------------------------------------------------------------------------------------- every file, as a fresh engine
