@@ -277,8 +277,8 @@ class Sampling:
 
     `seed` fixes the choice at temperatures above 0. `stop` strings end the answer and are not part of it.
     `grammar` is GBNF with the rule `root`; `json_schema` is a JSON schema as a string; at most one of the two.
-    Penalties and DRY look at the answer alone, not at the prompt: `repeat_penalty` divides and `presence_penalty` and
-    `frequency_penalty` lower the logits of tokens among its last `repeat_last_n` (-1: all of them).
+    Penalties and DRY look at what the model wrote, thoughts included, not at the prompt: `repeat_penalty` divides and
+    `presence_penalty` and `frequency_penalty` lower the logits of tokens among its last `repeat_last_n` (-1: all).
     `thinking_tokens` is the budget of thoughts beside the answer's `max_tokens`, as far as the window has room; 0 is
     for prompts that were rendered without thinking. Stop strings and the grammar concern the answer alone.
     """

@@ -105,8 +105,8 @@ def fit(
             f"{len(seen)} telling questions (with sentences that support the answer and others that don't) are too few "
             f"to choose heads by: at least {LEAST_QUESTIONS} are needed"
         )
-    n_layer, n_head = _shape(model)
-    columns = _columns_of(n_layer, n_head)
+    heads = _heads_of(model)
+    columns = _columns_of(heads)
     folds = _folds(seen, seed)
     chosen = _choose(seen, best_heads(seen), columns, folds, progress)
     scores = _out_of_fold(seen, chosen, folds, with_similarity=True, with_links=True)
@@ -120,22 +120,26 @@ def fit(
         alone=_weigh(seen, chosen, with_similarity=False),
         with_similarity=with_similarity,
         links=_weigh_links(seen, chosen, with_similarity),
-        evidence=_evidence(seen, scores, data, seed, (f"{n_layer} layers of {n_head} heads", *notes)),
+        evidence=_evidence(seen, scores, data, seed, (_count(heads), *notes)),
     )
 
 
-def _shape(model: Model) -> tuple[int, int]:
-    """Layers, and heads of each."""
+def _heads_of(model: Model) -> tuple[tuple[int, int], ...]:
+    """All heads, as (layer, head): those of the layers that attend."""
     if not isinstance(model, Attender):
         raise ModelError(f"the attention of {model.name} cannot be read")
-    layer, head = model.attend((Text("a"),), (Text("b"),)).heads[-1]
-    return layer + 1, head + 1
+    return model.attend((Text("a"),), (Text("b"),)).heads
 
 
-def _columns_of(n_layer: int, n_head: int) -> list[Head]:
+def _count(heads: Sequence[tuple[int, int]]) -> str:
+    n_layer = len({layer for layer, _ in heads})
+    return f"{n_layer} layers of {len(heads) // n_layer} heads"
+
+
+def _columns_of(heads: Sequence[tuple[int, int]]) -> list[Head]:
     """What each column of a question's features is."""
     ats: tuple[Literal["question", "answer"], ...] = ("question", "answer")
-    return [(layer, head, at) for at in ats for layer in range(n_layer) for head in range(n_head)]
+    return [(layer, head, at) for at in ats for layer, head in heads]
 
 
 def best_heads(seen: Sequence[Seen]) -> list[int]:

@@ -180,16 +180,41 @@ def _said(judged: Judged) -> str:
 
 
 def agree(state: State, first: Judged, second: Judged) -> bool:
-    """Whether two attempts, in two layouts, stand on evidence beside the question but say the same.
+    """Whether two attempts, in two layouts, say the same on evidence beside the question that a name leads to.
 
     Then they are taken for the answer: the answer to a question of several hops stands in a sentence that names little
-    of what was asked.
+    of what was asked. Without such a name 1 of 10 of them was right (steps of MuSiQue, Qwen 0.5B).
     """
-    if not first.unusable == second.unusable == OFF_QUESTION:
+    if not first.unusable == second.unusable == OFF_QUESTION or not is_bridged(state, first.answer):
         return False
     asked = set(content_words(state.question.wording))
     said = [set(content_words(judged.answer.text)) - asked for judged in (first, second)]
     return bool(said[0] and said[1]) and (said[0] <= said[1] or said[1] <= said[0])
+
+
+def is_bridged(state: State, answer: Answer) -> bool:
+    """Whether a quote of the answer, or its document's title, shares a name with the sentence nearest to the question
+    that the question does not have, the two being of different documents.
+    """
+    question = state.question.wording
+    best = max(evidence_in(state.shown, question), key=lambda one: one.score, default=None)
+    if best is None:
+        return False
+    linked = _names(best.quote.text) - _names(question)
+    return any(
+        bool(linked & _names(f"{citation.passage.title}: {citation.quote.text}"))
+        for citation in answer.citations
+        if citation.quote is not None
+        and citation.passage is not None
+        and citation.by != "question"
+        and citation.passage.source != best.passage.source
+    )
+
+
+def _names(text: str) -> frozenset[str]:
+    """The words of a text's names, numbers left out."""
+    claims = (claim.words for claim in claims_in(text) if not claim.text[0].isdigit())
+    return frozenset[str]().union(*claims)
 
 
 def quoted(state: State, judged: Judged) -> Answer:

@@ -60,7 +60,7 @@ def ablate(
     Cells from `tail` on are read again after a cut; 0 <= low <= high <= tail < len(prompt). `endings`, one for each
     cut, are tokens (at least one) that are read in their place; None: those of the prompt.
     """
-    if not pool.can_share:
+    if not pool.can_cut:
         raise ModelError(f"{pool.context.weights.path.name}: this architecture cannot forget a part of what it read")
     n = len(prompt)
     if any(is_soft for _, _, is_soft in prompt.runs(tail, n)):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _GOOD_FOR = {
     "generator": "writing answers, and for the compressors that ask a model",
-    "embedder": "turning texts into vectors; it cannot write answers",
-    "reranker": "scoring a passage for a query; it cannot write answers",
+    "embedder": "turning texts into vectors (index.embedder); it cannot write answers",
+    "reranker": "ranking passages (rerank.gguf); it cannot write answers",
     "encoder": "nothing in longthread: models with an encoder are not run",
     "diffusion": "nothing in longthread: it does not write token by token",
     "vocabulary": "counting tokens; it has no weights",
@@ -28,16 +28,18 @@ _GOOD_FOR = {
 _USEFUL = ("generator", "embedder", "reranker")
 _USER = Message("user", (Text("How many hives has the garden?"),))
 _SYSTEM = Message("system", (Text("Answer in one word."),))
-_RENDERS = "renders"
+_RENDERS, _NO_TEMPLATE = "renders", "none"
+_USABLE = (_RENDERS, _NO_TEMPLATE)
+"""How a word on a template begins with which a model can be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """What a file is good for, and what it is not.
 
-    `problem` is why it does not open, empty where it does. `template` says whether its chat template renders; empty
-    where that was not tried. `cache_bytes` are those of one token's cell with keys and values in f16. `limits` are
-    what longthread, or llama.cpp, cannot do with this architecture.
+    `problem` is why it does not open, empty where it does. `template` says whether its chat template renders, empty
+    where that was not tried; `thinking` how the model thinks before it answers. `cache_bytes` are those of one token's
+    cell with keys and values in f16. `limits` are what longthread, or llama.cpp, cannot do with this architecture.
     """
 
     kind: Kind
@@ -46,6 +48,7 @@ class Account:
     n_parts: int
     problem: str = ""
     template: str = ""
+    thinking: str = ""
     weight_bytes: int = 0
     cache_bytes: int = 0
     limits: tuple[str, ...] = ()
@@ -53,7 +56,7 @@ class Account:
     @property
     def is_usable(self) -> bool:
         """Whether it can be used as what it is."""
-        can_render = not self.template or self.template.startswith((_RENDERS, "none"))
+        can_render = not self.template or self.template.startswith(_USABLE)
         return self.kind in _USEFUL and not self.problem and can_render
 
 
@@ -82,12 +85,14 @@ def _of_generator(path: Path, good_for: str) -> Account:
     n_ctx = min(512, info.n_ctx_train)
     settings = EngineSettings(str(path), n_ctx=n_ctx if n_ctx >= 64 else "auto", n_seq_max=1, n_cached=0)
     with open_engine(settings, path) as engine:
+        template = _template(engine)
         return Account(
             kind="generator",
             good_for=good_for,
             n_ctx=engine.weights.n_ctx_trained,
             n_parts=info.n_parts,
-            template=_template(engine),
+            template=template,
+            thinking=str(engine.profile) if template.startswith(_USABLE) else "",
             weight_bytes=engine.weights.size,
             cache_bytes=cell_bytes(engine.weights, "f16", "f16"),
             limits=tuple(_limits(engine)),
@@ -97,7 +102,7 @@ def _of_generator(path: Path, good_for: str) -> Account:
 def _template(engine: Engine) -> str:
     """Whether the chat template renders a user's message, alone and after a system message."""
     if not engine.weights.metadata.get("tokenizer.chat_template"):
-        return "none: messages are joined as plain text, as for a base model"
+        return f"{_NO_TEMPLATE}: messages are joined as plain text, as for a base model"
     reasons = []
     for messages in ([_SYSTEM, _USER], [_USER]):
         try:
@@ -109,13 +114,24 @@ def _template(engine: Engine) -> str:
     return f"does NOT render: {reasons[-1]}" if len(reasons) == 2 else f"{_RENDERS} only some messages: {reasons[0]}"
 
 
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 100_000 else f"{n_bytes} bytes"
+
+
 def _limits(engine: Engine) -> list[str]:
     """What cannot be done with this model, and what follows."""
     weights, found = engine.weights, []
     if weights.is_recurrent:
+        attending = weights.layers.attending
+        probe = (
+            f"compress.probe reads the attention of {len(attending)} of its {weights.n_layer} layers"
+            if attending
+            else "compress.probe cannot read its attention"
+        )
         found.append(
-            f"{weights.architecture} has recurrent layers: compress.probe cannot read its attention, and 'why' reads a "
-            "new prompt for each passage"
+            f"{weights.architecture} has recurrent layers, whose states take {_size(weights.layers.state_bytes)} a "
+            f"sequence: prompts share beginnings up to checkpoints only, {probe}, 'why' reads a new prompt for each "
+            "passage, and draft does nothing"
         )
     if weights.n_swa > 0:
         found.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")

@@ -4,6 +4,9 @@ llama.cpp's evaluation callback is asked about each node of the graph; the tenso
 only without flash attention, is copied as it passes. Above the highest wanted layer the graph is not run at all. So a
 probe has a context of its own, without flash attention, whose cache holds only the layers that were run. What heads are
 worth asking: retrieval heads (Wu et al. 2024, arXiv 2404.15574).
+
+Of a hybrid model only the layers that attend are asked. Its recurrent states cannot be trimmed, so the query is read on
+a copy of the prefix's sequence, and a prefix that does not continue the last one is read from its beginning.
 """
 
 from __future__ import annotations
@@ -51,12 +54,14 @@ class Probe:
     """Reads attention on its own context; keeps the cells of its last prefix for the next query."""
 
     def __init__(self, weights: Weights, resolved: ResolvedSettings) -> None:
-        """Raises ModelError for an architecture that has no attention in some of its layers."""
-        if weights.is_recurrent:
+        """Raises ModelError for an architecture that has no attention in any of its layers."""
+        if not weights.layers.attending:
             raise ModelError(
-                f"{weights.path.name}: {weights.architecture} has recurrent layers, which hold no attention to read"
+                f"{weights.path.name}: {weights.architecture} has recurrent layers only: there is no attention to read"
             )
         self._weights = weights
+        self._query = 1 if weights.is_recurrent else 0
+        """The sequence on which queries are read."""
         self._resolved = replace(resolved, kv_k="f16", kv_v="f16", n_cells=0)
         self._context: Context | None = None
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
@@ -80,7 +85,7 @@ class Probe:
         except BaseException:
             self._forget(context)
             raise
-        context.cut(0, len(prefix))
+        context.cut(self._query, 0 if self._query else len(prefix))
         self._keys, self._depth = prefix.keys, layers[-1] if n_kept == 0 else min(self._depth, layers[-1])
         blind = self._blind(mass, wanted, len(prefix))
         lost = [head for head in wanted if head[0] in blind]
@@ -92,16 +97,17 @@ class Probe:
         return Attention(mass, wanted, tuple(sorted(blind)))
 
     def _checked(self, heads: Sequence[tuple[int, int]] | None) -> tuple[tuple[int, int], ...]:
-        n_layer, n_head = self._weights.n_layer, self._weights.n_head
+        layers = self._weights.layers
         if heads is None:
-            return tuple((layer, head) for layer in range(n_layer) for head in range(n_head))
+            return tuple((layer, head) for layer in layers.attending for head in range(layers.all[layer].n_head))
         if not heads:
             raise ModelError("attend: name at least one (layer, head)")
         for layer, head in heads:
-            if not (0 <= layer < n_layer and 0 <= head < n_head):
+            if not (layer in layers.attending and 0 <= head < layers.all[layer].n_head):
+                attend = f", of which {list(layers.attending)} attend" if self._weights.is_recurrent else ""
                 raise ModelError(
-                    f"attend: {self._weights.path.name} has {n_layer} layers of {n_head} heads, there is no head "
-                    f"({layer}, {head})"
+                    f"attend: {self._weights.path.name} has {self._weights.n_layer} layers{attend} of {layers.n_head} "
+                    f"heads, there is no head ({layer}, {head})"
                 )
         return tuple((int(layer), int(head)) for layer, head in heads)
 
@@ -112,17 +118,20 @@ class Probe:
             self._context.close()
         size = -(-n // _GROWTH) * _GROWTH
         resolved = replace(self._resolved, n_cells=size, n_batch=min(512, size), n_ubatch=min(512, size))
-        self._context = Context(self._weights, resolved, 1, "off", self._nodes.on_node)
+        self._context = Context(self._weights, resolved, 1 + self._query, "off", self._nodes.on_node)
         self._keys, self._depth = np.empty(0, np.int64), -1
         return self._context
 
     def _forget(self, context: Context) -> None:
-        context.cut(0, 0)
+        for sequence in {0, self._query}:
+            context.cut(sequence, 0)
         self._keys, self._depth = np.empty(0, np.int64), -1
 
     def _read_prefix(self, context: Context, prefix: Cells, last: int) -> int:
         """Decodes the prefix up to the layer `last`; gives the number of cells that were there already."""
         n = common(self._keys, prefix.keys) if self._depth >= last else 0
+        if self._query and n < len(self._keys):
+            n = 0
         context.cut(0, n)
         self._keys = self._keys[:n]
         self._nodes.watch([], self._stop(last))
@@ -137,14 +146,16 @@ class Probe:
     def _read_query(
         self, context: Context, prefix: Cells, query: Cells, wanted: Sequence[tuple[int, int]], layers: Sequence[int]
     ) -> NDArray[np.float32]:
-        n_prefix, n_head = len(prefix), self._weights.n_head
+        n_prefix = len(prefix)
+        if self._query:
+            context.copy(0, self._query, n_prefix)
         mass = np.zeros((len(wanted), len(query), n_prefix), np.float32)
         whole = _joined(prefix, query)
         for low, high, is_soft in whole.runs(n_prefix, len(whole)):
             for at in range(low, high, context.n_batch):
                 upto = min(high, at + context.n_batch)
                 self._nodes.watch(layers, self._stop(layers[-1]))
-                context.decode([rows_of(whole, 0, at, upto, is_soft)])
+                context.decode([rows_of(whole, self._query, at, upto, is_soft)])
                 for n, (layer, head) in enumerate(wanted):
                     found = self._nodes.taken.get(layer)
                     if found is None:
@@ -152,7 +163,7 @@ class Probe:
                             f"{self._weights.path.name}: the graph of {self._weights.architecture} has no tensor "
                             f"{_NODE.decode()}{layer}: its attention cannot be read"
                         )
-                    seen = found.reshape(n_head, upto - at, -1)
+                    seen = found.reshape(self._weights.layers.all[layer].n_head, upto - at, -1)
                     mass[n, at - n_prefix : upto - n_prefix] = seen[head, :, :n_prefix]
         self._nodes.watch([], None)
         return mass

@@ -10,7 +10,8 @@ prompts, and those with a common beginning, are therefore answered many at a tim
 (measured on XQuAD's questions with 1300 tokens each: docs/experiments.md).
 
 What a prompt has in common with an idle sequence or with another prompt under way is shared: if the other is still
-reading that part, the prompt follows it and takes its cells once they are there.
+reading that part, the prompt follows it and takes its cells once they are there. Of a recurrent model, a reader halts
+at the places from which others follow it or are likely to go on: the ends of sections, and where it parted from others.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models.cells import Cells, common
 from pipeline.models.context import Rows
+from pipeline.models.halts import marks_of, next_halt
 from pipeline.models.lookup import draft
 from pipeline.models.pool import Pool, rows_of
 from pipeline.models.sampler import Sampler
@@ -66,6 +68,7 @@ class Group:
 class Job:
     """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded.
 
+    `marks` are the places, in ascending order, at which a checkpoint of it is to be made.
     `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
     `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought.
     """
@@ -84,6 +87,7 @@ class Job:
     sequence: int = -1
     n_done: int = 0
     n_reused: int = 0
+    marks: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     leader: Job | None = None
     n_follow: int = 0
@@ -194,8 +198,8 @@ class Batcher:
     def _let_in(self, job: Job) -> bool:
         """Gives a job its sequence and what it shares, if its cells are certain to be there."""
         keys = job.cells.keys[:-1]  # the last cell is decoded anew: its logits are wanted
-        source, n_shared = self._nearest_now(keys) if self.pool.can_share else (None, 0)
-        leader, n_follow = self._nearest_soon(keys) if self.pool.can_share else (None, 0)
+        source, n_shared = self._nearest_now(keys)
+        leader, n_follow = self._nearest_soon(keys)
         if leader is None or n_follow < n_shared + _WORTH_WAITING:
             leader, n_follow = None, 0
         if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
@@ -210,6 +214,7 @@ class Batcher:
         if job.sequence == source:
             source, n_shared = None, 0
         job.leader, job.n_follow = leader, n_follow
+        job.marks = marks_of(job, self.pool, self.active, max(n_shared, n_follow))
         if source is not None and leader is None:
             self._share(job, source, n_shared)
         job.started = perf_counter()
@@ -232,7 +237,7 @@ class Batcher:
         """The sequence, idle or active, with most decoded cells in common."""
         source, n_shared = self.pool.nearest(keys)
         for other in self.active:
-            n = common(keys, other.keys[: other.n_done])
+            n = self.pool.reach(other.sequence, common(keys, other.keys[: other.n_done]))
             if n > n_shared:
                 source, n_shared = other.sequence, n
         return source, n_shared
@@ -243,7 +248,7 @@ class Batcher:
         for other in self.active:
             if other.is_reading and other.leader is None:
                 n = common(keys, other.cells.keys)
-                if n > best[1]:
+                if n > best[1] and (self.pool.can_cut or n >= other.n_done):
                     best = other, n
         return best
 
@@ -303,7 +308,9 @@ class Batcher:
                 break
             if not job.is_reading or job.leader is not None:
                 continue
-            start, end, is_soft = next(job.cells.runs(job.n_done, min(len(job.cells), job.n_done + room)))
+            start, end, is_soft = next(
+                job.cells.runs(job.n_done, min(next_halt(job, self.pool, self.active), job.n_done + room))
+            )
             if kind is not None and is_soft != kind:
                 continue
             kind = is_soft
@@ -335,6 +342,8 @@ class Batcher:
         for job, row in zip(readers, reading, strict=True):
             job.n_done += len(row)
             job.group.read(len(row))
+            if job.n_done in job.marks:
+                self.pool.mark(job.sequence)
             if not job.is_reading:
                 job.answered = perf_counter()
                 self._choose(job, [], [next(outputs)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.types import Prompt, Text
+from pipeline.types import Part, Prompt, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from pipeline.models.weights import Weights
 
 
+_SECTIONS: tuple[Part, ...] = ("system", "passages", "history", "question")
+"""Parts whose end may come again: with the next question, on the same passages, or as a turn of the history."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
     """A prompt, cell by cell.
 
     `keys` is int64 of shape (n,): a token's number, or for a soft vector a negative number made from its bytes, so that
-    equal keys mean equal content. `vectors` is float32 (n_soft, n_embd), the soft vectors in their order.
+    equal keys mean equal content. `vectors` is float32 (n_soft, n_embd), the soft vectors in their order. `sections`
+    are the places, in ascending order, up to which a later prompt is likely to be the same.
     """
 
     keys: NDArray[np.int64]
     vectors: NDArray[np.float32] | None = None
+    sections: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -55,13 +61,14 @@ class Cells:
 
     def plus(self, tokens: Sequence[int]) -> Cells:
         """These cells, and after them those of the tokens."""
-        return Cells(np.concatenate([self.keys, np.asarray(tokens, np.int64)]), self.vectors)
+        return Cells(np.concatenate([self.keys, np.asarray(tokens, np.int64)]), self.vectors, self.sections)
 
     def upto(self, n: int) -> Cells:
         """The first n cells."""
+        sections = tuple(place for place in self.sections if place <= n)
         if self.vectors is None:
-            return Cells(self.keys[:n])
-        return Cells(self.keys[:n], self.vectors[: int((self.keys[:n] < 0).sum())])
+            return Cells(self.keys[:n], sections=sections)
+        return Cells(self.keys[:n], self.vectors[: int((self.keys[:n] < 0).sum())], sections)
 
     @property
     def digest(self) -> str:
@@ -87,7 +94,9 @@ def cells_of(prompt: Prompt, weights: Weights) -> Cells:
         keys.append(np.array([_key(row) for row in rows], np.int64))
         vectors.append(rows)
     joined = np.concatenate(keys) if keys else np.empty(0, np.int64)
-    return Cells(joined, np.concatenate(vectors) if vectors else None)
+    ends = dict(zip((span.part for span in prompt), accumulate(map(len, keys)), strict=True))  # the last of each part
+    sections = sorted(ends[part] for part in _SECTIONS if part in ends)
+    return Cells(joined, np.concatenate(vectors) if vectors else None, tuple(sections))
 
 
 def common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:

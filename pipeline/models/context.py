@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _ROPE = {"none": -1, "ntk": 0, "linear": 1, "yarn": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _AUTO_MOST = 32768
+_AUTO_CHECKPOINTS = 1 << 31
+"""Bytes of checkpoints, where an eighth of the free memory is more."""
+N_SPARE = 2
+"""Sequences beside those that are worked on and those that stay: to score on, and to read a target's tokens on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +165,11 @@ class Context:
 
     # ----------------------------------------------------------------------------------------------------- sequences
     def copy(self, source: int, target: int, n: int) -> None:
-        """Lets `target`, which is empty, share the first n cells of `source`; all of them without a unified cache."""
+        """Lets `target`, which is empty, share the first n cells of `source`; all of them without a unified cache.
+
+        A recurrent state has no parts: the target's is that of the source's end, whatever n is. Where that is not n,
+        `load_state` must follow.
+        """
         self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n if self._is_unified else -1)
 
     def cut(self, sequence: int, start: int) -> None:
@@ -171,7 +179,8 @@ class Context:
 
     def remove(self, sequence: int, start: int, end: int) -> None:
         """Forgets the cells of a sequence in [start, end); those behind keep their positions."""
-        if not self._lib.llama_memory_seq_rm(self.memory, sequence, start, end):
+        # llama.cpp does it to the layers of a hybrid model that attend, and leaves the recurrent states as they are
+        if self.weights.is_recurrent or not self._lib.llama_memory_seq_rm(self.memory, sequence, start, end):
             raise ModelError(f"{self.weights.path.name}: this architecture cannot forget a part of what it read")
 
     def last_position(self, sequence: int) -> int:
@@ -188,6 +197,20 @@ class Context:
     def load(self, sequence: int, data: NDArray[np.uint8]) -> bool:
         """Fills an empty sequence with saved cells; False if llama.cpp refuses them."""
         return bool(self._lib.llama_state_seq_set_data(self.pointer, _bytes_at(data), len(data), sequence) > 0)
+
+    def save_state(self, sequence: int) -> NDArray[np.uint8]:
+        """The recurrent state of a sequence, without the cells of layers that attend."""
+        flags = self._lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        size = self._lib.llama_state_seq_get_size_ext(self.pointer, sequence, flags)
+        data = np.empty(size, np.uint8)
+        n = self._lib.llama_state_seq_get_data_ext(self.pointer, _bytes_at(data), size, sequence, flags)
+        return data[:n]
+
+    def load_state(self, sequence: int, data: NDArray[np.uint8]) -> None:
+        """Replaces the recurrent state of a sequence by a saved one."""
+        flags = self._lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        if not self._lib.llama_state_seq_set_data_ext(self.pointer, _bytes_at(data), len(data), sequence, flags):
+            raise ModelError(f"{self.weights.path.name}: llama.cpp refuses a state that it gave: {complaints()}")
 
     def _set_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         if not adapters:
@@ -253,8 +276,13 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     free = free_memory()
     per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
     is_unified = settings.kv_unified != "off"
-    n_cached = settings.n_cached if is_unified else 0  # what is never shared need not be kept
-    n_caches = 1 if is_unified else settings.n_seq_max + 1
+    n_seq_max, n_cached = _resolve_sequences(settings, weights, free)
+    if not is_unified:
+        n_cached = 0  # what is never shared need not be kept
+    n_caches = 1 if is_unified else n_seq_max + 1
+    state_bytes = weights.layers.state_bytes
+    states = (n_seq_max + n_cached + N_SPARE) * state_bytes
+    free -= states
     n_ctx = _resolve_n_ctx(settings, most, per_cell * n_caches, free)
     check_length(n_ctx, settings, weights)
     n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
@@ -276,7 +304,7 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         n_cells=n_cells,
         n_batch=min(settings.n_batch, n_cells),
         n_ubatch=min(settings.n_ubatch, n_cells),
-        n_seq_max=settings.n_seq_max,
+        n_seq_max=n_seq_max,
         n_cached=n_cached,
         threads=threads() if settings.threads == "auto" else settings.threads,
         n_gpu_layers=layers if can_offload else 0,
@@ -288,7 +316,9 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         rope_freq_base=settings.rope_freq_base,
         kv_unified=is_unified,
         swa_full=settings.swa_full,
-        kv_bytes=n_cells * per_cell,
+        kv_bytes=n_cells * per_cell + states,
+        state_bytes=state_bytes,
+        checkpoint_bytes=_resolve_checkpoints(settings, free - n_cells * per_cell) if state_bytes else 0,
         weight_bytes=weights.size,
         draft=settings.draft,
     )
@@ -301,11 +331,8 @@ def threads() -> int:
 
 
 def cell_bytes(weights: Weights, kv_k: KvType, kv_v: KvType) -> int:
-    """Memory of one cell of the cache: keys and values of all layers."""
-    head = weights.n_embd / max(1, weights.n_head)
-    keys = weights.number("attention.key_length", head) * _value_bytes(kv_k)
-    values = weights.number("attention.value_length", head) * _value_bytes(kv_v)
-    return math.ceil(weights.n_layer * weights.n_head_kv * (keys + values))
+    """Memory of one cell of the cache: keys and values of all layers that attend."""
+    return math.ceil(weights.layers.cell_bytes(_value_bytes(kv_k), _value_bytes(kv_v)))
 
 
 def _value_bytes(kv_type: KvType) -> float:
@@ -322,6 +349,31 @@ def free_memory() -> int:
             return free if limit == "max" else max(0, min(free, int(limit) - int(used.read())))
     except (OSError, ValueError):  # no such limit here
         return free
+
+
+def _resolve_sequences(settings: EngineSettings, weights: Weights, free: int) -> tuple[int, int]:
+    """`n_seq_max` and `n_cached`: fewer of both where recurrent states would take over a quarter of the free memory.
+
+    llama.cpp holds a state for each sequence from the start, used or not: 50 MB each for Qwen3.5-4B.
+    """
+    n_seq_max, n_cached, state = settings.n_seq_max, settings.n_cached, weights.layers.state_bytes
+    n_that_fit = n_seq_max + n_cached if state == 0 else int(free / 4 / state) - N_SPARE
+    if n_that_fit < n_seq_max + n_cached:
+        n_cached = min(n_cached, max(1, n_that_fit // 3))
+        n_seq_max = min(n_seq_max, max(1, n_that_fit - n_cached))
+    least = (n_seq_max + n_cached + N_SPARE) * state
+    if least > free:
+        raise ModelError(
+            f"{weights.path.name}: the recurrent states of {n_seq_max + n_cached + N_SPARE} sequences take "
+            f"{_mb(least)}, and {_mb(free)} are free; close other programs, or take a smaller model"
+        )
+    return n_seq_max, n_cached
+
+
+def _resolve_checkpoints(settings: EngineSettings, free: float) -> int:
+    if settings.checkpoint_mb != "auto":
+        return settings.checkpoint_mb << 20
+    return min(_AUTO_CHECKPOINTS, int(max(0, free) / 8))
 
 
 def _resolve_n_ctx(settings: EngineSettings, most: int, per_cell: int, free: int) -> int:

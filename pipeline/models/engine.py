@@ -25,7 +25,7 @@ from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
 from pipeline.models.cells import Cells, cells_of
-from pipeline.models.context import Context, resolve
+from pipeline.models.context import N_SPARE, Context, resolve
 from pipeline.models.first_look import look_first
 from pipeline.models.pool import Pool
 from pipeline.models.purpose import require_generator
@@ -74,11 +74,12 @@ class Engine:
         self.template = template_of(weights, settings)
         self.thinks = False
         self.resolved: ResolvedSettings = resolve(settings, weights)
-        n_sequences = settings.n_seq_max + self.resolved.n_cached + 1
-        self.context = Context(weights, self.resolved, n_sequences, settings.flash_attention)
-        self.pool = Pool(self.context, self.resolved.n_cached)
-        drafts = settings.draft_max if settings.draft == "lookup" else 0
-        self.batcher = Batcher(self.pool, settings.n_seq_max, settings.prefill_piece, drafts)
+        resolved = self.resolved
+        n_sequences = resolved.n_seq_max + resolved.n_cached + (N_SPARE if weights.is_recurrent else 1)
+        self.context = Context(weights, resolved, n_sequences, settings.flash_attention)
+        self.pool = Pool(self.context, resolved.n_cached, resolved.checkpoint_bytes)
+        drafts = settings.draft_max if settings.draft == "lookup" and self.pool.can_cut else 0
+        self.batcher = Batcher(self.pool, resolved.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
         self._probe: attention.Probe | None = None
 
@@ -257,7 +258,7 @@ class Engine:
     @property
     def can_forget(self) -> bool:
         """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
-        return self.pool.can_share
+        return self.pool.can_cut
 
     def ablate(
         self,

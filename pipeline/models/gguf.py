@@ -49,9 +49,9 @@ class GgufInfo:
     Numbers that the file does not state are 0, names are empty. `n_ctx_train` is in tokens. `kind` is `model`, or
     `adapter` for a LoRA. `has_chat_template` is false for most base models. `data_bytes` is where the last tensor
     ends: the least size that a whole file has. `n_parts` is above 1 for a model split over several files; then the
-    numbers are of the first part, but for `all_bytes`, the size of all parts. `header_bytes` lie before the tensors.
-    `n_positions` is the length of a table of learned positions, 0 where the model has none. `metadata` has every value
-    that is no array.
+    numbers are of the first part, but for `all_bytes` and `tensor_names`, those of all parts. `header_bytes` lie before
+    the tensors. `n_positions` is the length of a table of learned positions, 0 where the model has none. `metadata` has
+    every value that is no array.
     """
 
     path: Path
@@ -74,6 +74,7 @@ class GgufInfo:
     header_bytes: int
     n_positions: int
     metadata: dict[str, Value] = field(default_factory=dict, compare=False, repr=False)
+    tensor_names: frozenset[bytes] = field(default=frozenset(), compare=False, repr=False)
 
 
 def inspect(path: Path) -> GgufInfo:
@@ -85,8 +86,9 @@ def inspect(path: Path) -> GgufInfo:
     info = _scan(path)
     if info.n_parts == 1:
         return info
-    rest = _other_parts(info)
-    return replace(info, all_bytes=info.file_bytes + sum(_scan(part).file_bytes for part in rest))
+    every = [info, *map(_scan, _other_parts(info))]
+    names = frozenset().union(*(part.tensor_names for part in every))
+    return replace(info, all_bytes=sum(part.file_bytes for part in every), tensor_names=names)
 
 
 def parts(path: Path) -> tuple[Path, ...]:
@@ -134,6 +136,15 @@ class TensorPlace:
 
 def strings(path: Path, key: str) -> list[bytes]:
     """A metadata array of strings, such as `tokenizer.ggml.tokens`; empty where the file has none of that name."""
+    return [value for value in _array(path, key) if isinstance(value, bytes)]
+
+
+def numbers(path: Path, key: str) -> list[int]:
+    """A metadata array of whole numbers or truth values, such as `lfm2.attention.head_count_kv`; empty for none."""
+    return [int(value) for value in _array(path, key) if isinstance(value, int)]
+
+
+def _array(path: Path, key: str) -> list[bytes | int | float | bool]:
     _scan(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = _Reader(path, data, path.stat().st_size)
@@ -142,10 +153,14 @@ def strings(path: Path, key: str) -> list[bytes]:
             name = reader.text("a metadata key")
             if name != key:
                 reader.value(name)
-                continue
-            if (reader.scalar("I"), reader.scalar("I")) != (_ARRAY, _STRING):
+            elif int(reader.scalar("I")) != _ARRAY:
                 return []
-            return [reader.bytes(key) for _ in range(reader.count(f"strings of {key}", 8))]
+            elif (kind := int(reader.scalar("I"))) == _STRING:
+                return [reader.bytes(key) for _ in range(reader.count(f"strings of {key}", 8))]
+            elif (form := _SCALARS.get(kind)) is not None:
+                return [reader.scalar(form) for _ in range(reader.count(f"values of {key}", struct.calcsize(form)))]
+            else:
+                reader.damaged(f"{key} is an array of the unknown type {kind}")
     return []
 
 
@@ -307,6 +322,7 @@ class _Tensors:
     start: int
     end: int
     n_positions: int
+    names: set[bytes]
 
 
 def _tensors(reader: _Reader, n: int, alignment: int) -> _Tensors:
@@ -328,7 +344,7 @@ def _tensors(reader: _Reader, n: int, alignment: int) -> _Tensors:
         end = None if size is None else _padded(offset + size, alignment)
         bytes_of[kind] += size or 0
     start = _padded(reader.at, alignment) if n else reader.at
-    return _Tensors(n, bytes_of, start, start + last, n_positions)
+    return _Tensors(n, bytes_of, start, start + last, n_positions, names)
 
 
 def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int, list[int]]:
@@ -397,6 +413,7 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
         header_bytes=tensors.start,
         n_positions=tensors.n_positions,
         metadata=metadata,
+        tensor_names=frozenset(tensors.names),
     )
 
 

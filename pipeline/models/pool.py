@@ -5,18 +5,22 @@ used goes first), or until its stay has cost as much as reading it again would: 
 so after 1 / attention_share tokens. Whatever comes next, that is at most twice what the best choice would have cost
 (ski rental, Karlin et al. 1988, doi 10.1007/BF01762111). What a new prompt has in common with an idle sequence is
 shared, not decoded again (exact: the very same cells).
+
+A recurrent state is one for all positions. Such a sequence is shared whole, or up to a checkpoint (checkpoints.py), and
+never trimmed: `reach` says how far.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.models.cells import CellBook, Cells, common
+from pipeline.models.checkpoints import Checkpoints
 from pipeline.models.context import Context, Rows
 
 if TYPE_CHECKING:
@@ -25,15 +29,22 @@ if TYPE_CHECKING:
 _NO_KEYS: NDArray[np.int64] = np.empty(0, np.int64)
 
 
+MIN_GAP = 32
+"""Cells between two checkpoints: reading fewer again costs less than saving a state for each."""
+
+
 class Pool:
     """All sequences of one context. `n_cached` of them may stay idle."""
 
-    def __init__(self, context: Context, n_cached: int) -> None:
+    def __init__(self, context: Context, n_cached: int, checkpoint_bytes: int = 0) -> None:
         self.context = context
         self.book = CellBook(context.n_cells)
         self.n_cached = n_cached
-        self.can_share = context.can_fork
-        """A recurrent state is one for all positions, and split caches have no cells in common: nothing to share."""
+        self.can_cut = context.can_fork
+        """Whether a sequence can be trimmed, and so be shared at any place: not a recurrent state, which is one for all
+        positions, and not split caches, which have no cells in common.
+        """
+        self.checkpoints = Checkpoints(checkpoint_bytes)
         self._free = list(range(context.n_sequences - 1, -1, -1))
         self._idle: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
         self._n_decoded = 0
@@ -84,25 +95,32 @@ class Pool:
         self._used.pop(sequence, None)
         self.context.cut(sequence, 0)
         self.book.cut(sequence, 0)
+        self.checkpoints.cut(sequence, 0)
         self._free.append(sequence)
 
     def retire(self, sequence: int, keys: NDArray[np.int64]) -> None:
         """Lets a finished sequence, which holds the cells of these keys, stay for prompts that begin like it."""
-        if self.n_cached == 0 or not self.can_share or len(keys) == 0:
+        if self.n_cached == 0 or len(keys) == 0:
             self.release(sequence)
             return
         for other, others in list(self._idle.items()):
             shared = common(keys, others)
             if shared == len(others):
-                self.release(other)
+                self._merge(other, sequence)
             elif shared == len(keys):
                 self._use(other)
-                self.release(sequence)
+                self._merge(sequence, other)
                 return
         while len(self._idle) >= self.n_cached:
             self.release(next(iter(self._idle)))
         self._idle[sequence] = keys
         self._use(sequence)
+
+    def _merge(self, part: int, whole: int) -> None:
+        """Lets a sequence go with which another begins, which takes over its end and its checkpoints."""
+        self.mark(part)
+        self.checkpoints.share(part, whole, self.book.n_held(part))
+        self.release(part)
 
     def _use(self, sequence: int) -> None:
         self._idle.move_to_end(sequence)
@@ -110,7 +128,10 @@ class Pool:
 
     def end_stays(self) -> None:
         """Lets those idle sequences go whose stay has cost what reading them again would."""
-        most = self._n_decoded - 1 / self.context.weights.attention_share
+        share = self.context.weights.attention_share
+        if share == 0:  # no layer attends: a stay costs nothing
+            return
+        most = self._n_decoded - 1 / share
         for sequence in [one for one in self._idle if self._used[one] < most]:
             self.release(sequence)
 
@@ -121,28 +142,49 @@ class Pool:
 
     # --------------------------------------------------------------------------------------------------------- cells
     def nearest(self, keys: NDArray[np.int64]) -> tuple[int | None, int]:
-        """The idle sequence that begins most like these keys, and how many cells it has in common with them."""
+        """The idle sequence from which most of these keys' cells can be had, and how many."""
         best: tuple[int | None, int] = (None, 0)
         for sequence, others in self._idle.items():
-            shared = common(keys, others)
-            if shared > best[1]:
-                best = sequence, shared
+            n = self.reach(sequence, common(keys, others))
+            if n > best[1]:
+                best = sequence, n
         return best
 
+    def parting(self, keys: NDArray[np.int64]) -> int:
+        """After how many cells these keys part from the idle sequence that begins most like them."""
+        return max((common(keys, others) for others in self._idle.values()), default=0)
+
+    def reach(self, sequence: int, n: int) -> int:
+        """How many of the first n cells of a sequence another can have: all of them, or those up to an exact place."""
+        n_held = self.book.n_held(sequence)
+        if self.can_cut or n >= n_held:
+            return min(n, n_held)
+        return self.checkpoints.before(sequence, n)
+
     def share(self, source: int, target: int, n: int) -> None:
-        """The first n cells of `source` become those of `target`, an empty sequence, as well."""
+        """The first n cells of `source`, which `reach` allows, become those of `target`, an empty sequence, as well."""
         if n == 0:
             return
         if source in self._idle:
             self._use(source)
         self.context.copy(source, target, n)
+        if not self.can_cut and n < self.book.n_held(source):
+            self.context.load_state(target, self.checkpoints.state(source, n))
         self.book.share(source, target, n)
+        self.checkpoints.share(source, target, n)
+
+    def mark(self, sequence: int) -> None:
+        """Makes the end of a sequence a place from which others can go on, if it would not be one anyway."""
+        n = self.book.n_held(sequence)
+        if not self.can_cut and self.checkpoints.max_bytes > 0 and n - self.checkpoints.before(sequence, n) >= MIN_GAP:
+            self.checkpoints.add(sequence, n, self.context.save_state(sequence))
 
     def cut(self, sequence: int, start: int) -> None:
         """A sequence forgets its cells from position `start` on."""
         if start < self.book.n_held(sequence):
             self.context.cut(sequence, start)
             self.book.cut(sequence, start)
+            self.checkpoints.cut(sequence, start)
 
     def decode(self, rows: Sequence[Rows]) -> list[int]:
         """Decodes rows into cells that are free: see `Context.decode`."""
@@ -167,6 +209,15 @@ class Pool:
                 self.decode([rows_of(cells, sequence, at, upto, is_soft)])
                 if on_piece is not None:
                     on_piece(upto)
+
+
+def distant(places: Iterable[int], start: int, end: int) -> list[int]:
+    """Those places in (start, end], in ascending order, that lie at least MIN_GAP behind the one before."""
+    kept = [start]
+    for place in sorted(places):
+        if kept[-1] + MIN_GAP <= place <= end:
+            kept.append(place)
+    return kept[1:]
 
 
 def rows_of(

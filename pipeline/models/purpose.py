@@ -48,7 +48,7 @@ def purpose(info: GgufInfo) -> Purpose:
         return Purpose("vocabulary", "holds a vocabulary and no weights: take the model's own file")
     pooling = info.metadata.get(f"{architecture}.pooling_type")
     if pooling == _RANK:
-        return Purpose("reranker", "is a reranker (it scores a passage for a query)")
+        return Purpose("reranker", "is a reranker: it scores a passage for a query")
     if architecture in _ENCODERS:
         return Purpose("encoder", f"has an encoder ({architecture}), which longthread does not run")
     if architecture in _DIFFUSION:
@@ -67,7 +67,7 @@ def require_generator(path: Path) -> None:
     if found.kind != "generator":
         advice = {
             "embedder": ". It can stand under index.embedder; to answer, take a model that writes text",
-            "reranker": "; to answer, take a model that writes text",
+            "reranker": ". It can stand under rerank.gguf; to answer, take a model that writes text",
             "encoder": "; take a model that writes text",
             "diffusion": "; take a model that writes token by token",
         }

@@ -4,6 +4,8 @@ Fan-out: a prefix is decoded once, forked to many sequences (`seq_cp`, no cells 
 as few calls as they fit. Prefix, suffix and target are each tokenised on their own, and their tokens put one after the
 other: a suffix that continues a word of the prefix is therefore read as two pieces. Begin suffixes and targets where a
 word begins, with the space or the line break that stands before it.
+
+The sequences of recurrent models cannot be trimmed: what has to be left as it was is forked whole before it is read on.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.models.cells import Cells
 from pipeline.models.context import Rows
-from pipeline.models.pool import Pool, rows_of
+from pipeline.models.pool import Pool, distant, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,9 +59,13 @@ def score(
     return result
 
 
-def hold(pool: Pool, cells: Cells, piece: int | None = None) -> int:
-    """A sequence that holds these cells: what an idle one has of them is shared, the rest is decoded."""
-    source, n = pool.nearest(cells.keys) if pool.can_share else (None, 0)
+def hold(pool: Pool, cells: Cells, piece: int | None = None, goes_on: bool = False) -> int:
+    """A sequence that holds these cells: what an idle one has of them is shared, the rest is decoded.
+
+    `goes_on`: it will be read on, so that its end is no place for others to go on from, unless a checkpoint is there.
+    """
+    source, n = pool.nearest(cells.keys)
+    parting = pool.parting(cells.keys)
     if not pool.make_room(len(cells) - n, keep=source):
         source, n = None, 0
         if not pool.make_room(len(cells)):
@@ -72,8 +78,13 @@ def hold(pool: Pool, cells: Cells, piece: int | None = None) -> int:
         pool.share(source, sequence, n)
     else:
         n = 0
+    marks = [] if pool.can_cut else distant([*cells.sections, parting], n, len(cells) - (not goes_on))
     try:
-        pool.read(sequence, cells, n, len(cells), piece or pool.context.n_batch)
+        for halt in dict.fromkeys([*marks, len(cells)]):
+            pool.read(sequence, cells, n, halt, piece or pool.context.n_batch)
+            n = halt
+            if halt in marks:
+                pool.mark(sequence)
     except BaseException:
         pool.release(sequence)
         raise
@@ -97,7 +108,8 @@ def _waves(pool: Pool, suffixes: Sequence[Cells], spare: int) -> Iterator[list[B
     n_cells = 0
     for cells in suffixes:
         room = min(pool.context.n_batch, pool.n_cells - spare)
-        is_full = len(wave) + 1 >= pool.n_sequences or n_cells + len(cells) > room
+        n_forks = len(wave) if spare and not pool.can_cut else 0  # a fork of each branch, to read a target on
+        is_full = len(wave) + n_forks + 1 >= pool.n_sequences or n_cells + len(cells) > room
         if wave and is_full:
             yield wave
             wave, n_cells = [], 0
@@ -168,18 +180,36 @@ def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Se
     """Log P of a target's tokens from the second on, (n_branches,). Leaves the branches as they were."""
     total = np.zeros(len(wave), np.float32)
     step = max(1, min(pool.context.n_batch, MAX_OUTPUTS, pool.n_cells) // (len(target) - 1))
+    if not pool.can_cut:
+        step = max(1, min(step, pool.n_sequences))
     for start in range(0, len(wave), step):
         part = wave[start : start + step]
         if not pool.make_room(len(part) * (len(target) - 1)):
             raise ModelError(f"targets of {len(target)} tokens do not fit: {pool.book.n_free} cells are free")
         head = np.array(target[:-1], np.int32)
-        rows = [Rows(b.sequence, n_trunk + len(b.cells), head, None, range(len(head))) for b in part]
-        outputs = iter(pool.decode(rows))
-        for n, branch in enumerate(part):
-            for token in target[1:]:
-                total[start + n] += log_probability(pool.context.logits(next(outputs)), token)
-            pool.cut(branch.sequence, n_trunk + len(branch.cells))
+        forks: list[int] = []
+        try:
+            rows = []
+            for branch in part:
+                forks.append(branch.sequence if pool.can_cut else _fork(pool, branch, n_trunk))
+                rows.append(Rows(forks[-1], n_trunk + len(branch.cells), head, None, range(len(head))))
+            outputs = iter(pool.decode(rows))
+            for n in range(len(part)):
+                for token in target[1:]:
+                    total[start + n] += log_probability(pool.context.logits(next(outputs)), token)
+        finally:
+            for branch, fork in zip(part, forks, strict=False):
+                if fork == branch.sequence:
+                    pool.cut(fork, n_trunk + len(branch.cells))
+                else:
+                    pool.release(fork)
     return total
+
+
+def _fork(pool: Pool, branch: Branch, n_trunk: int) -> int:
+    sequence = pool.take()
+    pool.share(branch.sequence, sequence, n_trunk + len(branch.cells))
+    return sequence
 
 
 def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | None = None) -> NDArray[np.float32]:
@@ -190,7 +220,7 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
     cells between have taken in of them.
     """
     result = np.empty(len(cells) - start, np.float32)
-    sequence = hold(pool, cells.upto(start - 1))
+    sequence = hold(pool, cells.upto(start - 1), goes_on=True)
     try:
         if without is not None:
             pool.context.remove(sequence, *without)
@@ -217,7 +247,7 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
 def distribution(pool: Pool, cells: Cells) -> NDArray[np.float32]:
     """Log P of every token after the cells, float32 (n_vocab,)."""
     n = len(cells) - 1
-    sequence = hold(pool, cells.upto(n))
+    sequence = hold(pool, cells.upto(n), goes_on=True)
     try:
         pool.make_room(1)
         _, _, is_soft = next(cells.runs(n, n + 1))
@@ -237,7 +267,7 @@ def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.flo
     result = np.empty((len(positions), pool.context.weights.n_embd), np.float32)
     order = sorted(set(positions))
     place = {position: [n for n, other in enumerate(positions) if other == position] for position in order}
-    sequence = hold(pool, cells.upto(order[0]))
+    sequence = hold(pool, cells.upto(order[0]), goes_on=True)
     try:
         if not pool.make_room(order[-1] + 1 - order[0]):
             raise ModelError(f"{order[-1] + 1} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")

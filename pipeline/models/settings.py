@@ -64,6 +64,9 @@ class EngineSettings:
     :param n_ubatch: most cells in one pass through the graph.
     :param n_seq_max: sequences that are worked on at a time; further prompts wait.
     :param n_cached: finished sequences whose cells stay until the room is needed, for prompts that begin alike.
+        n_seq_max and n_cached are lowered where the states of a recurrent model would fill the memory.
+    :param checkpoint_mb: MiB for the states of a hybrid or recurrent model at the ends of sections and where prompts
+        parted, so that later prompts go on from there; 0: none. auto: an eighth of the free memory, at most 2048.
     :param prefill_piece: cells of prompts that are read between two tokens of the answers under way.
     :param threads: auto: the physical cores that this process may use.
     :param n_gpu_layers: layers on a GPU. auto: all of them where llama.cpp was built for one, else 0.
@@ -106,6 +109,7 @@ class EngineSettings:
     n_ubatch: int = 512
     n_seq_max: int = 16
     n_cached: int = 8
+    checkpoint_mb: int | Literal["auto"] = "auto"
     prefill_piece: int = 128
     threads: int | Literal["auto"] = "auto"
     n_gpu_layers: int | Literal["auto"] = "auto"
@@ -141,6 +145,7 @@ class EngineSettings:
             ("n_ubatch", self.n_ubatch, 1),
             ("n_seq_max", self.n_seq_max, 1),
             ("n_cached", self.n_cached, 0),
+            ("checkpoint_mb", self.checkpoint_mb, 0),
             ("prefill_piece", self.prefill_piece, 1),
             ("threads", self.threads, 1),
             ("n_gpu_layers", self.n_gpu_layers, 0),
@@ -173,7 +178,11 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSettings:
-    """What every `auto` became, and what it costs. `kv_bytes` is the memory of the cache."""
+    """What every `auto` became, and what it costs.
+
+    `kv_bytes` is the memory of the cache: all cells, and the recurrent states of all sequences, `state_bytes` each.
+    `checkpoint_bytes` is the most that checkpoints of such states may take besides.
+    """
 
     model: str
     n_ctx: int
@@ -194,5 +203,7 @@ class ResolvedSettings:
     kv_unified: bool
     swa_full: bool
     kv_bytes: int
+    state_bytes: int
+    checkpoint_bytes: int
     weight_bytes: int
     draft: str

@@ -57,7 +57,12 @@ class Snapshots:
         self.folder = folder / hashlib.sha256(json.dumps(_identity(engine), sort_keys=True).encode()).hexdigest()[:32]
 
     def save(self, cells: Cells) -> Path:
-        """Writes the cells' snapshot, reading them first if need be. A full disk is a ModelError, and nothing stays."""
+        """Writes the cells' snapshot, reading them first if need be. A full disk is a ModelError, and nothing stays.
+
+        Of a recurrent model all but the last cell: the same prompt must decode that anew, and cannot trim the state.
+        """
+        if not self._engine.pool.can_cut and len(cells) > 1:
+            cells = cells.upto(len(cells) - 1)
         path = self.folder / f"{cells.digest[:40]}.kv"
         if path.exists() and _header(path) is not None:
             os.utime(path)
@@ -75,12 +80,14 @@ class Snapshots:
         return path
 
     def load(self, cells: Cells) -> int:
-        """Loads the longest whole snapshot that these cells begin with; gives how many cells it has, 0 for none.
+        """Loads the longest whole snapshot that these cells begin with; gives how many of them are there afterwards.
 
-        What the context holds already is not loaded again.
+        What the context holds already is not loaded again. Without room for idle sequences nothing stays: 0.
         """
         pool = self._engine.pool
         _, n_here = pool.nearest(cells.keys)
+        if pool.n_cached == 0:
+            return 0
         for path, header in sorted(self._candidates(cells), key=lambda found: -found[1].n):
             if header.n <= n_here:
                 return n_here
@@ -99,7 +106,7 @@ class Snapshots:
             pool.book.add(sequence, header.n)
             pool.retire(sequence, keys)
             os.utime(path)
-            return header.n
+            return pool.nearest(cells.keys)[1]
         return n_here
 
     def _candidates(self, cells: Cells) -> list[tuple[Path, Header]]:

@@ -14,6 +14,7 @@ from pipeline.errors import ModelError
 from pipeline.models.control import control
 from pipeline.models.first_look import look_first
 from pipeline.models.gguf import inspect
+from pipeline.models.layers import layers_of
 from pipeline.models.llama import complaints, has_amx_kernels, library
 from pipeline.models.tokenizer import Tokenizer
 
@@ -182,8 +183,6 @@ class Weights(Vocabulary):
         self.is_on_gpu = n_gpu_layers > 0 and bool(lib.llama_supports_gpu_offload())
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)
         self.n_layer: int = lib.llama_model_n_layer(self.pointer)
-        self.n_head: int = lib.llama_model_n_head(self.pointer)
-        self.n_head_kv: int = lib.llama_model_n_head_kv(self.pointer)
         self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
         self.n_swa: int = lib.llama_model_n_swa(self.pointer)
         self.size: int = lib.llama_model_size(self.pointer)
@@ -191,6 +190,9 @@ class Weights(Vocabulary):
         self.n_positions: int = inspect(path).n_positions
         self.has_rope = lib.llama_model_rope_type(self.pointer) != lib.LLAMA_ROPE_TYPE_NONE
         self.is_recurrent = bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
+        self.layers = layers_of(path, self.is_recurrent)
+        self.n_head = self.layers.n_head
+        self.n_head_kv: int = lib.llama_model_n_head_kv(self.pointer)
         if lib.llama_model_has_encoder(self.pointer) or not lib.llama_model_has_decoder(self.pointer):
             self.close()
             raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
@@ -203,9 +205,12 @@ class Weights(Vocabulary):
 
     @property
     def attention_share(self) -> float:
-        """What looking at one more cell costs a token, as a share of what the weights cost it (multiplications)."""
+        """What looking at one more cell costs a token, as a share of what the weights cost it (multiplications).
+
+        0 where no layer attends.
+        """
         n_multiplied = self.n_parameters - self.n_vocab * self.n_embd  # embeddings are looked up
-        return 2 * self.n_layer * self.n_embd / n_multiplied
+        return 2 * len(self.layers.attending) * self.n_embd / n_multiplied
 
     @property
     def architecture(self) -> str:

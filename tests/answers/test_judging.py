@@ -9,7 +9,19 @@ import pytest
 from pipeline.answers.citations import REFUSAL
 from pipeline.answers.contract import CUT, LOOPED, WORDLESS
 from pipeline.answers.judging import RETRY_PENALTY, judge, second_sampling, settle
-from pipeline.types import Answer, Finish, Generation, Ledger, Part, Passage, Question, Sampling, State, Turn
+from pipeline.types import (
+    Answer,
+    Finish,
+    Generation,
+    Ledger,
+    Part,
+    Passage,
+    Question,
+    Sampling,
+    ScoredSentence,
+    State,
+    Turn,
+)
 
 GARDEN = "Seven beehives stand in the garden. Ada Orla looks after them. It opens at 7:40."
 STATE = State(
@@ -48,6 +60,30 @@ def test_the_second_attempt_is_used_where_the_first_was_unusable() -> None:
         "asked again in another layout because the first answer was unusable: it has no words "
         "(60 tokens read, 7 written in 1.5 s); the first answer: '[1]'",
     )
+
+
+def scored(source: str, text: str, score: float) -> Passage:
+    """A passage of one sentence with the score that a compressor gave it."""
+    return Passage(source, 0, len(text), text, sentences=(ScoredSentence(0, len(text), score),))
+
+
+def test_two_attempts_that_agree_beside_the_question_are_shown_where_a_name_leads_there() -> None:
+    """The second hop's sentence names little of what was asked; a sentence that nothing leads to is a wrong answer."""
+    ferry = scored("ferry.txt", "The ferry to Mirra was built at the yard of Torben Aske.", 0.9)
+    yard = scored("yard.txt", "Torben Aske was born in Lund.", 0.3)
+    other = scored("other.txt", "Signe Holm was born in Lund.", 0.3)
+    question = Question("Where was the builder of the ferry to Mirra born?")
+    two_hops = replace(STATE, question=question, shown=(ferry, yard))
+
+    def settled(state: State, first: str, second: str) -> Answer:
+        after, _ = settle(state, judge(state, wrote(first)), judge(state, wrote(second)))
+        assert after.answer is not None
+        return after.answer
+
+    assert settled(two_hops, "Lund", "in Lund") == judge(two_hops, wrote("Lund")).answer
+    unlinked = settled(replace(two_hops, shown=(ferry, other)), "Lund", "in Lund")
+    assert (unlinked.text, unlinked.by) == (ferry.text, "quote")
+    assert settled(two_hops, "Lund", "Torben Aske").text == "Torben Aske"
 
 
 @pytest.mark.parametrize(

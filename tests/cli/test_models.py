@@ -105,6 +105,7 @@ def test_the_default_model_is_verified(longthread: Longthread) -> None:
     assert account == [
         "good for: writing answers, and for the compressors that ask a model",
         "chat template: renders a system's and a user's message",
+        "thinking: shows no sign of thinking",
         "memory: 97 MB for the weights, 23 MB for each 1000 tokens of the cache (kv_k and kv_v f16)",
     ]
 
@@ -139,7 +140,7 @@ def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: P
     assert "note: its positions are learned: it never reads more than 128 tokens" in text
     code, text = said(tiny_mamba())
     assert code == 0
-    assert "note: mamba has recurrent layers: compress.probe cannot read its attention" in text
+    assert "note: mamba has recurrent layers, whose states take 9728 bytes a sequence: " in text
     assert "note: it has no rotary positions" in text
     code, text = said(tiny_llama(n_embd=160))
     assert "note: its heads have 80 values, which blocks of 32 do not divide: kv_k and kv_v stay f16" in text
@@ -151,7 +152,7 @@ def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: P
     assert "does NOT open: " in text
     assert "unknown model architecture: 'foonet'" in text
     code, text = said(gguf({"general.architecture": "bert", "bert.pooling_type": 2}, TENSORS, bytes(480)))
-    assert (code, text) == (0, "good for: turning texts into vectors; it cannot write answers")
+    assert (code, text) == (0, "good for: turning texts into vectors (index.embedder); it cannot write answers")
     code, text = said(gguf(TINY))
     assert (code, text) == (2, "good for: counting tokens; it has no weights")
 
