@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
-from pipeline.models.capabilities import Ablates, Metered, Surprised, TokenSpans
+from pipeline.models.capabilities import Ablates, Metered, Surprised, TokenSpans, before_answer
 from pipeline.text.words import content_words
 from pipeline.types import Passage, Prompt, Soft, StageEntry, State, Text
 
@@ -131,6 +131,7 @@ def attribute(
     """
     start = perf_counter()
     reader = tools.reader
+    state = replace(state, prompt=before_answer(reader, state.prompt))
     texts = _answer_sentences(state) if sentences is None else [text.strip() for text in sentences if text.strip()]
     if not state.prompt or not texts:
         raise ModelError("there is no answer of the model here whose passages could be looked for")
@@ -226,7 +227,7 @@ def _prompt_without(state: State, assembler: Assembler, tools: Tools, part: Part
         without = _without(shown[part.number], part)
         left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
     state = replace(state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
-    return assembler.assemble(state, tools, state.ledger.reserved).prompt
+    return before_answer(tools.reader, assembler.assemble(state, tools, state.ledger.reserved).prompt)
 
 
 def _ending(prompt: Prompt) -> Prompt:

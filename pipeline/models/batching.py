@@ -366,11 +366,9 @@ class Batcher:
             job.pending = self._fitting(job, job.thoughts.forced())
         if job.pending:
             return job.sampler.accept(job.pending.pop(0))
-        if job.sampler.has_grammar and not job.thoughts.is_answering:
-            return job.sampler.choose(place, is_free=True)
-        if job.sampler.has_grammar and job.thoughts.may_open and job.thoughts.opens(job.sampler.likely(place)):
-            return job.sampler.choose(place, is_free=True)
-        return job.sampler.choose(place)
+        thoughts, sampler = job.thoughts, job.sampler
+        opens = sampler.has_grammar and thoughts.may_open and thoughts.opens(sampler.likely(place))
+        return sampler.choose(place, is_free=opens or not thoughts.is_answering)
 
     @staticmethod
     def _fitting(job: Job, tokens: list[int]) -> list[int]:

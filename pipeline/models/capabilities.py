@@ -70,7 +70,8 @@ class Thinks(Protocol):
     """Can think before it answers. `thinks` says whether it does for the answers that it is asked for from now on.
 
     `render_answer` renders messages for such an answer, with the words that it begins with (none where the model thinks
-    first). `render` is for everything else: what it renders opens no thought.
+    first). `render` is for everything else: what it renders opens no thought. `before_answer` is a prompt as it stands
+    where the answer begins: the thought is left out, and its marks are there.
     """
 
     thinks: bool
@@ -78,6 +79,12 @@ class Thinks(Protocol):
     @property
     def profile(self) -> Profile: ...
     def render_answer(self, messages: Sequence[Message], begin: str = "") -> Prompt: ...
+    def before_answer(self, prompt: Prompt) -> Prompt: ...
+
+
+def before_answer(reader: Model, prompt: Prompt) -> Prompt:
+    """The prompt as it stands where the answer begins, to score an answer by."""
+    return reader.before_answer(prompt) if isinstance(reader, Thinks) else prompt
 
 
 def render_answer(reader: Model, messages: Sequence[Message], begin: str = "") -> Prompt:

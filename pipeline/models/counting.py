@@ -70,6 +70,9 @@ class CountingModel:
     def render_answer(self, messages: Sequence[Message], begin: str = "") -> Prompt:
         return self._profile.prompt(self._template, messages, self.thinks, begin)
 
+    def before_answer(self, prompt: Prompt) -> Prompt:
+        return self._profile.before_answer(prompt, self.thinks)
+
     @property
     def profile(self) -> Profile:
         return self._profile

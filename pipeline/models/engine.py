@@ -137,6 +137,9 @@ class Engine:
         self._check_open()
         return self.profile.prompt(self.template, messages, self.thinks, begin)
 
+    def before_answer(self, prompt: Prompt) -> Prompt:
+        return self.profile.before_answer(prompt, self.thinks)
+
     @cached_property
     def profile(self) -> Profile:
         """How the model thinks, found in its template."""

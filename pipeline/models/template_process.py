@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -50,11 +51,12 @@ class Worker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        self._owner = os.getpid()
 
     def ask(self, work: Mapping[str, Any]) -> list[Rendering]:
         """Raises TemplateLimitError where the process did not answer in time, or ended."""
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
+            if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
                 self.close()
                 self._process = self._start()
             reply = self._exchange(self._process, json.dumps(work), SECONDS)
@@ -66,10 +68,11 @@ class Worker:
             return [Rendering(**one) for one in json.loads(reply)]
 
     def close(self) -> None:
-        if self._process is not None:
+        """Ends the process; one that belongs to a process that this one was forked from is left to it."""
+        if self._process is not None and self._owner == os.getpid():
             self._process.kill()
             self._process.communicate()
-            self._process = None
+        self._process, self._owner = None, os.getpid()
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -78,6 +81,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="ascii",
+            start_new_session=True,  # Ctrl-C is for us
         )
         hello = {"template": "", "day": "2000-01-01", "requests": []}
         if not self._exchange(process, json.dumps(hello), _START_SECONDS):

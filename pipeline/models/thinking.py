@@ -111,6 +111,18 @@ class Profile:
             prompt = (*prompt, Text(FINAL, special=True))
         return (*prompt, Text(begin, "answer")) if begin else prompt
 
+    def before_answer(self, prompt: Prompt, thinks: bool) -> Prompt:
+        """The prompt with an empty thought, where its answer came after one."""
+        tail = tail_of(prompt)
+        if self.kind == "channels":
+            is_begun = tail.endswith(MESSAGE) or not tail
+            return prompt if is_begun else (*prompt, Text(FINAL, special=True))
+        state = self.state(tail)
+        if self.kind == "none" or state == "closed" or not (thinks or state == "open"):
+            return prompt
+        opening = "" if state == "open" else self.open
+        return (*prompt, Text(f"{opening}{self.forced}", special=True))
+
     def __str__(self) -> str:
         """For a person: `thinks between <think> and </think>; off by enable_thinking=False`."""
         if not self.is_there:

@@ -54,7 +54,7 @@ def test_a_name_that_no_one_knows_is_an_error_with_the_names(vocabulary: Vocabul
 @pytest.mark.parametrize(
     ("setting", "fault"),
     [
-        ("chat_template: no/such.jinja", "there is no file no/such.jinja"),
+        ("chat_template: no/such.jinja", "no/such.jinja"),
         ("chat_template: ''", "must be a file or a name"),
         ("template_arguments: {messages: []}", "'messages' is set by longthread"),
         ("template_arguments: {a b: 1}", "'a b' is no name"),

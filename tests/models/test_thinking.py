@@ -35,6 +35,14 @@ def engine(kind: str, folder: Path) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="module")
+def vocabulary(q4: Path) -> Iterator[Vocabulary]:
+    """Without a token for any mark, as a file that is none of the templates' own."""
+    vocabulary = Vocabulary(q4)
+    yield vocabulary
+    vocabulary.close()
+
+
 def generate(engine: Engine, thinks: bool, begin: str = "", **sampling: object) -> Generation:
     engine.thinks = thinks
     prompt = engine.render_answer(TALK, begin)
@@ -122,6 +130,20 @@ def test_a_window_without_room_for_thoughts_still_answers(engine: Engine, kind: 
         assert generation.text == SAID
 
 
+def test_an_answer_is_scored_where_it_begins(engine: Engine, kind: str) -> None:
+    """Behind an empty thought, never inside an open one."""
+    for thinks in (True, False):
+        engine.thinks = thinks
+        prompt = engine.before_answer(engine.render_answer(TALK))
+        begin = engine.count(prompt)
+        logprobs = engine.logprobs((*prompt, Text(SAID, "answer")), begin)
+        assert len(logprobs) == engine.count_text(SAID)
+        tail = "".join(span.text for span in prompt[-2:] if isinstance(span, Text))
+        assert engine.profile.state(tail) != "open"
+        if kind == "harmony":
+            assert tail.endswith("<|channel|>final<|message|>")
+
+
 def test_many_thoughts_at_a_time_are_those_of_each_alone(engine: Engine) -> None:
     alone = [generate(engine, thinks) for thinks in (True, False)]
     prompts = []
@@ -164,22 +186,18 @@ def test_no_content_can_open_or_close_a_thought(engine: Engine) -> None:
         ("microsoft-Phi-3.5-mini-instruct", "shows no sign of thinking"),
     ],
 )
-def test_profiles_of_real_templates(name: str, expected: str, q4: Path) -> None:
+def test_profiles_of_real_templates(name: str, expected: str, vocabulary: Vocabulary) -> None:
     (path,) = (path for path in zoo.templates() if path.stem == name)
-    vocabulary = Vocabulary(q4)
     specials = (("bos_token", "<s>"), ("eos_token", "</s>"))
     profile = find_profile(ChatTemplate(path.read_text(), "", specials, path.name), vocabulary)
-    vocabulary.close()
     assert str(profile).startswith(expected)
 
 
 @pytest.mark.skipif(not zoo.templates(), reason=zoo.WHY_NOT)
 @pytest.mark.parametrize("path", zoo.templates(), ids=lambda path: path.stem)
-def test_off_leaves_no_thought_open_in_any_real_template(path: Path, q4: Path) -> None:
-    vocabulary = Vocabulary(q4)
+def test_off_leaves_no_thought_open_in_any_real_template(path: Path, vocabulary: Vocabulary) -> None:
     template = ChatTemplate(path.read_text(), "", (("bos_token", "<s>"), ("eos_token", "</s>")), path.name)
     profile: Profile = find_profile(template, vocabulary)
-    vocabulary.close()
     if not profile.is_there:
         pytest.skip("it shows no sign of thinking")
     text = "".join(span.text for span in profile.prompt(template, TALK, thinks=False) if isinstance(span, Text))
