@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import Literal
 
 from pipeline.answers.citations import evidence_in, nearest
-from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, Layout, next_layout
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
@@ -49,8 +49,8 @@ class Cited:
     """Asks for an answer in words; citations are found by evidence afterwards.
 
     :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
-        `longthread models try` found best for the model's file, or the default for a model that was not tried and
-        beside instructions of one's own.
+        `longthread models try` found best for the model's file, the default for a model that was not tried, and the
+        plainest beside instructions of one's own.
     :param answer: `generate` shows the model's answer, `quote` the nearest sentence unless the answer stands in it;
         `auto`: what `longthread models try` found for the model's file, or `generate`.
     :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
@@ -133,13 +133,14 @@ class Cited:
     def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
         """The layout for this reader, and what leads its answers; notes once that a model file was never tried.
 
-        Own instructions get the default layout: whoever writes them wants nothing beside them.
+        Own instructions get the plainest layout: whoever writes them wants nothing beside them.
         """
         is_open = self.layout == "auto" and self.instructions is None
         tried = stored(reader) if is_open or self.answer == "auto" else None
         if is_open and tried is None and isinstance(reader, OnFile):
             tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
-        name = DEFAULT if self.layout == "auto" else self.layout
+        default = DEFAULT if self.instructions is None else PLAIN
+        name = default if self.layout == "auto" else self.layout
         if is_open and tried is not None:
             name = tried.layout
         lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"

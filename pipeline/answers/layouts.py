@@ -82,6 +82,9 @@ LAYOUTS: dict[str, Layout] = {
 DEFAULT = "focus-sentence"
 """For a model that was not tried: the layout that was best on the worst model (docs/experiments.md)."""
 
+PLAIN = "brief"
+"""For instructions of one's own: the question stands after the passages, and nothing is repeated or shown before."""
+
 FALLBACK = "focus-2"
 """The layout of the second attempt, where the first answer was unusable; `brief` where this was the first one."""
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.answers.cited import NUMBERS, Cited, distinct, free_tag, unwrapped
-from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS
+from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN
 from pipeline.answers.tried import Result, Tried
 from pipeline.executors.stages import stage_ledger
 from pipeline.models.scripted import ScriptedModel
@@ -133,5 +133,5 @@ def test_the_layout_that_was_tried_is_taken_unless_the_settings_say_how_to_ask(m
     monkeypatch.setattr("pipeline.answers.cited.stored", lambda reader: tried)
     reader, tools = scripted_tools().reader, scripted_tools()
     assert Cited().suited(reader, tools) == (LAYOUTS["focus-2"], "quote")
-    assert Cited(instructions="In verse.").suited(reader, tools) == (LAYOUTS[DEFAULT], "quote")
+    assert Cited(instructions="In verse.").suited(reader, tools) == (LAYOUTS[PLAIN], "quote")
     assert Cited(layout="brief-cue", answer="generate").suited(reader, tools) == (LAYOUTS["brief-cue"], "generate")

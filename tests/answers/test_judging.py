@@ -167,6 +167,14 @@ def test_a_quote_leads_where_the_settings_say_so() -> None:
     assert notes == ()
 
 
+@pytest.mark.parametrize("text", ["", "It has"])
+def test_nothing_takes_the_place_of_an_answer_that_was_stopped(text: str) -> None:
+    led = replace(STATE, lead="quote", answerable=0.1)
+    after, _ = settle(led, judge(led, wrote(text, "cancelled")), None)
+    assert after.answer is not None
+    assert (after.answer.text, after.answer.by, after.answer.is_abstention) == (text, "model", False)
+
+
 def test_the_models_own_refusal_is_shown_in_our_words() -> None:
     for lead in ("generate", "quote"):
         answer, _ = shown(replace(STATE, lead=lead), "Not in the documents.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.answers.layouts import DEFAULT, FOCUS, next_layout
+from pipeline.answers.layouts import BRIEF, DEFAULT, next_layout
 from pipeline.build import Pipeline
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, run
@@ -51,8 +51,8 @@ def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index:
     assert "".join(heard[2:]).endswith(state.answer.text)
     assert "thirty-four years" in state.answer.text
     assert state.ledger.layout == next_layout(DEFAULT).name
-    assert not any(FOCUS in getattr(span, "text", "") for span in state.prompt)
-    assert any(FOCUS in getattr(span, "text", "") for span in state.second_prompt)
+    assert not any(BRIEF in getattr(span, "text", "") for span in state.prompt)
+    assert any(BRIEF in getattr(span, "text", "") for span in state.second_prompt)
     assert "asked again in another layout because the first answer was unusable: it has no words" in _notes(state)[0]
     assert "the first answer: '[1]'" in _notes(state)[0]
 

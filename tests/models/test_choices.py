@@ -69,6 +69,8 @@ def test_split_caches_hold_a_window_for_each_sequence(tiny: Path) -> None:
 @pytest.mark.parametrize("name", ["gemma3", "gemma4", "gpt-oss"])
 def test_a_small_cache_of_sliding_windows_answers_the_same(name: str) -> None:
     path = FOLDER / "tiny" / f"{name}.gguf"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: make it with the zoo's generator")
     alone = {"n_ctx": 512, "n_seq_max": 1, "n_cached": 0}  # together, another batch shape rounds otherwise
     assert answers(path, swa_full=False, **alone) == answers(path, **alone)
 
