@@ -133,8 +133,8 @@ def report(found: dict[str, list[Outcome]]) -> dict[str, Any]:
         "tracebacks": sum(outcome.n_tracebacks for outcome in every),
         "traced": {o.what: o.result.get("tracebacks") or o.error[-300:] for o in every if o.n_tracebacks},
         "vocabularies": len(found["vocabularies"]),
-        "forged_tokens": sum(outcome.result.get("forged", 0) for outcome in found["vocabularies"]),
-        "texts_changed": sum(outcome.result.get("changed", 0) for outcome in found["vocabularies"]),
+        "forged_tokens": _sum(found["vocabularies"], "forged"),
+        "texts_changed": _sum(found["vocabularies"], "changed"),
         "thinking_leaks": sum(len(one or ()) for one in leaks) if leaks and None not in leaks else None,
         "leaks": {
             outcome.what: outcome.result["leaks"] for outcome in found["thinking"] if outcome.result.get("leaks")
@@ -148,6 +148,10 @@ def report(found: dict[str, list[Outcome]]) -> dict[str, Any]:
         "peer": {outcome.what: outcome.result for outcome in found["peer"]},
         "load": os.getloadavg()[0],
     }
+
+
+def _sum(outcomes: Sequence[Outcome], key: str) -> int | None:
+    return sum(outcome.result.get(key, 0) for outcome in outcomes) if outcomes else None
 
 
 if __name__ == "__main__":
