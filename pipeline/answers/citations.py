@@ -77,8 +77,10 @@ def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evide
         return Answer(text, nearest(evidence, 1), is_abstention=True, why="the model says so")
     found: list[Citation] = list(by_model(text, shown, question, keep_unsupported=by == "model"))
     if by != "model":
-        for citation in by_match(text, evidence, question, [c.quote for c in found if c.quote is not None]):
-            if len(found) < MAX_EVIDENCE:
+        quotes = [c.quote for c in found if c.quote is not None]
+        spans = {quote.span for quote in quotes}
+        for citation in by_match(text, evidence, question, quotes):
+            if len(found) < MAX_EVIDENCE and citation.quote is not None and citation.quote.span not in spans:
                 found.append(citation)
         found += _beside(evidence, found)
     missing = unsupported(text, [c for c in found if c.by != "question"], question, shown)

@@ -50,6 +50,13 @@ def test_a_model_that_cites_is_taken_at_its_word_where_its_words_fit() -> None:
     assert (answer.citations[0].number, *quotes(answer)[0]) == (1, "model", "It costs six marks for a child.")
 
 
+def test_a_sentence_that_the_model_cited_is_not_quoted_again() -> None:
+    text = "Seven beehives stand in the garden. Ada looks after them."
+    answer = cite("The answer is seven [1].", (passage(text),), "How many beehives are there?")
+    assert [citation.by for citation in answer.citations] == ["model", "question"]
+    assert len({citation.quote.span for citation in answer.citations if citation.quote}) == 2
+
+
 def test_a_number_whose_passage_says_something_else_gives_way_to_evidence() -> None:
     answer = cite("Lucia Ferrand repaired it [1].", SHOWN, "Who repaired the clock?")
     assert [(c.number, c.by) for c in answer.citations] == [(2, "match"), (1, "question")]
