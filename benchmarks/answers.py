@@ -36,6 +36,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from pipeline.answers.citations import forms_of
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig, load_config
 from pipeline.conversation import Conversation
@@ -46,6 +47,7 @@ from pipeline.evaluation.corpus import materialise
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.statistics import mean_interval
 from pipeline.models.tune import machine
+from pipeline.text.numbers import number_forms
 from pipeline.text.words import content_words
 from pipeline.types import Answer, Document, Passage, Question, State
 
@@ -145,6 +147,7 @@ class WithoutFile:
 # ---------------------------------------------------------------------------------------------------------- measuring
 _DELIMITER = re.compile(r"</?\s*(?:passage|memory)\d*\b|(?:\A|\n)\s*(?:Question|Passages?):", re.IGNORECASE)
 _CLAIM = re.compile(r"\b(?:[A-ZÄÖÜÇŞİĞ][\w'’-]*\w|\d[\d.,:]*\d|\d)\b")
+_YES_NO = ("yes", "no")
 _MARKS = re.compile(r"\[\s*\d{1,3}(?:\s*[,;]\s*\d{1,3})*\s*\]")
 
 
@@ -179,7 +182,14 @@ def unsupported_unsaid(case: Case, answer: Answer) -> bool:
     claims = [claim for claim in _CLAIM.findall(_MARKS.sub(" ", answer.text)) if claim not in answer.unsupported]
     claims = [re.sub(r"['’]s$", "", claim) for claim in claims if content_words(claim)]  # "They" names nobody
     plain = "\n".join(seen)
-    return any(not holds(plain, claim) and claim.casefold() not in plain.casefold() for claim in claims)
+    forms = forms_of(plain)  # thirty-four is 34
+    return any(
+        not holds(plain, claim)
+        and claim.casefold() not in plain.casefold()
+        and not (claim.casefold() in _YES_NO or set(content_words(claim)) <= forms)
+        and not (claim[0].isdigit() and number_forms(answer.text) <= forms)  # 5 million is five million
+        for claim in claims
+    )
 
 
 def measured(case: Case, state: State, seconds: float) -> dict[str, Any]:
