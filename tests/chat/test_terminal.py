@@ -57,7 +57,9 @@ def follow_up(terminal: Terminal, keep: Keep) -> None:
     terminal.wait("searching for: How much does a return ticket cost")
     shown = terminal.wait("tokens read", times=2)
     reused = [int(n) for n in re.findall(r"(\d+) reused", shown)]
-    assert reused[-1] > 100, "the prompt of the turn before was read again"  # but for the sentences that it repeats
+    before, _ = (int(n) for n in re.findall(r"(\d+) tokens read", shown))
+    # all but the sentences that the layout repeats after the question, and those chosen for one of the two alone
+    assert reused[-1] > 0.6 * before, "the prompt of the turn before was read again"
     terminal.wait_for_prompt()
     keep("A follow-up: what is searched for is shown, and what was read stays in the cache", terminal)
 
