@@ -149,10 +149,8 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         notes.append("both answers say the same, and the first is shown")
         chosen = replace(chosen, unusable="")
     answer = chosen.answer
-    is_cancelled = chosen.generation.finish == "cancelled"
-    is_open = not answer.is_abstention and not is_cancelled
-    why = doubt(state.answerable, chosen.unusable, state.lead == "quote") if is_open else ""
-    if is_cancelled:
+    why = "" if answer.is_abstention else doubt(state.answerable, chosen.unusable, state.lead == "quote")
+    if chosen.generation.finish == "cancelled":
         pass  # whoever stopped it sees what was written so far, and nothing in its place
     elif why:
         answer = Answer(REFUSAL, nearest_to(state, MAX_QUOTES), True, why, by="gate", said=_said(chosen))
@@ -162,7 +160,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")
     elif chosen.unusable:
         answer = replace(answer, faults=tuple(dict.fromkeys((*answer.faults, chosen.unusable))))
-    elif state.lead == "quote" and is_open and state.shown and not _stands_in_nearest(state, answer):
+    elif state.lead == "quote" and not answer.is_abstention and state.shown and not _stands_in_nearest(state, answer):
         answer = quoted(state, chosen)
     elif answer.is_abstention:
         answer = replace(answer, text=REFUSAL, by="gate", said=answer.text)

@@ -167,6 +167,12 @@ def test_a_quote_leads_where_the_settings_say_so() -> None:
     assert notes == ()
 
 
+def test_where_quotes_lead_an_unusable_answer_needs_no_excuse() -> None:
+    answer, notes = shown(replace(STATE, lead="quote"), "[1]")
+    assert (answer.text, answer.by, answer.why) == ("Seven beehives stand in the garden.", "quote", "")
+    assert f"a sentence of the documents takes the answer's place: {WORDLESS}" in notes
+
+
 @pytest.mark.parametrize("text", ["", "It has"])
 def test_nothing_takes_the_place_of_an_answer_that_was_stopped(text: str) -> None:
     led = replace(STATE, lead="quote", answerable=0.1)

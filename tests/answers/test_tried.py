@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline.answers import tried as store_module
-from pipeline.answers.layout_trial import FOLDER, trial_questions
+from pipeline.answers.layout_trial import FOLDER, answers_shown, trial_questions
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import SHIPPED, Result, Tried, answer_first, best_layout, store, stored
 from pipeline.errors import ModelError
 from pipeline.evaluation.answers import holds
 from pipeline.models import tune
 from pipeline.models.filehash import file_sha256
+from pipeline.types import Sampling, Text
+from tests.answers.test_judging import STATE, wrote
 from tests.models.gguf_file import tiny_llama
 
 HELD_OUT = Path(__file__).parent.parent.parent / "benchmarks" / "trial_held_out"
@@ -65,6 +68,30 @@ def tried(key: str, layout: str = "brief") -> Tried:
 def test_the_most_right_answers_less_faults_win() -> None:
     results = [result("a", right=12, faulty=5), result("b", right=9, faulty=1), result("c", right=8)]
     assert best_layout(results, 30) == "b"
+
+
+def test_short_answers_outweigh_a_few_more_right_ones() -> None:
+    assert best_layout([result("wordy", right=12, f1=0.1), result("brief", right=9, f1=0.7)], 30) == "brief"
+
+
+def test_both_policies_are_run_on_the_first_answers() -> None:
+    """The model's words lead after a second attempt; quotes lead without one."""
+    asked: list[tuple[Any, ...]] = []
+
+    def generate(prompts: Any, samplings: Any) -> list[Any]:
+        asked.append(tuple(prompts))
+        return [SimpleNamespace(result=lambda: wrote("seven beehives")) for _ in prompts]
+
+    generator = SimpleNamespace(sampling=Sampling())
+    pipeline: Any = SimpleNamespace(
+        config=SimpleNamespace(components=(generator,)), reader=SimpleNamespace(generate=generate)
+    )
+    state = replace(STATE, second_prompt=(Text("again"),))
+    rows = [(state, wrote("[1]")), (state, wrote("seven"))]
+    generated, quoted = answers_shown(pipeline, rows, lambda *_: None)
+    assert [one.answer and one.answer.text for one in generated] == ["seven beehives", "seven"]
+    assert [one.answer and one.answer.by for one in quoted] == ["quote", "quote"]
+    assert asked == [((Text("again"),),)]
 
 
 def test_ties_go_to_who_declines_rightly_then_to_fewer_tokens() -> None:
