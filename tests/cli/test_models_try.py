@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import progress
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import best_layout, stored
 from pipeline.models.catalogue import resolve
@@ -17,6 +18,7 @@ from tests.cli.conftest import Run
 
 def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # a fast machine is done before the first line is due
     done = run("models", "try", "smollm2-135m", "-n", "2", "--json")
     assert done.code == 0, done.err
     tried = json.loads(done.out)
