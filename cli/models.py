@@ -129,7 +129,7 @@ def _hash_lines(found: Verification) -> list[str]:
     if info.n_parts > 1:
         parts.append(f"{info.n_parts} parts, all here and whole; the hash is of the first")
     if found.is_right is None:
-        verdict = "whole by its header; nobody told longthread what its hash should be"
+        verdict = "its header is consistent with its size; no published hash is known to compare it with"
     elif found.is_right:
         verdict = f"right: this is the hash that {found.by} gives"
     else:

@@ -82,7 +82,8 @@ def citation_lines(state: State) -> list[Text]:
     answer = state.answer or Answer("")
     lines: list[Text] = []
     if state.shown and not any(citation.is_valid and citation.by != "question" for citation in answer.citations):
-        nearest = " The nearest sentence:" if any(c.is_valid for c in answer.citations) else ""
+        valid = [citation for citation in answer.citations if citation.is_valid]
+        nearest = f" {_nearest(len(valid))}" if valid else ""
         lines.append(Text(f"Nothing that was shown says this.{nearest}", style="yellow"))
     lines += [citation_line(citation, len(state.shown)) for citation in answer.citations]
     if answer.unsupported:
@@ -118,12 +119,16 @@ def detail_lines(answer: Answer) -> list[Text]:
     return lines
 
 
+def _nearest(n_quotes: int) -> str:
+    return "The nearest sentence:" if n_quotes == 1 else f"The nearest {n_quotes} sentences:"
+
+
 def _abstention(state: State, answer: Answer, with_details: bool) -> list[Text]:
     lines = [Text(visible(answer.text), style="bold")]
     if with_details and answer.why:
         lines.append(Text(one_line(answer.why), style="dim"))
     if answer.citations:
-        lines.append(Text("The nearest sentence:", style="dim"))
+        lines.append(Text(_nearest(len(answer.citations)), style="dim"))
         lines += [citation_line(citation, len(state.shown)) for citation in answer.citations]
     return lines + (detail_lines(answer) if with_details else [])
 

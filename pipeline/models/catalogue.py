@@ -236,8 +236,10 @@ def _where(where: Packaged | Assembled | Hub) -> str:
 # --------------------------------------------------------------------------------------------------------- verifying
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What is known of a model's file. `expected` is None where nobody told us the hash: then the file is whole by its
-    header, and that is all that can be said. `by` says who told.
+    """What is known of a model's file.
+
+    `expected` is the published hash, None where none is known: then only the header can be compared with the file's
+    size. `by` names the source of `expected`.
     """
 
     name: str

@@ -244,6 +244,12 @@ def test_an_answer_that_nothing_supports_is_not_said_to_stand_anywhere() -> None
     assert printed(Answer("Ada.")) == f"Ada.\nNothing that was shown says this.\n{END}"
 
 
+def test_several_nearest_sentences_are_counted() -> None:
+    two = (cited("question"), replace(cited("question"), number=2))
+    assert "The nearest 2 sentences:\n" in printed(Answer("The documents do not hold the answer.", two, True))
+    assert "Nothing that was shown says this. The nearest 2 sentences:\n" in printed(Answer("Ada.", two))
+
+
 def test_a_number_that_no_passage_has_is_invalid() -> None:
     answer = Answer("Lucia [7].", (cited("match"), Citation(7, "model", None, None)))
     assert printed(answer) == f"Lucia [7].\n{LINE}[7] names no passage: the model was shown 1 to 1\n{END}"
