@@ -109,6 +109,28 @@ def common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
     return first if differ[first] else n
 
 
+def in_prefix_order(rows: Sequence[NDArray[np.int64]]) -> list[int]:
+    """The rows' numbers, ordered so that rows with a common prefix follow one another, those with the longest closest.
+
+    Apart from that they keep their order. It is the depth-first order of the rows' trie, whose branches are visited in
+    the order of their first row.
+    """
+    ranked = sorted(range(len(rows)), key=lambda n: rows[n].tobytes())
+    lengths = [common(rows[a], rows[b]) for a, b in pairwise(ranked)]
+    ordered: list[int] = []
+    blocks = [(0, len(ranked))] if ranked else []
+    while blocks:
+        low, high = blocks.pop()
+        if high - low == 1:
+            ordered.append(ranked[low])
+            continue
+        inner = lengths[low : high - 1]
+        shortest = min(inner)
+        cuts = [low, *(low + n + 1 for n, length in enumerate(inner) if length == shortest), high]
+        blocks += sorted(pairwise(cuts), key=lambda block: min(ranked[block[0] : block[1]]), reverse=True)
+    return ordered
+
+
 def _key(row: NDArray[np.float32]) -> int:
     return -1 - (int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little") >> 2)
 

@@ -24,7 +24,7 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher, Group, Job
-from pipeline.models.cells import Cells, cells_of
+from pipeline.models.cells import Cells, cells_of, in_prefix_order
 from pipeline.models.context import N_SPARE, Context, resolve
 from pipeline.models.first_look import look_first
 from pipeline.models.pool import Pool
@@ -160,6 +160,7 @@ class Engine:
     ) -> list[EngineStream]:
         """One stream for each prompt, in order. Nothing is decoded before a stream is read; reading one serves all.
 
+        Prompts that begin alike are worked on one after the other, so that the second finds what the first has read.
         `sampling` is for all prompts, or one for each. Raises ModelError, before anything is decoded, for an empty
         prompt, for one that does not fit beside its longest answer, and for a grammar that cannot be read.
         """
@@ -173,7 +174,9 @@ class Engine:
                 self._check_fits(one, own.max_tokens, f"prompt {n}" if len(prompts) > 1 else "the prompt")
             group = Group(progress, sum(map(len, cells)))
             jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, cells, each, strict=True)]
-            return [self.batcher.submit(job, self._lock) for job in jobs]
+            order = in_prefix_order([one.keys for one in cells])
+            streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
+            return [streams[n] for n in range(len(jobs))]
 
     def _job(self, prompt: Prompt, cells: Cells, sampling: Sampling, group: Group) -> Job:
         """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
