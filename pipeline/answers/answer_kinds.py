@@ -52,6 +52,13 @@ def holds(kind: Kind, sentence: str, question_words: Set[str]) -> bool:
     return kind == "any" or any(not set(content_words(text)) <= question_words for text in _things(kind, sentence))
 
 
+def is_only_a_time(words: Set[str]) -> bool:
+    """Whether content words are a time and nothing else: numbers, at least one, and months, days or parts of a day."""
+    numbers = {word for word in words if _NUMBER.fullmatch(word)}
+    times = {stem for word in _TIME_WORDS for stem in content_words(word)}
+    return bool(numbers) and words <= numbers | times
+
+
 def _things(kind: Kind, sentence: str) -> Iterator[str]:
     """What in the sentence could be an answer of that kind."""
     if kind == "name":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pipeline.answers.answer_kinds import is_only_a_time
 from pipeline.text.words import content_words
 from pipeline.types import Finish
 
@@ -41,6 +42,7 @@ _YES_NO = re.compile(
     r"|\bm[iıuü]\b",
     re.IGNORECASE,
 )
+_WHO_OR_WHERE = re.compile(r"\W*(?:who|whom|whose|where)\b", re.IGNORECASE)
 _CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa)\b|\b(?:which|welche[rsn]?|hangi)\b[^?]*,", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _RUN = re.compile(r"(\S{1,12}?)\1{7,}")
@@ -94,12 +96,14 @@ def has_words(text: str) -> bool:
 def says_nothing_new(text: str, question: str) -> bool:
     """Whether every content word of the answer stands in the question, although the question asks for one.
 
-    Questions that can be answered with yes, no, or one of the things that they name are left alone.
+    Where it asks who or where, a time is nothing either. Questions that can be answered with yes, no, or one of the
+    things that they name are left alone.
     """
     if _YES_NO.search(question) or _CHOICE.search(question):
         return False
     said = set(content_words(_MARKS.sub(" ", text)))
-    return bool(said) and said <= set(content_words(question))
+    new = said - set(content_words(question))
+    return bool(said) and (not new or (bool(_WHO_OR_WHERE.match(question)) and is_only_a_time(new)))
 
 
 def asks_back(text: str, question: str) -> bool:

@@ -175,6 +175,8 @@ def test_an_answer_that_is_cut_ends_with_a_whole_sentence_and_says_so(text: str,
         ("The garden has beehives.", QUESTION),
         ("The beehives of the garden [1]", QUESTION),
         ("Die Uhr im Turm", "Wer reparierte die Uhr im Turm?"),
+        ("The chair follows Ingrid Solvang in March 2026.", "Who follows Ingrid Solvang as chair?"),
+        ("on 3 May 1987", "Where was the clock repaired?"),
     ],
 )
 def test_an_answer_that_only_repeats_the_question_is_unusable(text: str, question: str) -> None:
@@ -193,6 +195,9 @@ def test_an_answer_that_only_repeats_the_question_is_unusable(text: str, questio
         ("Köprü açık.", "Köprü açık mı?"),
         ("no", "Is the bridge open?"),
         ("seven", QUESTION),
+        ("March 2026", "When does the chair follow?"),
+        ("June", "Who follows Ingrid Solvang as chair?"),
+        ("the pilots of 2026", "Who is exempt from wearing helmets?"),
     ],
 )
 def test_what_answers_with_the_questions_words_is_left_alone(text: str, question: str) -> None:
