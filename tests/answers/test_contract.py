@@ -264,4 +264,4 @@ def test_long_nonsense_is_judged_at_once(text: str) -> None:
         without_lead(text[:4000])
         return time.process_time() - start
 
-    assert min(seconds() for _ in range(3)) < 0.05
+    assert min(seconds() for _ in range(3)) < 0.2  # backtracking takes seconds, and a slow machine 0.08
