@@ -117,12 +117,17 @@ def pairs(n: int, seed: int) -> Iterator[tuple[str, list[Passage], str, str]]:
 
 # ------------------------------------------------------------------------------------------------------------ asking
 class Asked:
-    """The built-in pipeline's last two stages, without its second attempt: the passages are given."""
+    """The built-in pipeline's last two stages, without its second attempt: the passages are given.
+
+    The model's own words are the answer also where quotes lead them: these are what is attributed.
+    """
 
     def __init__(self, model: str, method: Method | None, threads: int | None) -> None:
         settings = {"max_tokens": MAX_TOKENS, "threads": threads or "auto"}
         config = with_settings(with_model(DEFAULT, model), settings)
-        stages = [Spec("retrieve.given"), *config.stages[-2:]]
+        assembler = config.stages[-2]
+        own_words = Spec(assembler.name, tuple({**dict(assembler.settings), "answer": "generate"}.items()))
+        stages = [Spec("retrieve.given"), own_words, config.stages[-1]]
         self.tools = Pipeline(PipelineConfig("the benchmark", tuple(stages)), ROOT)
         self.stages = list(zip(self.tools.config.stages, self.tools.config.components, strict=True))[1:]
         self.method = method
