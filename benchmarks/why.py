@@ -39,7 +39,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.compression import ROOT, TOP_K, paragraph_vectors
 from compressors.calibration.labelled import Labelled, read_labelled
-from pipeline.answers.attribution import Attribution, Method, attribute
+from pipeline.answers.attribution import Attribution, attribute
+from pipeline.answers.left_out import Method
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.default import DEFAULT, with_model, with_settings

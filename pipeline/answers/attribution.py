@@ -19,24 +19,22 @@ Where several passages say the same, leaving one of them out changes little: the
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
+from pipeline.answers.left_out import ALL, Method, Part, Variants, variants_of
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
-from pipeline.models.capabilities import Ablates, Metered, Surprised, TokenSpans, before_answer
+from pipeline.models.capabilities import Metered, before_answer
 from pipeline.text.words import content_words
-from pipeline.types import Passage, Prompt, Soft, StageEntry, State, Text
+from pipeline.types import Passage, Prompt, StageEntry, State, Text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Method = Literal["cells", "prompts"]
 
 MAX_OPENED = 2
 """Passages, for one sentence of the answer, whose own sentences are left out one at a time."""
@@ -137,7 +135,7 @@ def attribute(
         raise ModelError("there is no answer of the model here whose passages could be looked for")
     n_before = reader.n_decoded if isinstance(reader, Metered) else 0
     target, slices = _target(_original(state), texts, reader)
-    variants = _variants(state, assembler, tools, target, method)
+    variants = variants_of(state, assembler, tools, target, method)
     grounds = _left_out(state, texts, slices, variants)
     n_tokens = reader.n_decoded - n_before if isinstance(reader, Metered) else None
     return Attribution(tuple(grounds), variants.method, variants.n_scored, n_tokens, perf_counter() - start)
@@ -177,225 +175,6 @@ def _target(text: str, sentences: Sequence[str], reader: Model) -> tuple[Prompt,
         slices.append(slice(n_tokens, n_tokens + n_new))
         n_tokens += n_new
     return tuple(spans), slices
-
-
-# --------------------------------------------------------------------------------------------- what can be left out
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a variant leaves out: passage `number` (from 0), or only the characters [start, end) of its text."""
-
-    number: int
-    chars: tuple[int, int] | None = None
-
-
-class Variants(Protocol):
-    """The prompt without each part, scored: log P of the answer's tokens, float32 (n_parts, n_target). None leaves out
-    nothing, `ALL` every passage.
-    """
-
-    method: Method
-    n_scored: int
-
-    def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]: ...
-
-
-ALL = Part(-1)
-
-
-def _variants(state: State, assembler: Assembler, tools: Tools, target: Prompt, method: Method | None) -> Variants:
-    reader = tools.reader
-    can_forget = isinstance(reader, Ablates) and isinstance(reader, TokenSpans) and reader.can_forget
-    if method == "cells" and not can_forget:
-        raise ModelError(f"the cells of {reader.name} cannot be hidden: take the method 'prompts'")
-    if method != "prompts" and can_forget:
-        places = _places(state.prompt, state.shown, reader)
-        if places is not None:
-            return _HiddenCells(state, assembler, tools, target, places)
-        if method == "cells":
-            raise ModelError("the passages cannot be found in the prompt as they were shown: take the method 'prompts'")
-    if not isinstance(reader, Surprised):
-        raise ModelError(f"{reader.name} gives no probabilities: what an answer stands on cannot be computed with it")
-    return _NewPrompts(state, assembler, tools, target)
-
-
-def _prompt_without(state: State, assembler: Assembler, tools: Tools, part: Part) -> Prompt:
-    """The prompt assembled anew without the part."""
-    shown = state.shown
-    if part is ALL:
-        left: tuple[Passage, ...] = ()
-    else:
-        without = _without(shown[part.number], part)
-        left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
-    state = replace(state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
-    return before_answer(tools.reader, assembler.assemble(state, tools, state.ledger.reserved).prompt)
-
-
-def _ending(prompt: Prompt) -> Prompt:
-    """The prompt from its last question on."""
-    starts = [n for n, span in enumerate(prompt) if span.part == "question"]
-    return prompt[starts[-1] :] if starts else ()
-
-
-class _NewPrompts:
-    """Each prompt is assembled without the part and read: the cells that it has in common with others only once."""
-
-    method: Method = "prompts"
-
-    def __init__(self, state: State, assembler: Assembler, tools: Tools, target: Prompt) -> None:
-        self.state, self.assembler, self.tools, self.target = state, assembler, tools, target
-        self.n_scored = 0
-
-    def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]:
-        import numpy as np
-
-        rows = []
-        for part in parts:
-            prompt = self.state.prompt if part is None else self._without(part)
-            n_prompt = self.tools.reader.count(prompt)
-            rows.append(self.tools.reader.logprobs((*prompt, *self.target), n_prompt))  # type: ignore[attr-defined]
-            self.n_scored += part is not None
-        return np.array(rows)
-
-    def _without(self, part: Part) -> Prompt:
-        return _prompt_without(self.state, self.assembler, self.tools, part)
-
-
-def _without(passage: Passage, part: Part) -> Passage | None:
-    """The passage without the part's characters; None where nothing is left. Its text is no longer its source's."""
-    if part.chars is None:
-        return None
-    text = _text_without(passage, part.chars)
-    return replace(passage, text=text) if text.strip() else None
-
-
-class _HiddenCells:
-    """The prompt is read once, the part's cells are hidden, and the prompt's end and the answer are read again."""
-
-    method: Method = "cells"
-
-    def __init__(
-        self, state: State, assembler: Assembler, tools: Tools, target: Prompt, places: Sequence[_Place]
-    ) -> None:
-        self.state, self.assembler, self.tools, self.target, self.places = state, assembler, tools, target, places
-        self.tail = _tail(state.prompt, max(place.high for place in places), tools.reader)
-        self.ending = _ending(state.prompt)
-        self.repeats = any(span.part == "passages" for span in self.ending)
-        self.n_scored = 0
-
-    def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]:
-        self.n_scored += sum(part is not None for part in parts)
-        cuts = [self._cut(part) for part in parts]
-        endings = [self._ending(part) for part in parts] if self.repeats else None
-        return self.tools.reader.ablate(self.state.prompt, self.target, cuts, self.tail, endings)  # type: ignore[attr-defined,no-any-return]
-
-    def _ending(self, part: Part | None) -> Prompt | None:
-        """The end of the prompt without the part's repeated sentences; None where it stays as it is."""
-        if part is None:
-            return None
-        ending = _ending(_prompt_without(self.state, self.assembler, self.tools, part))
-        return None if ending == self.ending else ending
-
-    def _cut(self, part: Part | None) -> tuple[int, int]:
-        if part is None:
-            return 0, 0
-        if part is ALL:
-            return min(place.low for place in self.places), max(place.high for place in self.places)
-        place = self.places[part.number]
-        return (place.low, place.high) if part.chars is None else place.cells(*part.chars)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a passage stands in the prompt: cells [low, high), its tags and title included where they are its own.
-
-    `cells` gives those of characters [start, end) of the passage's text.
-    """
-
-    low: int
-    high: int
-    cells: Callable[[int, int], tuple[int, int]]
-
-
-def _tail(prompt: Prompt, last: int, reader: Model) -> int:
-    """The cell from which a variant is read again: where the question begins behind the passages, if it does. Turns of
-    a conversation between them are not read again.
-    """
-    n = 0
-    for span in prompt:
-        if n >= last and span.part == "question":
-            return n
-        n += reader.count((span,))
-    return last
-
-
-def _places(prompt: Prompt, shown: Sequence[Passage], reader: Model) -> list[_Place] | None:
-    """Where each passage stands in the prompt; None where one cannot be found as it is, white space apart."""
-    owners: list[tuple[_Span, int]] = []
-    spans = list(_spans(prompt, reader))
-    first = at = 0
-    for passage in shown:
-        needle = "".join(passage.text.split())
-        for n in range(first, len(spans)):
-            offset = spans[n].find(passage, needle, at if n == first else 0)
-            if offset >= 0:
-                owners.append((spans[n], offset))
-                first, at = n, offset + len(needle)
-                break
-        else:
-            return None
-    n_owners = [sum(other is span for other, _ in owners) for span, _ in owners]
-    return [
-        span.place(passage, offset, is_alone=n == 1)
-        for (span, offset), passage, n in zip(owners, shown, n_owners, strict=True)
-    ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Span:
-    """A span of the prompt that holds passages, from cell `low` to `high`; `marks` are the places of its characters
-    that are not white space, `dense` these characters.
-    """
-
-    span: Text | Soft
-    low: int
-    high: int
-    reader: Model
-    marks: tuple[int, ...] = ()
-    dense: str = ""
-
-    def find(self, passage: Passage, needle: str, at: int) -> int:
-        """Where the passage begins in `dense`, from `at` on; -1 if it is not there."""
-        if isinstance(self.span, Soft) or passage.soft is not None:
-            return 0 if self.span is passage.soft else -1
-        return self.dense.find(needle, at)
-
-    def place(self, passage: Passage, offset: int, is_alone: bool) -> _Place:
-        """The passage's place; the whole span is its own where it is alone in it."""
-        inside = [n for n, char in enumerate(passage.text) if not char.isspace()]
-
-        def cells(start: int, end: int) -> tuple[int, int]:
-            if isinstance(self.span, Soft):
-                return self.low, self.high
-            first = self.marks[offset + bisect_left(inside, start)]
-            last = self.marks[offset + bisect_left(inside, end) - 1]
-            tokens = self.reader.token_spans(self.span.text)  # type: ignore[attr-defined]
-            hit = [n for n, (low, high) in enumerate(tokens) if low <= last and high > first]
-            return self.low + hit[0], self.low + hit[-1] + 1
-
-        low, high = (self.low, self.high) if is_alone else cells(0, len(passage.text))
-        return _Place(low, high, cells)
-
-
-def _spans(prompt: Prompt, reader: Model) -> Iterator[_Span]:
-    low = 0
-    for span in prompt:
-        high = low + reader.count((span,))
-        if span.part == "passages" and isinstance(span, Soft):
-            yield _Span(span, low, high, reader)
-        elif span.part == "passages" and isinstance(span, Text):
-            marks = tuple(n for n, char in enumerate(span.text) if not char.isspace())
-            yield _Span(span, low, high, reader, marks, "".join(span.text[n] for n in marks))
-        low = high
 
 
 # --------------------------------------------------------------------------------------------- the two rounds of it
@@ -471,7 +250,3 @@ def _likeliest(
         return -len(words & said), -len(words & asked), n
 
     return [units[n] for n in sorted(sorted(range(len(units)), key=rank)[:MAX_SENTENCES])]
-
-
-def _text_without(passage: Passage, chars: tuple[int, int]) -> str:
-    return passage.text[: chars[0]] + passage.text[chars[1] :]

@@ -10,7 +10,6 @@ import pytest
 from pipeline.answers.attribution import (
     Attribution,
     Grounds,
-    Method,
     PassageDrop,
     QuoteDrop,
     _likeliest,
@@ -18,6 +17,7 @@ from pipeline.answers.attribution import (
     with_account,
 )
 from pipeline.answers.cited import Cited
+from pipeline.answers.left_out import Method
 from pipeline.answers.plain import Plain
 from pipeline.build import Pipeline
 from pipeline.contracts import Assembler
