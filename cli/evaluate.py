@@ -26,6 +26,7 @@ from pipeline.evaluation.report.plots import COSTS, picture, quality_of
 from pipeline.evaluation.runs import Measures, read_all, summary, write_rows
 from pipeline.evaluation.statistics import Interval
 from pipeline.executors.folder import RUN
+from pipeline.storage.whole import write_whole
 
 ABOUT = "eval.json"
 PAGE = "report.html"
@@ -85,9 +86,7 @@ def run(
         + "".join(f"; {note}" for note in data.notes),
         *_machine(found[0]),
     ]
-    Path(output, ABOUT).write_text(
-        json_module.dumps({"pipelines": [run.name for run in found], "about": about}), "utf-8"
-    )
+    write_whole(Path(output, ABOUT), json_module.dumps({"pipelines": [run.name for run in found], "about": about}))
     for one in found:
         write_rows(one)
     return _report(found, MAY_DIFFER, Path(output), about, metric, seed, as_json, is_brief=True)
@@ -175,11 +174,11 @@ def _report(
     written = [output / PAGE]
     try:
         if drawn := picture(found, metric, seed):
-            (output / PICTURE).write_bytes(drawn)
+            write_whole(output / PICTURE, drawn)
             written.append(output / PICTURE)
     except MissingExtraError as error:
         Console(stderr=True).print(f"No picture: {error}", highlight=False, markup=False)
-    (output / "summary.json").write_text(json_module.dumps(_json(found, comparison, seed), indent=1), "utf-8")
+    write_whole(output / "summary.json", json_module.dumps(_json(found, comparison, seed), indent=1))
     if as_json:
         _print_json(found, comparison, seed)
     else:

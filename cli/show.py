@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.align import Align
 from rich.console import Console, Group, RenderableType
@@ -15,6 +14,7 @@ from pipeline.config import PipelineConfig
 from pipeline.default import default_config
 from pipeline.errors import ConfigError
 from pipeline.registry import first_line, settings_of
+from pipeline.storage.whole import write_whole
 
 
 def run(path: str, svg: str | None) -> int:
@@ -50,7 +50,7 @@ def write_svg(console: Console, path: str, title: str) -> None:
     """What a recording console printed as an SVG file without web fonts. Raises ConfigError if it cannot be written."""
     picture = re.sub(r"@font-face\s*{[^}]*}", "", console.export_svg(title=title))
     try:
-        Path(path).write_text(picture, encoding="utf-8")
+        write_whole(path, picture)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -24,6 +24,7 @@ from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import summary, write_rows
 from pipeline.evaluation.sweep import PIPELINES, Point, run_sweep
+from pipeline.storage.whole import write_whole
 
 
 def run(
@@ -59,8 +60,8 @@ def run(
             raise
     finalists = [point.measures.name for point in points if point.is_finalist]
     about = [f"the finalists of {Path(path).name}, on {data.name} ({sweep.settings.kind})"]
-    Path(output, ABOUT).write_text(json_module.dumps({"pipelines": finalists, "about": about}), "utf-8")
-    Path(output, "sweep.json").write_text(json_module.dumps(_json(points, sweep), indent=1), "utf-8")
+    write_whole(Path(output, ABOUT), json_module.dumps({"pipelines": finalists, "about": about}))
+    write_whole(Path(output, "sweep.json"), json_module.dumps(_json(points, sweep), indent=1))
     for point in points:
         write_rows(point.measures)
     if as_json:

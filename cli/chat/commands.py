@@ -27,6 +27,7 @@ from cli.printing import thoughts as print_thoughts
 from pipeline.default import with_settings
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.registry import nearest, settings_of
+from pipeline.storage.whole import write_whole
 from pipeline.types import State
 
 Choice = tuple[str, str]
@@ -465,7 +466,7 @@ def save(chat: Chat, words: list[str]) -> None:
     path = new_file(_one(words, "save", "", "into which file?"))
     turns = [(turn.time, turn.question, turn.answer) for turn in chat.turns]
     try:
-        path.write_text(views.transcript(chat.name, turns), encoding="utf-8")
+        write_whole(path, views.transcript(chat.name, turns))
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
     chat.say(f"{len(turns)} turns written to {views.file_said(path)}.")

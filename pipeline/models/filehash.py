@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from pipeline.cache import cache_folder
+from pipeline.storage.whole import write_whole
 
 
 def file_sha256(path: Path) -> str:
@@ -24,7 +24,5 @@ def file_sha256(path: Path) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
-        part = memory.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"file": key, "sha256": found}), "utf-8")
-        os.replace(part, memory)
+        write_whole(memory, json.dumps({"file": key, "sha256": found}))
     return found

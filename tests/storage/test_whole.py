@@ -18,6 +18,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def write_and_fail(path: Path) -> None:
+    path.write_text("half of the n")
+    raise ZeroDivisionError("by zero")
+
+
 def test_bytes_and_text_replace_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, b"\x00\xff")
@@ -36,8 +41,7 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, "old")
     with pytest.raises(ZeroDivisionError, match="by zero"), new_file(path) as temporary:
-        temporary.write_text("half of the n")
-        assert 1 / 0
+        write_and_fail(temporary)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
