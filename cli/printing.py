@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,12 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from cli.output import one_line, visible
 from pipeline.types import Answer, Citation, Generation, Ledger, Passage, Span, State
 
 MAX_QUOTE = 300
 MAX_SAID = 120
 MAX_PLACES = 3
-_NO_WRAP = 100_000
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def open_console(is_error: bool = False) -> Console:
-    """A console on stdout, or on stderr. Without a terminal there are no colours, and no line is wrapped."""
-    console = Console(stderr=is_error)
-    return console if console.is_terminal else Console(stderr=is_error, width=_NO_WRAP)
 
 
 def shown_path(source: str) -> str:
@@ -35,11 +27,6 @@ def shown_path(source: str) -> str:
     except ValueError:
         return source
     return relative if len(relative) < len(source) else source
-
-
-def one_line(text: str) -> str:
-    """The text on one line, with a mark for each control character, so that no document can drive the terminal."""
-    return " ".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).split())
 
 
 def location(passage: Passage) -> str:
@@ -140,11 +127,6 @@ def _quote(state: State, answer: Answer) -> list[Text]:
     model = f" ({one_line(state.ledger.model)})" if state.ledger.model else ""
     head = f"The model{model} gave no usable answer. The sentence nearest to the question:"
     return [Text(head, style="yellow"), *(rows or [Text(visible(answer.text), style="bold")])]
-
-
-def visible(text: str) -> str:
-    """The text with a mark for each control character but tab and line break."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 # ------------------------------------------------------------------------------------------------------ the account
@@ -250,7 +232,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for column in columns:
         result.add_column(column, overflow="fold")
     for row in rows:
-        result.add_row(*(Text(str(cell)) for cell in row))
+        result.add_row(*(Text(visible(str(cell))) for cell in row))
     return result
 
 

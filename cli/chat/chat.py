@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cli.chat import views
-from cli.chat.markdown import visible
 from cli.chat.settings import Settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.chat.typed import Typed
 from cli.index import failures
+from cli.output import SafeConsole, print_line, visible
 from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.build import Pipeline
@@ -171,8 +170,7 @@ class Chat:
         if self.is_terminal:
             self.say(what)
         else:
-            sys.stderr.write(f"{what.plain}\n")
-            sys.stderr.flush()
+            print_line(what.plain, is_error=True)
 
     def reply(self, text: str) -> None:
         """What the chat itself answers: shown like an answer, and kept nowhere."""
@@ -462,11 +460,11 @@ def index_of(
         if not folder.is_dir():
             raise
         display.stop()
-        sys.stderr.write(f"longthread: {error}\nIts index is still here, and is answered from as it was.\n")
+        print_line(f"longthread: {error}\nIts index is still here, and is answered from as it was.", is_error=True)
         return folder, 1
     finally:
         display.stop()
-    return folder, failures(report, Console(stderr=True))
+    return folder, failures(report, SafeConsole(is_error=True))
 
 
 def copy_index(source: Path, target: Path) -> None:

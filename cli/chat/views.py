@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.chat.markdown import visible
 from cli.chat.settings import Settings
+from cli.output import visible
 from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
