@@ -15,7 +15,7 @@ from rich.text import Text
 from cli.errors import EXIT_ERROR
 from cli.index import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
 from cli.input import as_text
-from cli.output import open_console, print_json, print_line, visible
+from cli.output import open_console, print_json, print_line
 from cli.printing import print_state
 from cli.progress import Display
 from pipeline.build import Pipeline
@@ -25,6 +25,7 @@ from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.reading import reading_config
 from pipeline.records import record
+from pipeline.text.visible import visible
 from pipeline.types import Document, Question, State
 
 if TYPE_CHECKING:

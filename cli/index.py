@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.errors import EXIT_ERROR
-from cli.output import one_line, open_console, print_json
+from cli.output import open_console, print_json
 from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError, StoreError
 from pipeline.retrieval.update import PART_OF_INDEX
+from pipeline.text.visible import one_line
 
 if TYPE_CHECKING:
     from pipeline.retrieval.index import IndexReport

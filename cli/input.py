@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from cli.output import MARK
+from pipeline.text.visible import MARK
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

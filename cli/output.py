@@ -14,7 +14,6 @@ import codecs
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,11 +22,9 @@ from typing import Any, Literal, TextIO
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-MARK = "\N{REPLACEMENT CHARACTER}"
+from pipeline.text.visible import MARK, UNSAFE, visible
+
 _NO_WRAP = 100_000
-_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# C0 without tab and line feed, DEL, C1, the characters with Unicode's property Bidi_Control, and bytes of no UTF-8
-_UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff]")
 _ERRORS = "longthread"
 _PLAIN = {"→": "->", "…": "...", "–": "-", "—": "-", "’": "'", "“": '"', "”": '"', "│": "|", "▼": "v", MARK: "?"}
 
@@ -38,19 +35,6 @@ class OutputError(Exception):
 
 class OutputClosedError(OutputError):
     """The reader of standard output has gone, as `head` does when it has its lines."""
-
-
-def visible(text: str) -> str:
-    """The text with a mark for each control character but tab and line break, and for each bidirectional control.
-
-    Windows line breaks become line feeds; all other characters keep their place.
-    """
-    return _UNSAFE.sub(MARK, text.replace("\r\n", "\n"))
-
-
-def one_line(text: str) -> str:
-    """The visible text on one line, its runs of blanks made one."""
-    return " ".join(visible(text).split())
 
 
 class _Stream:
@@ -131,7 +115,7 @@ def print_json(value: object, indent: int | None = None) -> None:
     """Prints a value as JSON with exactly its strings: unsafe characters are escaped, and none is replaced."""
     is_unicode = str(STDOUT.encoding).lower().replace("-", "").startswith("utf")
     text = json.dumps(value, ensure_ascii=not is_unicode, indent=indent)
-    STDOUT.write(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    STDOUT.write(UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
     STDOUT.flush()
 
 

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cli.output import one_line, visible
+from pipeline.text.visible import one_line, visible
 from pipeline.types import Answer, Citation, Generation, Ledger, Passage, Span, State
 
 MAX_QUOTE = 300

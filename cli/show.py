@@ -10,11 +10,12 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.output import SafeConsole, one_line
+from cli.output import SafeConsole
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config
 from pipeline.registry import first_line, settings_of
 from pipeline.storage.whole import write_whole
+from pipeline.text.visible import one_line
 
 
 def run(path: str, svg: str | None) -> int:

@@ -21,7 +21,7 @@ from cli.chat.settings import Settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.chat.typed import Typed
 from cli.index import failures
-from cli.output import SafeConsole, print_line, visible
+from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.build import Pipeline
@@ -34,6 +34,7 @@ from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
+from pipeline.text.visible import visible
 from pipeline.text.words import content_words
 from pipeline.types import Question, State, Turn
 from pipeline.utterances import Language, read_utterance, without_small_talk

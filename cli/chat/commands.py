@@ -21,7 +21,6 @@ from cli.chat.settings import OWN, answering_names, changed, load_settings, save
 from cli.chat.talk import Leave, talk
 from cli.chat.why import why
 from cli.input import as_text
-from cli.output import visible
 from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
 from cli.printing import thoughts as print_thoughts
@@ -29,6 +28,7 @@ from pipeline.default import with_settings
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.registry import nearest, settings_of
 from pipeline.storage.whole import write_whole
+from pipeline.text.visible import visible
 from pipeline.types import State
 
 Choice = tuple[str, str]

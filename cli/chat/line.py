@@ -22,8 +22,8 @@ from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS
 from cli.chat.typed import Typed
 from cli.chat.views import PART_NAMES, one_line
-from cli.output import visible
 from cli.printing import shown_path
+from pipeline.text.visible import visible
 from pipeline.types import Part
 
 _LAST_WORD = re.compile(r"(?:\\.|[^\s\\])*\Z")

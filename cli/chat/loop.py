@@ -15,10 +15,11 @@ from cli.chat.settings import Settings, load_settings
 from cli.chat.talk import Leave, talk
 from cli.errors import EXIT_ERROR, describe
 from cli.input import as_text, read_lines
-from cli.output import SafeConsole, open_console, print_line, visible
+from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.sessions import session_folder
+from pipeline.text.visible import visible
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4

@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.segment import Segment
 
 from cli.chat.markdown import rendered
-from cli.output import one_line, print_line
+from cli.output import print_line
+from pipeline.text.visible import one_line
 
 SECONDS_BETWEEN_DRAWINGS = 0.08
 

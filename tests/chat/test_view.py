@@ -18,8 +18,8 @@ from cli.chat.markdown import rendered
 from cli.chat.settings import Settings
 from cli.chat.stream import Markdowns
 from cli.chat.typed import Typed
-from cli.output import visible
 from cli.progress import Display
+from pipeline.text.visible import visible
 
 TEXT = """\
 # A title
