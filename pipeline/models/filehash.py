@@ -15,7 +15,8 @@ def file_sha256(path: Path) -> str:
     """The hash of the file's bytes, in hex."""
     stat = path.stat()
     key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    memory = cache_folder() / "hashes" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    memory = cache_folder() / "hashes" / f"{name}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(memory.read_text("utf-8"))
         if known["file"] == key and len(known["sha256"]) == 64:
