@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from cli.errors import EXIT_ERROR
 from cli.index import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
-from cli.main import EXIT_ERROR
-from cli.printing import open_console, print_state, visible
+from cli.input import as_text
+from cli.output import open_console, print_json, print_line
+from cli.printing import print_state
 from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
@@ -24,6 +25,7 @@ from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.reading import reading_config
 from pipeline.records import record
+from pipeline.text.visible import visible
 from pipeline.types import Document, Question, State
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def answer_and_show(
 
     With `thoughts` the model thinks first, unless the pipeline says `thinking: off`.
     """
+    question = as_text(question)
     if not question.strip():
         raise ConfigError("the question is empty: put it in quotes after 'ask'")
     if read and (docs or index or glob):
@@ -147,7 +150,7 @@ def read_standard_input() -> Document:
     from pipeline.documents.load import load_bytes
 
     if sys.stdin.isatty():
-        sys.stderr.write("longthread: reading standard input; end it with Ctrl-D\n")
+        print_line("longthread: reading standard input; end it with Ctrl-D", is_error=True)
     return load_bytes("standard input", sys.stdin.buffer.read())
 
 
@@ -155,7 +158,7 @@ def _print(
     state: State, pipeline: Pipeline, account: bool, diff: bool, as_json: bool, quiet: bool, thoughts: bool
 ) -> None:
     if as_json:
-        sys.stdout.write(json_module.dumps(_record(state, pipeline), ensure_ascii=False) + "\n")
+        print_json(_record(state, pipeline))
         return
     console = open_console()
     print_state(state, console, account=account, quiet=quiet, with_thoughts=thoughts)

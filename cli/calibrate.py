@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from cli.output import SafeConsole, print_json
 from cli.printing import table
 from cli.progress import Display
 from compressors.calibration.labelled import Labelled, read_labelled
@@ -51,10 +48,10 @@ def run(
         display.stop()
     if as_json:
         said = [{"method": one.method, "path": str(path), **asdict(one)} for one, path in kept]
-        sys.stdout.write(json_module.dumps(said, ensure_ascii=False) + "\n")
+        print_json(said)
         return 0
     rows = [_row(one, path) for one, path in kept]
-    Console().print(table("", ("method", "found", "on", "AUC", "recall", "kept", "file"), rows))
+    SafeConsole().print(table("", ("method", "found", "on", "AUC", "recall", "kept", "file"), rows))
     return 0
 
 

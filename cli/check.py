@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from cli.main import EXIT_ERROR
+from cli.errors import EXIT_ERROR
+from cli.output import print_line
 from pipeline.config import check_config, missing_paths
 
 
@@ -14,11 +14,11 @@ def run(files: Sequence[str]) -> int:
     for path in files:
         config, faults = check_config(path)
         for fault in faults:
-            sys.stderr.write(f"{fault}\n")
+            print_line(str(fault), is_error=True)
         missing = [] if config is None else missing_paths(config)
         for message in missing:
-            sys.stderr.write(f"{path}: {message}\n")
+            print_line(f"{path}: {message}", is_error=True)
         n_faults += len(faults) + len(missing)
         if config is not None and not missing:
-            sys.stdout.write(f"{path}: {' -> '.join(spec.name for spec in config.stages)}\n")
+            print_line(f"{path}: {' -> '.join(spec.name for spec in config.stages)}")
     return EXIT_ERROR if n_faults else 0

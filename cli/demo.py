@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.ask import Writing
-from cli.printing import open_console, print_state, shown_path
+from cli.output import open_console
+from cli.printing import print_state, shown_path
 from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.default import DEFAULT

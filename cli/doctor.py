@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.main import EXIT_ERROR
+from cli.errors import EXIT_ERROR
+from cli.output import SafeConsole, print_json
 from pipeline.doctor import Finding, findings
 
 _STYLES = {"ok": "green", "warn": "yellow", "miss": "bold red"}
@@ -21,9 +19,9 @@ def run(json: bool) -> int:
     found = list(findings())
     n_missing = sum(finding.status == "miss" for finding in found)
     if json:
-        sys.stdout.write(json_module.dumps([asdict(finding) for finding in found]) + "\n")
+        print_json([asdict(finding) for finding in found])
     else:
-        console = Console()
+        console = SafeConsole()
         console.print(_table(found))
         console.print(_verdict(n_missing))
     return EXIT_ERROR if n_missing else 0

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-from cli.main import EXIT_ERROR
+from cli.errors import EXIT_ERROR
+from cli.output import SafeConsole, print_json
 from cli.printing import table
 from cli.progress import Display, RunDisplay, duration
 from cli.run import executor_of, most_errors, resume_command
@@ -26,6 +25,7 @@ from pipeline.evaluation.report.plots import COSTS, picture, quality_of
 from pipeline.evaluation.runs import Measures, read_all, summary, write_rows
 from pipeline.evaluation.statistics import Interval
 from pipeline.executors.folder import RUN
+from pipeline.storage.whole import write_whole
 
 ABOUT = "eval.json"
 PAGE = "report.html"
@@ -70,11 +70,11 @@ def run(
         update=update,
     )
     data = read_data(kind, data_path)
-    console = Console(stderr=True)
+    console = SafeConsole(is_error=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
             found = evaluate(arms, data, Path(data_path), Path(output), options, listener_of(display, status), docs)
-        except (KeyboardInterrupt, LongthreadError):
+        except (KeyboardInterrupt, LongthreadError, OSError):
             display.stop()
             status.stop()
             console.print(f"What was answered is kept. To go on: {resume_command(failed=False)}", highlight=False)
@@ -85,9 +85,7 @@ def run(
         + "".join(f"; {note}" for note in data.notes),
         *_machine(found[0]),
     ]
-    Path(output, ABOUT).write_text(
-        json_module.dumps({"pipelines": [run.name for run in found], "about": about}), "utf-8"
-    )
+    write_whole(Path(output, ABOUT), json_module.dumps({"pipelines": [run.name for run in found], "about": about}))
     for one in found:
         write_rows(one)
     return _report(found, MAY_DIFFER, Path(output), about, metric, seed, as_json, is_brief=True)
@@ -175,18 +173,18 @@ def _report(
     written = [output / PAGE]
     try:
         if drawn := picture(found, metric, seed):
-            (output / PICTURE).write_bytes(drawn)
+            write_whole(output / PICTURE, drawn)
             written.append(output / PICTURE)
     except MissingExtraError as error:
-        Console(stderr=True).print(f"No picture: {error}", highlight=False, markup=False)
-    (output / "summary.json").write_text(json_module.dumps(_json(found, comparison, seed), indent=1), "utf-8")
+        SafeConsole(is_error=True).print(f"No picture: {error}", highlight=False, markup=False)
+    write_whole(output / "summary.json", json_module.dumps(_json(found, comparison, seed), indent=1))
     if as_json:
         _print_json(found, comparison, seed)
     else:
         differences = comparison.differences if comparison else ()
         names = {quality_of(found, metric), *_TOLD, *COSTS}
         told = [d for d in differences if d.metric.name in names] if is_brief else differences
-        console = Console(highlight=False)
+        console = SafeConsole()
         for line in about:
             console.print(Text(line, style="dim"))
         _print(found, comparison, told, seed)
@@ -205,13 +203,13 @@ def _json(found: Sequence[Measures], comparison: Comparison | None, seed: int) -
 
 
 def _print_json(found: Sequence[Measures], comparison: Comparison | None, seed: int) -> None:
-    sys.stdout.write(json_module.dumps(_json(found, comparison, seed), ensure_ascii=False) + "\n")
+    print_json(_json(found, comparison, seed))
 
 
 def _print(
     found: Sequence[Measures], comparison: Comparison | None, differences: Sequence[Difference], seed: int
 ) -> None:
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print()
     console.print(_means(found, seed))
     for one in found:

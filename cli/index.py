@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +11,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from cli.main import EXIT_ERROR
-from cli.printing import one_line, open_console, shown_path
+from cli.errors import EXIT_ERROR
+from cli.output import open_console, print_json
+from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError, StoreError
 from pipeline.retrieval.update import PART_OF_INDEX
+from pipeline.text.visible import one_line
 
 if TYPE_CHECKING:
     from pipeline.retrieval.index import IndexReport
@@ -49,7 +49,7 @@ def run(
     errors = open_console(is_error=True)
     n_failed = report_failures(report, paths, errors)
     if as_json:
-        sys.stdout.write(json_module.dumps(asdict(report)) + "\n")
+        print_json(asdict(report))
         return EXIT_ERROR if n_failed else 0
     open_console().print(
         f"{index}: {report.n_chunks} passages; files: {report.added} added, {report.changed} changed, "
@@ -74,7 +74,7 @@ def _list_unread(folder: Path, paths: Sequence[str], index: str | None, as_json:
             f"{' '.join(paths)}: not indexed yet: ask a question of it first, or name an index with --index DIR"
         ) from None
     if as_json:
-        sys.stdout.write(json_module.dumps(asdict(lacking), ensure_ascii=False) + "\n")
+        print_json(asdict(lacking))
         return 0
     console = open_console()
     for path, why in lacking.files:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import LongthreadError
+from cli import models_app, needle_app
+from cli.errors import run_command
+from cli.options import Account, AnswerAlone, Config, Docs, IndexFolder, Json, Quiet
 from pipeline.offline import switch_off_telemetry
-
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="longthread",
@@ -20,24 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-models_app = typer.Typer(
-    help="The models that can be named: list, default, pull, verify, tune, try.", no_args_is_help=True
-)
-app.add_typer(models_app, name="models")
-needle_app = typer.Typer(
-    help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True
-)
-app.add_typer(needle_app, name="needle")
-
-Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline file (default: the built-in pipeline).")]
-Docs = Annotated[list[str] | None, typer.Option("--docs", "-d", help="Files, folders or globs to answer from.")]
-IndexFolder = Annotated[str | None, typer.Option("--index", "-i", help="A folder with an index made before.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, with the whole ledger.")]
-Account = Annotated[
-    bool, typer.Option("--account", help="Show each stage, the prompt by part, and what was left out and why.")
-]
-AnswerAlone = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and its citations alone.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+app.add_typer(models_app.app, name="models")
+app.add_typer(needle_app.app, name="needle")
 
 
 @app.callback()
@@ -375,213 +358,9 @@ def demo(account: Account = False, quiet: AnswerAlone = False) -> None:
     raise typer.Exit(run(account, quiet))
 
 
-@models_app.command("list")
-def models_list(json: Json = False) -> None:
-    """The models that can be named, and which of them are here."""
-    from cli.models import list_all
-
-    raise typer.Exit(list_all(json))
-
-
-@models_app.command("default")
-def models_default(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A GGUF file or a name; without it, which it is now.")
-    ] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Go back to the built-in model.")] = False,
-) -> None:
-    """Choose the model that answers wherever neither a pipeline file nor --model names one."""
-    from cli.models import default
-
-    raise typer.Exit(default(name, reset))
-
-
-@models_app.command("pull")
-def models_pull(
-    name: Annotated[str, typer.Argument(help="A name from 'models list', or hf:OWNER/REPO/FILE.gguf.")],
-) -> None:
-    """Download a model. The only command that uses the network."""
-    from cli.models import pull
-
-    raise typer.Exit(pull(name))
-
-
-@models_app.command("verify")
-def models_verify(
-    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")], json: Json = False
-) -> None:
-    """Check that a model's file is whole and, where its hash is known, the right one; say what it is good for."""
-    from cli.models import verify
-
-    raise typer.Exit(verify(name, json))
-
-
-@models_app.command("tune")
-def models_tune(
-    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Requantise a model for this machine, measure each, and remember the best for reading and for scoring."""
-    from cli.models import tune
-
-    raise typer.Exit(tune(name, json, quiet))
-
-
-@models_app.command("try")
-def models_try(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A GGUF file or a name from 'models list'.")],
-    n: Annotated[
-        int | None, typer.Option("-n", min=1, help="Only this many of the 40 questions: quicker, and less certain.")
-    ] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Ask a model 40 questions in every prompt layout, and remember the layout that it answers best in."""
-    from cli.models import try_layouts
-
-    raise typer.Exit(try_layouts(name, n, json, quiet))
-
-
-Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]
-NCtx = Annotated[int | None, typer.Option("--n-ctx", help="Tokens of the model's context.")]
-Kv = Annotated[
-    str | None,
-    typer.Option(help="Types of the cache, KEYS:VALUES: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl."),
-]
-Rope = Annotated[str | None, typer.Option(help="A scaling beyond the trained context: linear|yarn|ntk:FACTOR.")]
-
-
-@needle_app.command("run")
-def needle_run(
-    output: Annotated[str, typer.Option("--output", "-o", help="A folder; run again to go on.")],
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            "-t",
-            help="single, multiple, conditional, thread, multithread, branched, sentences, association, lines, babi1, "
-            "babi2, babi3, altered; may be given several times (default: single).",
-        ),
-    ] = None,
-    arm: Annotated[
-        str, typer.Option(help="full, one-shot, hops, oracle, exit, probe and others, or a pipeline file.")
-    ] = "full",
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
-    ] = None,
-    pairs: Annotated[str | None, typer.Option(help="Sizes in pairs of 80 characters: 12,25,50.")] = None,
-    tokens: Annotated[str | None, typer.Option(help="Sizes in the model's tokens instead: 1000,2000.")] = None,
-    length: Annotated[str, typer.Option(help="Lengths of threads: 2,5,10.")] = "2",
-    needles: Annotated[str, typer.Option(help="Numbers of needles of multiple and conditional.")] = "5",
-    threads: Annotated[str, typer.Option(help="Numbers of threads of multithread.")] = "2",
-    direction: Annotated[
-        list[str] | None, typer.Option(help="forward, backward, random; may be given several times.")
-    ] = None,
-    placement: Annotated[str, typer.Option(help="Of multiple and conditional: random or clustered.")] = "random",
-    n: Annotated[int, typer.Option("-n", help="Questions in each cell.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
-    book: Book = None,
-    data: Annotated[str | None, typer.Option(help="bAbI's folder, a SQuAD file, or prompts of LongChat-Lines.")] = None,
-    n_ctx: NCtx = None,
-    kv: Kv = None,
-    rope: Rope = None,
-    executor: Annotated[str | None, typer.Option(help="local or ray.")] = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Ask for needles and threads in texts of several sizes, score every reply, draw the pictures."""
-    from cli.needle import reader_settings, run
-
-    raise typer.Exit(
-        run(
-            task or ["single"],
-            arm,
-            model,
-            pairs,
-            tokens,
-            length,
-            needles,
-            threads,
-            direction or ["forward"],
-            placement,
-            n,
-            seed,
-            book,
-            data,
-            reader_settings(n_ctx, kv, rope),
-            executor,
-            output,
-            json,
-            quiet,
-        )
-    )
-
-
-@needle_app.command("report")
-def needle_report(folder: Annotated[str, typer.Argument(help="A run's folder.")], json: Json = False) -> None:
-    """Print a run's results so far, and draw its pictures and its page again."""
-    from cli.needle import report
-
-    raise typer.Exit(report(folder, json))
-
-
-@needle_app.command("calibrate")
-def needle_calibrate(
-    model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
-    task: Annotated[
-        list[str] | None,
-        typer.Option("--task", "-t", help="sentences, single, thread:LENGTH, lines, ...; may be given several times."),
-    ] = None,
-    minutes: Annotated[float, typer.Option(help="For all tasks together.")] = 20.0,
-    threshold: Annotated[float, typer.Option(help="Of the lower bound of the accuracy.")] = 0.75,
-    n: Annotated[int, typer.Option("-n", help="Questions at each size.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
-    book: Book = None,
-    n_ctx: NCtx = None,
-    kv: Kv = None,
-    rope: Rope = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find how much context a model can use, and keep it: `budget: {window: effective}` then never fills more."""
-    from cli.needle import calibrate, reader_settings
-
-    settings = reader_settings(n_ctx, kv, rope)
-    raise typer.Exit(calibrate(model, task, minutes, threshold, n, seed, book, settings, json, quiet))
-
-
-@needle_app.command("verbatim")
-def needle_verbatim(
-    model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")] = "smollm2-135m",
-    length: Annotated[str, typer.Option(help="Words of a list, 2 to 10.")] = "3,5,7,10",
-    between: Annotated[str, typer.Option(help="Tokens between the lists.")] = "26,47,99,194,435",
-    lists: Annotated[int, typer.Option(help="Base lists, at most 23 with the nouns that come along.")] = 23,
-    shifts: Annotated[int, typer.Option(help="Circular shifts of each, 1 to 10.")] = 1,
-    nouns: Annotated[str | None, typer.Option(help="A file of nouns, one a line, instead of ours.")] = None,
-    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure whether a list of words is less surprising the second time: verbatim short-term memory."""
-    from cli.needle import verbatim
-
-    raise typer.Exit(verbatim(model, length, between, lists, shifts, nouns, seed, json, quiet))
-
-
 def main() -> None:
-    """Runs a command. Errors for the user: one message, exit code 2. Ctrl-C: exit code 130."""
-    try:
-        app()
-    except LongthreadError as error:
-        sys.stderr.write(f"longthread: {error}\n")
-        sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        sys.stderr.write("longthread: stopped. What was reported as done is kept.\n")
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(EXIT_ERROR)
+    """Runs a command and ends the process with its exit code: see cli/errors.py."""
+    sys.exit(run_command(lambda: app(standalone_mode=False, prog_name="longthread")))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_module
 import shutil
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from cli.main import EXIT_ERROR
+from cli.errors import EXIT_ERROR
+from cli.output import SafeConsole, print_json, print_line
 from cli.printing import shown_path, table
 from cli.progress import Display
 from pipeline.errors import ConfigError
@@ -37,9 +36,9 @@ _HINT = (
 def list_all(json: bool) -> int:
     models = list_models()
     if json:
-        sys.stdout.write(json_module.dumps([asdict(model) for model in models]) + "\n")
+        print_json([asdict(model) for model in models])
         return 0
-    console = Console()
+    console = SafeConsole()
     for model in models:
         console.print(_row(model))
     console.print(Text(_HINT.format(folder=models_folder()), style="dim"))
@@ -81,7 +80,7 @@ def default(name: str | None, reset: bool) -> int:
         save_user_settings(UserSettings(model=str(path.absolute()) if is_path(name) else name))
     chosen = user_settings().model
     said = f"{chosen} (from {user_file()})" if chosen else f"{EngineSettings().model}, the built-in model"
-    sys.stdout.write(f"The default model is {said}.\n")
+    print_line(f"The default model is {said}.")
     return 0
 
 
@@ -91,7 +90,7 @@ def megabytes(n_bytes: int) -> str:
 
 
 def pull(name: str) -> int:
-    console = Console()
+    console = SafeConsole()
 
     def on_size(n_bytes: int, folder: Path) -> None:
         free = shutil.disk_usage(folder).free
@@ -113,9 +112,9 @@ def verify(name: str, json: bool = False) -> int:
     is_usable = found.is_right is not False and about.is_usable
     if json:
         record = {**asdict(about), "path": str(found.path), "sha256": found.sha256, "is_right": found.is_right}
-        sys.stdout.write(json_module.dumps({**record, "is_usable": is_usable}) + "\n")
+        print_json({**record, "is_usable": is_usable})
     else:
-        sys.stdout.write("\n".join([*_hash_lines(found), *_account_lines(about)]) + "\n")
+        print_line("\n".join([*_hash_lines(found), *_account_lines(about)]))
     return 0 if is_usable else EXIT_ERROR
 
 
@@ -160,9 +159,9 @@ def tune(name: str, json: bool, quiet: bool) -> int:
     with Display(quiet) as display:
         report = tune_model(resolve(name), display)
     if json:
-        sys.stdout.write(json_module.dumps(asdict(report)) + "\n")
+        print_json(asdict(report))
         return 0
-    print_report(report, Console())
+    print_report(report, SafeConsole())
     return 0
 
 
@@ -201,9 +200,9 @@ def try_layouts(name: str, n: int | None, json: bool, quiet: bool) -> int:
         tried = run_trial(name, display, n)
         path = store(tried)
     if json:
-        sys.stdout.write(json_module.dumps({**asdict(tried), "path": str(path)}) + "\n")
+        print_json({**asdict(tried), "path": str(path)})
         return 0
-    print_tried(tried, path, Console())
+    print_tried(tried, path, SafeConsole())
     return 0
 
 

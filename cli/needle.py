@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cli.main import EXIT_ERROR
+from cli.errors import EXIT_ERROR
+from cli.output import SafeConsole, print_json
 from cli.printing import shown_path, table
 from cli.progress import Display, RunDisplay
 from pipeline.errors import ConfigError
@@ -116,7 +115,7 @@ def calibrate(
     settings = replace(settings, tasks=tuple(dict.fromkeys(tasks))) if tasks else settings
     config = with_reader(ARMS["full"].config, {"model": model, **reader})
     config.components[-1].check()
-    console = Console(stderr=True)
+    console = SafeConsole(is_error=True)
     with Display(quiet) as display:
 
         def on_size(task: str, found: Measured) -> None:
@@ -127,9 +126,9 @@ def calibrate(
         found = measure(settings, config, display, on_size)
     path = store(found)
     if as_json:
-        sys.stdout.write(json_module.dumps({**asdict(found), "path": str(path)}) + "\n")
+        print_json({**asdict(found), "path": str(path)})
         return 0
-    out = Console()
+    out = SafeConsole()
     rows = [_task_row(found, one.task) for one in found.tasks]
     columns = ("task", "holds up to", "characters", "right", "lower bound", "")
     out.print(table(f"{found.model}: effective context at {threshold:.0%}", columns, rows))
@@ -178,14 +177,14 @@ def verbatim(
             name = engine.name
     if as_json:
         told = {"model": name, "results": [one.told() for one in found], "notes": notes}
-        sys.stdout.write(json_module.dumps(told) + "\n")
+        print_json(told)
         return 0
     rows = [
         (one.length, one.between_tokens, one.condition, f"{one.median:.1f} %", f"{one.low:.1f}-{one.high:.1f}", one.n)
         for one in found
     ]
     columns = ("words", "tokens between", "second list", "repeat surprisal", "95 % interval", "lists")
-    out = Console()
+    out = SafeConsole()
     out.print(table(f"{name}: surprisal of the second list, in percent of the first's", columns, rows))
     for note in notes:
         out.print(note, style="yellow", highlight=False, markup=False)
@@ -224,9 +223,9 @@ def _told(results: Results, as_json: bool) -> int:
     if as_json:
         cells = [one.told() for one in results.cells]
         about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing, "n_failed": n_failed}
-        sys.stdout.write(json_module.dumps({**about, "cells": cells}) + "\n")
+        print_json({**about, "cells": cells})
         return EXIT_ERROR if n_failed or results.n_missing else 0
-    out = Console()
+    out = SafeConsole()
     for heat in heat_maps(results):
         out.print(in_terminal(heat))
         out.print()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,12 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.text.visible import one_line, visible
 from pipeline.types import Answer, Citation, Generation, Ledger, Passage, Span, State
 
 MAX_QUOTE = 300
 MAX_SAID = 120
 MAX_PLACES = 3
-_NO_WRAP = 100_000
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def open_console(is_error: bool = False) -> Console:
-    """A console on stdout, or on stderr. Without a terminal there are no colours, and no line is wrapped."""
-    console = Console(stderr=is_error)
-    return console if console.is_terminal else Console(stderr=is_error, width=_NO_WRAP)
 
 
 def shown_path(source: str) -> str:
@@ -35,11 +27,6 @@ def shown_path(source: str) -> str:
     except ValueError:
         return source
     return relative if len(relative) < len(source) else source
-
-
-def one_line(text: str) -> str:
-    """The text on one line, with a mark for each control character, so that no document can drive the terminal."""
-    return " ".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).split())
 
 
 def location(passage: Passage) -> str:
@@ -147,11 +134,6 @@ def _quote(state: State, answer: Answer) -> list[Text]:
     return [Text(head, style="yellow"), *(rows or [Text(visible(answer.text), style="bold")])]
 
 
-def visible(text: str) -> str:
-    """The text with a mark for each control character but tab and line break."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-
-
 # ------------------------------------------------------------------------------------------------------ the account
 def account_line(state: State) -> str:
     """What the answer took, in one line: `194 tokens read, 21 written in 1.7 s, 5 of 8 passages left out`."""
@@ -255,7 +237,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for column in columns:
         result.add_column(column, overflow="fold")
     for row in rows:
-        result.add_row(*(Text(str(cell)) for cell in row))
+        result.add_row(*(Text(visible(str(cell))) for cell in row))
     return result
 
 

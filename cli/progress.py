@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cli.output import SafeConsole, print_line
 
 if TYPE_CHECKING:
     from pipeline.executors.run import RunStatus
@@ -24,7 +24,7 @@ class Display:
     """
 
     def __init__(self, quiet: bool = False, after_s: float = 0.0) -> None:
-        self.console = Console(stderr=True)
+        self.console = SafeConsole(is_error=True)
         self.quiet = quiet
         self.after_s = after_s
         self.begun: float | None = None
@@ -57,7 +57,12 @@ class Display:
         if self.bar is None and time.monotonic() - self.begun < self.after_s:
             return
         if self.bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             self.bar = Progress(
                 *columns, TextColumn("left"), TimeRemainingColumn(), console=self.console, transient=True
             )
@@ -77,7 +82,7 @@ class Display:
             return
         self.last_line = now
         left = f", about {(now - self.started) / done * (total - done):.0f} s left" if done and total else ""
-        print(f"{what}: {done}{f' of {total}' if total else ''}{left}", file=sys.stderr, flush=True)  # noqa: T201
+        print_line(f"{what}: {done}{f' of {total}' if total else ''}{left}", is_error=True)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +98,7 @@ class RunDisplay:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True)
+        self.console = SafeConsole(is_error=True)
         self.quiet = quiet
         self.bar: Progress | None = None
         self.task: Any = None
@@ -116,7 +121,7 @@ class RunDisplay:
                 self.last_line = time.monotonic()
                 name = f"{self.name}: " if self.name else ""
                 said = f"{name}{status.n_done} of {status.n_samples}: {self._told(status)}"
-                print(said, file=sys.stderr, flush=True)  # noqa: T201
+                print_line(said, is_error=True)
 
         return show
 
@@ -132,7 +137,7 @@ class RunDisplay:
 
     def _draw(self, status: RunStatus) -> None:
         if self.bar is None:
-            columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+            columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task("", total=status.n_samples)

@@ -11,8 +11,9 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from cli.errors import EXIT_ERROR
 from cli.index import failures
-from cli.main import EXIT_ERROR
+from cli.output import SafeConsole
 from cli.progress import Display, RunDisplay
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config, with_model
@@ -57,7 +58,7 @@ def run(
     )
     samples = chosen(read_samples(Path(input_path)), sample, seed, limit)
     check_model(config, options)
-    console = Console(stderr=True)
+    console = SafeConsole(is_error=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         folder, n_unread = index_of(docs, index, config, display)
 
@@ -67,7 +68,7 @@ def run(
 
         try:
             summary = run_batch(config, folder, samples, Path(output), options, display, status.over(display), note)
-        except (KeyboardInterrupt, LongthreadError) as error:
+        except (KeyboardInterrupt, LongthreadError, OSError) as error:
             display.stop()
             status.stop()
             # a sample can be written before the display has heard of it
@@ -75,7 +76,7 @@ def run(
             if status.has_begun or is_kept:
                 _say_what_is_kept(Path(output), len(samples), console)
             raise
-    print_summary(summary, read_run(Path(output)), Console())
+    print_summary(summary, read_run(Path(output)), SafeConsole())
     return EXIT_ERROR if summary.n_failed or summary.n_missing or n_unread else 0
 
 
@@ -111,7 +112,7 @@ def index_of(
     folder = docs_folder(docs, config.index)
     report = update_index(folder, docs, config.index, display)
     display.stop()
-    return folder, failures(report, Console(stderr=True), docs)
+    return folder, failures(report, SafeConsole(is_error=True), docs)
 
 
 def print_summary(summary: RunSummary, found: Run, console: Console) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
+from cli.output import print_json
 from pipeline.schema import pipeline_schema
 
 
 def run() -> int:
-    sys.stdout.write(json.dumps(pipeline_schema(), indent=2) + "\n")
+    print_json(pipeline_schema(), indent=2)
     return 0

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.align import Align
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from cli.output import SafeConsole
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config
-from pipeline.errors import ConfigError
 from pipeline.registry import first_line, settings_of
+from pipeline.storage.whole import write_whole
+from pipeline.text.visible import one_line
 
 
 def run(path: str, svg: str | None) -> int:
     config = default_config(path)
     if svg is None:
-        Console().print(drawing(config))
+        SafeConsole().print(drawing(config))
         return 0
     import io
 
-    console = Console(record=True, width=88, file=io.StringIO())
+    console = SafeConsole(record=True, width=88, file=io.StringIO())
     console.print(drawing(config))
-    write_svg(console, svg, f"longthread show {path}")
+    write_svg(console, svg, f"longthread show {one_line(path)}")
     return 0
 
 
@@ -40,19 +41,16 @@ def drawing(config: PipelineConfig) -> RenderableType:
             if name in given or _is_short(value):
                 text.append(f"\n{name}: ", style="bold" if name in given else "dim")
                 text.append(_short(value), style="bold cyan" if name in given else "dim")
-        rows += [_arrow(), Panel(text, title=spec.name, title_align="left", width=84)]
+        rows += [_arrow(), Panel(text, title=Text(spec.name), title_align="left", width=84)]
     rows += [_arrow(), _end("answer, citations, ledger")]
     rows.append(Text(f"\nindex: {_line(config.index.to_dict())}\nbudget: {_line(asdict(config.budget))}", style="dim"))
     return Group(*rows)
 
 
 def write_svg(console: Console, path: str, title: str) -> None:
-    """What a recording console printed as an SVG file without web fonts. Raises ConfigError if it cannot be written."""
+    """What a recording console printed as an SVG file without web fonts."""
     picture = re.sub(r"@font-face\s*{[^}]*}", "", console.export_svg(title=title))
-    try:
-        Path(path).write_text(picture, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    write_whole(path, picture)
 
 
 def _end(text: str) -> RenderableType:

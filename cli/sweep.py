@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from cli.errors import EXIT_ERROR
 from cli.evaluate import ABOUT, interval_of, listener_of, number
-from cli.main import EXIT_ERROR
+from cli.output import SafeConsole, print_json
 from cli.printing import table
 from cli.progress import Display, RunDisplay
 from cli.run import executor_of, most_errors, resume_command
@@ -24,6 +23,7 @@ from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import summary, write_rows
 from pipeline.evaluation.sweep import PIPELINES, Point, run_sweep
+from pipeline.storage.whole import write_whole
 
 
 def run(
@@ -51,20 +51,20 @@ def run(
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
             points = run_sweep(sweep, data, Path(output), options, listener_of(display, status, "for this round"))
-        except (KeyboardInterrupt, LongthreadError):
+        except (KeyboardInterrupt, LongthreadError, OSError):
             display.stop()
             status.stop()
             go_on = f"What was answered is kept. To go on: {resume_command(failed=False)}"
-            Console(stderr=True).print(go_on, highlight=False, markup=False, soft_wrap=True)
+            SafeConsole(is_error=True).print(go_on, highlight=False, markup=False, soft_wrap=True)
             raise
     finalists = [point.measures.name for point in points if point.is_finalist]
     about = [f"the finalists of {Path(path).name}, on {data.name} ({sweep.settings.kind})"]
-    Path(output, ABOUT).write_text(json_module.dumps({"pipelines": finalists, "about": about}), "utf-8")
-    Path(output, "sweep.json").write_text(json_module.dumps(_json(points, sweep), indent=1), "utf-8")
+    write_whole(Path(output, ABOUT), json_module.dumps({"pipelines": finalists, "about": about}))
+    write_whole(Path(output, "sweep.json"), json_module.dumps(_json(points, sweep), indent=1))
     for point in points:
         write_rows(point.measures)
     if as_json:
-        sys.stdout.write(json_module.dumps(_json(points, sweep), ensure_ascii=False) + "\n")
+        print_json(_json(points, sweep))
     else:
         _print(points, sweep, Path(output))
     return EXIT_ERROR if any(point.measures.n_failed for point in points) else 0
@@ -89,7 +89,7 @@ def _json(points: Sequence[Point], sweep: Sweep) -> dict[str, Any]:
 
 
 def _print(points: Sequence[Point], sweep: Sweep, output: Path) -> None:
-    console = Console(highlight=False)
+    console = SafeConsole()
     metric, seed = sweep.settings.metric, sweep.settings.seed
     rows = []
     for point in points:

@@ -5,8 +5,6 @@ How that is measured: pipeline/answers/attribution.py.
 
 from __future__ import annotations
 
-import json as json_module
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.ask import answer_and_show
-from cli.printing import answer_lines, dropped, ledger, linked_location, one_line, open_console, shortened
+from cli.output import open_console, print_json
+from cli.printing import answer_lines, dropped, ledger, linked_location, shortened
 from cli.progress import Display
 from pipeline.answers.attribution import MIN_DROP, Attribution, Grounds, PassageDrop, attribute, with_account
 from pipeline.build import Pipeline
 from pipeline.records import record
+from pipeline.text.visible import one_line
 from pipeline.types import State
 
 BAR = 16
@@ -48,7 +48,7 @@ def run(
             state = with_account(state, attribution)
         if as_json:
             found = record(state, pipeline.config) | {"why": to_dict(attribution)}
-            sys.stdout.write(json_module.dumps(found, ensure_ascii=False) + "\n")
+            print_json(found)
             return
         console = open_console()
         for line in answer_lines(state):

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import DataError, StoreError
+from pipeline.storage.whole import write_whole
 from pipeline.transcript import FORMAT, Transcript
 from pipeline.types import Item, Question, Recall, Recalled, Turn
 
@@ -75,7 +76,7 @@ class Transcribed:
         lines = [{"kind": _KIND, "format": FORMAT}, *self._lines()]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+            write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror}") from None
         return len(self.turns)

@@ -8,7 +8,6 @@ with Pipeline(config, index) as pipeline, Conversation(pipeline, session_folder(
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from pipeline.build import Pipeline
 from pipeline.contracts import Memory, Progress, Recollection
 from pipeline.errors import ConfigError, StoreError
 from pipeline.sessions import lock_session
+from pipeline.storage.whole import write_whole
 from pipeline.transcript import now
 from pipeline.types import Answer, Passage, Question, State, Turn
 
@@ -100,13 +100,8 @@ class Conversation:
         if not self.turns:
             return None
         path = self.folder / _ASIDE
-        half = path.with_suffix(".half")
         try:
-            with half.open("w", encoding="utf-8") as file:
-                json.dump(asdict(self.turns[-1]), file)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
+            write_whole(path, json.dumps(asdict(self.turns[-1])), private=True)
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}; the last turn is as it was") from None
         return self.memory.undo()

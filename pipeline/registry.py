@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from pipeline.errors import ConfigError
 
 KINDS = ("retrieve", "rerank", "compress", "gate", "memory", "assemble", "generate")
 """The kinds of stages, in the order in which a pipeline has them."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 COMPONENTS: dict[str, str] = {
     "retrieve.dense": "pipeline.retrieval.dense:Dense",
@@ -193,6 +195,9 @@ def build_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[
 
 
 def _try_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
+    stray = [key for key, value in settings.items() if isinstance(value, str) and _SURROGATE.search(value)]
+    if stray:
+        return None, tuple(Fault((key,), "holds bytes that are not UTF-8: rename the file") for key in stray)
     try:
         checked = settings_model(cls).model_validate_json(json.dumps(dict(settings)), strict=True)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cache import cache_folder
 from pipeline.errors import StoreError
+from pipeline.storage.whole import write_whole
 from pipeline.transcript import NAME, told
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def lock_session(folder: Path) -> FileLock:
                 "--session"
             ) from None
         note = {"pid": os.getpid(), "since": datetime.now().astimezone().isoformat(" ", "seconds")}
-        (folder / _HOLDER).write_text(json.dumps(note), encoding="utf-8")
+        write_whole(folder / _HOLDER, json.dumps(note))
     return lock
 
 

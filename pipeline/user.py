@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.storage.whole import write_whole
 
 NAME = "longthread.yaml"
 _HEAD = "# Written by 'longthread models default'.\n"
@@ -65,9 +66,7 @@ def save_user_settings(settings: UserSettings) -> Path:
             path.unlink(missing_ok=True)
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(f"{_HEAD}model: {json.dumps(settings.model, ensure_ascii=False)}\n", encoding="utf-8")
-        os.replace(new, path)
+        write_whole(path, f"{_HEAD}model: {json.dumps(settings.model, ensure_ascii=False)}\n")
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}; set the environment variable LONGTHREAD_CONFIG to a folder "

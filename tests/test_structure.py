@@ -30,7 +30,7 @@ HOMES = {
     "huggingface_hub": ("pipeline/models/hub.py",),
     "ray": ("pipeline/executors/on_ray/",),
 }
-LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache")
+LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache", "pipeline.storage.whole")
 
 
 def imports(path: Path) -> set[str]:
@@ -87,3 +87,34 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def calls(path: Path) -> set[str]:
+    """What a file calls, as it is written there: `sys.stdout.write`, `Console`, `print`."""
+    return {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_print_through_one_file(path: Path) -> None:
+    """Who prints beside cli/output.py prints what a document holds as it is."""
+    if path.name != "output.py":
+        direct = {name for name in calls(path) if name in ("print", "Console", "open") or name.startswith("sys.std")}
+        assert direct <= {"sys.stdin.isatty", "sys.stdout.isatty", "sys.stdin.buffer.read"}
+
+
+WRITERS = {
+    "pipeline/storage/whole.py": {"temporary.write_bytes", "os.replace"},
+    "pipeline/models/hub.py": {"os.replace"},  # a download, which goes on where it was interrupted
+    "pipeline/evaluation/memory.py": {"_RESET.write_text"},  # in /proc
+    "pipeline/evaluation/corpus.py": {"path.write_bytes"},  # they count once the last is there
+    "memory/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
+    "compressors/soft/weights.py": {"temporary.write_bytes"},  # inside new_file
+    "compressors/soft/store.py": {"temporary.write_bytes"},
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_written_by_one_helper(path: Path) -> None:
+    """Who writes a file in place leaves half of one when it is killed."""
+    direct = {name for name in calls(path) if name.endswith((".write_text", ".write_bytes")) or name == "os.replace"}
+    assert direct == WRITERS.get(str(path.relative_to(ROOT)), set())

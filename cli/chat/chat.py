@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cli.chat import views
-from cli.chat.markdown import visible
 from cli.chat.settings import Settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.chat.typed import Typed
 from cli.index import failures
+from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.build import Pipeline
@@ -35,6 +34,7 @@ from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
+from pipeline.text.visible import visible
 from pipeline.text.words import content_words
 from pipeline.types import Question, State, Turn
 from pipeline.utterances import Language, read_utterance, without_small_talk
@@ -171,8 +171,7 @@ class Chat:
         if self.is_terminal:
             self.say(what)
         else:
-            sys.stderr.write(f"{what.plain}\n")
-            sys.stderr.flush()
+            print_line(what.plain, is_error=True)
 
     def reply(self, text: str) -> None:
         """What the chat itself answers: shown like an answer, and kept nowhere."""
@@ -462,11 +461,11 @@ def index_of(
         if not folder.is_dir():
             raise
         display.stop()
-        sys.stderr.write(f"longthread: {error}\nIts index is still here, and is answered from as it was.\n")
+        print_line(f"longthread: {error}\nIts index is still here, and is answered from as it was.", is_error=True)
         return folder, 1
     finally:
         display.stop()
-    return folder, failures(report, Console(stderr=True))
+    return folder, failures(report, SafeConsole(is_error=True))
 
 
 def copy_index(source: Path, target: Path) -> None:

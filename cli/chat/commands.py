@@ -17,16 +17,18 @@ from rich.text import Text
 
 from cli.chat import views
 from cli.chat.chat import Chat
-from cli.chat.markdown import visible
 from cli.chat.settings import OWN, answering_names, changed, load_settings, save_settings
 from cli.chat.talk import Leave, talk
 from cli.chat.why import why
+from cli.input import as_text
 from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
 from cli.printing import thoughts as print_thoughts
 from pipeline.default import with_settings
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.registry import nearest, settings_of
+from pipeline.storage.whole import write_whole
+from pipeline.text.visible import visible
 from pipeline.types import State
 
 Choice = tuple[str, str]
@@ -464,10 +466,7 @@ def edit(chat: Chat, words: list[str]) -> None:
 def save(chat: Chat, words: list[str]) -> None:
     path = new_file(_one(words, "save", "", "into which file?"))
     turns = [(turn.time, turn.question, turn.answer) for turn in chat.turns]
-    try:
-        path.write_text(views.transcript(chat.name, turns), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    write_whole(path, views.transcript(chat.name, turns))
     chat.say(f"{len(turns)} turns written to {views.file_said(path)}.")
 
 
@@ -558,7 +557,7 @@ def run_command(chat: Chat, line: str) -> None:
     name, _, rest = line[1:].strip().partition(" ")
     command = find(name)
     try:
-        words = shlex.split(rest) if command.name in WITH_PATHS else rest.split()
+        words = shlex.split(rest) if command.name in WITH_PATHS else as_text(rest).split()
     except ValueError as error:
         raise ConfigError(f"/{command.name}: {str(error).casefold()}: close it, or put a backslash before it") from None
     command.run(chat, words)

@@ -23,6 +23,7 @@ from cli.chat.commands import COMMANDS
 from cli.chat.typed import Typed
 from cli.chat.views import PART_NAMES, one_line
 from cli.printing import shown_path
+from pipeline.text.visible import visible
 from pipeline.types import Part
 
 _LAST_WORD = re.compile(r"(?:\\.|[^\s\\])*\Z")
@@ -119,7 +120,7 @@ class CommandCompleter(Completer):
         before = rest.lstrip()[: len(rest.lstrip()) - len(begun)].split()
         for choice, what in COMMANDS[name].complete(self.chat, [*before, begun]):
             if choice.startswith(begun):
-                yield Completion(choice, -len(begun), display_meta=one_line(what, 50))
+                yield Completion(choice, -len(begun), visible(choice), one_line(what, 50))
 
 
 # ----------------------------------------------------------------------------------------------------------------- bar

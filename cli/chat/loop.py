@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rich.console import Console
 from rich.text import Text
 
 from cli.chat.chat import Chat
 from cli.chat.commands import absolute, greeting, run_command
-from cli.chat.markdown import visible
 from cli.chat.settings import Settings, load_settings
 from cli.chat.talk import Leave, talk
-from cli.main import EXIT_ERROR
-from cli.printing import open_console
+from cli.errors import EXIT_ERROR, describe
+from cli.input import as_text, read_lines
+from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.sessions import session_folder
+from pipeline.text.visible import visible
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4
@@ -32,7 +32,7 @@ def run(docs: Sequence[str], config: str | None, index: str | None, session: str
     name = session or DEFAULT_SESSION
     settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    console = Console() if is_terminal else open_console()
+    console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with display, Chat.open(name, settings, console, display, is_terminal) as chat:
         if is_terminal:
@@ -101,7 +101,7 @@ def pipe(chat: Chat) -> None:
 
     Ctrl-C ends all of it, once what came of the answer is kept.
     """
-    for text in sys.stdin:
+    for text in read_lines():
         try:
             handle(chat, text)
         except Leave:
@@ -127,11 +127,13 @@ def handle(chat: Chat, text: str) -> None:
             run_command(chat, text)
         elif replaces:
             with chat.replacing():
-                talk(chat, text)
+                talk(chat, as_text(text))
         else:
-            talk(chat, text)
+            talk(chat, as_text(text))
     except LongthreadError as error:
         failed(chat, str(error))
+    except OSError as error:
+        failed(chat, describe(error))
     except KeyboardInterrupt:
         if not chat.is_terminal:
             raise
@@ -146,5 +148,4 @@ def failed(chat: Chat, what: str) -> None:
     if chat.is_terminal:
         chat.console.print(Text(visible(what), style="red"), soft_wrap=True)
     else:
-        sys.stderr.write(f"longthread: {visible(what)}\n")
-        sys.stderr.flush()
+        print_line(f"longthread: {what}", is_error=True)

@@ -6,18 +6,12 @@ document, say) is shown as a mark instead of being sent.
 
 from __future__ import annotations
 
-import re
-
 from markdown_it import MarkdownIt
 from rich.markdown import Markdown
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from pipeline.text.visible import visible
+
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-
-
-def visible(text: str) -> str:
-    """The text with a mark for each control character but tab and line break."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def rendered(text: str) -> Markdown:

@@ -6,7 +6,6 @@ It stands as `chat.json` in the session's folder, and is written whole or not at
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.default import CHAT, with_default_model, with_memory, with_model, with_settings, without_documents
 from pipeline.errors import ConfigError, StoreError
 from pipeline.registry import build_dataclass, component_class, nearest
+from pipeline.storage.whole import write_whole
 
 NAME = "chat.json"
 SWITCHES = {"on": True, "off": False}
@@ -116,9 +116,7 @@ def load_settings(folder: Path) -> Settings:
 
 def save_settings(folder: Path, settings: Settings) -> None:
     path = folder / NAME
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
-    os.replace(new, path)
+    write_whole(path, json.dumps(asdict(settings), indent=1) + "\n", private=True)
 
 
 def _checked(found: Mapping[str, Any], where: str) -> Settings:

@@ -6,7 +6,6 @@ the same time.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from time import monotonic
 
@@ -14,7 +13,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 
-from cli.chat.markdown import rendered, visible
+from cli.chat.markdown import rendered
+from cli.output import print_line
+from pipeline.text.visible import one_line
 
 SECONDS_BETWEEN_DRAWINGS = 0.08
 
@@ -119,5 +120,4 @@ class Plain:
 
     def end(self, text: str) -> None:
         """Writes the line. An answer that never came is an empty line, so that lines and questions keep in step."""
-        sys.stdout.write(" ".join(visible(text).split()) + "\n")
-        sys.stdout.flush()
+        print_line(one_line(text))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prompt_toolkit.history import History
+
+from pipeline.storage.whole import write_whole
 
 NAME = "typed.jsonl"
 NEVER_KEPT = "/memory forget"
@@ -39,9 +40,7 @@ class Typed(History):
         wanted = [question for question in questions if question.strip()]
         kept = [line for line in self._lines() if not any(question in line for question in wanted)]
         if self.path.exists():
-            new = self.path.with_suffix(".new")
-            new.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(new, self.path)
+            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept), private=True)
 
     def _lines(self) -> list[str]:
         try:

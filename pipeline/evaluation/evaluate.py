@@ -23,6 +23,7 @@ from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.folder import n_records
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample, chosen
+from pipeline.storage.whole import write_whole
 
 LEAST_IN_A_TURN = 10
 
@@ -237,4 +238,4 @@ def _run(
     )
     peaks = [mb for mb in (place.peak_mb, peak_mb()) if mb is not None]
     place.peak_mb = max(peaks, default=None)
-    (place.folder / MEASURES).write_text(json.dumps({"peak_memory_mb": place.peak_mb}), "utf-8")
+    write_whole(place.folder / MEASURES, json.dumps({"peak_memory_mb": place.peak_mb}))

@@ -17,6 +17,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.metrics import METRICS, Measured, Metric, measure
 from pipeline.evaluation.statistics import Interval, mean_interval
 from pipeline.executors.folder import RECORDS, RUN
+from pipeline.storage.whole import new_file
 
 MEASURES = "measures.json"
 ROWS = "metrics.jsonl"
@@ -167,12 +168,10 @@ def _json(path: Path, missing: str | None) -> dict[str, Any]:
 def write_rows(measures: Measures) -> Path:
     """Every question's values, and why some have none, as JSON lines in the run's folder."""
     path = measures.folder / ROWS
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
+    with new_file(path) as part, part.open("w", encoding="utf-8") as file:
         for row in measures.rows:
             one = {"id": row.id, "status": row.status, "values": row.measured.values, "missing": row.measured.missing}
             file.write(json.dumps(one, ensure_ascii=True) + "\n")
-    part.replace(path)
     return path
 
 

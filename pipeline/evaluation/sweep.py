@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pipeline.evaluation.evaluate import Arm, EvalOptions, Listener, evaluate
 from pipeline.evaluation.grid import Halving, Sweep, Variant
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import Measures
+from pipeline.storage.whole import write_whole
 
 PIPELINES = "pipelines"
 
@@ -97,6 +99,7 @@ def write_pipelines(sweep: Sweep, output: Path) -> None:
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     for variant in sweep.variants:
         kept = {name: part for name, part in variant.value.items() if part}
-        with (folder / f"{variant.name}.yaml").open("w", encoding="utf-8") as file:
-            file.write(f"# {variant.name}: one of {Path(sweep.path).name}\n")
-            yaml.dump(kept, file)
+        text = io.StringIO()
+        yaml.dump(kept, text)
+        head = f"# {variant.name}: one of {Path(sweep.path).name}\n"
+        write_whole(folder / f"{variant.name}.yaml", head + text.getvalue())

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.errors import DataError, RunError
+from pipeline.storage.whole import new_file, write_whole
 
 RUN = "run.json"
 RECORDS = "records.jsonl"
@@ -183,17 +184,12 @@ class RunFolder:
 
     def _rewrite(self, records: Sequence[dict[str, Any]]) -> None:
         """The file with these records alone: wholly there, or still the one before."""
-        part = self.folder / f"{RECORDS}.part"
+        path = self.folder / RECORDS
         try:
-            with part.open("wb") as file:
-                for record in records:
-                    file.write(_line(record))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.folder / RECORDS)
+            with new_file(path) as part, part.open("wb") as file:
+                file.writelines(map(_line, records))
         except OSError as error:
-            part.unlink(missing_ok=True)
-            raise RunError(_cannot_write(part, error)) from None
+            raise RunError(_cannot_write(path, error)) from None
 
     def append(self, record: dict[str, Any]) -> None:
         """Writes one record to the disk. Raises RunError where that fails; what was written before stays whole."""
@@ -217,15 +213,9 @@ class RunFolder:
 
     def _write_about(self) -> None:
         path = self.folder / RUN
-        part = path.with_suffix(f".{os.getpid()}.part")
         try:
-            with part.open("w", encoding="utf-8") as file:
-                json.dump({"format": FORMAT, **self.about}, file, indent=1, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            write_whole(path, json.dumps({"format": FORMAT, **self.about}, indent=1, ensure_ascii=False))
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise RunError(_cannot_write(path, error)) from None
 
     def close(self) -> None:

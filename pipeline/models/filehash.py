@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from pipeline.cache import cache_folder
+from pipeline.storage.whole import write_whole
 
 
 def file_sha256(path: Path) -> str:
     """The hash of the file's bytes, in hex."""
     stat = path.stat()
     key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    memory = cache_folder() / "hashes" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    memory = cache_folder() / "hashes" / f"{name}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(memory.read_text("utf-8"))
         if known["file"] == key and len(known["sha256"]) == 64:
@@ -24,7 +25,5 @@ def file_sha256(path: Path) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
-        part = memory.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"file": key, "sha256": found}), "utf-8")
-        os.replace(part, memory)
+        write_whole(memory, json.dumps({"file": key, "sha256": found}))
     return found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ModelError
+from pipeline.storage import whole
 
 
 def sha256_of(path: Path) -> str:
@@ -32,28 +31,23 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 @contextmanager
 def new_file(target: Path, n_bytes: int) -> Iterator[Path]:
-    """A temporary file beside the target that takes its place at the end, unless something goes wrong before.
+    """Like `whole.new_file`, for large files: makes the folder, and checks the room for `n_bytes` first.
 
-    Its name begins with a dot. Raises ModelError where there is no room for `n_bytes`, or where the disk refuses.
+    Raises ModelError where there is no room, or where the disk refuses.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         check_room(target.parent, n_bytes)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        temporary.touch(exist_ok=False)
+        with whole.new_file(target) as temporary:
+            yield temporary
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {error.strerror}") from None
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ModelError(f"{target} cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value as JSON, whole or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    with new_file(path, len(text)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Writes a value as JSON, whole or not at all, and makes its folder. Raises ModelError where the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror}") from None

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import struct
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.errors import ModelError
 from pipeline.models.cells import Cells
 from pipeline.models.filehash import file_sha256
 from pipeline.models.scoring import hold
+from pipeline.storage.whole import new_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,23 +118,15 @@ class Snapshots:
         return found
 
     def _write(self, path: Path, header: Header, keys: NDArray[np.int64], state: NDArray[np.uint8]) -> None:
-        temporary = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(header.__dict__).encode()
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                temporary = file.name
+            with new_file(path, private=True) as temporary, temporary.open("wb") as file:
                 file.write(_MAGIC + struct.pack("<I", len(text)) + text)
                 file.write(keys.data)
                 file.write(state.data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
         except OSError as error:
             raise ModelError(f"{path}: the snapshot cannot be written: {error.strerror or error}") from error
-        finally:
-            if temporary and os.path.exists(temporary):
-                os.unlink(temporary)
 
     def _evict(self, keep: Path) -> None:
         files = sorted((p for p in self._root.glob("*/*.kv") if p != keep), key=lambda p: p.stat().st_mtime)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import StoreError
+from pipeline.storage.whole import write_whole
 
 if TYPE_CHECKING:
     from filelock import ReadWriteLock
@@ -50,7 +51,7 @@ def lock_for_writing(folder: Path) -> ReadWriteLock:
         way_out = "close that" if in_use else "wait until it has finished"
         raise StoreError(f"{folder}: {why}: {way_out}, or name another folder with --index") from None
     note = {"pid": os.getpid(), "since": datetime.now().astimezone().isoformat(" ", "seconds")}
-    (folder / _WRITER_NAME).write_text(json.dumps(note), encoding="utf-8")
+    write_whole(folder / _WRITER_NAME, json.dumps(note))
     return lock
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 from pipeline.cache import cache_folder
 from pipeline.errors import ConfigError
 from pipeline.retrieval.batches import Batched, check_length
+from pipeline.storage.whole import write_whole
 
 _WORD_CHARS = 24
 _MOST_WORDS = 200_000
@@ -134,9 +134,7 @@ def _fingerprint(folder: Path) -> str:
         fingerprint = _hash(files, folder)
     try:
         remembered.parent.mkdir(parents=True, exist_ok=True)
-        part = remembered.with_suffix(f".{os.getpid()}")
-        part.write_text(fingerprint, encoding="ascii")
-        part.replace(remembered)
+        write_whole(remembered, fingerprint)
     except OSError:  # a cache that cannot be written costs half a second each time
         pass
     return fingerprint

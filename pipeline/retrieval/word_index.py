@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.storage.whole import write_whole
 from pipeline.text.words import VERSION, words
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class WordIndex:
         if self.bm25 is not None:
             self.bm25.save(part, show_progress=False)
         about = {**_SETTINGS, "generation": generation, "empty": self.bm25 is None}
-        (part / "longthread.json").write_text(json.dumps(about), encoding="utf-8")
+        write_whole(part / "longthread.json", json.dumps(about))
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
 

@@ -14,11 +14,12 @@ from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
 from cli.chat.line import CommandCompleter, bar
 from cli.chat.loop import handle
-from cli.chat.markdown import rendered, visible
+from cli.chat.markdown import rendered
 from cli.chat.settings import Settings
 from cli.chat.stream import Markdowns
 from cli.chat.typed import Typed
 from cli.progress import Display
+from pipeline.text.visible import visible
 
 TEXT = """\
 # A title

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.storage.whole import new_file
 from training.extensible.instances import Instance, Tokens
 from training.extensible.llama import Llama
 
@@ -63,10 +64,8 @@ class Teacher:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             tokens, logs = self._ask(text, cells)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}")
-        with part.open("wb") as file:
+        with new_file(path) as part, part.open("wb") as file:
             np.savez(file, tokens=tokens.numpy().astype(np.int32), logs=logs.half().numpy())
-        part.replace(path)
         return tokens, logs.half().float()
 
     def _ask(self, text: Tokens, cells: list[int]) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.evaluation.needles.pictures import THRESHOLD, HeatMap, effective, file_names, heat_maps, picture, rows_of
 from pipeline.evaluation.needles.running import SCORES, Results
+from pipeline.storage.whole import write_whole
 
 PAGE = "report.html"
 _STYLE = """
@@ -28,8 +29,6 @@ _FAULTS = ("format_error", "intermediate_hop", "distractor_value", "invented_val
 
 def write_report(results: Results) -> list[Path]:
     """The pictures and the page, in the run's folder; gives the files. Raises MissingExtraError without matplotlib."""
-    from pipeline.models.files import new_file
-
     heats = heat_maps(results)
     files: dict[str, bytes] = {}
     for name, heat in zip(file_names(heats), heats, strict=True):
@@ -37,8 +36,7 @@ def write_report(results: Results) -> list[Path]:
     drawings = [files[f"{name}.svg"].decode() for name in file_names(heats)]
     files[PAGE] = page(results, heats, drawings).encode()
     for name, data in files.items():
-        with new_file(results.folder / name, len(data)) as temporary:
-            temporary.write_bytes(data)
+        write_whole(results.folder / name, data)
     return [results.folder / name for name in files]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import MissingExtraError
 from pipeline.evaluation.needles.running import CellResult, Results
 from pipeline.evaluation.statistics import Interval, wilson
+from pipeline.text.visible import picture_label
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -143,7 +144,7 @@ def picture(heat: HeatMap, kind: str) -> bytes:
     with mpl.rc_context({"svg.hashsalt": "longthread", "svg.fonttype": "none"}):
         n_rows, n_columns = len(heat.rows), len(heat.columns)
         width = 2.6 + 1.0 * n_columns
-        title = textwrap.fill(heat.title, round(width * LETTERS_PER_INCH))
+        title = textwrap.fill(picture_label(heat.title), round(width * LETTERS_PER_INCH))
         figure = Figure(figsize=(width, 1.4 + 0.15 * (1 + title.count("\n")) + 0.42 * n_rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()

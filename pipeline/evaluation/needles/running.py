@@ -30,6 +30,7 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor
+from pipeline.storage.whole import write_whole
 from pipeline.types import Document, Question
 
 PLAN, TEXTS, INDEX, RUN, SCORES, RESULTS = "needles.json", "texts", "index", "run", "scores.jsonl", "results.json"
@@ -220,7 +221,7 @@ def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progre
     for trial in trials:
         path = texts / trial.haystack_name
         if not path.exists():
-            path.write_text(trial.haystack, encoding="utf-8")
+            write_whole(path, trial.haystack)
     report = update_index(folder / INDEX, [str(texts)], config.index, progress)
     if report.failed:
         raise DataError("\n".join(f"{path}: {why}" for path, why in report.failed))
@@ -354,11 +355,10 @@ def _line(trial: Trial, record: dict[str, Any], one: Score | None) -> dict[str, 
 
 
 def _write(results: Results, lines: Sequence[dict[str, Any]]) -> None:
-    from pipeline.models.files import new_file, write_json
+    from pipeline.models.files import write_json
 
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    with new_file(results.folder / SCORES, len(text)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_whole(results.folder / SCORES, text)
     told = [cell.told() for cell in results.cells]
     about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing}
     write_json(results.folder / RESULTS, {**about, "cells": told})

@@ -22,6 +22,7 @@ from pipeline.evaluation.compare import Comparison, as_json
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import picture, quality_of
 from pipeline.evaluation.runs import Measures, summary
+from pipeline.storage.whole import new_file
 from pipeline.types import Place, Span
 
 
@@ -55,14 +56,12 @@ def write_page(
     csp = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     parts = {"csp": csp, "title": html.escape(title), "style": _part("page.css"), "plot": plot, "data": _json(found)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="\n") as file:
+    with new_file(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         _fill(file, _part("page.html"), parts)
         for n, id_ in enumerate(ids[:n_detailed]):
             packed = _packed([_detail(run, id_) for run in runs])
             file.write(f'<script id="q{n}" type="text/plain">{packed}</script>\n')
         file.write(f"<script>{script}</script>\n</body>\n</html>\n")
-    part.replace(path)
 
 
 def _fill(file: TextIO, template: str, parts: Mapping[str, str]) -> None:

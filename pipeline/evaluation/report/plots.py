@@ -10,6 +10,7 @@ from pipeline.errors import MissingExtraError
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.runs import Measures
 from pipeline.evaluation.statistics import Interval
+from pipeline.text.visible import picture_label
 
 QUALITIES = ("f1", "ndcg_at_10", "support_recall", "answerability")
 """What is drawn, and what the sweep goes by: the first of these that the runs have."""
@@ -87,4 +88,4 @@ def _bars(interval: Interval) -> list[list[float]] | None:
 
 def _plain(name: str) -> str:
     """A label that matplotlib neither reads as mathematics nor hides."""
-    return name.replace("$", r"\$").lstrip("_")
+    return picture_label(name).lstrip("_")
