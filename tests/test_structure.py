@@ -30,7 +30,7 @@ HOMES = {
     "huggingface_hub": ("pipeline/models/hub.py",),
     "ray": ("pipeline/executors/on_ray/",),
 }
-LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache")
+LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache", "pipeline.storage.whole")
 
 
 def imports(path: Path) -> set[str]:
