@@ -24,6 +24,10 @@ models_app = typer.Typer(
     help="The models that can be named: list, default, pull, verify, tune, try.", no_args_is_help=True
 )
 app.add_typer(models_app, name="models")
+sessions_app = typer.Typer(help="Your conversations: list, show, delete, export.", no_args_is_help=True)
+app.add_typer(sessions_app, name="sessions")
+indexes_app = typer.Typer(help="The indexes that --docs made in the cache: list, delete.", no_args_is_help=True)
+app.add_typer(indexes_app, name="indexes")
 needle_app = typer.Typer(
     help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True
 )
@@ -441,6 +445,63 @@ def models_try(
     from cli.models import try_layouts
 
     raise typer.Exit(try_layouts(name, n, json, quiet))
+
+
+@sessions_app.command("list")
+def sessions_list(json: Json = False) -> None:
+    """All conversations, the last used first, with their turns and their size on disk."""
+    from cli.sessions import list_all
+
+    raise typer.Exit(list_all(json))
+
+
+@sessions_app.command("show")
+def sessions_show(
+    name: Annotated[str, typer.Argument(help="A name from 'sessions list'.")], json: Json = False
+) -> None:
+    """Print what was asked and answered in a conversation."""
+    from cli.sessions import show
+
+    raise typer.Exit(show(name, json))
+
+
+@sessions_app.command("delete")
+def sessions_delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from 'sessions list'.")],
+) -> None:
+    """Delete conversations, with all that they remember."""
+    from cli.sessions import delete
+
+    raise typer.Exit(delete(names))
+
+
+@sessions_app.command("export")
+def sessions_export(
+    name: Annotated[str, typer.Argument(help="A name from 'sessions list'.")],
+    file: Annotated[str, typer.Argument(help="The file to write, which must not be there yet.")],
+) -> None:
+    """Write all that a conversation remembers as JSON lines."""
+    from cli.sessions import export
+
+    raise typer.Exit(export(name, file))
+
+
+@indexes_app.command("list")
+def indexes_list(json: Json = False) -> None:
+    """The indexes that --docs made, the last used first, with their documents and their size on disk."""
+    from cli.indexes import list_all
+
+    raise typer.Exit(list_all(json))
+
+
+@indexes_app.command("delete")
+def indexes_delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from 'indexes list'.")],
+) -> None:
+    """Delete indexes; each is made again when its documents are asked about."""
+    from cli.indexes import delete
+
+    raise typer.Exit(delete(names))
 
 
 Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]

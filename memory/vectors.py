@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_NAME = "vectors-"
+NAME = "vectors-"
 _WRITE = """
 import sys
 from pathlib import Path
@@ -80,7 +80,7 @@ class Meaning:
         self.embedder = embedder
         self.generation = generation
         self._vectors = self._open()
-        for path in folder.glob(f"{_NAME}*"):
+        for path in folder.glob(f"{NAME}*"):
             if path != self._path:
                 shutil.rmtree(path)
         with cleared_memory():
@@ -88,7 +88,7 @@ class Meaning:
 
     @property
     def _path(self) -> Path:
-        return self.folder / f"{_NAME}{self.generation}"
+        return self.folder / f"{NAME}{self.generation}"
 
     def _open(self) -> Vectors:
         try:

@@ -15,6 +15,7 @@ import os
 import struct
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,19 @@ class Snapshots:
                 return
             total -= path.stat().st_size
             path.unlink(missing_ok=True)
+
+
+def delete_since(root: Path, time: datetime) -> int:
+    """Deletes all snapshots below a folder that were written or used since a time; gives their number.
+
+    For forgetting: they may hold the tokens of a conversation, and can be made again.
+    """
+    since = time.timestamp()
+    files = [path for pattern in ("*/*.kv", "*/*.part") for path in root.glob(pattern)]
+    late = [path for path in files if path.stat().st_mtime >= since]
+    for path in late:
+        path.unlink(missing_ok=True)
+    return len(late)
 
 
 def _identity(engine: Engine) -> dict[str, Any]:
