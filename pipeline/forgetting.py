@@ -54,7 +54,9 @@ class Forgetting:
         return is_copy or bool(self.matching and normal(self.matching) in normal(text_of(turn)))
 
     def covers_line(self, line: TypedLine) -> bool:
-        """Whether a typed line repeats what is forgotten: by its text, by its words, or as a command about them."""
+        """Whether a typed line was for a forgotten turn, or repeats it: text, words, or a command about them."""
+        if any(line.turn == turn.number for turn in self.turns):
+            return True
         texts = [self.matching, *(turn.question for turn in self.turns)]
         text = normal(line.text)
         if any(normal(part.strip()) in text for part in texts if part.strip()):

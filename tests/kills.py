@@ -37,12 +37,14 @@ class Game:
     """`prepare` makes what is needed below a folder, `play` changes it, and `check` opens what is left of it.
 
     Each runs in a fork of its own, with LONGTHREAD_DATA and LONGTHREAD_CACHE below the folder. `check` raises what is
-    wrong, usually an AssertionError.
+    wrong, usually an AssertionError. With `is_warmed` the game is first played once in the process that forks, which
+    is much quicker; it must not leave threads there, as Chroma does.
     """
 
     prepare: Callable[[Path], None]
     play: Callable[[Path], None]
     check: Callable[[Path], None]
+    is_warmed: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def _library(folder: Path) -> Path:
     return library
 
 
-# ------------------------------------------------------------------------------------------------- in the game's process
+# ------------------------------------------------------------------------------------------ in the game's process
 def _play_all(game: Game, folder: Path, every: int, seed: int, torn: bool, full: bool, limit: int) -> Result:
+    if game.is_warmed:
+        _warm(game, folder / "warm")
     base = folder / "base"
     base.mkdir()
     if fault := _forked(base, lambda: game.prepare(base)):
@@ -108,6 +112,17 @@ def _play_all(game: Game, folder: Path, every: int, seed: int, torn: bool, full:
         else:
             shutil.rmtree(work)
     return Result(n_changes, tuple(points), tuple(failed))
+
+
+def _warm(game: Game, folder: Path) -> None:
+    folder.mkdir()
+    _choose_folders(folder)
+    for step in (game.prepare, game.play, game.check):
+        step(folder)
+
+
+def _choose_folders(folder: Path) -> None:
+    os.environ["LONGTHREAD_DATA"], os.environ["LONGTHREAD_CACHE"] = str(folder / "data"), str(folder / "cache")
 
 
 def _count(game: Game, base: Path, work: Path) -> int:
@@ -150,7 +165,7 @@ def _forked(folder: Path, work: Callable[[], None]) -> str:
     path = folder.with_name(f"{folder.name}-{_FAULT}")
     child = os.fork()
     if child == 0:
-        os.environ["LONGTHREAD_DATA"], os.environ["LONGTHREAD_CACHE"] = str(folder / "data"), str(folder / "cache")
+        _choose_folders(folder)
         try:
             work()
             os._exit(0)

@@ -19,6 +19,7 @@ from cli.chat.settings import Settings
 from cli.chat.stream import Markdowns
 from cli.chat.typed import Typed
 from cli.progress import Display
+from pipeline.typed import TypedLine, forget_typed, read_typed
 
 TEXT = """\
 # A title

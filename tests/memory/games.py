@@ -19,7 +19,7 @@ from pipeline.types import Turn
 from tests.kills import Game
 from tests.memory.talks import pipeline_with
 
-SECRET = "zanzibar77"
+SECRET = "zanzibar77"  # noqa: S105 - it is no password of anything
 """Stands in turn 3 and in what was typed around it, and nowhere else."""
 NUMBER = 3
 _SETTINGS = (("sensory_tokens", 60), ("segment_tokens", 30), ("summary_tokens", 30), ("recall_tokens", 60))
@@ -97,7 +97,7 @@ def prepared(memory: Spec) -> Game:
             conversation.ask("And what is the lucky number of round 5?")
         assert texts(folder) == []
 
-    return Game(make, play, check)
+    return Game(make, play, check, is_warmed=memory is not VECTORS)
 
 
 FORGET = prepared(WORDS)
