@@ -6,6 +6,7 @@ Each can be made again from its documents.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -17,6 +18,9 @@ from pipeline.cache import cache_folder, size_of
 from pipeline.errors import StoreError
 from pipeline.retrieval.manifest import NAME
 from pipeline.storage.whole import is_left_over
+
+_COPY = re.compile(r"\.copy-(\d+)\Z")
+"""The end of the name of a half-made copy, with the process that makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,21 @@ def delete_index(name: str) -> int:
 
 
 def sweep_indexes() -> None:
-    """Deletes what a process that was killed while it deleted an index left of it."""
+    """Deletes what a process that was killed while it copied or deleted an index left of it."""
     for path in indexes_folder().iterdir():
-        if is_left_over(path):
+        copy = _COPY.search(path.name)
+        if is_left_over(path) or (copy and not _is_running(int(copy[1]))):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def _info(folder: Path) -> IndexInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -96,7 +97,7 @@ def _check_read(report: IndexReport, added: Collection[str]) -> None:
 def copy_index(source: Path, target: Path) -> None:
     """A copy of an index under another name, whole or not at all; nothing where there is one already."""
     if source.is_dir() and not target.exists():
-        half = target.with_name(f"{target.name}.copy")
+        half = target.with_name(f"{target.name}.copy-{os.getpid()}")
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(source, half)
         half.rename(target)

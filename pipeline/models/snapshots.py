@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import struct
+import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("longthread.snapshots")
 _MAGIC = b"longthread-kv-1\n"
+_HALF = "*/*.part"
 _MOST_HEADER = 1 << 16
 DEFAULT_MOST_BYTES = 8 << 30
 
@@ -125,6 +128,7 @@ class Snapshots:
             text = json.dumps(header.__dict__).encode()
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
                 temporary = file.name
+                _mark_as_written(file.fileno())
                 file.write(_MAGIC + struct.pack("<I", len(text)) + text)
                 file.write(keys.data)
                 file.write(state.data)
@@ -138,13 +142,43 @@ class Snapshots:
                 os.unlink(temporary)
 
     def _evict(self, keep: Path) -> None:
+        sweep(self._root)
         files = sorted((p for p in self._root.glob("*/*.kv") if p != keep), key=lambda p: p.stat().st_mtime)
-        total = keep.stat().st_size + sum(path.stat().st_size for path in files)
+        total = sum(path.stat().st_size for path in (keep, *files, *self._root.glob(_HALF)))
         for path in files:
             if total <= self._most_bytes:
                 return
             total -= path.stat().st_size
             path.unlink(missing_ok=True)
+
+
+def sweep(root: Path) -> None:
+    """Deletes half-written snapshots below a folder that no process is writing: a killed one left them."""
+    for path in root.glob(_HALF):
+        if not _is_being_written(path):
+            with suppress(OSError):  # Windows refuses to delete an open file
+                path.unlink()
+
+
+def _mark_as_written(handle: int) -> None:
+    """Until the file is closed, `sweep` leaves it alone."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_being_written(path: Path) -> bool:
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def delete_since(root: Path, time: datetime) -> int:
@@ -153,7 +187,8 @@ def delete_since(root: Path, time: datetime) -> int:
     For forgetting: they may hold the tokens of a conversation, and can be made again.
     """
     since = time.timestamp()
-    files = [path for pattern in ("*/*.kv", "*/*.part") for path in root.glob(pattern)]
+    sweep(root)
+    files = list(root.glob("*/*.kv"))
     late = [path for path in files if path.stat().st_mtime >= since]
     for path in late:
         path.unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def test_conversations_of_an_older_version_are_moved_once_and_that_is_said(
     assert f"2 conversations were moved from the cache, which cleaners empty, to {tmp_path / 'data'}" in err
     assert "still in the cache, because another chat has them open: garden" in err
     lock.release()
-    code, out, err = run(capsys, monkeypatch, "sessions", "list")
+    code, _, err = run(capsys, monkeypatch, "sessions", "list")
     assert "1 conversation was moved" in err
     assert run(capsys, monkeypatch, "sessions", "list")[2] == ""
     assert sorted(info.name for info in list_sessions()) == ["boat", "garden", "tower", "tower from the cache 1"]
@@ -130,9 +130,10 @@ def test_indexes_are_listed_and_deleted(
     assert (row["n_documents"], row["n_passages"], row["documents"]) == (2, 2, str(tmp_path / "docs"))
     assert row["size"] > 0
     (tmp_path / "cache" / "indexes" / ".old.12345678.part").mkdir()
+    (tmp_path / "cache" / "indexes" / "0123.copy-99999999").mkdir()
     code, out, _ = run(capsys, monkeypatch, "indexes", "list")
     assert "2 documents, 2 passages  docs" in out
-    assert not (tmp_path / "cache" / "indexes" / ".old.12345678.part").exists()
+    assert [path.name for path in (tmp_path / "cache" / "indexes").iterdir()] == [row["name"]]
     assert run(capsys, monkeypatch, "indexes", "delete", "../x")[0] == 2
     code, out, _ = run(capsys, monkeypatch, "indexes", "delete", row["name"])
     assert (code, "deleted" in out) == (0, True)

@@ -50,7 +50,7 @@ def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(tmp_path: Path, 
 @plays
 @pytest.mark.timeout(900)
 def test_killed_while_vectors_are_written_anew(tmp_path: Path) -> None:
-    result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=8)
+    result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=4)
     assert result.failed == ()
 
 
