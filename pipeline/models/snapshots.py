@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.cache import make_private
 from pipeline.errors import ModelError
 from pipeline.models.cells import Cells
 from pipeline.models.filehash import file_sha256
@@ -124,7 +125,8 @@ class Snapshots:
     def _write(self, path: Path, header: Header, keys: NDArray[np.int64], state: NDArray[np.uint8]) -> None:
         temporary = ""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._root)
+            path.parent.mkdir(exist_ok=True)
             text = json.dumps(header.__dict__).encode()
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
                 temporary = file.name

@@ -92,7 +92,7 @@ def test_conversations_of_an_older_version_are_moved_once_and_that_is_said(
     (tmp_path / "cache" / "sessions" / "boat" / "typed.jsonl").chmod(0o644)
     make(session_folder("tower"), "Another tower?")
     lock = lock_session(tmp_path / "cache" / "sessions" / "garden")
-    code, out, err = run(capsys, monkeypatch, "sessions", "list")
+    code, _, err = run(capsys, monkeypatch, "sessions", "list")
     assert code == 0
     assert f"2 conversations were moved from the cache, which cleaners empty, to {tmp_path / 'data'}" in err
     assert "still in the cache, because another chat has them open: garden" in err
