@@ -285,7 +285,8 @@ def ask_all(cases: Sequence[Case], config: PipelineConfig, folder: Path | None, 
     with Pipeline(config, index) as pipeline:
         pipeline.reader  # noqa: B018 - loaded before the clock runs
         if folder is not None and any(case.without for case in cases):
-            pipeline.__dict__["index"] = hiding = WithoutFile(pipeline.index)
+            hiding = WithoutFile(pipeline.index)
+            pipeline.use(index=hiding)
         pipeline.embedder.embed(["warm"])
         for n, case in enumerate(cases, 1):
             if case.without:

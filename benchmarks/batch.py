@@ -275,7 +275,7 @@ def measure(
     pipeline = Pipeline(config, index)
     local = Batch(config, index, LocalExecutor(pipeline), folder / "local")
     reader: Model = pipeline.reader
-    small = Pipeline(compressed_config, index, _reader=reader)
+    small = pipeline.changed(compressed_config, index)  # with the same reader
     compressed = Batch(compressed_config, index, LocalExecutor(small), folder / "compressed")
     ray = None
     if not options.no_ray:
@@ -305,7 +305,6 @@ def measure(
     start_s = None if ray is None else ray.started["start_s"]
     model_file = reader.name
     ways = dict(named(alone, local, ray, chain, as_given, compressed))
-    small._reader = None  # it is the other pipeline's, which closes it
     for batch in (compressed, local, *([ray] if ray else [])):
         batch.end()
     same = sum(chain.prompts[one.question.text] == text_of(prompts[one.question.id]) for one in samples)

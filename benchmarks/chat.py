@@ -223,7 +223,7 @@ def main() -> None:
     switch_off_telemetry()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as work:
-        os.environ["LONGTHREAD_CACHE"] = work
+        os.environ["LONGTHREAD_CACHE"] = os.environ["LONGTHREAD_DATA"] = work
         result = measure_first_words(arguments.rounds, Path(work)) | measure_turns(arguments.turns, Path(work))
     print(json.dumps(result | {"load_before": round(load, 2)}))
 

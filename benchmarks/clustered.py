@@ -128,7 +128,7 @@ def measure(topics: list[Topic], model: str, seed: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LONGTHREAD_CACHE"] = folder  # nothing was made before
         pipelines = {method: Pipeline(config_of(method, model), ROOT / "nowhere") for method in METHODS}
-        pipelines["crag"]._reader = pipelines["none"].reader  # one model, one load
+        pipelines["crag"] = pipelines["none"].changed(pipelines["crag"].config, ROOT / "nowhere")  # one model, one load
         for n, topic in enumerate(topics):
             other = topics[(n + 1) % len(topics)]
             sizes = [size for size in SIZES if size <= len(topic.reviews)]
@@ -153,7 +153,6 @@ def measure(topics: list[Topic], model: str, seed: int) -> list[dict[str, Any]]:
                         }
                     )
             print(f"{n + 1} of {len(topics)}", file=sys.stderr, flush=True)
-        pipelines["crag"]._reader = None
         for pipeline in pipelines.values():
             pipeline.close()
     return rows

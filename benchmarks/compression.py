@@ -149,7 +149,7 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipel
     warm = questions[0]
     for method in methods.values():
         method.scores(warm.question, warm.units, tools)  # loads weights
-    counter = next((m for m in tools._models.values()), None) or tools.reader
+    counter = next((m for m in tools.loaded.models.values()), None) or tools.reader
     for n, one in enumerate(questions):
         costs = one.units.tokens(counter)
         for name, method in methods.items():
@@ -175,7 +175,7 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipel
 def forget(tools: Pipeline) -> None:
     """Makes the models read something else, and drops vectors: no method finds what the one before it has read."""
     remembered.KEPT = remembered.Kept()
-    for model in (*tools._models.values(), tools.reader):
+    for model in (*tools.loaded.models.values(), tools.reader):
         if isinstance(model, Attender) and model.window > 2:
             model.attend((Text("."),), (Text("?"),), ((0, 0),))
 
@@ -336,7 +336,7 @@ def main() -> None:
             "n": len(chosen),
             "seed": options.seed,
             "model": options.model,
-            "model_file": next((m.name for m in tools._models.values()), tools.reader.name),
+            "model_file": next((m.name for m in tools.loaded.models.values()), tools.reader.name),
             "reader": resolve(reader).name if options.reader else None,
             "keep_ratio": options.keep_ratio,
             "against": options.against,

@@ -128,7 +128,7 @@ def main() -> None:
                     text = " ".join(p.text for p in kept)
                     add(tallies[f"{name}@{rival}"], text, golds, tokens(text, tools) / whole, seconds)
             print(f"{n} of {len(chosen)}: {summary(tallies)}", file=sys.stderr, flush=True)
-        probed = next(m.name for m in tools._models.values())
+        probed = next(m.name for m in tools.loaded.models.values())
     peer.close()
     about = {
         "set": "xquad",
@@ -154,7 +154,11 @@ def warm(tools: Pipeline, peer: Peer, passages: list[Passage]) -> None:
 
 
 def tokens(text: str, tools: Pipeline) -> int:
-    return next(iter(tools._models.values())).count_text(text) if tools._models else tools.reader.count_text(text)
+    return (
+        next(iter(tools.loaded.models.values())).count_text(text)
+        if tools.loaded.models
+        else tools.reader.count_text(text)
+    )
 
 
 def add(tally: list[dict[str, float]], text: str, golds: list[str], ratio: float, seconds: float) -> None:

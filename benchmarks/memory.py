@@ -216,9 +216,9 @@ def answered(
     for name, spec in methods.items():
         config = PipelineConfig("memory.py", (spec, assemble, generate))
         pipeline = Pipeline(config, folder)
-        pipeline.__dict__["embedder"] = embedder
+        pipeline.use(embedder=embedder)
         if shared is not None:  # one model for all
-            pipeline._reader = shared._reader
+            pipeline.use(reader=shared.reader)
         shared = shared or pipeline
         for one in talks:
             # by length, so that what fits, and with it the prefix in the cache, changes as seldom as can be
@@ -329,7 +329,7 @@ def main() -> None:
     start = perf_counter()
     talks = conversations(DATA, arguments.conversations)
     tools = Pipeline(PipelineConfig("memory.py", ()), Path("nowhere"))
-    tools.__dict__["embedder"] = Once(open_embedder(IndexSettings()))
+    tools.use(embedder=Once(open_embedder(IndexSettings())))
     rows: list[tuple[str, Asked, dict[str, list[int]]]] = []
     with tempfile.TemporaryDirectory() as temporary:
         for one in () if arguments.answers_only else talks:

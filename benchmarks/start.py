@@ -178,7 +178,8 @@ def main() -> None:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        environment = {**os.environ, "LONGTHREAD_CACHE": str(work / "cache"), "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+        environment |= {"LONGTHREAD_CACHE": str(work / "cache"), "LONGTHREAD_DATA": str(work / "data")}
         configs = {way: config_file(work, way, options.model) for way in WAYS}
         for command in (ask, chat):
             runs: dict[str, list[Run]] = {way: [] for way in WAYS}

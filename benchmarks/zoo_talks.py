@@ -82,7 +82,7 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
             with open_index(folder / "index", WordCounts(), chunker(config.index), "write") as index:
                 index.update(discover([str(folder / "garden.md")]), lambda *_: None)
             pipeline = stack.enter_context(Pipeline(config, folder / "index"))
-            pipeline.__dict__["embedder"] = WordCounts()
+            pipeline.use(embedder=WordCounts())
             yield stack.enter_context(Conversation(pipeline, folder / "session"))
 
     return opened()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import models_app, needle_app
+from cli import indexes_app, models_app, needle_app, sessions_app
 from cli.errors import run_command
 from cli.options import Account, AnswerAlone, Config, Docs, IndexFolder, Json, Quiet
 from pipeline.offline import switch_off_telemetry
@@ -20,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(models_app.app, name="models")
+app.add_typer(sessions_app.app, name="sessions")
+app.add_typer(indexes_app.app, name="indexes")
 app.add_typer(needle_app.app, name="needle")
 
 

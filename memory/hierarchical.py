@@ -26,6 +26,7 @@ from memory.facts import Fact, drawn, is_about_the_same, says_the_same
 from memory.summaries import SHORT_TOKENS, clipped, extracted, renew, weightiest
 from memory.transcribed import Transcribed, newest, said, softmax
 from memory.units import Running, Unit, Units
+from memory.vectors import NAME as VECTORS
 from memory.vectors import Meaning
 from memory.words import Words, standardised
 from pipeline.contracts import Progress, Tools
@@ -451,6 +452,13 @@ class Tiers(Transcribed):
             self._lengths.clear()
             if self._has_vectors:
                 self._rewrite(self._opened_meaning())
+            else:
+                self._drop_vectors()
+        self.transcript.scrub()
+
+    def scrub(self) -> None:
+        if self._has_vectors and any(self.transcript.folder.glob(f"{VECTORS}*")):
+            self._opened_meaning()  # it drops the vectors of turns that are gone
         self.transcript.scrub()
 
     def _remake(self, unit: Unit) -> None:

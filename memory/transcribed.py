@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from memory.units import forget_tiers
+from memory.vectors import NAME as VECTORS
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import DataError, StoreError
 from pipeline.storage.whole import write_whole
-from pipeline.transcript import FORMAT, Transcript
+from pipeline.text.normal import normal
+from pipeline.transcript import FORMAT, Transcript, told
 from pipeline.types import Item, Question, Recall, Recalled, Turn
 
 _KIND = "longthread session"
@@ -60,10 +64,30 @@ class Transcribed:
     def forget(
         self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
     ) -> tuple[int, ...]:
-        numbers = self._named(turns, before, matching)
+        numbers = self.named(turns, before, matching)
         if numbers:
             self._forget(numbers)
         return numbers
+
+    def named(
+        self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
+    ) -> tuple[int, ...]:
+        if [turns, before, matching].count(None) != 2:
+            raise ValueError("give one of turns, before, matching")
+        if before is not None:
+            return tuple(turn.number for turn in self.turns if turn.time < _time(before))
+        if matching is not None:
+            if not matching.strip():
+                raise DataError("the text to forget is empty")
+            text = normal(matching.strip())
+            return tuple(turn.number for turn in self.turns if text in normal(said(turn)))
+        unknown = sorted(set(turns or ()) - {turn.number for turn in self.turns})
+        if unknown:
+            raise DataError(f"there is no turn {', '.join(map(str, unknown))}: /memory show lists them")
+        return tuple(sorted(set(turns or ())))
+
+    def scrub(self) -> None:
+        self.transcript.scrub()
 
     def undo(self) -> Turn | None:
         if not self.turns:
@@ -99,10 +123,18 @@ class Transcribed:
 
     # ------------------------------------------------------------------------------- for memories with further tiers
     def _forget(self, numbers: tuple[int, ...], next_number: int | None = None) -> None:
-        """Takes turns out of every tier and every file."""
-        with self.transcript.transaction():
-            self.transcript.delete(numbers, next_number)
-        self.transcript.scrub()
+        """Takes turns out of every tier and every file, also out of tiers of another memory that had the session."""
+        with told(self.transcript.folder):
+            with self.transcript.transaction():
+                self.transcript.delete(numbers, next_number)
+                forget_tiers(self.transcript, numbers)
+            self._drop_vectors()
+        self.scrub()
+
+    def _drop_vectors(self) -> None:
+        """Deletes the vectors of a memory that had the session earlier. They can be made again."""
+        for path in self.transcript.folder.glob(f"{VECTORS}*"):
+            shutil.rmtree(path)
 
     def _lines(self) -> list[dict[str, Any]]:
         """What `export` writes, a line each, turns first."""
@@ -118,21 +150,6 @@ class Transcribed:
         if not all(isinstance(value, str) for value in (turn.question, turn.answer, turn.time)):
             raise ValueError("question, answer and time must be texts")
         self.transcript.put(turn)
-
-    def _named(self, turns: Sequence[int] | None, before: str | None, matching: str | None) -> tuple[int, ...]:
-        if [turns, before, matching].count(None) != 2:
-            raise ValueError("give one of turns, before, matching")
-        if before is not None:
-            return tuple(turn.number for turn in self.turns if turn.time < _time(before))
-        if matching is not None:
-            if not matching.strip():
-                raise DataError("the text to forget is empty")
-            text = matching.casefold()
-            return tuple(turn.number for turn in self.turns if text in said(turn).casefold())
-        unknown = sorted(set(turns or ()) - {turn.number for turn in self.turns})
-        if unknown:
-            raise DataError(f"there is no turn {', '.join(map(str, unknown))}: /memory show lists them")
-        return tuple(sorted(set(turns or ())))
 
 
 def said(turn: Turn) -> str:

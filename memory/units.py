@@ -139,3 +139,23 @@ class Units:
         self.db.executemany("DELETE FROM facts WHERE id = ?", [(fact.id,) for fact in facts])
         self.db.executemany("DELETE FROM pieces WHERE turn = ?", [(number,) for number in numbers])
         self.db.execute("UPDATE facts SET superseded_by = NULL WHERE superseded_by NOT IN (SELECT id FROM facts)")
+
+
+def forget_tiers(transcript: Transcript, numbers: Sequence[int]) -> None:
+    """Inside a transaction, for a memory without tiers: empties those that memory.hierarchical left in the session.
+
+    Facts and summaries of these turns cannot be told from others without its embedder, so all of them go. It makes them
+    again when it has the session next.
+    """
+    tables = {name for (name,) in transcript.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "units" not in tables:
+        return
+    transcript.db.executemany("DELETE FROM pieces WHERE turn = ?", [(number,) for number in numbers])
+    transcript.db.execute("DELETE FROM facts")
+    transcript.db.execute("UPDATE units SET summary = NULL")
+    transcript.db.execute(
+        "DELETE FROM units WHERE NOT EXISTS (SELECT 1 FROM turns WHERE number BETWEEN units.first AND units.last)"
+    )
+    transcript.db.execute("DELETE FROM meta WHERE key = 'running'")
+    last = transcript.get("next_number", 1) - 1
+    transcript.set("closed", min(transcript.get("closed", 0), last))

@@ -10,6 +10,7 @@ again from the transcript.
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_NAME = "vectors-"
+NAME = "vectors-"
 _WRITE = """
-import sys
+import ctypes, os, signal, sys
 from pathlib import Path
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no orphan writes where the next process does
+    if os.getppid() != int(sys.argv[3]):
+        sys.exit("its parent is gone")
 import numpy as np
 from pipeline.offline import switch_off_telemetry
 from pipeline.retrieval.vectors import Vectors
@@ -80,7 +85,7 @@ class Meaning:
         self.embedder = embedder
         self.generation = generation
         self._vectors = self._open()
-        for path in folder.glob(f"{_NAME}*"):
+        for path in folder.glob(f"{NAME}*"):
             if path != self._path:
                 shutil.rmtree(path)
         with cleared_memory():
@@ -88,7 +93,7 @@ class Meaning:
 
     @property
     def _path(self) -> Path:
-        return self.folder / f"{_NAME}{self.generation}"
+        return self.folder / f"{NAME}{self.generation}"
 
     def _open(self) -> Vectors:
         try:
@@ -177,7 +182,10 @@ def _written_apart(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32
         if vectors is not None:
             np.save(Path(temporary) / "vectors.npy", vectors, allow_pickle=False)
         done = subprocess.run(
-            [sys.executable, "-c", _WRITE, str(folder), temporary], capture_output=True, text=True, check=False
+            [sys.executable, "-c", _WRITE, str(folder), temporary, str(os.getpid())],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     if done.returncode:
         raise StoreError(f"{folder}: the vectors cannot be written anew: {done.stderr.strip()[-300:]}")

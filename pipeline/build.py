@@ -7,7 +7,9 @@ with open_pipeline(load_config("configs/default.yaml"), index="my-index") as pip
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.loaded import Loaded
 from pipeline.models.capabilities import Dated, Thinks
 from pipeline.models.settings import EngineSettings
 from pipeline.models.thinking import CLOSING_ROOM
@@ -36,7 +39,8 @@ def _unheard(text: str) -> None:
 class Pipeline:
     """One pipeline in this process: its stages, and what they share, each made on first use.
 
-    It is the `Tools` of its stages. Not safe for several threads: the model's context has one owner.
+    It is the `Tools` of its stages. Its settings stay as they are: `changed` gives a pipeline of others, and both go
+    on with what is loaded. Not safe for several threads: the model's context has one owner.
     """
 
     config: PipelineConfig
@@ -48,9 +52,7 @@ class Pipeline:
     is_cancelled: bool = False
     day: str | None = None
     """What the reader's chat template is told for today; None leaves it at its fixed day."""
-    _reader: Model | None = field(default=None, repr=False)
-    _models: dict[EngineSettings, Model] = field(default_factory=dict, repr=False)
-    _rankers: dict[str, Ranker] = field(default_factory=dict, repr=False)
+    loaded: Loaded = field(default_factory=Loaded, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
@@ -72,31 +74,34 @@ class Pipeline:
             state = run_stage(spec, component, state, self, self.reserve)
         return state
 
-    def change(self, config: PipelineConfig, index_folder: Path) -> None:
-        """Goes on with other settings or another index. What both share stays loaded, the reader's cells too."""
-        if _engine_of(config) != _engine_of(self.config) and self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        if index_folder != self.index_folder or config.index != self.config.index:
-            self._close_index()
-        if config.index.reading != self.config.index.reading:
-            self.__dict__.pop("embedder", None)
-        self.__dict__.pop("window", None)
-        self.config, self.index_folder = config, index_folder
+    def changed(self, config: PipelineConfig, index_folder: Path) -> Pipeline:
+        """A pipeline with other settings or another index. What both share stays loaded, the reader's cells too.
 
-    def _close_index(self) -> None:
-        if "index" in self.__dict__:
-            self.__dict__.pop("index").close()
+        This one can be gone back to: what it needs is then loaded again. Closing one closes both.
+        """
+        return replace(self, config=config, index_folder=index_folder, _notes=[], _said=set())
+
+    def use(self, reader: Model | None = None, embedder: Embedder | None = None, index: Index | None = None) -> None:
+        """Goes on with these in the place of what the settings name."""
+        if reader is not None:
+            self.loaded.reader.put(_engine_of(self.config), reader)
+        if embedder is not None:
+            self.loaded.embedder.put(self.config.index.reading, embedder)
+        if index is not None:
+            self.loaded.index.put((self.index_folder, self.config.index), index)
 
     @property
     def reader(self) -> Model:
-        if self._reader is None:
-            self._reader = self.config.components[-1].load(self.progress)
-            if self.day is not None and isinstance(self._reader, Dated):
-                self._reader.set_day(self.day)
-        if isinstance(self._reader, Thinks):
-            self._reader.thinks = self._thinking_tokens > 0
-        return self._reader
+        reader = self.loaded.reader.get(_engine_of(self.config), self._load_reader)
+        if isinstance(reader, Thinks):
+            reader.thinks = self._thinking_tokens > 0
+        return reader
+
+    def _load_reader(self) -> Model:
+        reader: Model = self.config.components[-1].load(self.progress)
+        if self.day is not None and isinstance(reader, Dated):
+            reader.set_day(self.day)
+        return reader
 
     @property
     def _thinking_tokens(self) -> int:
@@ -106,8 +111,9 @@ class Pipeline:
     def set_day(self, day: str) -> None:
         """Tells the reader's chat template what day it is, when it is loaded or now."""
         self.day = day
-        if isinstance(self._reader, Dated):
-            self._reader.set_day(day)
+        reader = self.loaded.reader.peek()
+        if isinstance(reader, Dated):
+            reader.set_day(day)
 
     def chunk(self, document: Document) -> list[Passage]:
         found: list[Passage] = chunker(self.config.index).chunk(
@@ -117,22 +123,24 @@ class Pipeline:
 
     def model(self, settings: EngineSettings) -> Model:
         """A model beside the reader, from the file that `longthread models tune` found fastest for scoring."""
-        if settings not in self._models:
+        models = self.loaded.models
+        if settings not in models:
             from pipeline.models.catalogue import resolve
             from pipeline.models.engine import open_engine
             from pipeline.models.tune import tuned
 
             path = resolve(settings.model)
-            self._models[settings] = open_engine(settings, tuned(path, "score") or path, self.progress)
-        return self._models[settings]
+            models[settings] = open_engine(settings, tuned(path, "score") or path, self.progress)
+        return models[settings]
 
     def ranker(self, name: str) -> Ranker:
-        if name not in self._rankers:
+        rankers = self.loaded.rankers
+        if name not in rankers:
             from pipeline.models.catalogue import resolve
             from pipeline.models.cross_encoder import CrossEncoder
 
-            self._rankers[name] = CrossEncoder(resolve(name))
-        return self._rankers[name]
+            rankers[name] = CrossEncoder(resolve(name))
+        return rankers[name]
 
     def note(self, text: str, once: bool = False) -> None:
         if not (once and text in self._said):
@@ -144,15 +152,21 @@ class Pipeline:
         self._notes.clear()
         return notes
 
-    @cached_property
+    @property
     def embedder(self) -> Embedder:
-        return open_embedder(self.config.index)
+        return self.loaded.embedder.get(self.config.index.reading, lambda: open_embedder(self.config.index))
 
-    @cached_property
+    @property
     def index(self) -> Index:
+        return self.loaded.index.get((self.index_folder, self.config.index), self._open_index)
+
+    def _open_index(self) -> Index:
         from pipeline.retrieval.index import open_index
 
-        return open_index(self.index_folder, self.embedder, chunker(self.config.index))
+        index = open_index(self.index_folder, self.embedder, chunker(self.config.index))
+        with suppress(OSError):
+            os.utime(self.index_folder)  # 'longthread indexes list' shows when it was last used
+        return index
 
     @property
     def assembler(self) -> Assembler:
@@ -206,14 +220,7 @@ class Pipeline:
         return replace(empty, notes=(why,)) if why else empty
 
     def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        while self._models:
-            self._models.popitem()[1].close()
-        while self._rankers:
-            self._rankers.popitem()[1].close()
-        self._close_index()
+        self.loaded.close()
 
     def __enter__(self) -> Self:
         return self

@@ -282,6 +282,14 @@ class Recollection(Protocol):
     ) -> tuple[int, ...]:
         """Forgets turns by number, all before a time, or all that hold a text (case apart). Gives their numbers."""
 
+    def named(
+        self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
+    ) -> tuple[int, ...]:
+        """The numbers of the turns that `forget` would forget. Raises DataError as it does."""
+
+    def scrub(self) -> None:
+        """Leaves no byte of what was deleted earlier, also where that was interrupted."""
+
     def undo(self) -> Turn | None:
         """Forgets the last turn, gives it back, and frees its number; None where there is none."""
 

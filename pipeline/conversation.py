@@ -8,18 +8,32 @@ with Pipeline(config, index) as pipeline, Conversation(pipeline, session_folder(
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.build import Pipeline
 from pipeline.contracts import Memory, Progress, Recollection
 from pipeline.errors import ConfigError, StoreError
-from pipeline.sessions import lock_session
+from pipeline.forgetting import (
+    Forgetting,
+    Forgotten,
+    carry_out,
+    finish,
+    held_elsewhere,
+    plan,
+    sweep,
+    was_killed,
+)
+from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.whole import write_whole
-from pipeline.transcript import now
+from pipeline.transcript import now, told
 from pipeline.types import Answer, Passage, Question, State, Turn
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _ASIDE = "aside.json"
 """Holds a turn that was taken back for another, until the other is on disk."""
@@ -29,24 +43,14 @@ class Conversation:
     """The session of a folder, open for this process alone. Close it, or use it in a `with`.
 
     Raises StoreError where another process has the session, or a newer longthread wrote it, and ConfigError for a
-    pipeline without a memory stage. The pipeline stays its caller's.
+    pipeline without a memory stage. The pipeline stays its caller's. What a killed process left is put right first:
+    a turn that was being asked again comes back, and what was being forgotten is.
     """
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
         self.pipeline = pipeline
         self.folder = folder
-        component = memory_of(pipeline)
-        self._lock = lock_session(folder)
-        try:
-            self.memory: Recollection = component.open(folder, pipeline)
-            try:
-                self.restore()
-            except BaseException:
-                self.memory.close()
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
+        self._lock, self.memory = _opened(pipeline, folder)
         self._shown: tuple[Passage, ...] = ()
         pipeline.recollection = self.memory
         pipeline.set_day((self.turns[0].time if self.turns else now())[:10])
@@ -108,16 +112,39 @@ class Conversation:
 
     def restore(self) -> None:
         """Brings back the turn that was set aside, unless another has taken its place."""
-        path = self.folder / _ASIDE
-        if not path.exists():
-            return
+        _restore(self.folder, self.memory)
+
+    def forget(
+        self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
+    ) -> Forgotten:
+        """Forgets turns by number, all before a time, or all that hold a text, in every file of the session.
+
+        A text goes out of the typed lines as well, whether or not a turn holds it. The result names other sessions
+        that still hold what was forgotten. Raises DataError for turns that are not there and a time that is none, and
+        StoreError where a file cannot be written: the rest is then forgotten when the session is opened next.
+        """
+        finish(self.folder, self.memory)
+        numbers = self.memory.named(turns, before, matching)
+        what = plan(self.turns, numbers, (matching or "").strip())
+        if not numbers and not matching:
+            return Forgotten(what, (), 0)
+        n_lines = carry_out(self.folder, self.memory, what)
+        return Forgotten(what, numbers, n_lines, held_elsewhere(what, other_sessions(self.folder)))
+
+    def forget_in(self, name: str, what: Forgetting) -> tuple[int, ...]:
+        """Forgets the same in another session, such as a fork; gives the numbers of its turns.
+
+        Raises StoreError where that session is open in another process, or cannot be read.
+        """
+        folder = session_folder(name)
+        lock, memory = _opened(self.pipeline, folder)
         try:
-            turn = Turn(**json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{path} cannot be read: {error}; it holds a turn that was being asked again") from None
-        if turn.number == self.memory.next_number:
-            self.memory.commit(turn)
-        path.unlink()
+            numbers = tuple(turn.number for turn in memory.turns if what.covers_turn(turn))
+            carry_out(folder, memory, plan(memory.turns, numbers, what.matching))
+        finally:
+            memory.close()
+            lock.release()
+        return numbers
 
     def settle(self, progress: Progress | None = None) -> None:
         """What can wait until an answer is shown: older turns move to the next tier. Stopped, it goes on next time."""
@@ -136,6 +163,42 @@ class Conversation:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _opened(pipeline: Pipeline, folder: Path) -> tuple[FileLock, Recollection]:
+    """A session's lock and its memory, once what a killed process left is put right."""
+    component = memory_of(pipeline)
+    lock = lock_session(folder)
+    try:
+        is_to_scrub = was_killed(folder)
+        memory = component.open(folder, pipeline)
+        try:
+            with told(folder):
+                sweep(folder)
+                _restore(folder, memory)
+                finish(folder, memory)
+                if is_to_scrub:
+                    memory.scrub()
+        except BaseException:
+            memory.close()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+    return lock, memory
+
+
+def _restore(folder: Path, memory: Recollection) -> None:
+    path = folder / _ASIDE
+    if not path.exists():
+        return
+    try:
+        turn = Turn(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}; it holds a turn that was being asked again") from None
+    if turn.number == memory.next_number:
+        memory.commit(turn)
+    path.unlink()
 
 
 def memory_of(pipeline: Pipeline) -> Memory:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.build import chunker, open_embedder
-from pipeline.cache import cache_folder
+from pipeline.cache import cache_folder, make_private
 from pipeline.config import IndexSettings
 from pipeline.contracts import Progress
 from pipeline.errors import StoreError
@@ -56,6 +56,8 @@ def update_index(
     from pipeline.documents.discover import Discovery, discover
     from pipeline.retrieval.index import open_index
 
+    if folder.parent == cache_folder() / "indexes":
+        make_private(folder.parent)
     discovery = Discovery(()) if given and not paths else discover(paths)
     is_old = not rebuild and folder.parent == cache_folder() / "indexes" and _format(folder) not in (None, FORMAT)
     with open_index(folder, open_embedder(settings), chunker(settings), "write", rebuild or is_old) as index:

@@ -8,6 +8,7 @@ the file is written anew: no byte of it stays.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Transcript:
         self.folder = folder
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's log takes the mode over
             self.db = sqlite3.connect(folder / NAME, isolation_level=None, check_same_thread=False)
         try:
             with told(folder):
@@ -112,9 +114,15 @@ class Transcript:
     def scrub(self) -> None:
         """Leaves no byte of what was deleted: not in the file, and not in its log."""
         with told(self.folder):
-            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._empty_log()
             self.db.execute("VACUUM")
-            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        # A reader in another process holds the log: the pragma then waits, and in the end reports it without an error.
+        is_busy, *_ = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise sqlite3.OperationalError("another process is reading it")
 
     def get(self, key: str, default: Any = None) -> Any:
         found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -141,6 +149,17 @@ class Transcript:
 
     def close(self) -> None:
         self.db.close()
+
+
+def read_turns(folder: Path) -> tuple[Turn, ...]:
+    """The turns of a session that may be open elsewhere; nothing is changed. Raises StoreError as `Transcript` does."""
+    with told(folder):
+        db = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            rows = db.execute("SELECT number, question, answer, time, finish FROM turns ORDER BY number").fetchall()
+        finally:
+            db.close()
+    return tuple(Turn(*row) for row in rows)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""No test reads the settings of whoever runs it."""
+"""No test reads the settings or the conversations of whoever runs it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,4 +11,5 @@ def no_settings_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("config")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGTHREAD_CONFIG", str(folder))
+        patch.setenv("LONGTHREAD_DATA", str(tmp_path_factory.mktemp("data")))
         yield folder

@@ -50,6 +50,7 @@ def run(watcher: Path, tmp_path: Path) -> Run:
             "LD_PRELOAD": str(watcher),
             "NETWORK_LOG": str(log),
             "LONGTHREAD_CACHE": str(tmp_path / "cache"),
+            "LONGTHREAD_DATA": str(tmp_path / "data"),
             "HOME": str(tmp_path),
             "LANGSMITH_TRACING": "true",
             "LANGSMITH_API_KEY": "none",

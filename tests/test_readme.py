@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             finished[command] = subprocess.run(
                 [str(Path(sys.executable).with_name(program)), *arguments],
                 cwd=folder,
-                env={**os.environ, "LONGTHREAD_CACHE": str(folder / "cache")},
+                env={**os.environ, "LONGTHREAD_CACHE": str(folder / "cache"), "LONGTHREAD_DATA": str(folder / "data")},
                 capture_output=True,
                 text=True,
                 check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,22 +16,21 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cli.chat import views
-from cli.chat.settings import Settings, save_settings
+from cli.chat.documents import check_what_answers, config_of, index_of
+from cli.chat.settings import Settings, load_settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
-from cli.chat.typed import Typed
-from cli.index import failures
-from cli.output import SafeConsole, print_line
+from cli.output import print_line
 from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.build import Pipeline
-from pipeline.cache import cache_folder
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
 from pipeline.corrections import corrected
-from pipeline.docs_index import Unread, docs_folder, unread, update_index
+from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
+from pipeline.forgetting import Forgotten
 from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible
 from pipeline.text.words import content_words
@@ -55,13 +53,14 @@ class View(Protocol):
 class Pending:
     """What the chat asked back, until the next line: which of these documents, or what instead of the last thing.
 
-    `text` is the line that it was asked about.
+    Or whether to forget in other sessions too. `text` is the line that it was asked about.
     """
 
-    kind: Literal["summary", "correction"]
+    kind: Literal["summary", "correction", "forget"]
     text: str
     language: Language
     sources: tuple[str, ...] = ()
+    forgotten: Forgotten | None = None
 
 
 @dataclass
@@ -107,13 +106,19 @@ class Chat:
         pipeline = Pipeline(config, index, progress=display)
         try:
             conversation = Conversation(pipeline, folder)
-            pipeline.reader  # noqa: B018 - so that the first answer does not wait for it
+            try:
+                pipeline.reader  # noqa: B018 - so that the first answer does not wait for it
+                if settings != load_settings(folder):
+                    check_what_answers(pipeline, settings)
+                    save_settings(folder, settings)
+            except BaseException:
+                conversation.close()
+                raise
         except BaseException:
             pipeline.close()
             raise
         finally:
             display.stop()
-        save_settings(folder, settings)
         chat = cls(name, settings, console, display, pipeline, conversation, is_terminal, failed=n_failed > 0)
         chat.searched = recovered(chat.turns)
         return chat
@@ -322,18 +327,19 @@ class Chat:
         self._warm()
         config = config_of(settings)
         index, n_failed = index_of(settings, config, self.display, self)
-        old, old_index = self.config, self.pipeline.index_folder
+        before = self.pipeline
         new_name = name or self.name
         session_folder(new_name)
         self.conversation.close()
         try:
-            self.pipeline.change(config, index)
+            self.pipeline = before.changed(config, index)
             self.conversation = Conversation(self.pipeline, session_folder(new_name))
-            self.pipeline.reader  # noqa: B018 - what is wrong with a model's file is found by loading it
+            check_what_answers(self.pipeline, settings)
+            save_settings(session_folder(new_name), settings)
         except BaseException:
             self.conversation.close()
-            self.pipeline.change(old, old_index)
-            self.conversation = Conversation(self.pipeline, self.folder)
+            self.pipeline = before
+            self.conversation = Conversation(before, self.folder)
             raise
         finally:
             self.display.stop()
@@ -343,7 +349,16 @@ class Chat:
             self.searched = recovered(self.turns)
         self.name, self.settings = new_name, settings
         self.failed |= n_failed > 0
-        save_settings(self.folder, settings)
+
+    @contextmanager
+    def answering_with(self, config: PipelineConfig) -> Iterator[None]:
+        """Inside, questions of the same conversation are answered with other settings of the last stage."""
+        before = self.pipeline
+        self.pipeline = self.conversation.pipeline = before.changed(config, before.index_folder)
+        try:
+            yield
+        finally:
+            self.pipeline = self.conversation.pipeline = before
 
     def warm_up(self) -> None:
         """Loads what the first question needs while it is being typed. What is wrong is told when it is asked."""
@@ -371,14 +386,22 @@ class Chat:
         finally:
             self.conversation = Conversation(self.pipeline, self.folder)
 
-    def forget(self, questions: Sequence[str]) -> None:
-        """Leaves no trace of forgotten questions in what this chat keeps beside the memory: the lines once typed."""
-        Typed(self.folder).forget(questions)
+    def forget(
+        self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
+    ) -> Forgotten:
+        """Forgets in every file of the session, and in what this chat holds beside it."""
+        forgotten = self.conversation.forget(turns, before, matching)
         self.typed_changed = True
         self.last = self.rewritten = self.pending = None
         kept = {turn.number for turn in self.turns}
         self.searched = {number: query for number, query in self.searched.items() if number in kept}
         self.said = {number: said for number, said in self.said.items() if number in kept}
+        return forgotten
+
+    def turn_of(self, line: str) -> int:
+        """The number of the turn that a line typed now is for: the next one, or the one that it replaces."""
+        is_edit = self.replaces or line.startswith("/edit ")
+        return self.turns[-1].number if is_edit and self.turns else self.conversation.memory.next_number
 
     def close(self) -> None:
         self._warm()
@@ -429,52 +452,6 @@ def comparable(answer: str) -> str:
 def _is_alike(one: str, other: str) -> bool:
     words, others = set(content_words(one)), set(content_words(other))
     return words == others or len(words & others) * 2 >= len(words | others)
-
-
-def config_of(settings: Settings) -> PipelineConfig:
-    """The pipeline of the settings, its model looked for but not loaded. Raises what is wrong with either."""
-    config = settings.pipeline()
-    config.components[-1].check()
-    return config
-
-
-def index_of(
-    settings: Settings, config: PipelineConfig, display: Display, chat: Chat | None = None
-) -> tuple[Path, int]:
-    """The folder of the index, brought up to date with the documents, and how many files could not be read.
-
-    Where documents are only added to those of the open chat, what is indexed of these is copied and not read again.
-    Documents that are gone since they were indexed are answered from as they were, and that is said.
-    """
-    if chat is not None and (settings.docs, settings.index, config.index) == chat.indexed:
-        return chat.pipeline.index_folder, 0
-    if settings.index is not None:
-        return Path(settings.index), 0
-    if not settings.docs:
-        return cache_folder() / "indexes" / "no documents", 0
-    folder = docs_folder(settings.docs, config.index)
-    if chat is not None and config.index == chat.config.index and set(chat.settings.docs) < set(settings.docs):
-        copy_index(chat.pipeline.index_folder, folder)
-    try:
-        report = update_index(folder, settings.docs, config.index, display)
-    except DocumentError as error:
-        if not folder.is_dir():
-            raise
-        display.stop()
-        print_line(f"longthread: {error}\nIts index is still here, and is answered from as it was.", is_error=True)
-        return folder, 1
-    finally:
-        display.stop()
-    return folder, failures(report, SafeConsole(is_error=True))
-
-
-def copy_index(source: Path, target: Path) -> None:
-    """A copy of an index under another name, whole or not at all; nothing where there is one already."""
-    if source.is_dir() and not target.exists():
-        half = target.with_name(f"{target.name}.copy")
-        shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(source, half)
-        half.rename(target)
 
 
 @contextmanager

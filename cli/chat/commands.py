@@ -16,7 +16,7 @@ from typing import NoReturn
 from rich.text import Text
 
 from cli.chat import views
-from cli.chat.chat import Chat
+from cli.chat.chat import Chat, Pending
 from cli.chat.settings import OWN, answering_names, changed, load_settings, save_settings
 from cli.chat.talk import Leave, talk
 from cli.chat.why import why
@@ -267,22 +267,21 @@ def memory_search(chat: Chat, words: list[str]) -> None:
 def memory_forget(chat: Chat, words: list[str]) -> None:
     """By turn, by time, or by a text; what is forgotten is in no tier and in no file of the session any more."""
     how, rest = (words[0], words[1:]) if words else ("", [])
-    memory = chat.conversation.memory
-    questions = {turn.number: turn.question for turn in chat.turns}
-    if how == "turn" and rest and all(word.isdigit() for word in rest):
-        gone = memory.forget(turns=[int(word) for word in rest])
+    if how == "turn" and rest and all(word.isdecimal() for word in rest):
+        forgotten = chat.forget(turns=[int(word) for word in rest])
     elif how == "before" and rest:
-        gone = memory.forget(before=" ".join(rest))
+        forgotten = chat.forget(before=" ".join(rest))
     elif how == "matching" and rest:
-        gone = memory.forget(matching=" ".join(rest))
+        forgotten = chat.forget(matching=" ".join(rest))
     else:
         raise ConfigError(
             "/memory forget takes 'turn NUMBER ...', 'before DATE' (such as 2026-11-25), or 'matching TEXT'"
         )
-    if not gone:
+    if not (forgotten.turns or forgotten.n_lines or forgotten.elsewhere):
         raise ConfigError("nothing was forgotten: no turn is meant by that; /memory show lists them")
-    chat.forget([questions[number] for number in gone])
-    chat.say(f"Forgotten, everywhere: {views.turns_said(gone)}.")
+    chat.say(views.forgotten(forgotten))
+    if forgotten.elsewhere:
+        chat.pending = Pending("forget", "", "en", forgotten=forgotten)
 
 
 # ----------------------------------------------------------------------------------------------------------- sessions
@@ -424,19 +423,15 @@ def retry(chat: Chat, words: list[str]) -> None:
 
 
 def _ask_again(chat: Chat, question: str) -> None:
-    before = chat.config
     chat.tries += 1
-    temperature = getattr(before.components[-1], "temperature", None)
-    if temperature is not None:
-        warm = {"temperature": temperature or RETRY_TEMPERATURE, "seed": chat.tries}
-        chat.remark(
-            Text(f"again, at temperature {warm['temperature']}, seed {chat.tries}, for this answer", style="dim")
-        )
-        chat.pipeline.change(with_settings(before, warm), chat.pipeline.index_folder)
-    try:
+    temperature = getattr(chat.config.components[-1], "temperature", None)
+    if temperature is None:
         talk(chat, question)
-    finally:
-        chat.pipeline.change(before, chat.pipeline.index_folder)
+        return
+    warm = {"temperature": temperature or RETRY_TEMPERATURE, "seed": chat.tries}
+    chat.remark(Text(f"again, at temperature {warm['temperature']}, seed {chat.tries}, for this answer", style="dim"))
+    with chat.answering_with(with_settings(chat.config, warm)):
+        talk(chat, question)
 
 
 def undo(chat: Chat, words: list[str]) -> None:

@@ -65,7 +65,7 @@ class Line:
 
     def _new(self) -> PromptSession[str]:
         return PromptSession(
-            history=Typed(self.chat.folder),
+            history=Typed(self.chat.folder, self.chat.turn_of),
             completer=CommandCompleter(self.chat),
             complete_while_typing=True,
             auto_suggest=AutoSuggestFromHistory(),

@@ -17,6 +17,8 @@ from cli.errors import EXIT_ERROR, describe
 from cli.input import as_text, read_lines
 from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
+from cli.sessions import move_old_sessions
+from pipeline.cache import private_files
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.sessions import session_folder
 from pipeline.text.visible import visible
@@ -30,11 +32,13 @@ def run(docs: Sequence[str], config: str | None, index: str | None, session: str
     if docs and index:
         raise ConfigError("give --docs or --index, not both: 'longthread index PATH --index DIR' adds to an index")
     name = session or DEFAULT_SESSION
+    session_folder(name)
+    move_old_sessions()
     settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
-    with display, Chat.open(name, settings, console, display, is_terminal) as chat:
+    with private_files(), display, Chat.open(name, settings, console, display, is_terminal) as chat:
         if is_terminal:
             terminal(chat)
         else:
@@ -124,6 +128,8 @@ def handle(chat: Chat, text: str) -> None:
         return
     try:
         if is_command:
+            if chat.pending is not None and chat.pending.kind == "forget":
+                chat.pending = None  # a yes that comes later means something else
             run_command(chat, text)
         elif replaces:
             with chat.replacing():

@@ -13,8 +13,10 @@ from rich.text import Text
 
 from cli.chat import replies
 from cli.chat.chat import Chat, Pending
+from cli.chat.views import turns_said
 from pipeline.corrections import corrected, is_other
 from pipeline.document_names import find_document
+from pipeline.errors import LongthreadError, StoreError
 from pipeline.followup import Rewritten, inside_sentence
 from pipeline.utterances import Language, Utterance, plain, read_utterance, without_small_talk
 
@@ -53,6 +55,8 @@ def talk(chat: Chat, text: str) -> None:
 # ------------------------------------------------------------------------------------------------------ what was asked
 def _settle_pending(chat: Chat, pending: Pending, text: str, utterance: Utterance) -> bool:
     """Takes the line as the answer to what the chat asked; False where it is none."""
+    if pending.kind == "forget":
+        return _forget_elsewhere(chat, pending, utterance)
     if pending.kind == "correction":
         if utterance.kind != "question" or len(text.split()) > 6 or text.strip().endswith("?"):
             return False
@@ -73,6 +77,26 @@ def _settle_pending(chat: Chat, pending: Pending, text: str, utterance: Utteranc
             return False
         chosen = meant.sources[0]
     chat.summarise(pending.text, (chosen,), pending.language)
+    return True
+
+
+def _forget_elsewhere(chat: Chat, pending: Pending, utterance: Utterance) -> bool:
+    """Yes: forgets in the other sessions what was forgotten in this one. Anything but yes or no is another line."""
+    forgotten = pending.forgotten
+    if forgotten is None or utterance.kind not in ("yes", "no"):
+        return False
+    faults = []
+    for held in forgotten.elsewhere:
+        if utterance.kind == "no":
+            chat.say(f"It stays in the session {held.name}.")
+            continue
+        try:
+            numbers = chat.conversation.forget_in(held.name, forgotten.what)
+            chat.say(f"Forgotten in the session {held.name} too: {turns_said(numbers) or 'typed lines'}.")
+        except LongthreadError as error:
+            faults.append(str(error))
+    if faults:
+        raise StoreError("\n".join(faults))
     return True
 
 

@@ -1,56 +1,37 @@
-"""The lines that were typed into a session, so that they can be found again; forgotten questions are not among them."""
+"""The input history of a chat, as prompt-toolkit wants it, over the session's typed lines."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit.history import History
 
-from pipeline.storage.whole import write_whole
-
-NAME = "typed.jsonl"
-NEVER_KEPT = "/memory forget"
-"""Such a line says what is to be forgotten."""
+from pipeline.typed import TypedLine, append_typed, read_typed
 
 
 class Typed(History):
-    """A session's input history: a JSON string a line, oldest first. A line that a crash cut short is passed over."""
+    """A session's input history. `turn` gives the number of the turn that a line is typed for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, turn: Callable[[str], int | None] = lambda line: None) -> None:
         super().__init__()
-        self.path = folder / NAME
+        self.folder = folder
+        self.turn = turn
 
     def load_history_strings(self) -> Iterable[str]:
         """The newest first, as prompt-toolkit wants them."""
-        return reversed(self._lines())
+        return [line.text for line in reversed(read_typed(self.folder))]
 
     def store_string(self, string: str) -> None:
-        if not string.startswith(NEVER_KEPT):
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(string) + "\n")
+        if not is_never_kept(string):
+            append_typed(self.folder, TypedLine(string, self.turn(string)))
 
     def append_string(self, string: str) -> None:
-        if not string.startswith(NEVER_KEPT):
+        if not is_never_kept(string):
             super().append_string(string)
 
-    def forget(self, questions: Sequence[str]) -> None:
-        """Writes the file anew without these questions, and without lines that hold one."""
-        wanted = [question for question in questions if question.strip()]
-        kept = [line for line in self._lines() if not any(question in line for question in wanted)]
-        if self.path.exists():
-            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept), private=True)
 
-    def _lines(self) -> list[str]:
-        try:
-            text = self.path.read_text("utf-8")
-        except FileNotFoundError:
-            return []
-        found: list[str] = []
-        for line in text.splitlines():
-            try:
-                found.append(str(json.loads(line)))
-            except ValueError:
-                continue
-        return found
+def is_never_kept(line: str) -> bool:
+    """Whether the line is `/memory forget ...`, spaced or shortened as a command may be: it says what to forget."""
+    words = line.strip()[1:].split()
+    return line.strip().startswith("/") and words[1:2] == ["forget"] and "memory".startswith(words[0])

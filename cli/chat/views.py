@@ -12,6 +12,7 @@ from cli.chat.settings import Settings
 from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
+from pipeline.forgetting import Forgotten
 from pipeline.text.visible import visible
 from pipeline.types import Answer, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
@@ -206,6 +207,18 @@ def turns_said(turns: Sequence[int]) -> str:
     if list(turns) == list(range(turns[0], turns[-1] + 1)):
         return f"turns {turns[0]}-{turns[-1]}"
     return f"turns {', '.join(map(str, turns))}"
+
+
+def forgotten(done: Forgotten) -> Text:
+    """What was forgotten, and which other sessions still hold it."""
+    parts = [turns_said(done.turns)] if done.turns else []
+    parts += [f"{done.n_lines} typed line{'s' if done.n_lines > 1 else ''}"] if done.n_lines else []
+    what = " and ".join(parts) or "nothing, since no turn here holds it"
+    if not done.elsewhere:
+        return Text(f"Forgotten, everywhere: {what}.")
+    names = [f"{held.name} ({turns_said(held.turns) or 'typed lines'})" for held in done.elsewhere]
+    others = "Another session still holds" if len(names) == 1 else "Other sessions still hold"
+    return Text(f"Forgotten in this session: {what}. {others} it: {', '.join(names)}. Forget it there too? yes or no")
 
 
 def day(time: str) -> str:

@@ -13,13 +13,17 @@ import json
 import logging
 import os
 import struct
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.cache import make_private
 from pipeline.errors import ModelError
 from pipeline.models.cells import Cells
 from pipeline.models.filehash import file_sha256
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("longthread.snapshots")
 _MAGIC = b"longthread-kv-1\n"
+_HALF = "*/*.part"
 _MOST_HEADER = 1 << 16
 DEFAULT_MOST_BYTES = 8 << 30
 
@@ -119,9 +124,11 @@ class Snapshots:
 
     def _write(self, path: Path, header: Header, keys: NDArray[np.int64], state: NDArray[np.uint8]) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._root)
+            path.parent.mkdir(exist_ok=True)
             text = json.dumps(header.__dict__).encode()
             with new_file(path, private=True) as temporary, temporary.open("wb") as file:
+                _mark_as_written(file.fileno())
                 file.write(_MAGIC + struct.pack("<I", len(text)) + text)
                 file.write(keys.data)
                 file.write(state.data)
@@ -129,13 +136,57 @@ class Snapshots:
             raise ModelError(f"{path}: the snapshot cannot be written: {error.strerror or error}") from error
 
     def _evict(self, keep: Path) -> None:
+        sweep(self._root)
         files = sorted((p for p in self._root.glob("*/*.kv") if p != keep), key=lambda p: p.stat().st_mtime)
-        total = keep.stat().st_size + sum(path.stat().st_size for path in files)
+        total = sum(path.stat().st_size for path in (keep, *files, *self._root.glob(_HALF)))
         for path in files:
             if total <= self._most_bytes:
                 return
             total -= path.stat().st_size
             path.unlink(missing_ok=True)
+
+
+def sweep(root: Path) -> None:
+    """Deletes half-written snapshots below a folder that no process is writing: a killed one left them."""
+    for path in root.glob(_HALF):
+        if not _is_being_written(path):
+            with suppress(OSError):  # Windows refuses to delete an open file
+                path.unlink()
+
+
+def _mark_as_written(handle: int) -> None:
+    """Until the file is closed, `sweep` leaves it alone."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_being_written(path: Path) -> bool:
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def delete_since(root: Path, time: datetime) -> int:
+    """Deletes all snapshots below a folder that were written or used since a time; gives their number.
+
+    For forgetting: they may hold the tokens of a conversation, and can be made again.
+    """
+    since = time.timestamp()
+    sweep(root)
+    files = list(root.glob("*/*.kv"))
+    late = [path for path in files if path.stat().st_mtime >= since]
+    for path in late:
+        path.unlink(missing_ok=True)
+    return len(late)
 
 
 def _identity(engine: Engine) -> dict[str, Any]:

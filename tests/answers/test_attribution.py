@@ -149,10 +149,11 @@ def test_a_model_without_probabilities_says_so(scripted: Pipeline) -> None:
             return len(prompt)
 
     state = answered(scripted, Cited(), ANSWER, passages(BRIDGE, LIBRARY), QUESTION)
-    scripted._reader = Mute()  # type: ignore[assignment]
+    reader = scripted.reader
+    scripted.use(reader=Mute())  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"mute\.gguf gives no probabilities"):
         attribute(state, Cited(), scripted)
-    scripted._reader = None
+    scripted.use(reader=reader)
 
 
 def test_without_an_answer_there_is_nothing_to_explain(scripted: Pipeline) -> None:

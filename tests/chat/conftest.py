@@ -56,6 +56,7 @@ def talk(
 ) -> Talk:
     """Types lines into a chat with the scripted model; `session` names it, `extra` are further arguments."""
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
     def _talk(*lines: str, session: str = "s", extra: tuple[str, ...] | None = None) -> Done:

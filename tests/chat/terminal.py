@@ -23,7 +23,8 @@ class Terminal:
 
     def __init__(self, command: list[str], folder: Path, cache: Path, width: int = 80, height: int = 24) -> None:
         self.socket = f"longthread-test-{uuid.uuid4().hex[:12]}"
-        environment = [f"LONGTHREAD_CACHE={cache}", "TERM=screen-256color", "COLUMNS=", "LINES=", "PYTHONWARNINGS="]
+        folders = [f"LONGTHREAD_CACHE={cache}", f"LONGTHREAD_DATA={cache.parent / 'data'}"]
+        environment = [*folders, "TERM=screen-256color", "COLUMNS=", "LINES=", "PYTHONWARNINGS="]
         line = f"exec env {' '.join(map(shlex.quote, environment))} {shlex.join(command)}"
         self._tmux("new-session", "-d", "-x", str(width), "-y", str(height), "-c", str(folder), line)
         self._tmux("set-option", "-g", "remain-on-exit", "on")

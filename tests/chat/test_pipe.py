@@ -110,11 +110,12 @@ def test_a_chat_without_documents_is_a_conversation(talk: Talk, scripted: Path) 
 def test_what_is_forgotten_is_in_no_file(talk: Talk, tmp_path: Path) -> None:
     told = "Is the password of the boat zanzibar77?"
     talk(TOWER, told, BOAT)
-    assert any(b"zanzibar77" in path.read_bytes() for path in files(tmp_path / "cache"))
+    assert any(b"zanzibar77" in path.read_bytes() for path in files(tmp_path / "data"))
     done = talk("/memory forget matching zanzibar77", "/memory show", "/memory forget matching zanzibar77")
     assert "Forgotten, everywhere: turn 2." in done.out
     assert "nothing was forgotten" in done.err
-    assert not [path for path in files(tmp_path / "cache") if b"zanzibar77" in path.read_bytes()]
+    for folder in ("data", "cache"):
+        assert not [path for path in files(tmp_path / folder) if b"zanzibar77" in path.read_bytes()]
     assert "When was the tower built?" in done.out
 
 
@@ -263,7 +264,7 @@ def test_what_a_document_writes_cannot_drive_the_terminal(talk: Talk, documents:
 
 def test_a_damaged_chat_file_says_what_to_do(talk: Talk, tmp_path: Path) -> None:
     talk(TOWER)
-    path = tmp_path / "cache" / "sessions" / "s" / "chat.json"
+    path = tmp_path / "data" / "sessions" / "s" / "chat.json"
     path.write_text("{")
     done = talk(TOWER, extra=())
     assert done.code == 2

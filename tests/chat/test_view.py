@@ -20,6 +20,7 @@ from cli.chat.stream import Markdowns
 from cli.chat.typed import Typed
 from cli.progress import Display
 from pipeline.text.visible import visible
+from pipeline.typed import TypedLine, forget_typed, read_typed
 
 TEXT = """\
 # A title
@@ -83,6 +84,7 @@ def test_what_counts_takes_the_place_of_what_was_written() -> None:
 @pytest.fixture
 def chat(tmp_path: Path, documents: Path, scripted: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chat]:
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     settings = Settings(docs=(str(documents),), config=str(scripted))
     with Chat.open("s", settings, Console(file=io.StringIO()), Display(quiet=True), is_terminal=False) as chat:
@@ -165,9 +167,26 @@ def test_typed_lines_are_kept_and_forgotten(tmp_path: Path) -> None:
         "two\nlines",
         "What is the password?",
     ]
-    with typed.path.open("a") as file:
+    path = tmp_path / "typed.jsonl"
+    with path.open("a") as file:
         file.write('"cut sho')
     assert len(list(Typed(tmp_path).load_history_strings())) == 3
-    Typed(tmp_path).forget(["What is the password?"])
-    assert list(Typed(tmp_path).load_history_strings()) == ["two\nlines"]
-    assert "password" not in typed.path.read_text()
+    typed.append_string("after the cut")
+    assert next(iter(Typed(tmp_path).load_history_strings())) == "after the cut"
+    assert forget_typed(tmp_path, lambda line: "password" in line.text) == 2
+    assert list(Typed(tmp_path).load_history_strings()) == ["after the cut", "two\nlines"]
+    assert "password" not in path.read_text()
+    assert "cut sho" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "line", ["/memory forget turn 3", "/mem  forget matching x", " / memory forget matching x", "/memory forget"]
+)
+def test_what_is_to_be_forgotten_is_not_kept_as_typed(tmp_path: Path, line: str) -> None:
+    Typed(tmp_path).append_string(line)
+    assert not (tmp_path / "typed.jsonl").exists()
+
+
+def test_lines_that_an_older_version_typed_are_read(tmp_path: Path) -> None:
+    (tmp_path / "typed.jsonl").write_text('"What is the password?"\n{"text": "two", "turn": 2}\n{"text": 3}\n[]\n')
+    assert read_typed(tmp_path) == [TypedLine("What is the password?"), TypedLine("two", 2)]

@@ -123,7 +123,7 @@ def pipeline(model: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.M
         Spec("generate.llama", (*settings, ("thinking_tokens", 40), ("use_tuned", False))),
     )
     with Pipeline(PipelineConfig("talk.yaml", stages, IndexSettings(embedder="none")), tmp_path / "index") as pipeline:
-        pipeline.__dict__["embedder"] = WordCounts()
+        pipeline.use(embedder=WordCounts())
         yield pipeline
 
 

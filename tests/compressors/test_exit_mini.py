@@ -153,7 +153,7 @@ def test_the_second_hop_is_found_on_real_vectors() -> None:
     ]
     question = Question("In which town was the first keeper of Merrow Light born?")
     with scripted_tools() as tools:
-        tools.__dict__["embedder"] = open_embedder("minilm")
+        tools.use(embedder=open_embedder("minilm"))
         kept = ExitMini(keep_ratio=None, top_k=3).compress(question, given, tools)
         tools.take_notes()
         alone = ExitMini(keep_ratio=None, top_k=3, links=False).compress(question, given, tools)

@@ -170,9 +170,9 @@ def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
 def test_a_model_beside_the_reader_is_opened_once_and_closed_with_the_pipeline() -> None:
     with scripted_tools() as tools:
         Probe().compress(Question(QUESTION), PAPER, tools)
-        (beside,) = tools._models.values()
+        (beside,) = tools.loaded.models.values()
         Probe(keep_ratio=0.9).compress(Question(QUESTION), PAPER, tools)
-        assert list(tools._models.values()) == [beside]
+        assert list(tools.loaded.models.values()) == [beside]
         assert tools.reader.name == "scripted"
     assert isinstance(beside, Engine)
     assert beside.is_closed

@@ -47,7 +47,7 @@ def scripted_tools(n_ctx: int = 4096) -> Pipeline:
     """A pipeline whose reader is the scripted model, and whose embedder counts words."""
     config = replace(DEFAULT, stages=(*DEFAULT.stages[:-1], Spec("generate.scripted", (("n_ctx", n_ctx),))))
     pipeline = Pipeline(config, Path("nowhere"))
-    pipeline.__dict__["embedder"] = WordCounts()
+    pipeline.use(embedder=WordCounts())
     return pipeline
 
 

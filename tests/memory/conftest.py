@@ -12,6 +12,7 @@ from tests.compressors.workbench import scripted_tools
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test finds sessions of another, or of the machine."""
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
 
 
 @pytest.fixture

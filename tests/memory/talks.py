@@ -37,7 +37,7 @@ def pipeline_with(
         Spec("generate.scripted", (("n_ctx", n_ctx), ("max_tokens", max_tokens))),
     )
     pipeline = Pipeline(PipelineConfig("talk.yaml", stages, SETTINGS), docs / "index" if docs else Path("nowhere"))
-    pipeline.__dict__["embedder"] = WordCounts()
+    pipeline.use(embedder=WordCounts())
     return pipeline
 
 

@@ -129,7 +129,7 @@ def test_a_turn_whose_successor_fails_comes_back(tmp_path: Path) -> None:
 def test_a_turn_that_cannot_be_kept_aside_is_not_taken_back(tmp_path: Path) -> None:
     with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
         talk.ask("My lucky number is 7. Is it not?")
-        (tmp_path / "aside.half").mkdir()
+        (tmp_path / "aside.json").mkdir()
         with pytest.raises(StoreError, match=r"aside\.json cannot be written: .*; the last turn is as it was"):
             talk.set_aside()
         assert len(talk.turns) == 1

@@ -263,7 +263,7 @@ def test_a_useless_summary_gives_way_to_an_extractive_one_and_that_is_said(tmp_p
     settings = Hierarchical(sensory_tokens=20, segment_tokens=20, summary_tokens=30)
     with pipeline_with(None) as tools:
         model = Babbling(says)
-        tools._reader = model
+        tools.use(reader=model)
         memory = told(tools, tmp_path, *FILLER[:6], settings=settings)
         assert memory.units.running.by == by
         assert "weather" in memory.units.running.text

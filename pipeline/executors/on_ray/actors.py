@@ -83,8 +83,8 @@ class StageActor:
         """The stage's work on one question."""
         spec, component = self.order.config.stages[self.order.place], self.order.config.components[self.order.place]
         try:
-            if self.tools._reader is None:
-                self.tools._reader = counting(self.tools, reader)
+            if self.tools.loaded.reader.peek() is None:
+                self.tools.use(reader=counting(self.tools, reader))
             return Reply(run_stage(spec, component, state, self.tools, self.tools.reserve))
         except Exception as error:
             return Reply(None, Fault.of(error, spec.name))

@@ -1,0 +1,101 @@
+"""What a chat answers from: its pipeline and its index, checked before either is kept."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.chat.settings import Settings
+from cli.index import failures
+from cli.output import SafeConsole, print_line
+from cli.printing import shown_path
+from cli.progress import Display
+from pipeline.build import Pipeline
+from pipeline.cache import cache_folder
+from pipeline.config import PipelineConfig
+from pipeline.docs_index import docs_folder, update_index
+from pipeline.documents.discover import discover
+from pipeline.errors import DocumentError
+
+if TYPE_CHECKING:
+    from cli.chat.chat import Chat
+    from pipeline.retrieval.index import IndexReport
+
+
+def config_of(settings: Settings) -> PipelineConfig:
+    """The pipeline of the settings, its model looked for but not loaded. Raises what is wrong with either."""
+    config = settings.pipeline()
+    config.components[-1].check()
+    return config
+
+
+def check_what_answers(pipeline: Pipeline, settings: Settings) -> None:
+    """Raises what every question would fail with, before the settings are kept: no model, no room, no index."""
+    pipeline.window  # noqa: B018 - loads the reader
+    if settings.docs or settings.index:
+        pipeline.index  # noqa: B018 - opens it
+
+
+def index_of(
+    settings: Settings, config: PipelineConfig, display: Display, chat: Chat | None = None
+) -> tuple[Path, int]:
+    """The folder of the index, brought up to date with the documents, and how many files could not be read.
+
+    Documents of a session that is opened, and that are gone since they were indexed, are answered from as they were. An
+    open chat takes other documents only where all of them are there; what is indexed of its own is copied.
+    """
+    if chat is not None and (settings.docs, settings.index, config.index) == chat.indexed:
+        return chat.pipeline.index_folder, 0
+    if settings.index is not None:
+        return Path(settings.index), 0
+    if not settings.docs:
+        return cache_folder() / "indexes" / "no documents", 0
+    folder = docs_folder(settings.docs, config.index)
+    try:
+        if chat is not None:
+            _check_documents(settings.docs, chat.settings.docs)
+            if config.index == chat.config.index and set(chat.settings.docs) < set(settings.docs):
+                copy_index(chat.pipeline.index_folder, folder)
+        report = update_index(folder, settings.docs, config.index, display)
+    except DocumentError as error:
+        if chat is not None or not folder.is_dir():
+            raise
+        display.stop()
+        print_line(f"longthread: {error}\nIts index is still here, and is answered from as it was.", is_error=True)
+        return folder, 1
+    finally:
+        display.stop()
+    if chat is not None:
+        _check_read(report, set(settings.docs) - set(chat.settings.docs))
+    return folder, failures(report, SafeConsole(is_error=True))
+
+
+def _check_documents(docs: Sequence[str], known: Sequence[str]) -> None:
+    """Raises DocumentError for the first of the documents that is not there; new ones are looked at first."""
+    for path in sorted(docs, key=lambda path: path in known):
+        try:
+            discover([path])
+        except DocumentError as error:
+            hint = f": /docs remove {shlex.quote(shown_path(path))} takes it off the list" if path in known else ""
+            raise DocumentError(f"{error}{hint}; nothing was changed") from None
+
+
+def _check_read(report: IndexReport, added: Collection[str]) -> None:
+    """Raises DocumentError for a file that was added by its name, and cannot be read."""
+    failed = dict(report.failed)
+    for path in sorted(added):
+        if why := failed.get(Path(path).resolve().as_posix()):
+            raise DocumentError(f"{shown_path(path)}: {why}; nothing was changed")
+
+
+def copy_index(source: Path, target: Path) -> None:
+    """A copy of an index under another name, whole or not at all; nothing where there is one already."""
+    if source.is_dir() and not target.exists():
+        half = target.with_name(f"{target.name}.copy-{os.getpid()}")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(source, half)
+        half.rename(target)

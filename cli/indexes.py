@@ -1,0 +1,45 @@
+"""`longthread indexes`: list, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.text import Text
+
+from cli.errors import EXIT_ERROR
+from cli.output import open_console, print_json, print_line
+from cli.printing import one_line, shown_path
+from cli.sessions import megabytes
+from pipeline.cached_indexes import delete_index, indexes_folder, list_indexes
+from pipeline.errors import StoreError
+
+
+def list_all(json: bool) -> int:
+    infos = list_indexes()
+    if json:
+        print_json([asdict(info) for info in infos])
+        return 0
+    console = open_console()
+    for info in infos:
+        held = f"{info.n_documents} documents, {info.n_passages} passages"
+        line = f"{info.name}  {megabytes(info.size):>8}  {info.used[:16].replace('T', ' ')}  "
+        line += "cannot be read" if info.n_documents < 0 else f"{held}  {one_line(shown_path(info.documents))}"
+        console.print(Text(line))
+    total = megabytes(sum(info.size for info in infos))
+    console.print(Text(f"{len(infos)} indexes, {total}, in {indexes_folder()}", style="dim"))
+    return 0
+
+
+def delete(names: Sequence[str]) -> int:
+    """Each is deleted, whatever becomes of the others."""
+    code = 0
+    for name in dict.fromkeys(names):
+        try:
+            size = delete_index(name)
+        except StoreError as error:
+            print_line(f"longthread: {one_line(str(error))}", is_error=True)
+            code = EXIT_ERROR
+            continue
+        open_console().print(Text(f"{name}: deleted, {megabytes(size)} are free again"))
+    return code

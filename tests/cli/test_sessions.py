@@ -1,0 +1,140 @@
+"""`longthread sessions` and `longthread indexes`; where conversations lie, and who may read them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from pipeline.sessions import list_sessions, lock_session, move_from_cache, session_folder
+from pipeline.transcript import Transcript
+from pipeline.typed import TypedLine, append_typed
+from pipeline.types import Turn
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["longthread", *arguments])
+    capsys.readouterr()
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def make(folder: Path, *questions: str) -> Path:
+    lock = lock_session(folder)
+    transcript = Transcript(folder)
+    for question in questions:
+        transcript.commit(Turn(transcript.next_number, question, "It is so.", "2026-01-31T10:00:00+00:00"))
+    transcript.close()
+    append_typed(folder, TypedLine("typed", 1))
+    lock.release()
+    return folder
+
+
+def modes(folder: Path) -> set[int]:
+    return {stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+
+
+def test_sessions_are_listed_shown_exported_and_deleted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make(session_folder("garden"), "How many beehives?", "And \x1b[2J dogs?")
+    make(session_folder("tower"))
+    code, out, _ = run(capsys, monkeypatch, "sessions", "list")
+    assert code == 0
+    assert "garden" in out
+    assert "2 turns" in out
+    assert f"2 conversations in {tmp_path / 'data' / 'sessions'}" in out
+    rows = json.loads(run(capsys, monkeypatch, "sessions", "list", "--json")[1])
+    assert {row["name"]: row["n_turns"] for row in rows} == {"garden": 2, "tower": 0}
+    assert all(row["size"] > 0 for row in rows)
+    code, out, _ = run(capsys, monkeypatch, "sessions", "show", "garden")
+    assert "How many beehives?" in out
+    assert "\x1b" not in out
+    assert [turn["answer"] for turn in json.loads(run(capsys, monkeypatch, "sessions", "show", "garden", "--json")[1])]
+    code, out, err = run(capsys, monkeypatch, "sessions", "export", "garden", "out.jsonl")
+    assert code == 0, err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
+    code, _, err = run(capsys, monkeypatch, "sessions", "export", "garden", "out.jsonl")
+    assert (code, "is there already" in err) == (2, True)
+    code, out, err = run(capsys, monkeypatch, "sessions", "delete", "nowhere", "garden")
+    assert (code, out) == (2, "garden: deleted\n")
+    assert "there is no session 'nowhere'; there are:" in err
+    assert [info.name for info in list_sessions()] == ["tower"]
+    assert b"beehives" not in b"".join(p.read_bytes() for p in (tmp_path / "data").rglob("*") if p.is_file())
+
+
+def test_nobody_else_may_read_what_was_said(tmp_path: Path) -> None:
+    make(session_folder("garden"), "How many beehives?")
+    assert modes(tmp_path / "data" / "sessions") <= {0o700, 0o600}
+
+
+def test_conversations_of_an_older_version_are_moved_once_and_that_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("garden", "tower", "boat"):
+        make(tmp_path / "cache" / "sessions" / name, f"Where is the {name}?")
+    (tmp_path / "cache" / "sessions" / "boat" / "typed.jsonl").chmod(0o644)
+    make(session_folder("tower"), "Another tower?")
+    lock = lock_session(tmp_path / "cache" / "sessions" / "garden")
+    code, _, err = run(capsys, monkeypatch, "sessions", "list")
+    assert code == 0
+    assert f"2 conversations were moved from the cache, which cleaners empty, to {tmp_path / 'data'}" in err
+    assert "still in the cache, because another chat has them open: garden" in err
+    lock.release()
+    code, _, err = run(capsys, monkeypatch, "sessions", "list")
+    assert "1 conversation was moved" in err
+    assert run(capsys, monkeypatch, "sessions", "list")[2] == ""
+    assert sorted(info.name for info in list_sessions()) == ["boat", "garden", "tower", "tower from the cache 1"]
+    assert {info.n_turns for info in list_sessions()} == {1}
+    assert modes(tmp_path / "data" / "sessions") <= {0o700, 0o600}
+    assert not (tmp_path / "cache" / "sessions").exists()
+
+
+def test_a_move_that_was_killed_goes_on(tmp_path: Path) -> None:
+    old = make(tmp_path / "cache" / "sessions" / "garden", "How many beehives?")
+    shutil.copytree(old, tmp_path / "data" / "sessions" / "garden")
+    shutil.copytree(old, tmp_path / "data" / "sessions" / ".garden.12345678.part")
+    assert move_from_cache() == (("garden",), ())
+    assert [path.name for path in (tmp_path / "data" / "sessions").iterdir() if path.is_dir()] == ["garden"]
+
+
+def test_indexes_are_listed_and_deleted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "tower.md").write_text("The tower was built in 1612.\n")
+    (tmp_path / "docs" / "boat.md").write_text("The boat sails at nine.\n")
+    (tmp_path / "a.yaml").write_text(
+        "index: {embedder: none}\nstages: [retrieve.bm25, assemble.cited, generate.scripted]\n"
+    )
+    code, _, err = run(capsys, monkeypatch, "ask", "When was it built?", "--docs", "docs", "--config", "a.yaml")
+    assert code == 0, err
+    assert stat.S_IMODE((tmp_path / "cache" / "indexes").stat().st_mode) == 0o700
+    (row,) = json.loads(run(capsys, monkeypatch, "indexes", "list", "--json")[1])
+    assert (row["n_documents"], row["n_passages"], row["documents"]) == (2, 2, str(tmp_path / "docs"))
+    assert row["size"] > 0
+    (tmp_path / "cache" / "indexes" / ".old.12345678.part").mkdir()
+    (tmp_path / "cache" / "indexes" / "0123.copy-99999999").mkdir()
+    code, out, _ = run(capsys, monkeypatch, "indexes", "list")
+    assert "2 documents, 2 passages  docs" in out
+    assert [path.name for path in (tmp_path / "cache" / "indexes").iterdir()] == [row["name"]]
+    assert run(capsys, monkeypatch, "indexes", "delete", "../x")[0] == 2
+    code, out, _ = run(capsys, monkeypatch, "indexes", "delete", row["name"])
+    assert (code, "deleted" in out) == (0, True)
+    assert json.loads(run(capsys, monkeypatch, "indexes", "list", "--json")[1]) == []

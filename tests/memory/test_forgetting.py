@@ -1,0 +1,208 @@
+"""Forgetting leaves no byte: in no file of the data folder, after a kill at any change to the disk, and in no fork."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.cache import cache_folder, data_folder
+from pipeline.conversation import Conversation
+from pipeline.errors import StoreError
+from pipeline.forgetting import INTENT, Forgetting, plan
+from pipeline.sessions import fork_session, session_folder
+from pipeline.typed import TypedLine, append_typed, read_typed
+from tests.kills import CAN_PLAY, run_game
+from tests.memory.games import (
+    KEPT,
+    NUMBER,
+    SECRET,
+    TYPED,
+    VECTORS,
+    WINDOW,
+    WORDS,
+    prepare,
+    questions,
+    talk,
+    texts,
+)
+from tests.memory.talks import pipeline_with, turn
+
+plays = pytest.mark.skipif(not CAN_PLAY, reason="the kills need a C compiler and LD_PRELOAD")
+
+
+@plays
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("game", "every"),
+    [("FORGET", 2), ("FORGET_WINDOW", 5), ("RETRY", 1), ("UNDO", 3), ("FORK", 2), ("DELETE", 1), ("CHAT", 6)],
+)
+def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(tmp_path: Path, game: str, every: int) -> None:
+    result = run_game(f"tests.memory.games:{game}", tmp_path, every=every)
+    assert result.failed == ()
+    assert len(result.tried) >= 15
+
+
+@plays
+@pytest.mark.timeout(900)
+def test_killed_while_vectors_are_written_anew(tmp_path: Path) -> None:
+    result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=4)
+    assert result.failed == ()
+
+
+@plays
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("how", ["torn", "full"])
+@pytest.mark.parametrize("game", ["FORGET", "RETRY"])
+def test_half_a_write_and_a_full_disk_are_survived(tmp_path: Path, game: str, how: str) -> None:
+    result = run_game(f"tests.memory.games:{game}", tmp_path, every=5, torn=how == "torn", full=how == "full")
+    assert result.failed == ()
+    assert len(result.tried) >= 10
+
+
+def test_what_was_typed_around_a_turn_goes_with_it() -> None:
+    prepare()
+    with talk() as conversation:
+        done = conversation.forget(turns=[NUMBER])
+    assert (done.turns, done.n_lines, done.elsewhere) == ((NUMBER,), len(TYPED) - len(KEPT), ())
+    assert read_typed(session_folder("s")) == list(KEPT)
+    assert texts(data_folder()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "is_covered"),
+    [
+        ("My password is zanzibar77.", True),
+        ("//MY PASSWORD IS ZANZIBAR77.", True),
+        ("/edit my password is zanzibar77. Now?", True),
+        ("/memory search zanzibar77", True),
+        ("/memory search the password", True),
+        ("Is “zanzibar77” good?", True),
+        ("Does the boat sail at 5?", False),
+        ("What is a good word?", False),
+        ("/memory search boat", False),
+        ("/sources", False),
+    ],
+)
+def test_a_typed_line_is_covered_by_text_words_or_command(line: str, is_covered: bool) -> None:
+    turns = [turn(1, "Does the boat sail?", "It does."), turn(2, "My password is zanzibar77.", "I see.")]
+    assert plan(turns, [2]).covers_line(TypedLine(line, 9)) == is_covered
+
+
+def test_a_text_that_no_turn_holds_goes_out_of_the_typed_lines() -> None:
+    prepare()
+    append_typed(session_folder("s"), TypedLine("/docs add /home/me/quagga.txt", 9))
+    with talk() as conversation:
+        done = conversation.forget(matching="Quagga")
+        assert (done.turns, done.n_lines) == ((), 1)
+        assert conversation.forget(matching="Quagga").n_lines == 0
+    assert read_typed(session_folder("s")) == list(TYPED)
+
+
+def test_what_an_older_version_left_half_written_is_swept() -> None:
+    prepare()
+    folder = session_folder("s")
+    for name in ("aside.half", "typed.new", ".aside.json.1234abcd.part"):
+        (folder / name).write_text(f'{{"question": "{SECRET}')
+    with talk() as conversation:
+        assert not [path for path in folder.iterdir() if path.suffix in (".half", ".new", ".part")]
+        conversation.forget(matching=SECRET)
+    assert texts(data_folder()) == []
+
+
+@pytest.mark.parametrize("memory", [WORDS, VECTORS, WINDOW], ids=["words", "vectors", "window"])
+def test_another_memory_forgets_what_the_first_had_kept(memory: object) -> None:
+    """Facts, summaries and vectors of memory.hierarchical go too where a pipeline with another memory forgets."""
+    prepare(VECTORS)
+    with talk(memory) as conversation:  # type: ignore[arg-type]
+        assert conversation.forget(matching=SECRET).turns == (NUMBER,)
+        assert texts(data_folder()) == []
+        stale = [path for path in session_folder("s").glob("vectors-*") if memory is not VECTORS]
+        assert stale == []
+    with talk(VECTORS) as conversation:
+        conversation.settle()
+        held = [n for item in conversation.memory.items() if item.tier in ("unit", "sensory") for n in item.turns]
+        assert sorted(held) == [n for n in range(1, 9) if n != NUMBER]
+    assert texts(data_folder()) == []
+
+
+def test_a_fork_is_named_and_forgets_when_it_is_asked() -> None:
+    prepare()
+    fork_session("s", "copy")
+    prepare(name="another talk")
+    with talk() as conversation:
+        done = conversation.forget(turns=[NUMBER])
+        assert [(held.name, held.turns) for held in done.elsewhere] == [("copy", (NUMBER,))]
+        done = conversation.forget(matching=SECRET)
+        assert [held.name for held in done.elsewhere] == ["another talk", "copy"]
+        with talk(name="copy"), pytest.raises(StoreError, match="copy: another chat has this session"):
+            conversation.forget_in("copy", done.what)
+        for held in done.elsewhere:
+            assert conversation.forget_in(held.name, done.what) == (NUMBER,)
+        assert conversation.forget(matching=SECRET).elsewhere == ()
+        assert conversation.pipeline.recollection is conversation.memory
+    assert texts(data_folder()) == []
+    assert read_typed(session_folder("another talk")) == list(KEPT)
+
+
+def test_a_number_that_was_given_again_is_not_forgotten() -> None:
+    with talk() as conversation:
+        conversation.ask(questions(NUMBER))
+        gone = conversation.turns[0]
+        conversation.undo()
+        conversation.ask("Does the boat sail?")
+    what = {"turns": [{name: getattr(gone, name) for name in gone.__slots__}], "matching": "", "words": []}
+    (session_folder("s") / INTENT).write_text(json.dumps(what))
+    with talk() as conversation:
+        assert [turn.question for turn in conversation.turns] == ["Does the boat sail?"]
+    assert not (session_folder("s") / INTENT).exists()
+    assert texts(data_folder()) == []
+
+
+def test_a_session_with_something_left_to_forget_is_not_copied() -> None:
+    prepare()
+    (session_folder("s") / INTENT).write_text("{}")
+    with pytest.raises(StoreError, match="what was to be forgotten is not forgotten yet: open it once"):
+        fork_session("s", "copy")
+    with pytest.raises(StoreError, match=r"forget\.json cannot be read .*Delete it, and forget that again"):
+        talk()
+
+
+def test_forgetting_waits_for_a_reader_and_says_so_in_the_end() -> None:
+    prepare()
+    with talk() as conversation:
+        reader = sqlite3.connect(session_folder("s") / "session.sqlite", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM turns").fetchone()
+        conversation.memory.transcript.db.execute("PRAGMA busy_timeout = 100")  # type: ignore[attr-defined]
+        with pytest.raises(StoreError, match=r"another process is reading it|locked"):
+            conversation.forget(matching=SECRET)
+        reader.close()
+        assert (session_folder("s") / INTENT).exists()
+    with talk() as conversation:
+        assert NUMBER not in {turn.number for turn in conversation.turns}
+    assert texts(data_folder()) == []
+
+
+def test_snapshots_that_were_written_since_go(tmp_path: Path) -> None:
+    prepare()
+    folder = cache_folder() / "snapshots" / "model"
+    folder.mkdir(parents=True)
+    for name in ("old.kv", "new.kv", "half.part"):
+        (folder / name).write_text("cells")
+    os.utime(folder / "old.kv", (time.time() - 1e6, time.time() - 1e6))
+    with talk() as conversation:
+        conversation.forget(turns=[NUMBER])
+    assert [path.name for path in folder.iterdir()] == ["old.kv"]
+
+
+def test_nothing_forgotten_writes_nothing(tmp_path: Path) -> None:
+    with pipeline_with(WORDS) as pipeline, Conversation(pipeline, tmp_path / "x") as conversation:
+        conversation.ask("Is anyone there?")
+        done = conversation.forget(before="2001-01-01")
+        assert (done.what, done.turns, done.n_lines) == (Forgetting(()), (), 0)
+        assert not (tmp_path / "x" / INTENT).exists()
