@@ -29,7 +29,10 @@ needle_app = typer.Typer(
 )
 app.add_typer(needle_app, name="needle")
 
-Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline file (default: the built-in pipeline).")]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help="A pipeline file or a preset's name (default: the built-in pipeline)."),
+]
 Docs = Annotated[list[str] | None, typer.Option("--docs", "-d", help="Files, folders or globs to answer from.")]
 IndexFolder = Annotated[str | None, typer.Option("--index", "-i", help="A folder with an index made before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, with the whole ledger.")]
@@ -40,8 +43,20 @@ AnswerAlone = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answ
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"longthread {version('longthread')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def start() -> None:
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Runs before every command."""
     switch_off_telemetry()
 

@@ -19,6 +19,7 @@ from cli.main import EXIT_ERROR
 from cli.printing import open_console
 from cli.progress import Display
 from pipeline.errors import ConfigError, LongthreadError
+from pipeline.presets import preset_or_path
 from pipeline.sessions import session_folder
 
 DEFAULT_SESSION = "default"
@@ -51,7 +52,7 @@ def overlaid(
     if index is not None:
         settings = replace(settings, docs=(), index=absolute(index))
     if config is not None:
-        settings = replace(settings, config=absolute(config), model=None, answering="{}")
+        settings = replace(settings, config=absolute(str(preset_or_path(config))), model=None, answering="{}")
     if model is not None:
         settings = replace(settings, model=absolute(model) if model.endswith(".gguf") else model)
     return settings

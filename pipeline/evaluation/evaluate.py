@@ -23,6 +23,7 @@ from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.folder import n_records
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample, chosen
+from pipeline.storage.checked_json import with_checksum
 
 LEAST_IN_A_TURN = 10
 
@@ -237,4 +238,5 @@ def _run(
     )
     peaks = [mb for mb in (place.peak_mb, peak_mb()) if mb is not None]
     place.peak_mb = max(peaks, default=None)
-    (place.folder / MEASURES).write_text(json.dumps({"peak_memory_mb": place.peak_mb}), "utf-8")
+    measures = with_checksum({"peak_memory_mb": place.peak_mb})
+    (place.folder / MEASURES).write_text(json.dumps(measures), "utf-8")
