@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.faults_games import (
     GAMES,
     LONGTHREAD,
+    PHRASE,
     PRESET,
     QUESTIONS,
-    PHRASE,
     TARGETS,
     Game,
     Place,
