@@ -66,6 +66,10 @@ class Batch:
         path = self.folder / "records.jsonl"
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
+    def wait_for_records(self) -> None:
+        wait_until(lambda: self.n_records >= 3 or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()
+
 
 def wait_until(is_so: Callable[[], Any], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
@@ -88,7 +92,7 @@ def test_a_service_that_is_killed_is_said_and_ray_is_started_again(
 ) -> None:
     n = 400
     batch = Batch(index, temporary, tmp_path / "out", n)
-    wait_until(lambda: batch.n_records >= 3 or batch.process.poll() is not None)
+    batch.wait_for_records()
     part = next(part for part, service in _SERVICES.items() if service == name)
     (service,) = [process for process in batch.ray if part in process.cmdline()[0]]
     service.kill()
@@ -109,7 +113,7 @@ def test_a_service_that_is_killed_is_said_and_ray_is_started_again(
 
 def test_a_killed_driver_leaves_no_process_and_no_folder(index: Path, tmp_path: Path, temporary: Path) -> None:
     batch = Batch(index, temporary, tmp_path / "out", 6000)
-    wait_until(lambda: batch.n_records >= 3 or batch.process.poll() is not None)
+    batch.wait_for_records()
     (folder,) = temporary.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700, "nobody else may look into it"
     started = batch.ray

@@ -96,7 +96,7 @@ class Session:
                         _temp_dir=self._folder.for_ray,
                         **quiet,
                     )
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        except Exception as error:  # Ray raises just that where its node has not come up in 30 s
             self.close()
             where = f"no Ray can be joined at {settings.address}" if settings.address else "Ray cannot be started here"
             raise RunError(f"{where}: {str(error).splitlines()[0]}") from None
