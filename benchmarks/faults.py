@@ -49,6 +49,7 @@ from benchmarks.faults_games import (
 from tests.faults import ROOT, Done, Kind, build, damage, disturbed, run
 
 WORKERS = 2
+KINDS: tuple[Kind, ...] = ("kill", "full", "tear")
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Player:
         self.game, self.library, self.folder, self.log = game, library, folder, log
         self.kills, self.fulls = Tally(), Tally()
         self.bytes_left = 0
-        self.template = begin(folder / "template")
+        self.template = begin(folder)
         game.prepare(self.template)
         undisturbed = self.template.copy(folder / "undisturbed")
         done = self._disturbed(undisturbed, "kill", 0)
@@ -114,7 +115,7 @@ class Player:
         """Two kills, then a full disk, and so on, each at another write."""
         places = rng.sample(range(1, self.n_changes + 1), self.n_changes)
         for number, at in enumerate(places):
-            yield ("kill", "full", "tear")[number % 3], at  # type: ignore[misc]
+            yield KINDS[number % 3], at
 
 
 class Damager:
@@ -123,7 +124,7 @@ class Damager:
     def __init__(self, target: Target, folder: Path, log: Callable[[str], None]) -> None:
         self.target, self.folder, self.log = target, folder, log
         self.n_tried = self.n_tracebacks = self.n_silent = 0
-        self.template = begin(folder / "template")
+        self.template = begin(folder)
         target.prepare(self.template)
         done, self.expected = target.read(self.template.copy(folder / "undisturbed"))
         assert done.code == 0, f"{target.name} cannot be read undamaged: {done.err[-600:]}"
@@ -255,7 +256,7 @@ def main() -> None:
         now = time.monotonic()
         seconds = max(0.0, end - now) * weights.get(name, 1.0) / left
         left -= weights.get(name, 1.0)
-        return now + seconds
+        return now + float(seconds)
 
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="longthread-faults-") as temporary:
@@ -274,8 +275,7 @@ def main() -> None:
             until = share(game.name)
             player = Player(game, library, folder / game.name, log)
             rng = random.Random(f"{arguments.seed} {game.name}")
-            kinds: tuple[Kind, ...] = ("kill", "tear", "full")
-            points = player.points(rng) if arguments.at is None else iter([(kind, arguments.at) for kind in kinds])
+            points = player.points(rng) if arguments.at is None else iter([(kind, arguments.at) for kind in KINDS])
             play_until(until, (partial(player.play, kind, at) for kind, at in points))
             bytes_left += player.bytes_left
             result[game.name] = {

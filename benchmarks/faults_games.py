@@ -53,9 +53,13 @@ with open_engine(EngineSettings(n_ctx=512), resolve("smollm2-135m")) as engine:
 # ------------------------------------------------------------------------------------------------------------ the place
 @dataclass(frozen=True)
 class Place:
-    """A user's files, all below one folder: a home, documents, and what commands make."""
+    """A user's home and what commands make, below `folder`; documents and questions are in `shared`, and stay there.
+
+    An index and a run are of documents by their paths, so copies of a place share them.
+    """
 
     folder: Path
+    shared: Path
 
     @property
     def home(self) -> Path:
@@ -63,7 +67,7 @@ class Place:
 
     @property
     def docs(self) -> Path:
-        return self.folder / "docs"
+        return self.shared / "docs"
 
     @property
     def out(self) -> Path:
@@ -79,9 +83,9 @@ class Place:
         return run([*LONGTHREAD, *arguments], self.environment, input_text)
 
     def copy(self, folder: Path) -> Place:
-        """The same files elsewhere. Commands name paths of the copy."""
+        """The same home elsewhere."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Place(folder)
+        return Place(folder, self.shared)
 
     def session_folder(self) -> Path:
         """Wherever this version keeps its sessions."""
@@ -93,18 +97,19 @@ class Place:
 
 
 def begin(folder: Path) -> Place:
-    place = Place(folder)
+    """The first place of a game, in a folder of the game's own."""
+    place = Place(place.shared / "template", folder / "shared")
     place.home.mkdir(parents=True)
-    place.docs.mkdir()
+    place.docs.mkdir(parents=True)
     for name, text in PAGES.items():
         (place.docs / name).write_text(text)
     lines = [json.dumps({"id": f"q{n}", "question": text}) for n, text in enumerate(QUESTIONS)]
-    (folder / "questions.jsonl").write_text("\n".join(lines) + "\n")
+    (place.shared / "questions.jsonl").write_text("\n".join(lines) + "\n")
     known = (("Q1", QUESTIONS[0], "1612"), ("Q2", QUESTIONS[1], "nine"), ("Q3", QUESTIONS[2], "seven"))
     items = [json.dumps({"id": id_, "question": text, "answers": [answer]}) for id_, text, answer in known]
-    (folder / "items.jsonl").write_text("\n".join(items) + "\n")
+    (place.shared / "items.jsonl").write_text("\n".join(items) + "\n")
     sweep = f"pipeline: {PRESET}\ndata: items.jsonl\ndocs: [docs]\nkind: jsonl\nvary: {{retrieve.bm25.k: [1, 4]}}\n"
-    (folder / "sweep.yaml").write_text(sweep)
+    (place.shared / "sweep.yaml").write_text(sweep)
     return place
 
 
@@ -176,7 +181,7 @@ def relative(value: Any, place: Place) -> Any:
 
 # run
 def run_command(place: Place) -> list[str]:
-    paths = ("--input", str(place.folder / "questions.jsonl"), "--output", str(place.out), "--docs", str(place.docs))
+    paths = ("--input", str(place.shared / "questions.jsonl"), "--output", str(place.out), "--docs", str(place.docs))
     return [*LONGTHREAD, "run", PRESET, *paths, "-q"]
 
 
@@ -276,7 +281,7 @@ def snapshot_outcome(place: Place) -> Any:
 
 
 def eval_command(place: Place) -> list[str]:
-    paths = ("--data", str(place.folder / "items.jsonl"), "--kind", "jsonl", "--docs", str(place.docs))
+    paths = ("--data", str(place.shared / "items.jsonl"), "--kind", "jsonl", "--docs", str(place.docs))
     return [*LONGTHREAD, "eval", PRESET, *paths, "--output", str(place.out), "-q"]
 
 
@@ -292,7 +297,7 @@ def check_eval(place: Place, done: Done) -> None:
 
 
 def sweep_command(place: Place) -> list[str]:
-    return [*LONGTHREAD, "sweep", str(place.folder / "sweep.yaml"), "--output", str(place.out), "-q"]
+    return [*LONGTHREAD, "sweep", str(place.shared / "sweep.yaml"), "--output", str(place.out), "-q"]
 
 
 def sweep_outcome(place: Place) -> Any:

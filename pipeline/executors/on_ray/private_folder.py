@@ -38,8 +38,10 @@ class PrivateFolder:
         self._lock = FileLock(self.path / _LOCK)
         self._lock.acquire()
         script = [sys.executable, "-I", __file__, str(self.path)]
-        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._watcher = subprocess.Popen(script, stdin=subprocess.PIPE, start_new_session=True, **silent)
+        silent = subprocess.DEVNULL
+        self._watcher = subprocess.Popen(
+            script, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True
+        )
 
     @property
     def for_ray(self) -> str:

@@ -133,8 +133,7 @@ class Session:
             for process in processes_of(self._folder.path):
                 with contextlib.suppress(psutil.Error):
                     command = process.cmdline()[0]
-                    name = next((name for part, name in _SERVICES.items() if part in command), None)
-                    if name is not None:
+                    for name in [name for part, name in _SERVICES.items() if part in command]:
                         self._services.setdefault(name, process)
         return ""
 
