@@ -98,7 +98,7 @@ class Place:
 
 def begin(folder: Path) -> Place:
     """The first place of a game, in a folder of the game's own."""
-    place = Place(place.shared / "template", folder / "shared")
+    place = Place(folder / "template", folder / "shared")
     place.home.mkdir(parents=True)
     place.docs.mkdir(parents=True)
     for name, text in PAGES.items():
