@@ -273,6 +273,10 @@ def main() -> None:
             if game.name not in chosen:
                 continue
             until = share(game.name)
+            if time.monotonic() >= end:
+                log(f"{game.name}: no time was left")
+                result[game.name] = None
+                continue
             player = Player(game, library, folder / game.name, log)
             rng = random.Random(f"{arguments.seed} {game.name}")
             points = player.points(rng) if arguments.at is None else iter([(kind, arguments.at) for kind in KINDS])

@@ -164,7 +164,7 @@ def ask_index(place: Place, question: str = QUESTIONS[1]) -> Done:
 
 def index_outcome(place: Place) -> Any:
     succeed(run(index_command(place), place.environment))
-    return relative([answer_of(ask_index(place, question)) for question in QUESTIONS[1:]], place)
+    return relative([answer_of(ask_index(place, question)) for question in QUESTIONS[1::2]], place)
 
 
 def check_index(place: Place, done: Done) -> None:
@@ -222,8 +222,7 @@ def turns_of(done: Done) -> list[str]:
 def chat_outcome(place: Place) -> Any:
     shown = succeed(chat(place, SHOW)).out
     missing = [question for question in QUESTIONS if question not in shown]
-    succeed(chat(place, "\n".join(missing) + "\n"))
-    shown = succeed(chat(place, SHOW)).out
+    shown = succeed(chat(place, "".join(f"{question}\n" for question in missing) + SHOW)).out
     return [shown.count(question) for question in QUESTIONS]
 
 
@@ -247,14 +246,12 @@ def prepare_forget(place: Place) -> None:
 
 
 def forget_outcome(place: Place) -> Any:
-    shown = succeed(chat(place, SHOW)).out  # opening it again finishes what was begun
-    done = chat(place, FORGET)
+    done = chat(place, SHOW + FORGET + SHOW)  # opening it again finishes what was begun
     assert done.code == 0 or "nothing was forgotten" in done.err, done.err[-300:]
     assert not done.has_traceback, done.err[-400:]
     left = place.files_with(PHRASE)
     assert not left, "left over in " + ", ".join(path.relative_to(place.folder).as_posix() for path in left)
-    shown = succeed(chat(place, SHOW)).out
-    return [shown.count(question) for question in QUESTIONS]
+    return [done.out.count(question) for question in QUESTIONS]
 
 
 def prepare_retry(place: Place) -> None:
@@ -262,10 +259,9 @@ def prepare_retry(place: Place) -> None:
 
 
 def retry_outcome(place: Place) -> Any:
-    shown = succeed(chat(place, SHOW)).out
+    shown = succeed(chat(place, f"{SHOW}/retry\n")).out
     assert QUESTIONS[0] in shown, "the first turn is gone"
     assert PHRASE in shown, "the turn that was asked again is gone"
-    succeed(chat(place, "/retry\n"))
     return forget_outcome(place)
 
 

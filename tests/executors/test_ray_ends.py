@@ -143,6 +143,7 @@ def test_what_a_killed_watcher_left_is_swept_at_the_next_start(tmp_path: Path, m
         assert orphan.returncode == -signal.SIGKILL
         assert other.poll() is None
         assert not folder.path.exists()
+        assert folder._watcher.stdin is not None
         folder._watcher.stdin.close()
     finally:
         for process in (orphan, other):
