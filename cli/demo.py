@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -16,9 +15,10 @@ from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.presets import is_checkout, presets_folder
 from pipeline.types import Question
 
-FOLDER = Path(__file__).parent.parent / "configs" / "demo"
+FOLDER = presets_folder() / "demo"
 
 
 def tune_once(display: Display, console: Console) -> None:
@@ -41,7 +41,7 @@ def tune_once(display: Display, console: Console) -> None:
 
 def run(account: bool, quiet: bool) -> int:
     if not FOLDER.is_dir():
-        raise ConfigError(f"the demo's documents are not in {FOLDER}: run 'make demo' in a checkout of longthread")
+        raise ConfigError(f"the demo's documents are not in {FOLDER}: install longthread again")
     documents = [str(FOLDER / "documents")]
     questions = [json.loads(line) for line in (FOLDER / "questions.jsonl").read_text("utf-8").splitlines()]
     console = open_console()
@@ -60,5 +60,6 @@ def run(account: bool, quiet: bool) -> int:
                 print_state(state, console, account=account, quiet=quiet)
     console.print()
     console.print("Your own documents:", style="bold")
-    console.print('  .venv/bin/longthread ask "your question" --docs YOUR_FOLDER', highlight=False)
+    command = ".venv/bin/longthread" if is_checkout() else "longthread"
+    console.print(f'  {command} ask "your question" --docs YOUR_FOLDER', highlight=False)
     return 0

@@ -10,6 +10,7 @@ import typer
 from cli import indexes_app, models_app, needle_app, sessions_app
 from cli.errors import run_command
 from cli.options import Account, AnswerAlone, Config, Docs, IndexFolder, Json, Quiet
+from cli.output import print_line
 from pipeline.offline import switch_off_telemetry
 
 app = typer.Typer(
@@ -25,8 +26,20 @@ app.add_typer(indexes_app.app, name="indexes")
 app.add_typer(needle_app.app, name="needle")
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print_line(f"longthread {version('longthread')}")
+        raise typer.Exit
+
+
 @app.callback()
-def start() -> None:
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Runs before every command."""
     switch_off_telemetry()
 

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[str | None, typer.Option("--config", "-c", help="A pipeline file (default: the built-in pipeline).")]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help="A pipeline file or a preset's name (default: the built-in pipeline)."),
+]
 Docs = Annotated[list[str] | None, typer.Option("--docs", "-d", help="Files, folders or globs to answer from.")]
 IndexFolder = Annotated[str | None, typer.Option("--index", "-i", help="A folder with an index made before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, with the whole ledger.")]

@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from pipeline.errors import ConfigError
 from pipeline.executors.settings import ExecutorSettings
+from pipeline.presets import preset_or_path
 from pipeline.registry import COMPONENTS, Fault, Spec, build, build_dataclass, nearest, settings_of, unknown_component
 from pipeline.yaml import YamlFile, read_yaml
 
@@ -145,7 +146,7 @@ class FileFault:
 
 
 def load_config(path: str | Path) -> PipelineConfig:
-    """The pipeline in a file. Raises ConfigError with every fault, one a line."""
+    """The pipeline in a file, or the preset of that name. Raises ConfigError with every fault, one a line."""
     config, faults = check_config(path)
     if config is None:
         raise ConfigError("\n".join(map(str, faults)))
@@ -154,7 +155,7 @@ def load_config(path: str | Path) -> PipelineConfig:
 
 def check_config(path: str | Path) -> tuple[PipelineConfig | None, list[FileFault]]:
     """The pipeline in a file, or all that is wrong with it, in the order of its lines."""
-    return check_file(read_yaml(path))
+    return check_file(read_yaml(preset_or_path(path)))
 
 
 def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:

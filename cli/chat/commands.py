@@ -26,6 +26,7 @@ from cli.printing import shown_path
 from cli.printing import thoughts as print_thoughts
 from pipeline.default import with_settings
 from pipeline.errors import ConfigError, DocumentError
+from pipeline.presets import preset_or_path
 from pipeline.registry import nearest, settings_of
 from pipeline.storage.whole import write_whole
 from pipeline.text.visible import visible
@@ -381,7 +382,7 @@ def config_show(chat: Chat, words: list[str]) -> None:
 
 def config_use(chat: Chat, words: list[str]) -> None:
     path = _one(words, "config", "use", "which pipeline file?")
-    chat.change(replace(chat.settings, config=absolute(path), model=None, answering="{}"))
+    chat.change(replace(chat.settings, config=absolute(str(preset_or_path(path))), model=None, answering="{}"))
     chat.say(f"{' -> '.join(spec.name for spec in chat.config.stages)}")
 
 

@@ -20,6 +20,7 @@ from cli.progress import Display
 from cli.sessions import move_old_sessions
 from pipeline.cache import private_files
 from pipeline.errors import ConfigError, LongthreadError
+from pipeline.presets import preset_or_path
 from pipeline.sessions import session_folder
 from pipeline.text.visible import visible
 
@@ -55,7 +56,7 @@ def overlaid(
     if index is not None:
         settings = replace(settings, docs=(), index=absolute(index))
     if config is not None:
-        settings = replace(settings, config=absolute(config), model=None, answering="{}")
+        settings = replace(settings, config=absolute(str(preset_or_path(config))), model=None, answering="{}")
     if model is not None:
         settings = replace(settings, model=absolute(model) if model.endswith(".gguf") else model)
     return settings

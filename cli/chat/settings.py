@@ -15,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.default import CHAT, with_default_model, with_memory, with_model, with_settings, without_documents
 from pipeline.errors import ConfigError, StoreError
 from pipeline.registry import build_dataclass, component_class, nearest
+from pipeline.storage.checked_json import parse_object, read_object, with_checksum
 from pipeline.storage.whole import write_whole
 
 NAME = "chat.json"
@@ -103,20 +104,18 @@ def load_settings(folder: Path) -> Settings:
     """The settings of a session; the defaults where there are none yet. Raises StoreError for a damaged file."""
     path = folder / NAME
     try:
-        found = json.loads(path.read_text("utf-8"))
+        settings = _checked(read_object(path), str(path))
+        parse_object(settings.answering)
     except FileNotFoundError:
         return Settings()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ConfigError) as error:
         raise StoreError(f"{path} cannot be read ({error}): delete it, and the chat has its defaults again") from None
-    try:
-        return _checked(found, str(path))
-    except ConfigError as error:
-        raise StoreError(f"{error}: delete {path}, and the chat has its defaults again") from None
+    return settings
 
 
 def save_settings(folder: Path, settings: Settings) -> None:
     path = folder / NAME
-    write_whole(path, json.dumps(asdict(settings), indent=1) + "\n", private=True)
+    write_whole(path, json.dumps(with_checksum(asdict(settings)), indent=1) + "\n", private=True)
 
 
 def _checked(found: Mapping[str, Any], where: str) -> Settings:

@@ -23,6 +23,7 @@ from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.folder import n_records
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample, chosen
+from pipeline.storage.checked_json import with_checksum
 from pipeline.storage.whole import write_whole
 
 LEAST_IN_A_TURN = 10
@@ -238,4 +239,5 @@ def _run(
     )
     peaks = [mb for mb in (place.peak_mb, peak_mb()) if mb is not None]
     place.peak_mb = max(peaks, default=None)
-    write_whole(place.folder / MEASURES, json.dumps({"peak_memory_mb": place.peak_mb}))
+    measures = with_checksum({"peak_memory_mb": place.peak_mb})
+    write_whole(place.folder / MEASURES, json.dumps(measures))

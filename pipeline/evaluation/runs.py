@@ -16,7 +16,8 @@ from typing import Any
 from pipeline.errors import DataError
 from pipeline.evaluation.metrics import METRICS, Measured, Metric, measure
 from pipeline.evaluation.statistics import Interval, mean_interval
-from pipeline.executors.folder import RECORDS, RUN
+from pipeline.executors.folder import RECORDS, DamagedLine, parse_record, read_about
+from pipeline.storage.checked_json import read_object
 from pipeline.storage.whole import new_file
 
 MEASURES = "measures.json"
@@ -76,8 +77,7 @@ class Measures:
         """One question's line, read from the disk."""
         with (self.folder / RECORDS).open("rb") as file:
             file.seek(self.by_id[id_].at)
-            found: dict[str, Any] = json.loads(file.readline())
-            return found
+            return parse_record(file.readline(), needs_checksum=False)
 
     @property
     def model(self) -> str:
@@ -111,10 +111,9 @@ def read_all(folders: Sequence[str | Path]) -> list[Measures]:
 def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Measures:
     """The run in a folder, finished or not, measured; with `ids` only these questions. DataError without records."""
     folder = Path(folder)
-    about = _json(folder / RUN, f"{folder}: there is no run in this folder ({RUN} is missing)")
-    extra = _json(folder / MEASURES, None)
+    about = read_about(folder)
     rows = []
-    for at, where, line in _lines(folder / RECORDS):
+    for at, where, line in _lines(folder, needs_checksum=about["format"] > 1):
         try:
             if ids is None or line["id"] in ids:
                 rows.append(_row(line, at))
@@ -123,7 +122,7 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
     if not rows:
         raise DataError(f"{folder}: the run has no records yet")
     rows.sort(key=lambda row: row.n)
-    return Measures(folder, folder.resolve().name, about, tuple(rows), extra.get("peak_memory_mb"))
+    return Measures(folder, folder.resolve().name, about, tuple(rows), _peak_memory(folder))
 
 
 def _row(line: Mapping[str, Any], at: int) -> Row:
@@ -133,17 +132,18 @@ def _row(line: Mapping[str, Any], at: int) -> Row:
     return Row(str(line["id"]), int(line["n"]), line["status"], asked, measure(line), at)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
+def _lines(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Each whole line with the byte that it begins at, and its place in words. A torn last line is left out."""
+    path = folder / RECORDS
     try:
         with path.open("rb") as file:
             at = 0
             for number, line in enumerate(file, 1):
                 if line.endswith(b"\n") and line.strip():
                     try:
-                        yield at, f"{path}:{number}", json.loads(line)
+                        yield at, f"{path}:{number}", parse_record(line, needs_checksum)
                     except ValueError as error:
-                        raise DataError(f"{path}:{number}: the line is damaged: {error}") from None
+                        raise DataError(DamagedLine(number, str(error), line).message(folder)) from None
                 at += len(line)
     except FileNotFoundError:
         return
@@ -151,18 +151,13 @@ def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _json(path: Path, missing: str | None) -> dict[str, Any]:
+def _peak_memory(folder: Path) -> float | None:
+    """In MB; None where it was not measured. It is shown beside the metrics only, so a damaged file is no error."""
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if missing is None:
-            return {}
-        raise DataError(missing) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: must hold one object")
-    return found
+        peak = read_object(folder / MEASURES).get("peak_memory_mb")
+    except (OSError, ValueError):
+        return None
+    return float(peak) if isinstance(peak, int | float) else None
 
 
 def write_rows(measures: Measures) -> Path:

@@ -147,7 +147,7 @@ def run(
         work.refuse_bad_lines(tasks)
         todo = [task for task in tasks if not task.sample.fault]
         if todo:
-            with make() if make else _executor(config, index_folder, options, about, progress) as executor:
+            with make() if make else _executor(config, index_folder, options, about, progress, on_note) as executor:
                 start = perf_counter()
                 told = executor.start()
                 out.describe({"executor": told})
@@ -270,7 +270,12 @@ class _Work:
 
 
 def _executor(
-    config: PipelineConfig, index_folder: Path | None, options: RunOptions, about: dict[str, Any], progress: Progress
+    config: PipelineConfig,
+    index_folder: Path | None,
+    options: RunOptions,
+    about: dict[str, Any],
+    progress: Progress,
+    on_note: Callable[[str], None],
 ) -> Executor:
     kind = options.executor or config.executor.kind
     folder = index_folder or Path("no index")
@@ -278,7 +283,8 @@ def _executor(
         return LocalExecutor(Pipeline(config, folder, progress), options.max_in_flight)
     from pipeline.executors.on_ray.driver import RayExecutor
 
-    return RayExecutor(config, folder, about["index_hash"], about["model"]["sha256"], options.max_in_flight, progress)
+    sha256 = about["model"]["sha256"]
+    return RayExecutor(config, folder, about["index_hash"], sha256, options.max_in_flight, progress, on_note)
 
 
 # ---------------------------------------------------------------------------------------------------- what run.json has

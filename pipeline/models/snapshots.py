@@ -220,7 +220,7 @@ def _header(path: Path) -> Header | None:
             if path.stat().st_size != expected:
                 raise ValueError(f"it holds {path.stat().st_size} of {expected} bytes")
             return header
-    except (OSError, ValueError, TypeError, struct.error) as error:
+    except (OSError, ValueError, TypeError, RecursionError, struct.error) as error:
         LOG.warning("%s: not loaded: %s", path, error)
         return None
 

@@ -12,6 +12,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ class Manifest:
             return None
         if "settings" not in tables:
             raise sqlite3.DatabaseError("the manifest is not one of longthread's")
-        values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
+        with _decoding():
+            values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
         if values.get("format") != FORMAT:
             return Settings("", "", 0, "", values.get("format", 0))
         if set(values) < set(Settings.__dataclass_fields__) or not tables.issuperset(_TABLES):
@@ -160,7 +162,8 @@ class Manifest:
     def notes(self) -> list[tuple[str, str]]:
         """(path, note) of each thing that a loader left out of a file that was read, sorted by path."""
         rows = self.db.execute("SELECT source, notes FROM files ORDER BY source")
-        return [(source, note) for source, notes in rows for note in json.loads(notes)]
+        with _decoding():
+            return [(source, note) for source, notes in rows for note in json.loads(notes)]
 
     def touch(self, source: str, state: FileState) -> None:
         """Notes a new size and time of a file whose bytes are the same."""
@@ -234,18 +237,19 @@ class Manifest:
         if found is None:
             raise KeyError(f"not in this index: {source}")
         sha256, title, kind, text, pages, headings, notes, lines, paragraphs = found
-        return Document(
-            source=source,
-            text=zlib.decompress(text).decode("utf-8", "surrogatepass"),
-            kind=kind,
-            sha256=sha256,
-            title=title,
-            pages=tuple(json.loads(pages)),
-            headings=tuple(Heading(*heading) for heading in json.loads(headings)),
-            notes=tuple(json.loads(notes)),
-            lines=tuple((offset, line) for offset, line in json.loads(lines)),
-            paragraphs=tuple(json.loads(paragraphs)),
-        )
+        with _decoding():
+            return Document(
+                source=source,
+                text=zlib.decompress(text).decode("utf-8", "surrogatepass"),
+                kind=kind,
+                sha256=sha256,
+                title=title,
+                pages=tuple(json.loads(pages)),
+                headings=tuple(Heading(*heading) for heading in json.loads(headings)),
+                notes=tuple(json.loads(notes)),
+                lines=tuple((offset, line) for offset, line in json.loads(lines)),
+                paragraphs=tuple(json.loads(paragraphs)),
+            )
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
         """Forgets the sources that are gone and writes the files, in one transaction."""
@@ -288,7 +292,9 @@ class Manifest:
         return None if found is None else _passage_of(found)
 
     def _get(self, key: str) -> Any:
-        return json.loads(self.db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0])
+        row = self.db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        with _decoding():
+            return json.loads(row[0])
 
     def _set(self, key: str, value: Any) -> None:
         self.db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
@@ -296,8 +302,20 @@ class Manifest:
 
 def _passage_of(row: Sequence[Any]) -> Passage:
     source, start, end, text, line, page, heading, paragraph, marks, title = row
-    place = place_from_json(line, page, json.loads(heading), paragraph, marks)
-    return Passage(source, start, end, text, place=place, title=title)
+    with _decoding():
+        if end - start < 0 or not isinstance(source, str) or not isinstance(text, str):
+            raise ValueError("its place or its text is of another type")
+        place = place_from_json(line, page, json.loads(heading), paragraph, marks)
+        return Passage(source, start, end, text, place=place, title=title)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Values of a damaged row raise sqlite3.DatabaseError inside, as a damaged page of the file does."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, zlib.error) as error:
+        raise sqlite3.DatabaseError(f"a row of the manifest is damaged: {error}") from error
 
 
 class _Transaction:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
 from pipeline.text.words import VERSION, words
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 K1 = 1.5
 B = 0.75
 TEMPORARY = ".bm25-"
+_ABOUT = "longthread.json"
 _SETTINGS = {"method": "lucene", "k1": K1, "b": B, "words": VERSION}
 
 
@@ -80,8 +83,9 @@ class WordIndex:
         np.save(part / "rows.npy", self.rows, allow_pickle=False)
         if self.bm25 is not None:
             self.bm25.save(part, show_progress=False)
-        about = {**_SETTINGS, "generation": generation, "empty": self.bm25 is None}
-        write_whole(part / "longthread.json", json.dumps(about))
+        sums = {path.name: _crc32(path) for path in sorted(part.iterdir())}
+        about = {**_SETTINGS, "generation": generation, "empty": self.bm25 is None, "files": sums}
+        write_whole(part / _ABOUT, json.dumps(with_checksum(about)))
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
 
@@ -89,22 +93,35 @@ class WordIndex:
     def is_outdated(folder: Path) -> bool:
         """Whether the folder holds an index whose words an older version of longthread split."""
         try:
-            about = json.loads((folder / "longthread.json").read_text(encoding="utf-8"))
-            return bool(about.get("words") != VERSION)
-        except (OSError, ValueError, AttributeError):
+            return bool(read_object(folder / _ABOUT).get("words") != VERSION)
+        except (OSError, ValueError):
             return False
 
     @classmethod
     def load(cls, folder: Path, generation: int) -> WordIndex | None:
-        """The saved index, or None where there is none of that generation of the manifest and of these settings."""
+        """The saved index, or None where there is none of that generation of the manifest and of these settings.
+
+        None also for a damaged one, which its checksums tell: it is made again from the manifest's texts.
+        """
         import bm25s
         import numpy as np
 
         try:
-            about = json.loads((folder / "longthread.json").read_text(encoding="utf-8"))
-            if about != {**_SETTINGS, "generation": generation, "empty": about.get("empty")}:
+            about = read_object(folder / _ABOUT, needs_checksum=True)
+            if any(about.get(name) != value for name, value in {**_SETTINGS, "generation": generation}.items()):
+                return None
+            if any(_crc32(folder / name) != crc for name, crc in about["files"].items()):
                 return None
             rows = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
             return cls(rows, None if about["empty"] else bm25s.BM25.load(folder, mmap=True, show_progress=False))
         except (OSError, ValueError, KeyError):
-            return None  # damaged: it is made anew from the manifest, which holds every chunk's text
+            return None
+
+
+def _crc32(path: Path) -> int:
+    """Of a file's bytes: a second for some gigabytes."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc

@@ -30,6 +30,7 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor
+from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
 from pipeline.types import Document, Question
 
@@ -178,10 +179,14 @@ def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:
 
 def _check_plan(folder: Path, grid: Grid, arm: str, config: PipelineConfig) -> None:
     if not (folder / PLAN).exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        if any(not name.startswith(f".{PLAN}.") for name in names):  # such a file is a plan that was being written
             raise RunError(f"{folder}: holds no needle run, but other files: name a folder that is new or empty")
         return
-    before = _read_plan(folder)
+    try:
+        before = _read_plan(folder)
+    except _DamagedPlanError:  # it is written again, and records of another grid have other keys
+        return
     now = {"grid": json.loads(json.dumps(grid.told())), "arm": arm, "config_hash": config.hash}
     other = [name for name, value in now.items() if before.get(name) != value]
     if other:
@@ -198,17 +203,23 @@ def _write_plan(
 
     listed = [{**cell.told, "tokens": n} for cell, n in tokens.items()]
     about = {"grid": grid.told(), "arm": arm, "model": model, "config_hash": config.hash, "cells": listed}
-    write_json(folder / PLAN, {"format": FORMAT, **about})
+    write_json(folder / PLAN, with_checksum({"format": FORMAT, **about}))
+
+
+class _DamagedPlanError(DataError):
+    """A plan that cannot be read, and that the same command replaces."""
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
     try:
-        plan = json.loads((folder / PLAN).read_text("utf-8"))
+        plan = read_object(folder / PLAN)
     except FileNotFoundError:
         raise DataError(f"{folder}: there is no needle run in this folder ({PLAN} is missing)") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / PLAN}: cannot be read: {error}") from None
-    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+        raise _DamagedPlanError(
+            f"{folder / PLAN}: cannot be read: {error}: repeat the command that began it, and it is written again"
+        ) from None
+    if plan.get("format") != FORMAT:
         raise DataError(f"{folder / PLAN}: is no needle run of this longthread (format {FORMAT})")
     return plan
 

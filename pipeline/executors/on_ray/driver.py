@@ -30,6 +30,10 @@ from pipeline.types import Ledger, Question, State
 PATIENCE_S = 300.0
 """How long an actor may take to find room and to load, before the run is stopped."""
 _DIED = "ActorDied"
+_RAY_ENDED = "RayEnded"
+_SILENCE_S = 30.0
+_CHECK_S = 1.0
+"""Seconds without a process of a stage before that is said, and between two looks at Ray's own processes."""
 _POLL_S = 0.5
 
 
@@ -66,6 +70,7 @@ class _Line:
     slots: list[_Slot] = field(default_factory=list)
     waiting: deque[_Flight] = field(default_factory=deque)
     n_deaths_in_a_row: int = 0
+    is_late: bool = False
 
     @property
     def n_in_flight(self) -> int:
@@ -95,6 +100,7 @@ class RayExecutor:
         sha256: str | None,
         max_in_flight: int | None = None,
         progress: Progress = lambda what, done, total: None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         objects = [spec.name for spec in config.stages if type(spec) is not Spec]
         if objects:
@@ -104,7 +110,8 @@ class RayExecutor:
         self.config = config
         self.order = Order(replace(config), 0, index_folder.resolve(), index_hash, sha256)
         self.max_in_flight = max_in_flight
-        self.progress = progress
+        self.progress, self.on_note = progress, on_note
+        self._has_restarted, self._checked = False, 0.0
         self._session: Session | None = None
         self._lines: list[_Line] = []
         self._refs: dict[Any, tuple[_Line, _Slot, _Flight | None]] = {}
@@ -114,6 +121,12 @@ class RayExecutor:
     # ------------------------------------------------------------------------------------------------- begin and end
     def start(self) -> dict[str, Any]:
         """Starts or joins Ray, makes all actors, and waits until each stage has one."""
+        try:
+            return self._start()
+        except _RayEndedError as error:
+            return self._restart(str(error))
+
+    def _start(self) -> dict[str, Any]:
         start = time.perf_counter()
         self.progress("start Ray", 0, 0)
         self._session = Session(self.config.executor)
@@ -136,6 +149,31 @@ class RayExecutor:
             "pools": [str(pool) for pool in pools],
             "model_sha256": None if self._reader is None else self._reader.sha256,
         }
+
+    def _restart(self, service: str) -> dict[str, Any]:
+        """Starts Ray again, once: what was under way waits at its stage. Raises RunError the next time."""
+        assert self._session is not None  # noqa: S101
+        if self._has_restarted or not self._session.is_private:
+            raise RunError(
+                f"Ray's {service} ended, and new processes would wait for it for ever: the records so far are whole; "
+                "run the same command again, or with --executor local"
+            )
+        self._has_restarted = True
+        self.on_note(f"Ray's {service} ended: Ray is started again, and the run goes on from its records")
+        waiting = []
+        for line in self._lines:
+            flights = [flight for slot in line.slots for flight in slot.flights]
+            for flight in flights:
+                flight.task.retries.append(Fault(_RAY_ENDED, f"Ray's {service} ended", line.plan.stage))
+            waiting.append([*flights, *line.waiting])
+        self.close()
+        try:
+            told = self._start()
+        except _RayEndedError as error:
+            return self._restart(str(error))
+        for line, flights in zip(self._lines, waiting, strict=False):  # no lines where Ray ended before they were made
+            line.waiting.extendleft(reversed(flights))
+        return told
 
     @property
     def places(self) -> dict[str, list[Place]]:
@@ -179,6 +217,7 @@ class RayExecutor:
 
         more = True
         while True:
+            assert self._session is not None  # noqa: S101 - start() came before, and a restart makes another
             while more and self._has_room():
                 task = next(tasks, None)
                 if task is None:
@@ -186,10 +225,18 @@ class RayExecutor:
                     break
                 task.begin()
                 self._lines[0].waiting.append(_Flight(task, self._new_state(task)))
-            self._hand_out()
             if not more and not self.n_under_way:
                 return
-            for line, flight, state in self._wait(fail):
+            try:
+                self._hand_out()
+                finished = self._wait(fail)
+            except (_RayEndedError, self._session.ray.exceptions.RayError) as error:
+                service = str(error) if isinstance(error, _RayEndedError) else self._session.ended_service()
+                if not service:
+                    raise
+                self._restart(service)
+                finished = []
+            for line, flight, state in finished:
                 if state.answer is not None or line is self._lines[-1]:
                     ended.append(Outcome.of(flight.task, state))
                 else:
@@ -321,9 +368,16 @@ class RayExecutor:
                 self._refs[slot.actor.run.remote(flight.state, self._reader)] = (line, slot, flight)
 
     def _wait(self, fail: _Fail) -> list[tuple[_Line, _Flight, State]]:
-        """Waits a moment for whatever is done first, and gives what stages made of questions."""
+        """Waits a moment for whatever is done first, and gives what stages made of questions.
+
+        Raises _RayEndedError where a process of Ray's own has ended: what was handed out then does not come back.
+        """
         assert self._session is not None  # noqa: S101
         ray = self._session.ray
+        if time.monotonic() - self._checked > _CHECK_S:
+            self._checked = time.monotonic()
+            if service := self._session.ended_service():
+                raise _RayEndedError(service)
         if self._refs:
             done, _ = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)
         else:
@@ -369,11 +423,19 @@ class RayExecutor:
         for line in self._lines:
             if any(slot.place for slot in line.slots):
                 continue
-            if line.slots and time.monotonic() - max(slot.since for slot in line.slots) > PATIENCE_S:
+            seconds = time.monotonic() - max((slot.since for slot in line.slots), default=time.monotonic())
+            if seconds > _SILENCE_S and not line.is_late:
+                line.is_late = True
+                self.on_note(f"{line.plan.stage}: no process of it has started for {seconds:.0f} s")
+            if seconds > PATIENCE_S:
                 raise RunError(
                     f"no actor could be started in {PATIENCE_S:.0f} s ({line.plan}): has the cluster room for it? "
                     "Lower num_cpus or replicas under executor.stages"
                 )
+
+
+class _RayEndedError(Exception):
+    """The name of a process of Ray's own that has ended."""
 
 
 def _nothing_fails(line: _Line, flight: _Flight, fault: Fault, in_company: bool = False) -> None:

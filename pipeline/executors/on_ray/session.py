@@ -8,20 +8,33 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import psutil
+
 from pipeline.errors import MissingExtraError, RunError
+from pipeline.executors.on_ray.private_folder import PrivateFolder, is_alive, processes_of
 from pipeline.executors.settings import ExecutorSettings
 from pipeline.offline import switch_off_telemetry
 
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray keeps to 127.0.0.1 on every system, and looks for no other address. It reads it when it is imported."""
+
+
+_SERVICES = {
+    "gcs_server": "GCS",
+    "raylet/raylet": "raylet",
+    "ray::RuntimeEnvAgent": "RuntimeEnvAgent",
+    "ray::DashboardAgent": "DashboardAgent",
+}
+"""Ray's own processes by a part of their command line or title. New actors wait for minutes where one is missing."""
+_SHUTDOWN_S = 20.0
 
 
 def library(is_alone: bool = False) -> Any:
@@ -60,7 +73,8 @@ class Session:
         """Raises RunError where no Ray answers at the address, or none can be started."""
         self._token = own_token() if settings.address is None else {}  # read when ray is imported
         ray = self.ray = library(is_alone=settings.address is None)
-        self._folder: str | None = None
+        self._folder: PrivateFolder | None = None
+        self._services: dict[str, psutil.Process] = {}
         self.is_ours = not ray.is_initialized()
         self.start_s = 0.0
         if not self.is_ours:
@@ -72,21 +86,26 @@ class Session:
             if settings.address is not None:
                 ray.init(address=settings.address, **quiet)
             else:
-                self._folder = tempfile.mkdtemp(prefix="longthread-ray-")
-                with _with_few_processes():
+                self._folder = PrivateFolder()
+                with _with_few_processes(), self._folder.marked():
                     ray.init(
                         address="local",
                         num_cpus=cores() if settings.num_cpus == "auto" else settings.num_cpus,
                         object_store_memory=settings.object_store_mb << 20,
                         include_dashboard=False,
-                        _temp_dir=self._folder,
+                        _temp_dir=self._folder.for_ray,
                         **quiet,
                     )
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        except Exception as error:  # Ray raises just that where its node has not come up in 30 s
             self.close()
             where = f"no Ray can be joined at {settings.address}" if settings.address else "Ray cannot be started here"
             raise RunError(f"{where}: {str(error).splitlines()[0]}") from None
         self.start_s = time.perf_counter() - start
+
+    @property
+    def is_private(self) -> bool:
+        """Whether Ray was started here, for this session alone."""
+        return self._folder is not None
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -100,15 +119,34 @@ class Session:
         ]
         return tuple(sorted((node for node in found if node.cpus > 0), key=lambda node: node.id))
 
+    def ended_service(self) -> str:
+        """The name of a process of Ray's own that has ended, which nothing brings back; empty while all are there.
+
+        Of a Ray that was joined: whether a node with cores is left.
+        """
+        if self._folder is None:
+            return "" if self.nodes else "last node"
+        for name, process in self._services.items():
+            if not is_alive(process):
+                return name
+        if len(self._services) < len(_SERVICES):  # Ray starts its agents later than itself
+            for process in processes_of(self._folder.path):
+                with contextlib.suppress(psutil.Error):
+                    command = process.cmdline()[0]
+                    for name in [name for part, name in _SERVICES.items() if part in command]:
+                        self._services.setdefault(name, process)
+        return ""
+
     def close(self) -> None:
-        """Leaves Ray, and ends it if it was started here."""
+        """Leaves Ray, and ends it if it was started here. A Ray that does not answer is killed."""
         if self.is_ours:
-            self.ray.shutdown()
+            leaving = threading.Thread(target=self.ray.shutdown, daemon=True)
+            leaving.start()
+            leaving.join(_SHUTDOWN_S)
         for name in self._token:
             os.environ.pop(name, None)
         if self._folder is not None:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(self._folder)
+            self._folder.close()
 
 
 def _hush(ray: Any) -> None:
@@ -142,9 +180,15 @@ def own_token() -> dict[str, str]:
     """A token for this session alone, so that nobody else on the machine can use it; what the user set goes before."""
     if "RAY_AUTH_MODE" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
         return {}
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _secret()}
     os.environ.update(token)
     return token
+
+
+@cache
+def _secret() -> str:
+    """The same for the whole process: Ray reads it once, and a second Ray has to know it too."""
+    return secrets.token_hex(32)
 
 
 def cores() -> int:

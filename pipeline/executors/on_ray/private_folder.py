@@ -1,0 +1,125 @@
+"""The private folder of a Ray that is started here, and the end of its processes when its driver is gone.
+
+Ray opens its own folder to everyone (0777), so it gets one inside a folder of ours (0700). All processes of that Ray
+carry the folder's name in their environment. A watcher, this file run as a script, waits for the driver to end, however
+it ends, then kills these processes and deletes the folder. What a killed watcher left is swept at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+PREFIX = "longthread-ray-"
+MARK = "LONGTHREAD_RAY_FOLDER"
+"""Environment variable of every process of a Ray that was started here: the private folder."""
+_LOCK = "driver.lock"
+_SECONDS = 20.0
+
+
+class PrivateFolder:
+    """A new folder for one Ray; close it after Ray's shutdown."""
+
+    def __init__(self) -> None:
+        from filelock import FileLock
+
+        sweep()
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._lock = FileLock(self.path / _LOCK)
+        self._lock.acquire()
+        script = [sys.executable, "-I", __file__, str(self.path)]
+        silent = subprocess.DEVNULL
+        self._watcher = subprocess.Popen(
+            script, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True
+        )
+
+    @property
+    def for_ray(self) -> str:
+        """Ray's own folder. A short name: the paths of its sockets may have 107 bytes."""
+        return str(self.path / "r")
+
+    @contextmanager
+    def marked(self) -> Iterator[None]:
+        """Processes that are started inside belong to this folder's Ray."""
+        os.environ[MARK] = str(self.path)
+        try:
+            yield
+        finally:
+            os.environ.pop(MARK, None)
+
+    def close(self) -> None:
+        """Has the watcher kill what is left of Ray, and delete the folder."""
+        self._lock.release()
+        assert self._watcher.stdin is not None  # noqa: S101
+        with contextlib.suppress(OSError):
+            self._watcher.stdin.close()
+        try:
+            self._watcher.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._watcher.kill()
+            self._watcher.wait()
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """All processes of the Ray in a folder that are alive.
+
+    A process that sets its title (Ray's agents) loses its environment to it, and is found as a child of another.
+    """
+    processes: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == str(folder):
+                processes |= {each.pid: each for each in (process, *process.children(recursive=True))}
+    return [process for process in processes.values() if is_alive(process)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs: not a process that has ended and that nobody has waited for."""
+    with contextlib.suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def end(folder: Path) -> None:
+    """Kills the processes of the Ray in a folder, also those that start meanwhile, and deletes the folder."""
+    until = time.monotonic() + _SECONDS
+    while (processes := processes_of(folder)) and time.monotonic() < until:
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(processes, timeout=1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Ends what is left of Rays whose driver and watcher are both gone."""
+    from filelock import FileLock, Timeout
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, Timeout):
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / _LOCK).exists():
+                continue
+            with FileLock(folder / _LOCK, timeout=0):
+                end(folder)
+
+
+def watch(folder: Path) -> None:
+    """Until the driver has gone: then the other end of this process's standard input closes."""
+    with contextlib.suppress(OSError):
+        while sys.stdin.buffer.read(1):
+            pass
+    end(folder)
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]))
