@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection
+from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection, Superseded
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.capabilities import Dated, Thinks
@@ -65,6 +65,7 @@ class Pipeline:
 
         `shown_before` are the passages of the last prompt of a conversation: they keep their places in this one.
         """
+        self._follow_index()
         state = State(question, ledger=self.ledger, shown_before=shown_before)
         for spec, component in zip(self.config.stages, self.config.components, strict=True):
             if self.is_cancelled:
@@ -83,6 +84,12 @@ class Pipeline:
             self.__dict__.pop("embedder", None)
         self.__dict__.pop("window", None)
         self.config, self.index_folder = config, index_folder
+
+    def _follow_index(self) -> None:
+        """Goes on with the newest state of the index, where another process has published one."""
+        index = self.__dict__.get("index")
+        if isinstance(index, Superseded) and index.is_superseded:
+            self._close_index()
 
     def _close_index(self) -> None:
         if "index" in self.__dict__:
@@ -152,7 +159,10 @@ class Pipeline:
     def index(self) -> Index:
         from pipeline.retrieval.index import open_index
 
-        return open_index(self.index_folder, self.embedder, chunker(self.config.index))
+        index = open_index(self.index_folder, self.embedder, chunker(self.config.index))
+        if index.is_behind:
+            self.note("an update of the index is not finished: answers come from its state before that")
+        return index
 
     @property
     def assembler(self) -> Assembler:

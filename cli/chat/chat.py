@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +30,7 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
 from pipeline.corrections import corrected
-from pipeline.docs_index import Unread, docs_folder, unread, update_index
+from pipeline.docs_index import Unread, copy_index, docs_folder, unread, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.sessions import rename_session, session_folder
@@ -467,15 +466,6 @@ def index_of(
     finally:
         display.stop()
     return folder, failures(report, Console(stderr=True))
-
-
-def copy_index(source: Path, target: Path) -> None:
-    """A copy of an index under another name, whole or not at all; nothing where there is one already."""
-    if source.is_dir() and not target.exists():
-        half = target.with_name(f"{target.name}.copy")
-        shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(source, half)
-        half.rename(target)
 
 
 @contextmanager
