@@ -53,7 +53,7 @@ def read_yaml(path: str | Path) -> YamlFile:
         file.faults.append(YamlFault(0, f"cannot be read: {error.strerror or error}"))
         return file
     if len(data) > MAX_BYTES:
-        file.faults.append(YamlFault(0, f"has more than {MAX_BYTES} bytes, which is what a pipeline file may have"))
+        file.faults.append(YamlFault(0, f"has more bytes than a pipeline file may have ({MAX_BYTES})"))
         return file
     try:
         text = data.decode("utf-8-sig")

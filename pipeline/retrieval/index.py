@@ -437,7 +437,7 @@ class DocumentIndex:
 
 
 def _tidy(path: Path) -> None:
-    """Deletes what an interrupted writer left: half-written word indexes, and vectors where there is no chunk at all."""
+    """Deletes what an interrupted writer left: half-written word indexes, and vectors without any chunk."""
     for part in path.iterdir():
         if part.name.startswith(TEMPORARY):
             shutil.rmtree(part)

@@ -35,8 +35,8 @@ class Plan:
     """The difference between an index and the files that were discovered.
 
     `todo` are the files to read: new, changed, or with vectors missing (`torn`). `failed` could not be read before, nor
-    now. `touched` have the same bytes and new stamps. `n_compared` files are the same by their bytes, for which `n_bytes`
-    were read.
+    now. `touched` have the same bytes and new stamps. `n_compared` files are the same by their bytes; `n_bytes` were
+    read for that.
     """
 
     n_files: int
