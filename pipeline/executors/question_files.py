@@ -152,7 +152,7 @@ def _delimiter(path: Path, text: str) -> str:
     """What parts the cells of the first line: that which has a column `question` come of it."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    for delimiter in (usual, *_DELIMITERS):
+    for delimiter in usual + _DELIMITERS:
         names = next(csv.reader([first], delimiter=delimiter), [])
         if "question" in map(_column, names) and (len(names) > 1 or delimiter == _DELIMITERS[-1]):
             return delimiter
