@@ -147,11 +147,12 @@ def _indexed(
 
 def read_standard_input() -> Document:
     """What is piped in, as a document: text, or any other format that can be told by its first bytes."""
+    from pipeline.documents.limits import read_stream
     from pipeline.documents.load import load_bytes
 
     if sys.stdin.isatty():
         print_line("longthread: reading standard input; end it with Ctrl-D", is_error=True)
-    return load_bytes("standard input", sys.stdin.buffer.read())
+    return load_bytes("standard input", read_stream(sys.stdin.buffer, "standard input"))
 
 
 def _print(

@@ -17,6 +17,7 @@ from cli.printing import shown_path
 from cli.progress import Display
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
+from pipeline.documents.discover import real_path
 from pipeline.errors import ConfigError, DocumentError, StoreError
 from pipeline.retrieval.update import PART_OF_INDEX
 from pipeline.text.visible import one_line
@@ -51,9 +52,12 @@ def run(
     if as_json:
         print_json(asdict(report))
         return EXIT_ERROR if n_failed else 0
+    unchanged = f"{report.unchanged} unchanged"
+    if report.compared:
+        unchanged += f" ({report.compared} by their bytes, the rest by size, times and inode)"
     open_console().print(
         f"{index}: {report.n_chunks} passages; files: {report.added} added, {report.changed} changed, "
-        f"{report.removed} removed, {report.unchanged} unchanged, {len(report.failed)} failed; {report.seconds:.1f} s",
+        f"{report.removed} removed, {unchanged}, {len(report.failed)} failed; {report.seconds:.1f} s",
         highlight=False,
         markup=False,
     )
@@ -109,7 +113,7 @@ def report_failures(report: IndexReport, docs: Sequence[str], console: Console) 
 
     A file that was met in a folder or by a pattern is no failure: nobody asked for that file.
     """
-    named = {Path(path).expanduser().resolve().as_posix() for path in docs}
+    named = {real_path(Path(path).expanduser()).as_posix() for path in docs}
     failed = [(path, why) for path, why in report.failed if path in named]
     for path, why in failed:
         console.print(Text(f"longthread: {one_line(shown_path(path))}: {one_line(why)}", style="red"))

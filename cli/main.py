@@ -54,7 +54,9 @@ def ask(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
     ] = None,
-    glob: Annotated[str | None, typer.Option(help="Only documents whose path matches, such as '*/manual/*'.")] = None,
+    glob: Annotated[
+        str | None, typer.Option(help="Only documents whose path or its end matches: 'manual/*', 'a.md'.")
+    ] = None,
     account: Account = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show what was kept and what was dropped, in colour.")] = False,
     json: Json = False,
@@ -102,7 +104,9 @@ def why(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
     ] = None,
-    glob: Annotated[str | None, typer.Option(help="Only documents whose path matches, such as '*/manual/*'.")] = None,
+    glob: Annotated[
+        str | None, typer.Option(help="Only documents whose path or its end matches: 'manual/*', 'a.md'.")
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Read a new prompt without each passage: slower, and exact.")
     ] = False,

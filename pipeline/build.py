@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection
+from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection, Superseded
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.loaded import Loaded
@@ -67,6 +67,7 @@ class Pipeline:
 
         `shown_before` are the passages of the last prompt of a conversation: they keep their places in this one.
         """
+        self._follow_index()
         state = State(question, ledger=self.ledger, shown_before=shown_before)
         for spec, component in zip(self.config.stages, self.config.components, strict=True):
             if self.is_cancelled:
@@ -89,6 +90,10 @@ class Pipeline:
             self.loaded.embedder.put(self.config.index.reading, embedder)
         if index is not None:
             self.loaded.index.put((self.index_folder, self.config.index), index)
+
+    def _follow_index(self) -> None:
+        """Goes on with the newest state of the index, where another process has published one."""
+        self.loaded.index.drop_if(lambda index: isinstance(index, Superseded) and index.is_superseded)
 
     @property
     def reader(self) -> Model:
@@ -166,6 +171,8 @@ class Pipeline:
         index = open_index(self.index_folder, self.embedder, chunker(self.config.index))
         with suppress(OSError):
             os.utime(self.index_folder)  # 'longthread indexes list' shows when it was last used
+        if index.is_behind:
+            self.note("an update of the index is not finished: answers come from its state before that")
         return index
 
     @property

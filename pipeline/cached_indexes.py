@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.cache import cache_folder, size_of
 from pipeline.errors import StoreError
-from pipeline.retrieval.manifest import NAME
+from pipeline.retrieval.generations import MANIFEST, newest
 from pipeline.storage.whole import is_left_over
 
 _COPY = re.compile(r"\.copy-(\d+)\Z")
@@ -48,7 +48,7 @@ def list_indexes() -> tuple[IndexInfo, ...]:
     if not root.is_dir():
         return ()
     sweep_indexes()
-    infos = [_info(path) for path in root.iterdir() if path.is_dir() and any(path.rglob(NAME))]
+    infos = [_info(path) for path in root.iterdir() if path.is_dir() and any(path.rglob(MANIFEST))]
     return tuple(sorted(infos, key=lambda info: info.used, reverse=True))
 
 
@@ -92,9 +92,11 @@ def _is_running(pid: int) -> bool:
 def _info(folder: Path) -> IndexInfo:
     size = size_of(folder)
     used = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    manifest = max(folder.rglob(NAME), key=lambda path: path.stat().st_mtime)
     try:
-        db = sqlite3.connect(f"{manifest.absolute().as_uri()}?mode=ro", uri=True)
+        state = newest(folder)
+        if state is None:
+            return IndexInfo(folder.name, "", -1, 0, size, used)
+        db = sqlite3.connect(f"{(state / MANIFEST).absolute().as_uri()}?mode=ro", uri=True)
         try:
             sources = [source for (source,) in db.execute("SELECT source FROM files")]
             (n_passages,) = db.execute("SELECT count(*) FROM chunks").fetchone()

@@ -128,6 +128,14 @@ class QuestionEmbedder(Protocol):
     def embed_questions(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
 
 
+@runtime_checkable
+class Superseded(Protocol):
+    """Something open on the disk of which another process may publish a newer state."""
+
+    @property
+    def is_superseded(self) -> bool: ...
+
+
 class Index(Protocol):
     """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +15,15 @@ from typing import TYPE_CHECKING
 from pipeline.build import chunker, open_embedder
 from pipeline.cache import cache_folder, make_private
 from pipeline.config import IndexSettings
-from pipeline.contracts import Progress
+from pipeline.contracts import Embedder, Progress
 from pipeline.errors import StoreError
-from pipeline.retrieval.manifest import FORMAT, NAME, Manifest
+from pipeline.retrieval.generations import FIRST, MANIFEST, copy_generation, hold_newest, holding, missing
+from pipeline.retrieval.manifest import FORMAT, READABLE, Manifest
 from pipeline.types import Document
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.index import IndexReport
+    from pipeline.documents.discover import Discovery
+    from pipeline.retrieval.update import Chunks, IndexReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Unread:
 
 def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:
     """The cache folder of the index of these paths, cut and embedded in this way."""
-    key = json.dumps([sorted(str(Path(path).resolve()) for path in paths), settings.to_dict()])
+    key = json.dumps([sorted(os.path.realpath(path) for path in paths), settings.to_dict()])
     return cache_folder() / "indexes" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -50,17 +54,34 @@ def update_index(
 ) -> IndexReport:
     """Brings the index in a folder up to date with the files under the paths, and adds the given documents.
 
-    An index in the cache that an older longthread made is made again, and a note of the report says so. One that the
-    user named is not, since it may hold files of other paths: it raises StoreError with the command.
+    Any number of processes may call this at once: where nothing has changed, none writes, and where something has, one
+    writes while the others wait and look again. An index that cannot be written is left as it is if no answer would
+    change, and raises StoreError otherwise.
+
+    An index in the cache that an older longthread made, and that cannot be read any more, is made again, and a note of
+    the report says so. One that the user named is not, since it may hold files of other paths: it raises StoreError
+    with the command.
     """
     from pipeline.documents.discover import Discovery, discover
     from pipeline.retrieval.index import open_index
+    from pipeline.retrieval.lock import wait_for_writer
+    from pipeline.retrieval.store_errors import translate_errors
 
     if folder.parent == cache_folder() / "indexes":
         make_private(folder.parent)
     discovery = Discovery(()) if given and not paths else discover(paths)
-    is_old = not rebuild and folder.parent == cache_folder() / "indexes" and _format(folder) not in (None, FORMAT)
-    with open_index(folder, open_embedder(settings), chunker(settings), "write", rebuild or is_old) as index:
+    embedder, cutter = open_embedder(settings), chunker(settings)
+    while True:
+        is_old = folder.parent == cache_folder() / "indexes" and _format(folder) not in (None, *READABLE)
+        if not (rebuild or is_old or given):
+            report = _report_if_current(folder, embedder, cutter, discovery, progress)
+            if report is not None:
+                return report
+        with translate_errors(folder):
+            had_to_wait = wait_for_writer(folder, progress)
+        if not had_to_wait:
+            break
+    with open_index(folder, embedder, cutter, "write", rebuild or is_old, progress) as index:
         report = index.update(discovery, progress, given)
     if is_old:
         note = (folder.as_posix(), "the index of an older longthread was made again")
@@ -68,38 +89,88 @@ def update_index(
     return report
 
 
+def _report_if_current(
+    folder: Path, embedder: Embedder, cutter: Chunks, discovery: Discovery, progress: Progress
+) -> IndexReport | None:
+    """The report of an index that needs no update, found by reading alone; None for one that needs it, or is missing.
+
+    Raises StoreError for an index that needs an update and cannot be written.
+    """
+    from pipeline.retrieval.index import open_index
+    from pipeline.retrieval.update import IndexReport
+
+    try:
+        index = open_index(folder, embedder, cutter)
+    except StoreError:
+        return None  # to open it to write makes it, or says what is wrong
+    with index:
+        plan = index.plan(discovery, progress)
+        can_write = os.access(folder, os.W_OK)
+        if plan.changes_answers and not can_write:
+            n = len(plan.todo) + len(plan.gone)
+            first = (plan.todo[0].as_posix() if plan.todo else plan.gone[0]) if n else "its vectors are damaged"
+            raise StoreError(
+                f"{folder}: {n} files are new, changed or gone ({first}, ...), and the index cannot be written: "
+                f"search it as it is with --index {folder}, or copy it to a folder that can be written to"
+            )
+        if can_write and (plan.is_worth_writing or not index.has_saved_words):
+            return None
+        return IndexReport.of_nothing_new(plan, discovery, index.n_chunks)
+
+
 def unread(folder: Path) -> Unread:
     """What the index in a folder lacks, as its last updates found it, without opening its vectors or its embedder.
 
     Raises StoreError for a folder without an index, and for an index of another format.
     """
-    found = _format(folder)
-    if found is None:
-        raise StoreError(f"{folder}: there is no index here: make one with longthread index PATH... --index {folder}")
-    if found != FORMAT:
-        raise StoreError(
-            f"{folder}: the index has format {found}, and this longthread reads {FORMAT}: make it again with "
-            f"longthread index PATH... --index {folder} --rebuild"
-        )
-    manifest = Manifest(folder / NAME)
+    from pipeline.retrieval.store_errors import translate_errors
+
+    with translate_errors(folder), holding(folder) as path:
+        manifest = Manifest(path / MANIFEST)
+        try:
+            settings = manifest.settings()
+            if settings is None:
+                raise missing(folder)
+            if settings.format not in READABLE:
+                raise StoreError(
+                    f"{folder}: the index has format {settings.format}, and this longthread reads {FORMAT}: make it "
+                    f"again with longthread index PATH... --index {folder} --rebuild"
+                )
+            return Unread(tuple(manifest.unread()), tuple(manifest.notes()))
+        finally:
+            manifest.close()
+
+
+def copy_index(source: Path, target: Path) -> None:
+    """A copy of an index's newest state under another name, whole or not at all; nothing where there is one already."""
+    held = hold_newest(source)
+    if held is None or target.exists():
+        return
+    part = target.with_name(f"{target.name}.copy-{os.getpid()}")
     try:
-        return Unread(tuple(manifest.unread()), tuple(manifest.notes()))
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{folder}: the index's files cannot be used ({error})") from error
+        copy_generation(held.path, part / FIRST)
+        part.rename(target)
+    except OSError:
+        if not target.exists():  # else another process was faster
+            raise
     finally:
-        manifest.close()
+        held.release()
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _format(folder: Path) -> int | None:
     """The format of the index in a folder; None where there is no index, or one that was never begun."""
-    if not (folder / NAME).is_file():
+    held = hold_newest(folder)
+    if held is None:
         return None
     try:
-        manifest = Manifest(folder / NAME)
+        manifest = Manifest(held.path / MANIFEST)
         try:
             settings = manifest.settings()
         finally:
             manifest.close()
     except sqlite3.DatabaseError:
         return None  # open_index says what is wrong with it
+    finally:
+        held.release()
     return None if settings is None else settings.format

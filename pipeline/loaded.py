@@ -38,6 +38,11 @@ class Slot(Generic[T]):
         """What is loaded, whatever its settings."""
         return self._value
 
+    def drop_if(self, is_stale: Callable[[T], bool]) -> None:
+        """Closes what is loaded where it is stale, so that `get` loads it again."""
+        if self._value is not None and is_stale(self._value):
+            self.close()
+
     def close(self) -> None:
         value, self._value = self._value, None
         if value is not None and hasattr(value, "close"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
-from pipeline.docs_index import docs_folder, update_index
+from pipeline.docs_index import copy_index, docs_folder, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import DocumentError
 
@@ -90,12 +88,3 @@ def _check_read(report: IndexReport, added: Collection[str]) -> None:
     for path in sorted(added):
         if why := failed.get(Path(path).resolve().as_posix()):
             raise DocumentError(f"{shown_path(path)}: {why}; nothing was changed")
-
-
-def copy_index(source: Path, target: Path) -> None:
-    """A copy of an index under another name, whole or not at all; nothing where there is one already."""
-    if source.is_dir() and not target.exists():
-        half = target.with_name(f"{target.name}.copy-{os.getpid()}")
-        shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(source, half)
-        half.rename(target)

@@ -24,6 +24,7 @@ from compressors.selection import Units, split
 from pipeline.errors import DataError
 from pipeline.evaluation.data.hotpotqa import Paragraphs
 from pipeline.evaluation.data.items import json_items_of
+from pipeline.executors.question_files import read_utf8
 from pipeline.types import Passage
 
 N_OWN = 4
@@ -51,13 +52,10 @@ class Labelled:
 
 def read_labelled(path: Path) -> list[Labelled]:
     """The questions of a file, in order. Raises DataError for one that cannot be read, with its place."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    is_json = text.lstrip().startswith(("{", "["))
-    found = [] if is_json else _wikiqa(text, path)
-    for where, item in json_items_of(text, path) if is_json else ():
+    data = read_utf8(path)
+    is_json = data.lstrip().startswith((b"{", b"["))
+    found = [] if is_json else _wikiqa(_decoded(data, path), path)
+    for where, item in json_items_of(data, path) if is_json else ():
         try:
             found += list(_layout(item, where)(item))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -65,6 +63,13 @@ def read_labelled(path: Path) -> list[Labelled]:
     if not found:
         raise DataError(f"{path}: holds no questions")
     return [replace(one, file=f"{path.resolve().parent.name}/{path.name}") for one in found]
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
 
 
 def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iterator[Labelled]]:
@@ -139,7 +144,7 @@ def _own(item: dict[str, Any]) -> Iterator[Labelled]:
 
 def _wikiqa(text: str, path: Path) -> list[Labelled]:
     found: list[tuple[str, list[str], list[bool]]] = []
-    for n, line in enumerate(text.splitlines(), 1):
+    for n, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         cells = line.split("\t")

@@ -14,6 +14,16 @@ from pipeline.documents.text import is_binary
 from pipeline.errors import DocumentError
 
 READABLE = "text, Markdown, HTML, PDF, DOCX and source code"
+FOLLOW_LINKS = "LONGTHREAD_FOLLOW_LINKS"
+OUTSIDE = f"a link that leaves the folder: name what it leads to, or set {FOLLOW_LINKS}=1"
+OUTPUT = "written by longthread: an index, a session, or the records of a run"
+_MARKS_OF_OUTPUTS = (
+    {"run.json", "records.jsonl"},
+    {"eval.json", "summary.json"},
+    {"needles.json", "results.json"},
+    {".longthread.writing"},
+    {".longthread.lock"},
+)
 _PASSED_OVER = {"__pycache__", "node_modules"}  # beside everything hidden, such as .git and .venv
 _HEAD_BYTES = 8192
 
@@ -50,20 +60,26 @@ def _find(path: str) -> Discovery:
     if place is not None and _exists(place):
         if not os.path.isdir(place):
             return _named_file(place)
-        return _sift(path, _walk(place))
+        return _sift(path, _walk(place, place))
     if place is not None and glob.has_magic(path):
         matches = _match(place)
         if not matches:
             raise DocumentError(f"{path}: the pattern matches nothing: use ** for all folders below, and quote it")
-        return _sift(path, (file for match in matches for file in _walk(match)))
+        base = _fixed_part(place)
+        return _sift(path, (file for match in matches for file in _walk(match, base)))
     raise DocumentError(f"{path or repr(path)}: no such file or folder{_suggestion(place)}")
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder of a pattern: its path before the first part with a magic character."""
+    parts = pattern.parts
+    return Path(*parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
 
 
 def _match(pattern: Path) -> list[Path]:
     """What a pattern matches, without what is hidden below its fixed part; `**` does not follow links."""
-    parts = pattern.parts
-    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
-    base, wanted = Path(*parts[:first]), parts[first:]
+    base = _fixed_part(pattern)
+    wanted = pattern.parts[len(base.parts) :]
     if wanted[-1] == "**":
         wanted = (*wanted, "*")
     try:
@@ -86,8 +102,9 @@ def _exists(place: Path) -> bool:
 
 def _named_file(place: Path) -> Discovery:
     if not os.path.isfile(place):
-        raise DocumentError(f"{place}: neither a file nor a folder")
-    return Discovery((place.resolve(),))
+        what = _broken_link(place) if place.is_symlink() else "neither a file nor a folder"
+        raise DocumentError(f"{place}: {what}")
+    return Discovery((real_path(place),))
 
 
 def _suggestion(place: Path | None) -> str:
@@ -108,15 +125,38 @@ def _sift(path: str, found: Iterator[tuple[Path, str]]) -> Discovery:
         if why:
             skipped[file.absolute().as_posix()] = why
         else:
-            files.append(file.resolve())
+            files.append(real_path(file))
     if not files:
         some = f" ({len(skipped)} passed over: {', '.join(sorted(set(skipped.values())))})" if skipped else ""
         raise DocumentError(f"{path}: holds nothing to read{some}: what can be read is {READABLE}")
     return Discovery(tuple(files), tuple(skipped.items()))
 
 
-def _walk(place: Path) -> Iterator[tuple[Path, str]]:
-    """Each file at or below a place, with the reason to pass it over ("" for none). A folder is entered once."""
+def real_path(path: Path) -> Path:
+    """The absolute path with its links resolved, as far as they lead anywhere. Path.resolve raises for a circle."""
+    return Path(os.path.realpath(path))
+
+
+def _broken_link(place: Path) -> str:
+    """What is wrong with a link that leads to no file."""
+    try:
+        place.stat()
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError:
+        return "a link in a circle"
+    return "a link to neither a file nor a folder"
+
+
+def _walk(place: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """Each file at or below a place, with the reason to pass it over ("" for none). A folder is entered once.
+
+    Links that lead out of `root` are passed over: a folder from elsewhere should not decide what else is read.
+    """
+    inside = real_path(root)
+    if _leaves(place, inside):
+        yield place, OUTSIDE
+        return
     if not os.path.isdir(place):
         yield place, _fault(place)
         return
@@ -133,13 +173,30 @@ def _walk(place: Path) -> Iterator[tuple[Path, str]]:
         if (status.st_dev, status.st_ino) in entered:  # a link that leads back
             continue
         entered.add((status.st_dev, status.st_ino))
+        if folder != root and is_output(folder):
+            yield folder, OUTPUT
+            continue
         for entry in entries:
             if _is_hidden(entry.name):
                 continue
-            if os.path.isdir(entry.path):
+            if entry.is_symlink() and _leaves(Path(entry.path), inside):
+                yield Path(entry.path), OUTSIDE
+            elif os.path.isdir(entry.path):
                 waiting.append(Path(entry.path))
             else:
                 yield Path(entry.path), _fault(Path(entry.path))
+
+
+def _leaves(path: Path, inside: Path) -> bool:
+    if os.environ.get(FOLLOW_LINKS, "") not in ("", "0"):
+        return False
+    return os.path.exists(path) and not real_path(path).is_relative_to(inside)
+
+
+def is_output(folder: Path) -> bool:
+    """Whether longthread wrote this folder: an index, a session, or what a run, an eval or a needle test gives."""
+    names = {entry.name for entry in os.scandir(folder)}
+    return any(marks <= names for marks in _MARKS_OF_OUTPUTS)
 
 
 def _fault(file: Path) -> str:

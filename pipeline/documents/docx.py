@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.documents.html import lay_out, parse, render
+from pipeline.documents.limits import check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document
@@ -64,6 +65,7 @@ def _parts(path: Path, data: bytes) -> dict[str, bytes]:
     """The XML parts that matter; the others by name alone. Raises DocumentError where there is no text to read."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_unpacked(str(path), archive.infolist())
             names = archive.namelist()
             wanted = {_BODY, "docProps/core.xml"}
             parts = {name: archive.read(name) if name in wanted else b"" for name in names}

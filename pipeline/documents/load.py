@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.documents.limits import check_lines, read_file
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -71,6 +72,7 @@ def load(path: Path) -> Document:
 
 def _checked(path: Path, source: str, data: bytes) -> Document:
     document = _parse(path, data)
+    check_lines(str(path), document.text)
     if not document.text.strip():
         notes = "; ".join(document.notes)
         raise DocumentError(f"{path}: holds no text{': ' + notes if notes else ''}")
@@ -88,7 +90,7 @@ def _read(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise DocumentError(f"{path}: not a file")
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise DocumentError(f"{path}: no such file") from None
     except PermissionError:

@@ -156,7 +156,7 @@ def _place(
     index = None
     if is_given:
         items = data.items
-        bare = next((item for item in items if not item.question.documents), None)
+        bare = next((item for item in items if not item.question.documents and not item.fault), None)
         if bare is not None:
             raise DataError(
                 f"{data.name}: no documents come with question {bare.question.id}, and {arm.config.path} takes those "
@@ -172,7 +172,7 @@ def _place(
         report = update_index(index, paths, arm.config.index, listener.progress)
         for file in report.failed:
             listener.on_note(f"{arm.name}: not in the index: {file[0]}: {file[1]}")
-    samples = [Sample(item.question, {"gold": item.gold.to_json()}) for item in items]
+    samples = [Sample(item.question, {"gold": item.gold.to_json()}, item.fault) for item in items]
     return _Place(arm, chosen(samples, options.sample, options.seed, options.limit), index, output / arm.name)
 
 
@@ -185,7 +185,9 @@ def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
     def place(source: str) -> tuple[str, int]:
         return corpus.path_of(source).as_posix(), shifts.get(source, 0)
 
-    return tuple(Item(replace(item.question, documents=()), item.gold.moved(place)) for item in data.items)
+    return tuple(
+        replace(item, question=replace(item.question, documents=()), gold=item.gold.moved(place)) for item in data.items
+    )
 
 
 def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
@@ -204,7 +206,9 @@ def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
     def known(gold: Gold) -> Gold:
         return replace(gold, supports=None).moved(place)  # spans are of documents that come along
 
-    return tuple(Item(replace(item.question, documents=()), known(item.gold)) for item in data.items)
+    return tuple(
+        replace(item, question=replace(item.question, documents=()), gold=known(item.gold)) for item in data.items
+    )
 
 
 def _run(

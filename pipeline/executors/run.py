@@ -31,6 +31,7 @@ from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
 from pipeline.executors.tasks import Executor, Fault, Outcome, Task
 from pipeline.records import record
+from pipeline.retrieval.generations import hold_newest
 
 SECONDS_BETWEEN_STATUS = 0.2
 
@@ -132,7 +133,9 @@ def run(
     """
     _check(config, index_folder, options)
     everything = without_twins(list(samples))
-    about = _about(config, index_folder, len(everything), options)
+    held = None if index_folder is None else hold_newest(index_folder)  # a run answers from one state of its index
+    place = index_folder if held is None else held.path
+    about = _about(config, index_folder, place, len(everything), options)
     keys = [sample.key(config.hash, about["index_hash"]) for sample in everything]
     numbers = [n if sample.n is None else sample.n for n, sample in enumerate(everything)]
     with RunFolder(folder, about, dict(zip(keys, numbers, strict=True)), on_note, options.update) as out:
@@ -147,7 +150,11 @@ def run(
         work.refuse_bad_lines(tasks)
         todo = [task for task in tasks if not task.sample.fault]
         if todo:
-            with make() if make else _executor(config, index_folder, options, about, progress, on_note) as executor:
+            with (
+                make()
+                if make
+                else _executor(config, index_folder, place, options, about, progress, on_note) as executor
+            ):
                 start = perf_counter()
                 told = executor.start()
                 out.describe({"executor": told})
@@ -272,15 +279,17 @@ class _Work:
 def _executor(
     config: PipelineConfig,
     index_folder: Path | None,
+    place: Path | None,
     options: RunOptions,
     about: dict[str, Any],
     progress: Progress,
     on_note: Callable[[str], None],
 ) -> Executor:
+    """`place` is the folder of the index's state here; other nodes look for the same state in `index_folder`."""
     kind = options.executor or config.executor.kind
     folder = index_folder or Path("no index")
     if kind == "local":
-        return LocalExecutor(Pipeline(config, folder, progress), options.max_in_flight)
+        return LocalExecutor(Pipeline(config, place or folder, progress), options.max_in_flight)
     from pipeline.executors.on_ray.driver import RayExecutor
 
     sha256 = about["model"]["sha256"]
@@ -312,13 +321,15 @@ def _check(config: PipelineConfig, index_folder: Path | None, options: RunOption
         )
 
 
-def _about(config: PipelineConfig, index_folder: Path | None, n: int, options: RunOptions) -> dict[str, Any]:
+def _about(
+    config: PipelineConfig, index_folder: Path | None, place: Path | None, n: int, options: RunOptions
+) -> dict[str, Any]:
     return {
         "config": config.resolved(),
         "config_path": config.path,
         "config_hash": config.hash,
         "index": None if index_folder is None else str(index_folder.resolve()),
-        "index_hash": None if index_folder is None else index_hash(index_folder),
+        "index_hash": None if place is None else index_hash(place),
         "input": None if options.input is None else _file(options.input),
         "n_samples": n,
         "seed": options.seed,

@@ -1,4 +1,4 @@
-"""The questions of a batch, and the file that they come from: JSON lines or CSV, each line on its own.
+"""The questions of a batch, and the file that they come from: JSON lines, a JSON list or a table, each on its own.
 
 {"id": "ferry", "question": "When does the ferry leave?", "answers": ["at noon"]}
 
@@ -9,17 +9,16 @@ record.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
+from pipeline.executors.question_files import check_text, default_names, name_of, read_rows
 from pipeline.types import Document, Question
 
 _OWN = ("id", "question", "glob", "documents")
@@ -51,16 +50,16 @@ def read_samples(path: Path) -> list[Sample]:
 
     Raises DataError for a file that cannot be read, holds no question, or is of another kind.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if path.suffix.lower() in (".csv", ".tsv"):
-        found = list(_csv_samples(path, data))
-    elif path.suffix.lower() in (".jsonl", ".ndjson", ".jsonlines"):
-        found = list(_json_samples(path, data))
-    else:
-        raise DataError(f"{path}: must be JSON lines (.jsonl) or a table (.csv, .tsv), by its name")
+    rows = read_rows(path)
+    found: list[Sample] = []
+    for row, default in zip(rows, default_names(rows), strict=True):
+        try:
+            if row.fault:
+                raise ValueError(row.fault)
+            found.append(_sample(row.value, default))
+        except ValueError as error:
+            subject = "the line " if row.where == f"{path}:{row.name}" else ""
+            found.append(Sample(Question("", f"line {row.name}"), {}, f"{row.where}: {subject}{error}"))
     if not found:
         raise DataError(f"{path}: there is no question in it")
     return found
@@ -95,64 +94,6 @@ def without_twins(samples: Sequence[Sample]) -> list[Sample]:
     return result
 
 
-# ------------------------------------------------------------------------------------------------------------ the files
-def _json_samples(path: Path, data: bytes) -> Iterator[Sample]:
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            yield _sample(json.loads(line.decode("utf-8")), str(number))
-        except UnicodeDecodeError:
-            yield _bad(path, number, "is not UTF-8")
-        except RecursionError:
-            yield _bad(path, number, "is nested too deeply")
-        except json.JSONDecodeError as error:
-            yield _bad(path, number, f"is no JSON: {error.msg} at column {error.colno}")
-        except ValueError as error:
-            yield _bad(path, number, str(error))
-
-
-def _csv_samples(path: Path, data: bytes) -> Iterator[Sample]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: the table is not UTF-8: save it as UTF-8") from None
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    header: list[str] | None = None
-    last = 0
-    while True:
-        number = last + 1
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            last = rows.line_num
-            yield _bad(path, number, f"cannot be read: {error}")
-            continue
-        last = rows.line_num
-        if row is None:
-            return
-        if not any(cell.strip() for cell in row):
-            continue
-        if header is None:
-            header = [cell.strip() for cell in row]
-            if "question" not in header:
-                raise DataError(f"{path}:{number}: the first line must name the columns, one of them 'question'")
-            continue
-        if len(row) != len(header):
-            yield _bad(path, number, f"has {len(row)} cells, and the first line names {len(header)} columns")
-            continue
-        cells = dict(zip(header, row, strict=True))
-        try:
-            yield _sample({name: cell for name, cell in cells.items() if cell or name not in _OWN}, str(number))
-        except ValueError as error:
-            yield _bad(path, number, str(error))
-
-
-def _bad(path: Path, number: int, what: str) -> Sample:
-    return Sample(Question("", f"line {number}"), {}, f"{path}:{number}: the line {what}")
-
-
 def _sample(value: Any, default_id: str) -> Sample:
     """Raises ValueError that says what the line lacks."""
     if not isinstance(value, dict):
@@ -160,15 +101,15 @@ def _sample(value: Any, default_id: str) -> Sample:
     text = value.get("question")
     if not isinstance(text, str) or not text.strip():
         raise ValueError("has no 'question'" if text is None else f"has no text in 'question': {json.dumps(text)[:60]}")
-    own_id = value.get("id", default_id)
-    if not isinstance(own_id, str | int) or isinstance(own_id, bool) or own_id == "":
-        raise ValueError(f"has an 'id' that is no text: {json.dumps(own_id)[:60]}")
+    check_text(text)
+    name = name_of(value, default_id)
+    check_text(name)
     glob = value.get("glob")
     if glob is not None and not isinstance(glob, str):
         raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
     documents = tuple(_document(one, n) for n, one in enumerate(_listed(value.get("documents"))))
     fields = {name: one for name, one in value.items() if name not in _OWN}
-    return Sample(Question(text, str(own_id), glob, documents), fields)
+    return Sample(Question(text, name, glob, documents), fields)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from pipeline.answers.judging import (
 )
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
+from pipeline.retrieval.globs import all_of, check_matches
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
@@ -39,7 +40,11 @@ def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: i
 
 def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(component.search(state.question, tools))
-    searched = f" of {tools.index.n_chunks}" if getattr(component, "searches_index", True) else ""
+    searched = ""
+    if getattr(component, "searches_index", True):
+        searched = f" of {tools.index.n_chunks}"
+        if not passages:
+            check_matches(tools.index.sources, all_of(getattr(component, "glob", None), state.question.glob))
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 

@@ -1,12 +1,14 @@
-"""Globs on sources: fnmatch on the posix path, in which `*` goes across folders."""
+"""Globs on sources: fnmatch on the posix path, or on its end from a slash on. `*` goes across folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from pipeline.errors import DataError
+
 Glob = str | tuple[str, ...] | None
-"""A pattern that a source must match; of several, every one; None: all sources."""
+"""A pattern that a source, or its end from a slash on, must match; of several, every one; None: all sources."""
 
 
 def all_of(*globs: str | None) -> tuple[str, ...] | None:
@@ -15,6 +17,25 @@ def all_of(*globs: str | None) -> tuple[str, ...] | None:
 
 
 def matching(sources: Iterable[str], glob: Glob) -> list[str]:
-    """The sources that match, in their order."""
-    globs = (glob,) if isinstance(glob, str) else glob or ()
-    return [source for source in sources if all(fnmatchcase(source, one) for one in globs)]
+    """The sources that match, in their order. A file's name alone matches the file in whatever folder."""
+    globs = _listed(glob)
+    return [source for source in sources if all(_matches(source, pattern) for pattern in globs)]
+
+
+def check_matches(sources: Sequence[str], glob: Glob) -> None:
+    """Raises DataError, with what the pattern is compared with, where it leaves no source."""
+    if sources and not matching(sources, glob):
+        patterns = " and ".join(repr(pattern) for pattern in _listed(glob))
+        raise DataError(
+            f"--glob {patterns} leaves none of the {len(sources)} documents to search: it is compared with the whole "
+            f"path of each, such as {sources[0]}, and with its end, such as {sources[0].rpartition('/')[2]}; * stands "
+            "for any characters, also for slashes"
+        )
+
+
+def _listed(glob: Glob) -> tuple[str, ...]:
+    return (glob,) if isinstance(glob, str) else glob or ()
+
+
+def _matches(source: str, pattern: str) -> bool:
+    return fnmatchcase(source, pattern) or fnmatchcase(source, f"*/{pattern}")

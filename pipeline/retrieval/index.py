@@ -5,20 +5,20 @@ with open_index(folder, embedder, chunker, mode="write") as index:
 index = open_index(folder, embedder, chunker)
 index.search_dense("where does the ferry land?", k=8)
 
-A folder has `manifest.sqlite`, `chroma/` and `bm25/`. With `embedder: none` there is no `chroma/`.
+A generation of an index (generations.py) has `manifest.sqlite`, `chroma/` and `bm25/`. With `embedder: none` there is
+no `chroma/`.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,20 +26,37 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from pipeline.contracts import Embedder, Progress
-from pipeline.errors import LongthreadError, StoreError
+from pipeline.errors import StoreError
+from pipeline.retrieval.generations import (
+    BM25,
+    CHROMA,
+    MANIFEST,
+    UNFINISHED,
+    Held,
+    begin,
+    begin_from,
+    check_is_ours,
+    discard,
+    hold_newest,
+    holding,
+    missing,
+    newest,
+    publish,
+    sweep,
+)
 from pipeline.retrieval.globs import Glob, matching
-from pipeline.retrieval.lock import FILES as LOCK_FILES
-from pipeline.retrieval.lock import lock_for_reading, lock_for_writing
-from pipeline.retrieval.manifest import FORMAT, NAME, Manifest, Settings
+from pipeline.retrieval.lock import WriteLock, lock_for_writing
+from pipeline.retrieval.manifest import READABLE, Manifest, Settings
+from pipeline.retrieval.plan import PART_OF_INDEX, Plan
 from pipeline.retrieval.questions import question_vector
-from pipeline.retrieval.update import PART_OF_INDEX, Chunks, IndexReport, Updater
+from pipeline.retrieval.store_errors import check_settings, rebuild_hint, translate_errors
+from pipeline.retrieval.update import Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
 from pipeline.retrieval.word_index import TEMPORARY, WordIndex
 from pipeline.types import Document, Passage
 
 if TYPE_CHECKING:
     import numpy as np
-    from filelock import ReadWriteLock
     from numpy.typing import NDArray
 
     from pipeline.documents.discover import Discovery
@@ -48,9 +65,10 @@ __all__ = ["DocumentIndex", "IndexReport", "open_index"]
 
 OUTDATED = "index words anew (an older longthread split them otherwise)"
 """The step of an update that replaces a word index of an older version."""
-_CHROMA = "chroma"
-_BM25 = "bm25"
-_MANIFESTS = {NAME, f"{NAME}-wal", f"{NAME}-shm"}
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress display."""
 
 
 def open_index(
@@ -59,39 +77,37 @@ def open_index(
     chunker: Chunks,
     mode: Literal["read", "write"] = "read",
     rebuild: bool = False,
+    progress: Progress = _silent,
 ) -> DocumentIndex:
-    """The index in a folder. To write makes a new one where there is none; `rebuild` wipes what is there first.
+    """The index in a folder. To write makes a new one where there is none; `rebuild` begins with an empty one.
 
-    Any number of processes may read, or one may write. Raises StoreError, with the way out, for an index that is
-    missing, empty, unfinished, damaged, in use, of another format, embedder or chunker, and for a folder that is
-    something else.
+    Any number of processes may read, while one writes; a second writer waits for the first, and `progress` says so.
+    Raises StoreError, with the way out, for an index that is missing, empty, unfinished, damaged, of another format,
+    embedder or chunker, and for a folder that is something else.
     """
     folder = Path(folder)
-    asked = Settings(
+    wanted = Settings(
         embedder=embedder.name,
         fingerprint=embedder.fingerprint,
         dimension=embedder.dimension,
         chunker=json.dumps(chunker.settings, sort_keys=True),
     )
     if mode == "read":
-        return _open_to_read(folder, embedder, chunker, asked)
-    return _open_to_write(folder, embedder, chunker, asked, rebuild)
+        return _open_to_read(folder, embedder, chunker, wanted)
+    return _open_to_write(folder, embedder, chunker, wanted, rebuild, progress)
 
 
-def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, asked: Settings) -> DocumentIndex:
-    if not (folder / NAME).is_file():
-        raise StoreError(f"{folder}: there is no index here: make one with longthread index PATH... --index {folder}")
-    with _told(folder):
-        lock = lock_for_reading(folder)
-    index = _locked(folder, embedder, chunker, lock)
+def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, wanted: Settings) -> DocumentIndex:
+    with translate_errors(folder):
+        held = hold_newest(folder)
+        if held is None:
+            raise missing(folder)
+        index = _opened(folder, embedder, chunker, held)
     try:
-        with _told(folder):
-            check_settings(folder, index.manifest.settings(), asked)
+        with translate_errors(folder):
+            check_settings(folder, index.manifest.settings(), wanted)
             if not index.manifest.is_finished:
-                raise StoreError(
-                    f"{folder}: the index is unfinished, as an interrupted run leaves it: run longthread index again "
-                    "with the same paths, and it goes on from there"
-                )
+                raise missing(folder, is_unfinished=True)
             if not index.n_chunks:
                 raise StoreError(f"{folder}: the index is empty: add documents with longthread index PATH...")
     except BaseException:
@@ -103,101 +119,124 @@ def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, asked: Sett
 def fingerprint(folder: str | Path) -> str:
     """The same for indexes that hold the same passages and vectors: of the settings and every file's hash.
 
-    Raises StoreError for a folder without an index, and for one that is being written.
+    Raises StoreError for a folder without an index.
     """
     folder = Path(folder)
-    if not (folder / NAME).is_file():
-        raise StoreError(f"{folder}: there is no index here: make one with longthread index PATH... --index {folder}")
-    with _told(folder):
-        lock = lock_for_reading(folder)
+    with translate_errors(folder), holding(folder) as path:
+        manifest = Manifest(path / MANIFEST)
         try:
-            manifest = Manifest(folder / NAME)
-            try:
-                settings = manifest.settings()
-                files = [(source, state.sha256) for source, state in manifest.states().items()]
-            finally:
-                manifest.close()
+            settings = manifest.settings()
+            files = [(source, state.sha256) for source, state in manifest.states().items()]
         finally:
-            lock.close()
-    known = [None if settings is None else asdict(settings), files]
+            manifest.close()
+    known = [None if settings is None else {**asdict(settings), "format": READABLE[0]}, files]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
-def _open_to_write(folder: Path, embedder: Embedder, chunker: Chunks, asked: Settings, rebuild: bool) -> DocumentIndex:
-    with _told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _check_is_ours(folder)
-        lock = lock_for_writing(folder)
-    index = _locked(folder, embedder, chunker, lock, wipe=rebuild or not (folder / NAME).is_file(), may_write=True)
-    try:
-        with _told(folder):
-            found = index.manifest.settings()
-            if found is None:
-                index.manifest.begin_anew(asked)
-            else:
-                check_settings(folder, found, asked)
-            _tidy(folder, index.n_chunks)
-    except BaseException:
-        index.close()
-        raise
-    return index
-
-
-def _locked(
-    folder: Path, embedder: Embedder, chunker: Chunks, lock: ReadWriteLock, wipe: bool = False, may_write: bool = False
+def _open_to_write(
+    folder: Path, embedder: Embedder, chunker: Chunks, wanted: Settings, rebuild: bool, progress: Progress
 ) -> DocumentIndex:
-    """The index of a folder that we hold the lock of; the lock is given back where that fails."""
+    with translate_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        check_is_ours(folder)
+        lock = lock_for_writing(folder, progress)
+        try:
+            held = _next_of(folder, wanted, rebuild)
+            return _opened(folder, embedder, chunker, held, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+
+def _next_of(folder: Path, wanted: Settings, rebuild: bool) -> Held:
+    """What a writer begins from: what an interrupted one left, else the newest generation, else an empty one."""
+    unfinished = folder / UNFINISHED
+    if not rebuild and _settings_of(unfinished) == wanted:
+        _tidy(unfinished)
+        return Held(unfinished)
+    held = None if rebuild else hold_newest(folder)
+    if held is not None:
+        try:
+            settings = _settings_of(held.path)
+            if settings is not None:
+                check_settings(folder, settings, wanted)
+                discard(folder)
+                return held
+        except BaseException:
+            held.release()
+            raise
+        held.release()
+    held = begin(folder)
+    manifest = Manifest(held.path / MANIFEST, may_write=True)
     try:
-        with _told(folder):
-            if wipe:
-                _wipe(folder)
-            return DocumentIndex(folder, embedder, chunker, lock, may_write)
+        manifest.begin_anew(wanted)
+    finally:
+        manifest.close()
+    return held
+
+
+def _settings_of(path: Path) -> Settings | None:
+    """What the generation in a folder was made with; None where there is none. Raises sqlite3.DatabaseError."""
+    if not (path / MANIFEST).is_file():
+        return None
+    manifest = Manifest(path / MANIFEST)
+    try:
+        return manifest.settings()
+    finally:
+        manifest.close()
+
+
+def _opened(
+    folder: Path, embedder: Embedder, chunker: Chunks, held: Held, lock: WriteLock | None = None
+) -> DocumentIndex:
+    try:
+        return DocumentIndex(folder, embedder, chunker, held, lock)
     except BaseException:
-        lock.close()
+        held.release()
         raise
-
-
-def check_settings(folder: Path, found: Settings | None, asked: Settings) -> None:
-    """Raises StoreError where an index was made otherwise than it is asked for."""
-    way_out = f"use the settings that it was made with, or make it anew: longthread index PATH... --index {folder} "
-    way_out += "--rebuild"
-    if found is None:
-        raise StoreError(f"{folder}: the index was never begun: run longthread index PATH... --index {folder}")
-    if found.format != FORMAT:
-        raise StoreError(
-            f"{folder}: the index has format {found.format}, and this longthread reads {FORMAT}: {way_out}"
-        )
-    if (found.fingerprint, found.dimension) != (asked.fingerprint, asked.dimension):
-        raise StoreError(
-            f"{folder}: the index was made with the embedder {_embedder(found)}, and {_embedder(asked)} is asked for: "
-            f"{way_out}"
-        )
-    if found.chunker != asked.chunker:
-        raise StoreError(
-            f"{folder}: the index was cut with {_chunker(found)}, and {_chunker(asked)} is asked for: {way_out}"
-        )
-
-
-def _embedder(settings: Settings) -> str:
-    return f"{settings.embedder} ({settings.fingerprint[:12]}, {settings.dimension} dimensions)"
-
-
-def _chunker(settings: Settings) -> str:
-    return ", ".join(f"{name} {value}" for name, value in json.loads(settings.chunker).items())
 
 
 class DocumentIndex:
-    """An open index. Close it, or use it in a `with`: until then its folder is locked for writers."""
+    """An open index. Close it, or use it in a `with`: until then the generation that it reads is kept for it.
+
+    With a `lock` it may be updated, and others wait who would update it too. `is_superseded` says that another process
+    has published a newer generation: open the index again to search that.
+    """
 
     def __init__(
-        self, folder: Path, embedder: Embedder, chunker: Chunks, lock: ReadWriteLock, may_write: bool = False
+        self, folder: Path, embedder: Embedder, chunker: Chunks, held: Held, lock: WriteLock | None = None
     ) -> None:
         self.folder = folder
         self.embedder = embedder
         self.chunker = chunker
-        self.may_write = may_write
-        self.manifest = Manifest(folder / NAME)
-        self._release = weakref.finalize(self, lock.close)
+        self._lock = lock
+        self._held = held
+        self.manifest = Manifest(held.path / MANIFEST, held.is_unfinished)
+        self._release = ExitStack()
+        self._release.callback(held.release)
+        if lock is not None:
+            self._release.callback(lock.release)
+        weakref.finalize(self, self._release.close)
+
+    @property
+    def path(self) -> Path:
+        """The folder of the generation that is open."""
+        return self._held.path
+
+    @property
+    def is_superseded(self) -> bool:
+        return newest(self.folder) != self.path
+
+    @property
+    def has_saved_words(self) -> bool:
+        """Whether the words are indexed on the disk; else they are indexed in memory when they are first searched."""
+        with translate_errors(self.folder):
+            return self._saved_words is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a newer state is being made, or was begun and not finished."""
+        return (self.folder / UNFINISHED).exists()
 
     @cached_property
     def n_chunks(self) -> int:
@@ -212,7 +251,7 @@ class DocumentIndex:
         if sources == []:
             return []
         vector = question_vector(self.embedder, question)
-        with _told(self.folder):
+        with translate_errors(self.folder):
             found = self._vectors.search(vector, k, sources)
             passages = self.manifest.passages_of_ids([id_ for id_, _ in found])
         scored = [
@@ -223,59 +262,127 @@ class DocumentIndex:
         return sorted(scored, key=lambda passage: (-passage.score, passage.source, passage.start))[:k]
 
     def search_bm25(self, question: str, k: int, glob: Glob = None) -> list[Passage]:
-        with _told(self.folder):
+        with translate_errors(self.folder):
             rows = None if glob is None else self.manifest.rows(matching(self.sources, glob))
             found = self._words.search(question, k, rows)
             return [replace(self.manifest.passage_of_row(row), score=score) for row, score in found]
 
     def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
-        with _told(self.folder):
+        with translate_errors(self.folder):
             return self._vectors.get([self.manifest.id_of(passage.span) for passage in passages])
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        with _told(self.folder):
+        with translate_errors(self.folder):
             return self.manifest.document(source)
 
     def passages(self, source: str) -> list[Passage]:
         """All passages of one source in the order of the document; none for a source that is not in the index."""
-        with _told(self.folder):
+        with translate_errors(self.folder):
             return self.manifest.passages_of_source(source)
 
     @property
     def counts(self) -> dict[str, int]:
         """How many passages each source has, by source."""
-        with _told(self.folder):
+        with translate_errors(self.folder):
             return self.manifest.counts()
 
     @property
     def titles(self) -> dict[str, str]:
         """The title of each document, by source; empty where it has none."""
-        with _told(self.folder):
+        with translate_errors(self.folder):
             return self.manifest.titles()
+
+    def plan(self, discovery: Discovery, progress: Progress) -> Plan:
+        """What an update would have to do. Only looks."""
+        with translate_errors(self.folder):
+            extra = set(self.manifest.sources()) - self._published_sources() if self._held.is_unfinished else ()
+            if self._has_lost_vectors:
+                updater = Updater(self.manifest, None, self.embedder, self.chunker, progress)
+                torn = frozenset(source for source, n in self.manifest.counts().items() if n)
+            else:
+                updater = self._updater(progress)
+                torn = updater.torn(is_exact=not self._is_whole)
+            return updater.plan(self._without_itself(discovery), torn, extra)
 
     def update(self, discovery: Discovery, progress: Progress, given: Sequence[Document] = ()) -> IndexReport:
         """Brings the index to the files that were discovered, and adds the documents that are given: see IndexReport.
 
         Adds what is new, reads again what changed, and forgets files that are gone or are passed over now; a file
         that was indexed from another path, and is still there, stays. What cannot be read is listed, not raised.
+        Others see nothing of it until it is published as a whole, at the end. Where nothing is new, nothing is written.
         """
-        if not self.may_write:
+        lock = self._lock
+        if lock is None:
             raise StoreError(f"{self.folder}: the index is open to be searched: open it with mode='write' to update it")
         started = time.monotonic()
-        with _told(self.folder):
-            vectors = self._vectors if self.embedder.dimension else None
-            report = Updater(self.manifest, vectors, self.embedder, self.chunker, progress).run(
-                self._without_itself(discovery), given
-            )
-            self._forget_views()
-            if self._saved_words is None:
-                step = OUTDATED if WordIndex.is_outdated(self.folder / _BM25) else "index words"
-                progress(step, 0, report.n_chunks)
-                WordIndex.build(self.manifest.texts()).save(self.folder / _BM25, self.manifest.generation)
-                progress(step, report.n_chunks, report.n_chunks)
-            self.manifest.is_finished = True
+
+        def beat(what: str, done: int, total: int) -> None:
+            progress(what, done, total)
+            lock.beat(what, done, total)
+
+        plan = self.plan(discovery, beat)
+        discovery = self._without_itself(discovery)
+        with translate_errors(self.folder):
+            if self._is_whole and not given and not plan.is_worth_writing and self._saved_words is not None:
+                report = IndexReport.of_nothing_new(plan, discovery, self.n_chunks)
+            else:
+                if not self._held.is_unfinished:
+                    self._move(begin_from(self.folder, self.path))
+                self.manifest.upgrade()
+                report = self._updater(beat).run(plan, discovery, given)
+                self._forget_views()
+                self._save_words(beat, report.n_chunks)
+                self._publish()
         return replace(report, seconds=time.monotonic() - started)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether this is a published state, which an older longthread may have left unfinished."""
+        return not self._held.is_unfinished and self.manifest.is_finished
+
+    @property
+    def _has_lost_vectors(self) -> bool:
+        is_there = (self.path / CHROMA / "chroma.sqlite3").is_file()
+        return bool(self.embedder.dimension) and not self._held.is_unfinished and not is_there
+
+    def _updater(self, progress: Progress) -> Updater:
+        vectors = self._vectors if self.embedder.dimension else None
+        return Updater(self.manifest, vectors, self.embedder, self.chunker, progress)
+
+    def _published_sources(self) -> set[str]:
+        """Those of the newest generation; where that is missing or damaged, those of this one."""
+        path = newest(self.folder)
+        if path is not None:
+            manifest = Manifest(path / MANIFEST)
+            try:
+                return set(manifest.sources())
+            except sqlite3.DatabaseError:
+                pass
+            finally:
+                manifest.close()
+        return set(self.manifest.sources())
+
+    def _save_words(self, progress: Progress, n_chunks: int) -> None:
+        if self._saved_words is None:
+            step = OUTDATED if WordIndex.is_outdated(self.path / BM25) else "index words"
+            progress(step, 0, n_chunks)
+            WordIndex.build(self.manifest.texts()).save(self.path / BM25, self.manifest.generation)
+            progress(step, n_chunks, n_chunks)
+
+    def _publish(self) -> None:
+        self._close_stores()
+        self.manifest.finish()
+        self._move(publish(self.folder))
+
+    def _move(self, held: Held) -> None:
+        """Goes on with another state of the index."""
+        self._close_stores()
+        self.manifest.close()
+        self._held.release()
+        self._held = held
+        self._release.callback(held.release)
+        self.manifest = Manifest(held.path / MANIFEST, held.is_unfinished)
 
     def _without_itself(self, discovery: Discovery) -> Discovery:
         """The index's own files are no documents, though its folder may lie among them."""
@@ -287,13 +394,18 @@ class DocumentIndex:
         return replace(discovery, files=files, skipped=tuple(sorted(skipped.items())))
 
     def close(self) -> None:
-        """Lets others write. Closing twice does nothing."""
+        """Lets others write, and delete what this read. Closing twice does nothing."""
+        self._close_stores()
+        self.manifest.close()
+        self._release.close()
+        with suppress(OSError):
+            sweep(self.folder)
+
+    def _close_stores(self) -> None:
         if "_vectors" in self.__dict__:
             self._vectors.close()
         self._forget_views()
         self.__dict__.pop("_vectors", None)
-        self.manifest.close()
-        self._release()
 
     def _forget_views(self) -> None:
         for name in ("n_chunks", "sources", "_words"):
@@ -305,13 +417,13 @@ class DocumentIndex:
             raise StoreError(
                 f"{self.folder}: the index has no vectors, because index.embedder is none: use retrieve.bm25"
             )
-        if not self.may_write and not (self.folder / _CHROMA / "chroma.sqlite3").is_file():
-            raise StoreError(f"{self.folder}: the index's vectors are missing: {_anew(self.folder)}")
-        return Vectors(self.folder / _CHROMA, create=self.may_write)
+        if self._has_lost_vectors:
+            raise StoreError(f"{self.folder}: the index's vectors are missing: {rebuild_hint(self.folder)}")
+        return Vectors(self.path / CHROMA, create=self._held.is_unfinished)
 
     @property
     def _saved_words(self) -> WordIndex | None:
-        return WordIndex.load(self.folder / _BM25, self.manifest.generation)
+        return WordIndex.load(self.path / BM25, self.manifest.generation)
 
     @cached_property
     def _words(self) -> WordIndex:
@@ -324,71 +436,15 @@ class DocumentIndex:
         self.close()
 
 
-def _check_is_ours(folder: Path) -> None:
-    """Nothing is wiped that we did not make: a folder without a manifest must be empty, or hold our lock."""
-    names = {path.name for path in folder.iterdir()}
-    strange = sorted(name for name in names - LOCK_FILES - _MANIFESTS - {_CHROMA, _BM25} if not _is_temporary(name))
-    if NAME in names or not names or (names & LOCK_FILES and not strange):
-        return
-    raise StoreError(
-        f"{folder}: holds no index, but other files ({', '.join(strange or sorted(names))[:80]}): name a "
-        "folder that is new or empty"
-    )
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(TEMPORARY)
-
-
-def _wipe(folder: Path) -> None:
-    """Deletes what an index is made of. The manifest goes first: without it the rest counts for nothing."""
-    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm"):
-        (folder / name).unlink(missing_ok=True)
-    _tidy(folder, 0)
-    if (folder / _BM25).exists():
-        shutil.rmtree(folder / _BM25)
-
-
-def _tidy(folder: Path, n_chunks: int) -> None:
-    """Deletes what interrupted runs left: half-written word indexes, and vectors that belong to no chunk at all."""
-    for path in folder.iterdir():
-        if _is_temporary(path.name):
-            shutil.rmtree(path)
-    if not n_chunks and (folder / _CHROMA).exists():
-        shutil.rmtree(folder / _CHROMA)
-
-
-def _anew(folder: Path) -> str:
-    return f"make it anew: longthread index PATH... --index {folder} --rebuild"
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """What goes wrong in a store's files becomes a StoreError with the way out."""
+def _tidy(path: Path) -> None:
+    """Deletes what an interrupted writer left: half-written word indexes, and vectors without any chunk."""
+    for part in path.iterdir():
+        if part.name.startswith(TEMPORARY):
+            shutil.rmtree(part)
+    manifest = Manifest(path / MANIFEST)
     try:
-        yield
-    except LongthreadError:
-        raise
-    except sqlite3.DatabaseError as error:
-        if "disk is full" in str(error):
-            raise _disk_full(folder) from error
-        raise StoreError(f"{folder}: the index's files cannot be used ({error}): {_anew(folder)}") from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(folder) from error
-        raise StoreError(f"{folder}: {error.strerror or error}: give a folder that can be written to") from error
-    except BaseException as error:
-        if not _is_chromas(error):
-            raise
-        if "disk is full" in str(error):
-            raise _disk_full(folder) from error
-        raise StoreError(f"{folder}: the index's vectors cannot be used ({error}): {_anew(folder)}") from error
-
-
-def _disk_full(folder: Path) -> StoreError:
-    return StoreError(f"{folder}: the disk is full: make room and run it again, what is done stays done")
-
-
-def _is_chromas(error: BaseException) -> bool:
-    """Chroma's own errors, and the panics of its Rust part, which are no Exceptions."""
-    return type(error).__module__.startswith("chromadb") or type(error).__name__ == "PanicException"
+        n_chunks = manifest.n_chunks
+    finally:
+        manifest.close()
+    if not n_chunks and (path / CHROMA).exists():
+        shutil.rmtree(path / CHROMA)

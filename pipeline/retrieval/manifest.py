@@ -2,7 +2,10 @@
 
 A file counts from the transaction that writes its row and its chunks' rows, which comes after its vectors are stored.
 So a process that is killed leaves files that are wholly there or not there at all, and at worst vectors that no row
-owns. `generation` goes up with every change; the saved word index carries the generation that it was made from.
+owns. `generation` counts the changes to the rows; the saved word index carries the count that it was made from.
+
+The manifest of a published generation is one file that is never written again, and is opened so: SQLite then takes no
+lock and wants no file beside it, which a read-only medium could not give.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import hashlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +23,16 @@ from typing import Any
 from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.types import Document, Heading, Passage, Span
 
-NAME = "manifest.sqlite"
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, 3)
+"""Formats that can be searched. Format 2 lacks two of a file's stamps; a writer adds them to its copy."""
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     source TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
-    notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL
+    notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL,
+    ctime_ns INTEGER NOT NULL DEFAULT 0, inode INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
@@ -57,11 +62,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it stood on the disk when it was read."""
+    """A file as it stood on the disk when it was read.
+
+    `ctime_ns` 0: a later change need not show in these stamps, so only the bytes tell whether the file is the same.
+    """
 
     sha256: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +101,37 @@ def _chunk_row(chunk: Passage) -> tuple[str | int | None, ...]:
 class Manifest:
     """An open manifest. Raises sqlite3.Error where the file is damaged, locked or cannot be written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, may_write: bool = False) -> None:
+        # An older longthread may have been killed, and what it wrote last be in a second file.
+        is_whole = not path.with_name(f"{path.name}-wal").exists()
+        mode = "rwc" if may_write else "ro&immutable=1" if is_whole else "ro"
         # LangChain asks from threads of a pool, one at a time (pipeline/langchain/retriever.py holds a lock).
-        self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self.db.execute("PRAGMA journal_mode = WAL")
-        self.db.execute("PRAGMA synchronous = NORMAL")
+        self.db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        if may_write:
+            self.db.execute("PRAGMA journal_mode = WAL")
+            self.db.execute("PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
         self.db.close()
+
+    def finish(self) -> None:
+        """Makes the manifest one whole file on the disk, before it is published. Closes it."""
+        self._set("finished", True)
+        (mode,) = self.db.execute("PRAGMA journal_mode = DELETE").fetchone()
+        if mode != "delete":
+            raise sqlite3.OperationalError("its write-ahead log is in use")
+        self.close()
+
+    def upgrade(self) -> None:
+        """Adds what a manifest of an older format lacks."""
+        if self._get("format") == FORMAT:
+            return
+        with _Transaction(self.db):
+            for name in ("ctime_ns", "inode"):
+                self.db.execute(f"ALTER TABLE files ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+            self._set("format", FORMAT)
 
     def settings(self) -> Settings | None:
         """What the index was made with; None for a manifest that has not been begun."""
@@ -109,7 +142,7 @@ class Manifest:
             raise sqlite3.DatabaseError("the manifest is not one of longthread's")
         with _decoding():
             values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
-        if values.get("format") != FORMAT:
+        if values.get("format") not in READABLE:
             return Settings("", "", 0, "", values.get("format", 0))
         if set(values) < set(Settings.__dataclass_fields__) or not tables.issuperset(_TABLES):
             raise sqlite3.DatabaseError("its settings are incomplete")
@@ -131,12 +164,8 @@ class Manifest:
 
     @property
     def is_finished(self) -> bool:
-        """False from the first change of an update until its end: an interrupted one leaves it so."""
+        """False in what an older longthread leaves when it is interrupted."""
         return bool(self._get("finished"))
-
-    @is_finished.setter
-    def is_finished(self, value: bool) -> None:
-        self._set("finished", value)
 
     @property
     def n_chunks(self) -> int:
@@ -147,7 +176,10 @@ class Manifest:
         return [source for (source,) in self.db.execute("SELECT source FROM files ORDER BY source")]
 
     def states(self) -> dict[str, FileState]:
-        rows = self.db.execute("SELECT source, sha256, size, mtime_ns FROM files ORDER BY source")
+        query = "SELECT source, sha256, size, mtime_ns, ctime_ns, inode FROM files ORDER BY source"
+        if self._get("format") != FORMAT:
+            query = query.replace("ctime_ns, inode", "0, 0")
+        rows = self.db.execute(query)
         return {source: FileState(*state) for source, *state in rows}
 
     def unread(self) -> list[tuple[str, str]]:
@@ -165,11 +197,13 @@ class Manifest:
         with _decoding():
             return [(source, note) for source, notes in rows for note in json.loads(notes)]
 
-    def touch(self, source: str, state: FileState) -> None:
-        """Notes a new size and time of a file whose bytes are the same."""
-        self.db.execute(
-            "UPDATE files SET size = ?, mtime_ns = ? WHERE source = ?", (state.size, state.mtime_ns, source)
-        )
+    def touch(self, states: Mapping[str, FileState]) -> None:
+        """Notes new stamps of files whose bytes are the same, by source."""
+        with _Transaction(self.db):
+            self.db.executemany(
+                "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? WHERE source = ?",
+                [(s.size, s.mtime_ns, s.ctime_ns, s.inode, source) for source, s in states.items()],
+            )
 
     def ids(self, sources: Sequence[str] | None = None) -> list[str]:
         """The ids of all chunks, or of those of some sources."""
@@ -265,7 +299,8 @@ class Manifest:
         document, state = file.document, file.state
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO files (source, sha256, size, mtime_ns, title, kind, text, pages, headings, notes, lines, "
+            "paragraphs, ctime_ns, inode) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -279,6 +314,8 @@ class Manifest:
                 json.dumps(document.notes),
                 json.dumps(document.lines),
                 json.dumps(document.paragraphs),
+                state.ctime_ns,
+                state.inode,
             ),
         )
         self.db.executemany(

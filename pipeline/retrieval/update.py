@@ -6,7 +6,6 @@ transaction: from there on its files are done, whatever happens to the process.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipeline.contracts import Embedder, Progress
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
+from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
 from pipeline.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 GROUP_CHUNKS = 1024
 """A group is closed when it holds so many chunks: enough to sort them by length, little enough to lose by a kill."""
-PART_OF_INDEX = "part of the index"
-"""Why an index passes over its own files. They are no documents, and so not listed among what was not read."""
 _SLICE_CHUNKS = 2048  # how many chunks of one giant file are embedded at once
 
 
@@ -44,6 +42,7 @@ class IndexReport:
     """What an update did. The counts are of files; each file of `failed` and of `skipped` comes with the reason.
 
     `notes` say what a loader left out, and what else is worth knowing, by file. `n_chunks` is of the whole index.
+    `compared` of the unchanged files were compared by their bytes, the others by size, times and inode.
     """
 
     added: int
@@ -55,6 +54,12 @@ class IndexReport:
     notes: tuple[tuple[str, str], ...]
     n_chunks: int
     seconds: float
+    compared: int = 0
+
+    @classmethod
+    def of_nothing_new(cls, plan: Plan, discovery: Discovery, n_chunks: int) -> IndexReport:
+        """The report where nothing had to be done."""
+        return cls(0, 0, 0, plan.n_unchanged, plan.failed, discovery.skipped, (), n_chunks, 0.0, plan.n_compared)
 
 
 @dataclass
@@ -70,16 +75,19 @@ class Updater:
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
-    def run(self, discovery: Discovery, given: Sequence[Document] = ()) -> IndexReport:
+    def plan(self, discovery: Discovery, torn: frozenset[str] | None, extra: Iterable[str] = ()) -> Plan:
+        """What an update has to do; heals nothing and writes nothing. `torn` and `extra` as in Look.plan."""
+        return Look(self.manifest, self.progress, self.error_of).plan(discovery, torn, extra)
+
+    def run(self, plan: Plan, discovery: Discovery, given: Sequence[Document] = ()) -> IndexReport:
+        """Does what a plan for this index says."""
         before = self.manifest.states()
-        torn = self.heal()
-        gone = self.gone(before, discovery)
-        files = list(dict.fromkeys([*discovery.files, *(Path(source) for source in sorted(torn - set(gone)))]))
-        todo = self.changed(files, {source: state for source, state in before.items() if source not in torn})
-        if todo or gone or given:
-            self.manifest.is_finished = False
-        self.forget(gone)
-        for group in self.groups(todo):
+        self.failed += plan.failed
+        self.notes += [(source, "some of its vectors were missing: read again") for source in sorted(plan.torn)]
+        self.drop_orphans()
+        self.manifest.touch(plan.touched)
+        self.forget(plan.gone)
+        for group in self.groups(plan.todo):
             self.commit(group)
         if given:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
@@ -87,59 +95,41 @@ class Updater:
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),
-            removed=len(gone),
-            unchanged=len(files) - len(todo),
+            removed=len(plan.gone),
+            unchanged=plan.n_unchanged,
             failed=tuple(self.failed),
             skipped=discovery.skipped,
             notes=tuple(self.notes),
             n_chunks=self.manifest.n_chunks,
             seconds=0.0,
+            compared=plan.n_compared,
         )
 
     def keep_unread(self, discovery: Discovery) -> None:
         """Stores what was not read, and why, beside what earlier updates from other paths did not read."""
-        known = set(self.manifest.sources()) | {path.as_posix() for path in discovery.files}
-        earlier = [(s, why) for s, why in self.manifest.unread() if s not in known and not _is_gone(Path(s))]
-        skipped = [(source, why) for source, why in discovery.skipped if why != PART_OF_INDEX]
-        self.manifest.set_unread([*earlier, *skipped, *self.failed])
+        sources = set(self.manifest.sources()) | {printable(path) for path in discovery.files}
+        self.manifest.set_unread(unread_of(self.manifest.unread(), sources, discovery, self.failed))
 
-    def heal(self) -> set[str]:
-        """Deletes vectors that no row owns, as a killed run leaves them; the sources whose vectors are missing."""
-        if self.vectors is None:
-            return set()
+    def torn(self, is_exact: bool) -> frozenset[str] | None:
+        """The sources whose vectors are missing; None where each row has its vector, and each vector its row.
+
+        Without `is_exact` they are counted only: a published generation has one for each, and only damage changes that.
+        """
+        if self.vectors is None or (not is_exact and self.vectors.count() == self.manifest.n_chunks):
+            return None
         stored, owned = self.vectors.ids(), set(self.manifest.ids())
-        self.drop(sorted(stored - owned))
-        torn = set(self.manifest.sources_of(owned - stored))
-        self.notes += [(source, "some of its vectors were missing: read again") for source in sorted(torn)]
-        return torn
+        return None if stored == owned else frozenset(self.manifest.sources_of(owned - stored))
 
-    def changed(self, files: Sequence[Path], known: dict[str, FileState]) -> list[Path]:
-        """The files whose bytes differ from what the index knows. Same size and time: same bytes."""
-        todo: list[Path] = []
-        for n, path in enumerate(files, 1):
-            state = known.get(path.as_posix())
-            if state is None or not self.is_same(path, state):
-                todo.append(path)
-            self.progress("check files", n, len(files))
-        return todo
+    def drop_orphans(self) -> None:
+        """Deletes vectors that no row owns, as a killed writer leaves them."""
+        if self.vectors is not None:
+            self.drop(sorted(self.vectors.ids() - set(self.manifest.ids())))
 
-    def is_same(self, path: Path, known: FileState) -> bool:
-        try:
-            now = _state(path)
-            if (now.size, now.mtime_ns) == (known.size, known.mtime_ns):
-                return True
-            if now.size != known.size or _sha256(path) != known.sha256:
-                return False
-        except OSError:
-            return False  # reading it will say why
-        self.manifest.touch(path.as_posix(), now)
-        return True
-
-    def gone(self, known: Iterable[str], discovery: Discovery) -> list[str]:
-        """The sources that are no more, and those that are passed over now."""
-        files = {path.as_posix() for path in discovery.files}
-        skipped = {path for path, _ in discovery.skipped}
-        return [s for s in known if s not in files and (s in skipped or _is_gone(Path(s)))]
+    def error_of(self, path: Path) -> str | None:
+        """Why a file cannot be read; None for one that can."""
+        if self.load(path) is not None:
+            return None
+        return self.failed.pop()[1]
 
     def forget(self, sources: Sequence[str]) -> None:
         if sources:
@@ -170,30 +160,34 @@ class Updater:
 
     def read(self, path: Path) -> IndexedFile | None:
         """The file as a document in chunks; None where it cannot be read, and then its old passages go."""
-        if not _is_utf8(path.as_posix()):
-            self.failed.append(
-                (path.as_posix().encode("utf-8", "replace").decode(), "its name is not UTF-8: rename it")
-            )
+        loaded = self.load(path)
+        if loaded is None:
+            self.forget_failed(path)
             return None
+        document, state = loaded
+        self.notes += [(document.source, note) for note in document.notes]
+        return self.cut(document, state)
+
+    def load(self, path: Path) -> tuple[Document, FileState] | None:
+        """The file, and its state before it was read; None, with an entry in `failed`, where it cannot be read."""
         try:
+            if not _is_utf8(path.as_posix()):
+                raise DocumentError("its name is not UTF-8: rename it")
             state = _state(path)
             document = load(path)
             if not _is_utf8(document.text):
-                raise DocumentError(f"{path}: holds halves of characters (lone surrogates): save it as UTF-8 again")
-            file = self.cut(document, replace(state, sha256=document.sha256))
+                raise DocumentError("holds halves of characters (lone surrogates): save it as UTF-8 again")
         except LongthreadError as error:
-            self.fail(path, str(error))
+            self.failed.append((printable(path), str(error).removeprefix(f"{path.as_posix()}: ")))
             return None
-        self.notes += [(document.source, note) for note in document.notes]
-        return file
+        return document, replace(state, sha256=document.sha256)
 
     def cut(self, document: Document, state: FileState) -> IndexedFile:
         chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
         return IndexedFile(document, state, tuple(chunks))
 
-    def fail(self, path: Path, why: str) -> None:
-        source = path.as_posix()
-        self.failed.append((source, why.removeprefix(f"{source}: ")))
+    def forget_failed(self, path: Path) -> None:
+        source = printable(path)
         old = self.manifest.ids([source])
         if old:
             self.forget([source])
@@ -254,25 +248,8 @@ def _is_utf8(name: str) -> bool:
 
 
 def _state(path: Path) -> FileState:
-    """Size and time of a file, its bytes unread; zeros for one that cannot be looked at: reading it will say why."""
+    """A file's stamps; zeros for one that cannot be looked at: reading it will say why."""
     try:
-        status = path.stat()
+        return state_of(path)
     except OSError:
         return FileState("", 0, 0)
-    return FileState("", status.st_size, status.st_mtime_ns)
-
-
-def _is_gone(path: Path) -> bool:
-    """False for a file that may be there, in a folder that may not be entered."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,11 +1,22 @@
 """The vectors of chunks, in Chroma's persistent client: one collection, cosine space, our own vectors.
 
 Chroma sees ids, vectors and the source of each chunk; it never gets a text, and never an embedder of its own.
+
+Chroma logs what is added, and takes the log into its graph on the disk when `sync_threshold` entries are in it. Whoever
+opens the folder before that inserts the logged vectors again, so 2, the least that it takes, is the kindest to readers:
+with 1000, its default, each reader waited up to 3 s (measured, Chroma 1.5.9). Vectors are added a thousand at a time,
+so that it costs the writer nothing.
+
+To open a folder at all Chroma writes a row into its SQLite file, which several processes may do at once; where the file
+cannot be written, a copy of it is opened, beside links to the graph.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +27,8 @@ if TYPE_CHECKING:
 
 _COLLECTION = "chunks"
 # More neighbours and wider searches than Chroma's defaults (16, 100, 100): recall against the exact search is tested.
-_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 1000}
+_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 2}
+_DATABASE = "chroma.sqlite3"
 _MARGIN = 16
 """How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
 _MOST_SOURCES = 10_000
@@ -26,21 +38,65 @@ _MOST_SOURCES = 10_000
 def _check(path: Path) -> None:
     """Raises sqlite3.DatabaseError for a damaged file: Chroma fails on it and then cannot open its folder again."""
     if path.is_file():
-        db = sqlite3.connect(path)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             db.execute("SELECT count(*) FROM sqlite_master")
         finally:
             db.close()
 
 
+def copy_vectors(folder: Path, target: Path) -> None:
+    """Copies a folder that others may have open: SQLite itself copies its file, so that no row is copied by half."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns(f"{_DATABASE}*"))
+    _copy_database(folder, target)
+
+
+def _copy_database(folder: Path, target: Path) -> None:
+    if not (folder / _DATABASE).exists():
+        return
+    reading = sqlite3.connect(f"{(folder / _DATABASE).absolute().as_uri()}?mode=ro", uri=True)
+    writing = sqlite3.connect(target / _DATABASE)
+    try:
+        reading.backup(writing)
+    finally:
+        reading.close()
+        writing.close()
+
+
+def _writable_copy(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder with a copy of Chroma's database, and links to its graph, which Chroma only reads."""
+    copy = tempfile.TemporaryDirectory(prefix="longthread-")
+    try:
+        _copy_database(folder, Path(copy.name))
+        for path in folder.iterdir():
+            if path.is_dir():
+                (Path(copy.name) / path.name).symlink_to(path.absolute())
+    except BaseException:
+        copy.cleanup()
+        raise
+    return copy
+
+
 class Vectors:
     """The open collection of a folder. What Chroma raises goes through; the index says what it means."""
 
     def __init__(self, folder: Path, create: bool = False) -> None:
+        _check(folder / _DATABASE)
+        self.folder = folder
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        if not create and not (os.access(folder, os.W_OK) and os.access(folder / _DATABASE, os.W_OK)):
+            self._copy = _writable_copy(folder)
+            folder = Path(self._copy.name)
+        try:
+            self._open(folder, create)
+        except BaseException:
+            self._delete_copy()
+            raise
+
+    def _open(self, folder: Path, create: bool) -> None:
         import chromadb
         from chromadb.config import Settings
 
-        _check(folder / "chroma.sqlite3")
         self.client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False, is_persistent=True))
         self.batch = self.client.get_max_batch_size()
         open_ = self.client.get_or_create_collection if create else self.client.get_collection
@@ -53,6 +109,15 @@ class Vectors:
 
     def close(self) -> None:
         self.client.close()
+        self._delete_copy()
+
+    def _delete_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
+    def count(self) -> int:
+        return int(self.collection.count())
 
     def ids(self) -> set[str]:
         return set(self.collection.get(include=[])["ids"])

@@ -72,7 +72,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_text("a")
     path.chmod(0)
     if os.geteuid() == 0:  # root reads everything: have the system refuse
-        monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+        monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "denied")))
     with pytest.raises(DocumentError, match=r"a\.txt: may not be read: give yourself the right to \(chmod \+r\)$"):
         load(path)
 

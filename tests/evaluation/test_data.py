@@ -1,3 +1,5 @@
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,23 @@ def test_own_lines(tmp_path: Path) -> None:
     assert len(list(data.corpus())) == 2
 
 
+def test_one_bad_question_of_our_own_lines_does_not_refuse_the_others(tmp_path: Path) -> None:
+    lines = [
+        {"id": 5, "question": "When?", "answers": ["noon\u2028sharp"]},
+        {"id": 0, "question": "Where?", "answer": "at sea"},
+        {"id": 0, "question": "Whence?", "answer": "from Skelby"},
+        {"question": "Who?", "answers": None},
+        {"question": "Why?", "answers": ["salt"]},
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-16")
+    items = read_data("jsonl", tmp_path / "a.jsonl").items
+    assert [item.question.id for item in items] == ["5", "0", "line 3", "line 4", "line 5"]
+    assert [item.gold.answers for item in items if not item.fault] == [("noon\u2028sharp",), ("at sea",), ("salt",)]
+    assert "a.jsonl:3: the id '0' stands twice" in items[2].fault
+    assert "a.jsonl:4: answers must be a list, was: None" in items[3].fault
+
+
 SQUAD_PLACE = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
 
 
@@ -159,8 +178,9 @@ def test_an_answer_that_is_not_where_it_says_is_told(tmp_path: Path) -> None:
 
 def test_bad_lines_and_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"question": "x"}\n{"question": \n')
-    with pytest.raises(DataError, match=r"a.jsonl:2: no JSON"):
-        read_data("jsonl", tmp_path / "a.jsonl")
+    good, bad = read_data("jsonl", tmp_path / "a.jsonl").items
+    assert (good.fault, good.question.text) == ("", "x")
+    assert re.search(r"a.jsonl:2: no JSON", bad.fault)
     with pytest.raises(DataError, match="no such file"):
         read_data("jsonl", tmp_path / "missing")
     with pytest.raises(ConfigError, match="no kind of data 'sqad', did you mean 'squad'"):

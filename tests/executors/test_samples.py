@@ -69,6 +69,7 @@ def test_a_table(tmp_path: Path) -> None:
         ("q.csv", b"a,b\n1,2\n", "q.csv:1: .*'question'"),
         ("q.csv", b"question\ncaf\xe9\n", "q.csv:2: .*UTF-8"),
         ("q.txt", b"Why?", "must be JSON lines"),
+        ("q.jsonl", b"\xff\xfe{\x00x", "no UTF-16"),
     ],
 )
 def test_files_that_are_none(tmp_path: Path, name: str, data: bytes | None, message: str) -> None:
@@ -105,3 +106,46 @@ def test_the_key_is_of_all_that_an_answer_depends_on() -> None:
         sample.key("c", None),
     ]
     assert len({sample.key("c", "i"), *others}) == 7
+
+
+LINES = '{"id": 0, "question": "When?\u2028At noon?"}\n{"question": "Where?"}\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_an_id_of_0_a_line_separator_and_every_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(LINES.encode(encoding))
+    assert read_samples(path) == [Sample(Question("When?\u2028At noon?", "0")), Sample(Question("Where?", "2"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("q.csv", "ID;Question;Answer;Kind\na;When, then?;noon;x\n"),
+        ("q.csv", 'Id,QUESTION,Answer,Kind\na,"When, then?",noon,x\n'),
+        ("q.csv", "id\tquestion\tanswer\tKind\na\tWhen, then?\tnoon\tx\n"),
+        ("q.tsv", "id\tquestion\tanswer\tKind\na\tWhen, then?\tnoon\tx\n"),
+    ],
+)
+def test_a_table_by_whatever_parts_its_cells(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_samples(tmp_path / name) == [Sample(Question("When, then?", "a"), {"answer": "noon", "Kind": "x"})]
+
+
+def test_a_list(tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text('[{"id": "a", "question": "Why?"}, 7]')
+    good, bad = read_samples(tmp_path / "q.json")
+    assert good == Sample(Question("Why?", "a"))
+    assert re.search(r"q\.json: \[1\]: must be an object with 'question', was: 7", bad.fault)
+
+
+def test_a_line_without_an_id_does_not_take_that_of_another(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"id": "2", "question": "Why?"}\n{"question": "How?"}\n')
+    assert [sample.question.id for sample in read_samples(tmp_path / "q.jsonl")] == ["2", "line 2"]
+
+
+def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": "Why \\ud83d?"}\n{"question": "How?"}\n')
+    bad, good = read_samples(tmp_path / "q.jsonl")
+    assert "q.jsonl:1: the line holds half a character" in bad.fault
+    assert good == Sample(Question("How?", "2"))

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.contracts import Embedder
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.discover import discover
+from pipeline.retrieval.generations import newest
 from pipeline.retrieval.index import DocumentIndex, IndexReport, open_index
 
 CHUNKER = Chunker(tokens=32)
@@ -36,6 +37,21 @@ def read(index: Path, embedder: Embedder) -> DocumentIndex:
 def update(index: Path, docs: Path, embedder: Embedder, rebuild: bool = False) -> IndexReport:
     with open_index(index, embedder, CHUNKER, mode="write", rebuild=rebuild) as opened:
         return opened.update(discover([str(docs)]), silent)
+
+
+def generation(index: Path) -> Path:
+    """The folder of the newest generation."""
+    path = newest(index)
+    assert path is not None
+    return path
+
+
+def flatten(index: Path) -> None:
+    """Gives an index the layout of an older longthread: the files of its newest generation in its own folder."""
+    path = generation(index)
+    for part in path.iterdir():
+        part.rename(index / part.name)
+    path.rmdir()
 
 
 def counts(report: IndexReport) -> tuple[int, int, int, int, int]:

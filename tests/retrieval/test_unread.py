@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import IndexSettings
 from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import StoreError
-from tests.retrieval.folders import silent, write
+from tests.retrieval.folders import generation, silent, write
 
 WORDS_ONLY = IndexSettings(embedder="none")
 
@@ -65,7 +65,7 @@ def test_what_was_left_out_of_a_file_that_was_read_is_noted(tmp_path: Path) -> N
 
 
 def make_old(folder: Path) -> None:
-    with sqlite3.connect(folder / "manifest.sqlite") as db:
+    with sqlite3.connect(generation(folder) / "manifest.sqlite") as db:
         db.execute("UPDATE settings SET value = '1' WHERE key = 'format'")
         db.execute("DROP TABLE unread")
     db.close()
@@ -86,7 +86,7 @@ def test_an_older_index_of_the_users_own_is_left_as_it_is(tmp_path: Path) -> Non
     docs = write(tmp_path / "docs", {"a.txt": "A page on salt."})
     update_index(tmp_path / "index", [str(docs)], WORDS_ONLY, silent)
     make_old(tmp_path / "index")
-    with pytest.raises(StoreError, match=r"has format 1, and this longthread reads 2.*--rebuild"):
+    with pytest.raises(StoreError, match=r"has format 1, and this longthread reads 3.*--rebuild"):
         update_index(tmp_path / "index", [str(docs)], WORDS_ONLY, silent)
     with pytest.raises(StoreError, match=r"has format 1.*--rebuild"):
         unread(tmp_path / "index")

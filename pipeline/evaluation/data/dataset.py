@@ -60,10 +60,14 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with the documents that come with it, and what is known of it."""
+    """A question with the documents that come with it, and what is known of it.
+
+    `fault` says what is wrong with it in its file: it is not asked, and its record is an error.
+    """
 
     question: Question
     gold: Gold
+    fault: str = ""
 
 
 @dataclass(frozen=True)

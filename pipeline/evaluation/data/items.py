@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import DataError
+from pipeline.executors.question_files import json_rows, read_utf8
 from pipeline.registry import nearest
 
 T = TypeVar("T")
@@ -18,45 +20,44 @@ _REQUIRED: Any = object()
 def text_of(path: Path) -> str:
     """The file's text. Raises DataError where it cannot be read."""
     try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        return read_utf8(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
 
 
 def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of a file that is one JSON value or has one a line, with its place: `a.json: [3]`, `a.jsonl:4`."""
-    yield from json_items_of(text_of(path), path)
+    """Each object of a file that is one JSON value or has one a line, with its place: `a.json: [3]`, `a.jsonl:4`.
+
+    Raises DataError for a file that cannot be read, and for a value that is no object.
+    """
+    yield from json_items_of(read_utf8(path), path)
 
 
-def json_items_of(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The same of a text that was read already."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        yield from list(_lines(text.splitlines(), path))
-        return
-    for n, item in enumerate(value if isinstance(value, list) else [value]):
-        yield f"{path}: [{n}]", _object(item, f"{path}: [{n}]")
+def json_items_of(data: bytes, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Like `json_items`, for a file that was read already, as UTF-8."""
+    for row in json_rows(path.with_suffix(".json"), data):
+        where = row.where.replace(str(path.with_suffix(".json")), str(path), 1)
+        if row.fault:
+            raise DataError(f"{where}: {row.fault}".replace(": is no JSON", ": no JSON"))
+        yield where, _object(row.value, where)
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's object, with its place, read as it is asked for: for files that are larger than memory."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from _lines(file, path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        with path.open("rb") as file:
+            for n, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path}:{n}", _object(_loads(line.removeprefix(BOM_UTF8), f"{path}:{n}"), f"{path}:{n}")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _lines(lines: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for n, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{n}: no JSON: {error}") from None
-        yield f"{path}:{n}", _object(value, f"{path}:{n}")
+def _loads(line: bytes, where: str) -> Any:
+    try:
+        return json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: no JSON: {error}") from None
 
 
 def _object(item: Any, where: str) -> dict[str, Any]:

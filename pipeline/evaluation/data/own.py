@@ -21,7 +21,16 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
-from pipeline.evaluation.data.items import each, json_items, need
+from pipeline.evaluation.data.items import each, need
+from pipeline.executors.question_files import (
+    TABLES,
+    check_text,
+    default_names,
+    json_rows,
+    name_of,
+    read_rows,
+    read_utf8,
+)
 from pipeline.registry import nearest
 from pipeline.types import Document, Question, Span
 
@@ -30,47 +39,69 @@ _KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supp
 
 
 def read(path: Path) -> DataSet:
+    """Raises DataError where no item can be used; a bad one among others is an item with a fault."""
     items = tuple(_items(path))
+    if items and all(item.fault for item in items):
+        raise DataError(items[0].fault)
     if any(item.gold.is_answerable is False for item in items):
         items = tuple(
-            Item(item.question, replace(item.gold, is_answerable=item.gold.is_answerable is not False))
-            for item in items
+            replace(item, gold=replace(item.gold, is_answerable=item.gold.is_answerable is not False)) for item in items
         )
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
 def _items(path: Path) -> Iterator[Item]:
-    for where, item in json_items(path):
-        strange = [key for key in item if key not in _KEYS]
-        if strange:
-            raise DataError(
-                f"{where}: has the unknown key '{strange[0]}'"
-                + (nearest(strange[0], list(_KEYS)) or f"; known are: {', '.join(_KEYS)}")
-            )
-        documents = tuple(
-            _document(value, below) for below, value in each({"documents": [], **item}, "documents", where)
+    data = read_utf8(path)
+    rows = read_rows(path) if path.suffix.lower() in TABLES else list(json_rows(path, data))
+    seen: set[str] = set()
+    for row, default in zip(rows, default_names(rows), strict=True):
+        try:
+            if row.fault:
+                raise DataError(f"{row.where}: {row.fault}".replace(": is no JSON", ": no JSON"))
+            if not isinstance(row.value, dict):
+                raise DataError(f"{row.where}: must be an object, was: {str(row.value)[:60]}")
+            item = _item(row.value, row.where, default)
+            if item.question.id in seen:
+                raise DataError(f"{row.where}: the id '{item.question.id}' stands twice: each question needs its own")
+        except DataError as error:
+            item = Item(Question("", f"line {row.name}"), Gold(), str(error))
+        seen.add(item.question.id)
+        yield item
+
+
+def _item(item: dict[str, Any], where: str, default_id: str) -> Item:
+    strange = [key for key in item if key not in _KEYS]
+    if strange:
+        raise DataError(
+            f"{where}: has the unknown key '{strange[0]}'"
+            + (nearest(strange[0], list(_KEYS)) or f"; known are: {', '.join(_KEYS)}")
         )
-        answers = need(item, "answers", list, where, [])
-        if "answer" in item:
-            answers = [need(item, "answer", str, where), *answers]
-        is_answerable = need(item, "answerable", bool, where, None)
-        supports = None
-        if "supports" in item:
-            supports = tuple(_support(value, documents, below) for below, value in each(item, "supports", where))
-        text = need(item, "question", str, where)
-        if not text.strip():
-            raise DataError(f"{where}: the question is empty")
-        source = need({**item, "source": item.get("source") or ""}, "source", str, where)
-        name = str(item.get("id") or where.rpartition(":")[2].strip(" []"))
-        yield Item(
-            Question(text, name, documents=tuple(dict.fromkeys(documents))),
-            Gold(
-                () if is_answerable is False else tuple(map(str, answers)),
-                is_answerable,
-                supports,
-                {source: 1} if source else None,
-            ),
-        )
+    documents = tuple(_document(value, below) for below, value in each({"documents": [], **item}, "documents", where))
+    answers = need(item, "answers", list, where, [])
+    if "answer" in item:
+        answers = [need(item, "answer", str, where), *answers]
+    is_answerable = need(item, "answerable", bool, where, None)
+    supports = None
+    if "supports" in item:
+        supports = tuple(_support(value, documents, below) for below, value in each(item, "supports", where))
+    text = need(item, "question", str, where)
+    if not text.strip():
+        raise DataError(f"{where}: the question is empty")
+    source = need({**item, "source": item.get("source") or ""}, "source", str, where)
+    try:
+        check_text(text)
+        name = name_of(item, default_id)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+    return Item(
+        Question(text, name, documents=tuple(dict.fromkeys(documents))),
+        Gold(
+            () if is_answerable is False else tuple(map(str, answers)),
+            is_answerable,
+            supports,
+            {source: 1} if source else None,
+        ),
+    )
 
 
 def _document(value: dict[str, Any], where: str) -> Document:

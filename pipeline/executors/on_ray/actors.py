@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class StageActor:
     def start(self) -> Place:
         """Loads what can be loaded without the reader. Raises what is wrong with this node's index or model."""
         order = self.order
-        _check_index(order)
+        self.tools.index_folder = _index_folder(order)
         _model_sha256(order)
         warm_up(self.tools, range(order.place, order.place + 1), with_reader=False)
         return here()
@@ -200,16 +201,21 @@ def _with_threads(config: PipelineConfig, threads: int) -> PipelineConfig:
     return replace(config, stages=(*config.stages[:-1], spec))
 
 
-def _check_index(order: Order) -> None:
+def _index_folder(order: Order) -> Path:
+    """The state of the index on this node that the run answers from, which need not be the newest."""
     if order.index_hash is None:
-        return
+        return order.index_folder
+    from pipeline.retrieval.generations import published
     from pipeline.retrieval.index import fingerprint
 
-    if fingerprint(order.index_folder) != order.index_hash:
-        raise StoreError(
-            f"{order.index_folder}: on node {here().node[:8]} the index in this folder is another one: put it where "
-            "every node sees it, or copy it there"
-        )
+    for path in published(order.index_folder):
+        with suppress(StoreError):  # it was deleted just now
+            if fingerprint(path) == order.index_hash:
+                return path
+    raise StoreError(
+        f"{order.index_folder}: on node {here().node[:8]} the index in this folder is another one: put it where "
+        "every node sees it, or copy it there"
+    )
 
 
 def _model_sha256(order: Order) -> str | None:
