@@ -20,13 +20,13 @@ from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.types import Document, Heading, Passage, Span
 
 NAME = "manifest.sqlite"
-FORMAT = 2
+FORMAT = 3
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     source TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
-    notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL
+    notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL, labels TEXT NOT NULL, reader TEXT NOT NULL
 );
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
@@ -56,11 +56,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it stood on the disk when it was read."""
+    """A file as it stood on the disk when it was read, and the reader of its format with its version: `csv/1`."""
 
     sha256: str
     size: int
     mtime_ns: int
+    reader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Manifest:
         return [source for (source,) in self.db.execute("SELECT source FROM files ORDER BY source")]
 
     def states(self) -> dict[str, FileState]:
-        rows = self.db.execute("SELECT source, sha256, size, mtime_ns FROM files ORDER BY source")
+        rows = self.db.execute("SELECT source, sha256, size, mtime_ns, reader FROM files ORDER BY source")
         return {source: FileState(*state) for source, *state in rows}
 
     def unread(self) -> list[tuple[str, str]]:
@@ -228,12 +229,12 @@ class Manifest:
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs FROM files "
+        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels FROM files "
         query += "WHERE source = ?"
         found = self.db.execute(query, (source,)).fetchone()
         if found is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes, lines, paragraphs = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels = found
         return Document(
             source=source,
             text=zlib.decompress(text).decode("utf-8", "surrogatepass"),
@@ -245,6 +246,7 @@ class Manifest:
             notes=tuple(json.loads(notes)),
             lines=tuple((offset, line) for offset, line in json.loads(lines)),
             paragraphs=tuple(json.loads(paragraphs)),
+            labels=tuple((offset, label) for offset, label in json.loads(labels)),
         )
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
@@ -261,7 +263,7 @@ class Manifest:
         document, state = file.document, file.state
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -275,6 +277,8 @@ class Manifest:
                 json.dumps(document.notes),
                 json.dumps(document.lines),
                 json.dumps(document.paragraphs),
+                json.dumps(document.labels),
+                state.reader,
             ),
         )
         self.db.executemany(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.contracts import Embedder, Progress
+from pipeline.documents.archives import container_of, is_member
+from pipeline.documents.formats import reader_version
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
@@ -124,6 +126,8 @@ class Updater:
         return todo
 
     def is_same(self, path: Path, known: FileState) -> bool:
+        if known.reader != reader_version(path):
+            return False
         try:
             now = _state(path)
             if (now.size, now.mtime_ns) == (known.size, known.mtime_ns):
@@ -255,19 +259,33 @@ def _is_utf8(name: str) -> bool:
 
 def _state(path: Path) -> FileState:
     """Size and time of a file, its bytes unread; zeros for one that cannot be looked at: reading it will say why."""
+    reader = reader_version(path)
     try:
-        status = path.stat()
+        status = _file_of(path).stat()
     except OSError:
-        return FileState("", 0, 0)
-    return FileState("", status.st_size, status.st_mtime_ns)
+        return FileState("", 0, 0, reader)
+    return FileState("", status.st_size, status.st_mtime_ns, reader)
+
+
+def _file_of(path: Path) -> Path:
+    """The file itself, or the one on the disk that it is inside of."""
+    try:
+        path.stat()
+    except NotADirectoryError:
+        return container_of(path) or path
+    except OSError:
+        pass
+    return path
 
 
 def _is_gone(path: Path) -> bool:
     """False for a file that may be there, in a folder that may not be entered."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return True
+    except NotADirectoryError:
+        return not is_member(path)
     except OSError:
         return False
     return False
