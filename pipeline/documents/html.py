@@ -189,7 +189,7 @@ class _Renderer:
             if tag in ("td", "th"):
                 self.inline.clear()
             elif tag == "li" and "".join(self.inline).strip():
-                self.inline.append(", ")
+                self.inline = ["".join(self.inline).rstrip(), ", "]
             else:
                 self.inline.append(" ")
             return

@@ -78,7 +78,7 @@ def attachments(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _parse(data: bytes) -> EmailMessage:
-    return cast("EmailMessage", email.message_from_bytes(data, policy=email.policy.default))
+    return email.message_from_bytes(data, policy=email.policy.default)
 
 
 def _messages(data: bytes) -> list[bytes]:

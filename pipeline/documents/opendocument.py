@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def _write_list(writer: Writer, element: Any, label: str | None, depth: int) -> 
 
 def _words(element: Any) -> str:
     """A paragraph's text; notes and comments in brackets, and no text boxes."""
-    return " ".join("".join(_pieces(element)).split(" ")).strip()
+    return re.sub(r" *\n *", "\n", re.sub(r"[ \t]+", " ", "".join(_pieces(element)))).strip()
 
 
 def _pieces(element: Any) -> Iterator[str]:

@@ -107,14 +107,14 @@ def _rows(sheet: Worksheet) -> tuple[list[tuple[int, list[str]]], list[tuple[str
     """(row number, its cells as text), merged cells repeated; and the comments by cell."""
     rows: list[tuple[int, list[str]]] = []
     comments: list[tuple[str, str]] = []
-    for cells in sheet.iter_rows():
+    for cells in sheet.iter_rows(min_row=1, min_col=1):
         shown = []
         for cell in cells:
             shown.append(_shown(cell))
             comment = getattr(cell, "comment", None)
             if comment is not None:
                 comments.append((cell.coordinate, " ".join(str(comment.text).split())))
-        rows.append((cells[0].row, shown) if cells else (0, []))
+        rows.append((len(rows) + 1, shown))
     for merged in sheet.merged_cells.ranges:
         if merged.max_row - 1 < len(rows) and merged.size["rows"] * merged.size["columns"] <= 10_000:
             value = rows[merged.min_row - 1][1][merged.min_col - 1]
@@ -128,7 +128,7 @@ def _rows(sheet: Worksheet) -> tuple[list[tuple[int, list[str]]], list[tuple[str
 def _fill_in(rows: list[tuple[int, list[str]]], sheet: Any) -> int:
     """Puts formulas into the cells without a result; how many there are."""
     n = 0
-    for (_, shown), cells in zip(rows, sheet.iter_rows(), strict=False):
+    for (_, shown), cells in zip(rows, sheet.iter_rows(min_row=1, min_col=1), strict=False):
         for column, cell in enumerate(cells):
             if cell.data_type == "f" and not shown[column]:
                 formula = cell.value

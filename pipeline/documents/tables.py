@@ -14,6 +14,7 @@ from itertools import pairwise
 Cells = tuple[str, ...]
 _NUMBER = re.compile(r"[-+−(]?\s*[^\w\s]?\s*\d[\d.,'\s]*\s*(?:%|[^\W\d]{1,3}|[^\w\s])?\)?|[-–—]|n/?a", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}(?:[T ].*)?")
+_DIGIT = re.compile(r"\d")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _HEADER_CHARS = 80  # a longer cell is no name of a column
 _HEADER_ROWS = 3  # a header has at most so many rows
@@ -117,9 +118,9 @@ def _has_groups(row: Cells) -> bool:
 
 
 def _differs(header: Cells, body: Sequence[Cells]) -> bool:
-    """Whether some column holds values below a name."""
+    """Whether some column holds numbers below a name without one."""
     return any(
-        name and not is_value(name) and body and sum(is_value(_cell(row, n)) for row in body) * 2 > len(body)
+        name and not _DIGIT.search(name) and sum(bool(_DIGIT.search(_cell(row, n))) for row in body) * 2 > len(body) > 0
         for n, name in enumerate(header)
     )
 
