@@ -1,6 +1,6 @@
 """JSON, JSON lines, YAML and TOML, with the path of keys as the place of each value.
 
-JSON is written anew: each value behind its path, `tide.host: fjord-3`, and an object of a list on one line, `ship:
+JSON is written anew: each value behind its path, `tide > host: fjord-3`, and an object of a list on one line, `ship:
 Tern; berth: 4`, so that no chunk holds a value without the keys that say what it is. YAML and TOML stay as they are,
 for their comments. A file that cannot be parsed is read as text, with a note.
 """
@@ -116,22 +116,22 @@ def _entries(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
             if isinstance(item, dict | list) and item and not _is_plain_list(item):
                 yield from _entries(item, (*keys, str(key)))
             else:
-                yield (*keys, str(key)), f"{_label((*keys, str(key)))}: {_scalar(item)}"
+                yield (*keys, str(key)), f"{_shown((*keys, str(key)))}: {_scalar(item)}"
     elif isinstance(value, list) and value:
-        name = _label(keys)
+        name = _shown(keys)
         for n, item in enumerate(value):
-            line = "; ".join(f"{_label(inner)}: {shown}" for inner, shown in _flat(item, ()))
+            line = "; ".join(f"{_shown(inner)}: {shown}" for inner, shown in _flat(item, ()))
             if isinstance(item, dict | list) and (len(line) > _RECORD_CHARS or not line):
                 yield from _entries(item, (*keys, n))
             else:
                 yield (*keys, n), (f"{name} · " if name else "") + (line or _scalar(item))
     else:
-        yield keys, f"{_label(keys)}: {_scalar(value)}" if keys else _scalar(value)
+        yield keys, f"{_shown(keys)}: {_scalar(value)}" if keys else _scalar(value)
 
 
 def _line_entries(value: Any) -> Iterator[tuple[Keys, str]]:
     """The entries of one JSON line: an object on one line of text, unless it is too long."""
-    line = "; ".join(f"{_label(inner)}: {shown}" for inner, shown in _flat(value, ()))
+    line = "; ".join(f"{_shown(inner)}: {shown}" for inner, shown in _flat(value, ()))
     if line and len(line) <= _RECORD_CHARS:
         yield (), line
     else:
@@ -173,6 +173,11 @@ def _label(keys: Keys) -> str:
     for key in keys:
         label += f"[{key}]" if isinstance(key, int) else f"{'.' if label else ''}{key}"
     return label
+
+
+def _shown(keys: Keys) -> str:
+    """`tide > hosts > 1 > name`: words that a search can find."""
+    return " > ".join(str(key + 1) if isinstance(key, int) else key for key in keys)
 
 
 def _json_lines(text: str) -> dict[Keys, int]:

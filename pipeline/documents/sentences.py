@@ -22,7 +22,7 @@ _CODE = re.compile(
     r"[{};]\s*$|=>|->|::|\w\([^()]*\)\s*[:;{,.]?\s*$|^\s*[\w.\[\]\"']+\s*[-+*/|&]?=\s*\S"
     r"|^\s*(?:#include|#define|//|/\*|\*/|@\w|import \w|from \S+ import|(?:async )?def \w|class \w+[:({ ]*$|else:|try:)"
 )
-_PAIR = re.compile(r"\s*[^\s:][^:\n]{0,60}:\s*\S")
+_PAIR = re.compile(r"\s*[^\s:][^:\n]{0,120}:\s*\S")
 _QUOTES = frozenset("\"'“”„«»‹›‘’")
 _OPENING = frozenset("\"“„«‹‘'([")
 _HIDE_QUOTES = str.maketrans(dict.fromkeys(_QUOTES, " "))

@@ -44,9 +44,9 @@ BAD = {
     ),
     "xml.docx": (docx("<w:p>"), r"a broken DOCX \(mismatched tag"),
     "empty.docx": (docx(""), r"holds no text$"),
-    "old.doc": (OLE, r"a document of Word 97: save it as DOCX$"),
-    "old": (OLE, r"an old Office file, or one with a password: save it as DOCX, XLSX or PPTX without a password$"),
-    "secret.dat": (OLE + "EncryptedPackage".encode("utf-16-le"), r"an Office file with a password: save it without"),
+    "old.doc": (OLE, r"document of Word 97: save it as DOCX$"),
+    "old": (OLE, r"old Office file, or one with a password: save it as DOCX, XLSX or PPTX without a password$"),
+    "secret.dat": (OLE + "EncryptedPackage".encode("utf-16-le"), r"Office file with a password: save it without"),
     "empty.html": (b"<html><body></body></html>", r"holds no text$"),
     "comment.html": (b"<!-- -->", r"cannot be parsed as HTML|holds no text"),
 }

@@ -45,7 +45,7 @@ def test_a_folder_gives_all_below_it_that_can_be_read(tree: Path) -> None:
     assert names(found, tree) == ["a.txt", "b.md", "deep/d.pdf", "deep/er/c.py", "deep/utf16.txt"]
     assert found.skipped == (
         (f"{tree}/deep/empty.txt", "empty file"),
-        (f"{tree}/deep/photo.mp4", "a video: make a transcript of it (whisper), as VTT or text"),
+        (f"{tree}/deep/photo.mp4", "video: make a transcript of it (whisper), as VTT or text"),
     )
 
 
@@ -101,7 +101,7 @@ def test_a_pipe_is_not_waited_for(tree: Path) -> None:
         (lambda tree: [f"{tree}/*.docx"], r"/\*\.docx: the pattern matches nothing: use \*\*"),
         (
             lambda tree: [f"{tree}/deep/*.mp4"],
-            r"holds nothing to read \(1 passed over: a video: .*\): what can be read",
+            r"holds nothing to read \(1 passed over: video: .*\): what can be read",
         ),
         (lambda tree: [f"{tree}/a.txt", f"{tree}/bare"], r"/bare: holds nothing to read: what can be read is text,"),
         (lambda tree: ["x" * 5000], r"x: no such file or folder$"),

@@ -243,11 +243,11 @@ def test_an_e_book_is_read_along_its_spine(tmp_path: Path) -> None:
 def test_values_stand_behind_the_path_of_their_keys(tmp_path: Path) -> None:
     data = '{\n "tide": {"host": "fjord",\n  "ports": [1, 2]},\n "ships": [\n  {"name": "Ida", "at": {"berth": 4}}]\n}'
     document = read(tmp_path, "a.json", data)
-    assert document.text == "tide.host: fjord\ntide.ports: 1, 2\nships · name: Ida; at.berth: 4"
-    assert place(document, "tide.ports") == "tide.ports, line 3"
+    assert document.text == "tide > host: fjord\ntide > ports: 1, 2\nships · name: Ida; at > berth: 4"
+    assert place(document, "tide > ports") == "tide.ports, line 3"
     assert place(document, "ships") == "ships[0], line 5"
     lines = read(tmp_path, "a.jsonl", '{"t": 1, "ship": {"name": "Ida"}}\nbroken\n{"t": 2}\n')
-    assert lines.text == "t: 1; ship.name: Ida\nbroken\nt: 2"
+    assert lines.text == "t: 1; ship > name: Ida\nbroken\nt: 2"
     assert (place(lines, "t: 2"), lines.notes) == ("line 3", ("1 line is no JSON: read as text",))
     broken = read(tmp_path, "b.json", '{"a": 1, // comment\n}')
     assert broken.text == '{"a": 1, // comment\n}'
@@ -364,7 +364,7 @@ def test_archives_are_folders_with_limits(tmp_path: Path, monkeypatch: pytest.Mo
     assert dict(found.skipped) == {f"{tmp_path}/a.zip/in.zip/c.txt": "its name leads out of the archive"}
     assert [load(found.files[n]).text for n in (0, 1, 3)] == ["A.", "B.", "Log."]
     assert discover([f"{tmp_path}/a.zip/a.txt"]).files == (tmp_path / "a.zip/a.txt",)
-    with pytest.raises(DocumentError, match=r"old\.doc: a document of Word 97: save it as DOCX"):
+    with pytest.raises(DocumentError, match=r"old\.doc: document of Word 97: save it as DOCX"):
         load(found.files[2])
     with pytest.raises(DocumentError, match=r"a\.zip/z\.txt: no such file in a\.zip"):
         load(tmp_path / "a.zip/z.txt")
