@@ -8,8 +8,8 @@ file for each format with a fact in its text, one in a cell of a table of 40 row
 has notes. No model answers, so that the figures are the readers' own.
 
 Per format: `found`: a passage of the right file with the answer is among the first 8; `quote_right`: the sentence or
-row of it that holds the answer has no markup and, for a cell, names its column and its row; `place_right`: the answer's place is
-the one that a person finds it at. `ocr`: characters right (1 - edit distance / length) on rendered pages at 150 dpi,
+row of it that holds the answer has no markup and, for a cell, names its column and its row; `place_right`: the answer
+has the place that a person finds it at. `ocr`: characters right (1 - edit distance / length) on pages at 150 dpi,
 and seconds a page.
 """
 
@@ -54,7 +54,10 @@ Row = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Fact:
-    """A question with its answer, the words that a quote of it must hold, and its place ("" where none is checked)."""
+    """A question, its answer (several are parted by bars), the words that a quote must hold, and the answer's place.
+
+    The place is "" where none is checked.
+    """
 
     question: str
     answer: str
@@ -162,8 +165,8 @@ def make_xlsx(path: Path, sample: Sample) -> list[Fact]:
     book = openpyxl.Workbook()
     sheet: Any = book.active
     sheet.title = sample.town
-    for row in [(sample.text,), (), HEADER, *sample.rows]:
-        sheet.append([float(c) if re.fullmatch(r"\d+\.\d", c) else c for c in row])
+    for cells in [(sample.text,), (), HEADER, *sample.rows]:
+        sheet.append([float(c) if re.fullmatch(r"\d+\.\d", c) else c for c in cells])
     sheet["A5"].comment = Comment(sample.note, "k")
     book.save(path)
     row = N_ROWS - 3
@@ -371,8 +374,10 @@ class Score:
         return {"n": self.n, **shares}
 
 
-def holds(text: str, answer: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(answer)}(?![\w])", text) is not None
+def find_answer(text: str, answer: str) -> re.Match[str] | None:
+    """Where one of the answers, parted by bars, stands in a text as whole words."""
+    forms = "|".join(map(re.escape, answer.split("|")))
+    return re.search(rf"(?<![\w.])(?:{forms})(?!\w)", text)
 
 
 def quote_of(passages: Sequence[Passage], source: str, fact: Fact) -> Passage | None:
@@ -383,7 +388,7 @@ def quote_of(passages: Sequence[Passage], source: str, fact: Fact) -> Passage | 
         if source in passage.source
         for start, end in sentences(passage.text)
     ]
-    holding = [part for part in parts if holds(part.text, fact.answer)]
+    holding = [part for part in parts if find_answer(part.text, fact.answer)]
     return next((p for p in holding if all(word in p.text for word in fact.beside)), holding[0] if holding else None)
 
 
@@ -403,7 +408,7 @@ def measure(
             quote = quote_of(Hybrid().search(Question(fact.question), tools), source, fact)
             score = scores[kind]
             is_right = quote is not None and all(w in quote.text for w in fact.beside) and not MARKUP.search(quote.text)
-            answer = re.search(rf"(?<![\w.]){re.escape(fact.answer)}(?![\w])", quote.text) if quote else None
+            answer = find_answer(quote.text, fact.answer) if quote else None
             place = str(quote.place.after(quote.text[: answer.start()])) if quote and answer else ""
             is_placed = quote is not None and fact.place in ("", place)
             score.n += 1
@@ -419,12 +424,10 @@ def measure(
 def harbour_facts() -> list[tuple[str, str, Fact]]:
     lines = (DATA / "harbour" / "questions.jsonl").read_text().splitlines()
     items = [item for item in map(json.loads, lines) if item.get("answerable", True)]
-    facts = []
-    for item in items:
-        texts = " ".join(item["answers"])
-        answer = item["answers"][-1] if item["answers"][-1] in texts else item["answers"][0]
-        facts.append((Path(item["source"]).suffix[1:], f"/{item['source']}", Fact(item["question"], answer)))
-    return facts
+    return [
+        (Path(item["source"]).suffix[1:], f"/{item['source']}", Fact(item["question"], "|".join(item["answers"])))
+        for item in items
+    ]
 
 
 def measure_ocr(n_pages: int) -> dict[str, float]:
