@@ -317,7 +317,7 @@ def make_subtitles(path: Path, sample: Sample) -> list[Fact]:
         for n, part in ((1, ["Good", "evening."]), (2, words[:6]), (3, words[6:]))
     ]
     path.write_text(("WEBVTT\n\n" if path.suffix == ".vtt" else "") + "\n\n".join(cues) + "\n")
-    return sample.facts(f"00:02:00, line {8 if path.suffix == '.vtt' else 6}")[:1]
+    return sample.facts(f"00:03:00, line {12 if path.suffix == '.vtt' else 10}")[:1]
 
 
 def make_epub(path: Path, sample: Sample) -> list[Fact]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MAX_PIXELS = 50_000_000
 _MIN_SCORE = 0.5  # a line below it is a picture's grain rather than text
 _SURE = 0.9
+_UPSIDE_DOWN = 0.75  # a page that is recognised less surely is tried the other way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ def load_picture(path: Path, data: bytes) -> Document:
         with Image.open(io.BytesIO(data)) as image:
             frames = ImageSequence.Iterator(image) if image.format == "TIFF" else [image]
             pages = [recognise(frame) for frame in frames]
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise DocumentError(f"{path}: a broken picture, or one of an unread kind: save it as PNG") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DocumentError(f"{path}: a broken picture ({error}): save it again as PNG") from None
     writer = Writer()
     for page in pages:
@@ -72,27 +75,31 @@ def note(pages: dict[int, Recognised]) -> list[str]:
 
 
 def recognise(image: Image) -> Recognised:
-    """What stands in a picture, which is made smaller where it is very large."""
-    import numpy as np
-
+    """What stands in a picture, which is made smaller where it is very large, and turned where it is upside down."""
     picture = image.convert("RGB")
     shrink = (picture.width * picture.height / _MAX_PIXELS) ** 0.5
     if shrink > 1:
         picture = picture.resize((int(picture.width / shrink), int(picture.height / shrink)))
+    upright = _recognise(picture)
+    if not upright.text or upright.confidence >= _UPSIDE_DOWN:
+        return upright
+    return max(upright, _recognise(picture.rotate(180)), key=lambda page: page.confidence)
+
+
+def _recognise(picture: Image) -> Recognised:
+    import numpy as np
+
     result = _engine()(np.asarray(picture)[:, :, ::-1])  # BGR, as OpenCV has it
     if result is None or result.txts is None or result.boxes is None:
         return Recognised("", 0.0)
-    lines = [
-        Line(
-            text.strip(), float(box[:, 0].min()), float(box[:, 1].min()), float(box[:, 0].max()), float(box[:, 1].max())
-        )
-        for box, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
-        if score >= _MIN_SCORE and text.strip()
-    ]
-    scores = [score for text, score in zip(result.txts, result.scores, strict=True) if score >= _MIN_SCORE]
-    if not lines:
-        return Recognised("", 0.0)
-    return Recognised(lay_out_page(lines), float(sum(scores) / len(scores)))
+    lines: list[Line] = []
+    scores: list[float] = []
+    for box, text, score in zip(result.boxes, result.txts, result.scores, strict=True):
+        if score >= _MIN_SCORE and text.strip():
+            (left, top), (right, bottom) = box.min(axis=0).tolist(), box.max(axis=0).tolist()
+            lines.append(Line(text.strip(), left, top, right, bottom))
+            scores.append(score)
+    return Recognised(lay_out_page(lines), float(sum(scores) / len(scores))) if lines else Recognised("", 0.0)
 
 
 @lru_cache(maxsize=1)
@@ -100,4 +107,6 @@ def _engine() -> Any:
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
     from rapidocr import RapidOCR
 
-    return RapidOCR(params={"Global.log_level": "error"})
+    # Its classifier of upside-down lines turned 2 of 40 upright lines of a page at 150 dpi: 0.955 of the characters
+    # right with it, 1.0 without. Whole pages are turned by `recognise`.
+    return RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False})

@@ -105,3 +105,5 @@ def test_a_scanned_page_is_read_by_ocr(tmp_path: Path) -> None:
         assert document.text == "\n".join(words)
         assert document.place(40).page == 1
         assert re.fullmatch(r"1 page read by OCR with a confidence of (0\.9\d|1\.00)", document.notes[0])
+    page.rotate(180).save(tmp_path / "b.png")
+    assert load(tmp_path / "b.png").text == "\n".join(words)
