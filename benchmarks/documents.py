@@ -44,7 +44,7 @@ from pipeline.retrieval.index import open_index
 from pipeline.types import Passage, Question
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
-MARKUP = re.compile(r"\\[a-z']+|</?[a-z]+>|=[0-9A-F]{2}|\{\"|\|---")
+MARKUP = re.compile(r"\\[a-z']+|</?[a-z]+>|=(?:20|3D|0A)|\{\"|\|---")
 N_ROWS = 40
 FIRST = "Ada Bo Cy Dora Eli Fay Gus Hal Ines Jo".split()
 LAST = "Quill Rook Slate Thorn".split()

@@ -104,9 +104,9 @@ def _lost(root: Any, text: str) -> list[str]:
     """How many of the body's words stand nowhere in the text, which would be a fault of the conversion."""
     if root is None:
         return []
-    paragraphs = ("".join(run.text or "" for run in p.iter(f"{_WORD}t")) for p in root.iter(f"{_WORD}p"))
     kept = set(text.split())
-    missing = [word for word in dict.fromkeys(" ".join(paragraphs).split()) if word not in kept]
+    pieces = (piece.text or "" for piece in root.iter(f"{_WORD}t"))
+    missing = [word for word in dict.fromkeys(" ".join(pieces).split()) if word not in kept]
     solid = "".join(text.replace("^", "").split())
     lost = [word for word in missing if word.replace("^", "") not in solid]
     return [f"{len(lost)} word{'s' if len(lost) > 1 else ''} not converted: {' '.join(lost[:8])}"] if lost else []

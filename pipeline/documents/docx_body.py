@@ -34,6 +34,9 @@ def make_plain(root: Any, parts: Mapping[str, Any]) -> list[str]:
         _flatten(table)
     for element in list(root.iter(f"{_W}fldChar", f"{_W}instrText", f"{_W}softHyphen")):
         element.getparent().remove(element)
+    for hyphen in list(root.iter(f"{_W}noBreakHyphen")):
+        hyphen.addnext(_run("-")[0])
+        hyphen.getparent().remove(hyphen)
     for wrapper in list(root.iter(f"{_W}sdtContent")):
         _unwrap(wrapper.getparent(), wrapper)
     for formula in list(root.iter(f"{_M}oMath")):

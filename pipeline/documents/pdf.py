@@ -21,7 +21,7 @@ _JUNK_TITLE = re.compile(
     r"untitled|^\(?anonymous\)?$|^\(?unspecified\)?$|microsoft (word|powerpoint)|\.(docx?|indd|tex|dvi|pdf|qxd)$",
     re.IGNORECASE,
 )
-_BROKEN_WORD = re.compile(r"(\w+)[\x02\ufffe]\n?(\w+)")
+_BROKEN_WORD = re.compile(r"(\w+)(?:[\x02\ufffe]\n?|-\n)(\w+)")
 _LISTED = 10
 _OCR_DPI = 200
 _FAR = 1e6  # points: beyond the edges of any page
@@ -114,10 +114,10 @@ def _lines(page: PdfPage, text_page: PdfTextPage) -> list[Line]:
 def _mend(pages: list[str]) -> list[str]:
     """The pages with the words joined that a line's end broke.
 
-    PDFium puts a mark of its own in the place of the hyphen. The hyphen goes where the document has the joined word
+    PDFium puts a mark of its own in the place of most hyphens. The hyphen goes where the document has the joined word
     elsewhere, and stays where it has not.
     """
-    if not any("\x02" in page or "\ufffe" in page for page in pages):
+    if not any("\x02" in page or "\ufffe" in page or "-\n" in page for page in pages):
         return pages
     known = {word.lower() for page in pages for word in re.findall(r"\w+", page)}
 

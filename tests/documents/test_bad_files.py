@@ -24,7 +24,7 @@ PDF = pdf([["Text."]])
 BAD = {
     "empty.txt": (b"", r"an empty file$"),
     "blank.md": (b" \n\t\r\n", r"an empty file$"),
-    "photo.txt": (b"\x89PNG\r\n\0\0", r"a broken picture"),
+    "photo.txt": (b"\x89PNG\r\n\0\0", r"a binary file, not text: what can be read is text, Markdown"),
     "program": (b"\x7fELF\0\0\0", r"a binary file"),
     "cut.txt": (b"\xff\xfeab\0", r"not valid UTF-16, which the file's first bytes announce: save the file again"),
     "nul.txt": ("a\0b".encode("utf-16"), r"a binary file"),

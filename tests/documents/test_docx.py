@@ -64,11 +64,11 @@ def test_moved_text_stands_once_and_a_text_box_behind_its_paragraph(tmp_path: Pa
     body = (
         f"<w:p><w:r><w:t>Before.</w:t></w:r><w:r><w:pict>{box}</w:pict></w:r></w:p>"
         "<w:p><w:moveFrom><w:r><w:t>The rope is 9 m.</w:t></w:r></w:moveFrom></w:p>"
-        "<w:p><w:r><w:t>After</w:t></w:r><w:r><w:softHyphen/><w:t>wards.</w:t></w:r></w:p>"
+        "<w:p><w:r><w:t>After</w:t></w:r><w:r><w:softHyphen/><w:t>wards, a co</w:t><w:noBreakHyphen/><w:t>op.</w:t></w:r></w:p>"
         "<w:p><w:moveTo><w:r><w:t>The rope is 9 m.</w:t></w:r></w:moveTo></w:p>"
     )
     document = loaded(tmp_path, docx(body))
-    assert document.text == "Before.\n\nIn the box: 42.\n\nAfterwards.\n\nThe rope is 9 m."
+    assert document.text == "Before.\n\nIn the box: 42.\n\nAfterwards, a co-op.\n\nThe rope is 9 m."
     assert document.notes == (
         "tracked changes: read as if all were accepted",
         "1 text box read behind the paragraphs that hold them",
