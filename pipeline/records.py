@@ -49,7 +49,14 @@ def _stage(entry: StageEntry) -> dict[str, Any]:
 
 
 def _place(place: Place) -> dict[str, Any]:
-    return {"line": place.line, "page": place.page, "heading": list(place.heading), "paragraph": place.paragraph}
+    heading = list(place.heading)
+    return {
+        "line": place.line,
+        "page": place.page,
+        "heading": heading,
+        "paragraph": place.paragraph,
+        "label": place.label,
+    }
 
 
 def _citation(citation: Citation) -> dict[str, Any]:

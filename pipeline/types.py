@@ -24,7 +24,8 @@ class Place:
     `line` counts from 1 in the file; None for formats without lines (PDF, DOCX), and where the line is not known.
     `page` counts from 1; None for formats without pages. `heading` is the path of titles above the place, outermost
     first. `paragraph` counts the paragraphs, list items and table rows below the innermost of these from 1; None for
-    formats that have lines or pages, and for a title itself.
+    formats that have lines or pages, and for a title itself. `label` is the format's own address of the place, as its
+    programs show it: `Budget!A3:E3`, `slide 2`, `00:01:04`, `cell 4`, `tide.host`; "" where it has none.
 
     `marks` are the places of later characters, each with its distance from this one, in order: at least one wherever
     more changes than a line by a newline, so that `after` is exact as far as the passage goes that they were made for.
@@ -37,13 +38,19 @@ class Place:
     paragraph: int | None = None
     marks: tuple[tuple[int, Place], ...] = field(default=(), compare=False, repr=False)
     counts_newlines: bool = field(default=True, compare=False, repr=False)
+    label: str = ""
 
     def __str__(self) -> str:
-        """As short as it can be found by: `p. 2`, `line 12`, `Fares > Dogs, paragraph 3`; "" where nothing is known."""
+        """As short as it can be found by: `p. 2`, `line 12`, `Fares > Dogs, paragraph 3`; "" where nothing is known.
+
+        A label stands before the line: `tide.host, line 3`.
+        """
         if self.page is not None:
             return f"p. {self.page}"
         if self.line is not None:
-            return f"line {self.line}"
+            return f"{self.label}, line {self.line}" if self.label else f"line {self.line}"
+        if self.label:
+            return self.label
         paragraph = () if self.paragraph is None else (f"paragraph {self.paragraph}",)
         return ", ".join((*filter(None, (" > ".join(self.heading),)), *paragraph))
 
@@ -76,7 +83,8 @@ class Document:
     what the loader left out. `pages` holds the offset at which each page starts, empty for formats without pages.
     `paragraphs` holds the offset of each paragraph, list item and table row, empty for formats that have lines or
     pages. `lines` holds (offset, line of the file) wherever that line changes, for a text that is not the file's own;
-    None is a line that is not known. Where all three are empty, the lines of the text are those of the file.
+    None is a line that is not known. Where all three are empty, the lines of the text are those of the file. `labels`
+    holds (offset, label) wherever the label of a place changes.
     """
 
     source: str
@@ -89,6 +97,7 @@ class Document:
     notes: tuple[str, ...] = ()
     lines: tuple[tuple[int, int | None], ...] = ()
     paragraphs: tuple[int, ...] = ()
+    labels: tuple[tuple[int, str], ...] = ()
 
     def place(self, offset: int) -> Place:
         """The place of the character at `offset`, 0 <= offset <= len(text), without marks (see documents.places)."""
@@ -96,12 +105,18 @@ class Document:
             raise ValueError(f"offset must be in [0, {len(self.text)}], was: {offset}")
         page = bisect_right(self.pages, offset) if self.pages else None
         paragraph = self.paragraph(offset)
-        return Place(self._line(offset), page, self._heading_path(offset), paragraph, (), self.counts_newlines)
+        heading, label = self._heading_path(offset), self.label(offset)
+        return Place(self._line(offset), page, heading, paragraph, (), self.counts_newlines, label)
 
     @property
     def counts_newlines(self) -> bool:
         """Whether each newline of the text is one of the file."""
         return not (self.pages or self.paragraphs or self.lines)
+
+    def label(self, offset: int) -> str:
+        """The label of the character at `offset`."""
+        passed = bisect_right(self.labels, offset, key=lambda mark: mark[0])
+        return self.labels[passed - 1][1] if passed else ""
 
     def paragraph(self, offset: int) -> int | None:
         """How many paragraphs begin between the title above and here."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from pipeline.documents.text import is_binary
+from pipeline.documents.archives import is_archive, is_container, is_member, members
+from pipeline.documents.charsets import is_binary
+from pipeline.documents.formats import READABLE, is_ours, unread_kind
 from pipeline.errors import DocumentError
 
-READABLE = "text, Markdown, HTML, PDF, DOCX and source code"
 FOLLOW_LINKS = "LONGTHREAD_FOLLOW_LINKS"
 OUTSIDE = f"a link that leaves the folder: name what it leads to, or set {FOLLOW_LINKS}=1"
 OUTPUT = "written by longthread: an index, a session, or the records of a run"
@@ -51,8 +52,36 @@ def discover(paths: Sequence[str]) -> Discovery:
         found = _find(path)
         files.update(found.files)
         skipped.update(found.skipped)
+    files, inside = _unpacked(files)
+    skipped.update(inside)
     named = {path.as_posix() for path in files}
     return Discovery(tuple(sorted(files)), tuple(sorted(item for item in skipped.items() if item[0] not in named)))
+
+
+def _unpacked(files: set[Path]) -> tuple[set[Path], dict[str, str]]:
+    """The files with the members of archives in the place of these, and the attachments beside their mails."""
+    readable: set[Path] = set()
+    skipped: dict[str, str] = {}
+    for file in files:
+        if not is_container(file):
+            readable.add(file)
+            continue
+        try:
+            inside = members(file)
+        except DocumentError as error:
+            readable.add(file)  # loading it says the same
+            if is_archive(file):
+                skipped[file.as_posix()] = str(error).removeprefix(f"{file}: ")
+                readable.discard(file)
+            continue
+        if not is_archive(file):
+            readable.add(file)
+        for name, why in inside.items():
+            if why:
+                skipped[f"{file.as_posix()}/{name}"] = why
+            else:
+                readable.add(file / name)
+    return readable, skipped
 
 
 def _find(path: str) -> Discovery:
@@ -61,6 +90,8 @@ def _find(path: str) -> Discovery:
         if not os.path.isdir(place):
             return _named_file(place)
         return _sift(path, _walk(place, place))
+    if place is not None and is_member(place.absolute()):
+        return Discovery((place.absolute(),))
     if place is not None and glob.has_magic(path):
         matches = _match(place)
         if not matches:
@@ -213,6 +244,9 @@ def _fault(file: Path) -> str:
         return "a link to nothing"
     except OSError:
         return "a link in a circle" if file.is_symlink() else ""
-    if file.suffix.lower() in (".pdf", ".docx") or b"%PDF-" in head[:1024]:
+    if is_ours(file, head) or is_container(file):
         return ""
-    return "binary file" if is_binary(head) else ""
+    why = unread_kind(file, head)
+    if is_binary(head):
+        return why or "binary file"
+    return why if head.startswith(b"\xd0\xcf\x11\xe0") else ""

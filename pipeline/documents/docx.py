@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.documents.html import lay_out, parse, render
+from pipeline.documents.docx_body import make_plain, page_texts, with_body
+from pipeline.documents.html import Block, lay_out, parse, render
 from pipeline.documents.limits import check_unpacked
 from pipeline.documents.text import readable_name
-from pipeline.errors import DocumentError, MissingExtraError
+from pipeline.errors import DocumentError
 from pipeline.types import Document
 
 if TYPE_CHECKING:
@@ -27,14 +29,17 @@ def load_docx(path: Path, data: bytes) -> Document:
 
     Raises DocumentError for a file that is broken or wants a password, MissingExtraError without mammoth and lxml.
     """
-    try:
-        import lxml  # noqa: F401
-        import mammoth
-    except ImportError:
-        raise MissingExtraError(
-            f"{path}: reading DOCX needs mammoth and lxml: pip install 'longthread[docx,html]'"
-        ) from None
+    import mammoth
+    from lxml import etree
+
     parts = _parts(path, data)
+    body = _xml(parts[_BODY])
+    roots = {name: root for name, part in parts.items() if part and (root := _xml(part)) is not None}
+    others = {name[5:-4]: root for name, root in roots.items() if name.startswith("word/") and name != _BODY}
+    notes: list[str] = []
+    if body is not None:
+        notes = make_plain(body, others)
+        data = with_body(data, _BODY, etree.tostring(body))
     try:
         result = mammoth.convert_to_html(
             io.BytesIO(data),
@@ -46,10 +51,11 @@ def load_docx(path: Path, data: bytes) -> Document:
         # mammoth raises whatever its XML reader, zipfile or a dictionary raises: any of them means a broken file.
         raise DocumentError(f"{path}: a broken DOCX ({error}): open it in a word processor and save it again") from None
     blocks, images = render(parse(path, f"<html><body>{result.value}</body></html>"))
+    blocks += [Block(f"{kind}: {words}") for kind, words in page_texts(others)]
     layout = lay_out(blocks)
     named = layout.headings[0].title if layout.headings else readable_name(path)
-    notes = [f"{images} image{'s' if images > 1 else ''} without text"] if images else []
-    notes += _lost(parts, layout.text) + _unread(parts) + _said(result.messages)
+    notes += [f"{images} image{'s' if images > 1 else ''} without text"] if images else []
+    notes += _lost(body, layout.text) + _warnings(result.messages)
     return Document(
         source=path.as_posix(),
         text=layout.text,
@@ -67,8 +73,10 @@ def _parts(path: Path, data: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_unpacked(str(path), archive.infolist())
             names = archive.namelist()
-            wanted = {_BODY, "docProps/core.xml"}
-            parts = {name: archive.read(name) if name in wanted else b"" for name in names}
+            wanted = re.compile(
+                r"word/(document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml|docProps/core\.xml"
+            )
+            parts = {name: archive.read(name) if wanted.fullmatch(name) else b"" for name in names}
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         if data.startswith(b"\xd0\xcf\x11\xe0"):
             raise DocumentError(f"{path}: a DOCX with a password, or an old DOC: save it as DOCX without one") from None
@@ -94,26 +102,19 @@ def _title(core: bytes) -> str:
     return " ".join((root.findtext(f".//{_TITLE}") or "").split()) if root is not None else ""
 
 
-def _lost(parts: dict[str, bytes], text: str) -> list[str]:
+def _lost(root: Any, text: str) -> list[str]:
     """How many of the body's words stand nowhere in the text, which would be a fault of the conversion."""
-    root = _xml(parts[_BODY])
     if root is None:
         return []
-    paragraphs = ("".join(run.text or "" for run in p.iter(f"{_WORD}t")) for p in root.iter(f"{_WORD}p"))
     kept = set(text.split())
-    missing = [word for word in dict.fromkeys(" ".join(paragraphs).split()) if word not in kept]
+    pieces = (piece.text or "" for piece in root.iter(f"{_WORD}t"))
+    missing = [word for word in dict.fromkeys(" ".join(pieces).split()) if word not in kept]
     solid = "".join(text.replace("^", "").split())
     lost = [word for word in missing if word.replace("^", "") not in solid]
     return [f"{len(lost)} word{'s' if len(lost) > 1 else ''} not converted: {' '.join(lost[:8])}"] if lost else []
 
 
-def _unread(parts: dict[str, bytes]) -> list[str]:
-    kinds = {"header": "page headers", "footer": "page footers", "comments": "comments"}
-    found = [what for name, what in kinds.items() if any(part.startswith(f"word/{name}") for part in parts)]
-    return [f"not read: {', '.join(found)}"] if found else []
-
-
-def _said(messages: Iterable[Any]) -> list[str]:
+def _warnings(messages: Iterable[Any]) -> list[str]:
     """Mammoth's warnings, each once; those on styles change nothing about the text."""
-    said = dict.fromkeys(str(message.message) for message in messages)
-    return [message for message in said if "style" not in message]
+    texts = dict.fromkeys(str(message.message) for message in messages)
+    return [text for text in texts if "style" not in text and "unrecognised element" not in text]

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipeline.documents import charsets
+from pipeline.documents.html_tables import Cell, Table, read_cell
 from pipeline.documents.lines import (
     Lines,
     SourceLines,
@@ -43,23 +45,29 @@ _NAVIGATION_NAMES = set(
 )
 _MAIN = {"main", "article"}
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)|^\s*<\?xml[^>]+encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE
+)
 _USELESS = "navigation was kept, for trafilatura cannot be imported: pip install 'longthread[html]'"
 _LEAST_SHARE = 0.3  # with less of its words left than this, the page is kept whole
 
 
-def load_html(path: Path, data: bytes) -> Document:
+def load_html(path: Path, data: bytes, label: str | None = None) -> Document:
     """The page as text. The title: its first h1, else its <title>, else its first heading.
+
+    `label` is the charset that the page was sent with, which counts before the one that it names.
 
     Raises DocumentError for a page that cannot be parsed, MissingExtraError without lxml.
     """
-    source, notes = _decode(path, data)
+    source, notes = decode_html(path, data, label)
     is_marked = can_be_marked(source)
     root = parse(path, mark_lines(source) if is_marked else source)
     blocks, images = render(root, is_marked)
     kept, left_out = _without_navigation(source, blocks)
     source_lines = SourceLines(source)
-    layout = lay_out(replace(block, lines=source_lines.check(block.text, block.lines)) for block in kept)
+    layout = lay_out(
+        block if block.is_row else replace(block, lines=source_lines.check(block.text, block.lines)) for block in kept
+    )
     title = _title(layout.headings, root, is_marked) or readable_name(path)
     notes += (f"{images} image{'s' if images > 1 else ''} without text",) if images else ()
     return Document(
@@ -73,18 +81,13 @@ def load_html(path: Path, data: bytes) -> Document:
     )
 
 
-def _decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
-    """The page's characters: UTF-8 or a byte order mark first, then the encoding that the page names."""
-    named = _CHARSET.search(data[:2048])
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        if named:
-            try:
-                return data.decode(named[1].decode("ascii")).replace("\r\n", "\n").replace("\0", ""), ()
-            except (LookupError, UnicodeDecodeError):
-                pass
-    return decode(path, data)
+def decode_html(path: Path, data: bytes, label: str | None = None) -> tuple[str, tuple[str, ...]]:
+    """The page's characters: a byte order mark or UTF-8 first, then the encoding that the page is labelled with."""
+    if not label and (named := _CHARSET.search(data[:100_000])):
+        label = (named[1] or named[2]).decode("ascii")
+    if label and (charsets.by_label(label) or "").startswith("iso2022"):  # valid UTF-8, and not meant as such
+        return decode(path, data.decode(label, "replace").encode())
+    return decode(path, data, label)
 
 
 def parse(path: Path, source: str) -> _Element:
@@ -111,7 +114,7 @@ class Block:
 
     `text` is what the page shows; `mark` is what stands before it in our layout. `level` is that of a heading, else 0.
     Blocks that are `tight` follow one another without a blank line. `lines` says on which line of the file each part of
-    the text stands; empty where that was not marked.
+    the text stands; empty where that was not marked. `is_row` says that it is a table's, with names from its header.
     """
 
     text: str
@@ -120,6 +123,7 @@ class Block:
     is_tight: bool = False
     is_navigation: bool = False
     lines: Lines = ()
+    is_row: bool = False
 
 
 @dataclass(slots=True)
@@ -136,8 +140,8 @@ class _Renderer:
     navigation: list[bool] = field(default_factory=lambda: [False])
     unseen: int = 0
     pre: int = 0
-    cells: list[str] | None = None
-    table: Any = None
+    cells: list[Cell] | None = None
+    table: Table | None = None
 
     def start(self, element: _Element) -> None:
         tag = _tag(element)
@@ -184,6 +188,8 @@ class _Renderer:
         if self.cells is not None:
             if tag in ("td", "th"):
                 self.inline.clear()
+            elif tag == "li" and "".join(self.inline).strip():
+                self.inline = ["".join(self.inline).rstrip(), ", "]
             else:
                 self.inline.append(" ")
             return
@@ -195,14 +201,14 @@ class _Renderer:
         elif tag == "pre":
             self.pre += 1
         elif tag == "table" and self.table is None and _is_data(element):
-            self.table = element
+            self.table = Table(element)
         elif tag == "tr" and self.table is not None:
             self.cells = []
 
     def end_block(self, element: _Element, tag: str) -> None:
         if self.cells is not None:
             if tag in ("td", "th"):
-                self.cells.append(" ".join("".join(self.inline).split()))
+                self.cells.append(read_cell(element, " ".join("".join(self.inline).split())))
                 self.inline.clear()
             elif tag == "tr":
                 self.row()
@@ -216,7 +222,12 @@ class _Renderer:
             self.mark = ""
         elif tag == "pre":
             self.pre -= 1
-        elif element is self.table:
+        elif tag == "caption" and self.table is not None and self.blocks:
+            self.table.caption = " ".join(self.blocks[-1].text.split())
+        elif self.table is not None and element is self.table.element:
+            for text, lines in self.table.lines():
+                block = Block(text, "", 0, True, self.navigation[-1], lines if self.is_marked else (), True)
+                self.blocks.append(block)
             self.table = None
 
     def item_mark(self) -> str:
@@ -227,15 +238,14 @@ class _Renderer:
         return f"{indent}- "
 
     def row(self) -> None:
-        """Cells of one row; what stood between cells is kept in a cell of its own."""
-        cells = [*(self.cells or []), " ".join("".join(self.inline).split())]
+        """Ends a row; what stood between its cells is kept in a cell of its own."""
+        cells, between = self.cells or [], " ".join("".join(self.inline).split())
         self.cells = None
         self.inline.clear()
-        if not cells[-1]:
-            cells.pop()
-        if any(cells):
-            text, lines = self.take_lines(f"| {' | '.join(cells)} |")
-            self.blocks.append(Block(text, is_tight=True, is_navigation=self.navigation[-1], lines=lines))
+        if between:
+            cells.append(Cell(between))
+        if self.table is not None and any(cell.text for cell in cells):
+            self.table.rows.append(cells)
 
     def flush(self, level: int = 0) -> None:
         """Makes a block of the inline text so far, if there is any."""
@@ -339,8 +349,8 @@ def _is_hidden(element: _Element) -> bool:
 
 
 def _is_data(table: _Element) -> bool:
-    """A table whose rows are rows: not one that lays out a page, with headings, lists or tables in its cells."""
-    inner = table.iter("table", "ul", "ol", "pre", *_HEADINGS)
+    """A table whose rows are rows: not one that lays out a page, with headings or tables in its cells."""
+    inner = table.iter("table", "pre", *_HEADINGS)
     return all(element is table for element in inner)
 
 

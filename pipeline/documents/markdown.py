@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.documents.pipes import split_bars
+from pipeline.documents.tables import Grid, table_lines
 from pipeline.documents.text import decode, readable_name
 from pipeline.types import Document, Heading
 
@@ -24,7 +27,53 @@ def load_markdown(path: Path, data: bytes) -> Document:
     named = _FRONT_TITLE.search(front[1]) if front else None
     found = headings(text, front.end() if front else 0)
     title = named[2] if named else found[0].title if found else readable_name(path)
-    return Document(path.as_posix(), text, "markdown", title=title, headings=found, notes=notes)
+    document = Document(path.as_posix(), text, "markdown", title=title, headings=found, notes=notes)
+    return _with_records(document, front.end() if front else 0)
+
+
+def _with_records(document: Document, start: int) -> Document:
+    """The document with the rows of its tables as records, which name their columns, and with the lines of the file.
+
+    One without tables is its file, character by character.
+    """
+    from markdown_it import MarkdownIt
+
+    text = document.text
+    if "|" not in text:
+        return document
+    first = text.count("\n", 0, start)
+    parser = MarkdownIt("commonmark").enable("table").disable("inline")
+    tables = [token.map for token in parser.parse(text[start:]) if token.type == "table_open" and token.map]
+    source = text.split("\n")
+    rows: dict[int, str | None] = {}  # by line: the record in its place, None for a line that goes
+    for top, bottom in tables:
+        lines = [line.lstrip(" >") for line in source[first + top : first + bottom]]
+        grid = Grid([split_bars(line) for n, line in enumerate(lines) if n != 1],
+                    [first + top + n for n in range(len(lines)) if n != 1], 1)  # fmt: skip
+        rows.update(dict.fromkeys(range(first + top, first + bottom)))
+        rows.update((line.place, line.text) for line in table_lines(grid))
+    if not rows:
+        return document
+    parts: list[str] = []
+    lines_of: list[tuple[int, int | None]] = []
+    moved: dict[int, int] = {}
+    length = offset = 0
+    for number, line in enumerate(source):
+        shown = rows.get(number, line)
+        if shown is not None:
+            lines_of.append((length, number + 1))
+            moved[offset] = length
+            parts.append(shown)
+            length += len(shown) + 1
+        offset += len(line) + 1
+    found = [replace(heading, start=_moved(moved, text, heading.start)) for heading in document.headings]
+    return replace(document, text="\n".join(parts), headings=tuple(found), lines=tuple(lines_of))
+
+
+def _moved(moved: dict[int, int], text: str, offset: int) -> int:
+    """The offset in the new text of a character of a line that stayed."""
+    line_start = text.rfind("\n", 0, offset) + 1
+    return moved[line_start] + offset - line_start
 
 
 def headings(text: str, start: int = 0) -> tuple[Heading, ...]:

@@ -7,22 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.documents import ocr
+from pipeline.documents.page_layout import Line, has_cells, lay_out_page
 from pipeline.documents.text import readable_name
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document, Heading
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument
+    from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
 
 _ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’»)\]]*\s*$")
-_JUNK_TITLE = re.compile(r"untitled|microsoft (word|powerpoint)|\.(docx?|indd|tex|dvi|pdf|qxd)$", re.IGNORECASE)
-_BROKEN_WORD = re.compile(r"(\w+)[\x02\ufffe]\n?(\w+)")
+_JUNK_TITLE = re.compile(
+    r"untitled|^\(?anonymous\)?$|^\(?unspecified\)?$|microsoft (word|powerpoint)|\.(docx?|indd|tex|dvi|pdf|qxd)$",
+    re.IGNORECASE,
+)
+_BROKEN_WORD = re.compile(r"(\w+)(?:[\x02\ufffe]\n?|-\n)(\w+)")
 _LISTED = 10
+_OCR_DPI = 200
 _FAR = 1e6  # points: beyond the edges of any page
 
 
 def load_pdf(path: Path, data: bytes) -> Document:
     """The pages' text, a blank line between two pages unless a sentence runs on. Bookmarks give the headings.
+
+    Columns are read one after the other and rows of tables name their columns. A page without text is recognised where
+    the extra `ocr` is installed.
 
     Raises DocumentError for a PDF that is broken or wants a password, MissingExtraError without pypdfium2.
     """
@@ -60,6 +69,7 @@ class _Page:
 
     text: str | None
     n_outside: int = 0
+    recognised: ocr.Recognised | None = None
 
 
 def _read_page(pdf: PdfDocument, number: int) -> _Page:
@@ -73,6 +83,12 @@ def _read_page(pdf: PdfDocument, number: int) -> _Page:
         text_page = page.get_textpage()
         visible: str = text_page.get_text_bounded()
         whole: str = text_page.get_text_bounded(-_FAR, -_FAR, _FAR, _FAR)
+        lines = _lines(page, text_page) if visible.strip() else []
+        if has_cells(lines):
+            visible = lay_out_page(lines)
+        if not whole.strip() and ocr.is_installed():
+            recognised = ocr.recognise(page.render(scale=_OCR_DPI / 72).to_pil())
+            return _Page(recognised.text, 0, recognised)
     finally:
         page.close()
     n_outside = max(len("".join(whole.split())) - len("".join(visible.split())), 0)
@@ -80,13 +96,28 @@ def _read_page(pdf: PdfDocument, number: int) -> _Page:
     return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside)
 
 
+def _lines(page: PdfPage, text_page: PdfTextPage) -> list[Line]:
+    """The pieces of text with their boxes; none for a page whose text does not run from left to right."""
+    width, height = page.get_size()
+    lines: list[Line] = []
+    n_upright = 0
+    for number in range(text_page.count_rects()):
+        left, bottom, right, top = text_page.get_rect(number)
+        text = text_page.get_text_bounded(left, bottom, right, top).strip()
+        if not text or right < 0 or left > width or top < 0 or bottom > height:
+            continue
+        n_upright += len(text) > 3 and top - bottom > 2 * (right - left)
+        lines.append(Line(" ".join(text.split()), left, height - top, right, height - bottom))
+    return [] if n_upright > len(lines) / 10 else lines
+
+
 def _mend(pages: list[str]) -> list[str]:
     """The pages with the words joined that a line's end broke.
 
-    PDFium puts a mark of its own in the place of the hyphen. The hyphen goes where the document has the joined word
+    PDFium puts a mark of its own in the place of most hyphens. The hyphen goes where the document has the joined word
     elsewhere, and stays where it has not.
     """
-    if not any("\x02" in page or "\ufffe" in page for page in pages):
+    if not any("\x02" in page or "\ufffe" in page or "-\n" in page for page in pages):
         return pages
     known = {word.lower() for page in pages for word in re.findall(r"\w+", page)}
 
@@ -145,7 +176,9 @@ def _notes(pages: list[_Page]) -> tuple[str, ...]:
     if broken:
         notes.append(f"{_pages(broken)} cannot be read")
     if empty:
-        notes.append(f"{_pages(empty)} without text: if these are scans, run them through OCR first (ocrmypdf)")
+        way = "" if ocr.is_installed() else ": if these are scans, pip install 'longthread[ocr]' reads them"
+        notes.append(f"{_pages(empty)} without text{way}")
+    notes += ocr.note({number: page.recognised for number, page in enumerate(pages, 1) if page.recognised})
     if outside:
         n_outside = sum(page.n_outside for page in pages)
         notes.append(f"{n_outside} characters outside of the edges of {_pages(outside)} left out")

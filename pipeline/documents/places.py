@@ -42,7 +42,8 @@ class Places:
         page = bisect_right(document.pages, offset) if document.pages else None
         path = self.paths[bisect_right(document.headings, offset, key=lambda heading: heading.start)]
         paragraph = document.paragraph(offset) if document.paragraphs else None
-        return Place(self._line(offset), page, path, paragraph, marks, document.counts_newlines)
+        label = document.label(offset) if document.labels else ""
+        return Place(self._line(offset), page, path, paragraph, marks, document.counts_newlines, label)
 
     def _line(self, offset: int) -> int | None:
         if self.line_starts:
@@ -54,6 +55,7 @@ class Places:
         document = self.document
         cuts = {heading.start for heading in _between(document.headings, start, end, lambda heading: heading.start)}
         cuts |= {offset for offset, _ in _between(document.lines, start, end, _first)}
+        cuts |= {offset for offset, _ in _between(document.labels, start, end, _first)}
         for offsets in (document.pages, document.paragraphs):
             cuts.update(_between(offsets, start, end, int))
         return cuts
@@ -81,23 +83,29 @@ def heading_paths(document: Document) -> list[tuple[str, ...]]:
 
 
 def marks_to_json(place: Place) -> str:
-    """What a place has beside its line, page, heading and paragraph. Each path of headings is written once."""
+    """What a place has beside its line, page, heading and paragraph. Each path of headings is written once.
+
+    Labels are written only where there are any, so that the form of older stores stays readable.
+    """
     headings = list(dict.fromkeys(later.heading for _, later in place.marks))
     marks = [
         (offset, later.line, later.page, headings.index(later.heading), later.paragraph)
         for offset, later in place.marks
     ]
-    return json.dumps([place.counts_newlines, headings, marks], separators=(",", ":"))
+    labels = [place.label, *(later.label for _, later in place.marks)]
+    parts = [place.counts_newlines, headings, marks, *([labels] if any(labels) else [])]
+    return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
 
 
 def place_from_json(
     line: int | None, page: int | None, heading: Sequence[str], paragraph: int | None, marks: str
 ) -> Place:
     """The place that `marks_to_json` was made from."""
-    counts, headings, rows = json.loads(marks)
+    counts, headings, rows, *rest = json.loads(marks)
     paths = [tuple(path) for path in headings]
+    label, *labels = rest[0] if rest else [""] * (len(rows) + 1)
     later = tuple(
-        (offset, Place(row_line, row_page, paths[path], row_paragraph, (), counts))
-        for offset, row_line, row_page, path, row_paragraph in rows
+        (offset, Place(row_line, row_page, paths[path], row_paragraph, (), counts, row_label))
+        for (offset, row_line, row_page, path, row_paragraph), row_label in zip(rows, labels, strict=True)
     )
-    return Place(line, page, tuple(heading), paragraph, later, counts)
+    return Place(line, page, tuple(heading), paragraph, later, counts, label)

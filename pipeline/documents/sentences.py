@@ -22,6 +22,7 @@ _CODE = re.compile(
     r"[{};]\s*$|=>|->|::|\w\([^()]*\)\s*[:;{,.]?\s*$|^\s*[\w.\[\]\"']+\s*[-+*/|&]?=\s*\S"
     r"|^\s*(?:#include|#define|//|/\*|\*/|@\w|import \w|from \S+ import|(?:async )?def \w|class \w+[:({ ]*$|else:|try:)"
 )
+_PAIR = re.compile(r"\s*[^\s:][^:\n]{0,120}:\s*\S")
 _QUOTES = frozenset("\"'“”„«»‹›‘’")
 _OPENING = frozenset("\"“„«‹‘'([")
 _HIDE_QUOTES = str.maketrans(dict.fromkeys(_QUOTES, " "))
@@ -117,6 +118,10 @@ def _blocks(text: str) -> Iterator[_Block]:
             yield from _paragraph(lines)
             lines, in_list = [], False
             yield _Block(start, start if _ROW.match(line) else at, at)
+        elif is_record(line):
+            yield from _paragraph(lines)
+            lines, in_list = [], False
+            yield _Block(start, at, at)
         elif _starts_item(line, in_list, not lines):
             yield from _paragraph(lines)
             lines, in_list = [(start, line)], True
@@ -135,6 +140,11 @@ def _starts_item(line: str, in_list: bool, is_first: bool) -> bool:
         return True
     number = _NUMBER.match(line)
     return bool(number) and (in_list or is_first or number[1] == "1")  # type: ignore[index]
+
+
+def is_record(line: str) -> bool:
+    """Whether a line is a row of a table as `documents.tables` writes it: two or more `name: value` with semicolons."""
+    return "; " in line and ": " in line and sum(": " in part for part in line.split("; ")) >= 2
 
 
 def n_cells(row: str) -> tuple[str, int]:
@@ -166,6 +176,10 @@ def _paragraph(lines: list[tuple[int, str]]) -> Iterator[_Block]:
     if is_table([line for _, line in lines]):
         for start, line in lines:
             yield _Block(start, start + len(line), start + len(line))
+        return
+    if len(lines) > 1 and all(_PAIR.match(line) for _, line in lines):
+        for start, line in lines:  # one setting or one speaker a line
+            yield _Block(start, start, start + len(line))
         return
     start, first = lines[0]
     marker = _BULLET.match(first) or _NUMBER.match(first)

@@ -5,20 +5,14 @@ The line ends of Windows and of old Macs become newlines, so that a line has one
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 
+from pipeline.documents import charsets
+from pipeline.documents.formats import BINARY, LANGUAGES, unread_kind
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
-_MARKS = (  # the longest first: UTF-32's mark begins with UTF-16's
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _TITLE_LINE = re.compile(r"^Title:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 _HEAD_CHARS = 3000
 
@@ -31,27 +25,48 @@ def load_text(path: Path, data: bytes, kind: str = "text") -> Document:
     return Document(path.as_posix(), text, kind, title=title, notes=notes)
 
 
-def decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
-    """The text of a file's bytes, without its byte order mark, and a note where the encoding was guessed.
+def load_code(path: Path, data: bytes) -> Document:
+    """Source code in the language that the file's suffix names."""
+    return load_text(path, data, f"code:{LANGUAGES[path.suffix.lower()]}")
 
-    A byte order mark decides, else UTF-8 if the bytes are valid in it, else the best guess of charset-normalizer.
-    Raises DocumentError for binary files and for text that no encoding fits.
+
+def decode(path: Path, data: bytes, label: str | None = None) -> tuple[str, tuple[str, ...]]:
+    """The text of a file's bytes, without its byte order mark, and a note on what was guessed or left out.
+
+    A byte order mark decides, else UTF-8 if the bytes are valid in it, else the label that the file itself carries,
+    else zero bytes as in UTF-16, else the best guess of charset-normalizer. A stray NUL is left out. Raises
+    DocumentError for binary files and for text that no encoding fits.
     """
-    for mark, encoding in _MARKS:
+    for mark, encoding in charsets.MARKS:
         if data.startswith(mark):
-            return _decoded(path, data, encoding), ()
-    if is_binary(data):
-        raise DocumentError(f"{path}: a binary file, not text: give a text, Markdown, HTML, PDF or DOCX file")
+            return _without_nul(path, _decoded(path, data, encoding))
+    if encoding_16 := charsets.utf16_without_mark(data):
+        text, notes = _without_nul(path, _decoded(path, data, encoding_16))
+        return text, (f"read as {encoding_16.upper()}, as every other byte is zero", *notes)
+    if charsets.is_binary(data):
+        raise DocumentError(f"{path}: {unread_kind(path, data) or BINARY}")
     try:
-        return _plain(data.decode("utf-8")), ()
+        return _without_nul(path, data.decode("utf-8"))
     except UnicodeDecodeError:
-        encoding = _guess(path, data)
-    return _decoded(path, data, encoding), (f"not UTF-8: decoded as {encoding}, which is a guess",)
+        pass
+    if label and (encoding_named := charsets.by_label(label)):
+        labelled = charsets.decode_labelled(data, encoding_named)
+        if labelled:
+            text, notes = _without_nul(path, labelled[0])
+            return text, (*notes, *([f"{labelled[1]} characters are broken in the file"] if labelled[1] else []))
+    guessed = charsets.guess(data)
+    if guessed is None:
+        raise DocumentError(f"{path}: cannot tell the text's encoding: save the file as UTF-8")
+    text, notes = _without_nul(path, _decoded(path, data, guessed))
+    return text, (f"not UTF-8: decoded as {guessed}, which is a guess", *notes)
 
 
-def is_binary(data: bytes) -> bool:
-    """Whether these bytes, a whole file or its beginning, are no text: a NUL byte, and no mark of UTF-16 or UTF-32."""
-    return b"\0" in data and not data.startswith(tuple(mark for mark, _ in _MARKS))
+def _without_nul(path: Path, text: str) -> tuple[str, tuple[str, ...]]:
+    n_nul = text.count("\0")
+    if n_nul > max(1, len(text) // 100) or (n_nul and len(text) < 16):
+        raise DocumentError(f"{path}: {BINARY}")
+    notes = (f"{n_nul} NUL character{'s' if n_nul > 1 else ''} left out",) if n_nul else ()
+    return _plain(text.replace("\0", "")), notes
 
 
 def readable_name(path: Path) -> str:
@@ -65,40 +80,9 @@ def _plain(text: str) -> str:
 
 def _decoded(path: Path, data: bytes, encoding: str) -> str:
     try:
-        text = data.decode(encoding)
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise DocumentError(
             f"{path}: byte {error.start} is not valid {encoding.removesuffix('-sig').upper()}, which the file's first "
             "bytes announce: save the file again, as UTF-8"
         ) from None
-    if "\0" in text:
-        raise DocumentError(f"{path}: a binary file, not text: give a text, Markdown, HTML, PDF or DOCX file")
-    return _plain(text)
-
-
-def _guess(path: Path, data: bytes) -> str:
-    """The encoding that fits best; where too few letters tell, the most common one (cp1252) if the bytes are valid."""
-    from charset_normalizer import from_bytes
-
-    telling = sum(byte >= 0x80 for byte in data)
-    if telling < 8 and _fits(data, "cp1252"):
-        return "cp1252"
-    matches = from_bytes(data)
-    best = matches.best()
-    if best is None:
-        raise DocumentError(f"{path}: cannot tell the text's encoding: save the file as UTF-8")
-    as_good = {
-        encoding
-        for match in matches
-        if (match.chaos, match.coherence) == (best.chaos, best.coherence)
-        for encoding in match.could_be_from_charset
-    }
-    return "cp1252" if "cp1252" in as_good else best.encoding
-
-
-def _fits(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True

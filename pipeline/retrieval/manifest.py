@@ -25,14 +25,21 @@ from pipeline.types import Document, Heading, Passage, Span
 
 FORMAT = 3
 READABLE = (2, 3)
-"""Formats that can be searched. Format 2 lacks two of a file's stamps; a writer adds them to its copy."""
+"""Formats that can be searched. Format 2 lacks the columns of `_ADDED`; a writer adds them to its copy."""
+_ADDED = {
+    "ctime_ns": "INTEGER NOT NULL DEFAULT 0",
+    "inode": "INTEGER NOT NULL DEFAULT 0",
+    "labels": "TEXT NOT NULL DEFAULT '[]'",
+    "reader": "TEXT NOT NULL DEFAULT ''",
+}
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     source TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
     notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL,
-    ctime_ns INTEGER NOT NULL DEFAULT 0, inode INTEGER NOT NULL DEFAULT 0
+    ctime_ns INTEGER NOT NULL DEFAULT 0, inode INTEGER NOT NULL DEFAULT 0,
+    labels TEXT NOT NULL DEFAULT '[]', reader TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
@@ -65,6 +72,7 @@ class FileState:
     """A file as it stood on the disk when it was read.
 
     `ctime_ns` 0: a later change need not show in these stamps, so only the bytes tell whether the file is the same.
+    `reader` is the reader of its format with its version: `csv/1`.
     """
 
     sha256: str
@@ -72,6 +80,7 @@ class FileState:
     mtime_ns: int
     ctime_ns: int = 0
     inode: int = 0
+    reader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +138,8 @@ class Manifest:
         if self._get("format") == FORMAT:
             return
         with _Transaction(self.db):
-            for name in ("ctime_ns", "inode"):
-                self.db.execute(f"ALTER TABLE files ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+            for name, column in _ADDED.items():
+                self.db.execute(f"ALTER TABLE files ADD COLUMN {name} {column}")
             self._set("format", FORMAT)
 
     def settings(self) -> Settings | None:
@@ -176,9 +185,9 @@ class Manifest:
         return [source for (source,) in self.db.execute("SELECT source FROM files ORDER BY source")]
 
     def states(self) -> dict[str, FileState]:
-        query = "SELECT source, sha256, size, mtime_ns, ctime_ns, inode FROM files ORDER BY source"
+        query = "SELECT source, sha256, size, mtime_ns, ctime_ns, inode, reader FROM files ORDER BY source"
         if self._get("format") != FORMAT:
-            query = query.replace("ctime_ns, inode", "0, 0")
+            query = query.replace("ctime_ns, inode, reader", "0, 0, ''")
         rows = self.db.execute(query)
         return {source: FileState(*state) for source, *state in rows}
 
@@ -265,12 +274,14 @@ class Manifest:
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs FROM files "
+        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels FROM files "
         query += "WHERE source = ?"
+        if self._get("format") != FORMAT:
+            query = query.replace("labels", "'[]'")
         found = self.db.execute(query, (source,)).fetchone()
         if found is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes, lines, paragraphs = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels = found
         with _decoding():
             return Document(
                 source=source,
@@ -283,6 +294,7 @@ class Manifest:
                 notes=tuple(json.loads(notes)),
                 lines=tuple((offset, line) for offset, line in json.loads(lines)),
                 paragraphs=tuple(json.loads(paragraphs)),
+                labels=tuple((offset, label) for offset, label in json.loads(labels)),
             )
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
@@ -300,7 +312,7 @@ class Manifest:
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
             "INSERT INTO files (source, sha256, size, mtime_ns, title, kind, text, pages, headings, notes, lines, "
-            "paragraphs, ctime_ns, inode) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "paragraphs, ctime_ns, inode, labels, reader) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -316,6 +328,8 @@ class Manifest:
                 json.dumps(document.paragraphs),
                 state.ctime_ns,
                 state.inode,
+                json.dumps(document.labels),
+                state.reader,
             ),
         )
         self.db.executemany(

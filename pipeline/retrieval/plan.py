@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.contracts import Progress
+from pipeline.documents.archives import container_of, is_member
+from pipeline.documents.formats import reader_version
 from pipeline.retrieval.manifest import FileState, Manifest
 
 if TYPE_CHECKING:
@@ -112,6 +114,8 @@ class Look:
         )
 
     def _is_same(self, path: Path, known: FileState) -> bool:
+        if known.reader != reader_version(path):
+            return False
         try:
             now = state_of(path)
             if now.ctime_ns and _stamps(now) == _stamps(known):
@@ -151,9 +155,11 @@ def unread_of(
 
 
 def state_of(path: Path) -> FileState:
-    """A file's stamps, its bytes unread. Raises OSError for a file that cannot be looked at."""
+    """A file's stamps, its bytes unread; of a member of an archive, the archive's. Raises OSError where it cannot be
+    looked at.
+    """
     now_ns = time.time_ns()
-    status = path.stat()
+    status = _file_of(path).stat()
     ctime_ns = status.st_ctime_ns
     is_coarse = not ctime_ns % _SECOND_NS
     is_recent = abs(now_ns - ctime_ns) < _TICK_NS
@@ -163,15 +169,27 @@ def state_of(path: Path) -> FileState:
         status.st_mtime_ns,
         0 if is_coarse or is_recent else ctime_ns,
         status.st_ino & _MAX_INODE,
+        reader_version(path),
     )
+
+
+def _file_of(path: Path) -> Path:
+    """The file itself, or the archive on the disk that it is inside of."""
+    try:
+        path.stat()
+    except NotADirectoryError:
+        return container_of(path) or path
+    return path
 
 
 def is_gone(path: Path) -> bool:
     """False for a file that may be there, in a folder that may not be entered."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return True
+    except NotADirectoryError:
+        return not is_member(path)
     except (OSError, ValueError):
         return False
     return False

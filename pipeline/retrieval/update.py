@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.contracts import Embedder, Progress
+from pipeline.documents.formats import reader_version
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
@@ -252,4 +253,4 @@ def _state(path: Path) -> FileState:
     try:
         return state_of(path)
     except OSError:
-        return FileState("", 0, 0)
+        return FileState("", 0, 0, reader=reader_version(path))

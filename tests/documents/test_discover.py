@@ -18,7 +18,7 @@ def tree(tmp_path: Path) -> Path:
         "a.txt": b"a",
         "b.md": b"b",
         "deep/er/c.py": b"c",
-        "deep/photo.jpg": b"\xff\xd8\0\0",
+        "deep/photo.mp4": b"\xff\xd8\0\0",
         "deep/empty.txt": b"",
         "deep/utf16.txt": "text".encode("utf-16"),
         "deep/d.pdf": b"%PDF-1.4\0",
@@ -45,7 +45,7 @@ def test_a_folder_gives_all_below_it_that_can_be_read(tree: Path) -> None:
     assert names(found, tree) == ["a.txt", "b.md", "deep/d.pdf", "deep/er/c.py", "deep/utf16.txt"]
     assert found.skipped == (
         (f"{tree}/deep/empty.txt", "empty file"),
-        (f"{tree}/deep/photo.jpg", "binary file"),
+        (f"{tree}/deep/photo.mp4", "video: make a transcript of it (whisper), as VTT or text"),
     )
 
 
@@ -63,8 +63,8 @@ def test_a_file_comes_once_and_in_order_however_often_it_is_named(tree: Path, mo
 
 
 def test_a_named_file_is_kept_whatever_it_is_so_that_its_fault_is_told(tree: Path) -> None:
-    found = discover([str(tree / "deep/photo.jpg"), str(tree / "deep"), str(tree / ".hidden/e.txt")])
-    assert tree / "deep/photo.jpg" in found.files
+    found = discover([str(tree / "deep/photo.mp4"), str(tree / "deep"), str(tree / ".hidden/e.txt")])
+    assert tree / "deep/photo.mp4" in found.files
     assert found.skipped == ((f"{tree}/deep/empty.txt", "empty file"),)
 
 
@@ -100,8 +100,8 @@ def test_a_pipe_is_not_waited_for(tree: Path) -> None:
         (lambda tree: [f"{tree}/x/y"], r"/x/y: no such file or folder$"),
         (lambda tree: [f"{tree}/*.docx"], r"/\*\.docx: the pattern matches nothing: use \*\*"),
         (
-            lambda tree: [f"{tree}/deep/*.jpg"],
-            r"holds nothing to read \(1 passed over: binary file\): what can be read",
+            lambda tree: [f"{tree}/deep/*.mp4"],
+            r"holds nothing to read \(1 passed over: video: .*\): what can be read",
         ),
         (lambda tree: [f"{tree}/a.txt", f"{tree}/bare"], r"/bare: holds nothing to read: what can be read is text,"),
         (lambda tree: ["x" * 5000], r"x: no such file or folder$"),

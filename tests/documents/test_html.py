@@ -39,7 +39,7 @@ def test_headings_tables_and_places(tmp_path: Path) -> None:
     document = loaded(tmp_path, PAGE)
     text = (
         "# Tarn Island\n\nThe boat leaves at 7:40 and 12:15.\nIt carries 10^2 people over the sound, and every one of "
-        "them has a seat on the upper deck.\n\n## Fares\n\n| Who | Marks |\n| Dog | 6 |"
+        "them has a seat on the upper deck.\n\n## Fares\n\nWho: Dog; Marks: 6"
     )
     assert (document.text, document.kind, document.title) == (text, "html", "Tarn Island")
     assert document.headings == (Heading(0, 1, "Tarn Island"), Heading(text.index("## Fares"), 2, "Fares"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
+
 from pipeline.documents.load import load
+from pipeline.documents.page_layout import Line, has_cells, lay_out_page
 from pipeline.types import Document, Heading, Place
 from tests.documents.pdf_file import pdf
 
@@ -38,7 +42,7 @@ def test_a_sentence_may_run_on_over_a_page(tmp_path: Path) -> None:
 def test_a_page_without_text_is_told_and_keeps_its_number(tmp_path: Path) -> None:
     document = loaded(tmp_path, pdf([["One."], [], ["Three."]]))
     assert document.place(document.text.index("Three")).page == 3
-    assert document.notes == ("page 2 without text: if these are scans, run them through OCR first (ocrmypdf)",)
+    assert document.notes == ("page 2 without text",)
 
 
 def test_text_outside_of_the_page_is_left_out_and_told(tmp_path: Path) -> None:
@@ -60,3 +64,46 @@ def test_the_files_name_is_the_title_where_the_pdf_has_none(tmp_path: Path) -> N
 
 def test_its_first_bytes_make_a_pdf_not_its_name(tmp_path: Path) -> None:
     assert loaded(tmp_path, pdf([["One."]]), "scan.txt").kind == "pdf"
+
+
+def test_columns_of_prose_are_read_one_after_the_other() -> None:
+    left = [
+        "The first column says this and",
+        "goes on to the end of it all,",
+        "where the mast was found in",
+        "a shed behind the old pier",
+        "by the keeper of the light.",
+    ]
+    right = [words.replace("the", "its") for words in left]
+    lines = [Line("A title over both of the columns of this page", 50, 10, 500, 20)]
+    for n, (a, b) in enumerate(zip(left, right, strict=True)):
+        lines += [Line(a, 50, 40 + n * 12, 250, 50 + n * 12), Line(b, 300, 40 + n * 12, 500, 50 + n * 12)]
+    assert lay_out_page(lines) == "\n".join([lines[0].text, *left, *right])
+
+
+def test_rows_of_a_table_name_their_columns() -> None:
+    rows = [("Quarter", "Revenue"), ("Q1", "812"), ("Q2", "1,077")]
+    lines = [Line("Figures of the year.", 50, 10, 200, 20)]
+    for n, (a, b) in enumerate(rows, 2):
+        lines += [Line(a, 50, n * 15, 90, n * 15 + 10), Line(b, 200, n * 15, 240, n * 15 + 10)]
+    assert has_cells(lines)
+    assert lay_out_page(lines) == "Figures of the year.\nQuarter: Q1; Revenue: 812\nQuarter: Q2; Revenue: 1,077"
+
+
+def test_a_scanned_page_is_read_by_ocr(tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr", reason="the extra ocr is not installed")
+    from PIL import Image, ImageDraw, ImageFont
+
+    words = ["The mooring fee is 475 euros.", "Gate B opens at six."]
+    page = Image.new("RGB", (1240, 600), "white")
+    for n, line in enumerate(words):
+        ImageDraw.Draw(page).text((100, 100 + 80 * n), line, "black", ImageFont.load_default(32))
+    page.save(tmp_path / "a.png")
+    page.save(tmp_path / "a.pdf", resolution=150)
+    for name in ("a.png", "a.pdf"):
+        document = load(tmp_path / name)
+        assert document.text == "\n".join(words)
+        assert document.place(40).page == 1
+        assert re.fullmatch(r"1 page read by OCR with a confidence of (0\.9\d|1\.00)", document.notes[0])
+    page.rotate(180).save(tmp_path / "b.png")
+    assert load(tmp_path / "b.png").text == "\n".join(words)

@@ -93,3 +93,9 @@ def test_time_grows_with_the_length_and_not_with_its_square(unit: str) -> None:
     started = time.process_time()
     check(text)
     assert time.process_time() - started < 10
+
+
+def test_a_row_that_names_its_columns_is_one_sentence_and_so_is_a_setting() -> None:
+    text = "name: St. Ives; note: It leaks. Mend it.; depth: 4\nname: Rye; depth: 5; note: Fine.\n\n"
+    text += "host: alpha\nport: 80\n"
+    assert [text[a:b] for a, b in sentences(text)] == [*text.split("\n")[:2], "host: alpha", "port: 80"]

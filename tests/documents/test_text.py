@@ -38,7 +38,7 @@ def test_a_title_line_near_the_top_is_the_title(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.py", "code:python"), ("a.RS", "code:rust"), ("a.yaml", "code:yaml"), ("a.log", "text")]
+    ("name", "kind"), [("a.py", "code:python"), ("a.RS", "code:rust"), ("a.yaml", "yaml"), ("a.log", "text")]
 )
 def test_the_suffix_tells_code(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / name

@@ -209,6 +209,7 @@ def _place(source: str, place: Mapping[str, Any]) -> str:
     """Where a text stands, short: the file's name without its folders, or the source as the data set names it."""
     name = source.rpartition("/")[2] if source.startswith("/") else source
     heading = tuple(place["heading"])
-    where = str(Place(place["line"], place["page"], heading, place.get("paragraph")))
+    label = place.get("label", "")
+    where = str(Place(place["line"], place["page"], heading, place.get("paragraph"), label=label))
     above = f" ({' > '.join(heading)})" if heading and not where.startswith(heading[0]) else ""
     return f"{name}{', ' if where else ''}{where}{above}"

@@ -1,0 +1,85 @@
+"""EPUB: its chapters in the order of reading, laid out like any page; the place is the chapter and its file."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from pipeline.documents.archives import MAX_BYTES
+from pipeline.documents.html import decode_html, parse, render
+from pipeline.documents.text import readable_name
+from pipeline.documents.writer import Writer
+from pipeline.errors import DocumentError
+from pipeline.types import Document
+
+_PAGES = (".xhtml", ".html", ".htm")
+
+
+def load_epub(path: Path, data: bytes) -> Document:
+    """The text of the book's spine; the table of contents is left out. The labels are `chapter 3`.
+
+    Raises DocumentError for a book that is broken or protected.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist() if info.filename.endswith(_PAGES)) > MAX_BYTES:
+                raise DocumentError(f"{path}: unpacks to more than {MAX_BYTES // 2**20} MiB")
+            names, title = _spine(archive)
+            pages = [(name, archive.read(name)) for name in names]
+            is_protected = "META-INF/rights.xml" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError, zlib.error,
+            NotImplementedError) as error:  # fmt: skip
+        raise DocumentError(f"{path}: a broken EPUB ({error}): convert it anew (ebook-convert)") from None
+    if is_protected:
+        raise DocumentError(f"{path}: a protected EPUB: only its shop's reader opens it")
+    writer = Writer()
+    n_images = 0
+    for number, (_, page) in enumerate(pages, 1):
+        source, _ = decode_html(path, page)
+        blocks, images = render(parse(path, source))
+        n_images += images
+        for block in blocks:
+            if block.level:
+                writer.heading(block.text, block.level, f"chapter {number}")
+            else:
+                text = f"```\n{block.text}\n```" if block.mark == "```" else block.mark + block.text
+                writer.block(text, f"chapter {number}", is_tight=block.is_tight)
+    notes = [f"{n_images} image{'s' if n_images > 1 else ''} without text"] if n_images else []
+    return writer.document(path, "epub", title or readable_name(path), notes)
+
+
+def _spine(archive: zipfile.ZipFile) -> tuple[list[str], str]:
+    """The pages in the order of reading, and the title; all pages in the archive's order for one without a spine."""
+    names = archive.namelist()
+    container = _xml(archive.read("META-INF/container.xml")) if "META-INF/container.xml" in names else None
+    roots = [] if container is None else container.xpath("//*[local-name()='rootfile']/@full-path")
+    package = _xml(archive.read(roots[0])) if roots and roots[0] in names else None
+    if package is None:
+        return [name for name in names if name.lower().endswith(_PAGES)], ""
+    folder = posixpath.dirname(roots[0])
+    items = {item.get("id"): item for item in package.xpath("//*[local-name()='manifest']/*[local-name()='item']")}
+    spine = []
+    for reference in package.xpath("//*[local-name()='spine']/*[local-name()='itemref']/@idref"):
+        item = items.get(reference)
+        if item is None or "nav" in (item.get("properties") or "").split():
+            continue
+        name = posixpath.normpath(posixpath.join(folder, unquote(item.get("href", "").split("#")[0])))
+        if name in names:
+            spine.append(name)
+    title = package.xpath("string(//*[local-name()='metadata']/*[local-name()='title'])")
+    return spine, " ".join(title.split())
+
+
+def _xml(data: bytes) -> Any:
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError:
+        return None

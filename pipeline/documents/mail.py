@@ -1,0 +1,198 @@
+"""Mail: EML and MBOX by the standard library, MSG by python-oxmsg. Headers first, then the text; attachments apart."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import io
+import re
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+from pipeline.documents import charsets
+from pipeline.documents.text import readable_name
+from pipeline.documents.writer import Writer
+from pipeline.errors import DocumentError
+from pipeline.types import Document
+
+_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_MBOX_START = re.compile(rb"^From [^\n]*\d{4}[^\n]*\n", re.MULTILINE)
+_QUOTED_START = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+def load_eml(path: Path, data: bytes) -> Document:
+    """One mail as its headers, which say from whom, to whom, when and about what, and its text."""
+    message = _parse(data)
+    writer = Writer()
+    _write(path, writer, message)
+    return writer.document(path, "eml", _header(message, "Subject") or readable_name(path))
+
+
+def load_mbox(path: Path, data: bytes) -> Document:
+    """The mails of a mailbox one after the other, each below its subject; the place is the mail's number."""
+    writer = Writer()
+    for number, part in enumerate(_messages(data), 1):
+        message = _parse(part)
+        writer.heading(_header(message, "Subject") or f"Mail {number}", 1, f"mail {number}")
+        _write(path, writer, message, f"mail {number}, ")
+    return writer.document(path, "mbox", readable_name(path))
+
+
+def load_msg(path: Path, data: bytes) -> Document:
+    """A mail of Outlook. Raises DocumentError for a file that is broken."""
+    message = _open_msg(path, data)
+    headers = {name.lower(): value for name, value in (message.message_headers or {}).items()}
+    recipients = "; ".join(f"{person.name} <{person.email_address}>" for person in message.recipients)
+    shown = {
+        "From": message.sender or headers.get("from", ""),
+        "To": recipients or headers.get("to", ""),
+        "Date": str(message.sent_date or headers.get("date", "")),
+        "Subject": message.subject or "",
+    }
+    writer = Writer()
+    writer.block("\n".join(f"{name}: {value}" for name, value in shown.items() if value), "headers")
+    html = message.html_body or ""
+    body = message.body or ""
+    if body.strip() or not html:
+        writer.block(body.replace("\r\n", "\n"), "text")
+    else:
+        _write_html(path, writer, html)
+    return writer.document(path, "msg", message.subject or readable_name(path))
+
+
+def attachments(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each attachment, pictures inside the text left out; in a mailbox below the mail's number."""
+    suffix = path.suffix.lower()
+    if suffix == ".msg":
+        for n, item in enumerate(_open_msg(path, data).attachments, 1):
+            if item.attached_by_value and item.file_bytes:
+                yield _file_name(item.file_name, n, "bin"), item.file_bytes
+        return
+    parts = _messages(data) if suffix == ".mbox" else [data]
+    for number, part in enumerate(parts, 1):
+        prefix = f"{number}/" if suffix == ".mbox" else ""
+        for name, content in _attached(_parse(part)):
+            yield prefix + name, content
+
+
+def _parse(data: bytes) -> EmailMessage:
+    return email.message_from_bytes(data, policy=email.policy.default)
+
+
+def _messages(data: bytes) -> list[bytes]:
+    starts = [match.end() for match in _MBOX_START.finditer(data) if _begins_mail(data, match.start())]
+    lines = [match.start() for match in _MBOX_START.finditer(data) if _begins_mail(data, match.start())]
+    ends = [*lines[1:], len(data)]
+    return [_QUOTED_START.sub(rb"\1", data[start:end]) for start, end in zip(starts, ends, strict=True)] or [data]
+
+
+def _begins_mail(data: bytes, start: int) -> bool:
+    """Whether a line `From ...` stands at the top of the file or behind a blank line."""
+    return start == 0 or data[max(start - 4, 0) : start].endswith((b"\n\n", b"\n\r\n"))
+
+
+def _write(path: Path, writer: Writer, message: EmailMessage, prefix: str = "") -> None:
+    """Writes one mail."""
+    lines = [f"{name}: {value}" for name in _SHOWN if (value := _header(message, name))]
+    writer.block("\n".join(lines), f"{prefix}headers")
+    body = _body(message)
+    if body is not None:
+        text = _text(body)
+        if body.get_content_subtype() == "html":
+            _write_html(path, writer, text, f"{prefix}text")
+        else:
+            writer.block(_flowed(body, text), f"{prefix}text")
+
+
+def _body(message: EmailMessage) -> EmailMessage | None:
+    try:
+        body = message.get_body(("plain", "html"))
+    except (KeyError, AttributeError, ValueError):  # a broken structure: the first part with text
+        body = None
+    if body is None:
+        texts = (part for part in message.walk() if part.get_content_maintype() == "text")
+        body = next((part for part in texts if isinstance(part, EmailMessage)), None)
+    return cast("EmailMessage | None", body)
+
+
+def _text(part: EmailMessage) -> str:
+    """A part's text in the charset that it names, as a browser understands the name."""
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    encoding = charsets.by_label(part.get_content_charset() or "") or "utf-8"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        labelled = charsets.decode_labelled(data, encoding)
+        text = labelled[0] if labelled else data.decode(charsets.guess(data) or "latin-1", "replace")
+    else:
+        if encoding.startswith(("iso2022", "utf-7")):
+            text = data.decode(encoding, "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def _flowed(part: EmailMessage, text: str) -> str:
+    """The text with the lines joined that `format=flowed` broke (RFC 3676)."""
+    if part.get_param("format", "") != "flowed":
+        return text
+    return re.sub(r"(?<!^--) \n(?!>|\n)", " ", text, flags=re.MULTILINE)
+
+
+def _write_html(path: Path, writer: Writer, source: str, label: str = "text") -> None:
+    from pipeline.documents.formats import FORMATS
+
+    FORMATS["html"].open(path)
+    from pipeline.documents.html import parse, render
+
+    blocks, _ = render(parse(path, source))
+    for block in blocks:
+        writer.block(block.mark + block.text if block.mark != "```" else block.text, label, is_tight=block.is_tight)
+
+
+def _attached(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
+    names: set[str] = set()
+    for n, part in enumerate(message.iter_attachments() if message.is_multipart() else (), 1):
+        if part.get_content_maintype() == "image" and part.get("Content-ID") and not part.is_attachment():
+            continue
+        if part.get_content_type() == "message/rfc822":
+            inner = part.get_payload(0) if part.is_multipart() else None
+            content = inner.as_bytes() if isinstance(inner, EmailMessage) else b""
+            name = _file_name(part.get_filename(), n, "eml")
+            name = name if name.lower().endswith(".eml") else f"{name}.eml"
+        else:
+            payload = part.get_payload(decode=True)
+            content = payload if isinstance(payload, bytes) else b""
+            name = _file_name(part.get_filename(), n, part.get_content_subtype())
+        if content:
+            yield (name if name not in names else f"{n}-{name}"), content
+            names.add(name)
+
+
+def _file_name(name: str | None, number: int, subtype: str) -> str:
+    """The attachment's name without the parts of a path; `attachment-1.pdf` for one without a name."""
+    bare = re.split(r"[/\\]", name or "")[-1].replace("\0", "").strip().lstrip(".")
+    return bare or f"attachment-{number}.{ {'plain': 'txt'}.get(subtype, subtype) }".replace(" ", "")
+
+    return []
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    try:
+        return " ".join(str(message[name] or "").split())
+    except (ValueError, IndexError, AttributeError, TypeError):  # the standard library's parser of broken headers
+        return ""
+
+
+def _open_msg(path: Path, data: bytes) -> Any:
+    from pipeline.documents.formats import FORMATS
+
+    FORMATS["msg"].open(path)
+    from oxmsg import Message
+
+    try:
+        return Message.load(io.BytesIO(data))
+    except Exception as error:
+        # python-oxmsg raises what olefile, struct or a dictionary raises: any of them means a broken file.
+        raise DocumentError(f"{path}: a broken mail of Outlook ({error}): save it again as EML") from None
