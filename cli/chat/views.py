@@ -13,7 +13,7 @@ from cli.chat.settings import Settings
 from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
-from pipeline.types import Answer, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
+from pipeline.types import Answer, Cached, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
 PART_STYLES: dict[str, str] = {
     "template": "dim",
@@ -140,10 +140,12 @@ def prompt(state: State) -> RenderableType:
     """Exactly what the model saw, each part in its colour; soft vectors are counted, since they cannot be shown."""
     text = Text()
     for span in state.prompt:
-        if not isinstance(span, Soft):
-            text.append(visible(span.text), style=PART_STYLES[span.part])
-        else:
+        if isinstance(span, Soft):
             text.append(f"<{len(span.vectors)} vectors for {span.stands_for} tokens>", style=PART_STYLES[span.part])
+        elif isinstance(span, Cached):
+            text.append(f"<{span.n_cells} kept tokens of: {visible(span.piece.text)}>", style=PART_STYLES[span.part])
+        else:
+            text.append(visible(span.text), style=PART_STYLES[span.part])
     legend = Text("in colour: ", style="dim")
     for part, name, _ in PART_NAMES:
         if any(span.part == part for span in state.prompt):
