@@ -412,8 +412,10 @@ class Generation:
     `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
     already, `restored_tokens` were placed from cached pieces, and the rest was read. `shifted_tokens` of the restored
     ones were moved from where they were read. `is_composed`: some cells had not seen what stands before them, so that
-    the answer is an approximation of reading everything. `prefill_s` runs from the start of the prompt's work to its
-    last prompt token, `decode_s` from there to the end. `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
+    the answer is an approximation of reading everything.
+
+    `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to the end.
+    `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
 
     `text` is the answer alone. `thoughts` is what the model wrote before it, in `thought_tokens` tokens with their
     marks; they are shown and never used. `is_thought_cut`: their budget ended them, or the end of the generation.

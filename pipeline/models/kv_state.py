@@ -1,8 +1,8 @@
 """The bytes in which llama.cpp saves a sequence's cells: cut to some of the cells, or laid out for another context.
 
-After 8 bytes of its own, each cache of the context (one, or with sliding windows two) is saved in this order: the number
-of streams; the number of cells; the position and the sequences of each cell; whether values are transposed; the number
-of layers; the keys of each layer, and the values of each layer, with their type and the size of a row
+After 8 bytes of its own, each cache of the context (one, or with sliding windows two) is saved in this order: the
+number of streams; the number of cells; the position and the sequences of each cell; whether values are transposed; the
+number of layers; the keys of each layer, and the values of each layer, with their type and the size of a row
 (llama-kv-cache.cpp, `state_write`). That is no interface that llama.cpp promises: compose.py checks for each model that
 a state that was cut here is byte for byte what llama.cpp saves of the same cells.
 """
@@ -61,7 +61,9 @@ class Rows:
 
     def turned(self) -> Rows:
         """The same values, transposed: of the types f32, f16 and bf16 only, since blocks hold values of one cell."""
-        size = VALUE_BYTES[self.kind]
+        size = VALUE_BYTES.get(self.kind, 0)
+        if not size:
+            raise ValueError("values of cached cells that are stored in blocks cannot be transposed")
         n_cells, n_bytes = self.data.shape
         return Rows(self.kind, self.data.reshape(n_cells, n_bytes // size, size).transpose(1, 0, 2), True)
 

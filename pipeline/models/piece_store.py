@@ -175,7 +175,7 @@ class PieceStore:
                 piece = next(iter(self._pending.values()))
             part = None
             try:
-                if not self.path(piece.key).exists():
+                if not self._is_there(piece.key):
                     part = self._write_part(piece)
             except OSError as error:
                 LOG.warning("%s: not kept: %s", self.path(piece.key), error.strerror or error)
@@ -191,6 +191,10 @@ class PieceStore:
             if part is not None:
                 with contextlib.suppress(OSError):
                     cell_files.evict(self.root, self.max_disk_bytes, keep=self.path(piece.key))
+
+    def _is_there(self, key: str) -> bool:
+        header = cell_files.read_header(self.path(key))
+        return header is not None and header.fields.get("key") == key
 
     def _write_part(self, piece: Piece) -> Path:
         fields = {"key": piece.key, "model": piece.model, "prefix": piece.prefix, "position": piece.position}

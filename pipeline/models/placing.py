@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from pipeline.models.context import Context
 
 
-def put_behind(context: Context, spare: int, sequence: int, stretch: Stretch, offset: int = 0) -> None:
+def put_behind(
+    context: Context, spare: int, sequence: int, stretch: Stretch, offset: int = 0, is_transposed: bool = False
+) -> None:
     """Puts a stretch behind the cells of a sequence, at its place in the prompt plus `offset`.
 
-    Raises ModelError where llama.cpp refuses the cells; the sequence is then as it was.
+    `is_transposed`: the context lays values out transposed, and the one that read the piece did not. Raises ModelError
+    where llama.cpp refuses the cells; the sequence is then as it was.
     """
     piece = stretch.piece
     where = piece.position + stretch.first
-    load(context, spare, cut(piece.state, where, where + stretch.n))
+    state = cut(piece.state, where, where + stretch.n)
+    load(context, spare, transposed(context, state) if is_transposed else state)
     try:
         distance = stretch.start + offset - where
         if distance:
@@ -37,6 +41,14 @@ def put_behind(context: Context, spare: int, sequence: int, stretch: Stretch, of
         context.lend(spare, sequence)
     finally:
         context.cut(spare, 0)
+
+
+def transposed(context: Context, state: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same cells for a context without flash attention; ModelError for values that are stored in blocks."""
+    try:
+        return State.parse(state).transposed().to_bytes()
+    except ValueError as error:
+        raise ModelError(f"{context.weights.path.name}: {error}; set kv_v to f16") from error
 
 
 def take_out(context: Context, spare: int, sequence: int, start: int, end: int) -> State:
