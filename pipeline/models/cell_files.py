@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -102,7 +103,7 @@ def read(path: Path) -> tuple[Mapping[str, Any], list[NDArray[np.uint8]]] | None
         LOG.warning("%s: not loaded: %s", path, error)
         return None
     ends = np.cumsum([len(data) - sum(header.sizes), *header.sizes])
-    sections = [data[start:end].copy() for start, end in zip(ends, ends[1:], strict=False)]
+    sections = [data[start:end].copy() for start, end in itertools.pairwise(ends)]
     if _checksum(header.fields, header.sizes, sections) != header.checksum:
         LOG.warning("%s: not loaded: its checksum is wrong; the file is deleted", path)
         path.unlink(missing_ok=True)

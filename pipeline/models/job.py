@@ -39,8 +39,8 @@ class Group:
 
 @dataclass(eq=False)
 class Job:
-    """One prompt on its way to an answer. `n_done` cells of prompt and answer are there: `n_reused` of them from another
-    sequence, `n_restored` from pieces, `n_shifted` of these moved, and the others decoded.
+    """One prompt on its way to an answer. `n_done` cells of prompt and answer are there: `n_reused` of them from other
+    sequences, `n_restored` from pieces, `n_shifted` of these moved, and the others decoded.
 
     `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
     `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought. `marks`
