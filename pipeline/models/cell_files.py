@@ -124,6 +124,17 @@ def read_first(path: Path, n: int) -> list[bytes] | None:
         return None
 
 
+def flat(text: str) -> str:
+    """A text with each stretch of white space as one space."""
+    return " ".join(text.split())
+
+
+def holds(path: Path, wanted: str, n_texts: int) -> bool:
+    """Whether one of a file's first sections, which are texts, contains a flat text. A file that cannot be read might."""
+    texts = read_first(path, n_texts)
+    return texts is None or any(wanted in flat(text.decode("utf-8", "replace")) for text in texts)
+
+
 def touch(path: Path) -> None:
     """Marks a file as used now; another process may have deleted it."""
     with contextlib.suppress(OSError):

@@ -366,7 +366,8 @@ class Engine:
             return self.pieces.make(prefix, text)
 
     def forget(self, text: str) -> int:
-        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many pieces.
+        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many files and
+        pieces.
 
         Cells of answers under way stay until these end.
         """
@@ -376,7 +377,7 @@ class Engine:
         with self._lock:
             self.pool.forget()
             store = self.pieces.store if "pieces" in self.__dict__ else PieceStore(cache_folder() / "pieces", "", 0, 0)
-            return store.forget(text)
+            return store.forget(text) + self.snapshots.forget(text)
 
     @cached_property
     def snapshots(self) -> Snapshots:

@@ -23,6 +23,8 @@ from pipeline.models import cell_files, cell_packing
 from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")
+DEFAULT_MEMORY_BYTES = 1 << 30
+DEFAULT_DISK_BYTES = 8 << 30
 
 
 class PieceStore:
@@ -98,7 +100,7 @@ class PieceStore:
 
         White space counts as one space. An empty text is in none.
         """
-        wanted = _flat(text)
+        wanted = cell_files.flat(text)
         if not wanted:
             return 0
         with self._changed:
@@ -107,7 +109,7 @@ class PieceStore:
                 self._drop(key)
                 self._pending.pop(key, None)
             paths = {self.path(key) for key in keys}
-            paths |= {path for path in self.root.glob("*/*.kv") if _file_holds(path, wanted)}
+            paths |= {path for path in self.root.glob("*/*.kv") if cell_files.holds(path, wanted, 2)}
             for path in paths:
                 path.unlink(missing_ok=True)
             cell_files.sweep(self.root, 0)  # a file that is being written may hold it as well
@@ -209,15 +211,5 @@ def _size(piece: Piece) -> int:
     return piece.state.nbytes + piece.tokens.nbytes
 
 
-def _flat(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _holds(piece: Piece, wanted: str) -> bool:
-    return wanted in _flat(piece.text) or wanted in _flat(piece.before)
-
-
-def _file_holds(path: Path, wanted: str) -> bool:
-    """Whether a file's piece holds a text; a file whose text cannot be read might, and so it does."""
-    texts = cell_files.read_first(path, 2)
-    return texts is None or any(wanted in _flat(text.decode("utf-8", "replace")) for text in texts)
+    return wanted in cell_files.flat(piece.text) or wanted in cell_files.flat(piece.before)

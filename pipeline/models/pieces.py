@@ -22,7 +22,7 @@ from pipeline.models.cells import cells_of
 from pipeline.models.compose import judge
 from pipeline.models.context import Rows
 from pipeline.models.identity import cells_key
-from pipeline.models.piece_store import PieceStore
+from pipeline.models.piece_store import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, PieceStore
 from pipeline.models.placing import take_out
 from pipeline.models.scoring import hold
 from pipeline.types import Cached, Piece, Prompt, Text
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.models.engine import Engine
-
-DEFAULT_MEMORY_BYTES = 1 << 30
-DEFAULT_DISK_BYTES = 8 << 30
 
 
 class Pieces:

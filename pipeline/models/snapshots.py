@@ -20,6 +20,8 @@ from pipeline.models.identity import cells_key
 from pipeline.models.scoring import hold
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pipeline.models.engine import Engine
 
 LOG = logging.getLogger("longthread.snapshots")
@@ -53,7 +55,7 @@ class Snapshots:
         finally:
             pool.retire(sequence, cells.keys)
         try:
-            cell_files.write(path, {"n": len(cells), "cells": cells.digest}, [cells.keys, state])
+            cell_files.write(path, {"n": len(cells), "cells": cells.digest}, [self._text(cells), cells.keys, state])
         except OSError as error:
             raise ModelError(f"{path}: the snapshot cannot be written: {error.strerror or error}") from error
         cell_files.evict(self._root, self._most_bytes, keep=path)
@@ -75,7 +77,7 @@ class Snapshots:
             content = cell_files.read(path)
             if content is None:
                 continue
-            keys, state = content[1]
+            _, keys, state = content[1]
             if not pool.make_room(n):
                 LOG.warning("%s: no room for its %d cells", path, n)
                 continue
@@ -90,11 +92,25 @@ class Snapshots:
             return pool.nearest(cells.keys)[1]
         return n_here
 
+    def forget(self, text: str) -> int:
+        """Deletes the snapshots of all models that hold a text; gives how many there were."""
+        wanted = cell_files.flat(text)
+        paths = [path for path in self._root.glob("*/*.kv") if wanted and cell_files.holds(path, wanted, 1)]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return len(paths)
+
+    def _text(self, cells: Cells) -> NDArray[np.uint8]:
+        """What the cells say: whoever forgets a text finds the snapshot by it."""
+        pieces = {stretch.piece.text.encode("utf-8", "surrogatepass") for stretch in cells.stretches}
+        tokens = b"".join(self._engine.weights.piece(key) for key in cells.keys.tolist() if key >= 0)
+        return np.frombuffer(b"\n".join([tokens, *sorted(pieces)]), np.uint8)
+
     def _candidates(self, cells: Cells) -> list[tuple[Path, Header]]:
         snapshots = []
         for path in self.folder.glob("*.kv"):
             header = cell_files.read_header(path)
-            if header is None or len(header.sizes) != 2:
+            if header is None or len(header.sizes) != 3:
                 continue
             n = header.fields.get("n", 0)
             if 0 < n <= len(cells) and cells.upto(n).digest == header.fields.get("cells"):
