@@ -103,11 +103,17 @@ class Bench:
         return self.kept[key]
 
     # ---------------------------------------------------------------------------------------------------------- ways
-    def read_all(self, passages: Sequence[Passage], chosen: Sequence[Sequence[Passage]]) -> Prompt:
-        return tuple(span for one in passages for span in (OPENING, Text(one.text, "passages"), CLOSING))
+    def documents(self, name: str, passages: Sequence[Passage], chosen: Sequence[Sequence[Passage]]) -> Prompt:
+        """The passages of a prompt in one of the ways; `chosen` are the kept sentences of each."""
+        if name == "read_all":
+            return self.read([passage.text for passage in passages])
+        if name == "read_sentences":
+            return self.read([" ".join(part.text.strip() for part in parts) for parts in chosen if parts])
+        if name == "sentences":
+            return self.sentences(passages, chosen)
+        return self.passages(passages, int(name.removeprefix("passages_k")))
 
-    def read_sentences(self, passages: Sequence[Passage], chosen: Sequence[Sequence[Passage]]) -> Prompt:
-        texts = [" ".join(part.text.strip() for part in parts) for parts in chosen if parts]
+    def read(self, texts: Sequence[str]) -> Prompt:
         return tuple(span for text in texts for span in (OPENING, Text(text, "passages"), CLOSING))
 
     def passages(self, passages: Sequence[Passage], k: int) -> Prompt:
@@ -223,15 +229,9 @@ def main() -> None:
                 zip(chosen, passages_of(chosen, options.set, everything, tools), strict=True)
             ):
                 parts = choose(one.question, passages, tools, limits)
-                makers = {
-                    "read_all": lambda p=passages, c=parts: bench.read_all(p, c),
-                    "read_sentences": lambda p=passages, c=parts: bench.read_sentences(p, c),
-                    **{f"passages_k{k}": lambda p=passages, k=k: bench.passages(p, k) for k in ks},
-                    "sentences": lambda p=passages, c=parts: bench.sentences(p, c),
-                }
                 names = list(ways)
                 for name in names[n % len(names) :] + names[: n % len(names)]:
-                    bench.measure(ways[name], makers[name](), one.question, one.answers)
+                    bench.measure(ways[name], bench.documents(name, passages, parts), one.question, one.answers)
                 if n % 10 == 9:
                     said = ", ".join(f"{k} f1 {w.mean('f1'):.3f} {w.mean('ttft_s'):.2f} s" for k, w in ways.items())
                     print(f"{n + 1} of {len(chosen)}: {said}", file=sys.stderr, flush=True)

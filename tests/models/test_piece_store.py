@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def piece(n: int, text: str = "", size: int = 0, model: str = MODEL) -> Piece:
     )
 
 
-def store(root: Path, **limits: int) -> PieceStore:
-    return PieceStore(root, MODEL, **{"max_memory_bytes": 64 * MB, "max_disk_bytes": 64 * MB, **limits})
+def store(root: Path, max_memory_bytes: int = 64 * MB, max_disk_bytes: int = 64 * MB) -> PieceStore:
+    return PieceStore(root, MODEL, max_memory_bytes, max_disk_bytes)
 
 
 def same(one: Piece, other: Piece | None) -> bool:
@@ -102,7 +103,7 @@ def test_memory_and_disk_are_bounded_the_least_recently_used_go(tmp_path: Path) 
     assert (n_files, n_bytes <= 5 * MB) == (len(kept), True)
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "torn": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
     "foreign": lambda data: b"no cells at all" * 99,

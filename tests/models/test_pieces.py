@@ -288,7 +288,6 @@ CANNOT = {
     "lfm2": "recurrent layers",
     "mamba": "recurrent layers",
     "qwen35": "recurrent layers",
-    "thinks-qwen35": "recurrent layers",
 }
 
 
@@ -308,5 +307,6 @@ def test_each_file_of_the_zoo_says_whether_it_can_compose(path: Path) -> None:
         assert verdict.why == ""
         assert verdict.kl < 0.01
         prefix, text, end = (Text("The garden has "),), Text("seven hives and nine frames. "), Text("The hives")
+        engine.pieces.store.max_disk_bytes = 0
         piece = engine.piece(prefix, (text,))
         assert answer(engine, (Text("One more: "), Cached(piece, 1), end))
