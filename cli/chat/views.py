@@ -90,6 +90,7 @@ def figures(state: State) -> str:
     parts = [account_line(state)]
     if generation is not None:
         parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
+        parts += [f"{generation.restored_tokens} kept from earlier"] if generation.restored_tokens else []
         parts += ["stopped"] if generation.finish == "cancelled" else []
         parts += ["/thoughts shows them"] if generation.thought_tokens else []
     return ", ".join(parts)
