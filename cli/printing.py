@@ -193,6 +193,7 @@ def reading(account: Ledger) -> list[str]:
     if account.generation is not None:
         g = account.generation
         reused = f", {g.reused_tokens} reused" if g.reused_tokens else ""
+        reused += f", {g.restored_tokens} kept from an earlier reading" if g.restored_tokens else ""
         lines.append(
             f"{account.model}: read {g.prompt_tokens} tokens{reused} in {g.prefill_s:.2f} s"
             + _rate(g.prefill_tokens_per_s)

@@ -173,6 +173,18 @@ def _cache() -> Iterator[Finding]:
     said = f"{folder}, {free / 1e9:.1f} GB free"
     is_little = free < LEAST_DISK
     yield Finding("cache folder", "warn" if is_little else "ok", said, way_out if is_little else "")
+    yield _kept_cells()
+
+
+def _kept_cells() -> Finding:
+    from pipeline.models.cell_files import size_of
+    from pipeline.models.piece_store import DEFAULT_DISK_BYTES
+
+    n_files, n_bytes = size_of(cache_folder() / "pieces")
+    said = (
+        f"{n_files} passages that were read take {n_bytes / 1e6:.0f} MB, of at most {DEFAULT_DISK_BYTES / 1e6:.0f} MB"
+    )
+    return Finding("kept cells", "ok", said)
 
 
 # ------------------------------------------------------------------------------------------------------------ models

@@ -167,6 +167,59 @@ class Soft:
     part: Part = "passages"
     stands_for: int = 0
 
+    @property
+    def n_cells(self) -> int:
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """The cells of a text that a model read once, behind a prefix, to be placed in other prompts (models/pieces.py).
+
+    `key` names it: a hash of everything that decides what the cells hold. `model` is the part of that which belongs to
+    the model, its settings and the build of llama.cpp. `tokens` is int32 (n,), read at the positions from `position`
+    on; `prefix` is the digest of the cells before them. `state` is uint8, the cells as llama.cpp saves them. `text` and
+    `before` are the text of the piece and of its prefix: whoever forgets a text finds the cells that took it in.
+    """
+
+    key: str
+    model: str
+    prefix: str
+    position: int
+    tokens: NDArray[np.int32]
+    state: NDArray[np.uint8]
+    text: str
+    before: str = ""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cached:
+    """Cells [start, end) of a piece in the place of tokens; `end` None: up to its last.
+
+    Placed rather than read. Behind another prefix than its own, or moved, that is an approximation: the cells have not
+    seen what stands before them in this prompt.
+    """
+
+    piece: Piece
+    start: int = 0
+    end: int | None = None
+    part: Part = "passages"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop <= len(self.piece):
+            raise ValueError(f"cached cells must lie in [0, {len(self.piece)}), were: [{self.start}, {self.stop})")
+
+    @property
+    def stop(self) -> int:
+        return len(self.piece) if self.end is None else self.end
+
+    @property
+    def n_cells(self) -> int:
+        return self.stop - self.start
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredSentence:
@@ -253,7 +306,8 @@ class Text:
     special: bool = False
 
 
-Prompt = tuple[Text | Soft, ...]
+PromptSpan = Text | Soft | Cached
+Prompt = tuple[PromptSpan, ...]
 """Spans in the order in which the model reads them. Each Text is tokenised apart from its neighbours."""
 
 
@@ -371,8 +425,12 @@ class Generation:
     """What a model wrote for one prompt, and what that cost.
 
     `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
-    already. `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to
-    the end. `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
+    already, `restored_tokens` were placed from cached pieces, and the rest was read. `shifted_tokens` of the restored
+    ones were moved from where they were read. `is_composed`: some cells had not seen what stands before them, so that
+    the answer is an approximation of reading everything.
+
+    `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to the end.
+    `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
 
     `text` is the answer alone. `thoughts` is what the model wrote before it, in `thought_tokens` tokens with their
     marks; they are shown and never used. `is_thought_cut`: their budget ended them, or the end of the generation.
@@ -388,10 +446,18 @@ class Generation:
     thoughts: str = ""
     thought_tokens: int = 0
     is_thought_cut: bool = False
+    restored_tokens: int = 0
+    shifted_tokens: int = 0
+    is_composed: bool = False
+
+    @property
+    def read_tokens(self) -> int:
+        """Cells of the prompt that were decoded."""
+        return self.prompt_tokens - self.reused_tokens - self.restored_tokens
 
     @property
     def prefill_tokens_per_s(self) -> float | None:
-        n = self.prompt_tokens - self.reused_tokens
+        n = self.read_tokens
         return n / self.prefill_s if self.prefill_s > 0 else None
 
     @property

@@ -14,7 +14,7 @@ from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
 from pipeline.forgetting import Forgotten
 from pipeline.text.visible import visible
-from pipeline.types import Answer, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
+from pipeline.types import Answer, Cached, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
 PART_STYLES: dict[str, str] = {
     "template": "dim",
@@ -91,6 +91,7 @@ def figures(state: State) -> str:
     parts = [account_line(state)]
     if generation is not None:
         parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
+        parts += [f"{generation.restored_tokens} kept from earlier"] if generation.restored_tokens else []
         parts += ["stopped"] if generation.finish == "cancelled" else []
         parts += ["/thoughts shows them"] if generation.thought_tokens else []
     return ", ".join(parts)
@@ -141,10 +142,12 @@ def prompt(state: State) -> RenderableType:
     """Exactly what the model saw, each part in its colour; soft vectors are counted, since they cannot be shown."""
     text = Text()
     for span in state.prompt:
-        if not isinstance(span, Soft):
-            text.append(visible(span.text), style=PART_STYLES[span.part])
-        else:
+        if isinstance(span, Soft):
             text.append(f"<{len(span.vectors)} vectors for {span.stands_for} tokens>", style=PART_STYLES[span.part])
+        elif isinstance(span, Cached):
+            text.append(f"<{span.n_cells} kept tokens of: {visible(span.piece.text)}>", style=PART_STYLES[span.part])
+        else:
+            text.append(visible(span.text), style=PART_STYLES[span.part])
     legend = Text("in colour: ", style="dim")
     for part, name, _ in PART_NAMES:
         if any(span.part == part for span in state.prompt):

@@ -142,7 +142,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         cost = second.generation
         notes.append(
             f"asked again in another layout because the first answer was unusable: {first.unusable} "
-            f"({cost.prompt_tokens - cost.reused_tokens} tokens read, {cost.answer_tokens} written in "
+            f"({cost.read_tokens} tokens read, {cost.answer_tokens} written in "
             f"{cost.prefill_s + cost.decode_s:.1f} s); the first answer: {_short(first.generation.text)}"
         )
     if is_agreed:

@@ -83,7 +83,7 @@ class Plain:
             messages.append(Message("assistant", (Text(turn.answer, "history"),)))
         recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
         spans = self.filled(self.spans(passages), state.question.wording)
-        filled = [span for span in spans if isinstance(span, Soft) or span.text]
+        filled = [span for span in spans if not isinstance(span, Text) or span.text]
         begin = self.begin.replace(_LEAD, lead(passages[-1].text) if passages else "")
         return render_answer(reader, [*messages, Message("user", (*recalled, *filled))], begin)
 

@@ -135,7 +135,9 @@ def _rate(tokens: str, seconds: str) -> Callable[[Seen], float]:
     def measure(seen: Seen) -> float:
         if not seen.generation or not seen.generation[seconds]:
             raise CannotMeasureError("nothing was read or written")
-        n = seen.generation[tokens] - (seen.generation["reused_tokens"] if tokens == "prompt_tokens" else 0)
+        n = seen.generation[tokens]
+        if tokens == "prompt_tokens":  # records of earlier versions have no restored tokens
+            n -= seen.generation["reused_tokens"] + seen.generation.get("restored_tokens", 0)
         return float(n / seen.generation[seconds])
 
     return measure

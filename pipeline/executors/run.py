@@ -235,7 +235,7 @@ class _Work:
         self.n_failed += fault is not None
         if state is not None and state.ledger.generation is not None:
             generation = state.ledger.generation
-            self.prompt_tokens += generation.prompt_tokens - generation.reused_tokens
+            self.prompt_tokens += generation.read_tokens
             self.answer_tokens += generation.answer_tokens
         self.tell()
         if (why := self.too_many()) is not None:

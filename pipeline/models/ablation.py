@@ -63,8 +63,8 @@ def ablate(
     if not pool.can_cut:
         raise ModelError(f"{pool.context.weights.path.name}: this architecture cannot forget a part of what it read")
     n = len(prompt)
-    if any(is_soft for _, _, is_soft in prompt.runs(tail, n)):
-        raise ModelError("ablate: the cells that are read again must be tokens, not soft vectors")
+    if any(kind != "tokens" for _, _, kind in prompt.runs(tail, n)):
+        raise ModelError("ablate: the cells that are read again must be tokens, not soft vectors or cached cells")
     result = np.empty((len(cuts), len(target)), np.float32)
     each = [None] * len(cuts) if endings is None else endings
     forks = [

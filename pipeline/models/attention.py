@@ -23,12 +23,13 @@ from pipeline.errors import ModelError
 from pipeline.models.cells import Cells, common
 from pipeline.models.context import Context
 from pipeline.models.llama import library
+from pipeline.models.placing import put_behind
 from pipeline.models.pool import rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.models.settings import ResolvedSettings
+    from pipeline.models.settings import KvType, ResolvedSettings
     from pipeline.models.weights import Weights
 
 _NODE = b"kq_soft_max-"
@@ -62,7 +63,11 @@ class Probe:
         self._weights = weights
         self._query = 1 if weights.is_recurrent else 0
         """The sequence on which queries are read."""
-        self._resolved = replace(resolved, kv_k="f16", kv_v="f16", n_cells=0)
+        self._spare = 1
+        """The sequence on which cached cells are moved: not of recurrent models, which have none."""
+        kv_k: KvType = "f32" if resolved.kv_k == "f32" else "f16"
+        kv_v: KvType = "f32" if resolved.kv_v == "f32" else "f16"
+        self._resolved = replace(resolved, kv_k=kv_k, kv_v=kv_v, n_cells=0, kv_unified=True)
         self._context: Context | None = None
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
         self._depth = -1
@@ -118,12 +123,12 @@ class Probe:
             self._context.close()
         size = -(-n // _GROWTH) * _GROWTH
         resolved = replace(self._resolved, n_cells=size, n_batch=min(512, size), n_ubatch=min(512, size))
-        self._context = Context(self._weights, resolved, 1 + self._query, "off", self._nodes.on_node)
+        self._context = Context(self._weights, resolved, self._spare + 1, "off", self._nodes.on_node)
         self._keys, self._depth = np.empty(0, np.int64), -1
         return self._context
 
     def _forget(self, context: Context) -> None:
-        for sequence in {0, self._query}:
+        for sequence in {0, self._query, self._spare}:
             context.cut(sequence, 0)
         self._keys, self._depth = np.empty(0, np.int64), -1
 
@@ -135,9 +140,13 @@ class Probe:
         context.cut(0, n)
         self._keys = self._keys[:n]
         self._nodes.watch([], self._stop(last))
-        for low, high, is_soft in prefix.runs(n, len(prefix)):
+        for low, high, kind in prefix.runs(n, len(prefix)):
+            if kind == "cached":
+                for stretch in prefix.cached(low, high):
+                    put_behind(context, self._spare, 0, stretch, is_transposed=True)
+                continue
             for at in range(low, high, context.n_batch):
-                context.decode([rows_of(prefix, 0, at, min(high, at + context.n_batch), is_soft)])
+                context.decode([rows_of(prefix, 0, at, min(high, at + context.n_batch), kind)])
         return n
 
     def _stop(self, last: int) -> int | None:
@@ -150,12 +159,14 @@ class Probe:
         if self._query:
             context.copy(0, self._query, n_prefix)
         mass = np.zeros((len(wanted), len(query), n_prefix), np.float32)
-        whole = _joined(prefix, query)
-        for low, high, is_soft in whole.runs(n_prefix, len(whole)):
+        whole = prefix.then(query)
+        for low, high, kind in whole.runs(n_prefix, len(whole)):
+            if kind == "cached":
+                raise ModelError("attend: the query must be read: put cached cells into the prefix")
             for at in range(low, high, context.n_batch):
                 upto = min(high, at + context.n_batch)
                 self._nodes.watch(layers, self._stop(layers[-1]))
-                context.decode([rows_of(whole, self._query, at, upto, is_soft)])
+                context.decode([rows_of(whole, self._query, at, upto, kind)])
                 for n, (layer, head) in enumerate(wanted):
                     found = self._nodes.taken.get(layer)
                     if found is None:
@@ -175,11 +186,6 @@ class Probe:
             return set()
         seen = {layer for n, (layer, _) in enumerate(wanted) if mass[n, :, :outside].any()}
         return {layer for layer, _ in wanted} - seen
-
-
-def _joined(one: Cells, other: Cells) -> Cells:
-    vectors = [cells.vectors for cells in (one, other) if cells.vectors is not None]
-    return Cells(np.concatenate([one.keys, other.keys]), np.concatenate(vectors) if vectors else None)
 
 
 class _Nodes:

@@ -18,23 +18,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.contracts import Progress
 from pipeline.errors import ModelError
-from pipeline.models.cells import Cells, common
+from pipeline.models.cells import Kind, common
 from pipeline.models.context import Rows
 from pipeline.models.halts import marks_of, next_halt
+from pipeline.models.job import USUAL_ANSWER, Job
 from pipeline.models.lookup import draft
 from pipeline.models.pool import Pool, rows_of
-from pipeline.models.sampler import Sampler
-from pipeline.models.stream import EngineStream, TextOut
-from pipeline.models.thoughts import Thoughts
-from pipeline.types import Finish, Generation, Sampling
+from pipeline.models.stream import EngineStream
+from pipeline.types import Finish, Generation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,81 +40,8 @@ _WORTH_WAITING = 32
 """Cells in common from which a prompt waits for another to read them, rather than reading them as well."""
 _STEP = {False: 5.0, True: 50.0}
 """What a call for a single token takes, in tokens read among many: on a processor, measured; on a GPU, a guess."""
-_ANSWER = 64
-"""The tokens that an answer is expected to have, if it may have more."""
 _SECONDS_A_CALL = 1.5
 """How long a call that only reads prompts may take: a user sees progress, and Ctrl-C gets through."""
-
-
-@dataclass(eq=False)
-class Group:
-    """The prompts of one request, for its progress display."""
-
-    progress: Progress | None
-    n_cells: int
-    n_read: int = 0
-
-    def read(self, n: int) -> None:
-        self.n_read += n
-        if self.progress is not None and n:
-            self.progress("read prompt", self.n_read, self.n_cells)
-
-
-@dataclass(eq=False)
-class Job:
-    """One prompt on its way to an answer. `n_done` cells of prompt and answer are decoded.
-
-    `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
-    `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought. `marks`
-    are the places, in ascending order, at which a checkpoint of it is to be made.
-    """
-
-    cells: Cells
-    sampling: Sampling
-    sampler: Sampler
-    group: Group
-    thoughts: Thoughts
-    room: int
-    budget: int
-    pending: list[int] = field(default_factory=list)
-    stream: EngineStream = field(init=False)
-    text: TextOut = field(init=False)
-    thought_text: TextOut = field(default_factory=TextOut)
-    sequence: int = -1
-    n_done: int = 0
-    n_reused: int = 0
-    marks: list[int] = field(default_factory=list)
-    answer: list[int] = field(default_factory=list)
-    leader: Job | None = None
-    n_follow: int = 0
-    started: float = 0.0
-    answered: float = 0.0
-    buffer: NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.text = TextOut(self.sampling.stop)
-        self.buffer = np.empty(self.n_most, np.int64)
-        self.buffer[: len(self.cells)] = self.cells.keys
-
-    @property
-    def n_most(self) -> int:
-        """The most cells that it can come to hold."""
-        return len(self.cells) + self.room
-
-    @property
-    def is_reading(self) -> bool:
-        return self.n_done < len(self.cells)
-
-    @property
-    def n_to_come(self) -> int:
-        """The cells that are still to be decoded for it, as far as that can be known."""
-        left = min(self.room, _ANSWER) - len(self.answer)
-        return len(self.cells) - min(len(self.cells), max(self.n_done, self.n_follow)) + max(0, left)
-
-    @property
-    def keys(self) -> NDArray[np.int64]:
-        """Of prompt and answer so far; those up to n_done are decoded."""
-        return self.buffer[: len(self.cells) + len(self.answer)]
 
 
 class Batcher:
@@ -226,8 +150,8 @@ class Batcher:
         n_beside = self.pool.context.n_cells - self.pool.n_cells + self.n_committed
         if source is None or any(other.sequence == source for other in self.active):
             n_beside -= n_shared
-        n_answer = min(job.room, _ANSWER)
-        n_own = len(job.cells) - n_shared + n_answer
+        n_answer = min(job.room, USUAL_ANSWER)
+        n_own = job.cells.n_to_read(n_shared) + n_answer
         n_others = sum(other.n_to_come for other in self.active)
         looks = n_own * n_beside + n_others * n_own
         return looks * self._attention_share < n_answer * self._step_costs
@@ -263,6 +187,9 @@ class Batcher:
     def _step(self) -> None:
         self.n_steps += 1
         self._follow()
+        for job in self.active:
+            if job.is_reading and job.leader is None:
+                job.place_cached(self.pool)
         answering = [] if self._is_soft_turn() else [job for job in self.active if not job.is_reading]
         rows, guesses = self._answer_rows(answering)
         room = self.pool.context.n_batch - sum(map(len, rows))
@@ -270,13 +197,13 @@ class Batcher:
             room = min(room, self.piece)
         elif self._cells_per_s:
             room = min(room, max(64, int(self._cells_per_s * _SECONDS_A_CALL)))
-        readers, reading, is_soft = self._reading_rows(room, has_tokens=bool(rows))
-        self._decode(answering, guesses, rows, readers, reading, is_soft)
+        readers, reading = self._reading_rows(room, has_tokens=bool(rows))
+        self._decode(answering, guesses, rows, readers, reading)
 
     def _is_soft_turn(self) -> bool:
         """Soft vectors cannot share a call with tokens: while both are wanted, they take turns."""
         reader = next((job for job in self.active if job.is_reading and job.leader is None), None)
-        return reader is not None and bool(reader.cells.keys[reader.n_done] < 0) and self.n_steps % 2 == 1
+        return reader is not None and reader.next_kind == "soft" and self.n_steps % 2 == 1
 
     def _follow(self) -> None:
         """Jobs whose leader has read their common part take it over."""
@@ -297,27 +224,27 @@ class Batcher:
             guesses.append(guess)
         return rows, guesses
 
-    def _reading_rows(self, room: int, has_tokens: bool) -> tuple[list[Job], list[Rows], bool]:
+    def _reading_rows(self, room: int, has_tokens: bool) -> tuple[list[Job], list[Rows]]:
         """Pieces of the prompts being read, in the order of arrival; soft vectors only in a call of their own."""
         readers: list[Job] = []
         rows: list[Rows] = []
-        kind: bool | None = False if has_tokens else None
+        kind: Kind | None = "tokens" if has_tokens else None
         for job in self.active:
             if room <= 0:
                 break
             if not job.is_reading or job.leader is not None:
                 continue
-            start, end, is_soft = next(
+            start, end, its_kind = next(
                 job.cells.runs(job.n_done, min(next_halt(job, self.pool, self.active), job.n_done + room))
             )
-            if kind is not None and is_soft != kind:
+            if kind is not None and its_kind != kind:
                 continue
-            kind = is_soft
+            kind = its_kind
             outputs = [end - start - 1] if end == len(job.cells) else []
-            rows.append(rows_of(job.cells, job.sequence, start, end, is_soft, outputs))
+            rows.append(rows_of(job.cells, job.sequence, start, end, kind, outputs))
             readers.append(job)
             room -= end - start
-        return readers, rows, bool(kind)
+        return readers, rows
 
     def _decode(
         self,
@@ -326,7 +253,6 @@ class Batcher:
         rows: list[Rows],
         readers: Sequence[Job],
         reading: list[Rows],
-        is_soft: bool,
     ) -> None:
         if not rows and not reading:
             raise ModelError("no job can go on: this is a fault of longthread")
@@ -431,6 +357,9 @@ class Batcher:
                 thoughts=job.stream.thoughts.strip(),
                 thought_tokens=thoughts.n_thought,
                 is_thought_cut=thoughts.is_cut,
+                restored_tokens=job.n_restored,
+                shifted_tokens=job.n_shifted,
+                is_composed=not job.cells.is_exact,
             )
         )
 

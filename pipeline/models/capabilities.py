@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.contracts import Model
     from pipeline.models.attention import Attention
     from pipeline.models.thinking import Profile
-    from pipeline.types import Message, Prompt
+    from pipeline.types import Message, Piece, Prompt
 
 
 @runtime_checkable
@@ -63,6 +63,20 @@ class Ablates(Protocol):
         tail: int,
         endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Composes(Protocol):
+    """Keeps the cells of texts that it read, and takes them in prompts as `Cached` spans instead of reading them.
+
+    `piece` gives the cells of a text behind a prefix: from memory, from disk, or else read now. `why_not_compose` is
+    empty where the model's cells can be moved and put together. `forget` deletes all kept cells that took a text in.
+    """
+
+    @property
+    def why_not_compose(self) -> str: ...
+    def piece(self, prefix: Prompt, text: Prompt) -> Piece: ...
+    def forget(self, text: str) -> int: ...
 
 
 @runtime_checkable

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.types import Part, Prompt, Text
+from pipeline.types import Cached, Part, Piece, Prompt, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,52 +23,131 @@ _SECTIONS: tuple[Part, ...] = ("system", "passages", "history", "question")
 """Parts whose end may come again: with the next question, on the same passages, or as a turn of the history."""
 
 
+Kind = Literal["tokens", "soft", "cached"]
+"""How cells come into a context: decoded from tokens, decoded from soft vectors, placed from a piece."""
+_LEAST_SOFT = -(1 << 62)
+"""Keys of soft vectors lie in [_LEAST_SOFT, -1], those of composed cells below."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Cells [start, end) of a prompt that are cells of `piece`, from its cell number `first` on.
+
+    `is_exact`: they stand where they were read, behind the cells that stood before them then.
+    """
+
+    start: int
+    end: int
+    piece: Piece
+    first: int
+    is_exact: bool = False
+
+    @property
+    def n(self) -> int:
+        return self.end - self.start
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether they stand at other positions than those at which they were read."""
+        return self.start != self.piece.position + self.first
+
+    def part(self, start: int, end: int) -> Stretch:
+        """The part of it within [start, end), which it overlaps."""
+        low, high = max(start, self.start), min(end, self.end)
+        return Stretch(low, high, self.piece, self.first + low - self.start, self.is_exact)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
     """A prompt, cell by cell.
 
     `keys` is int64 of shape (n,): a token's number, or for a soft vector a negative number made from its bytes, so that
-    equal keys mean equal content. `vectors` is float32 (n_soft, n_embd), the soft vectors in their order. `sections`
-    are the places, in ascending order, up to which a later prompt is likely to be the same.
+    equal keys mean equal content. A cell of a piece has a negative number made from the piece's key and its place in
+    it; where the stretch is exact, its token's number, since the cell is the one that reading would give. `vectors` is
+    float32 (n_soft, n_embd), the soft vectors in their order. `sections` are the places, in ascending order, up to
+    which a later prompt is likely to be the same. `stretches` are the cached cells, in ascending order.
     """
 
     keys: NDArray[np.int64]
     vectors: NDArray[np.float32] | None = None
     sections: tuple[int, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def runs(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-        """[start, end) as stretches (start, end, is_soft) of one kind each: a call of llama.cpp takes only one kind."""
-        if self.vectors is None:
-            yield start, end, False
+    @property
+    def is_exact(self) -> bool:
+        """Whether all cells are those that reading the prompt would give."""
+        return all(stretch.is_exact for stretch in self.stretches)
+
+    @property
+    def ends_cached(self) -> bool:
+        """Whether the last cell is placed rather than read, so that there are no logits behind it."""
+        return bool(self.stretches) and self.stretches[-1].end == len(self.keys)
+
+    def runs(self, start: int, end: int) -> Iterator[tuple[int, int, Kind]]:
+        """[start, end) as runs (start, end, kind) of one kind each: a call of llama.cpp takes only one kind."""
+        if self.vectors is None and not self.stretches:
+            yield start, end, "tokens"
             return
-        soft = self.keys[start:end] < 0
-        cuts = [0, *(np.flatnonzero(soft[1:] != soft[:-1]) + 1).tolist(), end - start]
+        kinds = _is_soft(self.keys[start:end]).astype(np.int8)
+        for stretch in self.cached(start, end):
+            kinds[stretch.start - start : stretch.end - start] = 2
+        cuts = [0, *(np.flatnonzero(kinds[1:] != kinds[:-1]) + 1).tolist(), end - start]
+        names: tuple[Kind, Kind, Kind] = ("tokens", "soft", "cached")
         for low, high in pairwise(cuts):
             if low < high:
-                yield start + low, start + high, bool(soft[low])
+                yield start + low, start + high, names[kinds[low]]
+
+    def cached(self, start: int, end: int) -> list[Stretch]:
+        """The cached cells in [start, end)."""
+        return [stretch.part(start, end) for stretch in self.stretches if stretch.start < end and stretch.end > start]
+
+    def n_to_read(self, start: int) -> int:
+        """How many of the cells from `start` on are decoded rather than placed."""
+        n = len(self.keys)
+        return n - start - sum(stretch.n for stretch in self.cached(start, n))
 
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
         return self.keys[start:end].astype(np.int32)
 
     def soft(self, start: int, end: int) -> NDArray[np.float32]:
-        """The vectors of a soft stretch."""
+        """The vectors of a soft run."""
         assert self.vectors is not None  # noqa: S101 - runs() found soft cells
-        first = int((self.keys[:start] < 0).sum())
+        first = int(_is_soft(self.keys[:start]).sum())
         return self.vectors[first : first + end - start]
+
+    def then(self, other: Cells) -> Cells:
+        """These cells, and after them those of the other, whose cached ones count as composed."""
+        n = len(self)
+        vectors = [cells.vectors for cells in (self, other) if cells.vectors is not None]
+        after = [Stretch(n + one.start, n + one.end, one.piece, one.first) for one in other.stretches]
+        keys = np.concatenate([self.keys, other.keys])
+        for stretch in after if n else ():  # one that was exact at the start of a prompt is not any more
+            keys[stretch.start : stretch.end] = _composed_keys(stretch.piece)[stretch.first :][: stretch.n]
+        return Cells(
+            keys,
+            np.concatenate(vectors) if vectors else None,
+            self.sections,
+            (*self.stretches, *after),
+        )
 
     def plus(self, tokens: Sequence[int]) -> Cells:
         """These cells, and after them those of the tokens."""
-        return Cells(np.concatenate([self.keys, np.asarray(tokens, np.int64)]), self.vectors, self.sections)
+        return self.then(Cells(np.asarray(tokens, np.int64)))
 
     def upto(self, n: int) -> Cells:
         """The first n cells."""
         sections = tuple(place for place in self.sections if place <= n)
-        if self.vectors is None:
-            return Cells(self.keys[:n], sections=sections)
-        return Cells(self.keys[:n], self.vectors[: int((self.keys[:n] < 0).sum())], sections)
+        vectors = None if self.vectors is None else self.vectors[: int(_is_soft(self.keys[:n]).sum())]
+        return Cells(self.keys[:n], vectors, sections, tuple(self.cached(0, n)))
+
+    def since(self, n: int) -> Cells:
+        """The cells from number n on, as a prompt of their own."""
+        vectors = None if self.vectors is None else self.vectors[int(_is_soft(self.keys[:n]).sum()) :]
+        after = [Stretch(one.start - n, one.end - n, one.piece, one.first) for one in self.cached(n, len(self))]
+        return Cells(self.keys[n:], vectors, stretches=tuple(after))
 
     @property
     def digest(self) -> str:
@@ -79,24 +158,60 @@ def cells_of(prompt: Prompt, weights: Weights) -> Cells:
     """The cells of a prompt; each Text is tokenised apart from its neighbours, special tokens only where it may."""
     keys: list[NDArray[np.int64]] = []
     vectors: list[NDArray[np.float32]] = []
+    stretches: list[Stretch] = []
+    n = 0
     for span in prompt:
         if isinstance(span, Text):
             keys.append(weights.tokenize(span.text, span.special).astype(np.int64))
-            continue
-        if span.vectors.ndim != 2 or span.vectors.shape[1] != weights.n_embd:
-            raise ModelError(
-                f"a soft span must be of shape (n, {weights.n_embd}) for {weights.path.name}, "
-                f"was: {tuple(span.vectors.shape)}"
-            )
-        rows = np.ascontiguousarray(span.vectors, np.float32)
-        if not np.isfinite(rows).all():
-            raise ModelError("a soft span holds values that are not finite")
-        keys.append(np.array([_key(row) for row in rows], np.int64))
-        vectors.append(rows)
+        elif isinstance(span, Cached):
+            is_exact = _stands_where_read(span, keys, n)
+            keys.append(_cached_keys(span, is_exact))
+            stretches.append(Stretch(n, n + span.n_cells, span.piece, span.start, is_exact))
+        else:
+            rows = _checked(span.vectors, weights)
+            keys.append(np.array([_key(row) for row in rows], np.int64))
+            vectors.append(rows)
+        n += len(keys[-1])
     joined = np.concatenate(keys) if keys else np.empty(0, np.int64)
     ends = dict(zip((span.part for span in prompt), accumulate(map(len, keys)), strict=True))  # the last of each part
     sections = sorted(ends[part] for part in _SECTIONS if part in ends)
-    return Cells(joined, np.concatenate(vectors) if vectors else None, tuple(sections))
+    return Cells(joined, np.concatenate(vectors) if vectors else None, tuple(sections), tuple(stretches))
+
+
+def _checked(vectors: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
+    """Soft vectors in memory order; ModelError where they cannot be decoded."""
+    if vectors.ndim != 2 or vectors.shape[1] != weights.n_embd:
+        raise ModelError(
+            f"a soft span must be of shape (n, {weights.n_embd}) for {weights.path.name}, was: {tuple(vectors.shape)}"
+        )
+    rows = np.ascontiguousarray(vectors, np.float32)
+    if not np.isfinite(rows).all():
+        raise ModelError("a soft span holds values that are not finite")
+    return rows
+
+
+def _stands_where_read(span: Cached, keys: Sequence[NDArray[np.int64]], n: int) -> bool:
+    """Whether the n cells before a cached span are those that stood before its cells when they were read."""
+    piece = span.piece
+    if n != piece.position + span.start:
+        return False
+    before = np.concatenate(keys) if keys else np.empty(0, np.int64)
+    own = before[piece.position :]
+    return np.array_equal(own, piece.tokens[: span.start]) and Cells(before[: piece.position]).digest == piece.prefix
+
+
+def _cached_keys(span: Cached, is_exact: bool) -> NDArray[np.int64]:
+    keys = span.piece.tokens.astype(np.int64) if is_exact else _composed_keys(span.piece)
+    return keys[span.start : span.stop]
+
+
+def _composed_keys(piece: Piece) -> NDArray[np.int64]:
+    data = hashlib.shake_128(piece.key.encode()).digest(8 * len(piece))
+    return _LEAST_SOFT - 1 - (np.frombuffer(data, np.uint64) >> 2).astype(np.int64)
+
+
+def _is_soft(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (keys < 0) & (keys >= _LEAST_SOFT)
 
 
 def common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:

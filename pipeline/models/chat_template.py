@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.errors import ModelError
 from pipeline.models.template_process import Renderer, Rendering, TemplateLimitError
 from pipeline.models.template_settings import DAY
-from pipeline.types import Message, Prompt, Soft, Text
+from pipeline.types import Message, Prompt, PromptSpan, Text
 
 THOUGHT_TAGS = ("<think>", "</think>", "[THINK]", "[/THINK]", "<seed:think>", "</seed:think>")
 """What a template may look for in an answer of the history, to cut the thoughts out of it."""
@@ -141,7 +141,7 @@ class ChatTemplate:
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
     """The system's content moved to the start of the first user turn."""
-    system: list[Text | Soft] = [span for m in messages if m.role == "system" for span in m.content]
+    system: list[PromptSpan] = [span for m in messages if m.role == "system" for span in m.content]
     rest = [m for m in messages if m.role != "system"]
     for n, message in enumerate(rest):
         if message.role == "user":
@@ -208,7 +208,7 @@ def _contents(messages: Sequence[Message]) -> Iterator[_Content]:
 
 def _cut(spans: Prompt, start: int, end: int) -> Prompt:
     """The part [start, end) of a content, in characters, a soft span counting as one; whole spans stay themselves."""
-    cut: list[Text | Soft] = []
+    cut: list[PromptSpan] = []
     offset = 0
     for span in spans:
         n = len(span.text) if isinstance(span, Text) else 1
@@ -221,7 +221,7 @@ def _cut(spans: Prompt, start: int, end: int) -> Prompt:
     return tuple(cut)
 
 
-def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool) -> Iterator[Text | Soft]:
+def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool) -> Iterator[PromptSpan]:
     """The template's text with contents in the place of marks.
 
     `bare` is the same without whitespace at the ends of contents: what `text` has beyond it belongs to a content. A

@@ -109,13 +109,14 @@ class Context:
         self._set_adapters(weights.adapters)
         if weights.control is not None:
             apply_control(lib, self.pointer, weights.control, weights)
-        is_whole = resolved.swa_full or weights.n_swa <= 0
-        self.can_fork = resolved.kv_unified and is_whole and not weights.is_recurrent
+        self.can_fork = can_fork(weights, resolved)
         self._is_unified = resolved.kv_unified
         self.memory = lib.llama_get_memory(self.pointer)
         self.n_cells: int = lib.llama_n_ctx(self.pointer)
         self.n_batch: int = lib.llama_n_batch(self.pointer)
         self.native_s = 0.0
+        self._is_shifting = False
+        """Whether cells were moved whose keys the next decode turns."""
         self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
     @property
@@ -138,6 +139,7 @@ class Context:
         batch, outputs = self._batch.fill(rows)
         start = perf_counter()
         code = self._lib.llama_decode(self.pointer, batch)
+        self._is_shifting = False
         self.native_s += perf_counter() - start
         if code != 0:
             raise ModelError(f"llama.cpp could not decode {n} cells (code {code}): {complaints() or 'no reason given'}")
@@ -172,6 +174,20 @@ class Context:
         """
         self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n if self._is_unified else -1)
 
+    def lend(self, source: int, target: int, start: int = -1, end: int = -1) -> None:
+        """Lets `target` share the cells of `source` in [start, end), by default all: with a unified cache only."""
+        self._lib.llama_memory_seq_cp(self.memory, source, target, start, end)
+
+    @property
+    def can_shift(self) -> bool:
+        """Whether llama.cpp can move cells of this architecture to other positions."""
+        return bool(self._lib.llama_memory_can_shift(self.memory))
+
+    def shift(self, sequence: int, distance: int) -> None:
+        """Moves all cells of a sequence, for all that hold them. The next decode turns their keys accordingly."""
+        self._lib.llama_memory_seq_add(self.memory, sequence, -1, -1, distance)
+        self._is_shifting = True
+
     def cut(self, sequence: int, start: int) -> None:
         """Forgets the cells of a sequence from position `start` on."""
         if not self._lib.llama_memory_seq_rm(self.memory, sequence, start, -1):
@@ -189,6 +205,8 @@ class Context:
 
     def save(self, sequence: int) -> NDArray[np.uint8]:
         """The cells of a sequence as bytes, for `load` of a context with the same settings on the same weights."""
+        if self._is_shifting:  # their positions are new and their keys are not
+            raise ModelError("cells that were moved can be saved only after a token behind them was read")
         size = self._lib.llama_state_seq_get_size(self.pointer, sequence)
         data = np.empty(size, np.uint8)
         n = self._lib.llama_state_seq_get_data(self.pointer, _bytes_at(data), size, sequence)
@@ -322,6 +340,12 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
         weight_bytes=weights.size,
         draft=settings.draft,
     )
+
+
+def can_fork(weights: Weights, resolved: ResolvedSettings) -> bool:
+    """Whether a part of a sequence can be shared by another."""
+    is_whole = resolved.swa_full or weights.n_swa <= 0
+    return resolved.kv_unified and is_whole and not weights.is_recurrent
 
 
 def threads() -> int:

@@ -60,7 +60,7 @@ class CountingModel:
 
     def count(self, prompt: Prompt) -> int:
         return sum(
-            len(self._vocabulary.tokenize(span.text, span.special)) if isinstance(span, Text) else len(span.vectors)
+            len(self._vocabulary.tokenize(span.text, span.special)) if isinstance(span, Text) else span.n_cells
             for span in prompt
         )
 

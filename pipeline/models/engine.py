@@ -23,10 +23,12 @@ import numpy as np
 from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
-from pipeline.models.batching import Batcher, Group, Job
+from pipeline.models.batching import Batcher
 from pipeline.models.cells import Cells, cells_of, in_prefix_order
-from pipeline.models.context import N_SPARE, Context, resolve
+from pipeline.models.compose import judge
+from pipeline.models.context import N_SPARE, Context, can_fork, resolve
 from pipeline.models.first_look import look_first
+from pipeline.models.job import Group, Job
 from pipeline.models.pool import Pool
 from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
@@ -37,12 +39,13 @@ from pipeline.models.templates import template_of
 from pipeline.models.thinking import BRIEF_TOKENS, CLOSING_ROOM, Profile, find_profile, tail_of
 from pipeline.models.thoughts import Marks, thoughts_of
 from pipeline.models.weights import Weights
-from pipeline.types import Message, Prompt, Sampling, Text
+from pipeline.types import Cached, Message, Piece, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.models.attention import Attention
+    from pipeline.models.pieces import Pieces
     from pipeline.models.snapshots import Snapshots
 
 
@@ -76,6 +79,7 @@ class Engine:
         self.resolved: ResolvedSettings = resolve(settings, weights)
         resolved = self.resolved
         n_sequences = resolved.n_seq_max + resolved.n_cached + (N_SPARE if weights.is_recurrent else 1)
+        n_sequences += can_fork(weights, resolved)  # the one on which the pool moves cells
         self.context = Context(weights, resolved, n_sequences, settings.flash_attention)
         self.pool = Pool(self.context, resolved.n_cached, resolved.checkpoint_bytes)
         drafts = settings.draft_max if settings.draft == "lookup" and self.pool.can_cut else 0
@@ -125,7 +129,7 @@ class Engine:
     def count(self, prompt: Prompt) -> int:
         self._check_open()
         return sum(
-            len(self.weights.tokenize(span.text, span.special)) if isinstance(span, Text) else len(span.vectors)
+            len(self.weights.tokenize(span.text, span.special)) if isinstance(span, Text) else span.n_cells
             for span in prompt
         )
 
@@ -169,7 +173,7 @@ class Engine:
             raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
         with self._lock:
             self._check_open()
-            cells = [cells_of(prompt, self.weights) for prompt in prompts]
+            cells = [self.cells(prompt) for prompt in prompts]
             for n, (one, own) in enumerate(zip(cells, each, strict=True)):
                 self._check_fits(one, own.max_tokens, f"prompt {n}" if len(prompts) > 1 else "the prompt")
             group = Group(progress, sum(map(len, cells)))
@@ -198,6 +202,8 @@ class Engine:
             self.batcher.cancel_all()
             if self._probe is not None:
                 self._probe.close()
+            if "pieces" in self.__dict__:
+                self.pieces.store.close()
             self.context.close()
             self.weights.close()
 
@@ -215,6 +221,9 @@ class Engine:
     def cells(self, prompt: Prompt | str) -> Cells:
         """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
         if not isinstance(prompt, str):
+            for span in prompt:
+                if isinstance(span, Cached):
+                    self.pieces.check(span.piece)
             return cells_of(prompt, self.weights)
         begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
         return cells_of((*begin, Text(prompt)), self.weights)
@@ -228,14 +237,14 @@ class Engine:
         """
         with self._lock:
             self._check_open()
-            begin = cells_of(prefix, self.weights)
-            ends = [cells_of((Text(s),) if isinstance(s, str) else s, self.weights) for s in suffixes]
+            begin = self.cells(prefix)
+            ends = [self.cells((Text(s),) if isinstance(s, str) else s) for s in suffixes]
             tokens = [self.weights.tokenize(target).tolist() for target in targets]
             if len(begin) == 0 or not all(tokens):
                 raise ModelError("score: the prefix and each target must have at least one token")
             longest = max(map(len, tokens), default=1) - 1
             for n, end in enumerate(ends):
-                self._check_fits(Cells(np.concatenate([begin.keys, end.keys])), longest, f"prefix and suffix {n}")
+                self._check_fits(begin.then(end), longest, f"prefix and suffix {n}")
             if not ends or not tokens:
                 return np.zeros((len(ends), len(tokens)), np.float32)
             return scoring.score(self.pool, begin, ends, tokens)
@@ -255,7 +264,7 @@ class Engine:
                 raise ModelError(f"logprobs: start must be in [1, {len(cells)}], was: {start}")
             if without is not None and not 0 <= without[0] <= without[1] < start:
                 raise ModelError(f"logprobs: without must lie in [0, {start - 1}), was: {without}")
-            self._check_fits(cells, 0, "the text")
+            self._check_fits(cells, 0, "the text", needs_logits=False)
             return scoring.logprobs(self.pool, cells, start, without)
 
     @property
@@ -278,7 +287,7 @@ class Engine:
         """
         with self._lock:
             self._check_open()
-            cells, tokens = cells_of(prompt, self.weights), cells_of(target, self.weights)
+            cells, tokens = self.cells(prompt), self.cells(target)
             if len(tokens) == 0 or tokens.vectors is not None:
                 raise ModelError("ablate: the target must have at least one token, and no soft vectors")
             if not 0 <= tail < len(cells):
@@ -287,7 +296,7 @@ class Engine:
                 if not 0 <= low <= high <= tail:
                     raise ModelError(f"ablate: a cut must lie in [0, {tail}), was: {(low, high)}")
             self._check_fits(cells, len(tokens), "the prompt")
-            ends = [None if ending is None else cells_of(ending, self.weights) for ending in endings or ()]
+            ends = [None if ending is None else self.cells(ending) for ending in endings or ()]
             if any(end is not None and (len(end) == 0 or end.vectors is not None) for end in ends):
                 raise ModelError("ablate: an ending must have at least one token, and no soft vectors")
             tails = [None if end is None else end.keys.tolist() for end in ends] if endings is not None else None
@@ -313,13 +322,15 @@ class Engine:
             result = []
             for n, prompt in enumerate(prompts):
                 cells = self.cells(prompt)
-                self._check_fits(cells, 0, f"prompt {n}")
+                self._check_fits(cells, 0, f"prompt {n}", needs_logits=False)
                 wanted = [-1] if positions is None else list(positions[n])
                 places = [place + len(cells) if place < 0 else place for place in wanted]
                 if not places or not all(0 <= place < len(cells) for place in places):
                     raise ModelError(
                         f"embed: positions of prompt {n} must lie in its {len(cells)} cells, were: {wanted}"
                     )
+                if any(cells.cached(place, place + 1) for place in places):
+                    raise ModelError(f"embed: positions {wanted} of prompt {n} hold cached cells, which are not read")
                 result.append(scoring.states(self.pool, cells, places))
             return result
 
@@ -327,13 +338,50 @@ class Engine:
         """How much the query's tokens attend to each cell of the prefix; see attention.py. `heads`: (layer, head)."""
         with self._lock:
             self._check_open()
-            begin, end = cells_of(prefix, self.weights), cells_of(query, self.weights)
-            self._check_fits(Cells(np.concatenate([begin.keys, end.keys])), 0, "prefix and query")
+            begin, end = self.cells(prefix), self.cells(query)
+            self._check_fits(begin.then(end), 0, "prefix and query")
             if self._probe is None:
                 self._probe = attention.Probe(self.weights, self.resolved)
             return self._probe.attend(begin, end, heads)
 
     # ------------------------------------------------------------------------------------------------------ KV reuse
+    @cached_property
+    def pieces(self) -> Pieces:
+        """Cells of texts that are read once; ModelError where this model's cells cannot be put together."""
+        from pipeline.cache import cache_folder
+        from pipeline.models.pieces import Pieces
+
+        with self._lock:
+            self._check_open()
+            return Pieces(self, cache_folder() / "pieces")
+
+    @property
+    def why_not_compose(self) -> str:
+        """Why cells of this model cannot be moved and put together; empty where they can (compose.py)."""
+        with self._lock:
+            self._check_open()
+            return judge(self).why
+
+    def piece(self, prefix: Prompt, text: Prompt) -> Piece:
+        """The cells of a text behind a prefix, to be placed in prompts as `Cached`; read now unless they are kept."""
+        with self._lock:
+            self._check_open()
+            return self.pieces.make(prefix, text)
+
+    def forget(self, text: str) -> int:
+        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many files and
+        pieces.
+
+        Cells of answers under way stay until these end.
+        """
+        from pipeline.cache import cache_folder
+        from pipeline.models.piece_store import PieceStore
+
+        with self._lock:
+            self.pool.forget()
+            store = self.pieces.store if "pieces" in self.__dict__ else PieceStore(cache_folder() / "pieces", "", 0, 0)
+            return store.forget(text) + self.snapshots.forget(text)
+
     @cached_property
     def snapshots(self) -> Snapshots:
         """The snapshots of this model and these settings, in longthread's cache folder."""
@@ -359,9 +407,11 @@ class Engine:
         if self.is_closed:
             raise ModelError(f"{self.name}: the model is closed")
 
-    def _check_fits(self, cells: Cells, n_answer: int, what: str) -> None:
+    def _check_fits(self, cells: Cells, n_answer: int, what: str, needs_logits: bool = True) -> None:
         if len(cells) == 0:
             raise ModelError(f"{what} is empty")
+        if needs_logits and cells.ends_cached:
+            raise ModelError(f"{what} ends in cached cells: put at least one token behind them, which is read")
         if len(cells) + n_answer > self.window:
             kept = f" and {n_answer} are kept for the answer" if n_answer else ""
             raise ModelError(

@@ -9,7 +9,7 @@ from pipeline.models.cells import common
 from pipeline.models.pool import distant
 
 if TYPE_CHECKING:
-    from pipeline.models.batching import Job
+    from pipeline.models.job import Job
     from pipeline.models.pool import Pool
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.cells import CellBook, Cells, common
+from pipeline.models.cells import CellBook, Cells, Kind, common
 from pipeline.models.checkpoints import Checkpoints
 from pipeline.models.context import Context, Rows
+from pipeline.models.placing import put_behind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,9 @@ class Pool:
         positions, and not split caches, which have no cells in common.
         """
         self.checkpoints = Checkpoints(checkpoint_bytes)
-        self._free = list(range(context.n_sequences - 1, -1, -1))
+        self.spare = context.n_sequences - 1 if self.can_cut else -1
+        """The sequence on which cells of pieces are moved before another takes them over; -1: there is none."""
+        self._free = list(range(context.n_sequences - 1 - self.can_cut, -1, -1))
         self._idle: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
         self._n_decoded = 0
         self._used: dict[int, int] = {}
@@ -202,13 +205,26 @@ class Pool:
         piece: int,
         on_piece: Callable[[int], None] | None = None,
     ) -> None:
-        """Decodes cells [start, end) of a prompt into a sequence that holds those before; no outputs."""
-        for low, high, is_soft in cells.runs(start, end):
+        """Decodes or places cells [start, end) of a prompt into a sequence that holds those before; no outputs."""
+        for low, high, kind in cells.runs(start, end):
+            if kind == "cached":
+                self.place(sequence, cells, low, high)
+                continue
             for at in range(low, high, piece):
                 upto = min(high, at + piece)
-                self.decode([rows_of(cells, sequence, at, upto, is_soft)])
+                self.decode([rows_of(cells, sequence, at, upto, kind)])
                 if on_piece is not None:
                     on_piece(upto)
+
+    def place(self, sequence: int, cells: Cells, start: int, end: int, offset: int = 0) -> None:
+        """Puts cached cells [start, end) of a prompt behind those that a sequence holds, `offset` positions later."""
+        for stretch in cells.cached(start, end):
+            self.book.add(sequence, stretch.n)
+            try:
+                put_behind(self.context, self.spare, sequence, stretch, offset)
+            except BaseException:
+                self.book.cut(sequence, self.book.n_held(sequence) - stretch.n)
+                raise
 
 
 def distant(places: Iterable[int], start: int, end: int) -> list[int]:
@@ -220,10 +236,8 @@ def distant(places: Iterable[int], start: int, end: int) -> list[int]:
     return kept[1:]
 
 
-def rows_of(
-    cells: Cells, sequence: int, start: int, end: int, is_soft: bool, outputs: Sequence[int] | range = ()
-) -> Rows:
-    """Cells [start, end) of a prompt, all of one kind, as rows at their own positions."""
-    if is_soft:
+def rows_of(cells: Cells, sequence: int, start: int, end: int, kind: Kind, outputs: Sequence[int] | range = ()) -> Rows:
+    """Cells [start, end) of a prompt, all tokens or all soft vectors, as rows at their own positions."""
+    if kind == "soft":
         return Rows(sequence, start, None, cells.soft(start, end), outputs)
     return Rows(sequence, start, cells.tokens(start, end), None, outputs)

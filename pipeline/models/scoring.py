@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.cells import Cells
+from pipeline.models.cells import Cells, Kind
 from pipeline.models.context import Rows
 from pipeline.models.pool import Pool, distant, rows_of
 
@@ -46,8 +46,8 @@ def score(
     result = np.zeros((len(suffixes), len(targets)), np.float32)
     n_held_back = 0 if all(map(len, suffixes)) else 1
     stem = prefix.upto(len(prefix) - n_held_back)
-    tail = prefix.keys[len(prefix) - n_held_back :]
-    whole = [_after(tail, suffix, prefix, n_held_back) for suffix in suffixes]
+    tail = prefix.since(len(prefix) - n_held_back)
+    whole = [tail.then(suffix) for suffix in suffixes]
     trunk = hold(pool, stem)
     try:
         done = 0
@@ -89,15 +89,6 @@ def hold(pool: Pool, cells: Cells, piece: int | None = None, goes_on: bool = Fal
         pool.release(sequence)
         raise
     return sequence
-
-
-def _after(tail: NDArray[np.int64], suffix: Cells, prefix: Cells, n_held_back: int) -> Cells:
-    if not n_held_back:
-        return suffix
-    vectors = prefix.vectors[-1:] if len(tail) and tail[0] < 0 and prefix.vectors is not None else None
-    if suffix.vectors is not None:
-        vectors = suffix.vectors if vectors is None else np.concatenate([vectors, suffix.vectors])
-    return Cells(np.concatenate([tail, suffix.keys]), vectors)
 
 
 def _waves(pool: Pool, suffixes: Sequence[Cells], spare: int) -> Iterator[list[Branch]]:
@@ -150,15 +141,12 @@ def _decode_wave(
 
 
 def _decode_suffixes(pool: Pool, wave: Sequence[Branch], n_trunk: int) -> None:
-    """Decodes all suffixes; those with soft vectors, and those longer than a batch, one by one."""
+    """Decodes all suffixes: the last run of each in one call, unless it is one of soft vectors."""
     batch: list[tuple[Branch, Rows]] = []
     for branch in wave:
-        runs = list(_shifted(branch, n_trunk, pool.context.n_batch))
-        for row in runs[:-1]:
-            pool.decode([row])
-        last = runs[-1]
-        last = Rows(last.sequence, last.position, last.tokens, last.vectors, [len(last) - 1])
-        if len(runs) > 1 or last.tokens is None:
+        row = _read_to_last(pool, branch, n_trunk)
+        last = Rows(row.sequence, row.position, row.tokens, row.vectors, [len(row) - 1])
+        if last.tokens is None:
             (output,) = pool.decode([last])
             branch.last = pool.context.logits(output).copy()
         else:
@@ -169,11 +157,25 @@ def _decode_suffixes(pool: Pool, wave: Sequence[Branch], n_trunk: int) -> None:
             branch.last = pool.context.logits(output).copy()
 
 
-def _shifted(branch: Branch, n_trunk: int, piece: int) -> Iterator[Rows]:
-    for low, high, is_soft in branch.cells.runs(0, len(branch.cells)):
-        for at in range(low, high, piece):
-            row = rows_of(branch.cells, branch.sequence, at, min(high, at + piece), is_soft)
-            yield Rows(row.sequence, n_trunk + row.position, row.tokens, row.vectors)
+def _read_to_last(pool: Pool, branch: Branch, n_trunk: int) -> Rows:
+    """Decodes and places a suffix up to its last rows, at most a batch of them, which are given back."""
+    *before, (low, high, kind) = branch.cells.runs(0, len(branch.cells))
+    for start, end, earlier in before:
+        if earlier == "cached":
+            pool.place(branch.sequence, branch.cells, start, end, n_trunk)
+            continue
+        for at in range(start, end, pool.context.n_batch):
+            pool.decode([_moved(branch, at, min(end, at + pool.context.n_batch), earlier, n_trunk)])
+    while high - low > pool.context.n_batch:
+        pool.decode([_moved(branch, low, low + pool.context.n_batch, kind, n_trunk)])
+        low += pool.context.n_batch
+    return _moved(branch, low, high, kind, n_trunk)
+
+
+def _moved(branch: Branch, start: int, end: int, kind: Kind, n_trunk: int) -> Rows:
+    """Cells [start, end) of a suffix as rows behind the trunk."""
+    row = rows_of(branch.cells, branch.sequence, start, end, kind)
+    return Rows(row.sequence, n_trunk + row.position, row.tokens, row.vectors)
 
 
 def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Sequence[int]) -> NDArray[np.float32]:
@@ -217,25 +219,28 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
 
     Cells before start - 1 are taken from an idle sequence where there is one. The cells [low, high) of `without`, which
     lie before start - 1, are read and then removed: what follows is read as if they had never been, but for what the
-    cells between have taken in of them.
+    cells between have taken in of them. NaN for soft and composed cells, which are no tokens, and for a cell behind one
+    that was placed rather than read: there are no logits.
     """
-    result = np.empty(len(cells) - start, np.float32)
+    result = np.full(len(cells) - start, np.nan, np.float32)
     sequence = hold(pool, cells.upto(start - 1), goes_on=True)
     try:
         if without is not None:
             pool.context.remove(sequence, *without)
         if not pool.make_room(len(cells) - start):
             raise ModelError(f"{len(cells)} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
-        at = start - 1
-        for low, high, is_soft in cells.runs(start - 1, len(cells) - 1):
-            for first in range(low, high, MAX_OUTPUTS):
-                upto = min(high, first + MAX_OUTPUTS, first + pool.context.n_batch)
-                outputs = pool.decode([rows_of(cells, sequence, first, upto, is_soft, range(upto - first))])
-                for output in outputs:
-                    at += 1
-                    key = int(cells.keys[at])
+        step = min(MAX_OUTPUTS, pool.context.n_batch)
+        for low, high, kind in cells.runs(start - 1, len(cells) - 1):
+            if kind == "cached":
+                pool.place(sequence, cells, low, high)
+                continue
+            for first in range(low, high, step):
+                upto = min(high, first + step)
+                outputs = pool.decode([rows_of(cells, sequence, first, upto, kind, range(upto - first))])
+                for n, output in enumerate(outputs, first + 1):
+                    key = int(cells.keys[n])
                     logits = pool.context.logits(output)
-                    result[at - start] = log_probability(logits, key) if key >= 0 else np.nan
+                    result[n - start] = log_probability(logits, key) if key >= 0 else np.nan
     finally:
         if without is None:
             pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
@@ -250,8 +255,8 @@ def distribution(pool: Pool, cells: Cells) -> NDArray[np.float32]:
     sequence = hold(pool, cells.upto(n), goes_on=True)
     try:
         pool.make_room(1)
-        _, _, is_soft = next(cells.runs(n, n + 1))
-        (output,) = pool.decode([rows_of(cells, sequence, n, n + 1, is_soft, [0])])
+        _, _, kind = next(cells.runs(n, n + 1))
+        (output,) = pool.decode([rows_of(cells, sequence, n, n + 1, kind, [0])])
         logits = pool.context.logits(output)
         return np.asarray(logits - _log_sum(logits), np.float32)
     finally:
@@ -274,10 +279,10 @@ def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.flo
         at = order[0]
         for low, high in _stretches(order):
             pool.read(sequence, cells, at, low, pool.context.n_batch)
-            for first, upto, is_soft in cells.runs(low, high):
+            for first, upto, kind in cells.runs(low, high):
                 for piece in range(first, upto, MAX_OUTPUTS):
                     end = min(upto, piece + MAX_OUTPUTS, piece + pool.context.n_batch)
-                    for n, state in enumerate(_states(pool, rows_of(cells, sequence, piece, end, is_soft))):
+                    for n, state in enumerate(_states(pool, rows_of(cells, sequence, piece, end, kind))):
                         result[place[piece + n]] = state
             at = high
     finally:

@@ -82,9 +82,9 @@ def test_runs_part_tokens_from_soft_cells(keys: list[int], data: st.DataObject) 
     cells = Cells(np.array(keys, np.int64), np.arange(n_soft, dtype=np.float32)[:, None] if n_soft else None)
     runs = list(cells.runs(start, end))
     assert [n for low, high, _ in runs for n in range(low, high)] == list(range(start, end))
-    for low, high, is_soft in runs:
-        assert all((key < 0) == is_soft for key in keys[low:high])
-        if is_soft:
+    for low, high, kind in runs:
+        assert all((key < 0) == (kind == "soft") for key in keys[low:high])
+        if kind == "soft":
             first = sum(key < 0 for key in keys[:low])
             assert cells.soft(low, high)[:, 0].tolist() == list(range(first, first + high - low))
 

@@ -96,6 +96,15 @@ def test_other_settings_and_other_weights_do_not_see_it(q4: Path, f16: Path) -> 
             assert other.restore(TEXT) == 0
 
 
+def test_a_text_is_forgotten_in_snapshots_as_well(q4: Path, cache: Path) -> None:
+    with engine_of(q4) as engine:
+        kept = engine.snapshot("The lighthouse stands on the cape.")
+        gone = engine.snapshot("Anna has moved\n to Graz.")
+        assert engine.forget("Anna has moved to Graz") == 1
+        assert (kept.exists(), gone.exists()) == (True, False)
+        assert engine.restore("Anna has moved\n to Graz.") == 0
+
+
 def test_the_least_recently_used_go_when_there_are_too_many(q4: Path, cache: Path) -> None:
     with engine_of(q4) as engine:
         size = engine.snapshot(TEXT[:40]).stat().st_size

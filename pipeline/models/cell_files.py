@@ -1,0 +1,192 @@
+"""Files that hold cells: checksummed, written whole or not at all, private, the least recently used deleted first.
+
+Layout: a magic line, the length of a JSON header, the header, and its sections, one after the other. The header says
+how large the sections are and holds a checksum of itself and of them. A file that is torn, foreign or damaged is named
+in the log, and not loaded. Text can be read out of cells, so folders and files are their owner's alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import os
+import struct
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LOG = logging.getLogger("longthread.cells")
+_MAGIC = b"longthread-kv-2\n"
+_MAX_HEADER = 1 << 20
+_STALE_S = 600
+"""Age of a temporary file from which whoever wrote it is taken to have been killed."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: `fields` are its owner's, `sizes` the bytes of each section."""
+
+    fields: Mapping[str, Any]
+    sizes: tuple[int, ...]
+    checksum: str
+
+
+def write(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]]) -> None:
+    """Writes a file under a temporary name and renames it: several processes may do so at once. Raises OSError."""
+    temporary = write_part(path, fields, sections)
+    try:
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_part(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]]) -> Path:
+    """Writes a file that is still to be renamed to `path`, and gives its name. Raises OSError, and leaves nothing."""
+    make_private(path.parent)
+    data = [np.ascontiguousarray(section).reshape(-1).view(np.uint8) for section in sections]
+    sizes = [section.nbytes for section in data]
+    content = {"fields": dict(fields), "sizes": sizes, "checksum": _checksum(fields, sizes, data)}
+    text = json.dumps(content).encode()
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            file.write(_MAGIC + struct.pack("<I", len(text)) + text)
+            for section in data:
+                file.write(section.data)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    return Path(file.name)
+
+
+def read_header(path: Path) -> Header | None:
+    """A file's header; None, and a line in the log, where the file is foreign or was not written to its end."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise ValueError("it holds no cells")
+            (size,) = struct.unpack("<I", file.read(4))
+            if size > _MAX_HEADER:
+                raise ValueError("its header is damaged")
+            content = json.loads(file.read(size))
+            header = Header(content["fields"], tuple(content["sizes"]), content["checksum"])
+            expected = len(_MAGIC) + 4 + size + sum(header.sizes)
+            if os.fstat(file.fileno()).st_size != expected:
+                raise ValueError(f"it holds {path.stat().st_size} of {expected} bytes")
+            return header
+    except (OSError, ValueError, TypeError, KeyError, struct.error) as error:
+        if not isinstance(error, FileNotFoundError):
+            LOG.warning("%s: not loaded: %s", path, error)
+        return None
+
+
+def read(path: Path) -> tuple[Mapping[str, Any], list[NDArray[np.uint8]]] | None:
+    """A file's fields and sections; None, and a line in the log, if they are not what was written."""
+    header = read_header(path)
+    if header is None:
+        return None
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        LOG.warning("%s: not loaded: %s", path, error)
+        return None
+    ends = np.cumsum([len(data) - sum(header.sizes), *header.sizes])
+    sections = [data[start:end].copy() for start, end in itertools.pairwise(ends)]
+    if _checksum(header.fields, header.sizes, sections) != header.checksum:
+        LOG.warning("%s: not loaded: its checksum is wrong; the file is deleted", path)
+        path.unlink(missing_ok=True)
+        return None
+    return header.fields, sections
+
+
+def read_first(path: Path, n: int) -> list[bytes] | None:
+    """The first n sections of a file, whose checksum is not looked at; None where the file is torn or foreign."""
+    header = read_header(path)
+    if header is None or len(header.sizes) < n:
+        return None
+    try:
+        with path.open("rb") as file:
+            file.seek(-sum(header.sizes), os.SEEK_END)
+            return [file.read(size) for size in header.sizes[:n]]
+    except OSError:
+        return None
+
+
+def flat(text: str) -> str:
+    """A text with each stretch of white space as one space."""
+    return " ".join(text.split())
+
+
+def holds(path: Path, wanted: str, n_texts: int) -> bool:
+    """Whether one of a file's first sections, which are texts, contains a flat text; an unreadable one might."""
+    texts = read_first(path, n_texts)
+    return texts is None or any(wanted in flat(text.decode("utf-8", "replace")) for text in texts)
+
+
+def touch(path: Path) -> None:
+    """Marks a file as used now; another process may have deleted it."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def evict(root: Path, max_bytes: int, keep: Path | None = None) -> None:
+    """Deletes the least recently used files of all folders in `root` until they take at most `max_bytes`, and what
+    writers that were killed have left behind.
+    """
+    files = []
+    for path in root.glob("*/*.kv"):
+        with contextlib.suppress(FileNotFoundError):
+            stat = path.stat()
+            files.append((stat.st_mtime, stat.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= max_bytes:
+            break
+        if path != keep:
+            total -= size
+            path.unlink(missing_ok=True)
+    sweep(root, _STALE_S)
+
+
+def sweep(root: Path, age_s: float) -> None:
+    """Deletes temporary files that are at least so old."""
+    for path in root.glob("*/*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime <= time.time() - age_s:
+                path.unlink()
+
+
+def size_of(root: Path) -> tuple[int, int]:
+    """How many files of cells a root holds, and how many bytes they take."""
+    sizes = []
+    for path in root.glob("*/*.kv"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return len(sizes), sum(sizes)
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder and the one above it, readable by their owner alone."""
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix" and each.stat().st_mode & 0o077:
+            each.chmod(0o700)
+
+
+def _checksum(fields: Mapping[str, Any], sizes: Sequence[int], sections: Sequence[NDArray[np.uint8]]) -> str:
+    digest = hashlib.sha256(json.dumps([dict(fields), list(sizes)], sort_keys=True).encode())
+    for section in sections:
+        digest.update(section.data)
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""Puts cells of a piece into a sequence: cut out of the stored bytes, loaded, moved once, handed over.
+
+llama.cpp moves a cell for all sequences that hold it, and within one sequence stretches that are moved could meet
+others that are still to move. So each stretch is loaded into a spare sequence of its own, moved there, and taken over
+(`seq_cp`, no cells copied). It is cut out of the bytes before, so that no cell is taken that is not wanted. A stretch
+is always moved from where it was read: shifts of shifted keys would add up rounding (llama.cpp #4097).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ModelError
+from pipeline.models.kv_state import State
+from pipeline.models.llama import complaints
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.models.cells import Stretch
+    from pipeline.models.context import Context
+
+
+def put_behind(
+    context: Context, spare: int, sequence: int, stretch: Stretch, offset: int = 0, is_transposed: bool = False
+) -> None:
+    """Puts a stretch behind the cells of a sequence, at its place in the prompt plus `offset`.
+
+    `is_transposed`: the context lays values out transposed, and the one that read the piece did not. Raises ModelError
+    where llama.cpp refuses the cells; the sequence is then as it was.
+    """
+    piece = stretch.piece
+    where = piece.position + stretch.first
+    state = cut(piece.state, where, where + stretch.n)
+    load(context, spare, transposed(context, state) if is_transposed else state)
+    try:
+        distance = stretch.start + offset - where
+        if distance:
+            context.shift(spare, distance)
+        context.lend(spare, sequence)
+    finally:
+        context.cut(spare, 0)
+
+
+def transposed(context: Context, state: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same cells for a context without flash attention; ModelError for values that are stored in blocks."""
+    try:
+        return State.parse(state).transposed().to_bytes()
+    except ValueError as error:
+        raise ModelError(f"{context.weights.path.name}: {error}; set kv_v to f16") from error
+
+
+def take_out(context: Context, spare: int, sequence: int, start: int, end: int) -> State:
+    """The cells of a sequence at the positions [start, end), each of them, though llama.cpp saves of a sequence only
+    what its sliding windows still see. Raises ValueError where that cannot be had.
+    """
+    context.lend(sequence, spare, start, end)
+    try:
+        state = State.parse(context.save(spare))
+    finally:
+        context.cut(spare, 0)
+    if len(state) == end - start and state.is_whole:
+        return state
+    if end - start <= 1:
+        raise ValueError("llama.cpp does not save all cells")
+    middle = (start + end) // 2
+    first = take_out(context, spare, sequence, start, middle)
+    return first.then(take_out(context, spare, sequence, middle, end))
+
+
+def cut(state: NDArray[np.uint8], start: int, end: int) -> NDArray[np.uint8]:
+    """The cells of a saved sequence at the positions [start, end)."""
+    parsed = State.parse(state)
+    return state if len(parsed) == end - start else parsed.between(start, end).to_bytes()
+
+
+def load(context: Context, sequence: int, state: NDArray[np.uint8]) -> None:
+    """Fills an empty sequence; ModelError where llama.cpp refuses."""
+    complaints()
+    if not context.load(sequence, state):
+        context.cut(sequence, 0)
+        raise ModelError(f"{context.weights.path.name}: llama.cpp refuses stored cells: {complaints() or 'no reason'}")
