@@ -61,6 +61,7 @@ from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine, tuned
 from pipeline.offline import switch_off_telemetry
 from pipeline.registry import Spec
+from pipeline.retrieval.generations import newest
 from pipeline.types import Passage, Prompt, Question, Text
 
 ROOT = Path(__file__).parent.parent
@@ -106,7 +107,7 @@ class Batch:
         self.config, self.executor = config, executor
         self.way = Way()
         self.started = executor.start()
-        self.folder = RunFolder(folder, _about(config, index, 0, RunOptions()), {}, lambda text: None)
+        self.folder = RunFolder(folder, _about(config, index, newest(index), 0, RunOptions()), {}, lambda text: None)
 
     def run(self, samples: Sequence[Sample]) -> None:
         tasks = [Task(n, sample.key(self.config.hash, None), sample) for n, sample in enumerate(samples)]

@@ -9,10 +9,11 @@ from rich.text import Text
 
 from cli.errors import EXIT_ERROR
 from cli.output import open_console, print_json, print_line
-from cli.printing import one_line, shown_path
+from cli.printing import shown_path
 from cli.sessions import megabytes
 from pipeline.cached_indexes import delete_index, indexes_folder, list_indexes
 from pipeline.errors import StoreError
+from pipeline.text.visible import one_line
 
 
 def list_all(json: bool) -> int:

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from cli.errors import EXIT_ERROR
 from cli.output import open_console, print_json, print_line
-from cli.printing import one_line
 from pipeline.errors import DataError, LongthreadError
 from pipeline.sessions import (
     delete_session,
@@ -20,6 +19,7 @@ from pipeline.sessions import (
     move_from_cache,
     sessions_folder,
 )
+from pipeline.text.visible import one_line
 from pipeline.transcript import read_turns
 
 if TYPE_CHECKING:

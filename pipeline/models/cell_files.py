@@ -142,22 +142,25 @@ def touch(path: Path) -> None:
 
 
 def evict(root: Path, max_bytes: int, keep: Path | None = None) -> None:
-    """Deletes the least recently used files of all folders in `root` until they take at most `max_bytes`, and what
-    writers that were killed have left behind.
+    """Deletes what writers that were killed have left behind, and the least recently used files of all folders in
+    `root` until all of them, those that are being written included, take at most `max_bytes`.
     """
+    sweep(root, _STALE_S)
     files = []
     for path in root.glob("*/*.kv"):
         with contextlib.suppress(FileNotFoundError):
             stat = path.stat()
             files.append((stat.st_mtime, stat.st_size, path))
     total = sum(size for _, size, _ in files)
+    for path in root.glob("*/*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
     for _, size, path in sorted(files):
         if total <= max_bytes:
             break
         if path != keep:
             total -= size
             path.unlink(missing_ok=True)
-    sweep(root, _STALE_S)
 
 
 def sweep(root: Path, age_s: float) -> None:

@@ -299,7 +299,7 @@ class DocumentIndex:
             extra = set(self.manifest.sources()) - self._published_sources() if self._held.is_unfinished else ()
             if self._has_lost_vectors:
                 updater = Updater(self.manifest, None, self.embedder, self.chunker, progress)
-                torn = frozenset(source for source, n in self.manifest.counts().items() if n)
+                torn: frozenset[str] | None = frozenset(source for source, n in self.manifest.counts().items() if n)
             else:
                 updater = self._updater(progress)
                 torn = updater.torn(is_exact=not self._is_whole)

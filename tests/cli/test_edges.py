@@ -51,7 +51,8 @@ def longthread(
 
 
 def ask(folder: Path, question: str | bytes, *more: str | bytes, **env: str) -> subprocess.CompletedProcess[bytes]:
-    return longthread(folder, "ask", question, "keeper.txt", "menu.txt", "-c", OFFLINE, *more, **env)
+    arguments = ("ask", question, "keeper.txt", "menu.txt", "-c", OFFLINE, *more)
+    return longthread(folder, *arguments, given=b"", **env)
 
 
 # ---------------------------------------------------------------------------------------- output that cannot be written
