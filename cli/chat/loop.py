@@ -22,7 +22,7 @@ from pipeline.cache import private_files
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.presets import preset_or_path
 from pipeline.sessions import session_folder
-from pipeline.text.visible import visible
+from pipeline.text.visible import MARK, visible
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4
@@ -122,6 +122,7 @@ def handle(chat: Chat, text: str) -> None:
     A line that begins with a slash is a command; a space or another slash before it makes it a question. An empty line
     takes nothing back: it only ends an /edit.
     """
+    text = text.replace("\0", MARK)  # no path and no C library takes one
     is_command = text.startswith("/") and not text.startswith("//")
     text = (text[1:] if text.startswith("//") else text).strip()
     replaces, chat.replaces = chat.replaces, False
