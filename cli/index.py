@@ -20,7 +20,7 @@ from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.documents.discover import real_path
 from pipeline.errors import ConfigError, DocumentError, StoreError
-from pipeline.retrieval.update import PART_OF_INDEX
+from pipeline.retrieval.plan import PART_OF_INDEX
 
 if TYPE_CHECKING:
     from pipeline.retrieval.index import IndexReport
