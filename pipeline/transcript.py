@@ -59,6 +59,9 @@ class Transcript:
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute("PRAGMA secure_delete = ON")
         self.db.execute("PRAGMA temp_store = MEMORY")
+        (state,) = self.db.execute("PRAGMA quick_check(1)").fetchone()  # else a damaged page shows only when it is read
+        if state != "ok":
+            raise sqlite3.DatabaseError(state)
         tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:
             with self.transaction():
