@@ -64,7 +64,8 @@ def test_moved_text_stands_once_and_a_text_box_behind_its_paragraph(tmp_path: Pa
     body = (
         f"<w:p><w:r><w:t>Before.</w:t></w:r><w:r><w:pict>{box}</w:pict></w:r></w:p>"
         "<w:p><w:moveFrom><w:r><w:t>The rope is 9 m.</w:t></w:r></w:moveFrom></w:p>"
-        "<w:p><w:r><w:t>After</w:t></w:r><w:r><w:softHyphen/><w:t>wards, a co</w:t><w:noBreakHyphen/><w:t>op.</w:t></w:r></w:p>"
+        "<w:p><w:r><w:t>After</w:t></w:r><w:r><w:softHyphen/><w:t>wards, a co</w:t>"
+        "<w:noBreakHyphen/><w:t>op.</w:t></w:r></w:p>"
         "<w:p><w:moveTo><w:r><w:t>The rope is 9 m.</w:t></w:r></w:moveTo></w:p>"
     )
     document = loaded(tmp_path, docx(body))
