@@ -1,7 +1,7 @@
 """Files that hold cells: checksummed, written whole or not at all, private, the least recently used deleted first.
 
 Layout: a magic line, the length of a JSON header, the header, and its sections, one after the other. The header says
-how large the sections are and holds a checksum of itself and of them. A file that is torn, foreign or damaged is named
+how large the sections are, and holds a checksum of them and of itself. A file that is torn, foreign or damaged is named
 in the log, and not loaded. Text can be read out of cells, so folders and files are their owner's alone.
 """
 
@@ -56,7 +56,8 @@ def write_part(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray
     make_private(path.parent)
     data = [np.ascontiguousarray(section).reshape(-1).view(np.uint8) for section in sections]
     sizes = [section.nbytes for section in data]
-    content = {"fields": dict(fields), "sizes": sizes, "checksum": _checksum(fields, sizes, data)}
+    content = {"fields": dict(fields), "sizes": sizes, "checksum": _checksum(data)}
+    content["seal"] = _seal(content)
     text = json.dumps(content).encode()
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         try:
@@ -81,6 +82,8 @@ def read_header(path: Path) -> Header | None:
             if size > _MAX_HEADER:
                 raise ValueError("its header is damaged")
             content = json.loads(file.read(size))
+            if content.pop("seal") != _seal(content):
+                raise ValueError("its header is damaged")
             header = Header(content["fields"], tuple(content["sizes"]), content["checksum"])
             expected = len(_MAGIC) + 4 + size + sum(header.sizes)
             if os.fstat(file.fileno()).st_size != expected:
@@ -104,7 +107,7 @@ def read(path: Path) -> tuple[Mapping[str, Any], list[NDArray[np.uint8]]] | None
         return None
     ends = np.cumsum([len(data) - sum(header.sizes), *header.sizes])
     sections = [data[start:end].copy() for start, end in itertools.pairwise(ends)]
-    if _checksum(header.fields, header.sizes, sections) != header.checksum:
+    if _checksum(sections) != header.checksum:
         LOG.warning("%s: not loaded: its checksum is wrong; the file is deleted", path)
         path.unlink(missing_ok=True)
         return None
@@ -188,8 +191,13 @@ def make_private(folder: Path) -> None:
             each.chmod(0o700)
 
 
-def _checksum(fields: Mapping[str, Any], sizes: Sequence[int], sections: Sequence[NDArray[np.uint8]]) -> str:
-    digest = hashlib.sha256(json.dumps([dict(fields), list(sizes)], sort_keys=True).encode())
+def _checksum(sections: Sequence[NDArray[np.uint8]]) -> str:
+    digest = hashlib.sha256()
     for section in sections:
         digest.update(section.data)
     return digest.hexdigest()
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    """The checksum of a header."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
