@@ -1,6 +1,5 @@
 """A chat that is given text which drives a terminal, and one whose settings cannot be written."""
 
-import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +54,10 @@ def test_settings_that_cannot_be_written_are_said_and_the_chat_goes_on(
         yield "/set ledger on\n"
         yield "When does the boat sail?\n"
 
-    class Input(io.StringIO):
+    class Input:
+        def isatty(self) -> bool:
+            return False
+
         def __iter__(self) -> Iterator[str]:
             return lines()
 

@@ -33,26 +33,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "LONGTHREAD_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT), **more}
+def environment(folder: Path, encoding: str = "utf-8") -> dict[str, str]:
+    cache = {"LONGTHREAD_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **cache, "PYTHONIOENCODING": encoding}
 
 
 def longthread(
-    folder: Path, *arguments: str | bytes, given: bytes = b"", **more: str
+    folder: Path, *arguments: str | bytes, given: bytes = b"", encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment(folder, **more),
-        input=given,
-        capture_output=True,
-        check=False,
-    )
+    command, env = [*COMMAND, *arguments], environment(folder, encoding)
+    return subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, check=False)
 
 
-def ask(folder: Path, question: str | bytes, *more: str | bytes, **env: str) -> subprocess.CompletedProcess[bytes]:
-    arguments = ("ask", question, "keeper.txt", "menu.txt", "-c", OFFLINE, *more)
-    return longthread(folder, *arguments, given=b"", **env)
+def ask(
+    folder: Path, question: str | bytes, *more: str | bytes, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[bytes]:
+    return longthread(folder, "ask", question, "keeper.txt", "menu.txt", "-c", OFFLINE, *more, encoding=encoding)
 
 
 # ---------------------------------------------------------------------------------------- output that cannot be written
@@ -180,15 +176,15 @@ def test_a_folder_that_is_a_file(run: Run, tmp_path: Path, monkeypatch: pytest.M
 # ------------------------------------------------------------------------------------------ consoles of other encodings
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_console_that_lacks_the_letters(folder: Path, encoding: str) -> None:
-    done = ask(folder, "Who is the keeper?", PYTHONIOENCODING=encoding)
+    done = ask(folder, "Who is the keeper?", encoding=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
     first = done.stdout.splitlines()[0].decode(encoding)
     assert first == r"The keeper is \u0141ukasz \u017bak -> see room 4. [1]"
-    menu = ask(folder, "What is the café menu?", "-q", PYTHONIOENCODING=encoding).stdout.splitlines()[0]
+    menu = ask(folder, "What is the café menu?", "-q", encoding=encoding).stdout.splitlines()[0]
     assert menu.decode(encoding) == f"{MENU.encode(encoding, 'backslashreplace').decode(encoding)} [1]"
-    record = json.loads(ask(folder, "Who is the keeper?", "--json", PYTHONIOENCODING=encoding).stdout.decode(encoding))
+    record = json.loads(ask(folder, "Who is the keeper?", "--json", encoding=encoding).stdout.decode(encoding))
     assert record["answer"] == f"{KEEPER} [1]"
-    refused = ask(folder, "Who?", "żak.txt", PYTHONIOENCODING=encoding)
+    refused = ask(folder, "Who?", "żak.txt", encoding=encoding)
     assert (refused.returncode, rb"\u017cak.txt: no such file" in refused.stderr) == (EXIT_ERROR, True)
 
 
@@ -196,7 +192,7 @@ def test_a_console_that_lacks_the_letters(folder: Path, encoding: str) -> None:
 def test_a_chat_whose_console_and_lines_are_of_other_encodings(folder: Path, encoding: str) -> None:
     lines = [b"Who is the keeper?", b"What is the caf\xe9 menu?", "Who is Łukasz?".encode(), b"/save talk.md"]
     command = ("chat", "-d", "keeper.txt", "-d", "menu.txt", "-c", "chat.yaml")
-    done = longthread(folder, *command, given=b"\xef\xbb\xbf" + b"\n".join(lines), PYTHONIOENCODING=encoding)
+    done = longthread(folder, *command, given=b"\xef\xbb\xbf" + b"\n".join(lines), encoding=encoding)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
     keeper, menu, *_ = (line.decode(encoding) for line in done.stdout.splitlines())
     assert keeper.startswith("The keeper is ")
