@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import IndexSettings
+from pipeline.build import Pipeline
+from pipeline.config import IndexSettings, load_config
 from pipeline.docs_index import copy_index, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import StoreError
-from pipeline.retrieval.generations import begin_from, newest
+from pipeline.retrieval.generations import begin_from, holding, newest
 from pipeline.retrieval.index import fingerprint, open_index
+from pipeline.types import Question
 from tests.retrieval.folders import CHUNKER, contents, counts, flatten, generation, read, silent, update, write
 from tests.retrieval.letters import Letters
 
@@ -259,3 +261,18 @@ def test_20_asks_and_two_chats_with_an_index_run_in_between_all_answer_from_a_wh
     while len(generations(index)) > 1 and time.monotonic() < deadline:
         read(index, Letters()).close()
     assert len(generations(index)) == 1
+
+
+def test_an_open_pipeline_goes_on_with_the_newest_state_and_a_run_with_its_own(tmp_path: Path) -> None:
+    docs = write(tmp_path / "docs", {"code.txt": "The code of the gate is 1111."})
+    config = load_config(str(Path(__file__).parents[2] / "configs" / "offline.yaml"))
+    index = tmp_path / "index"
+    update_index(index, [str(docs)], config.index, silent)
+    with holding(index) as pinned, Pipeline(config, index) as chat, Pipeline(config, pinned) as run:
+        question = Question("What is the code of the gate?")
+        first = [passage.text for pipeline in (chat, run) for passage in pipeline.ask(question).found]
+        assert first == ["The code of the gate is 1111."] * 2
+        write(docs, {"code.txt": "The code of the gate is 2222."})
+        update_index(index, [str(docs)], config.index, silent)
+        assert [passage.text for passage in chat.ask(question).found] == ["The code of the gate is 2222."]
+        assert [passage.text for passage in run.ask(question).found] == ["The code of the gate is 1111."]
