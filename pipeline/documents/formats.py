@@ -196,7 +196,9 @@ def find_format(path: Path, data: bytes) -> Format:
     if data.startswith(_ZIP):
         inner = _zip_format(data)
         if inner is None and named.name not in _ZIP_FORMATS:
-            raise DocumentError(f"{path}: {unread_kind(path, data) or 'an archive: name it ' + ARCHIVE_NAMES}")
+            broken = "a broken archive: pack it again" if path.name.lower().endswith(ARCHIVES) else ""
+            why = broken or unread_kind(path, data) or f"an archive: name it {ARCHIVE_NAMES}"
+            raise DocumentError(f"{path}: {why}")
         return inner or named
     if data.startswith(_OLE):
         if named.name in _ZIP_FORMATS:

@@ -82,10 +82,10 @@ def _parse(data: bytes) -> EmailMessage:
 
 
 def _messages(data: bytes) -> list[bytes]:
-    starts = [match.end() for match in _MBOX_START.finditer(data) if _begins_mail(data, match.start())]
-    lines = [match.start() for match in _MBOX_START.finditer(data) if _begins_mail(data, match.start())]
-    ends = [*lines[1:], len(data)]
-    return [_QUOTED_START.sub(rb"\1", data[start:end]) for start, end in zip(starts, ends, strict=True)] or [data]
+    starts = [match for match in _MBOX_START.finditer(data) if _begins_mail(data, match.start())]
+    ends = [*(match.start() for match in starts[1:]), len(data)]
+    mails = [data[start.end() : end] for start, end in zip(starts, ends, strict=False)]
+    return [_QUOTED_START.sub(rb"\1", mail) for mail in mails] or [data]
 
 
 def _begins_mail(data: bytes, start: int) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.documents.formats import FORMATS
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError, MissingExtraError
 from tests.documents.docx_file import docx, paragraph
@@ -21,7 +22,11 @@ OLE = bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 600
 DOCX = docx(paragraph("Text. " * 500))
 PDF = pdf([["Text."]])
 
+SUFFIXES = [suffix for format_ in FORMATS.values() for suffix in format_.suffixes if format_.name != "picture"]
+
 BAD = {
+    "half.zip": (b"PK\x03\x04junk", r"a broken archive: pack it again$"),
+    "blank.mbox": (b"\n\n \n", r"an empty file$"),
     "empty.txt": (b"", r"an empty file$"),
     "blank.md": (b" \n\t\r\n", r"an empty file$"),
     "photo.txt": (b"\x89PNG\r\n\0\0", r"a binary file, not text: what can be read is text, Markdown"),
@@ -116,12 +121,17 @@ def without_ocr() -> Iterator[None]:
 
 @pytest.mark.usefixtures("without_ocr")
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([PDF, DOCX, b"<html><body><p>Text.</p></body></html>", b"# Text\n"]), st.data())
+@given(
+    st.sampled_from(
+        [PDF, DOCX, b"<html><body><p>Text.</p></body></html>", b"# Text\n", b"Subject: a\n\nb: c\n", b'{"a": [1, "b"]}']
+    ),
+    st.data(),
+)
 def test_damaged_bytes_give_a_document_or_an_error_of_ours(data: bytes, draw: st.DataObject) -> None:
     damaged = bytearray(data)
     for at in draw.draw(st.lists(st.integers(0, len(data) - 1), max_size=12)):
         damaged[at] = draw.draw(st.integers(0, 255))
-    suffix = draw.draw(st.sampled_from([".pdf", ".docx", ".html", ".md", ".txt", ".py"]))
+    suffix = draw.draw(st.sampled_from(SUFFIXES))
     path = Path(f"/tmp/longthread-damaged-{os.getpid()}{suffix}")  # noqa: S108
     path.write_bytes(bytes(damaged[: draw.draw(st.integers(0, len(data)))]))
     try:

@@ -176,6 +176,7 @@ def test_a_mailbox_numbers_its_mails(tmp_path: Path) -> None:
         "# One\n\nFrom: ida@x\nSubject: One\n\nFrom the pier.\n\n# Two\n\nFrom: ida@x\nSubject: Two\n\nFrom here on."
     )
     assert place(document, "From here") == "mail 2, text"
+    assert read(tmp_path, "b.mbox", "no mail at all").text == "# Mail 1\n\nno mail at all"
 
 
 def test_a_notebook_has_cells_and_no_pictures(tmp_path: Path) -> None:

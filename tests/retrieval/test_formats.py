@@ -11,7 +11,8 @@ import pytest
 from pipeline.config import IndexSettings
 from pipeline.docs_index import update_index
 from pipeline.documents import formats
-from pipeline.retrieval.manifest import NAME, Manifest
+from pipeline.retrieval.generations import MANIFEST, newest
+from pipeline.retrieval.manifest import Manifest
 
 WORDS_ONLY = IndexSettings(embedder="none")
 
@@ -27,7 +28,9 @@ def pack(path: Path, **members: str) -> None:
 
 
 def sources(index: Path) -> list[str]:
-    manifest = Manifest(index / NAME)
+    generation = newest(index)
+    assert generation is not None
+    manifest = Manifest(generation / MANIFEST)
     try:
         return [Path(source).name for source in manifest.sources()]
     finally:
