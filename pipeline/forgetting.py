@@ -141,7 +141,9 @@ def _finish(folder: Path, memory: Recollection, what: Forgetting) -> int:
             memory.scrub()
         n_lines = forget_typed(folder, what.covers_line)
         if what.turns:
-            delete_since(cache_folder() / "snapshots", datetime.fromisoformat(min(t.time for t in what.turns)))
+            since = datetime.fromisoformat(min(turn.time for turn in what.turns))
+            for kind in ("snapshots", "pieces"):
+                delete_since(cache_folder() / kind, since)
         sweep(folder)
         (folder / INTENT).unlink()
     except OSError as error:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pipeline.contracts import Embedder, Progress
 from pipeline.errors import StoreError
+from pipeline.retrieval import saved_vectors
 from pipeline.retrieval.generations import (
     BM25,
     CHROMA,
@@ -49,6 +50,7 @@ from pipeline.retrieval.lock import WriteLock, lock_for_writing
 from pipeline.retrieval.manifest import READABLE, Manifest, Settings
 from pipeline.retrieval.plan import PART_OF_INDEX, Plan
 from pipeline.retrieval.questions import question_vector
+from pipeline.retrieval.saved_vectors import SavedVectors
 from pipeline.retrieval.store_errors import check_settings, rebuild_hint, translate_errors
 from pipeline.retrieval.update import Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
@@ -252,7 +254,11 @@ class DocumentIndex:
             return []
         vector = question_vector(self.embedder, question)
         with translate_errors(self.folder):
-            found = self._vectors.search(vector, k, sources)
+            saved = self._saved_vectors
+            if saved is not None:
+                found = saved.search(vector, k, None if sources is None else self.manifest.ids(sources))
+            else:
+                found = self._vectors.search(vector, k, sources)
             passages = self.manifest.passages_of_ids([id_ for id_, _ in found])
         scored = [
             replace(passage, score=score)
@@ -269,7 +275,8 @@ class DocumentIndex:
 
     def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         with translate_errors(self.folder):
-            return self._vectors.get([self.manifest.id_of(passage.span) for passage in passages])
+            vectors = self._saved_vectors or self._vectors
+            return vectors.get([self.manifest.id_of(passage.span) for passage in passages])
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
@@ -300,6 +307,8 @@ class DocumentIndex:
             if self._has_lost_vectors:
                 updater = Updater(self.manifest, None, self.embedder, self.chunker, progress)
                 torn: frozenset[str] | None = frozenset(source for source, n in self.manifest.counts().items() if n)
+            elif self._saved_vectors is not None:
+                updater, torn = Updater(self.manifest, None, self.embedder, self.chunker, progress), None
             else:
                 updater = self._updater(progress)
                 torn = updater.torn(is_exact=not self._is_whole)
@@ -371,6 +380,8 @@ class DocumentIndex:
             progress(step, n_chunks, n_chunks)
 
     def _publish(self) -> None:
+        if self.embedder.dimension:
+            saved_vectors.save(self.path, sorted(self.manifest.ids()), self._vectors.get)
         self._close_stores()
         self.manifest.finish()
         self._move(publish(self.folder))
@@ -408,7 +419,7 @@ class DocumentIndex:
         self.__dict__.pop("_vectors", None)
 
     def _forget_views(self) -> None:
-        for name in ("n_chunks", "sources", "_words"):
+        for name in ("n_chunks", "sources", "_words", "_saved_vectors"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -420,6 +431,11 @@ class DocumentIndex:
         if self._has_lost_vectors:
             raise StoreError(f"{self.folder}: the index's vectors are missing: {rebuild_hint(self.folder)}")
         return Vectors(self.path / CHROMA, create=self._held.is_unfinished)
+
+    @cached_property
+    def _saved_vectors(self) -> SavedVectors | None:
+        """Of a published generation, the plain copy of its vectors."""
+        return saved_vectors.load(self.path, self.n_chunks) if self._is_whole else None
 
     @property
     def _saved_words(self) -> WordIndex | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.storage.checked_json import read_object, with_checksum
+from pipeline.storage.checksums import crc32_of
 from pipeline.storage.whole import write_whole
 from pipeline.text.words import VERSION, words
 
@@ -83,7 +83,7 @@ class WordIndex:
         np.save(part / "rows.npy", self.rows, allow_pickle=False)
         if self.bm25 is not None:
             self.bm25.save(part, show_progress=False)
-        sums = {path.name: _crc32(path) for path in sorted(part.iterdir())}
+        sums = {path.name: crc32_of(path) for path in sorted(part.iterdir())}
         about = {**_SETTINGS, "generation": generation, "empty": self.bm25 is None, "files": sums}
         write_whole(part / _ABOUT, json.dumps(with_checksum(about)))
         shutil.rmtree(folder, ignore_errors=True)
@@ -110,18 +110,9 @@ class WordIndex:
             about = read_object(folder / _ABOUT, needs_checksum=True)
             if any(about.get(name) != value for name, value in {**_SETTINGS, "generation": generation}.items()):
                 return None
-            if any(_crc32(folder / name) != crc for name, crc in about["files"].items()):
+            if any(crc32_of(folder / name) != crc for name, crc in about["files"].items()):
                 return None
             rows = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
             return cls(rows, None if about["empty"] else bm25s.BM25.load(folder, mmap=True, show_progress=False))
         except (OSError, ValueError, KeyError):
             return None
-
-
-def _crc32(path: Path) -> int:
-    """Of a file's bytes: a second for some gigabytes."""
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            crc = zlib.crc32(block, crc)
-    return crc
