@@ -37,10 +37,10 @@ def load_docx(path: Path, data: bytes) -> Document:
     roots = {name: root for name, part in parts.items() if part and (root := _xml(part)) is not None}
     others = {name[5:-4]: root for name, root in roots.items() if name.startswith("word/") and name != _BODY}
     notes: list[str] = []
-    if body is not None:
-        notes = make_plain(body, others)
-        data = with_body(data, _BODY, etree.tostring(body))
     try:
+        if body is not None:
+            notes = make_plain(body, others)
+            data = with_body(data, _BODY, etree.tostring(body))
         result = mammoth.convert_to_html(
             io.BytesIO(data),
             style_map=_STYLES,

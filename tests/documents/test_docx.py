@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.documents.load import load
+from pipeline.errors import DocumentError
 from pipeline.types import Document, Heading, Place
 from tests.documents.docx_file import docx, paragraph, properties, table
 
@@ -95,3 +98,10 @@ def test_deleted_text_is_not_there_and_inserted_text_is(tmp_path: Path) -> None:
 
 def test_its_parts_make_a_docx_not_its_name(tmp_path: Path) -> None:
     assert loaded(tmp_path, docx(paragraph("Text.")), "copy.bin").kind == "docx"
+
+
+def test_a_broken_part_that_is_not_read_is_an_error_of_ours(tmp_path: Path) -> None:
+    data = bytearray(docx(paragraph("Text."), **{"word/styles.xml": "<w:styles/>" + "x" * 50}))
+    data[data.index(b"x" * 50) + 3] ^= 1
+    with pytest.raises(DocumentError, match="a broken DOCX"):
+        loaded(tmp_path, bytes(data))
