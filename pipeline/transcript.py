@@ -45,7 +45,8 @@ class Transcript:
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
             os.close(os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's log takes the mode over
-            self.db = sqlite3.connect(folder / NAME, isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(folder / NAME, isolation_level=None, check_same_thread=False, factory=_Connection)
+            self.db.folder = folder
         try:
             with told(folder):
                 self._open()
@@ -129,7 +130,10 @@ class Transcript:
 
     def get(self, key: str, default: Any = None) -> Any:
         found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if found is None else json.loads(found[0])
+        try:
+            return default if found is None else json.loads(found[0])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreError(_unusable(self.folder, error)) from error
 
     def set(self, key: str, value: Any) -> None:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
@@ -175,8 +179,34 @@ def told(folder: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if "disk is full" in str(error):
             raise StoreError(f"{folder}: the disk is full: make room; what was shown as done is kept") from error
-        raise StoreError(
-            f"{folder}: the session's file cannot be used ({error}): restore it, or begin another session"
-        ) from error
+        raise StoreError(_unusable(folder, error)) from error
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}: give a folder that can be written to") from error
+
+
+def _unusable(folder: Path, error: Exception) -> str:
+    return f"{folder}: the session's file cannot be used ({error}): restore it, or begin another session"
+
+
+class _Connection(sqlite3.Connection):
+    """A connection of a session: what its queries meet in a damaged file is a StoreError, whoever asks."""
+
+    folder: Path
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with told(self.folder):
+            return self.cursor(_Cursor).execute(*arguments)
+
+
+class _Cursor(sqlite3.Cursor):
+    """Rows are read after `execute`, and damaged ones show then."""
+
+    connection: _Connection
+
+    def fetchone(self) -> Any:
+        with told(self.connection.folder):
+            return super().fetchone()
+
+    def __next__(self) -> Any:
+        with told(self.connection.folder):
+            return super().__next__()
