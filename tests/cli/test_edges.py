@@ -211,8 +211,11 @@ def test_arguments_whose_bytes_are_not_utf8(folder: Path) -> None:
     (folder / os.fsdecode(b"n\xe9.txt")).write_text("The nail is red.\n")
     named = ask(folder, "Who?", b"n\xe9.txt")
     assert (named.returncode, b"n?.txt: its name is not UTF-8: rename it" in named.stderr) == (EXIT_ERROR, True)
+    model = longthread(folder, "ask", "Who?", "keeper.txt", "-m", b"m\xe9.gguf")
+    assert (model.returncode, b"model: holds bytes that are not UTF-8" in model.stderr) == (EXIT_ERROR, True), (
+        model.stderr
+    )
     for refused in (
-        ask(folder, "Who?", "-m", b"m\xe9.gguf"),
         longthread(folder, "chat", "-s", b"s\xe9"),
         longthread(folder, "models", "verify", b"m\xe9.gguf"),
         longthread(folder, "check", b"c\xe9.yaml"),
