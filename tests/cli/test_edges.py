@@ -209,9 +209,13 @@ def test_arguments_whose_bytes_are_not_utf8(folder: Path) -> None:
     batch = longthread(folder, "run", OFFLINE, "--input", b"q\xe9.jsonl", "-o", b"r\xe9", "-d", "keeper.txt", "-q")
     assert (batch.returncode, b"1 of 1 answered" in batch.stdout) == (0, True), batch.stderr
     (folder / os.fsdecode(b"n\xe9.txt")).write_text("The nail is red.\n")
+    named = ask(folder, "Who?", b"n\xe9.txt")
+    assert (named.returncode, b"n?.txt: its name is not UTF-8: rename it" in named.stderr) == (EXIT_ERROR, True)
+    model = longthread(folder, "ask", "Who?", "keeper.txt", "-m", b"m\xe9.gguf")
+    assert (model.returncode, b"model: holds bytes that are not UTF-8" in model.stderr) == (EXIT_ERROR, True), (
+        model.stderr
+    )
     for refused in (
-        ask(folder, "Who?", b"-d", b"n\xe9.txt"),
-        ask(folder, "Who?", "-m", b"m\xe9.gguf"),
         longthread(folder, "chat", "-s", b"s\xe9"),
         longthread(folder, "models", "verify", b"m\xe9.gguf"),
         longthread(folder, "check", b"c\xe9.yaml"),
