@@ -114,6 +114,7 @@ def report_failures(report: IndexReport, docs: Sequence[str], console: Console) 
     A file that was met in a folder or by a pattern is no failure: nobody asked for that file.
     """
     named = {real_path(Path(path).expanduser()).as_posix() for path in docs}
+    named |= {path.encode("utf-8", "replace").decode() for path in named}  # a report has "?" for bytes of no UTF-8
     failed = [(path, why) for path, why in report.failed if path in named]
     for path, why in failed:
         console.print(Text(f"longthread: {one_line(shown_path(path))}: {one_line(why)}", style="red"))
