@@ -349,9 +349,13 @@ def _is_hidden(element: _Element) -> bool:
 
 
 def _is_data(table: _Element) -> bool:
-    """A table whose rows are rows: not one that lays out a page, with headings or tables in its cells."""
+    """A table whose rows are rows: not one that lays out a page, with headings or tables in its cells, nor one with
+    words outside its cells.
+    """
     inner = table.iter("table", "pre", *_HEADINGS)
-    return all(element is table for element in inner)
+    rows = table.iter("table", "thead", "tbody", "tfoot", "tr")
+    outside = (text for row in rows for text in (row.text, *(child.tail for child in row)))
+    return all(element is table for element in inner) and not any(text and text.strip() for text in outside)
 
 
 def _first_number(element: _Element) -> int:

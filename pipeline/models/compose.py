@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from pipeline.models.context import Rows
 from pipeline.models.identity import cells_key
 from pipeline.models.kv_state import VALUE_BYTES, State
 from pipeline.models.placing import cut, load, take_out
+from pipeline.storage.whole import write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,9 +72,7 @@ def judge(engine: Engine) -> Verdict:
     verdict = _try(engine)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
-        part = memory.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"version": _VERSION, **asdict(verdict)}), "utf-8")
-        os.replace(part, memory)
+        write_whole(memory, json.dumps({"version": _VERSION, **asdict(verdict)}))
     return verdict
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from pipeline.errors import StoreError
 from pipeline.retrieval.lock import FILES as WRITER_FILES
+from pipeline.retrieval.saved_vectors import NAME as VECTORS
 from pipeline.retrieval.vectors import copy_vectors
 
 MANIFEST = "manifest.sqlite"
@@ -36,7 +37,7 @@ UNFINISHED = "unfinished"
 _COPYING = ".copying"
 FIRST = "generation-000001"
 _GENERATION = re.compile(r"generation-(\d+)")
-_FLAT = (MANIFEST, f"{MANIFEST}-wal", f"{MANIFEST}-shm", CHROMA, BM25, LOCK_NAME)
+_FLAT = (MANIFEST, f"{MANIFEST}-wal", f"{MANIFEST}-shm", CHROMA, BM25, VECTORS, LOCK_NAME)
 """What an older longthread wrote into the index's folder itself. The manifest first: without it the rest is nothing."""
 
 

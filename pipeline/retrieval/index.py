@@ -307,7 +307,7 @@ class DocumentIndex:
             if self._has_lost_vectors:
                 updater = Updater(self.manifest, None, self.embedder, self.chunker, progress)
                 torn: frozenset[str] | None = frozenset(source for source, n in self.manifest.counts().items() if n)
-            elif self._saved_vectors is not None:
+            elif self._lock is None and self._saved_vectors is not None:
                 updater, torn = Updater(self.manifest, None, self.embedder, self.chunker, progress), None
             else:
                 updater = self._updater(progress)

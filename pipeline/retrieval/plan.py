@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.contracts import Progress
-from pipeline.documents.archives import container_of, is_member
+from pipeline.documents.archives import container_of, is_member, read_member
 from pipeline.documents.formats import reader_version
+from pipeline.errors import DocumentError
 from pipeline.retrieval.manifest import FileState, Manifest
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Look:
             self.n_bytes += now.size
             if _sha256(path) != known.sha256:
                 return False
-        except OSError:
+        except (OSError, DocumentError):
             return False  # reading it will say why
         self.n_compared += 1
         if _stamps(now) != _stamps(known):
@@ -205,5 +206,8 @@ def _stamps(state: FileState) -> tuple[int, int, int, int]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except NotADirectoryError:
+        return hashlib.sha256(read_member(path)).hexdigest()

@@ -55,7 +55,7 @@ class SavedVectors:
         import numpy as np
 
         sizes = np.linalg.norm(self.rows, axis=1) * np.linalg.norm(vector)
-        cosines = np.round((self.rows @ vector) / np.maximum(sizes, 1e-12), 6)
+        cosines = np.round((self.rows @ vector / np.maximum(sizes, 1e-12)).astype(np.float64), 6)
         if allowed is None:
             places = np.arange(len(self.ids))
         else:

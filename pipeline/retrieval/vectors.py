@@ -161,7 +161,7 @@ class Vectors:
         found = self.collection.query(
             query_embeddings=vector[None], n_results=k + _MARGIN, where=where, include=["distances"]
         )
-        return [(id_, round(1 - d, 6)) for id_, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+        return [(id_, round(1 - float(d), 6)) for id_, d in zip(found["ids"][0], found["distances"][0], strict=True)]
 
     def _sifted(self, vector: NDArray[np.float32], k: int, sources: frozenset[str]) -> list[tuple[str, float]]:
         """As `search`, for more sources than Chroma's SQLite takes: more and more neighbours, sifted here."""
@@ -172,6 +172,6 @@ class Vectors:
                 query_embeddings=vector[None], n_results=n_results, include=["distances", "metadatas"]
             )
             columns = zip(found["ids"][0], found["distances"][0], found["metadatas"][0], strict=True)
-            kept = [(id_, round(1 - d, 6)) for id_, d, about in columns if about["source"] in sources]
+            kept = [(id_, round(1 - float(d), 6)) for id_, d, about in columns if about["source"] in sources]
             if len(kept) >= k + _MARGIN or n_results == n_stored:
                 return kept

@@ -14,6 +14,7 @@ from pipeline.errors import StoreError
 from pipeline.retrieval.word_index import WordIndex
 from pipeline.types import Passage
 from tests.faults import damage
+from tests.retrieval.folders import generation as newest_state
 from tests.retrieval.folders import read, update, write
 from tests.retrieval.letters import Letters
 
@@ -92,8 +93,8 @@ def test_a_damaged_row_is_named(whole: tuple[Path, list[Passage]], tmp_path: Pat
 
 def test_a_changed_byte_of_the_word_index_is_not_loaded(whole: tuple[Path, list[Passage]], tmp_path: Path) -> None:
     index, _ = whole
-    shutil.copytree(index / "bm25", tmp_path / "bm25")
-    generation = next(n for n in range(100) if WordIndex.load(index / "bm25", n) is not None)
+    shutil.copytree(newest_state(index) / "bm25", tmp_path / "bm25")
+    generation = next(n for n in range(100) if WordIndex.load(tmp_path / "bm25", n) is not None)
     for path in files(tmp_path, "bm25/"):
         data = path.read_bytes()
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))

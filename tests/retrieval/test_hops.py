@@ -48,7 +48,7 @@ def texts(passages: list[Passage]) -> list[str]:
 def test_every_pair_of_a_thread_in_the_order_of_its_hops(tmp_path: Path, task: str, direction: str) -> None:
     shape = Shape(task, length=6, direction=direction)  # type: ignore[arg-type]
     haystack, asks = make(shape, 300, 5, 2)
-    bench = Workbench(tmp_path, {"haystack.json": haystack.text})
+    bench = Workbench(tmp_path, {"haystack.txt": haystack.text})
     for ask in asks:
         found = texts(bench.search(ask.text))
         wanted = [f'"{key}": "{value}"' for key, value in ask.pairs(haystack)]
@@ -62,12 +62,12 @@ def test_every_pair_of_a_thread_in_the_order_of_its_hops(tmp_path: Path, task: s
 
 
 def test_the_ledger_tells_every_hop_and_who_found_what(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, {"a.json": f'{{"{A}": "{B}", "{C}": "{D}", "{B}": "{C}"}}'})
+    bench = Workbench(tmp_path, {"a.txt": f'{{"{A}": "{B}", "{C}": "{D}", "{B}": "{C}"}}'})
     bench.search(f"the end of {A}?", give="end")
     assert bench.notes == [
-        f'hop 1: "{A}" -> "{B}" (a.json, line 1, characters 1-79)',
-        f'hop 2: "{B}" -> "{C}" (a.json, line 1, characters 161-239)',
-        f'hop 3: "{C}" -> "{D}" (a.json, line 1, characters 81-159)',
+        f'hop 1: "{A}" -> "{B}" (a.txt, line 1, characters 1-79)',
+        f'hop 2: "{B}" -> "{C}" (a.txt, line 1, characters 161-239)',
+        f'hop 3: "{C}" -> "{D}" (a.txt, line 1, characters 81-159)',
         f'from "{A}" in 3 hops to "{D}", which is no key',
         "found by searching, not by the model, which copies it from the last pair",
     ]
@@ -75,7 +75,7 @@ def test_the_ledger_tells_every_hop_and_who_found_what(tmp_path: Path) -> None:
 
 def test_a_pair_that_a_chunk_cuts_in_two_is_found(tmp_path: Path) -> None:
     haystack, _ = make(Shape("single"), 120, 1, 1)
-    bench = Workbench(tmp_path, {"shifted.json": "  x " + haystack.text})
+    bench = Workbench(tmp_path, {"shifted.txt": "  x " + haystack.text})
     for key, value in haystack.pairs[::7]:
         assert texts(bench.search(f"what is {key}?")) == [f'"{key}": "{value}"']
 
@@ -95,7 +95,7 @@ def test_ways_to_write_a_pair(tmp_path: Path, line: str, pair: str) -> None:
 
 
 def test_a_key_that_stands_as_a_value_or_inside_another_is_none(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, {"a.json": f'{{"{B}": "{A}", "x{A}": "{C}", "{D}": "last1"}}'})
+    bench = Workbench(tmp_path, {"a.txt": f'{{"{B}": "{A}", "x{A}": "{C}", "{D}": "last1"}}'})
     found = bench.search(f"{A}?", by="keys")
     assert f'no passage holds "{A}" as a key' in bench.notes
     assert "nothing to follow: a plain search by words" in bench.notes
@@ -103,13 +103,13 @@ def test_a_key_that_stands_as_a_value_or_inside_another_is_none(tmp_path: Path) 
 
 
 def test_a_ring_ends_where_it_began(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, {"a.json": f'{{"{A}": "{B}", "{B}": "{C}", "{C}": "{A}"}}'})
+    bench = Workbench(tmp_path, {"a.txt": f'{{"{A}": "{B}", "{B}": "{C}", "{C}": "{A}"}}'})
     assert texts(bench.search(A)) == [f'"{A}": "{B}"', f'"{B}": "{C}"']
 
 
 def test_hops_and_k_are_limits(tmp_path: Path) -> None:
     haystack, (ask,) = make(Shape("thread", length=8), 60, 0, 1)
-    bench = Workbench(tmp_path, {"a.json": haystack.text})
+    bench = Workbench(tmp_path, {"a.txt": haystack.text})
     assert len(bench.search(ask.text, hops=3)) == 3
     assert any("as far as hops = 3 goes" in note for note in bench.notes)
     assert len(bench.search(ask.text, k=5)) == 5

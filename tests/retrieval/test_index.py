@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ from pipeline.errors import StoreError
 from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.index import OUTDATED, open_index
 from pipeline.retrieval.questions import question_vector
+from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.text.words import VERSION
 from pipeline.types import Document
 from tests.retrieval.folders import CHUNKER, contents, counts, generation, read, silent, update, write
@@ -202,6 +204,7 @@ def test_a_damaged_index_is_told_and_made_anew(docs: Path, index: Path, damage: 
         (generation(index) / "chroma" / "chroma.sqlite3").write_bytes(b"no database at all" * 1000)
     else:
         shutil.rmtree(generation(index) / "chroma")
+    shutil.rmtree(generation(index) / "vectors")
     with pytest.raises(StoreError, match=r"(cannot be used|are missing).*--rebuild"), read(index, Letters()) as opened:
         opened.search_dense("salt", 1)
     update(index, docs, Letters(), rebuild=True)
@@ -302,9 +305,7 @@ def test_progress_knows_its_end_from_the_start(docs: Path, index: Path) -> None:
 def test_words_that_an_older_version_split_are_split_anew_and_that_is_said(docs: Path, index: Path) -> None:
     update(index, docs, Letters())
     about = generation(index) / "bm25" / "longthread.json"
-    older = about.read_text().replace(f'"words": {VERSION}', f'"words": {VERSION - 1}')
-    assert older != about.read_text()
-    about.write_text(older)
+    about.write_text(json.dumps(with_checksum({**read_object(about), "words": VERSION - 1})))
     seen: list[str] = []
     with open_index(index, Letters(), CHUNKER, mode="write") as opened:
         report = opened.update(discover([str(docs)]), lambda what, done, total: seen.append(what))

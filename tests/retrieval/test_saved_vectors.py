@@ -73,9 +73,10 @@ def test_too_many_vectors_are_left_to_chroma(index: Path, tmp_path: Path, monkey
 
 def test_a_question_to_an_index_that_is_there_imports_no_chroma(index: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.retrieval.folders import read, update; "
-        "from tests.retrieval.letters import Letters; index, docs = map(Path, sys.argv[1:]); "
-        "assert update(index, docs, Letters()).unchanged == 40; opened = read(index, Letters()); "
+        "import sys; from pathlib import Path; from tests.retrieval.folders import read, silent; "
+        "from pipeline.documents.discover import discover; from tests.retrieval.letters import Letters; "
+        "opened = read(Path(sys.argv[1]), Letters()); plan = opened.plan(discover([sys.argv[2]]), silent); "
+        "assert plan.n_unchanged == 40 and not plan.is_worth_writing; "
         "assert opened.search_dense('salt', 3); assert opened.vectors(opened.search_bm25('boat', 2)).shape[0] == 2; "
         "assert 'chromadb' not in sys.modules"
     )

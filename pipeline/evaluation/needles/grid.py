@@ -194,7 +194,7 @@ def _uuid_trials(cell: Cell, haystack: Haystack, asks: list[Ask]) -> list[Trial]
         Trial(
             id=f"{haystack.name}-{number}",
             question=ask.text,
-            haystack_name=f"{haystack.name}.json",
+            haystack_name=f"{haystack.name}.txt",
             haystack=text,
             needles=written(ask.pairs(haystack)),
             expected=ask.expected,
