@@ -45,6 +45,7 @@ def test_settings_that_cannot_be_written_are_said_and_the_chat_goes_on(
     documents: Path, scripted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
 
     def lines() -> Iterator[str]:
         yield "When was the tower built?\n"
