@@ -107,7 +107,7 @@ def test_musiques_steps_are_questions_about_their_paragraph(tmp_path: Path) -> N
     [
         ("", "a.txt: holds no questions"),
         ("one\ttwo\n", r"a.txt:1: must be question TAB sentence TAB 1 or 0, was: one"),
-        ('{"question": "x"}\n{"a": ', r"a.txt:2: no JSON"),
+        (f'{json.dumps(HOTPOT)}\n{{"a": ', r"a.txt:2: no JSON"),
         ("[1]", r"a.txt: \[0\]: must be an object, was: 1"),
         ('{"text": "x"}', r"a.txt: \[0\]: no known layout: it must have context"),
         (json.dumps({**HOTPOT, "context": [["Tower"]]}), r"a.txt: \[0\]: not as its layout asks: ValueError"),

@@ -140,7 +140,7 @@ def test_a_damaged_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no records yet"):
         read_measures(folder)
     (folder / "records.jsonl").write_text('{"id": "x"}\n')
-    with pytest.raises(DataError, match=r"records.jsonl:1: is no record"):
+    with pytest.raises(DataError, match=r"records.jsonl:1: the line is damaged \(is no record"):
         read_measures(folder)
     (folder / "records.jsonl").write_text('{"id": \n')
     with pytest.raises(DataError, match=r"records.jsonl:1: the line is damaged"):
