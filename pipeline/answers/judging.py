@@ -25,6 +25,7 @@ from pipeline.answers.citations import (
     nearest,
 )
 from pipeline.answers.contract import check, has_words, without_lead
+from pipeline.answers.table_rows import named_row
 from pipeline.contracts import Tools
 from pipeline.errors import ModelError
 from pipeline.text.words import content_words, coverage
@@ -41,6 +42,7 @@ MIN_RELEVANCE_LED = 0.95
 sentence held the answer of 49 in 60 questions, so that the model's words are shown there.
 """
 NO_EVIDENCE = "no sentence that was shown says this"
+OTHER_ROW = "it stands in another row of the table than the one that the question names"
 OFF_QUESTION = "what it stands on bears on the question less than other sentences"
 _YES_NO = re.compile(r"\W*(?:yes|no|ja|nein|evet|hayır)\b", re.IGNORECASE)
 RETRY_PENALTY = 1.15
@@ -82,7 +84,10 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
     is_plain_yes = bool(_YES_NO.match(text))
     if not _has_evidence(answer) and content_words(text) and not is_plain_yes and not _said_before(text, state):
         return Judged(answer, NO_EVIDENCE, generation)
-    share = relevance(answer, evidence_in(state.shown, question))
+    evidence = evidence_in(state.shown, question)
+    if _stands_in_other_row(answer, evidence, question):
+        return Judged(answer, OTHER_ROW, generation)
+    share = relevance(answer, evidence)
     if share is not None and share < MIN_RELEVANCE and not _said_before(text, state):
         return Judged(answer, OFF_QUESTION, generation)
     return Judged(answer, "", generation)
@@ -99,6 +104,13 @@ def relevance(answer: Answer, evidence: Sequence[Evidence]) -> float | None:
     scores = [one.score for one in evidence if one.quote.span in quoted]
     best = max((one.score for one in evidence), default=0.0)
     return min(scores) / best if scores and best > 0 else None
+
+
+def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question: str) -> bool:
+    """Whether each quote that the answer stands on is a row of a table, and the question names another one."""
+    quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
+    rows = [one for one in evidence if one.quote.span in quoted]
+    return bool(rows) and all(named_row(evidence, row, question) is not None for row in rows)
 
 
 def _stands_in_nearest(state: State, answer: Answer) -> bool:
@@ -173,8 +185,16 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
 
 
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
-    """The n sentences that were shown nearest to the question."""
-    return nearest(evidence_in(state.shown, state.question.wording), n)
+    """The n sentences that were shown nearest to the question; of a table, first the row that the question names."""
+    question = state.question.wording
+    evidence = evidence_in(state.shown, question)
+    best = nearest(evidence, 1)
+    row = next((one for one in evidence if best and best[0].quote is not None and one.quote == best[0].quote), None)
+    named = None if row is None else named_row(evidence, row, question)
+    if named is None:
+        return nearest(evidence, n)
+    first = Citation(named.number, "question", named.passage, named.quote)
+    return (first, *nearest([one for one in evidence if one is not named], n - 1))
 
 
 def _said(judged: Judged) -> str:
