@@ -122,7 +122,19 @@ def without_lead(text: str) -> str:
 
 
 def _without_echo(text: str) -> tuple[str, bool]:
-    """The text without delimiters of the prompt, up to where it begins another question or passage."""
+    """The text without delimiters of the prompt, up to where it begins another question or passage.
+
+    What is left may begin with another of them, so it is looked at until nothing more goes.
+    """
+    shorter, is_echo = _without_first_echo(text)
+    while shorter != text:
+        text = shorter
+        shorter, is_more = _without_first_echo(text)
+        is_echo |= is_more
+    return text, is_echo
+
+
+def _without_first_echo(text: str) -> tuple[str, bool]:
     own = _OWN_QUESTION.match(text)
     if own:  # it copies the question first, and answers it
         text = text[own.end() :]

@@ -238,6 +238,7 @@ PIECES = st.sampled_from(
 @example("Question: a\nAnswer: Question: b\nAnswer: c", "stop", "")
 @example("<passage 1>\n<passage 2>\nseven", "length", "")
 @example("Passage 1: Passage 2: seven", "stop", "")
+@example("<PASSAGE>QUESTION:", "stop", "")
 def test_a_repair_only_leaves_out_and_needs_no_second_one(text: str, finish: Finish, question: str) -> None:
     checked = check(text, finish, question)
     assert checked.text in text

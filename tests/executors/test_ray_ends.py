@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from pipeline.executors.folder import read_run
-from pipeline.executors.on_ray.private_folder import MARK, PREFIX, PrivateFolder, processes_of, sweep
+from pipeline.executors.on_ray.private_folder import MARK, PREFIX, PrivateFolder, is_alive, processes_of, sweep
 from pipeline.executors.on_ray.session import _SERVICES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -118,7 +118,7 @@ def test_a_killed_driver_leaves_no_process_and_no_folder(index: Path, tmp_path: 
     assert len(started) > 4
     batch.process.kill()
     batch.process.communicate()
-    wait_until(lambda: not any(process.is_running() for process in started), 60)
+    wait_until(lambda: not any(map(is_alive, started)), 60)
     wait_until(lambda: not folder.exists(), 60)
     assert len(read_run(tmp_path / "out").records) >= 3
 

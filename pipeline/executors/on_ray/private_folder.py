@@ -73,14 +73,21 @@ class PrivateFolder:
 def processes_of(folder: Path) -> list[psutil.Process]:
     """All processes of the Ray in a folder that are alive.
 
-    A process that sets its title (Ray's agents) loses its environment to it, and is found as a child of another.
+    A process that sets its title (Ray's agents) loses its environment to it. It is found as a child of another, or, when
+    its parent has gone, by the log that it writes into the folder.
     """
     processes: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == str(folder):
+            if process.environ().get(MARK) == str(folder) or _writes_into(process, folder):
                 processes |= {each.pid: each for each in (process, *process.children(recursive=True))}
     return [process for process in processes.values() if is_alive(process)]
+
+
+def _writes_into(process: psutil.Process, folder: Path) -> bool:
+    if not process.name().startswith("ray::"):
+        return False
+    return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
 
 
 def is_alive(process: psutil.Process) -> bool:
