@@ -73,8 +73,8 @@ class PrivateFolder:
 def processes_of(folder: Path) -> list[psutil.Process]:
     """All processes of the Ray in a folder that are alive.
 
-    A process that sets its title (Ray's agents) loses its environment to it. It is found as a child of another, or, when
-    its parent has gone, by the log that it writes into the folder.
+    A process that sets its title (Ray's agents) loses its environment to it. It is found as a child of another, or by
+    the log that it writes into the folder.
     """
     processes: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
