@@ -379,7 +379,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_decoded(
     ("settings", "match"),
     [
         (EngineSettings(n_ctx=20000), "trained on .8192.; lower n_ctx to 8192, or set rope_scaling"),
-        (EngineSettings(n_seq_max=400), "409 sequences are too many: llama.cpp holds at most 256"),
+        (EngineSettings(n_seq_max=400), "410 sequences are too many: llama.cpp holds at most 256"),
         (EngineSettings(n_cells=500_000_000), "n_cells: the cache of .* are free; lower n_ctx"),
     ],
     ids=["context", "sequences", "memory"],
