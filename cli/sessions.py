@@ -38,7 +38,8 @@ def list_all(json: bool) -> int:
         held = "cannot be read" if info.n_turns < 0 else f"{info.n_turns} turns"
         when = info.time[:16].replace("T", " ")
         console.print(Text(f"{info.name:<24} {held:>14}  {megabytes(info.size):>8}  {when}"))
-    console.print(Text(f"{len(infos)} conversations in {sessions_folder()}", style="dim"))
+    n = "1 conversation" if len(infos) == 1 else f"{len(infos)} conversations"
+    console.print(Text(f"{n} in {sessions_folder()}", style="dim"))
     return 0
 
 

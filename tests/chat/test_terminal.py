@@ -97,11 +97,15 @@ def stop(terminal: Terminal, keep: Keep) -> None:
 
 
 def wait_for_words(terminal: Terminal) -> None:
-    """Waits until the answer has begun: words below the question that belong to no bar and no note on the search."""
+    """Waits until the answer has begun: words below the question that belong to no bar, no note on the search and no
+    line of state, which is there until the question is taken.
+    """
     end = time.monotonic() + 2 * SECONDS
     while time.monotonic() < end:
         lines = terminal.screen().partition(STORY)[2].splitlines()
-        answer = [line for line in lines if not any(mark in line for mark in ("━", "left -", "searching for", "░"))]
+        answer = [
+            line for line in lines if not any(mark in line for mark in ("━", "left -", "searching for", "░", "│"))
+        ]
         if len(" ".join(answer).split()) >= 3:
             return
         time.sleep(0.02)

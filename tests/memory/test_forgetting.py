@@ -44,7 +44,7 @@ plays = pytest.mark.skipif(not CAN_PLAY, reason="the kills need a C compiler and
 def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(tmp_path: Path, game: str, every: int) -> None:
     result = run_game(f"tests.memory.games:{game}", tmp_path, every=every)
     assert result.failed == ()
-    assert len(result.tried) >= 15
+    assert len(result.tried) >= 10
 
 
 @plays
