@@ -133,6 +133,7 @@ def test_another_memory_forgets_what_the_first_had_kept(memory: object) -> None:
 def test_a_fork_is_named_and_forgets_when_it_is_asked() -> None:
     prepare()
     fork_session("s", "copy")
+    time.sleep(1.1)  # a turn is told from another of the same words by its second
     prepare(name="another talk")
     with talk() as conversation:
         done = conversation.forget(turns=[NUMBER])
