@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _COLLECTION = "chunks"
 # More neighbours and wider searches than Chroma's defaults (16, 100, 100): recall against the exact search is tested.
-_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 2}
+_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 400, "sync_threshold": 1000}
 _DATABASE = "chroma.sqlite3"
 _MARGIN = 16
 """How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
