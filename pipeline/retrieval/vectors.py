@@ -3,9 +3,9 @@
 Chroma sees ids, vectors and the source of each chunk; it never gets a text, and never an embedder of its own.
 
 Chroma logs what is added, and takes the log into its graph on the disk when `sync_threshold` entries are in it. Whoever
-opens the folder before that inserts the logged vectors again, so 2, the least that it takes, is the kindest to readers:
-with 1000, its default, each reader waited up to 3 s (measured, Chroma 1.5.9). Vectors are added a thousand at a time,
-so that it costs the writer nothing.
+opens the folder before that inserts the logged vectors again, up to 3 s for each reader (measured, Chroma 1.5.9). With
+fewer than its default of 1000 the graph is written so often that a kill was seen to leave half of it, and Chroma cannot
+open that; readers of small indexes have a plain copy (saved_vectors.py) and do not wait.
 
 To open a folder at all Chroma writes a row into its SQLite file, which several processes may do at once; where the file
 cannot be written, a copy of it is opened, beside links to the graph.
@@ -35,10 +35,18 @@ _MOST_SOURCES = 10_000
 """How many sources Chroma is asked to look for: its SQLite refuses more than 32766 variables."""
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    """Opens a database to read it: for writing where that is allowed, since a killed process leaves a transaction that
+    whoever comes next has to roll back.
+    """
+    can_write = os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={'rw' if can_write else 'ro'}", uri=True)
+
+
 def _check(path: Path) -> None:
     """Raises sqlite3.DatabaseError for a damaged file: Chroma fails on it and then cannot open its folder again."""
     if path.is_file():
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        db = _connect(path)
         try:
             db.execute("SELECT count(*) FROM sqlite_master")
         finally:
@@ -54,7 +62,7 @@ def copy_vectors(folder: Path, target: Path) -> None:
 def _copy_database(folder: Path, target: Path) -> None:
     if not (folder / _DATABASE).exists():
         return
-    reading = sqlite3.connect(f"{(folder / _DATABASE).absolute().as_uri()}?mode=ro", uri=True)
+    reading = _connect(folder / _DATABASE)
     writing = sqlite3.connect(target / _DATABASE)
     try:
         reading.backup(writing)

@@ -1,5 +1,9 @@
 """Chroma's search against the exact one."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -76,3 +80,19 @@ def test_what_is_deleted_is_not_found(stored: tuple[Vectors, NDArray[np.float32]
     assert [id_ for id_, _ in store.search(question, 3)[:3]] == best[2:]
     assert len(store.ids()) == 4998
     store.add(best[:2], ["/docs/0.txt"] * 2, kept[:2])
+
+
+def test_a_transaction_that_a_killed_process_left_is_rolled_back(tmp_path: Path) -> None:
+    store = Vectors(tmp_path, create=True)
+    store.add(["a", "b"], ["x.txt", "x.txt"], cloud(2, 5))
+    store.close()
+    script = (
+        "import os, signal, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN'); db.execute('CREATE TABLE half (x)'); "
+        "db.executemany('INSERT INTO half VALUES (?)', [('y' * 4000,)] * 50); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "chroma.sqlite3")], check=False)
+    assert (tmp_path / "chroma.sqlite3-journal").stat().st_size > 0
+    again = Vectors(tmp_path)
+    assert again.ids() == {"a", "b"}
+    again.close()
