@@ -291,16 +291,18 @@ def _most(names: frozenset[str], texts: Sequence[frozenset[str]]) -> float:
 def _sentences(passage: Passage) -> list[Passage]:
     """The passage's sentences without its headings, as compressors cut it; a summary is one.
 
-    The rows of a table of commas, semicolons or tabs are one, since the names of its columns stand in the first.
+    The rows of a table of commas, semicolons or tabs are one, since the names of its columns stand in the first. Rows
+    that name their columns are one each.
     """
-    from pipeline.documents.sentences import n_cells, sentences
+    from pipeline.documents.sentences import is_record, n_cells, sentences
 
     if passage.spans or not passage.text:
         return [passage]
     spans: list[tuple[int, int]] = []
     shape = ("", 1)
     for start, end in sentences(passage.text):
-        before, shape = shape, n_cells(passage.text[start:end])
+        text = passage.text[start:end]
+        before, shape = shape, ("", 1) if is_record(text) else n_cells(text)
         if spans and shape == before and shape[0] in (",", ";", "\t"):
             spans[-1] = (spans[-1][0], end)
         else:

@@ -103,6 +103,13 @@ def test_a_sentence_without_the_kind_of_thing_asked_for_does_not_count() -> None
     assert found["kind_coverage"] == 0 < found["coverage"]
 
 
+def test_rows_that_name_their_columns_are_sentences_of_their_own() -> None:
+    rows = ("Kind: Night shift; Amount: 38 EUR; By: leader", "Kind: Crane licence; Amount: 120 EUR; By: master")
+    assert [part.text for part in evidence("Which amount?", "\n".join(rows)).sentences] == list(rows)
+    whole = "kind;amount;by\nNight shift;38;leader\nCrane licence;120;master"
+    assert [part.text for part in evidence("Which amount?", whole).sentences] == [whole]
+
+
 def test_cells_of_a_table_are_words_of_their_own() -> None:
     row = "name,imo,flag,draught\nZephyrus,9388771,Liberia,10.2"
     found = signals("What is the draught of the ship Zephyrus under the flag of Liberia?", row)
