@@ -11,7 +11,7 @@ from cli.errors import EXIT_ERROR
 from cli.output import open_console, print_json, print_line
 from cli.printing import shown_path
 from cli.sessions import megabytes
-from pipeline.cached_indexes import delete_index, indexes_folder, list_indexes
+from pipeline.cached_indexes import IndexInfo, delete_index, indexes_folder, list_indexes
 from pipeline.errors import StoreError
 from pipeline.text.visible import one_line
 
@@ -23,13 +23,19 @@ def list_all(json: bool) -> int:
         return 0
     console = open_console()
     for info in infos:
-        held = f"{info.n_documents} documents, {info.n_passages} passages"
-        line = f"{info.name}  {megabytes(info.size):>8}  {info.used[:16].replace('T', ' ')}  "
-        line += "cannot be read" if info.n_documents < 0 else f"{held}  {one_line(shown_path(info.documents))}"
-        console.print(Text(line))
+        when = info.used[:16].replace("T", " ")
+        console.print(Text(f"{info.name}  {megabytes(info.size):>8}  {when}  {_held(info)}"))
     total = megabytes(sum(info.size for info in infos))
     console.print(Text(f"{len(infos)} indexes, {total}, in {indexes_folder()}", style="dim"))
     return 0
+
+
+def _held(info: IndexInfo) -> str:
+    if info.is_unfinished:
+        return "unfinished: the same question or 'longthread index' goes on with it"
+    if info.n_documents < 0:
+        return "cannot be read"
+    return f"{info.n_documents} documents, {info.n_passages} passages  {one_line(shown_path(info.documents))}"
 
 
 def delete(names: Sequence[str]) -> int:

@@ -27,7 +27,8 @@ _COPY = re.compile(r"\.copy-(\d+)\Z")
 class IndexInfo:
     """An index as a list shows it: the folder that all of its documents lie in, and its size in bytes.
 
-    `n_documents` is -1 for one that cannot be read. `used` is when it was last made or opened, ISO 8601 in UTC.
+    `n_documents` is -1 for one that cannot be read or is unfinished: the next update goes on with that. `used` is when
+    it was last made or opened, ISO 8601 in UTC.
     """
 
     name: str
@@ -36,6 +37,7 @@ class IndexInfo:
     n_passages: int
     size: int
     used: str
+    is_unfinished: bool = False
 
 
 def indexes_folder() -> Path:
@@ -95,7 +97,7 @@ def _info(folder: Path) -> IndexInfo:
     try:
         state = newest(folder)
         if state is None:
-            return IndexInfo(folder.name, "", -1, 0, size, used)
+            return IndexInfo(folder.name, "", -1, 0, size, used, is_unfinished=True)
         db = sqlite3.connect(f"{(state / MANIFEST).absolute().as_uri()}?mode=ro", uri=True)
         try:
             sources = [source for (source,) in db.execute("SELECT source FROM files")]

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from pipeline.documents.discover import Discovery
     from pipeline.retrieval.vectors import Vectors
 
+FIRST_GROUP_CHUNKS = 64
 GROUP_CHUNKS = 1024
-"""A group is closed when it holds so many chunks: enough to sort them by length, little enough to lose by a kill."""
+"""A group is closed when it holds so many chunks: enough to sort them by length, little enough to lose by a kill. The
+first is small, and each takes twice as many as the one before: so that a small folder is not lost whole.
+"""
 _SLICE_CHUNKS = 2048  # how many chunks of one giant file are embedded at once
 
 
@@ -143,20 +146,20 @@ class Updater:
             self.vectors.delete(ids)
 
     def groups(self, files: Sequence[Path]) -> Iterator[list[IndexedFile]]:
-        """The files, read and cut, in groups of at least GROUP_CHUNKS chunks but for the last."""
+        """The files, read and cut, in groups of FIRST_GROUP_CHUNKS to GROUP_CHUNKS chunks but for the last."""
         sizes = {path: _state(path).size for path in files}
         self.meter = _Meter(self.progress, sum(sizes.values()))
         group: list[IndexedFile] = []
-        n_chunks = 0
+        n_chunks, limit = 0, min(FIRST_GROUP_CHUNKS, GROUP_CHUNKS)
         for path in files:
             self.meter.reading += sizes[path]
             file = self.read(path)
             if file is not None:
                 group.append(file)
                 n_chunks += len(file.chunks)
-            if n_chunks >= GROUP_CHUNKS:
+            if n_chunks >= limit:
                 yield group
-                group, n_chunks = [], 0
+                group, n_chunks, limit = [], 0, min(2 * limit, GROUP_CHUNKS)
         yield group
 
     def read(self, path: Path) -> IndexedFile | None:

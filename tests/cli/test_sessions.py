@@ -14,6 +14,7 @@ from pipeline.sessions import list_sessions, lock_session, move_from_cache, sess
 from pipeline.transcript import Transcript
 from pipeline.typed import TypedLine, append_typed
 from pipeline.types import Turn
+from tests.retrieval.folders import generation
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +135,10 @@ def test_indexes_are_listed_and_deleted(
     code, out, _ = run(capsys, monkeypatch, "indexes", "list")
     assert "2 documents, 2 passages  docs" in out
     assert [path.name for path in (tmp_path / "cache" / "indexes").iterdir()] == [row["name"]]
+    state = generation(tmp_path / "cache" / "indexes" / row["name"])
+    state.rename(state.with_name("unfinished"))
+    assert "unfinished: the same question" in run(capsys, monkeypatch, "indexes", "list")[1]
+    state.with_name("unfinished").rename(state)
     assert run(capsys, monkeypatch, "indexes", "delete", "../x")[0] == 2
     code, out, _ = run(capsys, monkeypatch, "indexes", "delete", row["name"])
     assert (code, "deleted" in out) == (0, True)

@@ -313,3 +313,13 @@ def test_words_that_an_older_version_split_are_split_anew_and_that_is_said(docs:
     assert counts(report)[0] == 0  # no file was read for it
     assert OUTDATED in seen
     assert f'"words": {VERSION}' in (generation(index) / "bm25" / "longthread.json").read_text()
+
+
+def test_the_first_group_is_small_so_that_a_small_folder_is_not_lost_whole(tmp_path: Path, index: Path) -> None:
+    docs = write(tmp_path / "docs", {f"{n:03}.txt": f"Page {n} of the log." for n in range(400)})
+    sizes: list[int] = []
+    with open_index(index, Letters(), CHUNKER, mode="write") as opened:
+        updater = opened._updater(silent)
+        for group in updater.groups(discover([str(docs)]).files):
+            sizes.append(sum(len(file.chunks) for file in group))
+    assert sizes == [64, 128, 208]
