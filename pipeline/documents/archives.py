@@ -17,11 +17,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from pipeline.documents.formats import ARCHIVES
+from pipeline.documents.limits import check_unpacked_bytes
 from pipeline.errors import DocumentError
 
 MAX_MEMBERS = 20_000
-MAX_BYTES = 256 * 2**20
-"""The most that the members of one archive may come to when they are unpacked."""
 MAX_DEPTH = 3
 """An archive in an archive is opened as long as no more than this many are inside one another."""
 MAILS = (".eml", ".mbox", ".msg")
@@ -160,8 +159,7 @@ class _Unpacker:
     def make_room(self, n_bytes: int) -> None:
         self.n_bytes += n_bytes
         self.n_members += 1
-        if self.n_bytes > MAX_BYTES:
-            raise DocumentError(f"{self.path}: unpacks to more than {MAX_BYTES // 2**20} MiB: unpack it into a folder")
+        check_unpacked_bytes(self.path, self.n_bytes)
         if self.n_members > MAX_MEMBERS:
             raise DocumentError(f"{self.path}: holds more than {MAX_MEMBERS} files: unpack it into a folder")
 

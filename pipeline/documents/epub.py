@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline.documents.archives import MAX_BYTES
 from pipeline.documents.html import decode_html, parse, render
+from pipeline.documents.limits import check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.errors import DocumentError
@@ -27,8 +27,7 @@ def load_epub(path: Path, data: bytes) -> Document:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist() if info.filename.endswith(_PAGES)) > MAX_BYTES:
-                raise DocumentError(f"{path}: unpacks to more than {MAX_BYTES // 2**20} MiB")
+            check_unpacked(str(path), (info for info in archive.infolist() if info.filename.endswith(_PAGES)))
             names, title = _spine(archive)
             pages = [(name, archive.read(name)) for name in names]
             is_protected = "META-INF/rights.xml" in archive.namelist()

@@ -1,15 +1,17 @@
 """How much of a file is read: limits with a message, so that no file takes all memory. Each can be set.
 
 LONGTHREAD_MAX_FILE_MB       bytes of one file, or of what is piped in
-LONGTHREAD_MAX_UNPACKED_MB   bytes that an archive (DOCX and the like) says that it unpacks to
+LONGTHREAD_MAX_UNPACKED_MB   bytes that an archive (ZIP, tar, DOCX and the like) says that it unpacks to
 LONGTHREAD_MAX_LINE_MB       characters of a text without a line break
 
 They are read from the environment at each use, because they are the machine's and not a pipeline's. Readers of
-archives call `check_unpacked` before they unpack; files and streams are read by `read_file` and `read_stream`.
+archives call `check_unpacked` or `check_unpacked_data` before they unpack; files and streams are read by `read_file`
+and `read_stream`.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import zipfile
@@ -65,7 +67,17 @@ def read_stream(stream: BinaryIO, name: str, error: type[LongthreadError] = Docu
 
 def check_unpacked(name: str, parts: Iterable[zipfile.ZipInfo]) -> None:
     """Raises DocumentError for an archive that unpacks to more than the limit. zipfile unpacks no more than it says."""
-    n = sum(part.file_size for part in parts)
+    check_unpacked_bytes(name, sum(part.file_size for part in parts))
+
+
+def check_unpacked_data(name: str, data: bytes) -> None:
+    """`check_unpacked` for a ZIP in memory. Raises zipfile.BadZipFile for what is none."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        check_unpacked(name, archive.infolist())
+
+
+def check_unpacked_bytes(name: str, n: int) -> None:
+    """Raises DocumentError for more bytes than an archive may unpack to."""
     limit = max_bytes("LONGTHREAD_MAX_UNPACKED_MB")
     if n > limit:
         raise DocumentError(

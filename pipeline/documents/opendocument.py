@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.archives import MAX_BYTES
+from pipeline.documents.limits import check_unpacked
 from pipeline.documents.spreadsheet import write_sheet
 from pipeline.documents.tables import Cells, Grid, table_lines
 from pipeline.documents.text import readable_name
@@ -63,8 +63,7 @@ def _open(path: Path, data: bytes) -> tuple[Any, str]:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist() if info.filename.endswith(".xml")) > MAX_BYTES:
-                raise DocumentError(f"{path}: unpacks to more than {MAX_BYTES // 2**20} MiB: save it in parts")
+            check_unpacked(str(path), (info for info in archive.infolist() if info.filename.endswith(".xml")))
             root = etree.fromstring(archive.read("content.xml"), parser)
             meta = archive.read("meta.xml") if "meta.xml" in archive.namelist() else b""
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError, zlib.error,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.documents.limits import check_unpacked_data
 from pipeline.documents.tables import Cells, Grid, table_lines
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
@@ -25,6 +26,7 @@ def load_pptx(path: Path, data: bytes) -> Document:
     notes: list[str] = []
     n_pictures = 0
     try:
+        check_unpacked_data(str(path), data)
         presentation = pptx.Presentation(io.BytesIO(data))
         for number, slide in enumerate(presentation.slides, 1):
             label = f"slide {number}"
@@ -40,6 +42,8 @@ def load_pptx(path: Path, data: bytes) -> Document:
             if slide._element.get("show") == "0":
                 notes.append(f"slide {number} is hidden, and was read")
         title_of_file = str(presentation.core_properties.title or "")
+    except DocumentError:
+        raise
     except Exception as error:
         # python-pptx raises whatever its XML reader, zipfile or a dictionary raises: any means a broken file.
         raise DocumentError(f"{path}: a broken PPTX ({error}): open it in a viewer and save it again") from None

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.documents.archives import MAX_BYTES
 from pipeline.documents.delimited import cell_range
+from pipeline.documents.limits import check_unpacked_data
 from pipeline.documents.tables import Grid, is_value, table_lines
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
@@ -33,7 +33,7 @@ def load_xlsx(path: Path, data: bytes) -> Document:
     import openpyxl
 
     try:
-        _check_size(path, data)
+        check_unpacked_data(str(path), data)
         workbook = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
         has_formulas = _has_formulas(data)
         formulas = openpyxl.load_workbook(io.BytesIO(data)) if has_formulas else None
@@ -153,13 +153,6 @@ def _shown(cell: Any) -> str:
             return f"{value * 100:.10g}%"
         return f"{value:.15g}"
     return str(value).strip()
-
-
-def _check_size(path: Path, data: bytes) -> None:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        n_bytes = sum(info.file_size for info in archive.infolist())
-    if n_bytes > MAX_BYTES:
-        raise DocumentError(f"{path}: unpacks to more than {MAX_BYTES // 2**20} MiB: save its sheets as CSV")
 
 
 def _has_formulas(data: bytes) -> bool:

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.cache import make_private
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -53,6 +55,7 @@ def write(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]
 
 def write_part(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]]) -> Path:
     """Writes a file that is still to be renamed to `path`, and gives its name. Raises OSError, and leaves nothing."""
+    make_private(path.parent.parent)
     make_private(path.parent)
     data = [np.ascontiguousarray(section).reshape(-1).view(np.uint8) for section in sections]
     sizes = [section.nbytes for section in data]
@@ -181,14 +184,6 @@ def size_of(root: Path) -> tuple[int, int]:
         with contextlib.suppress(FileNotFoundError):
             sizes.append(path.stat().st_size)
     return len(sizes), sum(sizes)
-
-
-def make_private(folder: Path) -> None:
-    """Makes a folder and the one above it, readable by their owner alone."""
-    for each in (folder.parent, folder):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix" and each.stat().st_mode & 0o077:
-            each.chmod(0o700)
 
 
 def _checksum(sections: Sequence[NDArray[np.uint8]]) -> str:

@@ -307,7 +307,7 @@ class DocumentIndex:
             if self._has_lost_vectors:
                 updater = Updater(self.manifest, None, self.embedder, self.chunker, progress)
                 torn: frozenset[str] | None = frozenset(source for source, n in self.manifest.counts().items() if n)
-            elif self._lock is None and self._saved_vectors is not None:
+            elif self._is_whole and self._saved_vectors is not None:
                 updater, torn = Updater(self.manifest, None, self.embedder, self.chunker, progress), None
             else:
                 updater = self._updater(progress)
@@ -338,6 +338,8 @@ class DocumentIndex:
             else:
                 if not self._held.is_unfinished:
                     self._move(begin_from(self.folder, self.path))
+                    if self._updater(beat).torn(is_exact=False) is not None:
+                        plan = self.plan(discovery, beat)
                 self.manifest.upgrade()
                 report = self._updater(beat).run(plan, discovery, given)
                 self._forget_views()

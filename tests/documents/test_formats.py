@@ -370,8 +370,8 @@ def test_archives_are_folders_with_limits(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(DocumentError, match=r"a\.zip/z\.txt: no such file in a\.zip"):
         load(tmp_path / "a.zip/z.txt")
     archives._unpacked.cache_clear()
-    monkeypatch.setattr(archives, "MAX_BYTES", 3)
-    assert "unpacks to more than" in dict(discover([str(tmp_path)]).skipped)[f"{tmp_path}/t.tar.gz"]
+    monkeypatch.setenv("LONGTHREAD_MAX_UNPACKED_MB", "0.000003")
+    assert "and at most 3e-06 MB are unpacked" in dict(discover([str(tmp_path)]).skipped)[f"{tmp_path}/t.tar.gz"]
 
 
 def test_labels_survive_a_store(tmp_path: Path) -> None:

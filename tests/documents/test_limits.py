@@ -15,22 +15,32 @@ from pipeline.executors.samples import read_samples
 from tests.retrieval.folders import write
 
 
-def docx(n_bytes: int) -> bytes:
-    """A DOCX of few bytes that unpacks to many."""
+def bomb(member: str, n_bytes: int) -> bytes:
+    """An archive of few bytes that unpacks to many."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("word/document.xml", b" " * n_bytes)
+        archive.writestr(member, b" " * n_bytes)
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("suffix", "member"),
+    [
+        ("docx", "word/document.xml"),
+        ("xlsx", "xl/workbook.xml"),
+        ("pptx", "ppt/presentation.xml"),
+        ("odt", "content.xml"),
+        ("epub", "chapter.xhtml"),
+    ],
+)
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_not_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, member: str
 ) -> None:
     monkeypatch.setenv("LONGTHREAD_MAX_UNPACKED_MB", "2")
-    path = tmp_path / "bomb.docx"
-    path.write_bytes(docx(3_000_000))
+    path = tmp_path / f"bomb.{suffix}"
+    path.write_bytes(bomb(member, 3_000_000))
     monkeypatch.setattr("zipfile.ZipFile.read", lambda *_: pytest.fail("it was unpacked"))
-    with pytest.raises(DocumentError, match=r"bomb\.docx: unpacks to 3 MB, and at most 2 MB .*LONGTHREAD_MAX_UNPACKED"):
+    with pytest.raises(DocumentError, match=r"bomb\.\w+: unpacks to 3 MB, and at most 2 MB .*LONGTHREAD_MAX_UNPACKED"):
         load(path)
 
 
