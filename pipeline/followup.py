@@ -174,18 +174,23 @@ def _is_explained(text: str, pointer: str, before: str, table: FollowUpWords) ->
 def choices_for(question: str, found: Need, earlier: Sequence[tuple[str, str]]) -> list[str]:
     """What it can be about, the nearest first: phrases of the turns before, or for a fragment the questions before.
 
-    For `he` and `she` only names, where any was said.
+    For `he` and `she` only names, where any was said; for `they` and the like only plurals and names.
     """
     if found.kind == "fragment":
         return list(dict.fromkeys(asked.strip() for asked, _ in reversed(earlier)))
     word = question[found.start : found.end].casefold()
+    table = words_of(question)
     choices: dict[tuple[str, ...], str] = {}
     for asked, answer in reversed(earlier):
         for phrase in (*phrases(asked), *phrases(answer)):
             choices.setdefault(content_words(phrase), phrase)
     nearest = list(choices.values())
-    if word in words_of(question).person:
+    if word in table.person:
         nearest = [phrase for phrase in nearest if _is_name(phrase)] or nearest
+    elif table.quantifiers and word in table.plural:
+        nearest = [phrase for phrase in nearest if _is_plural(phrase) or _is_name(phrase)] or nearest
+    elif table.quantifiers:
+        nearest = [phrase for phrase in nearest if not _is_counted(phrase, table)] or nearest
     return nearest[:MAX_CHOICES]
 
 
@@ -204,14 +209,17 @@ def _spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
 
 
 def _announced_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
-    """Names, and content words behind a determiner or an owner."""
+    """Names, and content words behind a determiner, an owner or a quantifier."""
     words = list(_WORD.finditer(text))
     n = 0
     while n < len(words):
         first = words[n].group()
-        announced = first.casefold() in table.determiners | table.owners
+        counted = first.casefold() in table.quantifiers
+        announced = counted or first.casefold() in table.determiners | table.owners
         begin = n + 1 if announced else n
         end = _run(text, words, begin, table, names_only=not announced)
+        if counted:
+            end = _end_of_plural(words, begin, end)
         before = words[n - 1].group().casefold() if n else ""
         if announced and before in table.helpers and end - begin > 1 and not words[end - 1].group()[0].isupper():
             end -= 1  # "does the ferry leave": the last word is what it does
@@ -221,6 +229,12 @@ def _announced_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int
             shown = n if first.casefold() in table.determiners else begin
             yield words[shown].start(), words[end - 1].end()
         n = max(end, n + 1)
+
+
+def _end_of_plural(words: Sequence[re.Match[str]], begin: int, end: int) -> int:
+    """The end of what is counted: `stone bridges` of `many stone bridges cross`, `people` of `many people live`."""
+    plurals = (n + 1 for n in range(begin, end) if _is_plural(words[n].group()))
+    return next(plurals, min(begin + 1, end))
 
 
 def _capital_spans(text: str, table: FollowUpWords) -> Iterator[tuple[int, int]]:
@@ -276,6 +290,17 @@ def inside_sentence(phrase: str) -> str:
 def _is_name(phrase: str) -> bool:
     first = phrase.split()[0].casefold()
     return phrase[0].isupper() and not any(first in table.determiners for table in WORDS.values())
+
+
+def _is_plural(phrase: str) -> bool:
+    last = phrase.split()[-1].casefold()
+    return (last.endswith("s") and not last.endswith("ss")) or last in ("people", "children", "men", "women")
+
+
+def _is_counted(phrase: str, table: FollowUpWords) -> bool:
+    """Whether a phrase is a plural without an article, as `_announced_spans` takes it from behind a quantifier."""
+    is_bare = phrase.split()[0].casefold() not in table.determiners
+    return is_bare and _is_plural(phrase) and not _is_name(phrase)
 
 
 def _is_participle(word: str, table: FollowUpWords) -> bool:

@@ -17,8 +17,9 @@ class FollowUpWords:
     phrase that is meant, and the others keep their place, with the phrase in brackets behind them. `person` stand for
     people alone. `function` words carry no content; they also tell the language of a question.
 
-    `nouns` says how a noun is known: `announced` by a determiner, or as a name by its capital (English); `capital`
-    (German); `runs` of content words, where a sentence ends with its verb (Turkish).
+    `quantifiers` announce a plural; only English has them here. `nouns` says how a noun is known: `announced` by a
+    determiner, or as a name by its capital (English); `capital` (German); `runs` of content words, where a sentence
+    ends with its verb (Turkish).
     """
 
     function: frozenset[str]
@@ -30,6 +31,7 @@ class FollowUpWords:
     polite: frozenset[str]
     prepositions: frozenset[str]
     determiners: frozenset[str]
+    quantifiers: frozenset[str]
     owners: frozenset[str]
     be: frozenset[str]
     places: frozenset[str]
@@ -72,6 +74,7 @@ ENGLISH = FollowUpWords(
     polite=frozenset(),
     prepositions=_set("about at by for from in into of on over to under with"),
     determiners=_set("the a an this that these those"),
+    quantifiers=_set("many few several both two three four five six seven eight nine ten"),
     owners=_set("its his her their our my your"),
     be=_set("is are was were be been"),
     places=_set("there"),
@@ -125,6 +128,7 @@ GERMAN = FollowUpWords(
         "der die das den dem des ein eine einen einem einer eines dies dieser diese dieses diesen diesem jener jene "
         "jenes"
     ),
+    quantifiers=frozenset(),
     owners=_DE_OWNERS
     | _set("im am vom zum zur beim mein meine meinen dein deine deinen unser unsere unseren euer eure"),
     be=_set("ist sind war waren wird wurde"),
@@ -179,6 +183,7 @@ TURKISH = FollowUpWords(
     polite=frozenset(),
     prepositions=_set("ile için gibi kadar göre hakkında"),
     determiners=_set("o bu şu bir her"),
+    quantifiers=frozenset(),
     owners=_set("benim senin onun bizim sizin onların"),
     be=frozenset(),
     places=_set("orada oraya oradan orası burada buraya buradan"),

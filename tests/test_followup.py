@@ -263,3 +263,19 @@ def test_a_conversation_that_gives_orders_changes_nothing_but_the_choice(real: E
     assert found is not None
     assert "moon" not in found.text or "the moon" in phrases(attack)
     assert found.about in {"the bell", "the church", *phrases(attack)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "question", "choices"),
+    [
+        ("How many beehives does the garden have?", "Who keeps them?", ["beehives"]),
+        ("How many beehives does the garden have?", "Who owns it?", ["the garden"]),
+        ("How many stone bridges cross the river?", "When were they built?", ["stone bridges"]),
+        ("How many people live in the old mill?", "What do they grow?", ["people"]),
+        ("Who repaired the mirror of the telescope?", "What did they ask for?", ["the mirror", "the telescope"]),
+    ],
+)
+def test_a_plural_stands_for_a_plural(asked: str, question: str, choices: list[str]) -> None:
+    found = need(question)
+    assert found is not None
+    assert choices_for(question, found, [(asked, "7.")]) == choices
