@@ -17,19 +17,22 @@ from pipeline.types import Document
 _DELIMITERS = ",;\t|"
 _SAMPLE_RECORDS = 50
 _FIELD_CHARS = 10_000_000
+_RAGGED = "read as plain text: no delimiter cuts most of its lines into the same number of fields"
 
 
 def load_delimited(path: Path, data: bytes) -> Document:
     """The records with their lines in the file and, as labels, the cells that a spreadsheet shows them in.
 
-    A file whose records have a single field, or that no delimiter fits, is read as text, with a note.
+    A file whose records have a single field is read as text; one that no delimiter fits is as well, with a note.
     """
     text, notes = decode(path, data)
     first, _, rest = text.partition("\n")
     declared = first.strip().lower().startswith("sep=") and len(first.strip()) == 5
     delimiter = first.strip()[-1] if declared else find_delimiter(text)
     if not delimiter:
-        return load_text(path, data)
+        document = load_text(path, data)
+        is_list = not any(character in document.text for character in _DELIMITERS)
+        return document if is_list else replace(document, notes=(*document.notes, _RAGGED))
     try:
         records = list(_records(rest if declared else text, delimiter, 2 if declared else 1))
     except csv.Error as error:

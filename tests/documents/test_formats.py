@@ -59,6 +59,14 @@ def test_a_csv_with_lines_above_its_header_and_one_without_a_header(tmp_path: Pa
     assert read(tmp_path, "c.csv", "a,b,c\nx,y,\n").text == "| a | b | c |\na: x; b: y"
 
 
+def test_a_csv_without_common_columns_is_text_and_says_so(tmp_path: Path) -> None:
+    lines = "boat,port\nIda,Oslo,2,3\nRuth,Bergen\nMay,Lerwick,4\nZoe,Alta,5,6,7\n"
+    ragged = read(tmp_path, "ragged.csv", lines)
+    assert ragged.text == lines
+    assert ragged.notes == ("read as plain text: no delimiter cuts most of its lines into the same number of fields",)
+    assert read(tmp_path, "words.csv", "Ida\nRuth\nMay\n").notes == ()
+
+
 def workbook(**sheets: list[list[object]]) -> bytes:
     import openpyxl
 
