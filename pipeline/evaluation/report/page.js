@@ -234,7 +234,7 @@ function values(arm) {
 }
 
 function quote(citation) {
-  const by = citation.by === "model" ? "cited" : "found by matching";
+  const by = { model: "cited", match: "found by matching", attribution: "found by attribution", question: "near the question" }[citation.by];
   const box = element("p", null, "soft");
   box.append(`[${citation.number}] ${citation.quote === null ? "invalid: there is no such passage" : `${by}: “${citation.quote}”`}`);
   return box;
