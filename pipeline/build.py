@@ -165,6 +165,10 @@ class Pipeline:
     def index(self) -> Index:
         return self.loaded.index.get((self.index_folder, self.config.index), self._open_index)
 
+    @property
+    def searches_index(self) -> bool:
+        return bool(getattr(self.config.components[0], "searches_index", self.config.stages[0].kind == "retrieve"))
+
     def _open_index(self) -> Index:
         from pipeline.retrieval.index import open_index
 

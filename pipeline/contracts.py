@@ -180,6 +180,10 @@ class Tools(Protocol):
     @property
     def index(self) -> Index: ...
     @property
+    def searches_index(self) -> bool:
+        """Whether passages come from the index, and not with the question or from elsewhere."""
+
+    @property
     def assembler(self) -> Assembler:
         """The pipeline's assemble stage."""
 

@@ -86,6 +86,32 @@ class Spec:
         return component
 
 
+def name_of(component: Any) -> str | None:
+    """The name of a component's class in the table; None for a class that is not in it."""
+    home = f"{type(component).__module__}:{type(component).__qualname__}"
+    return next((name for name, known in COMPONENTS.items() if known == home), None)
+
+
+def spec_of(component: Any) -> Spec:
+    """A component that was made in Python, as a pipeline file would name it: with the settings that are no defaults.
+
+    Raises ConfigError for what is no component of longthread's.
+    """
+    name = name_of(component)
+    if name is None:
+        raise ConfigError(
+            f"{component!r} is no component of longthread's: a pipeline's stages are instances of classes such as "
+            "longthread.Hybrid, longthread.ExitMini, longthread.Cited and longthread.Llama"
+        )
+    settings = settings_of(component)
+    defaults = {
+        field.name: _plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
+        for field in dataclasses.fields(component)
+        if field.init
+    }
+    return Spec(name, tuple((key, value) for key, value in settings.items() if value != defaults[key]))
+
+
 def settings_of(component: Any) -> dict[str, Any]:
     """Every setting of a component as plain values, defaults included; an inner component as `{name: settings}`."""
     return {field.name: _plain(getattr(component, field.name)) for field in dataclasses.fields(component) if field.init}
@@ -97,7 +123,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return settings_of(value)
+        name = name_of(value)
+        return settings_of(value) if name is None else {name: settings_of(value)}
     return value if isinstance(value, str | int | float | None) else f"{type(value).__module__}.{type(value).__name__}"
 
 

@@ -104,3 +104,13 @@ def test_the_demo(installed: Installed) -> None:
     assert "presets/demo/documents" in done.stdout
     assert "town-hall.txt" in done.stdout
     assert done.stdout.splitlines()[-1].strip().startswith("longthread ask")
+
+
+def test_a_question_from_python(installed: Installed) -> None:
+    code = (
+        "import longthread as lt; from pipeline.presets import presets_folder; "
+        f"print(lt.ask({QUESTION!r}, docs=presets_folder() / 'demo' / 'documents').text)"
+    )
+    done = installed.run("python", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "seven" in done.stdout

@@ -95,10 +95,11 @@ class Support:
 
     def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict:
         """The same with the probability and the nearest sentences."""
-        if question.documents:
-            searched = f"read {len(passages)} passages of {len(question.documents)} documents"
-        else:
+        if tools.searches_index:
             searched = f"searched {tools.index.n_chunks} passages of {len(tools.index.sources)} documents"
+        else:
+            n_documents = len(question.documents or {passage.source for passage in passages})
+            searched = f"read {len(passages)} passages of {n_documents} documents"
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
         evidence = Evidence.of(question.text, passages)

@@ -65,6 +65,23 @@ def read_samples(path: Path) -> list[Sample]:
     return found
 
 
+def samples_of(values: Sequence[Any]) -> list[Sample]:
+    """The samples of mappings as a line of a file holds them; an `id` that is missing is the place, from 1.
+
+    A mapping that is no question is a sample with a fault, as a bad line of a file is.
+    """
+    found: list[Sample] = []
+    for n, value in enumerate(values, 1):
+        try:
+            found.append(_sample(value, str(n)))
+        except ValueError as error:
+            given = value.get("id") if isinstance(value, dict) else None
+            found.append(
+                Sample(Question("", given if isinstance(given, str) else str(n)), {}, f"question {n}: {error}")
+            )
+    return found
+
+
 def chosen(samples: Sequence[Sample], n: int | None = None, seed: int = 0, limit: int | None = None) -> list[Sample]:
     """The first `limit` samples, and of these `n` by chance, in their order.
 

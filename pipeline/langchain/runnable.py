@@ -4,7 +4,7 @@
         thread = LongthreadPipeline(pipeline=pipeline)
         thread.invoke("When does the ferry leave?")["answer"]
         for chunk in thread.stream("When does the ferry leave?"):
-            print(chunk.get("answer", ""), end="")
+            print(chunk.get("draft", ""), end="")
         agent = create_agent(model, [thread.tool("manuals", "Looks things up in the manuals.")])
 
 One question at a time: others wait, since a pipeline's context has one owner.
@@ -12,7 +12,6 @@ One question at a time: others wait, since a pipeline's context has one owner.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +24,7 @@ from pydantic import ConfigDict, PrivateAttr, SkipValidation
 from pipeline.build import Pipeline
 from pipeline.langchain.documents import to_document
 from pipeline.records import record
+from pipeline.streaming import stream
 from pipeline.types import Question, State
 
 
@@ -32,8 +32,8 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
     """Takes a question, or {"question": ..., "glob": ...}; gives the answer and all that is known about it.
 
     `answer` is the text, `documents` are what the model saw, in the order of their numbers; the rest is what
-    `longthread ask --json` prints. Streaming gives pieces of `answer` first, and then all else in one piece: chunks add
-    up to what `invoke` gives.
+    `longthread ask --json` prints. Streaming gives the model's words as they are written, under `draft`, and then what
+    `invoke` gives in one piece: a draft can be asked for again, and a sentence of the documents can take its place.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -78,63 +78,19 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
 
     def _answer(self, asked: str | dict[str, Any]) -> dict[str, Any]:
         with self._lock:
-            return self._told(self.pipeline.ask(_question(asked)))
+            return self._record(self.pipeline.ask(_question(asked)))
 
-    def _told(self, state: State) -> dict[str, Any]:
+    def _record(self, state: State) -> dict[str, Any]:
         documents = [to_document(passage) for passage in state.shown]
         return {**record(state, self.pipeline.config), "documents": documents}
 
     def _chunks(self, asked: Iterator[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Pieces of the answer as they are written, by a thread of its own; a reader that goes away stops it."""
-        question = _question(list(asked)[-1])
-        pieces: queue.SimpleQueue[str | State | BaseException] = queue.SimpleQueue()
-        gone = threading.Event()
-
-        def hear(text: str) -> None:
-            if gone.is_set():
-                raise _NobodyListens
-            pieces.put(text)
-
-        def work() -> None:
-            with self._lock:
-                before, self.pipeline.on_text = self.pipeline.on_text, hear
-                try:
-                    pieces.put(self.pipeline.ask(question))
-                except BaseException as error:
-                    pieces.put(error)
-                finally:
-                    self.pipeline.on_text = before
-
-        thread = threading.Thread(target=work, name="longthread answers", daemon=True)
-        thread.start()
-        try:
-            yield from self._heard(pieces)
-        finally:
-            gone.set()
-            thread.join()
-
-    def _heard(self, pieces: queue.SimpleQueue[str | State | BaseException]) -> Iterator[dict[str, Any]]:
-        said = ""
-        while True:
-            piece = pieces.get()
-            if isinstance(piece, BaseException):
-                raise piece
+        """Drafts as they are written, then the rest; a reader that goes away stops the answer."""
+        for piece in stream(self.pipeline, _question(list(asked)[-1]), self._lock):
             if isinstance(piece, State):
-                told = self._told(piece)
-                # what is left of the answer once it was written: nothing but white space, or an abstention's words
-                rest = told.pop("answer") or ""
-                if not said:
-                    yield AddableDict(answer=rest)
-                yield AddableDict(told)
-                return
-            piece = piece if said else piece.lstrip()
-            said += piece
-            if piece:
-                yield AddableDict(answer=piece)
-
-
-class _NobodyListens(Exception):
-    """The reader of a stream went away."""
+                yield AddableDict(self._record(piece))
+            elif isinstance(piece, str):
+                yield AddableDict(draft=piece)
 
 
 def _question(asked: str | dict[str, Any]) -> Question:

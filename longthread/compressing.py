@@ -1,0 +1,43 @@
+"""A compressor without a pipeline: a question and texts in, what it keeps of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.answers.cited import Cited
+from pipeline.build import Pipeline
+from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.contracts import Compressor
+from pipeline.registry import Spec, spec_of
+from pipeline.retrieval.given import Given
+from pipeline.types import Passage, Question
+
+
+def compress(
+    compressor: Compressor,
+    question: str,
+    texts: Sequence[str | Passage],
+    *,
+    model: str = "smollm2-135m",
+    embedder: str = "minilm",
+) -> list[Passage]:
+    """What a compressor keeps of some texts, in its order.
+
+        for passage in longthread.compress(longthread.ExitMini(keep_ratio=0.3), "Who keeps the bees?", texts):
+            print(passage.source, passage.start, passage.end, passage.text)
+
+    :param texts: the texts, each a document of its own named `text 1`, `text 2`, ...; or passages.
+    :param model: the reader, for compressors that read with it, and in whose tokens budgets are counted.
+    :param embedder: what makes sentence vectors, for compressors that need them.
+
+    `start` and `end` are characters of the text. Raises ConfigError for what is no compressor.
+    """
+    spec_of(compressor)
+    passages = [
+        Passage(f"text {n}", 0, len(one), one) if isinstance(one, str) else one for n, one in enumerate(texts, 1)
+    ]
+    stages = (spec_of(Given()), spec_of(Cited()), Spec("generate.llama", (("model", model),)))
+    config = PipelineConfig("compress", stages, IndexSettings(embedder=embedder))
+    with Pipeline(config, Path("nowhere")) as tools:
+        return compressor.compress(Question(question), passages, tools)

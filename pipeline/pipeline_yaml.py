@@ -1,0 +1,47 @@
+"""A pipeline as the file that says it: `load_config` of the text gives an equal pipeline."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import fields
+from typing import Any
+
+from pipeline.config import SECTIONS, PipelineConfig
+
+
+def to_yaml(config: PipelineConfig) -> str:
+    """The file's text: sections and settings that are default are left out, and paths are absolute."""
+    from ruamel.yaml import YAML
+
+    value: dict[str, Any] = {}
+    for name in SECTIONS:
+        section = getattr(config, name)
+        default = type(section)()
+        changed = {
+            field.name: _plain(getattr(section, field.name))
+            for field in fields(section)
+            if field.init and getattr(section, field.name) != getattr(default, field.name)
+        }
+        if changed:
+            value[name] = changed
+    value["stages"] = [
+        {spec.name: {key: _plain(one) for key, one in spec.settings}} if spec.settings else spec.name
+        for spec in config.stages
+    ]
+    text = io.StringIO()
+    writer: Any = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False
+    writer.allow_unicode = True
+    writer.dump(value, text)
+    return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value

@@ -1,0 +1,167 @@
+"""`import longthread as lt`: everything that the documentation promises, with the model and the embedder that ship."""
+
+import ast
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import longthread as lt
+from pipeline.config import load_config
+from pipeline.errors import ConfigError, DocumentError
+from pipeline.presets import presets_folder
+from pipeline.registry import COMPONENTS, component_class, spec_of
+
+DEMO = presets_folder() / "demo" / "documents"
+BEES = "How many beehives does the garden have?"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[lt.Pipeline]:
+    stages = [lt.Hybrid(k=4), lt.ExitMini(keep_ratio=0.5), lt.Cited(), lt.Scripted()]
+    with lt.Pipeline(stages, docs=DEMO) as pipeline:
+        yield pipeline
+
+
+def test_importing_loads_nothing() -> None:
+    code = "import sys, longthread; print(sorted({name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:])))"
+    heavy = ["pipeline", "compressors", "memory", "cli", "numpy", "pydantic", "llama_cpp", "chromadb", "torch", "ray"]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_name_is_there_and_known_to_type_checkers() -> None:
+    assert [name for name in lt.__all__ if getattr(lt, name, None) is None] == []
+    tree = ast.parse(Path(lt.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    declared = {
+        (one.asname, node.module) for node in block.body if isinstance(node, ast.ImportFrom) for one in node.names
+    }
+    assert declared == set(lt._MODULE_OF.items())
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        lt.nonsense  # noqa: B018
+
+
+def test_every_component_is_reachable() -> None:
+    assert {component_class(name) for name in COMPONENTS} <= {getattr(lt, name) for name in lt.__all__}
+
+
+def test_one_question_as_the_readme_asks_it() -> None:
+    answer = lt.ask(BEES, docs=DEMO)
+    assert "seven" in answer.text or "7" in answer.text
+    assert answer.citations[0].quote is not None
+    assert "seven beehives" in answer.citations[0].quote.text
+    assert answer.ledger.prompt_tokens > 0
+    assert (str(answer), answer.question, answer.is_refusal) == (answer.text, BEES, False)
+
+
+def test_a_pipeline_of_stages_answers_and_streams(scripted: lt.Pipeline) -> None:
+    answer = scripted.ask(BEES)
+    assert "seven beehives" in answer.text
+    stream = scripted.stream(BEES)
+    pieces = list(stream)
+    assert len(pieces) > 3
+    assert "".join(pieces).strip() == answer.state.ledger.generation.text.strip()  # type: ignore[union-attr]
+    assert stream.answer.text == answer.text
+    assert scripted.stream(BEES).answer.text == answer.text
+    unfinished = iter(scripted.stream(BEES))
+    next(unfinished)
+    unfinished.close()  # type: ignore[attr-defined]
+    assert scripted.ask(BEES).text == answer.text
+
+
+def test_documents_that_change_are_read_again(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The lamp is green.")
+    with lt.Pipeline([lt.Bm25(k=2), lt.Cited(), lt.Scripted()], tmp_path, index=lt.IndexSettings("none")) as pipeline:
+        assert "green" in pipeline.ask("What colour is the lamp?").text
+        (tmp_path / "a.txt").write_text("The lamp is yellow now.")
+        (tmp_path / "b.bin").write_bytes(bytes(range(256)))
+        assert "yellow" in pipeline.ask("What colour is the lamp?").text
+        assert [Path(path).name for path, _ in pipeline.unread] == ["b.bin"]
+
+
+def test_a_pipeline_goes_to_yaml_and_comes_back(tmp_path: Path, scripted: lt.Pipeline) -> None:
+    text = scripted.to_yaml(tmp_path / "mine.yaml")
+    assert text == "stages:\n- retrieve.hybrid:\n    k: 4\n- compress.exit_mini:\n    keep_ratio: 0.5\n" + (
+        "- assemble.cited\n- generate.scripted\n"
+    )
+    again = lt.Pipeline.from_yaml(tmp_path / "mine.yaml")
+    assert again.config.hash == scripted.config.hash
+
+
+@pytest.mark.parametrize("path", sorted(presets_folder().rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_file_that_ships_survives_the_way_to_python_and_back(path: Path, tmp_path: Path) -> None:
+    if "sweep" in path.name or "demo" in path.parts:
+        pytest.skip("no pipeline")
+    config = load_config(path)
+    made = lt.Pipeline(config.components, index=config.index, budget=config.budget, executor=config.executor)
+    made.to_yaml(tmp_path / "again.yaml")
+    again = load_config(tmp_path / "again.yaml")
+    assert again.resolved() == config.resolved()
+    assert again.executor == config.executor
+
+
+def test_components_inside_components() -> None:
+    spec = spec_of(lt.Protect(of=lt.Sentences(keep_ratio=0.2)))  # type: ignore[arg-type]
+    assert spec.build().of.build() == lt.Sentences(keep_ratio=0.2)
+    assert pickle.loads(pickle.dumps(lt.ExitMini(top_k=3))) == lt.ExitMini(top_k=3)  # noqa: S301
+
+
+def test_a_batch_and_its_records(tmp_path: Path, scripted: lt.Pipeline) -> None:
+    asked: list[str | dict[str, Any]] = [
+        BEES,
+        {"id": "clock", "question": "Who repaired the clock?", "answers": ["Lucia Ferrand"]},
+        {"id": "none"},
+    ]
+    records = scripted.run(asked, tmp_path / "out")
+    assert [record["id"] for record in records] == ["1", "clock", "none"]
+    assert [record["status"] for record in records] == ["ok", "ok", "error"]
+    assert records[2]["error"]["message"] == "question 3: has no 'question'"
+    assert records[1]["fields"] == {"answers": ["Lucia Ferrand"]}
+
+
+def test_an_evaluation(tmp_path: Path, scripted: lt.Pipeline) -> None:
+    other = lt.Pipeline([lt.Bm25(k=2), lt.Cited(), lt.Scripted()], name="words", index=lt.IndexSettings("none"))
+    data = presets_folder() / "demo" / "questions.jsonl"
+    found = lt.evaluate([scripted, other], data, tmp_path / "out", docs=DEMO)
+    assert [run.name for run in found] == ["pipeline", "words"]
+    assert found[0].interval("f1") is not None
+    with pytest.raises(ConfigError, match=r"two pipelines are called 'words': give each its own with Pipeline\("):
+        lt.evaluate([other, other], data, tmp_path / "out")
+
+
+def test_a_compressor_alone() -> None:
+    texts = ["The garden lies in the north. It has seven beehives. Figs grow there.", "The ferry leaves at noon."]
+    kept = lt.compress(lt.ExitMini(keep_ratio=None, top_k=1), "How many beehives does the garden have?", texts)
+    assert [(one.source, one.text) for one in kept] == [("text 1", "It has seven beehives.")]
+    assert texts[0][kept[0].start : kept[0].end] == kept[0].text
+
+
+def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to answer from: name files or folders with docs="):
+        lt.ask("Why?")
+    with pytest.raises(ConfigError, match="is no component of longthread's"):
+        lt.Pipeline([object()])
+    with pytest.raises(ConfigError, match="a pipeline needs one generate stage"):
+        lt.Pipeline([lt.Bm25()])
+    with pytest.raises(ConfigError, match="give docs or index_folder, not both"):
+        lt.Pipeline(
+            [lt.Bm25(), lt.Cited(), lt.Scripted()], "docs", index_folder="index", index=lt.IndexSettings("none")
+        )
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    with pytest.raises(DocumentError, match=r"nothing could be read of .*a\.bin"):
+        lt.Pipeline([lt.Bm25(), lt.Cited(), lt.Scripted()], tmp_path / "a.bin", index=lt.IndexSettings("none")).ask(
+            "Why?"
+        )
+    with pytest.raises(ConfigError, match="nosuch"):
+        lt.preset("nosuch")
+    assert lt.preset("chat").name == "the built-in chat pipeline"
