@@ -59,7 +59,7 @@ def test_killed_while_vectors_are_written_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["torn", "full"])
 @pytest.mark.parametrize("game", ["FORGET", "RETRY"])
 def test_half_a_write_and_a_full_disk_are_survived(tmp_path: Path, game: str, how: str) -> None:
-    result = run_game(f"tests.memory.games:{game}", tmp_path, every=5, torn=how == "torn", full=how == "full")
+    result = run_game(f"tests.memory.games:{game}", tmp_path, every=4, torn=how == "torn", full=how == "full")
     assert result.failed == ()
     assert len(result.tried) >= 15
 
