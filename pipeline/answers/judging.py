@@ -25,7 +25,7 @@ from pipeline.answers.citations import (
     nearest,
 )
 from pipeline.answers.contract import check, has_words, without_lead
-from pipeline.answers.table_rows import named_row
+from pipeline.answers.table_rows import is_other_column, named_row
 from pipeline.contracts import Tools
 from pipeline.errors import ModelError
 from pipeline.text.words import content_words, coverage
@@ -42,7 +42,7 @@ MIN_RELEVANCE_LED = 0.95
 sentence held the answer of 49 in 60 questions, so that the model's words are shown there.
 """
 NO_EVIDENCE = "no sentence that was shown says this"
-OTHER_ROW = "it stands in another row of the table than the one that the question names"
+OTHER_ROW = "it stands in another row or column of the table than the one that the question names"
 OFF_QUESTION = "what it stands on bears on the question less than other sentences"
 _YES_NO = re.compile(r"\W*(?:yes|no|ja|nein|evet|hayır)\b", re.IGNORECASE)
 RETRY_PENALTY = 1.15
@@ -107,10 +107,12 @@ def relevance(answer: Answer, evidence: Sequence[Evidence]) -> float | None:
 
 
 def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question: str) -> bool:
-    """Whether each quote that the answer stands on is a row of a table, and the question names another one."""
+    """Whether each quote that the answer stands on is a row of a table in which the question names another cell."""
     quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
     rows = [one for one in evidence if one.quote.span in quoted]
-    return bool(rows) and all(named_row(evidence, row, question) is not None for row in rows)
+    return bool(rows) and all(
+        named_row(evidence, row, question) is not None or is_other_column(row, answer.text, question) for row in rows
+    )
 
 
 def _stands_in_nearest(state: State, answer: Answer) -> bool:
@@ -161,12 +163,15 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         notes.append("both answers say the same, and the first is shown")
         chosen = replace(chosen, unusable="")
     answer = chosen.answer
-    why = "" if answer.is_abstention else doubt(state.answerable, chosen.unusable, state.lead == "quote")
+    is_named = chosen.unusable == OTHER_ROW  # the cell that is asked for is there, and its row takes the answer's place
+    doubted = (
+        "" if answer.is_abstention or is_named else doubt(state.answerable, chosen.unusable, state.lead == "quote")
+    )
     if chosen.generation.finish == "cancelled":
         pass  # whoever stopped it sees what was written so far, and nothing in its place
-    elif why:
-        answer = Answer(REFUSAL, nearest_to(state, MAX_QUOTES), True, why, by="gate", said=_said(chosen))
-        notes.append(f"refused after the model had answered: {why}")
+    elif doubted:
+        answer = Answer(REFUSAL, nearest_to(state, MAX_QUOTES), True, doubted, by="gate", said=_said(chosen))
+        notes.append(f"refused after the model had answered: {doubted}")
     elif chosen.unusable and state.shown:
         answer = quoted(state, chosen)
         notes.append(f"a sentence of the documents takes the answer's place: {chosen.unusable}")

@@ -1,16 +1,23 @@
-"""Rows of tables as evidence: whether the question names another row than the one that an answer stands in.
+"""Rows of tables as evidence: whether the question names another row or column than the one that an answer stands in.
 
 Rows of one table are alike but for their values, and a small model that is asked for the draught of the Zephyrus gives
-that of the ship above it. Which row is meant can be told by the values that the question repeats: `Zephyrus`, `Q3`.
+that of the ship above it, or her length. Which row is meant can be told by the values that the question repeats:
+`Zephyrus`, `Q3`; which column by its name: `draught`, `2026`.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence, Set
 
 from pipeline.answers.citations import Evidence, forms_of
 from pipeline.documents.sentences import is_record
+from pipeline.documents.tables import is_value
 from pipeline.text.words import content_words
+
+_QUARTERS = {"first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4}
+_QUARTER = re.compile(rf"\b({'|'.join(_QUARTERS)}) quarter\b", re.IGNORECASE)
 
 
 def named_row(evidence: Sequence[Evidence], row: Evidence, question: str) -> Evidence | None:
@@ -21,13 +28,35 @@ def named_row(evidence: Sequence[Evidence], row: Evidence, question: str) -> Evi
     names = _names(row)
     if not names:
         return None
-    asked = frozenset(content_words(question)) - forms_of(" ".join(names))
+    asked = _asked(question) - forms_of(" ".join(names))
     rows = [one for one in evidence if one.passage.source == row.passage.source and _names(one) == names]
     n_named = [len(asked & _values(one)) for one in rows]
     best = max(n_named, default=0)
     if best <= len(asked & _values(row)) or n_named.count(best) > 1:
         return None
     return rows[n_named.index(best)]
+
+
+def is_other_column(row: Evidence, answer: str, question: str) -> bool:
+    """Whether the answer's number stands in a row's cell, and the question names the column of another number there.
+
+    A column whose value the question repeats says which row is meant, and not what is asked for.
+    """
+    asked = _asked(question)
+    cells = [(forms_of(name), forms_of(value), is_value(value)) for name, value in _cells(row)]
+    n_columns = Counter(word for name, _, _ in cells for word in name)
+    shared = {word for word, n in n_columns.items() if n > 1}
+    is_named = [bool((name - shared) & asked) and not value & asked for name, value, _ in cells]
+    said = {word for word in content_words(answer) if word[0].isdigit()} - asked
+    wanted = [value for (_, value, is_number), named in zip(cells, is_named, strict=True) if named and is_number]
+    others = [value for (_, value, _), named in zip(cells, is_named, strict=True) if not named]
+    return bool(wanted) and not any(said & value for value in wanted) and any(said & value for value in others)
+
+
+def _asked(question: str) -> Set[str]:
+    """The question's words, and `q4` for its fourth quarter, which tables write in that way."""
+    quarters = {f"q{_QUARTERS[match[1].casefold()]}" for match in _QUARTER.finditer(question)}
+    return frozenset(content_words(question)) | quarters
 
 
 def _cells(evidence: Evidence) -> list[tuple[str, str]]:

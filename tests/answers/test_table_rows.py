@@ -1,9 +1,11 @@
 """Of rows that are alike, the one that the question names is the one that counts."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.answers.citations import evidence_in
-from pipeline.answers.judging import OTHER_ROW, judge, nearest_to
+from pipeline.answers.judging import OTHER_ROW, judge, nearest_to, settle
 from pipeline.answers.table_rows import named_row
 from pipeline.types import Generation, Ledger, Passage, Question, State
 
@@ -41,10 +43,43 @@ def test_an_answer_out_of_another_row_is_unusable(answer: str, question: str, is
     assert (unusable(answer, question) == OTHER_ROW) is is_other
 
 
+BUDGET = "Item: Fenders; 2025: 18000; 2026: 22500\nItem: Ropes; 2025: 700; 2026: 900"
+QUARTERS = "Quarter: Q2; Revenue: 934; Staff: 46\nQuarter: Q4; Revenue: 1,077; Staff: 47"
+
+
+@pytest.mark.parametrize(
+    ("table", "answer", "question", "is_other"),
+    [
+        (BUDGET, "18000", "How much is budgeted for fenders in 2026?", True),
+        (BUDGET, "22,500", "How much is budgeted for fenders in 2026?", False),
+        (BUDGET, "18000", "How much is budgeted for fenders?", False),
+        (BUDGET, "18000 in 2025 and 22500 in 2026", "How much for fenders in 2025 and 2026?", False),
+        (BUDGET, "Fenders", "Which item has 22500 in 2026?", False),
+        (QUARTERS, "934", "What was the revenue in the fourth quarter?", True),
+        (QUARTERS, "1,077", "What was the revenue in the fourth quarter?", False),
+        (QUARTERS, "47", "What was the revenue in the fourth quarter?", True),
+        (SHIPS, "4.1", "What is the draught in m of the Tern?", False),
+    ],
+)
+def test_an_answer_out_of_another_column_is_unusable(table: str, answer: str, question: str, is_other: bool) -> None:
+    shown = (Passage("table.csv", 0, len(table), table),)
+    asked = State(Question(question), shown=shown, ledger=Ledger(window=512, reserved=64, layout="brief"))
+    judged = judge(asked, Generation(answer, "stop", 10, 0, 3, 0.1, 0.1))
+    assert (judged.unusable == OTHER_ROW) is is_other, judged
+
+
 def test_the_row_that_the_question_names_is_quoted_first() -> None:
     quote = nearest_to(state(QUESTION), 2)[0].quote
     assert quote is not None
     assert quote.text.startswith("name: Zephyrus")
+
+
+def test_a_row_that_is_named_takes_the_answers_place_where_the_gate_was_unsure() -> None:
+    unsure = replace(state(QUESTION), answerable=0.3)
+    judged = judge(unsure, Generation("4.1", "stop", 10, 0, 3, 0.1, 0.1))
+    answer = settle(unsure, judged, None)[0].answer
+    assert answer is not None
+    assert (answer.by, answer.text) == ("quote", "name: Zephyrus; flag: Liberia; draught_m: 10.2")
 
 
 def test_prose_has_no_rows() -> None:
