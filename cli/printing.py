@@ -68,22 +68,29 @@ def citation_lines(state: State) -> list[Text]:
     """One line for each citation, and what they do not hold of the answer."""
     answer = state.answer or Answer("")
     lines: list[Text] = []
-    if state.shown and not any(citation.is_valid and citation.by != "question" for citation in answer.citations):
+    has_evidence = any(citation.is_valid and citation.by != "question" for citation in answer.citations)
+    if state.shown and not has_evidence:
         valid = [citation for citation in answer.citations if citation.is_valid]
         nearest = f" {_nearest(len(valid))}" if valid else ""
         lines.append(Text(f"Nothing that was shown says this.{nearest}", style="yellow"))
-    lines += [citation_line(citation, len(state.shown)) for citation in answer.citations]
+    lines += [citation_line(one, len(state.shown), is_beside=has_evidence) for one in answer.citations]
     if answer.unsupported:
         names = one_line(", ".join(answer.unsupported))
         lines.append(Text(f"Not in the documents that were shown: {names}", style="yellow"))
     return lines
 
 
-def citation_line(citation: Citation, n_shown: int, max_quote: int = MAX_QUOTE) -> Text:
-    """`[1] garden.html, line 12: "Seven beehives stand there."`"""
+def citation_line(citation: Citation, n_shown: int, max_quote: int = MAX_QUOTE, is_beside: bool = False) -> Text:
+    """`[1] garden.html, line 12: "Seven beehives stand there."`
+
+    `is_beside` says that other quotes hold the answer: one that is only near the question then says so.
+    """
     if citation.passage is None or citation.quote is None:
         return Text(f"[{citation.number}] names no passage: the model was shown 1 to {n_shown}", style="red")
     line = Text.assemble((f"[{citation.number}] ", "cyan"), linked_location(citation.quote))
+    if is_beside and citation.by == "question":
+        line.append(", near the question")
+        line.stylize("dim")
     return line.append(f': "{shortened(citation.quote.text, max_quote)}"')
 
 
