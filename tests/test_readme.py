@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+SCRIPTS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 OUTPUTS = re.findall(r"^```text\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 INLINE = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL))
 
@@ -115,7 +116,7 @@ def test_the_output_that_is_shown_is_right(run: Run) -> None:
 
 def test_there_are_commands_and_all_blocks_are_shell_or_output() -> None:
     assert len(COMMANDS) >= 8
-    assert README.count("```") == 2 * len(BLOCKS) + 2 * len(OUTPUTS)
+    assert README.count("```") == 2 * (len(BLOCKS) + len(SCRIPTS) + len(OUTPUTS))
 
 
 def test_every_make_target_exists() -> None:
@@ -156,3 +157,14 @@ def test_the_picture_is_of_a_run_and_needs_no_network() -> None:
     assert "garden.html" in picture
     loaded = re.sub(r"<!--.*?-->", "", picture, flags=re.DOTALL).replace("http://www.w3.org/2000/svg", "")
     assert not re.findall(r"https?:|@font-face|@import", loaded)
+
+
+def test_the_script_runs_and_answers_right(tmp_path: Path) -> None:
+    (script,) = SCRIPTS
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LONGTHREAD_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    bees, _, clock = done.stdout.partition("\n")
+    assert holds(bees, "seven") or holds(bees, "7")
+    assert holds(clock, "Lucia Ferrand")

@@ -24,8 +24,8 @@ CLOCK = "Who repaired the clock in 1987?"
 ANSWER = "In 1987 it was repaired by Lucia Ferrand, a maker of music boxes"
 CITED = f'town-hall.txt, line 7: "{ANSWER}, who asked for no money but only for the old pendulum."'
 NEAREST = (
-    'town-hall.txt, line 7, near the question: "The clock in the tower stopped on the night of the great storm of 1953 and '
-    "stood "
+    'town-hall.txt, line 7, near the question: "The clock in the tower stopped on the night of the great storm of 1953 '
+    "and stood "
 )
 ACCOUNT = r"\d+ tokens read, \d+ written in \d+\.\d s(, \d of \d passages left out)?, --account shows all"
 
