@@ -165,6 +165,31 @@ def index(
     raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet))
 
 
+@app.command("extract")
+def extract_command(
+    questions: Annotated[str, typer.Argument(help="A file of questions with 'id' and 'type', or one question.")],
+    documents: Annotated[list[str] | None, typer.Argument(help="Files, folders or globs: each gets a row.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="The table: .csv, .tsv or .jsonl.")] = "table.csv",
+    config: Config = None,
+    index: IndexFolder = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
+    ] = None,
+    executor: Annotated[str | None, typer.Option(help="local or ray (default: what the file says).")] = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try recorded failures again.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Go on with changed questions or documents: keep what still holds.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask each document the same questions: a table with a row a document, each cell with its place and quote."""
+    from cli.extract import ExtractOptions, extract
+
+    docs = documents or []
+    options = ExtractOptions(questions, docs, output, config, index, model, executor, retry_errors, update, quiet)
+    raise typer.Exit(extract(options))
+
+
 @app.command("run")
 def run_batch(
     pipeline: Annotated[str, typer.Argument(help="A pipeline file.")],

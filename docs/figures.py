@@ -72,7 +72,9 @@ def _parameters(tree: ast.Module) -> list[tuple[int, int]]:
 
 def cycles(trees: dict[str, ast.Module]) -> list[list[str]]:
     """Groups of modules that import one another when they are loaded: strongly connected, by Tarjan's algorithm."""
-    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree for name, tree in trees.items()}
+    modules = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree for name, tree in trees.items()
+    }
     edges = {module: sorted(_imports(tree) & modules.keys() - {module}) for module, tree in modules.items()}
     index: dict[str, int] = {}
     low: dict[str, int] = {}

@@ -141,6 +141,18 @@ def unread(folder: Path) -> Unread:
             manifest.close()
 
 
+def indexed_sources(folder: Path) -> list[str]:
+    """The documents of an index that have passages, sorted. Raises StoreError for a folder without an index."""
+    from pipeline.retrieval.store_errors import translate_errors
+
+    with translate_errors(folder), holding(folder) as path:
+        manifest = Manifest(path / MANIFEST)
+        try:
+            return [source for source, n in manifest.counts().items() if n]
+        finally:
+            manifest.close()
+
+
 def copy_index(source: Path, target: Path) -> None:
     """A copy of an index's newest state under another name, whole or not at all; nothing where there is one already."""
     held = hold_newest(source)

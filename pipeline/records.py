@@ -18,6 +18,7 @@ def record(state: State, config: PipelineConfig) -> dict[str, Any]:
         "answer": None if answer is None else answer.text,
         "is_abstention": answer is not None and answer.is_abstention,
         "why": "" if answer is None else answer.why,
+        "answerable": None if state.answerable is None else round(state.answerable, 4),
         "by": None if answer is None else answer.by,
         "said": "" if answer is None else answer.said,
         "thoughts": "" if generation is None else generation.thoughts,

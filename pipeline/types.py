@@ -278,6 +278,7 @@ class Question:
 
     `documents` are those that came with the question, for `retrieve.given`; empty where an index is searched.
     `asked` is what the person wrote, where `text` is another wording of it to search by; the prompt holds this one.
+    `json_schema`, the text of a JSON schema, forces the form of the answer; empty for free text.
     """
 
     text: str
@@ -285,6 +286,7 @@ class Question:
     glob: str | None = None
     documents: tuple[Document, ...] = ()
     asked: str = ""
+    json_schema: str = ""
 
     @property
     def wording(self) -> str:

@@ -81,7 +81,7 @@ class Answering:
         generation = one.stream.result()
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
-        judged = judge(one.state, generation, is_formal(self.component.sampling))
+        judged = judge(one.state, generation, is_formal(sampling_for(self.component, one.state)))
         if one.first is None and is_asked_again(one.state, judged):
             one.first = judged
             sampling = second_sampling(sampling_for(self.component, one.state))

@@ -42,6 +42,7 @@ class Sample:
         question = self.question
         documents = [[one.source, one.title, one.text] for one in question.documents]
         parts = [question.id, question.text, question.glob, documents, self.fault, config_hash, index_hash]
+        parts += [question.json_schema] if question.json_schema else []  # younger than kept records
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

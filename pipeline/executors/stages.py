@@ -110,8 +110,10 @@ def by_attribution(state: State, first: Judged, second: Judged | None, tools: To
 
 
 def sampling_for(component: Generator, state: State) -> Sampling:
-    """The generator's sampling, with the strings that end an answer to this prompt."""
+    """The generator's sampling, with the strings that end an answer to this prompt, and the form that it must have."""
     sampling = component.sampling
+    if state.question.json_schema:
+        sampling = replace(sampling, json_schema=state.question.json_schema, grammar=None)
     return replace(sampling, stop=(*sampling.stop, *state.stop)) if state.stop else sampling
 
 
