@@ -44,9 +44,23 @@ def models_pull(
 
 @app.command("verify")
 def models_verify(
-    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")], json: Json = False
+    name: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
+    languages: Annotated[
+        bool, typer.Option("--languages", help="How many tokens the same text takes in each of eleven languages.")
+    ] = False,
+    words: Annotated[
+        str | None, typer.Option(help="A list of Turkish words, one a line: adds the shares of words and morphemes.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="A Turkish text to judge by, in the place of the built-in one.")
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Check that a model's file is whole and, where its hash is known, the right one; say what it is good for."""
+    if languages or words or text:
+        from cli.languages import print_costs
+
+        raise typer.Exit(print_costs(name, words, text, json))
     from cli.models import verify
 
     raise typer.Exit(verify(name, json))

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Run
 from tests.models.gguf_file import TENSORS, TINY, gguf, tiny_gpt2, tiny_llama, tiny_mamba
 
 ROOT = Path(__file__).parent.parent.parent
@@ -175,3 +177,14 @@ def test_an_unknown_name_is_an_error_with_a_hint(longthread: Longthread, command
     done = longthread(command, "smolm2-135m")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("longthread: there is no model 'smolm2-135m', did you mean 'smollm2-135m'?")
+
+
+def test_verify_says_what_each_language_costs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("liman\nsabah\nsaat\n", "utf-8")
+    done = run("models", "verify", "smollm2-135m", "--languages", "--words", str(tmp_path / "words.txt"))
+    assert done.code == 0, done.err
+    assert re.search(r"Turkish +\d+ +2\.\d\d +3\.\d\d", done.out)
+    assert "are words or suffixes (%TR)" in done.out
+    (tmp_path / "t.txt").write_text("Liman.")
+    wrong = run("models", "verify", "smollm2-135m", "--text", str(tmp_path / "t.txt"))
+    assert (wrong.code, "--text needs --words" in wrong.err) == (2, True)
