@@ -7,27 +7,23 @@ counted again, since a header may lie.
 from __future__ import annotations
 
 import io
-import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from pipeline.documents.formats import ARCHIVES
-from pipeline.documents.limits import check_unpacked_bytes
-from pipeline.errors import DocumentError
+from pipeline.documents.limits import BROKEN_ZIP, check_unpacked_bytes
+from pipeline.errors import DocumentError, MissingExtraError
 
 MAX_MEMBERS = 20_000
 MAX_DEPTH = 3
 """An archive in an archive is opened as long as no more than this many are inside one another."""
 MAILS = (".eml", ".mbox", ".msg")
-_BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
-    zlib.error, lzma.LZMAError,
-)  # fmt: skip
+_BROKEN = (*BROKEN_ZIP, tarfile.TarError)
 
 
 Content = bytes | str
@@ -127,7 +123,9 @@ class _Unpacker:
         if name.suffix.lower() in MAILS:
             from pipeline.documents.mail import attachments
 
-            yield from attachments(Path(name), data)
+            # A mail is a document as well, and reading it says what is wrong with it.
+            with suppress(DocumentError, MissingExtraError):
+                yield from attachments(Path(name), data)
         elif name.suffix.lower() == ".zip":
             yield from self.zip_entries(data)
         else:
