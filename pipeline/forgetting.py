@@ -171,11 +171,13 @@ def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[Held, ...
     held = []
     for folder in folders:
         try:
-            numbers = tuple(turn.number for turn in read_turns(folder) if what.covers_turn(turn))
-            n_lines = sum(map(what.covers_line, read_typed(folder)))
+            turns = read_turns(folder)
+            numbers = tuple(turn.number for turn in turns if what.covers_turn(turn))
+            there = plan(turns, numbers, what.matching)  # the numbers and the words of that session
+            n_lines = sum(map(there.covers_line, read_typed(folder)))
         except StoreError:
             continue
-        if numbers or (n_lines and what.matching):
+        if numbers or n_lines:
             held.append(Held(folder.name, numbers, n_lines))
     return tuple(held)
 
