@@ -1,7 +1,9 @@
 """No file takes all memory: what is too large is refused before it is read or unpacked, and that can be set."""
 
+import gzip
 import io
 import os
+import tarfile
 import time
 import tracemalloc
 import zipfile
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL.Image import Image
 
+from pipeline.documents.archives import members
 from pipeline.documents.discover import OUTPUT, OUTSIDE, discover
 from pipeline.documents.limits import read_file, read_stream
 from pipeline.documents.load import load
@@ -58,6 +61,37 @@ def test_a_type_that_unpacks_to_much_is_not_unpacked(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_of_a_tar_is_not_unpacked_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_MAX_UNPACKED_MB", "2")
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 100_000_000
+    path = tmp_path / "bomb.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(100_000_000)))
+    tracemalloc.start()
+    with pytest.raises(DocumentError, match=r"bomb\.tar\.gz: unpacks to 100 MB, and at most 2 MB"):
+        members(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_in_each_compression(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name in ("a.txt", "n" * 200 + ".txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"One"))
+    assert members(path) == {"a.txt": "", "n" * 200 + ".txt": ""}
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if mode != "w" else b"torn")
+    with pytest.raises(DocumentError, match=r"a\.tar: a broken archive \(.*\): pack it again$"):
+        members(path)
 
 
 def test_a_stray_cell_far_down_costs_no_time(tmp_path: Path) -> None:
