@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cli.chat.views import forgotten
 from pipeline.cache import cache_folder, data_folder
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
-from pipeline.forgetting import INTENT, Forgetting, plan
+from pipeline.forgetting import INTENT, Forgetting, Held, plan
 from pipeline.registry import Spec
 from pipeline.sessions import fork_session, session_folder
 from pipeline.typed import TypedLine, append_typed, read_typed
@@ -98,6 +99,24 @@ def test_what_was_typed_around_a_turn_goes_with_it() -> None:
 def test_a_typed_line_is_covered_by_text_words_or_command(line: str, is_covered: bool) -> None:
     turns = [turn(1, "Does the boat sail?", "It does."), turn(2, "My password is zanzibar77.", "I see.")]
     assert plan(turns, [2]).covers_line(TypedLine(line, 9)) == is_covered
+
+
+def test_a_word_that_a_turn_has_which_stays_covers_no_line() -> None:
+    turns = [turn(1, "Does the boat sail?", "It does."), turn(2, "My password is zanzibar77, like the boat.", "I see.")]
+    assert plan(turns, [2]).covers_line(TypedLine("Which password?", 9))
+    assert not plan(turns, [2]).covers_line(TypedLine("When will the boat land?", 9))
+
+
+def test_a_session_that_cannot_be_read_is_named() -> None:
+    prepare()
+    (session_folder("torn")).mkdir()
+    (session_folder("torn") / "session.sqlite").write_bytes(b"no database" * 100)
+    with talk() as conversation:
+        done = conversation.forget(matching=SECRET)
+        assert done.elsewhere == (Held("torn", (), 0),)
+        assert "holds it: torn (it cannot be read, and may)" in forgotten(done).plain
+        with pytest.raises(StoreError, match="torn: the session's file cannot be used"):
+            conversation.forget_in("torn", done.what)
 
 
 def test_a_text_that_no_turn_holds_goes_out_of_the_typed_lines() -> None:
