@@ -32,6 +32,7 @@ def unusable(answer: str, question: str) -> str:
     [
         ("4.1", QUESTION, True),
         ("10.2", QUESTION, False),
+        ("4.1 and 10.2", QUESTION, False),  # the named row is one of them
         ("Tern", "Which ship has a draught of 10.2?", True),
         ("Netherlands", "Which flag does the Tern fly?", False),
         ("Tern", "Which ship sails under the flag of Liberia?", False),  # two rows are named, so none is
