@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Row = dict[int, str]
 """The cells of a row that hold something, by column, counted from 1."""
 _MAX_MERGED = 10_000  # cells: a larger merged range is not repeated
+_MAX_ALL_MERGED = 3_000_000  # openpyxl makes an object of each: 100,000 take some seconds
+_FORMULA = re.compile(rb"<(?:\w+:)?f[ >]")
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref=[\"']([A-Za-z]+\d+:[A-Za-z]+\d+)[\"']")
 _DEFAULT_NAME = re.compile(r"(sheet|tabelle|feuil|hoja|sayfa|foglio|blad|ark|лист)\s?\d*", re.IGNORECASE)
 
 
@@ -37,8 +40,8 @@ def load_xlsx(path: Path, data: bytes) -> Document:
 
     try:
         check_unpacked_data(str(path), data)
+        has_formulas = _look_at_sheets(path, data)
         workbook = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
-        has_formulas = _has_formulas(data)
         formulas = openpyxl.load_workbook(io.BytesIO(data)) if has_formulas else None
     except DocumentError:
         raise
@@ -169,7 +172,23 @@ def _shown(cell: Any) -> str:
     return str(value).strip()
 
 
-def _has_formulas(data: bytes) -> bool:
+def _look_at_sheets(path: Path, data: bytes) -> bool:
+    """Whether a cell holds a formula. Raises DocumentError for merged cells of which openpyxl would make too many."""
+    has_formulas, n_merged = False, 0
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
-        return any(re.search(rb"<(?:\w+:)?f[ >]", archive.read(name)) for name in sheets)
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/"):
+                sheet = archive.read(name)
+                has_formulas = has_formulas or bool(_FORMULA.search(sheet))
+                n_merged += sum(_n_cells(match[1].decode()) for match in _MERGED.finditer(sheet))
+    if n_merged > _MAX_ALL_MERGED:
+        raise DocumentError(f"{path}: merges {n_merged} cells, whole columns or rows perhaps: take the merging back")
+    return has_formulas
+
+
+def _n_cells(reference: str) -> int:
+    """The cells of a range such as `A1:C9`."""
+    from openpyxl.worksheet.cell_range import CellRange
+
+    size = CellRange(reference).size
+    return int(size["rows"] * size["columns"])

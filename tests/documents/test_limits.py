@@ -110,6 +110,23 @@ def test_a_stray_cell_far_down_costs_no_time(tmp_path: Path) -> None:
     assert time.monotonic() - start < 20
 
 
+def test_merged_cells_without_end_are_refused(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(["name", "n"])
+    sheet.append(["Ida", 3])
+    sheet.merge_cells("D1:E9")
+    book.save(tmp_path / "few.xlsx")
+    assert load(tmp_path / "few.xlsx").text == "name: Ida; n: 3"
+    with zipfile.ZipFile(tmp_path / "few.xlsx") as few, zipfile.ZipFile(tmp_path / "all.xlsx", "w") as target:
+        for name in few.namelist():
+            target.writestr(name, few.read(name).replace(b"D1:E9", b"D1:XFD1048576"))
+    with pytest.raises(DocumentError, match=r"all\.xlsx: merges 17176723456 cells, whole columns or rows"):
+        load(tmp_path / "all.xlsx")
+
+
 def test_a_page_as_large_as_a_hall_is_drawn_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.documents import ocr
 
