@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.evaluation.statistics import Interval
     from pipeline.models.effective import EffectiveContext, Measured
 
-KV = ("f16", "q8_0", "q4_0")
 ROPE = ("linear", "yarn", "ntk")
 
 
@@ -197,8 +196,10 @@ def reader_settings(n_ctx: int | None, kv: str | None, rope: str | None) -> dict
     if n_ctx is not None and n_ctx < 64:
         raise ConfigError(f"--n-ctx must be at least 64, was: {n_ctx}")
     if kv is not None:
+        from pipeline.models.settings import KvType
+
         keys, _, values = kv.partition(":")
-        _check_choices("--kv", [keys, values or keys], KV)
+        _check_choices("--kv", [keys, values or keys], get_args(KvType))
         settings |= {"kv_k": keys, "kv_v": values or keys}
     if rope is not None:
         kind, _, factor = rope.partition(":")
@@ -292,7 +293,7 @@ def _task_row(found: EffectiveContext, name: str) -> tuple[str, ...]:
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts):
+    if not parts or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise ConfigError(f"{option} must be whole numbers with commas between, such as 12,25,50, was: {text!r}")
     numbers = tuple(dict.fromkeys(int(part) for part in parts))
     if min(numbers) < 1:

@@ -452,14 +452,15 @@ class Tiers(Transcribed):
             self._lengths.clear()
             if self._has_vectors:
                 self._rewrite(self._opened_meaning())
-            else:
-                self._drop_vectors()
-        self.transcript.scrub()
+        self.scrub()
 
     def scrub(self) -> None:
-        if self._has_vectors and any(self.transcript.folder.glob(f"{VECTORS}*")):
-            self._opened_meaning()  # it drops the vectors of turns that are gone
-        self.transcript.scrub()
+        if self._has_vectors:
+            if any(self.transcript.folder.glob(f"{VECTORS}*")):
+                self._opened_meaning()  # it drops the vectors of turns that are gone
+            self.transcript.scrub()
+        else:
+            super().scrub()
 
     def _remake(self, unit: Unit) -> None:
         """A unit that lost turns: its summary of those that stay; none of them: no unit."""

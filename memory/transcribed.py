@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from pipeline.transcript import FORMAT, Transcript, told
 from pipeline.types import Item, Question, Recall, Recalled, Turn
 
 _KIND = "longthread session"
+_MAX_NUMBER = 1 << 62
+"""SQLite's integers have 64 bits."""
 
 
 class Transcribed:
@@ -87,6 +89,8 @@ class Transcribed:
         return tuple(sorted(set(turns or ())))
 
     def scrub(self) -> None:
+        with told(self.transcript.folder):
+            self._drop_vectors()
         self.transcript.scrub()
 
     def undo(self) -> Turn | None:
@@ -112,7 +116,7 @@ class Transcribed:
             for number, line in _read(path):
                 try:
                     self._take(line)
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, OverflowError) as error:
                     raise DataError(f"{path}:{number}: not a line of an exported session ({error})") from None
         return len(self.turns)
 
@@ -124,15 +128,15 @@ class Transcribed:
     # ------------------------------------------------------------------------------- for memories with further tiers
     def _forget(self, numbers: tuple[int, ...], next_number: int | None = None) -> None:
         """Takes turns out of every tier and every file, also out of tiers of another memory that had the session."""
-        with told(self.transcript.folder):
-            with self.transcript.transaction():
-                self.transcript.delete(numbers, next_number)
-                forget_tiers(self.transcript, numbers)
-            self._drop_vectors()
+        with told(self.transcript.folder), self.transcript.transaction():
+            self.transcript.delete(numbers, next_number)
+            forget_tiers(self.transcript, numbers)
         self.scrub()
 
     def _drop_vectors(self) -> None:
-        """Deletes the vectors of a memory that had the session earlier. They can be made again."""
+        """Deletes the vectors of a memory that had the session earlier, by which nobody can tell what they are of. They
+        can be made again.
+        """
         for path in self.transcript.folder.glob(f"{VECTORS}*"):
             shutil.rmtree(path)
 
@@ -145,11 +149,11 @@ class Transcribed:
         if line["kind"] != "turn":
             return  # of a memory with more tiers: they are made again from the turns
         turn = Turn(int(line["number"]), line["question"], line["answer"], line["time"], line["finish"])
-        if turn.number < self.next_number or turn.finish not in ("stop", "length", "cancelled"):
+        if not self.next_number <= turn.number < _MAX_NUMBER or turn.finish not in ("stop", "length", "cancelled"):
             raise ValueError("its number or its finish is wrong")
         if not all(isinstance(value, str) for value in (turn.question, turn.answer, turn.time)):
             raise ValueError("question, answer and time must be texts")
-        self.transcript.put(turn)
+        self.transcript.put(replace(turn, time=_utc(turn.time)))
 
 
 def said(turn: Turn) -> str:
@@ -178,26 +182,30 @@ def softmax(scores: Sequence[float], temperature: float = 1.0) -> list[float]:
 
 
 def _time(text: str) -> str:
-    """An ISO date or time as turns carry it, so that the two compare as strings."""
-    from datetime import UTC
-
+    """An ISO date or time as turns carry it. Raises DataError."""
     try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return _utc(text.strip())
+    except (ValueError, OverflowError):
         raise DataError(f"'{text}' is not a date or a time such as 2026-01-31 or 2026-01-31T18:00") from None
-    return (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)).isoformat(timespec="seconds")
+
+
+def _utc(text: str) -> str:
+    """An ISO time in UTC, to the second, so that two compare as strings. Raises ValueError and OverflowError."""
+    time = datetime.fromisoformat(text)
+    return (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)).isoformat(timespec="seconds")
 
 
 def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of an export, after its first line, which is checked."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
+    # Not `splitlines`, which also cuts at U+2028 and U+0085: a turn may hold these.
+    for number, line in enumerate(content.removesuffix("\n").split("\n"), 1):
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or (number == 1 and found.get("kind") != _KIND):
             raise DataError(f"{path}:{number}: not a line of an exported session")

@@ -71,7 +71,10 @@ class Forgetting:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another session that still holds what was forgotten: in these turns, and in so many typed lines."""
+    """Another session that still holds what was forgotten: in these turns, and in so many typed lines.
+
+    Without either it cannot be read.
+    """
 
     name: str
     turns: tuple[int, ...]
@@ -167,15 +170,18 @@ def was_killed(folder: Path) -> bool:
 
 
 def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[Held, ...]:
-    """Which of other sessions, such as forks, still hold what was forgotten. One that cannot be read is passed over."""
+    """Which of other sessions, such as forks, still hold what was forgotten, or cannot be read and may hold it."""
     held = []
     for folder in folders:
         try:
-            numbers = tuple(turn.number for turn in read_turns(folder) if what.covers_turn(turn))
-            n_lines = sum(map(what.covers_line, read_typed(folder)))
+            turns = read_turns(folder)
+            numbers = tuple(turn.number for turn in turns if what.covers_turn(turn))
+            there = plan(turns, numbers, what.matching)  # the numbers and the words of that session
+            n_lines = sum(map(there.covers_line, read_typed(folder)))
         except StoreError:
+            held.append(Held(folder.name, (), 0))
             continue
-        if numbers or (n_lines and what.matching):
+        if numbers or n_lines:
             held.append(Held(folder.name, numbers, n_lines))
     return tuple(held)
 

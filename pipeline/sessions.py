@@ -106,7 +106,7 @@ def _move(folder: Path) -> Path:
             target = next(
                 free
                 for n in count(1)
-                if not (free := session_folder(f"{folder.name[:48]} from the cache {n}")).exists()
+                if not (free := session_folder(f"{folder.name[:44]} from the cache {n}")).exists()
             )
         half = _half(target)
         shutil.copytree(folder, half)
@@ -250,6 +250,7 @@ def _info(folder: Path) -> SessionInfo:
             (begun,) = db.execute("SELECT value FROM meta WHERE key = 'begun'").fetchone()
         finally:
             db.close()
-    except (sqlite3.Error, TypeError):
+        time = str(last or json.loads(begun))
+    except (sqlite3.Error, TypeError, ValueError):
         return SessionInfo(folder.name, folder, -1, "", size_of(folder))
-    return SessionInfo(folder.name, folder, n, last or json.loads(begun), size_of(folder))
+    return SessionInfo(folder.name, folder, n, time, size_of(folder))

@@ -147,12 +147,12 @@ class Transcript:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.db.execute("COMMIT")
         except BaseException:
-            if self.db.in_transaction:
+            if self.db.in_transaction:  # else what comes next would be inside this one, and never be committed
                 self.db.execute("ROLLBACK")
             self._turns = None
             raise
-        self.db.execute("COMMIT")
 
     def close(self) -> None:
         self.db.close()

@@ -12,7 +12,7 @@ from cli.chat.settings import Settings
 from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
-from pipeline.forgetting import Forgotten
+from pipeline.forgetting import Forgotten, Held
 from pipeline.text.visible import visible
 from pipeline.types import Answer, Cached, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
@@ -219,9 +219,13 @@ def forgotten(done: Forgotten) -> Text:
     what = " and ".join(parts) or "nothing, since no turn here holds it"
     if not done.elsewhere:
         return Text(f"Forgotten, everywhere: {what}.")
-    names = [f"{held.name} ({turns_said(held.turns) or 'typed lines'})" for held in done.elsewhere]
+    names = [f"{held.name} ({_where_held(held)})" for held in done.elsewhere]
     others = "Another session still holds" if len(names) == 1 else "Other sessions still hold"
     return Text(f"Forgotten in this session: {what}. {others} it: {', '.join(names)}. Forget it there too? yes or no")
+
+
+def _where_held(held: Held) -> str:
+    return turns_said(held.turns) or ("typed lines" if held.n_lines else "it cannot be read, and may")
 
 
 def day(time: str) -> str:

@@ -6,30 +6,35 @@ counted again, since a header may lie.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import lzma
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
 
 from pipeline.documents.formats import ARCHIVES
-from pipeline.documents.limits import check_unpacked_bytes
-from pipeline.errors import DocumentError
+from pipeline.documents.limits import BROKEN_ZIP, check_unpacked_bytes
+from pipeline.errors import DocumentError, MissingExtraError
 
 MAX_MEMBERS = 20_000
 MAX_DEPTH = 3
 """An archive in an archive is opened as long as no more than this many are inside one another."""
 MAILS = (".eml", ".mbox", ".msg")
-_BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
-    zlib.error, lzma.LZMAError,
-)  # fmt: skip
+_BROKEN = (*BROKEN_ZIP, tarfile.TarError)
 
 
+_COMPRESSIONS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 Content = bytes | str
 """A file's bytes, or in words why it cannot be read."""
 _IS_ENCRYPTED, _IS_UTF8 = 0x1, 0x800
@@ -127,7 +132,9 @@ class _Unpacker:
         if name.suffix.lower() in MAILS:
             from pipeline.documents.mail import attachments
 
-            yield from attachments(Path(name), data)
+            # A mail is a document as well, and reading it says what is wrong with it.
+            with suppress(DocumentError, MissingExtraError):
+                yield from attachments(Path(name), data)
         elif name.suffix.lower() == ".zip":
             yield from self.zip_entries(data)
         else:
@@ -149,7 +156,9 @@ class _Unpacker:
                     yield name, f"broken in its archive ({error})"
 
     def tar_entries(self, data: bytes) -> Iterator[tuple[str, Content]]:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        # Opened here and not by tarfile: a header may be as large as it likes, and is read whole.
+        stream = _LimitedReads(self.path, _decompressed(data))
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
             for info in archive:
                 self.make_room(info.size)  # before what it holds is passed over, which unpacks it
                 file = archive.extractfile(info) if info.isfile() else None
@@ -162,6 +171,29 @@ class _Unpacker:
         check_unpacked_bytes(self.path, self.n_bytes)
         if self.n_members > MAX_MEMBERS:
             raise DocumentError(f"{self.path}: holds more than {MAX_MEMBERS} files: unpack it into a folder")
+
+
+class _LimitedReads:
+    """A stream of which nobody reads more than the limit at once. Raises DocumentError for that."""
+
+    def __init__(self, path: str, stream: BinaryIO) -> None:
+        self.path = path
+        self.stream = stream
+
+    def read(self, n: int) -> bytes:
+        check_unpacked_bytes(self.path, n)
+        return self.stream.read(n)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _decompressed(data: bytes) -> BinaryIO:
+    """The bytes of a TAR file, whatever it is compressed with."""
+    for magic, open_ in _COMPRESSIONS.items():
+        if data.startswith(magic):
+            return cast("BinaryIO", open_(io.BytesIO(data)))
+    return io.BytesIO(data)
 
 
 def _is_hidden(place: PurePosixPath) -> bool:

@@ -56,6 +56,8 @@ _UNKNOWN_TO_PYTHON = {
     "x-cp1252": "cp1252",
     "x-cp1251": "cp1251",
 }
+_NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "mbcs", "oem"}
+"""Codecs of Python that decode to text, and that no browser knows."""
 _CONTROLS = bytes({*range(1, 32)} - set(b"\t\n\r\f\b\x1b"))  # form feeds, backspaces and colours stand in logs
 _SAMPLE = 8192
 _FEW_ERRORS = 1000  # one character in so many may be broken before a label counts as wrong
@@ -66,9 +68,10 @@ def by_label(label: str) -> str | None:
     label = label.strip().lower()
     try:
         name = codecs.lookup(_UNKNOWN_TO_PYTHON.get(label, label)).name
+        b"a".decode(name, "replace")  # Python also has codecs that turn bytes into bytes, such as hex and zlib
     except (LookupError, ValueError):
         return None
-    return _MEANT.get(name, name)
+    return None if name in _NO_CHARSETS else _MEANT.get(name, name)
 
 
 def decode_labelled(data: bytes, encoding: str) -> tuple[str, int] | None:

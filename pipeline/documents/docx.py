@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.documents.docx_body import make_plain, page_texts, with_body
 from pipeline.documents.html import Block, lay_out, parse, render
-from pipeline.documents.limits import check_unpacked
+from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.errors import DocumentError
 from pipeline.types import Document
@@ -77,7 +77,7 @@ def _parts(path: Path, data: bytes) -> dict[str, bytes]:
                 r"word/(document|footnotes|endnotes|comments|header\d*|footer\d*)\.xml|docProps/core\.xml"
             )
             parts = {name: archive.read(name) if wanted.fullmatch(name) else b"" for name in names}
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except BROKEN_ZIP as error:
         if data.startswith(b"\xd0\xcf\x11\xe0"):
             raise DocumentError(f"{path}: a DOCX with a password, or an old DOC: save it as DOCX without one") from None
         raise DocumentError(f"{path}: a broken DOCX ({error}): open it in a word processor and save it again") from None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from pipeline.documents.html import decode_html, parse, render
-from pipeline.documents.limits import check_unpacked
+from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.errors import DocumentError
@@ -27,12 +26,11 @@ def load_epub(path: Path, data: bytes) -> Document:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            check_unpacked(str(path), (info for info in archive.infolist() if info.filename.endswith(_PAGES)))
+            check_unpacked(str(path), archive.infolist())  # a page may have any name
             names, title = _spine(archive)
             pages = [(name, archive.read(name)) for name in names]
             is_protected = "META-INF/rights.xml" in archive.namelist()
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError, zlib.error,
-            NotImplementedError) as error:  # fmt: skip
+    except (*BROKEN_ZIP, KeyError) as error:
         raise DocumentError(f"{path}: a broken EPUB ({error}): convert it anew (ebook-convert)") from None
     if is_protected:
         raise DocumentError(f"{path}: a protected EPUB: only its shop's reader opens it")

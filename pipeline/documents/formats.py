@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.documents.charsets import is_binary
+from pipeline.documents.limits import BROKEN_ZIP
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document
 
@@ -109,7 +109,7 @@ _LIST = (
     Format("ods", (".ods",), "opendocument:load_ods", 1, _LXML, "html"),
     Format("rtf", (".rtf",), "rtf:load_rtf", 1, ("striprtf",), "office"),
     Format("epub", (".epub",), "epub:load_epub", 1, _LXML, "html"),
-    Format("xlsx", (".xlsx", ".xlsm"), "spreadsheet:load_xlsx", 1, ("openpyxl",), "office"),
+    Format("xlsx", (".xlsx", ".xlsm"), "spreadsheet:load_xlsx", 2, ("openpyxl",), "office"),
     Format("csv", (".csv", ".tsv"), "delimited:load_delimited"),
     Format("pptx", (".pptx", ".pptm", ".ppsx"), "slides:load_pptx", 1, ("pptx",), "office"),
     Format("eml", (".eml",), "mail:load_eml"),
@@ -243,13 +243,19 @@ def _zip_format(data: bytes) -> Format | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())
-            mimetype = archive.read("mimetype")[:100].decode("ascii", "replace").strip() if "mimetype" in names else ""
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error):
+            mimetype = _start(archive, "mimetype") if "mimetype" in names else ""
+    except BROKEN_ZIP:
         return None
     name = next(
         (name for part, name in _ZIP_PARTS if part in names), _MIMETYPES.get(mimetype.removesuffix("-template"))
     )
     return FORMATS[name] if name else None
+
+
+def _start(archive: zipfile.ZipFile, name: str) -> str:
+    """The first characters of a part, however large it is."""
+    with archive.open(name) as part:
+        return part.read(100).decode("ascii", "replace").strip()
 
 
 def _old_office(data: bytes) -> str:

@@ -24,6 +24,7 @@ from pipeline.documents.lines import (
     take_lines,
     without_repeats,
 )
+from pipeline.documents.tables import count_of
 from pipeline.documents.text import decode, readable_name
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document, Heading
@@ -359,8 +360,8 @@ def _is_data(table: _Element) -> bool:
 
 
 def _first_number(element: _Element) -> int:
-    start = element.get("start", "1")
-    return int(start) if start.isascii() and start.isdigit() and 0 < int(start) < 10**6 else 1
+    start = count_of(element.get("start"), 10**6)
+    return start if start < 10**6 else 1
 
 
 def _is_navigation(element: _Element, tag: str, is_inside: bool) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.documents.lines import Lines, take_lines
-from pipeline.documents.tables import split_header
+from pipeline.documents.tables import count_of, split_header
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -60,8 +60,7 @@ class Table:
 
 
 def read_cell(element: _Element, text: str) -> Cell:
-    spans = [element.get(name, "1") for name in ("rowspan", "colspan")]
-    n_rows, n_columns = (min(int(n), _MAX_SPAN) if n.isascii() and n.isdigit() and int(n) else 1 for n in spans)
+    n_rows, n_columns = (count_of(element.get(name), _MAX_SPAN) for name in ("rowspan", "colspan"))
     return Cell(text, element.tag == "th" or _is_bold(element), n_rows, n_columns)
 
 

@@ -72,7 +72,8 @@ def load_yaml(path: Path, data: bytes) -> Document:
     document = load_text(path, data, "yaml")
     try:
         parser = YAML(typ="safe", pure=True)
-        labels = {line: _label(keys) for node in parser.compose_all(document.text) for keys, line in _yaml_keys(node)}
+        nodes = list(parser.compose_all(document.text))
+        labels = {line: _label(keys) for node in nodes for keys, line in _yaml_keys(node, (), set())}
     except (YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         return _as_text(path, data, "YAML", error)
     return replace(document, title=path.name, labels=_line_labels(document.text, labels))
@@ -213,17 +214,24 @@ def _json_lines(text: str) -> dict[Keys, int]:
     return lines
 
 
-def _yaml_keys(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
-    """(path, line counted from 0) of each key and item below a node."""
+def _yaml_keys(node: Any, keys: Keys, seen: set[int]) -> Iterator[tuple[Keys, int]]:
+    """(path, line counted from 0) of each key and item below a node.
+
+    `seen` holds the nodes that were entered: an alias is the node that its anchor names, and is not entered again.
+    """
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if node.id == "mapping":
         for key, value in node.value:
             place = (*keys, str(key.value) if key.id == "scalar" else "?")
             yield place, key.start_mark.line
-            yield from _yaml_keys(value, place) if value.start_mark.line >= key.start_mark.line else ()
+            yield from _yaml_keys(value, place, seen)
     elif node.id == "sequence":
         for n, value in enumerate(node.value):
-            yield (*keys, n), value.start_mark.line
-            yield from _yaml_keys(value, (*keys, n))
+            if id(value) not in seen:
+                yield (*keys, n), value.start_mark.line
+                yield from _yaml_keys(value, (*keys, n), seen)
 
 
 def _line_labels(text: str, labels: dict[int, str]) -> tuple[tuple[int, str], ...]:

@@ -12,15 +12,21 @@ and `read_stream`.
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import ConfigError, DocumentError, LongthreadError
 
+BROKEN_ZIP = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
+)  # fmt: skip
+"""What zipfile raises for an archive that is broken, encrypted, or packed in a way that it does not know."""
 _MB = 1_000_000
 _DEFAULTS_MB = {"LONGTHREAD_MAX_FILE_MB": 200.0, "LONGTHREAD_MAX_UNPACKED_MB": 500.0, "LONGTHREAD_MAX_LINE_MB": 5.0}
 _CHUNK = 1 << 20

@@ -121,14 +121,14 @@ def _text(part: EmailMessage) -> str:
     """A part's text in the charset that it names, as a browser understands the name."""
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
-    encoding = charsets.by_label(part.get_content_charset() or "") or "utf-8"
+    encoding = charsets.by_label(part.get_content_charset() or "")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        labelled = charsets.decode_labelled(data, encoding)
+        labelled = charsets.decode_labelled(data, encoding) if encoding else None
         text = labelled[0] if labelled else data.decode(charsets.guess(data) or "latin-1", "replace")
     else:
-        if encoding.startswith(("iso2022", "utf-7")):
+        if encoding and encoding.startswith(("iso2022", "utf-7")):
             text = data.decode(encoding, "replace")
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
@@ -174,8 +174,6 @@ def _file_name(name: str | None, number: int, subtype: str) -> str:
     """The attachment's name without the parts of a path; `attachment-1.pdf` for one without a name."""
     bare = re.split(r"[/\\]", name or "")[-1].replace("\0", "").strip().lstrip(".")
     return bare or f"attachment-{number}.{ {'plain': 'txt'}.get(subtype, subtype) }".replace(" ", "")
-
-    return []
 
 
 def _header(message: EmailMessage, name: str) -> str:

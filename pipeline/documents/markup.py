@@ -34,6 +34,7 @@ _TEX_REFERENCE = re.compile(r"\\(?:[cC]?ref|eqref|autoref|pageref|cite[pt]?)\*?(
 _TEX_ARGUMENT = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?\{([^{}]*)\}")
 _TEX_COMMAND = re.compile(r"\\(?:[a-zA-Z]+\*?\s?|\\(?:\[[^\]]*\])?)")
 _TEX_MATH = re.compile(r"\$\$.*?\$\$|(?<!\\)\$[^$\n]*(?:\n[^$\n]+)*\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL)
+_TEX_BRACE = re.compile(r"(?<!\\)[{}]|\n[^\S\n]*\n")
 _TEX_ACCENT = re.compile(r"\\([`'^\"~=.]|[cuvHkr](?=\{|\s))\s*\{?\\?([a-zA-Z])\}?")
 _ACCENTS = dict(zip("`'^\"~=.cuvHkr", "\u0300\u0301\u0302\u0308\u0303\u0304\u0307\u0327\u0306\u030c\u030b\u0328\u030a",
                     strict=True))  # fmt: skip
@@ -70,13 +71,14 @@ def load_tex(path: Path, data: bytes) -> Document:
     if named:
         writer.heading(_tex_words(named[1]), 1, line=text.count("\n", 0, named.start()) + 1)
     offset = 0
-    for title in [*_TEX_TITLE.finditer(body), None]:
-        stop = title.start() if title else len(body)
-        _tex_paragraphs(writer, body[offset:stop], line + body.count("\n", 0, offset))
-        if title:
-            offset = _closing(body, title.end())
-            words = _tex_words(body[title.end() : offset - 1])
-            writer.heading(words, _TEX_LEVELS[title[1]], line=line + body.count("\n", 0, title.start()))
+    for title in _TEX_TITLE.finditer(body):
+        if title.start() < offset:  # inside of another title
+            continue
+        _tex_paragraphs(writer, body[offset : title.start()], line + body.count("\n", 0, offset))
+        end, offset = _closing(body, title.end())
+        words = _tex_words(body[title.end() : end])
+        writer.heading(words, _TEX_LEVELS[title[1]], line=line + body.count("\n", 0, title.start()))
+    _tex_paragraphs(writer, body[offset:], line + body.count("\n", 0, offset))
     return writer.document(path, "tex", _tex_words(named[1]) if named else readable_name(path), notes)
 
 
@@ -112,14 +114,16 @@ def _tex_words(text: str) -> str:
     return re.sub(r"\0(\d+)\0", lambda m: formulas[int(m[1])], text)
 
 
-def _closing(text: str, start: int) -> int:
-    """The offset behind the brace that closes the one before `start`."""
+def _closing(text: str, start: int) -> tuple[int, int]:
+    """[start, end) of the brace that closes the one before `start`. A paragraph's end closes it as well."""
     depth = 1
-    for brace in re.finditer(r"(?<!\\)[{}]", text[start:]):
-        depth += 1 if brace[0] == "{" else -1
+    for mark in _TEX_BRACE.finditer(text, start):
+        if mark[0][0] == "\n":
+            return mark.span()
+        depth += 1 if mark[0] == "{" else -1
         if not depth:
-            return start + brace.end()
-    return len(text)
+            return mark.span()
+    return len(text), len(text)
 
 
 def _load(path: Path, data: bytes, kind: str, find: Callable[[Sequence[str]], Titles]) -> Document:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.documents.markdown import headings
+from pipeline.documents.tables import count_of
 from pipeline.documents.text import decode, readable_name
 from pipeline.documents.writer import Writer
 from pipeline.errors import DocumentError
@@ -37,7 +38,7 @@ def load_notebook(path: Path, data: bytes) -> Document:
         kind = cell.get("cell_type")
         start = writer.start_of_next
         if kind == "heading":  # format 3
-            writer.heading(source, int(cell.get("level", 1)), f"cell {number}")
+            writer.heading(source, count_of(str(cell.get("level")), 6), f"cell {number}")
             continue
         if kind == "code" and source.strip():
             writer.block(f"```\n{source}\n```", f"cell {number}")
@@ -48,7 +49,8 @@ def load_notebook(path: Path, data: bytes) -> Document:
                 Heading(found.start + shift, found.level, found.title)
                 for found in (headings(source) if kind == "markdown" else ())
             ]
-        for output in filter(_is_mapping, cell.get("outputs") or ()):
+        outputs = cell.get("outputs")
+        for output in filter(_is_mapping, outputs if isinstance(outputs, list) else ()):
             shown, n = _output(output)
             n_pictures += n
             n_cut += len(shown) > _OUTPUT_CHARS
@@ -68,7 +70,8 @@ def _output(output: Mapping[str, Any]) -> tuple[str, int]:
         return _plain(output.get("text", "")), 0
     if kind in ("error", "pyerr"):
         return f"{output.get('ename', '')}: {output.get('evalue', '')}", 0
-    data = output.get("data", output)
+    data = output.get("data")
+    data = data if isinstance(data, dict) else output  # format 3 has the texts in the output itself
     n_pictures = any(str(name).startswith("image") or name in ("png", "jpeg", "svg") for name in data)
     text = data.get("text/markdown") or data.get("text/plain") or data.get("text") or ""
     return ("" if n_pictures and _is_repr(_plain(text)) else _plain(text)), int(n_pictures)

@@ -22,7 +22,7 @@ from pipeline.types import Document
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000
 _MIN_SCORE = 0.5  # a line below it is a picture's grain rather than text
 _SURE = 0.9
 _UPSIDE_DOWN = 0.75  # a page that is recognised less surely is tried the other way round
@@ -46,7 +46,7 @@ def load_picture(path: Path, data: bytes) -> Document:
     """The text in a picture, each frame of a TIFF a page. Raises DocumentError for a broken picture."""
     from PIL import Image, ImageSequence, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = _MAX_PIXELS * 4
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS * 4
     try:
         with Image.open(io.BytesIO(data)) as image:
             frames = ImageSequence.Iterator(image) if image.format == "TIFF" else [image]
@@ -77,7 +77,7 @@ def note(pages: dict[int, Recognised]) -> list[str]:
 def recognise(image: Image) -> Recognised:
     """What stands in a picture, which is made smaller where it is very large, and turned where it is upside down."""
     picture = image.convert("RGB")
-    shrink = (picture.width * picture.height / _MAX_PIXELS) ** 0.5
+    shrink = (picture.width * picture.height / MAX_PIXELS) ** 0.5
     if shrink > 1:
         picture = picture.resize((int(picture.width / shrink), int(picture.height / shrink)))
     upright = _recognise(picture)

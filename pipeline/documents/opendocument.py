@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.limits import check_unpacked
+from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.spreadsheet import write_sheet
-from pipeline.documents.tables import Cells, Grid, table_lines
+from pipeline.documents.tables import Cells, Grid, count_of, table_lines
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.errors import DocumentError
@@ -22,6 +21,7 @@ _NAMES = "{urn:oasis:names:tc:opendocument:xmlns:%s:1.0}"
 _TEXT, _TABLE, _OFFICE, _DRAW = (_NAMES % part for part in ("text", "table", "office", "drawing"))
 _MAX_REPEATS = 1000  # a spreadsheet fills itself up to its last row with one repeated cell
 _MAX_COLUMNS = 2000
+_MAX_ROWS = 1 << 20  # of a sheet in LibreOffice
 
 
 def load_odt(path: Path, data: bytes) -> Document:
@@ -66,8 +66,7 @@ def _open(path: Path, data: bytes) -> tuple[Any, str]:
             check_unpacked(str(path), (info for info in archive.infolist() if info.filename.endswith(".xml")))
             root = etree.fromstring(archive.read("content.xml"), parser)
             meta = archive.read("meta.xml") if "meta.xml" in archive.namelist() else b""
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError, zlib.error,
-            NotImplementedError, etree.XMLSyntaxError) as error:  # fmt: skip
+    except (*BROKEN_ZIP, KeyError, etree.XMLSyntaxError) as error:
         raise DocumentError(f"{path}: a broken OpenDocument ({error}): open it in LibreOffice, save it again") from None
     try:
         title = etree.fromstring(meta, parser).findtext(".//{http://purl.org/dc/elements/1.1/}title") if meta else ""
@@ -81,8 +80,7 @@ def _write(writer: Writer, element: Any, label: str | None, depth: int = 0) -> N
     for child in element:
         tag = child.tag if isinstance(child.tag, str) else ""
         if tag == f"{_TEXT}h":
-            level = child.get(f"{_TEXT}outline-level", "1")
-            writer.heading(_words(child), min(int(level) if level.isdigit() else 1, 6), label)
+            writer.heading(_words(child), count_of(child.get(f"{_TEXT}outline-level"), 6), label)
         elif tag == f"{_TEXT}p":
             writer.block(_words(child), label)
             for box in child.iter(f"{_DRAW}text-box"):
@@ -117,8 +115,7 @@ def _pieces(element: Any) -> Iterator[str]:
     for child in element:
         tag = child.tag if isinstance(child.tag, str) else ""
         if tag == f"{_TEXT}s":
-            count = child.get(f"{_TEXT}c", "1")
-            yield " " * min(int(count) if count.isdigit() else 1, 100)
+            yield " " * count_of(child.get(f"{_TEXT}c"), 100)
         elif tag == f"{_TEXT}tab":
             yield " "
         elif tag == f"{_TEXT}line-break":
@@ -144,32 +141,25 @@ def _rows(table: Any) -> Iterator[tuple[int, Cells]]:
         for cell in row:
             if cell.tag not in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 continue
-            repeats = _count(cell, f"{_TABLE}number-columns-repeated")
+            repeats = count_of(cell.get(f"{_TABLE}number-columns-repeated"), _MAX_COLUMNS)
             words = " / ".join(filter(None, (_words(p) for p in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))))
             for _ in range(min(repeats, _MAX_COLUMNS - len(cells))):
                 if not words and cell.tag == f"{_TABLE}covered-table-cell" and len(cells) in spans:
                     cells.append(spans[len(cells)][1])
                 else:
                     cells.append(words)
-            n_rows, n_columns = (
-                _count(cell, f"{_TABLE}number-rows-spanned"),
-                _count(cell, f"{_TABLE}number-columns-spanned"),
-            )
+            n_rows = count_of(cell.get(f"{_TABLE}number-rows-spanned"), _MAX_ROWS)
+            n_columns = count_of(cell.get(f"{_TABLE}number-columns-spanned"), _MAX_COLUMNS)
             for column in range(len(cells) - 1, min(len(cells) - 1 + n_columns, _MAX_COLUMNS)):
                 if n_rows > 1 or n_columns > 1:
                     spans[column] = (n_rows, words)
         spans = {column: (n - 1, words) for column, (n, words) in spans.items() if n > 1}
         while cells and not cells[-1]:
             cells.pop()
-        repeats = _count(row, f"{_TABLE}number-rows-repeated")
+        repeats = count_of(row.get(f"{_TABLE}number-rows-repeated"), _MAX_ROWS)
         for offset in range(min(repeats, _MAX_REPEATS) if cells else 0):
             yield number + offset, tuple(cells)
         number += repeats
-
-
-def _count(element: Any, name: str) -> int:
-    value = element.get(name, "1")
-    return int(value) if value.isdigit() and int(value) else 1
 
 
 def _notes(root: Any) -> list[str]:

@@ -87,13 +87,19 @@ def _read_page(pdf: PdfDocument, number: int) -> _Page:
         if has_cells(lines):
             visible = lay_out_page(lines)
         if not whole.strip() and ocr.is_installed():
-            recognised = ocr.recognise(page.render(scale=_OCR_DPI / 72).to_pil())
+            recognised = ocr.recognise(page.render(scale=_scale(page)).to_pil())
             return _Page(recognised.text, 0, recognised)
     finally:
         page.close()
     n_outside = max(len("".join(whole.split())) - len("".join(visible.split())), 0)
     text = visible.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside)
+
+
+def _scale(page: PdfPage) -> float:
+    """Pixels a point for recognising a page: _OCR_DPI, or less for a page as large as a poster."""
+    width, height = page.get_size()
+    return float(min(_OCR_DPI / 72, (ocr.MAX_PIXELS / max(width * height, 1)) ** 0.5))
 
 
 def _lines(page: PdfPage, text_page: PdfTextPage) -> list[Line]:

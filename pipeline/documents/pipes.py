@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.documents.tables import Cells, Grid
 
 _BAR = re.compile(r"(?<!\\)\|")
-_RULE = re.compile(r"\s*[|+]?[\s:|+=-]*-[\s:|+=-]*[|+]?\s*|\s*\+[=+-]+\+\s*")
+_RULE = re.compile(r"(?=[^-]*-)[\s:|+=-]+|\s*\+[=+-]+\+\s*")
 
 
 def read_pipe_table(lines: Sequence[str], first: int) -> Grid | None:

@@ -21,6 +21,12 @@ from pipeline.types import Document
 if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
+Row = dict[int, str]
+"""The cells of a row that hold something, by column, counted from 1."""
+_MAX_MERGED = 10_000  # cells: a larger merged range is not repeated
+_MAX_ALL_MERGED = 3_000_000  # openpyxl makes an object of each: 100,000 take some seconds
+_FORMULA = re.compile(rb"<(?:\w+:)?f[ >]")
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref=[\"']([A-Za-z]+\d+:[A-Za-z]+\d+)[\"']")
 _DEFAULT_NAME = re.compile(r"(sheet|tabelle|feuil|hoja|sayfa|foglio|blad|ark|лист)\s?\d*", re.IGNORECASE)
 
 
@@ -34,8 +40,8 @@ def load_xlsx(path: Path, data: bytes) -> Document:
 
     try:
         check_unpacked_data(str(path), data)
+        has_formulas = _look_at_sheets(path, data)
         workbook = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
-        has_formulas = _has_formulas(data)
         formulas = openpyxl.load_workbook(io.BytesIO(data)) if has_formulas else None
     except DocumentError:
         raise
@@ -48,11 +54,11 @@ def load_xlsx(path: Path, data: bytes) -> Document:
     for sheet in workbook.worksheets:
         if sheet.sheet_state != "visible":
             notes.append(f"the sheet {sheet.title!r} is hidden, and was read")
-        rows, comments = _rows(sheet)
+        rows, comments = _read(sheet)
         if formulas is not None:
             n_bare += _fill_in(rows, formulas[sheet.title])
-        if any(any(cells) for _, cells in rows):
-            write_sheet(writer, sheet.title, rows, has_siblings=len(workbook.worksheets) > 1)
+        if rows:
+            write_sheet(writer, sheet.title, _listed(rows), has_siblings=len(workbook.worksheets) > 1)
         for cell, comment in comments:
             writer.block(f"Comment on {sheet.title}!{cell}: {comment}", f"{sheet.title}!{cell}")
         hidden = sum(bool(dimension.hidden) for dimension in sheet.row_dimensions.values())
@@ -103,38 +109,49 @@ def _extent(cells: Sequence[str]) -> tuple[int, int]:
     return (filled[0], filled[-1]) if filled else (1, 1)
 
 
-def _rows(sheet: Worksheet) -> tuple[list[tuple[int, list[str]]], list[tuple[str, str]]]:
-    """(row number, its cells as text), merged cells repeated; and the comments by cell."""
-    rows: list[tuple[int, list[str]]] = []
+def _read(sheet: Worksheet) -> tuple[dict[int, Row], list[tuple[str, str]]]:
+    """The rows by number, merged cells repeated; and the comments by cell."""
+    rows: dict[int, Row] = {}
     comments: list[tuple[str, str]] = []
-    for cells in sheet.iter_rows(min_row=1, min_col=1):
-        shown = []
-        for cell in cells:
-            shown.append(_shown(cell))
-            comment = getattr(cell, "comment", None)
-            if comment is not None:
-                comments.append((cell.coordinate, " ".join(str(comment.text).split())))
-        rows.append((len(rows) + 1, shown))
+    for (number, column), cell in _cells(sheet):
+        if shown := _shown(cell):
+            rows.setdefault(number, {})[column] = shown
+        comment = getattr(cell, "comment", None)
+        if comment is not None:
+            comments.append((cell.coordinate, " ".join(str(comment.text).split())))
+    width = sheet.max_column
     for merged in sheet.merged_cells.ranges:
-        if merged.max_row - 1 < len(rows) and merged.size["rows"] * merged.size["columns"] <= 10_000:
-            value = rows[merged.min_row - 1][1][merged.min_col - 1]
-            is_caption = merged.min_row == merged.max_row and merged.max_col - merged.min_col + 1 >= sheet.max_column
-            for row in range(merged.min_row, merged.max_row + 1):
-                for column in range(merged.min_col, merged.max_col + 1):
-                    rows[row - 1][1][column - 1] = "" if is_caption and column > merged.min_col else value
+        value = rows.get(merged.min_row, {}).get(merged.min_col, "")
+        is_caption = merged.min_row == merged.max_row and merged.max_col - merged.min_col + 1 >= width
+        if value and not is_caption and merged.size["rows"] * merged.size["columns"] <= _MAX_MERGED:
+            for number in range(merged.min_row, merged.max_row + 1):
+                rows.setdefault(number, {}).update(dict.fromkeys(range(merged.min_col, merged.max_col + 1), value))
     return rows, comments
 
 
-def _fill_in(rows: list[tuple[int, list[str]]], sheet: Any) -> int:
+def _cells(sheet: Any) -> list[tuple[tuple[int, int], Any]]:
+    """((row, column), cell) of each cell that the file has, row by row.
+
+    Not `iter_rows`, which makes a cell for every place up to the last one: with one stray cell in T300000 that took
+    three minutes and 1.6 GB.
+    """
+    return sorted(sheet._cells.items(), key=lambda item: item[0])
+
+
+def _fill_in(rows: dict[int, Row], sheet: Any) -> int:
     """Puts formulas into the cells without a result; how many there are."""
     n = 0
-    for (_, shown), cells in zip(rows, sheet.iter_rows(min_row=1, min_col=1), strict=False):
-        for column, cell in enumerate(cells):
-            if cell.data_type == "f" and not shown[column]:
-                formula = cell.value
-                shown[column] = str(getattr(formula, "text", formula) or "")
-                n += 1
+    for (number, column), cell in _cells(sheet):
+        if cell.data_type == "f" and column not in rows.get(number, {}):
+            formula = cell.value
+            rows.setdefault(number, {})[column] = str(getattr(formula, "text", formula) or "")
+            n += 1
     return n
+
+
+def _listed(rows: dict[int, Row]) -> list[tuple[int, list[str]]]:
+    """(row number, its cells up to the last that holds something), in order."""
+    return [(number, [row.get(n, "") for n in range(1, max(row) + 1)]) for number, row in sorted(rows.items())]
 
 
 def _shown(cell: Any) -> str:
@@ -155,7 +172,23 @@ def _shown(cell: Any) -> str:
     return str(value).strip()
 
 
-def _has_formulas(data: bytes) -> bool:
+def _look_at_sheets(path: Path, data: bytes) -> bool:
+    """Whether a cell holds a formula. Raises DocumentError for merged cells of which openpyxl would make too many."""
+    has_formulas, n_merged = False, 0
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
-        return any(re.search(rb"<(?:\w+:)?f[ >]", archive.read(name)) for name in sheets)
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/"):
+                sheet = archive.read(name)
+                has_formulas = has_formulas or bool(_FORMULA.search(sheet))
+                n_merged += sum(_n_cells(match[1].decode()) for match in _MERGED.finditer(sheet))
+    if n_merged > _MAX_ALL_MERGED:
+        raise DocumentError(f"{path}: merges {n_merged} cells, whole columns or rows perhaps: take the merging back")
+    return has_formulas
+
+
+def _n_cells(reference: str) -> int:
+    """The cells of a range such as `A1:C9`."""
+    from openpyxl.worksheet.cell_range import CellRange
+
+    size = CellRange(reference).size
+    return int(size["rows"] * size["columns"])

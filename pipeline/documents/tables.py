@@ -87,6 +87,14 @@ def split_header(rows: Sequence[Cells], n_marked: int = 0, assume: bool = False)
     return first, _names(rows[first : first + n_rows]), first + n_rows
 
 
+def count_of(written: str | None, most: int) -> int:
+    """A count as an attribute of a file states it, at least 1 and at most `most`; 1 for what is no number."""
+    digits = (written or "").strip()
+    if not (digits.isascii() and digits.isdigit()):
+        return 1
+    return max(1, min(int(digits), most)) if len(digits) < 10 else most
+
+
 def is_value(cell: str) -> bool:
     """Whether a cell holds a number, an amount or a date."""
     return bool(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell))

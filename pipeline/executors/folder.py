@@ -195,10 +195,12 @@ class RunFolder:
             raise RunError(f"{folder}: cannot be used ({error.strerror or error}): name another --output") from None
         try:
             self.done = self._begin(about, places, on_note, update)
-        except BaseException:
+            self._file = os.open(folder / RECORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        except BaseException as error:
             self._lock.release()
+            if isinstance(error, OSError):
+                raise RunError(_cannot_write(Path(error.filename or folder), error)) from None
             raise
-        self._file = os.open(folder / RECORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
     def _begin(
         self, about: dict[str, Any], places: Mapping[str, int], on_note: Callable[[str], None], update: bool

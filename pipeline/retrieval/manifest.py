@@ -153,7 +153,7 @@ class Manifest:
             values = {key: json.loads(value) for key, value in self.db.execute("SELECT key, value FROM settings")}
         if values.get("format") not in READABLE:
             return Settings("", "", 0, "", values.get("format", 0))
-        if set(values) < set(Settings.__dataclass_fields__) or not tables.issuperset(_TABLES):
+        if not set(values).issuperset(Settings.__dataclass_fields__) or not tables.issuperset(_TABLES):
             raise sqlite3.DatabaseError("its settings are incomplete")
         return Settings(**{name: values[name] for name in Settings.__dataclass_fields__})
 

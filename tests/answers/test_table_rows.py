@@ -32,6 +32,7 @@ def unusable(answer: str, question: str) -> str:
     [
         ("4.1", QUESTION, True),
         ("10.2", QUESTION, False),
+        ("4.1 and 10.2", QUESTION, False),  # the named row is one of them
         ("Tern", "Which ship has a draught of 10.2?", True),
         ("Netherlands", "Which flag does the Tern fly?", False),
         ("Tern", "Which ship sails under the flag of Liberia?", False),  # two rows are named, so none is
@@ -80,6 +81,24 @@ def test_a_row_that_is_named_takes_the_answers_place_where_the_gate_was_unsure()
     answer = settle(unsure, judged, None)[0].answer
     assert answer is not None
     assert (answer.by, answer.text) == ("quote", "name: Zephyrus; flag: Liberia; draught_m: 10.2")
+
+
+def test_a_column_that_the_question_names_names_no_row() -> None:
+    rows = "ship: Tern; draught: 4.1\nship: Tern Draught; draught: 9.5"
+    question = "What is the draught of the Tern?"
+    evidence = evidence_in((Passage("ships.csv", 0, len(rows), rows),), question)
+    assert [named_row(evidence, row, question) for row in evidence] == [None, None]
+
+
+@pytest.mark.parametrize("source", ["ships.csv", "harbours.csv"])
+def test_rows_of_another_table_do_not_count(source: str) -> None:
+    """Neither of another document, nor of another table of the same one, which has other columns."""
+    ship = "name: Tern; draught_m: 4.1"
+    other = "name: Zephyrus; draught_m: 10.2" if source != "ships.csv" else "captain: Zephyrus; ship: Heron"
+    shown = (Passage("ships.csv", 0, len(ship), ship), Passage(source, 100, 100 + len(other), other))
+    evidence = evidence_in(shown, QUESTION)
+    assert [one.quote.text for one in evidence] == [ship, other]
+    assert named_row(evidence, evidence[0], QUESTION) is None
 
 
 def test_prose_has_no_rows() -> None:

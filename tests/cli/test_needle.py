@@ -52,7 +52,11 @@ def test_a_run_prints_a_heat_map_and_names_its_page(run: Run, tmp_path: Path, sc
         (["--pairs", "12", "-t", "sentences", "--book", "nowhere.txt"], "nowhere.txt: no such file or folder"),
         (["--pairs", "12", "--rope", "yarn"], "--rope must be linear|yarn|ntk:FACTOR, such as yarn:4, was: yarn"),
         (["--pairs", "12", "--rope", "yarn:1"], "--rope: the factor must be greater than 1, was: 1"),
-        (["--pairs", "12", "--kv", "f64"], "--kv must be one of f16, q8_0, q4_0, was: f64"),
+        (["--pairs", "12,²"], "--pairs must be whole numbers with commas between"),
+        (
+            ["--pairs", "12", "--kv", "f64"],
+            "--kv must be one of f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl, was: f64",
+        ),
         (["--pairs", "12", "--n-ctx", "8"], "--n-ctx must be at least 64, was: 8"),
         (["--pairs", "12", "--executor", "slurm"], "--executor must be local or ray, was: slurm"),
     ],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,24 @@ def test_conversations_of_an_older_version_are_moved_once_and_that_is_said(
     assert {info.n_turns for info in list_sessions()} == {1}
     assert modes(tmp_path / "data" / "sessions") <= {0o700, 0o600}
     assert not (tmp_path / "cache" / "sessions").exists()
+
+
+def test_a_long_name_that_is_taken_is_moved_under_another(tmp_path: Path) -> None:
+    name = "a name of sixty-four letters, digits and spaces".replace(",", "") + " and so on to 64"
+    make(tmp_path / "cache" / "sessions" / name[:64], "How many beehives?")
+    make(session_folder(name[:64]), "Another talk?")
+    ((moved,), left) = move_from_cache()
+    assert (moved, left) == (f"{name[:44]} from the cache 1", ())
+    assert {info.name for info in list_sessions()} == {name[:64], moved}
+
+
+def test_a_session_whose_beginning_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    folder = make(session_folder("garden"), "How many beehives?")
+    with closing(sqlite3.connect(folder / "session.sqlite")) as db:
+        db.execute("DELETE FROM turns")
+        db.execute("UPDATE meta SET value = '[' WHERE key = 'begun'")
+        db.commit()
+    assert [(info.name, info.n_turns) for info in list_sessions()] == [("garden", -1)]
 
 
 def test_a_move_that_was_killed_goes_on(tmp_path: Path) -> None:

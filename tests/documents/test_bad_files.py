@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,18 @@ from tests.documents.pdf_file import pdf
 OLE = bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 600
 DOCX = docx(paragraph("Text. " * 500))
 PDF = pdf([["Text."]])
+
+
+def torn(archive: bytes, name: str) -> bytes:
+    """A ZIP file with its parts compressed, and broken bytes in one of them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        for part in source.namelist():
+            target.writestr(part, source.read(part))
+    data = buffer.getvalue()
+    start = data.index(name.encode()) + len(name) + 4
+    return data[:start] + b"\xff" * 6 + data[start + 6 :]
+
 
 SUFFIXES = [suffix for format_ in FORMATS.values() for suffix in format_.suffixes if format_.name != "picture"]
 
@@ -41,6 +55,7 @@ BAD = {
     "half.pdf": (PDF[: len(PDF) // 2], r"a broken PDF, or none at all"),
     "scan.pdf": (pdf([[], []]), r"holds no text: pages 1, 2 without text"),
     "text.docx": (b"just text", r"a broken DOCX \(File is not a zip file\): open it in a word processor"),
+    "torn.docx": (torn(DOCX, "word/document.xml"), r"a broken DOCX \(Error -3 while decompressing data"),
     "half.docx": (DOCX[: len(DOCX) // 2], r"a broken DOCX"),
     "secret.docx": (OLE, r"a DOCX with a password, or an old DOC: save it as DOCX without one$"),
     "sheet.docx": (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from pipeline.documents import archives
 from pipeline.documents.discover import discover
 from pipeline.documents.formats import FORMATS
 from pipeline.documents.load import load
+from pipeline.documents.pipes import read_pipe_table
 from pipeline.documents.places import Places, marks_to_json, place_from_json
-from pipeline.errors import DocumentError
+from pipeline.documents.tables import Grid
+from pipeline.errors import DocumentError, LongthreadError
 from pipeline.types import Document
 
 
@@ -274,6 +278,66 @@ def test_yaml_and_toml_keep_their_comments_and_say_their_keys(tmp_path: Path) ->
     assert read(tmp_path, "b.yaml", "a: [1\n").notes[0].startswith("read as plain text, for it is no YAML")
 
 
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_aliases_of_a_yaml_file_are_entered_once(tmp_path: Path, is_nested: bool) -> None:
+    if is_nested:  # each level holds the next one, and an alias of it
+        value = "x"
+        for n in range(60):
+            value = f"[&a{n} {value}, *a{n}]"
+        source = f"all: {value}\n"
+    else:
+        levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+        source = "a0: &a0\n  - x\n" + "\n".join(levels) + "\nlast: 1\n"
+    start = time.monotonic()
+    document = read(tmp_path, "a.yaml", source)
+    assert time.monotonic() - start < 20
+    assert (document.text, document.notes) == (source, ())
+    if not is_nested:
+        assert place(document, "- x") == "a0[0], line 2"
+        assert place(document, "last") == "last, line 14"
+    assert place(read(tmp_path, "b.yaml", "a: &a\n  b: *a\nc: 1\n"), "c") == "c, line 3"
+
+
+def test_counts_that_are_no_numbers_are_1(tmp_path: Path) -> None:
+    many = "9" * 5000
+    page = f"<ol start={many}><li>One</li></ol><table><tr><td rowspan={many}>a</td><td colspan=²>b</td></tr></table>"
+    assert read(tmp_path, "a.html", page).text == "1. One\n| a | b |"
+    heading = "<text:h text:outline-level='²'>Fares</text:h><text:p>a<text:s text:c='²'/>b</text:p>"
+    assert read(tmp_path, "a.odt", opendocument("text", heading)).text == "# Fares\n\na b"
+    row = f"<table:table-row><table:table-cell table:number-columns-repeated='{many}'/></table:table-row>"
+    row += "<table:table-row table:number-rows-repeated='²'><table:table-cell><text:p>a</text:p></table:table-cell>"
+    sheet = opendocument("spreadsheet", f"<table:table table:name='Sheet1'>{row}</table:table-row></table:table>")
+    assert read(tmp_path, "a.ods", sheet).text == "a"
+
+
+def test_a_notebook_of_odd_values_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "heading", "level": "high", "source": "Fares"},
+        {"cell_type": "code", "source": "1", "outputs": 3},
+        {"cell_type": "code", "source": "2", "outputs": [{"data": "x"}, {"data": None, "text": "two"}]},
+    ]
+    text = read(tmp_path, "a.ipynb", json.dumps({"cells": cells})).text
+    assert text == "# Fares\n\n```\n1\n```\n\n```\n2\n```\n\ntwo"
+
+
+def test_a_title_of_tex_ends_with_its_paragraph(tmp_path: Path) -> None:
+    source = "\\section{Locks\n\nThe old lock.\n\n\\section{Keys}\nA key.\n\n\\section{Last word"
+    document = read(tmp_path, "a.tex", source)
+    assert document.text == "## Locks\n\nThe old lock.\n\n## Keys\n\nA key.\n\n## Last word"
+    start = time.monotonic()
+    assert "end" in read(tmp_path, "b.tex", "\\section{" * 3000 + "end").text
+    assert time.monotonic() - start < 10
+
+
+def test_a_long_line_of_dashes_costs_no_time() -> None:
+    start = time.monotonic()
+    lines = [f"|{'-' * 100_000}x|", f"|{' ' * 100_000}x|"]
+    assert read_pipe_table(lines, 1) == Grid([("-" * 100_000 + "x",), ("x",)], [1, 2])
+    assert time.monotonic() - start < 10
+    assert read_pipe_table(["| a | b |", "|:--|--:|", "| 1 | 2 |"], 1) == Grid([("a", "b"), ("1", "2")], [1, 3], 1)
+    assert read_pipe_table(["+--+", "| a|", "+==+", "| 1|", "+--+"], 1) == Grid([("a",), ("1",)], [2, 4], 1)
+
+
 def test_xml_says_its_elements(tmp_path: Path) -> None:
     source = (
         '<?xml version="1.0" encoding="windows-1251"?>\n<fleet>\n<ship id="7"><name>Ида</name><crew>3</crew></ship>\n'
@@ -382,6 +446,26 @@ def test_archives_are_folders_with_limits(tmp_path: Path, monkeypatch: pytest.Mo
     assert "and at most 3e-06 MB are unpacked" in dict(discover([str(tmp_path)]).skipped)[f"{tmp_path}/t.tar.gz"]
 
 
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_a_mail_that_cannot_be_opened_takes_no_others_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool
+) -> None:
+    if not is_installed:
+        monkeypatch.setitem(sys.modules, "oxmsg", None)
+    broken = bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 600 + "__properties_version1.0".encode("utf-16-le")
+    (tmp_path / "mails").mkdir()
+    (tmp_path / "mails/b.msg").write_bytes(broken)
+    (tmp_path / "mails/a.zip").write_bytes(zipped({"a.txt": "A.", "b.msg": broken}))
+    found = discover([str(tmp_path / "mails")])
+    names = [path.relative_to(tmp_path / "mails").as_posix() for path in found.files]
+    assert (names, found.skipped) == (["a.zip/a.txt", "a.zip/b.msg", "b.msg"], ())
+    archives._unpacked.cache_clear()
+    why = "a broken mail of Outlook" if is_installed else r"needs oxmsg: pip install 'longthread\[office\]'"
+    for path in found.files[1:]:
+        with pytest.raises(LongthreadError, match=rf"b\.msg: .*{why}"):
+            load(path)
+
+
 def test_labels_survive_a_store(tmp_path: Path) -> None:
     document = read(tmp_path, "a.csv", "boat,crew,year\nIda,3,1990\nRuth,12,1991\n")
     found = Places(document).at(0, len(document.text))
@@ -402,6 +486,10 @@ def test_labels_survive_a_store(tmp_path: Path) -> None:
         ("c.html", b"<!--" + b"x" * 3000 + b"--><meta charset=latin5><p>\xfe\xf0</p>", "şğ"),
         ("d.html", "<meta charset='utf-8'><p>Das Café heißt Zoë Ångström, früher Müller.</p>".encode("latin-1"),
          "Das Café heißt Zoë Ångström, früher Müller."),
+        ("f.html", b"<meta charset=hex><p>caf\xe9</p>", "café"),  # a codec of Python, and no charset
+        ("g.html", b"<meta charset=undefined><p>caf\xe9</p>", "café"),
+        ("h.html", b"<meta charset=punycode><p>caf\xe9</p>", "café"),
+        ("e.eml", b"Subject: Tea\nContent-Type: text/plain; charset=rot13\n\ncaf\xe9\n", "Subject: Tea\n\ncafé"),
         ("e.html", "<meta charset='shift_jis'><p>①髙</p>".encode("cp932"), "①髙"),
     ],
 )  # fmt: skip

@@ -1,17 +1,24 @@
 """No file takes all memory: what is too large is refused before it is read or unpacked, and that can be set."""
 
+import gzip
 import io
 import os
+import tarfile
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL.Image import Image
 
+from pipeline.documents.archives import members
 from pipeline.documents.discover import OUTPUT, OUTSIDE, discover
 from pipeline.documents.limits import read_file, read_stream
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError, DataError, DocumentError
 from pipeline.executors.samples import read_samples
+from tests.documents.pdf_file import pdf
 from tests.retrieval.folders import write
 
 
@@ -26,6 +33,7 @@ def bomb(member: str, n_bytes: int) -> bytes:
 @pytest.mark.parametrize(
     ("suffix", "member"),
     [
+        ("epub", "chapter.txt"),  # a page may have any name
         ("docx", "word/document.xml"),
         ("xlsx", "xl/workbook.xml"),
         ("pptx", "ppt/presentation.xml"),
@@ -42,6 +50,104 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_not_unpacked(
     monkeypatch.setattr("zipfile.ZipFile.read", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(DocumentError, match=r"bomb\.\w+: unpacks to 3 MB, and at most 2 MB .*LONGTHREAD_MAX_UNPACKED"):
         load(path)
+
+
+def test_a_type_that_unpacks_to_much_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.odt"
+    path.write_bytes(bomb("mimetype", 100_000_000))
+    tracemalloc.start()
+    with pytest.raises(DocumentError, match=r"no item named 'content\.xml'"):
+        load(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_of_a_tar_is_not_unpacked_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_MAX_UNPACKED_MB", "2")
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 100_000_000
+    path = tmp_path / "bomb.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(100_000_000)))
+    tracemalloc.start()
+    with pytest.raises(DocumentError, match=r"bomb\.tar\.gz: unpacks to 100 MB, and at most 2 MB"):
+        members(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_in_each_compression(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name in ("a.txt", "n" * 200 + ".txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"One"))
+    assert members(path) == {"a.txt": "", "n" * 200 + ".txt": ""}
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if mode != "w" else b"torn")
+    with pytest.raises(DocumentError, match=r"a\.tar: a broken archive \(.*\): pack it again$"):
+        members(path)
+
+
+def test_a_stray_cell_far_down_costs_no_time(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(["name", "n"])
+    sheet.append(["Ida", 3])
+    sheet["XFD1048576"] = "stray"
+    book.save(tmp_path / "a.xlsx")
+    start = time.monotonic()
+    document = load(tmp_path / "a.xlsx")
+    assert document.text == "name: Ida; n: 3\nstray"
+    assert document.place(document.text.index("stray")).label == "Sheet!XFD1048576"
+    assert time.monotonic() - start < 20
+
+
+def test_merged_cells_without_end_are_refused(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(["name", "n"])
+    sheet.append(["Ida", 3])
+    sheet.merge_cells("D1:E9")
+    book.save(tmp_path / "few.xlsx")
+    assert load(tmp_path / "few.xlsx").text == "name: Ida; n: 3"
+    with zipfile.ZipFile(tmp_path / "few.xlsx") as few, zipfile.ZipFile(tmp_path / "all.xlsx", "w") as target:
+        for name in few.namelist():
+            target.writestr(name, few.read(name).replace(b"D1:E9", b"D1:XFD1048576"))
+    with pytest.raises(DocumentError, match=r"all\.xlsx: merges 17176723456 cells, whole columns or rows"):
+        load(tmp_path / "all.xlsx")
+
+
+def test_a_page_as_large_as_a_hall_is_drawn_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.documents import ocr
+
+    drawn: list[tuple[int, int]] = []
+
+    def recognise(image: Image) -> ocr.Recognised:
+        drawn.append(image.size)
+        return ocr.Recognised("A sign.", 1.0)
+
+    monkeypatch.setattr(ocr, "is_installed", lambda: True)
+    monkeypatch.setattr(ocr, "recognise", recognise)
+    monkeypatch.setattr(ocr, "MAX_PIXELS", 250_000)
+    data = pdf([[]])
+    assert b"[0 0 612 792]" in data
+    (tmp_path / "hall.pdf").write_bytes(data)
+    assert load(tmp_path / "hall.pdf").text == "A sign."
+    ((width, height),) = drawn
+    assert 200_000 < width * height < 260_000
+    monkeypatch.setattr(ocr, "MAX_PIXELS", 50_000_000)
+    load(tmp_path / "hall.pdf")
+    assert drawn[1] == (1700, 2200)  # 200 dpi
 
 
 def test_a_sparse_file_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

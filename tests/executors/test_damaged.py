@@ -50,6 +50,23 @@ def again(index: Path, folder: Path, **options: Any) -> list[str]:
     return notes
 
 
+def test_records_that_may_not_be_written_are_named(index: Path, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuse(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if str(path).endswith("records.jsonl") and flags & os.O_APPEND:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)  # root may write everything
+        with pytest.raises(
+            RunError, match=r"records\.jsonl: cannot be written \(Permission denied\): the records so far"
+        ):
+            again(index, done)
+    assert again(index, done) == []  # the lock was let go
+
+
 @pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="kills need a C compiler and LD_PRELOAD")
 @pytest.mark.parametrize("kind", ["kill", "tear"])
 def test_killed_at_each_write_before_the_first_record_the_run_goes_on(index: Path, tmp_path: Path, kind: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.build import Pipeline
 from pipeline.contracts import Recollection
 from pipeline.errors import DataError, StoreError
 from pipeline.registry import COMPONENTS, Spec
+from pipeline.transcript import read_turns
 from pipeline.types import Question
 from tests.memory.talks import turn
 
@@ -179,6 +181,53 @@ def test_an_export_is_taken_in_whole(opened: Open, tools: Pipeline, tmp_path: Pa
     assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
     with pytest.raises(StoreError, match="has turns already"):
         memory.import_(tmp_path / "a.jsonl")
+
+
+def test_an_export_with_unusual_line_breaks_is_taken_in(opened: Open, tmp_path: Path) -> None:
+    memory = opened(tmp_path / "first")
+    memory.commit(replace(turn(1), question="One\u2028two\x85three\x0bfour\x1cfive\rsix\nseven"))
+    memory.export(tmp_path / "a.jsonl")
+    other = opened(tmp_path / "second")
+    assert other.import_(tmp_path / "a.jsonl") == 1
+    assert other.turns == memory.turns
+
+
+def test_times_of_an_export_become_utc(opened: Open, tmp_path: Path) -> None:
+    lines = [
+        {"kind": "longthread session", "format": 1},
+        {"kind": "turn", **asdict(replace(turn(1), time="2026-01-31T23:30:00-02:00"))},
+        {"kind": "turn", **asdict(replace(turn(2), time="2026-02-01T09:00"))},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    memory = opened(tmp_path / "session")
+    memory.import_(tmp_path / "a.jsonl")
+    assert [one.time for one in memory.turns] == ["2026-02-01T01:30:00+00:00", "2026-02-01T09:00:00+00:00"]
+    assert memory.named(before="2026-02-01T02:00") == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("time", "yesterday"), ("time", "0001-01-01T00:00:00+14:00"), ("number", 1 << 80)]
+)
+def test_a_turn_that_cannot_be_kept_is_refused(opened: Open, tmp_path: Path, name: str, value: object) -> None:
+    lines = [{"kind": "longthread session", "format": 1}, {"kind": "turn", **asdict(turn(1)), name: value}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    memory = opened(tmp_path / "session")
+    with pytest.raises(DataError, match=r"a\.jsonl:2: not a line of an exported session"):
+        memory.import_(tmp_path / "a.jsonl")
+    assert memory.turns == ()
+
+
+def test_a_commit_that_fails_is_taken_back_and_the_next_is_kept(opened: Open, tmp_path: Path) -> None:
+    """SQLite leaves the transaction of a COMMIT that failed open, here for a constraint that is checked at its end."""
+    memory = opened(tmp_path)
+    db = memory.transcript.db  # type: ignore[attr-defined]
+    db.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+    db.execute("CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+    db.execute("PRAGMA foreign_keys = ON")
+    with pytest.raises(StoreError, match="FOREIGN KEY"), memory.transcript.transaction():  # type: ignore[attr-defined]
+        db.execute("INSERT INTO child VALUES (7)")
+    memory.commit(turn(1))
+    assert read_turns(tmp_path) == (turn(1),)
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
+from cli.chat.views import forgotten
 from pipeline.cache import cache_folder, data_folder
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
-from pipeline.forgetting import INTENT, Forgetting, plan
+from pipeline.forgetting import INTENT, Forgetting, Held, plan
+from pipeline.registry import Spec
 from pipeline.sessions import fork_session, session_folder
 from pipeline.typed import TypedLine, append_typed, read_typed
 from tests.kills import CAN_PLAY, run_game
@@ -31,6 +34,11 @@ from tests.memory.games import (
     texts,
 )
 from tests.memory.talks import pipeline_with, turn
+
+
+class Killed(BaseException):
+    """Ends a step as a kill does: nothing behind it is done."""
+
 
 plays = pytest.mark.skipif(not CAN_PLAY, reason="the kills need a C compiler and LD_PRELOAD")
 
@@ -93,6 +101,24 @@ def test_a_typed_line_is_covered_by_text_words_or_command(line: str, is_covered:
     assert plan(turns, [2]).covers_line(TypedLine(line, 9)) == is_covered
 
 
+def test_a_word_that_a_turn_has_which_stays_covers_no_line() -> None:
+    turns = [turn(1, "Does the boat sail?", "It does."), turn(2, "My password is zanzibar77, like the boat.", "I see.")]
+    assert plan(turns, [2]).covers_line(TypedLine("Which password?", 9))
+    assert not plan(turns, [2]).covers_line(TypedLine("When will the boat land?", 9))
+
+
+def test_a_session_that_cannot_be_read_is_named() -> None:
+    prepare()
+    (session_folder("torn")).mkdir()
+    (session_folder("torn") / "session.sqlite").write_bytes(b"no database" * 100)
+    with talk() as conversation:
+        done = conversation.forget(matching=SECRET)
+        assert done.elsewhere == (Held("torn", (), 0),)
+        assert "holds it: torn (it cannot be read, and may)" in forgotten(done).plain
+        with pytest.raises(StoreError, match="torn: the session's file cannot be used"):
+            conversation.forget_in("torn", done.what)
+
+
 def test_a_text_that_no_turn_holds_goes_out_of_the_typed_lines() -> None:
     prepare()
     append_typed(session_folder("s"), TypedLine("/docs add /home/me/quagga.txt", 9))
@@ -128,6 +154,42 @@ def test_another_memory_forgets_what_the_first_had_kept(memory: object) -> None:
         held = [n for item in conversation.memory.items() if item.tier in ("unit", "sensory") for n in item.turns]
         assert sorted(held) == [n for n in range(1, 9) if n != NUMBER]
     assert texts(data_folder()) == []
+
+
+@pytest.mark.parametrize("memory", [WORDS, WINDOW], ids=["words", "window"])
+def test_vectors_go_where_another_memory_was_killed_before_it_deleted_them(
+    memory: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(VECTORS)
+    folder = session_folder("s")
+    conversation = talk(memory)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            conversation.forget(turns=[NUMBER])
+    assert (folder / INTENT).exists()
+    assert [*folder.glob("vectors-*")]
+    conversation.close()
+    with talk(memory) as conversation:
+        assert [turn.number for turn in conversation.turns] == [n for n in range(1, 9) if n != NUMBER]
+    assert [*folder.glob("vectors-*")] == []
+    assert not (folder / INTENT).exists()
+
+
+def test_a_session_with_other_turns_of_these_numbers_is_not_named() -> None:
+    prepare()
+    with talk(name="boats") as other:
+        for n in range(1, 5):
+            other.memory.commit(turn(n, f"Does boat {n} sail?", "It does."))
+    append_typed(session_folder("boats"), TypedLine("Does boat 3 sail? Is my password good?", NUMBER))
+    with talk() as conversation:
+        assert conversation.forget(matching=SECRET).elsewhere == ()
+    append_typed(session_folder("boats"), TypedLine(f"Is {SECRET} a boat?", 5))
+    with talk() as conversation:
+        (held,) = conversation.forget(matching=SECRET).elsewhere
+        assert (held.name, held.turns, held.n_lines) == ("boats", (), 1)
+        conversation.forget_in("boats", conversation.forget(matching=SECRET).what)
+    assert read_typed(session_folder("boats")) == [TypedLine("Does boat 3 sail? Is my password good?", NUMBER)]
 
 
 def test_a_fork_is_named_and_forgets_when_it_is_asked() -> None:

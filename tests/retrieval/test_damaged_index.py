@@ -66,6 +66,18 @@ def test_a_damaged_manifest_is_no_traceback(whole: tuple[Path, list[Passage]], t
         found(tmp_path / "index")
 
 
+def test_settings_that_are_incomplete_are_named(whole: tuple[Path, list[Passage]], tmp_path: Path) -> None:
+    index, _ = whole
+    shutil.copytree(index, tmp_path / "index")
+    (path,) = files(tmp_path / "index", "manifest.sqlite")
+    db = sqlite3.connect(path)
+    db.execute("DELETE FROM settings WHERE key = 'embedder'")
+    db.commit()
+    db.close()
+    with pytest.raises(StoreError, match="its settings are incomplete"):
+        found(tmp_path / "index")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -17,6 +17,7 @@ from pipeline.config import IndexSettings, load_config
 from pipeline.docs_index import copy_index, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import StoreError
+from pipeline.retrieval import generations as generations_module
 from pipeline.retrieval.generations import begin_from, holding, newest
 from pipeline.retrieval.index import fingerprint, open_index
 from pipeline.types import Question
@@ -185,6 +186,20 @@ def test_a_copy_that_was_broken_off_is_begun_anew(docs: Path, index: Path) -> No
     write(docs, {"salt.txt": "Pepper is dearer than gold."})
     assert counts(update(index, docs, Letters())) == (0, 1, 0, 1, 0)
     assert not (index / ".copying").exists()
+
+
+def test_a_copy_that_is_broken_off_is_no_unfinished_index(
+    docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest is copied first: taken for an unfinished index, it would lack vectors of its rows."""
+    write(docs, {"salt.txt": "Pepper is dearer than gold."})
+    with monkeypatch.context() as patch:
+        patch.setattr(generations_module, "copy_vectors", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            update(index, docs, Letters())
+    assert (index / ".copying" / "manifest.sqlite").exists()
+    assert not (index / "unfinished").exists()
+    assert counts(update(index, docs, Letters())) == (0, 1, 0, 1, 0)
 
 
 def test_a_generation_that_was_deleted_in_part_is_passed_over(docs: Path, index: Path) -> None:
