@@ -12,7 +12,7 @@ import io
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -93,9 +93,21 @@ def _contents(path: Path) -> dict[str, Content]:
 def _unpacked(path: str, size: int, mtime_ns: int) -> dict[str, Content]:
     """All members of a container, which is unpacked once and not once a member."""
     try:
-        return dict(_Unpacker(path).unpack(PurePosixPath(path), Path(path).read_bytes(), "", 1))
+        contents: dict[str, Content] = {}
+        for name, content in _Unpacker(path).unpack(PurePosixPath(path), Path(path).read_bytes(), "", 1):
+            contents[_unused(name, contents)] = content
+        return contents
     except _BROKEN as error:
         raise DocumentError(f"{path}: a broken archive ({error}): pack it again") from None
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """The name, or where an archive has it twice, `a (2).txt` for the second `a.txt`."""
+    place, unused, n = PurePosixPath(name), name, 2
+    while unused in taken:
+        unused = place.with_name(f"{place.stem} ({n}){place.suffix}").as_posix()
+        n += 1
+    return unused
 
 
 @dataclass

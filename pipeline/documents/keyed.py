@@ -31,7 +31,7 @@ def load_json(path: Path, data: bytes) -> Document:
     """The values with their paths; the lines are those of the file. A file of JSON lines is read as one."""
     text, notes = decode(path, data)
     try:
-        value = json.loads(text)
+        value = _json(text)
         entries = list(_entries(value, ()))
     except (ValueError, RecursionError) as error:
         if _is_json_lines(text):
@@ -53,7 +53,7 @@ def load_jsonl(path: Path, data: bytes) -> Document:
         if not line.strip():
             continue
         try:
-            entries = list(_line_entries(json.loads(line)))
+            entries = list(_line_entries(_json(line)))
         except (ValueError, RecursionError):
             entries = [((), line)]
             n_broken += 1
@@ -94,6 +94,19 @@ def load_toml(path: Path, data: bytes) -> Document:
         elif key := _TOML_KEY.match(line):
             labels[number] = ".".join(filter(None, (table, re.sub(r"[\"'\s]", "", key[1]))))
     return replace(document, title=path.name, labels=_line_labels(document.text, labels))
+
+
+def _json(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError for an object that has a key twice, of which json keeps the last."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in an object")
+        return value
+
+    return json.loads(text, object_pairs_hook=unique)
 
 
 def _as_text(path: Path, data: bytes, kind: str, error: Exception) -> Document:

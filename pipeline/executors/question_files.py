@@ -133,7 +133,10 @@ def _table_rows(path: Path, data: bytes) -> Iterator[Row]:
         if not any(cell.strip() for cell in row):
             continue
         if header is None:
-            header = [_column(cell) for cell in row]
+            header = [_column(cell) or f"{_NAMELESS}{n}" for n, cell in enumerate(row, 1)]
+            if len(set(header)) < len(header):
+                twice = next(name for name in header if header.count(name) > 1)
+                raise DataError(f"{path}:{number}: two columns are called {twice!r}: give each its own name")
             if "question" not in header:
                 raise DataError(f"{path}:{number}: the first line must name the columns, one of them 'question'")
         elif len(row) != len(header):
@@ -141,11 +144,17 @@ def _table_rows(path: Path, data: bytes) -> Iterator[Row]:
             yield Row(f"{path}:{number}", str(number), fault=fault)
         else:
             cells = dict(zip(header, row, strict=True))
-            value = {name: cell for name, cell in cells.items() if cell or name not in _LEFT_OUT_WHEN_EMPTY}
+            value = {name: cell for name, cell in cells.items() if cell or not _is_left_out(name)}
             yield Row(f"{path}:{number}", str(number), value)
 
 
+_NAMELESS = "column "
 _LEFT_OUT_WHEN_EMPTY = ("id", "question", "glob", "documents")
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether an empty cell of the column says nothing."""
+    return name in _LEFT_OUT_WHEN_EMPTY or name.startswith(_NAMELESS)
 
 
 def _delimiter(path: Path, text: str) -> str:

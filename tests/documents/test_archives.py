@@ -87,3 +87,12 @@ def test_an_archive_that_changed_is_unpacked_again(tmp_path: Path) -> None:
     path.write_bytes(zipped({"a.txt": "Two."}))
     os.utime(path, ns=(1, 1))
     assert read_member(path / "a.txt") == b"Two."
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name_are_both_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/a.txt", "First.")
+        archive.writestr("in/a.txt", "Second.")
+    assert members(tmp_path / "a.zip") == {"in/a.txt": "", "in/a (2).txt": ""}
+    assert read_member(tmp_path / "a.zip/in/a (2).txt") == b"Second."

@@ -262,6 +262,9 @@ def test_values_stand_behind_the_path_of_their_keys(tmp_path: Path) -> None:
     lines = read(tmp_path, "a.jsonl", '{"t": 1, "ship": {"name": "Ida"}}\nbroken\n{"t": 2}\n')
     assert lines.text == "t: 1; ship > name: Ida\nbroken\nt: 2"
     assert (place(lines, "t: 2"), lines.notes) == ("line 3", ("1 line is no JSON: read as text",))
+    twice = read(tmp_path, "twice.json", '{"port": 1, "port": 2}')
+    assert twice.text == '{"port": 1, "port": 2}'
+    assert "the key 'port' stands twice in an object" in twice.notes[0]
     broken = read(tmp_path, "b.json", '{"a": 1, // comment\n}')
     assert broken.text == '{"a": 1, // comment\n}'
     assert broken.notes[0].startswith("read as plain text, for it is no JSON: ")

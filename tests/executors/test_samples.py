@@ -149,3 +149,11 @@ def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
     bad, good = read_samples(tmp_path / "q.jsonl")
     assert "q.jsonl:1: the line holds half a character" in bad.fault
     assert good == Sample(Question("How?", "2"))
+
+
+def test_columns_of_one_name_are_refused_and_nameless_ones_get_a_name(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("question,note,note\nWhy?,a,b\n")
+    with pytest.raises(DataError, match=r"twice\.csv:1: two columns are called 'note': give each its own name"):
+        read_samples(tmp_path / "twice.csv")
+    (tmp_path / "bare.csv").write_text("question,,\nWhy?,a,\n")
+    assert read_samples(tmp_path / "bare.csv")[0].fields == {"column 2": "a"}
