@@ -22,7 +22,9 @@ from pipeline.answers.judging import (
 )
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
+from pipeline.retrieval.embedder_languages import TRAINED_ON
 from pipeline.retrieval.globs import all_of, check_matches
+from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
@@ -45,7 +47,21 @@ def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State
         searched = f" of {tools.index.n_chunks}"
         if not passages:
             check_matches(tools.index.sources, all_of(getattr(component, "glob", None), state.question.glob))
+        note_language(component, state.question.text, tools)
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
+
+
+def note_language(component: Any, question: str, tools: Tools) -> None:
+    """Notes once that the question is in another language than the embedder was trained on."""
+    if "embedder" not in getattr(component, "needs", ()):
+        return
+    trained_on, language = TRAINED_ON.get(tools.embedder.name), content_words(question).language
+    if trained_on is not None and language != trained_on:
+        tools.note(
+            f"the question looks {language.capitalize()}, and the embedder {tools.embedder.name} was trained on "
+            f"{trained_on.capitalize()}: words find more than meaning does; index.embedder takes a multilingual GGUF",
+            once=True,
+        )
 
 
 def _rerank(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
