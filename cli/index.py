@@ -18,6 +18,7 @@ from cli.progress import Display
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.documents.discover import real_path
+from pipeline.documents.left_out import LEFT_OUT
 from pipeline.errors import ConfigError, DocumentError, StoreError
 from pipeline.retrieval.plan import PART_OF_INDEX
 from pipeline.text.visible import one_line
@@ -94,9 +95,11 @@ def report_unread(
     report: IndexReport, docs: Sequence[str], config_path: str | None, console: Console, index: str | None = None
 ) -> None:
     """One line that counts the files that were not read, and names the command that lists them."""
-    skipped = [path for path, why in report.skipped if why != PART_OF_INDEX]
-    n_unread, n_noted = len(skipped) + len(report.failed), len({path for path, _ in report.notes})
+    reasons = [why for _, why in report.skipped if why != PART_OF_INDEX]
+    n_left_out = sum(why.startswith(LEFT_OUT) for why in reasons)
+    n_unread, n_noted = len(reasons) - n_left_out + len(report.failed), len({path for path, _ in report.notes})
     parts = [f"{_files(n_unread)} not read"] if n_unread else []
+    parts += [f"{n_left_out} left out (hidden, build or ignored)"] if n_left_out else []
     parts += [f"{_files(n_noted)} read with remarks"] if n_noted else []
     if not parts:
         return

@@ -31,6 +31,7 @@ from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.forgetting import Forgotten
+from pipeline.retrieval.metadata import Metadata
 from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible
 from pipeline.text.words import content_words
@@ -154,6 +155,11 @@ class Chat:
     def counts(self) -> dict[str, int]:
         """How many passages each document has, by source."""
         return self.pipeline.index.counts if self.has_documents else {}
+
+    @property
+    def metadata(self) -> dict[str, Metadata]:
+        """What is known of each document beside its text, by source."""
+        return self.pipeline.index.metadata if self.has_documents else {}
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pipeline.answers.judging import (
 )
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
-from pipeline.retrieval.globs import all_of, check_matches
+from pipeline.retrieval.scope import check_scope, scope_of
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
@@ -44,7 +44,7 @@ def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     if getattr(component, "searches_index", True):
         searched = f" of {tools.index.n_chunks}"
         if not passages:
-            check_matches(tools.index.sources, all_of(getattr(component, "glob", None), state.question.glob))
+            check_scope(tools.index, scope_of(component, state.question))
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 

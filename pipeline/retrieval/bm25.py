@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Tools
 from pipeline.retrieval.dense import check_settings
-from pipeline.retrieval.globs import all_of
+from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question
 
 
@@ -16,13 +16,15 @@ class Bm25:
 
     :param k: how many passages to give back.
     :param glob: keeps to sources whose path matches it.
+    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
     """
 
     k: int = 8
     glob: str | None = None
+    filter: str | None = None
 
     def __post_init__(self) -> None:
-        check_settings(self.k, None)
+        check_settings(self.k, None, self.filter)
 
     def search(self, question: Question, tools: Tools) -> list[Passage]:
-        return tools.index.search_bm25(question.text, self.k, all_of(self.glob, question.glob))
+        return tools.index.search_bm25(question.text, self.k, scope_of(self, question))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.contracts import Tools
 from pipeline.retrieval.dense import check_settings
-from pipeline.retrieval.globs import all_of
 from pipeline.retrieval.mmr import diverse
+from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question, Span
 
 
@@ -28,6 +28,7 @@ class Hybrid:
     :param dense_weight: of the list by meaning, at least 0.
     :param bm25_weight: of the list by words, at least 0.
     :param glob: keeps to sources whose path matches it.
+    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
     :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
     """
 
@@ -37,12 +38,13 @@ class Hybrid:
     dense_weight: float = 1.0
     bm25_weight: float = 1.0
     glob: str | None = None
+    filter: str | None = None
     mmr: float | None = None
 
     needs = frozenset({"embedder"})
 
     def __post_init__(self) -> None:
-        check_settings(self.k, self.mmr)
+        check_settings(self.k, self.mmr, self.filter)
         if self.pool < self.k:
             raise ValueError(f"pool must be at least k ({self.k}), was: {self.pool}")
         if self.rrf_k < 0:
@@ -54,9 +56,9 @@ class Hybrid:
             raise ValueError("dense_weight and bm25_weight must not both be 0")
 
     def search(self, question: Question, tools: Tools) -> list[Passage]:
-        glob = all_of(self.glob, question.glob)
-        dense = tools.index.search_dense(question.text, self.pool, glob) if self.dense_weight else []
-        bm25 = tools.index.search_bm25(question.text, self.pool, glob) if self.bm25_weight else []
+        scope = scope_of(self, question)
+        dense = tools.index.search_dense(question.text, self.pool, scope) if self.dense_weight else []
+        bm25 = tools.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
         fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
         return fused[: self.k] if self.mmr is None else diverse(fused[: self.pool], self.k, self.mmr, tools.index)
 

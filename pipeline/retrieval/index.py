@@ -45,12 +45,14 @@ from pipeline.retrieval.generations import (
     publish,
     sweep,
 )
-from pipeline.retrieval.globs import Glob, matching
 from pipeline.retrieval.lock import WriteLock, lock_for_writing
 from pipeline.retrieval.manifest import READABLE, Manifest, Settings
+from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.plan import PART_OF_INDEX, Plan
 from pipeline.retrieval.questions import question_vector
 from pipeline.retrieval.saved_vectors import SavedVectors
+from pipeline.retrieval.scope import Scope
+from pipeline.retrieval.searching import by_vectors, by_words, kept
 from pipeline.retrieval.store_errors import check_settings, rebuild_hint, translate_errors
 from pipeline.retrieval.update import Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
@@ -248,30 +250,29 @@ class DocumentIndex:
     def sources(self) -> tuple[str, ...]:
         return tuple(self.manifest.sources())
 
-    def search_dense(self, question: str, k: int, glob: Glob = None) -> list[Passage]:
-        sources = None if glob is None else matching(self.sources, glob)
-        if sources == []:
+    @cached_property
+    def metadata(self) -> dict[str, Metadata]:
+        with translate_errors(self.folder):
+            return self.manifest.metadata()
+
+    def pages(self, source: str) -> tuple[int, ...]:
+        """The pages that its passages stand on."""
+        with translate_errors(self.folder):
+            found = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
+            return tuple(dict.fromkeys(found))
+
+    def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
+        with translate_errors(self.folder):
+            chunks = kept(self.manifest, lambda: self.metadata, scope)
+        if chunks is not None and not chunks.ids:
             return []
         vector = question_vector(self.embedder, question)
         with translate_errors(self.folder):
-            saved = self._saved_vectors
-            if saved is not None:
-                found = saved.search(vector, k, None if sources is None else self.manifest.ids(sources))
-            else:
-                found = self._vectors.search(vector, k, sources)
-            passages = self.manifest.passages_of_ids([id_ for id_, _ in found])
-        scored = [
-            replace(passage, score=score)
-            for passage, (_, score) in zip(passages, found, strict=True)
-            if passage is not None
-        ]
-        return sorted(scored, key=lambda passage: (-passage.score, passage.source, passage.start))[:k]
+            return by_vectors(self.manifest, self._saved_vectors or self._vectors, vector, k, chunks)
 
-    def search_bm25(self, question: str, k: int, glob: Glob = None) -> list[Passage]:
+    def search_bm25(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         with translate_errors(self.folder):
-            rows = None if glob is None else self.manifest.rows(matching(self.sources, glob))
-            found = self._words.search(question, k, rows)
-            return [replace(self.manifest.passage_of_row(row), score=score) for row, score in found]
+            return by_words(self.manifest, self._words, question, k, kept(self.manifest, lambda: self.metadata, scope))
 
     def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         with translate_errors(self.folder):
@@ -421,7 +422,7 @@ class DocumentIndex:
         self.__dict__.pop("_vectors", None)
 
     def _forget_views(self) -> None:
-        for name in ("n_chunks", "sources", "_words", "_saved_vectors"):
+        for name in ("n_chunks", "sources", "metadata", "_words", "_saved_vectors"):
             self.__dict__.pop(name, None)
 
     @cached_property

@@ -20,17 +20,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.places import marks_to_json, place_from_json
+from pipeline.documents.places import marks_to_json, pages_of_marks, place_from_json
+from pipeline.documents.properties import language_of_text
+from pipeline.retrieval.metadata import Metadata
 from pipeline.types import Document, Heading, Passage, Span
 
-FORMAT = 3
-READABLE = (2, 3)
-"""Formats that can be searched. Format 2 lacks the columns of `_ADDED`; a writer adds them to its copy."""
+FORMAT = 4
+READABLE = (2, 3, 4)
+"""Formats that can be searched. Older ones lack columns of `_ADDED`; a writer adds them to its copy."""
 _ADDED = {
     "ctime_ns": "INTEGER NOT NULL DEFAULT 0",
     "inode": "INTEGER NOT NULL DEFAULT 0",
     "labels": "TEXT NOT NULL DEFAULT '[]'",
     "reader": "TEXT NOT NULL DEFAULT ''",
+    "author": "TEXT NOT NULL DEFAULT ''",
+    "date": "TEXT NOT NULL DEFAULT ''",
+    "language": "TEXT NOT NULL DEFAULT ''",
 }
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -39,7 +44,8 @@ CREATE TABLE files (
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
     notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL,
     ctime_ns INTEGER NOT NULL DEFAULT 0, inode INTEGER NOT NULL DEFAULT 0,
-    labels TEXT NOT NULL DEFAULT '[]', reader TEXT NOT NULL DEFAULT ''
+    labels TEXT NOT NULL DEFAULT '[]', reader TEXT NOT NULL DEFAULT '', author TEXT NOT NULL DEFAULT '',
+    date TEXT NOT NULL DEFAULT '', language TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE chunks (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
@@ -138,9 +144,24 @@ class Manifest:
         if self._get("format") == FORMAT:
             return
         with _Transaction(self.db):
-            for name, column in _ADDED.items():
-                self.db.execute(f"ALTER TABLE files ADD COLUMN {name} {column}")
+            for name in sorted(_ADDED.keys() - self._columns_of_files()):
+                self.db.execute(f"ALTER TABLE files ADD COLUMN {name} {_ADDED[name]}")
+            self._note_languages()
             self._set("format", FORMAT)
+
+    def _note_languages(self) -> None:
+        """Of the documents that were read before languages were noted. The reader's version says the rest is old."""
+        for source in self.sources():
+            language = language_of_text(self.document(source))
+            self.db.execute("UPDATE files SET language = ? WHERE source = ?", (language, source))
+
+    def _columns_of_files(self) -> set[str]:
+        return {str(row[1]) for row in self.db.execute("PRAGMA table_info(files)")}
+
+    def _columns(self, *names: str) -> str:
+        """Columns of `files` for a query: what an older format lacks has its default."""
+        present = self._columns_of_files()
+        return ", ".join(name if name in present else _ADDED[name].rpartition("DEFAULT ")[2] for name in names)
 
     def settings(self) -> Settings | None:
         """What the index was made with; None for a manifest that has not been begun."""
@@ -185,10 +206,8 @@ class Manifest:
         return [source for (source,) in self.db.execute("SELECT source FROM files ORDER BY source")]
 
     def states(self) -> dict[str, FileState]:
-        query = "SELECT source, sha256, size, mtime_ns, ctime_ns, inode, reader FROM files ORDER BY source"
-        if self._get("format") != FORMAT:
-            query = query.replace("ctime_ns, inode, reader", "0, 0, ''")
-        rows = self.db.execute(query)
+        columns = self._columns("source", "sha256", "size", "mtime_ns", "ctime_ns", "inode", "reader")
+        rows = self.db.execute(f"SELECT {columns} FROM files ORDER BY source")  # noqa: S608 - names of ours
         return {source: FileState(*state) for source, *state in rows}
 
     def unread(self) -> list[tuple[str, str]]:
@@ -274,14 +293,15 @@ class Manifest:
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels FROM files "
-        query += "WHERE source = ?"
-        if self._get("format") != FORMAT:
-            query = query.replace("labels", "'[]'")
+        columns = self._columns(
+            "sha256", "title", "kind", "text", "pages", "headings", "notes", "lines", "paragraphs", "labels", "author",
+            "date", "language",
+        )  # fmt: skip
+        query = f"SELECT {columns} FROM files WHERE source = ?"  # noqa: S608 - names of ours
         found = self.db.execute(query, (source,)).fetchone()
         if found is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels, author, date, language = found
         with _decoding():
             return Document(
                 source=source,
@@ -295,7 +315,26 @@ class Manifest:
                 lines=tuple((offset, line) for offset, line in json.loads(lines)),
                 paragraphs=tuple(json.loads(paragraphs)),
                 labels=tuple((offset, label) for offset, label in json.loads(labels)),
+                author=author,
+                date=date,
+                language=language,
             )
+
+    def metadata(self) -> dict[str, Metadata]:
+        """What is known of each document, by source; without author, date and language in an older format."""
+        columns = self._columns("source", "kind", "title", "author", "date", "mtime_ns", "language", "pages")
+        rows = self.db.execute(f"SELECT {columns} FROM files ORDER BY source")  # noqa: S608 - names of ours
+        with _decoding():
+            return {row[0]: _metadata_of(row) for row in rows}
+
+    def chunk_pages(self, sources: Iterable[str]) -> Iterator[tuple[int, str, str, tuple[int, ...]]]:
+        """(row, id, source, pages) of each chunk of the sources; no pages for formats without them."""
+        query = "SELECT row, id, page, marks FROM chunks WHERE source = ? ORDER BY start"
+        for source in sources:
+            for row, id_, page, marks in self.db.execute(query, (source,)):
+                with _decoding():
+                    later = () if page is None else pages_of_marks(marks)
+                yield row, id_, source, () if page is None else tuple(dict.fromkeys((page, *later)))
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
         """Forgets the sources that are gone and writes the files, in one transaction."""
@@ -312,7 +351,8 @@ class Manifest:
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
             "INSERT INTO files (source, sha256, size, mtime_ns, title, kind, text, pages, headings, notes, lines, "
-            "paragraphs, ctime_ns, inode, labels, reader) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "paragraphs, ctime_ns, inode, labels, reader, author, date, language) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -330,6 +370,9 @@ class Manifest:
                 state.inode,
                 json.dumps(document.labels),
                 state.reader,
+                document.author,
+                document.date,
+                document.language,
             ),
         )
         self.db.executemany(
@@ -358,6 +401,11 @@ def _passage_of(row: Sequence[Any]) -> Passage:
             raise ValueError("its place or its text is of another type")
         place = place_from_json(line, page, json.loads(heading), paragraph, marks)
         return Passage(source, start, end, text, place=place, title=title)
+
+
+def _metadata_of(row: Sequence[Any]) -> Metadata:
+    source, kind, title, author, date, mtime_ns, language, pages = row
+    return Metadata(source, kind, title, author, date, mtime_ns, language, len(json.loads(pages)))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pipeline.errors import StoreError
 from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.index import OUTDATED, open_index
 from pipeline.retrieval.questions import question_vector
+from pipeline.retrieval.scope import Scope
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.text.words import VERSION
 from pipeline.types import Document
@@ -121,9 +122,9 @@ def test_a_glob_keeps_to_its_sources_and_several_globs_must_all_match(docs: Path
         for search in (opened.search_dense, opened.search_bm25):
             question = "the salt in the harbour lamp"
             assert {Path(p.source).name for p in search(question, 9)} == {"harbour.md", "lamp.txt", "salt.txt"}
-            assert {Path(p.source).name for p in search(question, 9, "*.txt")} == {"lamp.txt", "salt.txt"}
-            assert {Path(p.source).name for p in search(question, 9, ("*.txt", "*/deep/*"))} == {"salt.txt"}
-            assert search(question, 9, "*.pdf") == []
+            assert {Path(p.source).name for p in search(question, 9, Scope(("*.txt",)))} == {"lamp.txt", "salt.txt"}
+            assert {Path(p.source).name for p in search(question, 9, Scope(("*.txt", "*/deep/*")))} == {"salt.txt"}
+            assert search(question, 9, Scope(("*.pdf",))) == []
 
 
 def test_ties_go_by_source_and_then_by_offset(tmp_path: Path, index: Path) -> None:
