@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from cli.errors import EXIT_ERROR
 from cli.output import open_console, print_json
 from cli.printing import shown_path
 from cli.progress import Display
+from pipeline.config import IndexSettings
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.documents.discover import real_path
@@ -38,6 +41,7 @@ def run(
     skipped: bool,
     as_json: bool,
     quiet: bool,
+    watch: bool = False,
 ) -> int:
     config = default_config(config_path)
     if skipped:
@@ -46,6 +50,8 @@ def run(
         raise ConfigError("name the files and the folder of the index: longthread index PATH... --index DIR")
     if STANDARD_INPUT in paths:
         raise ConfigError("standard input cannot be kept in an index: save it in a file, and index that")
+    if watch and as_json:
+        raise ConfigError("--watch goes on until it is interrupted: leave --json out")
     with Display(quiet) as display:
         report = update_index(Path(index), paths, config.index, display, rebuild)
     errors = open_console(is_error=True)
@@ -63,7 +69,23 @@ def run(
         markup=False,
     )
     report_unread(report, (), config_path, errors, index)
+    if watch:
+        _watch(Path(index), paths, config.index)
     return EXIT_ERROR if n_failed else 0
+
+
+def _watch(folder: Path, paths: Sequence[str], settings: IndexSettings) -> None:
+    """Keeps the index current, with a line for each change, until Ctrl-C."""
+    from pipeline.watching import watch
+
+    console = open_console()
+    console.print(Text("watching; Ctrl-C ends it", style="dim"))
+    with Display(quiet=True) as display, suppress(KeyboardInterrupt):
+        for news in watch(
+            folder.absolute(), [str(Path(path).absolute()) for path in paths], settings, Event(), display
+        ):
+            if news:
+                console.print(Text(one_line(news.said(shown_path)), style="dim"))
 
 
 def _list_unread(folder: Path, paths: Sequence[str], index: str | None, as_json: bool) -> int:

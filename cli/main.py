@@ -9,7 +9,7 @@ import typer
 
 from cli import indexes_app, models_app, needle_app, sessions_app
 from cli.errors import run_command
-from cli.options import Account, AnswerAlone, Config, Docs, Filter, IndexFolder, Json, Quiet
+from cli.options import Account, AnswerAlone, Config, Docs, Filter, IndexFolder, Json, Quiet, Watch
 from cli.output import print_line
 from pipeline.offline import switch_off_telemetry
 
@@ -144,11 +144,12 @@ def chat(
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
     ] = None,
     filter: Filter = None,  # noqa: A002 - the option's name
+    watch: Watch = False,
 ) -> None:
     """Talk with your documents; it remembers. From a pipe: a question a line, an answer a line."""
     from cli.chat.loop import run
 
-    raise typer.Exit(run(docs or [], config, index, session, model, filter))
+    raise typer.Exit(run(docs or [], config, index, session, model, filter, watch))
 
 
 @app.command()
@@ -160,13 +161,14 @@ def index(
     skipped: Annotated[
         bool, typer.Option("--skipped", help="List the files of an index that were not read, with the reasons.")
     ] = False,
+    watch: Watch = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Index documents: adds new files, reads changed ones again, removes deleted ones. Can be interrupted and rerun."""
     from cli.index import run
 
-    raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet))
+    raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet, watch))
 
 
 @app.command("extract")

@@ -108,6 +108,15 @@ class ScoredSentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Where the same text stands once more: `start` is an offset into that source, `place` is its place."""
+
+    source: str
+    start: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A span of one source document.
 
@@ -117,7 +126,7 @@ class Passage:
     from; an extractive one leaves it empty, and is its own span.
     `soft`, where there is one, is what the prompt holds in the place of the text.
     `sentences` holds the sentences inside that a compressor scored against the question, in their order; empty where
-    none did.
+    none did. `copies` are the other places where the same text stands.
     """
 
     source: str
@@ -130,6 +139,7 @@ class Passage:
     spans: tuple[Span, ...] = ()
     soft: Soft | None = field(default=None, compare=False, repr=False)
     sentences: tuple[ScoredSentence, ...] = field(default=(), compare=False, repr=False)
+    copies: tuple[Copy, ...] = field(default=(), repr=False)
 
     @property
     def span(self) -> Span:
@@ -142,11 +152,15 @@ class Passage:
         """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
-        text = self.text[start - self.start : end - self.start]
-        place = self.place.after(self.text[: start - self.start])
+        n = start - self.start
+        text, before = self.text[n : end - self.start], self.text[:n]
+        place = self.place.after(before)
         score = self.score if score is None else score
         inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
-        return replace(self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside)
+        copies = tuple(Copy(copy.source, copy.start + n, copy.place.after(before)) for copy in self.copies)
+        return replace(
+            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside, copies=copies
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cli.chat import views
 from cli.chat.documents import check_what_answers, config_of, index_of
 from cli.chat.settings import Settings, load_settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
+from cli.chat.watched import Watched
 from cli.output import print_line
 from cli.printing import shown_path
 from cli.progress import Display
@@ -96,6 +97,7 @@ class Chat:
     failed: bool = False
     tries: int = 0
     typed_changed: bool = False
+    watched: Watched = field(default_factory=Watched)
     _warming: Thread | None = None
 
     @classmethod
@@ -169,6 +171,24 @@ class Chat:
     def unread(self) -> Unread:
         """What the index lacks of the files that it was made from."""
         return unread(self.pipeline.index_folder) if self.has_documents else Unread()
+
+    def watch(self) -> None:
+        """Keeps the index current from now on. Raises ConfigError for a chat that answers from an index made before."""
+        if self.settings.index is not None:
+            raise ConfigError(
+                f"--watch needs the documents by --docs: 'longthread index PATH --index {self.settings.index} --watch' "
+                "keeps an index current, and an open chat goes on with its newest state"
+            )
+        if self.settings.docs:
+            self.watched.start(self.pipeline.index_folder, self.settings.docs, self.config.index)
+
+    def say_news(self) -> None:
+        """What changed in the documents meanwhile. Answers come from their newest state from here on."""
+        if self.watched.is_stale:
+            self.watched.is_stale = False
+            self.pipeline.follow_index()
+        for line in self.watched.take():
+            self.remark(line)
 
     # -------------------------------------------------------------------------------------------------------- printing
     def say(self, *what: RenderableType) -> None:
@@ -353,8 +373,11 @@ class Chat:
             self.last = self.rewritten = self.pending = self.last_cited = None
             self.said.clear()
             self.searched = recovered(self.turns)
+        is_other = (settings.docs, config.index) != (self.settings.docs, before.config.index)
         self.name, self.settings = new_name, settings
         self.failed |= n_failed > 0
+        if self.watched.is_on and is_other:
+            self.watch()
 
     @contextmanager
     def answering_with(self, config: PipelineConfig) -> Iterator[None]:
@@ -410,6 +433,7 @@ class Chat:
         return self.turns[-1].number if is_edit and self.turns else self.conversation.memory.next_number
 
     def close(self) -> None:
+        self.watched.close()
         self._warm()
         self.conversation.close()
         self.pipeline.close()

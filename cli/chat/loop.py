@@ -37,6 +37,7 @@ def run(
     session: str | None,
     model: str | None,
     filter_text: str | None = None,
+    watch: bool = False,
 ) -> int:
     if docs and index:
         raise ConfigError("give --docs or --index, not both: 'longthread index PATH --index DIR' adds to an index")
@@ -48,6 +49,8 @@ def run(
     console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with private_files(), display, Chat.open(name, settings, console, display, is_terminal) as chat:
+        if watch:
+            chat.watch()
         if is_terminal:
             terminal(chat)
         else:
@@ -82,6 +85,7 @@ def terminal(chat: Chat) -> None:
     from cli.chat.line import Line
 
     line = Line(chat)
+    chat.watched.announce = line.announce
     chat.warm_up()
     chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
     while True:
@@ -138,6 +142,7 @@ def handle(chat: Chat, text: str) -> None:
     takes nothing back: it only ends an /edit.
     """
     text = text.replace("\0", MARK)  # no path and no C library takes one
+    chat.say_news()
     is_command = text.startswith("/") and not text.startswith("//")
     text = (text[1:] if text.startswith("//") else text).strip()
     replaces, chat.replaces = chat.replaces, False

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.chat.settings import Settings
-from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
+from cli.printing import account_line, also, answer_lines, ledger, location, shown_path, table
 from pipeline.contracts import Index
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
@@ -107,7 +107,7 @@ def sources(state: State) -> RenderableType:
     rows = []
     for n, passage in enumerate(state.shown, 1):
         scores = " -> ".join(score_in(entry.ranked, passage) for entry in stages)
-        rows.append(Text(f"[{n}] {visible(location(passage))}", style="bold cyan"))
+        rows.append(Text(f"[{n}] {visible(location(passage))}", style="bold cyan").append(also(passage)))
         rows.append(Text(f"    {scores}", style="dim"))
         rows.append(Text("    " + " ".join(visible(passage.text).split())))
     head = Text(f"score after {' -> '.join(entry.stage for entry in stages)}; each has its own scale", style="dim")

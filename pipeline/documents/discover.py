@@ -100,7 +100,7 @@ def _find(path: str) -> Discovery:
     raise DocumentError(f"{path or repr(path)}: no such file or folder{_suggestion(place)}")
 
 
-def _fixed_part(pattern: Path) -> Path:
+def fixed_part(pattern: Path) -> Path:
     """The folder of a pattern: its path before the first part with a magic character."""
     parts = pattern.parts
     return Path(*parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
@@ -108,7 +108,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 def _match(pattern: Path) -> list[Path]:
     """What a pattern matches, also what is hidden; `**` does not follow links."""
-    base = _fixed_part(pattern)
+    base = fixed_part(pattern)
     wanted = pattern.parts[len(base.parts) :]
     if wanted[-1] == "**":
         wanted = (*wanted, "*")
@@ -120,7 +120,7 @@ def _match(pattern: Path) -> list[Path]:
 
 def _walk_matches(pattern: Path, matches: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """The files at or below what a pattern matched, each with the reason to pass it over."""
-    base = _fixed_part(pattern)
+    base = fixed_part(pattern)
     rules, spelt_out = LeftOut(base), frozenset(pattern.parts)
     for match in matches:
         left_out = rules.above(match, spelt_out) if match != base else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from html import unescape
 from html.parser import HTMLParser
 
+from pipeline.documents.limits import BROKEN_ZIP
 from pipeline.types import Document
 
 _HEAD_CHARS = 100_000
@@ -217,7 +217,7 @@ def _part(data: bytes, is_wanted: Callable[[str], bool]) -> str:
             if info is None or info.file_size > _MAX_PART_BYTES:
                 return ""
             return archive.read(info).decode("utf-8", "replace")
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error):
+    except BROKEN_ZIP:
         return ""
 
 

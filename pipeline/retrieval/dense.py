@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.contracts import Tools
 from pipeline.retrieval.filters import read_filter
 from pipeline.retrieval.mmr import diverse
+from pipeline.retrieval.near_copies import POOL, Copies, folded
 from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question
 
@@ -21,12 +22,15 @@ class Dense:
     :param k: how many passages to give back.
     :param glob: keeps to sources whose path matches it.
     :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
+        notes them; `keep` keeps all.
     :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
     """
 
     k: int = 8
     glob: str | None = None
     filter: str | None = None
+    copies: Copies = "fold"
     mmr: float | None = None
 
     needs = frozenset({"embedder"})
@@ -37,9 +41,10 @@ class Dense:
     def search(self, question: Question, tools: Tools) -> list[Passage]:
         scope = scope_of(self, question)
         if self.mmr is None:
-            return tools.index.search_dense(question.text, self.k, scope)
+            found = tools.index.search_dense(question.text, self.k * POOL, scope)
+            return folded(found, self.k, self.copies, tools.note)
         found = tools.index.search_dense(question.text, self.k * MMR_POOL, scope)
-        return diverse(found, self.k, self.mmr, tools.index)
+        return diverse(folded(found, len(found), self.copies, tools.note), self.k, self.mmr, tools.index)
 
 
 def check_settings(k: int, mmr: float | None, filter: str | None) -> None:  # noqa: A002 - the setting's name

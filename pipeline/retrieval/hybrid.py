@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pipeline.contracts import Tools
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.mmr import diverse
+from pipeline.retrieval.near_copies import Copies, folded
 from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question, Span
 
@@ -29,6 +30,8 @@ class Hybrid:
     :param bm25_weight: of the list by words, at least 0.
     :param glob: keeps to sources whose path matches it.
     :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
+        notes them; `keep` keeps all.
     :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
     """
 
@@ -39,6 +42,7 @@ class Hybrid:
     bm25_weight: float = 1.0
     glob: str | None = None
     filter: str | None = None
+    copies: Copies = "fold"
     mmr: float | None = None
 
     needs = frozenset({"embedder"})
@@ -60,7 +64,9 @@ class Hybrid:
         dense = tools.index.search_dense(question.text, self.pool, scope) if self.dense_weight else []
         bm25 = tools.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
         fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
-        return fused[: self.k] if self.mmr is None else diverse(fused[: self.pool], self.k, self.mmr, tools.index)
+        if self.mmr is None:
+            return folded(fused, self.k, self.copies, tools.note)
+        return diverse(folded(fused, self.pool, self.copies, tools.note), self.k, self.mmr, tools.index)
 
 
 def fuse(lists: Sequence[tuple[Sequence[Passage], float]], rrf_k: int) -> list[Passage]:

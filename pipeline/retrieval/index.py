@@ -11,7 +11,6 @@ no `chroma/`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -19,7 +18,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -39,14 +38,13 @@ from pipeline.retrieval.generations import (
     check_is_ours,
     discard,
     hold_newest,
-    holding,
     missing,
     newest,
     publish,
     sweep,
 )
 from pipeline.retrieval.lock import WriteLock, lock_for_writing
-from pipeline.retrieval.manifest import READABLE, Manifest, Settings
+from pipeline.retrieval.manifest import Manifest, Settings
 from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.plan import PART_OF_INDEX, Plan
 from pipeline.retrieval.questions import question_vector
@@ -118,23 +116,6 @@ def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, wanted: Set
         index.close()
         raise
     return index
-
-
-def fingerprint(folder: str | Path) -> str:
-    """The same for indexes that hold the same passages and vectors: of the settings and every file's hash.
-
-    Raises StoreError for a folder without an index.
-    """
-    folder = Path(folder)
-    with translate_errors(folder), holding(folder) as path:
-        manifest = Manifest(path / MANIFEST)
-        try:
-            settings = manifest.settings()
-            files = [(source, state.sha256) for source, state in manifest.states().items()]
-        finally:
-            manifest.close()
-    known = [None if settings is None else {**asdict(settings), "format": READABLE[0]}, files]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 def _open_to_write(
@@ -438,7 +419,7 @@ class DocumentIndex:
     @cached_property
     def _saved_vectors(self) -> SavedVectors | None:
         """Of a published generation, the plain copy of its vectors."""
-        return saved_vectors.load(self.path, self.n_chunks) if self._is_whole else None
+        return saved_vectors.load(self.path, self.manifest.n_ids) if self._is_whole else None
 
     @property
     def _saved_words(self) -> WordIndex | None:

@@ -11,7 +11,7 @@ from pipeline.retrieval.manifest import Manifest
 from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.scope import Scope
 from pipeline.retrieval.word_index import WordIndex
-from pipeline.types import Passage
+from pipeline.types import Copy, Passage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +28,10 @@ class Nearest(Protocol):
 
 @dataclass(frozen=True)
 class Kept:
-    """The chunks that a scope keeps, by their ids and by their rows."""
+    """The chunks that a scope keeps, by their rows, and the ids of their texts."""
 
     ids: list[str]
-    rows: list[int]
+    rows: frozenset[int]
 
 
 def kept(manifest: Manifest, metadata: Callable[[], dict[str, Metadata]], scope: Scope | None) -> Kept | None:
@@ -39,17 +39,18 @@ def kept(manifest: Manifest, metadata: Callable[[], dict[str, Metadata]], scope:
     if scope is None:
         return None
     sources = matching(manifest.sources(), scope.globs)
-    if scope.filters and not scope.has_pages:
-        known = metadata()
-        sources = [source for source in sources if scope.matches(known[source])]
-    if not scope.has_pages:
-        return Kept(manifest.ids(sources), manifest.rows(sources))
-    known, ids, rows = metadata(), [], []
-    for row, id_, source, pages in manifest.chunk_pages(sources):
-        if any(scope.matches(known[source], page) for page in pages or (None,)):
-            ids.append(id_)
-            rows.append(row)
-    return Kept(ids, rows)
+    known = metadata() if scope.filters else {}
+    if scope.has_pages:
+        chunks = [
+            (row, id_)
+            for row, id_, source, pages in manifest.chunk_pages(sources)
+            if any(scope.matches(known[source], page) for page in pages or (None,))
+        ]
+    else:
+        if scope.filters:
+            sources = [source for source in sources if scope.matches(known[source])]
+        chunks = list(manifest.chunk_rows(sources))
+    return Kept(list(dict.fromkeys(id_ for _, id_ in chunks)), frozenset(row for row, _ in chunks))
 
 
 def by_vectors(
@@ -57,16 +58,28 @@ def by_vectors(
 ) -> list[Passage]:
     """The k nearest passages, best first; the score is the cosine. Ties go by source, then by offset."""
     found = vectors.search(vector, k, None if chunks is None else chunks.ids)
-    passages = manifest.passages_of_ids([id_ for id_, _ in found])
     scored = [
         replace(passage, score=score)
-        for passage, (_, score) in zip(passages, found, strict=True)
-        if passage is not None
+        for id_, score in found
+        if (passage := with_copies(manifest, id_, chunks)) is not None
     ]
     return sorted(scored, key=lambda passage: (-passage.score, passage.source, passage.start))[:k]
 
 
 def by_words(manifest: Manifest, words: WordIndex, question: str, k: int, chunks: Kept | None) -> list[Passage]:
     """The k best passages by BM25."""
-    found = words.search(question, k, None if chunks is None else chunks.rows)
-    return [replace(manifest.passage_of_row(row), score=score) for row, score in found]
+    found = words.search(question, k, None if chunks is None else manifest.first_rows(chunks.ids))
+    passages = [(with_copies(manifest, manifest.id_of_row(row), chunks), score) for row, score in found]
+    return [replace(passage, score=score) for passage, score in passages if passage is not None]
+
+
+def with_copies(manifest: Manifest, id_: str, chunks: Kept | None) -> Passage | None:
+    """The first chunk with a text, among those that are kept, with the others as its copies.
+
+    None for a text that no chunk has, as a killed writer leaves in Chroma.
+    """
+    places = [passage for row, passage in manifest.passages_of_id(id_) if chunks is None or row in chunks.rows]
+    if not places:
+        return None
+    first, *others = places
+    return replace(first, copies=tuple(Copy(other.source, other.start, other.place) for other in others))

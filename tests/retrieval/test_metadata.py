@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.scope import Scope, check_scope, scope_of
 from pipeline.types import Question
 from tests.documents.pdf_file import pdf
-from tests.retrieval.folders import CHUNKER, generation, read, silent, update, write
+from tests.retrieval.folders import CHUNKER, generation, make_old, read, silent, update, write
 from tests.retrieval.letters import Letters
 
 NOON = 1_700_000_000  # 2023-11-14
@@ -135,17 +134,3 @@ def test_an_index_of_before_is_searched_and_upgraded(docs: Path, tmp_path: Path,
         }  # fmt: skip
         assert known["fares.md"].author == "Ada"  # its reader's version has gone up: read again
         assert opened.manifest.settings() is not None
-
-
-def make_old(manifest: Path, format_: int) -> None:
-    """Gives a manifest the columns of an older format, and its readers their versions of then."""
-    db = sqlite3.connect(manifest)
-    lacking = ["author", "date", "language"] + (["ctime_ns", "inode", "labels", "reader"] if format_ == 2 else [])
-    for name in lacking:
-        db.execute(f"ALTER TABLE files DROP COLUMN {name}")
-    if format_ == 3:
-        db.execute("UPDATE files SET reader = 'markdown/2' WHERE kind = 'markdown'")
-        db.execute("UPDATE files SET reader = 'pdf/2' WHERE kind = 'pdf'")
-    db.execute("UPDATE settings SET value = ? WHERE key = 'format'", (str(format_),))
-    db.commit()
-    db.close()

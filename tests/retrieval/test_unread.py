@@ -87,7 +87,7 @@ def test_an_older_index_of_the_users_own_is_left_as_it_is(tmp_path: Path) -> Non
     docs = write(tmp_path / "docs", {"a.txt": "A page on salt."})
     update_index(tmp_path / "index", [str(docs)], WORDS_ONLY, silent)
     make_old(tmp_path / "index")
-    with pytest.raises(StoreError, match=r"has format 1, and this longthread reads 3.*--rebuild"):
+    with pytest.raises(StoreError, match=r"has format 1, and this longthread reads 4.*--rebuild"):
         update_index(tmp_path / "index", [str(docs)], WORDS_ONLY, silent)
     with pytest.raises(StoreError, match=r"has format 1.*--rebuild"):
         unread(tmp_path / "index")
