@@ -258,4 +258,4 @@ def chunker(settings: IndexSettings) -> Any:
     """The chunker that the settings describe."""
     from pipeline.documents.chunking import Chunker
 
-    return Chunker(tokens=settings.chunk_tokens, overlap=settings.overlap)
+    return Chunker(tokens=settings.chunk_tokens, overlap=settings.overlap, chunks=settings.chunks)

@@ -8,6 +8,7 @@ from pipeline.contracts import Tools
 from pipeline.retrieval.filters import read_filter
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import POOL, Copies, folded
+from pipeline.retrieval.parents import check_parents, with_parents
 from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question
 
@@ -22,6 +23,8 @@ class Dense:
     :param k: how many passages to give back.
     :param glob: keeps to sources whose path matches it.
     :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param parents: gives each hit with its section around it, up to so many of the reader's tokens (parents.py); None:
+        the hit alone.
     :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
         notes them; `keep` keeps all.
     :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
@@ -31,20 +34,26 @@ class Dense:
     glob: str | None = None
     filter: str | None = None
     copies: Copies = "fold"
+    parents: int | None = None
     mmr: float | None = None
 
     needs = frozenset({"embedder"})
 
     def __post_init__(self) -> None:
         check_settings(self.k, self.mmr, self.filter)
+        check_parents(self.parents)
 
     def search(self, question: Question, tools: Tools) -> list[Passage]:
         scope = scope_of(self, question)
         if self.mmr is None:
             found = tools.index.search_dense(question.text, self.k * POOL, scope)
-            return folded(found, self.k, self.copies, tools.note)
+            return with_parents(folded(found, self.k, self.copies, tools.note), self.parents, tools)
         found = tools.index.search_dense(question.text, self.k * MMR_POOL, scope)
-        return diverse(folded(found, len(found), self.copies, tools.note), self.k, self.mmr, tools.index)
+        return with_parents(
+            diverse(folded(found, len(found), self.copies, tools.note), self.k, self.mmr, tools.index),
+            self.parents,
+            tools,
+        )
 
 
 def check_settings(k: int, mmr: float | None, filter: str | None) -> None:  # noqa: A002 - the setting's name

@@ -13,6 +13,7 @@ from pipeline.contracts import Tools
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import Copies, folded
+from pipeline.retrieval.parents import check_parents, with_parents
 from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question, Span
 
@@ -30,6 +31,8 @@ class Hybrid:
     :param bm25_weight: of the list by words, at least 0.
     :param glob: keeps to sources whose path matches it.
     :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param parents: gives each hit with its section around it, up to so many of the reader's tokens (parents.py); None:
+        the hit alone.
     :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
         notes them; `keep` keeps all.
     :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
@@ -43,12 +46,14 @@ class Hybrid:
     glob: str | None = None
     filter: str | None = None
     copies: Copies = "fold"
+    parents: int | None = None
     mmr: float | None = None
 
     needs = frozenset({"embedder"})
 
     def __post_init__(self) -> None:
         check_settings(self.k, self.mmr, self.filter)
+        check_parents(self.parents)
         if self.pool < self.k:
             raise ValueError(f"pool must be at least k ({self.k}), was: {self.pool}")
         if self.rrf_k < 0:
@@ -65,8 +70,12 @@ class Hybrid:
         bm25 = tools.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
         fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
         if self.mmr is None:
-            return folded(fused, self.k, self.copies, tools.note)
-        return diverse(folded(fused, self.pool, self.copies, tools.note), self.k, self.mmr, tools.index)
+            return with_parents(folded(fused, self.k, self.copies, tools.note), self.parents, tools)
+        return with_parents(
+            diverse(folded(fused, self.pool, self.copies, tools.note), self.k, self.mmr, tools.index),
+            self.parents,
+            tools,
+        )
 
 
 def fuse(lists: Sequence[tuple[Sequence[Passage], float]], rrf_k: int) -> list[Passage]:
