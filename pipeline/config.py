@@ -44,7 +44,7 @@ class IndexSettings:
         embedder reads.
     :param overlap: how many of these tokens neighbouring chunks share.
     :param chunks: `tokens` fills chunks up to chunk_tokens as far as headings allow; `structure` makes one of each
-        section, function or paragraph, and puts only small neighbours together.
+        section, function or paragraph, and puts neighbours together that fit.
     :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
     :param question_prefix: what a GGUF file's embedder reads before a question. None: what its family was trained with,
         known by the name in the file; '' for nothing.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from cli.chat import views
 from cli.chat.documents import check_what_answers, config_of, index_of
+from cli.chat.earlier import SEARCHED, n_questions_with_this_answer, recovered
 from cli.chat.settings import Settings, load_settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.chat.watched import Watched
@@ -27,7 +27,6 @@ from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
-from pipeline.corrections import corrected
 from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
@@ -35,7 +34,6 @@ from pipeline.forgetting import Forgotten
 from pipeline.retrieval.metadata import Metadata
 from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible
-from pipeline.text.words import content_words
 from pipeline.types import Question, State, Turn
 from pipeline.utterances import Language, read_utterance, without_small_talk
 
@@ -299,7 +297,7 @@ class Chat:
     def _rewritten(self, text: str) -> Rewritten | None:
         if not self.settings.rewrite:
             return None
-        turns = [turn for turn in self.turns[-2 * MAX_TURNS :] if read_utterance(turn.question).kind in _SEARCHED]
+        turns = [turn for turn in self.turns[-2 * MAX_TURNS :] if read_utterance(turn.question).kind in SEARCHED]
         earlier = [(self.searched.get(turn.number, without_small_talk(turn.question)), turn.answer) for turn in turns]
         found = rewrite(text, earlier, self.pipeline.reader, self.display)
         self.display.stop()
@@ -443,45 +441,6 @@ class Chat:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-_SEARCHED = ("question", "summary", "correction")
-"""Lines that a follow-up can go on from. Sessions of an older longthread have greetings among their turns."""
-
-
-def recovered(turns: Sequence[Turn]) -> dict[int, str]:
-    """What corrections among the turns of an earlier chat were searched for: the question before, corrected."""
-    found: dict[int, str] = {}
-    before = ""
-    for turn in turns:
-        utterance = read_utterance(turn.question)
-        if utterance.kind == "correction" and before:
-            found[turn.number] = before = corrected(before, utterance.about).text
-        elif utterance.kind == "question":
-            before = turn.question
-    return found
-
-
-def n_questions_with_this_answer(query: str, answer: str, said: Sequence[tuple[str, str]]) -> int:
-    """How many different questions have this answer, the newest included. Questions that share half of their content
-    words are one: asking the same thing in other words may well have the same answer.
-    """
-    told = comparable(answer)
-    different = [query]
-    for other, text in said:
-        if told and comparable(text) == told and not any(_is_alike(other, one) for one in different):
-            different.append(other)
-    return len(different)
-
-
-def comparable(answer: str) -> str:
-    """The answer's words alone, case folded, without citations."""
-    return " ".join(re.findall(r"\w+", re.sub(r"\[\d+\]", " ", answer).casefold()))
-
-
-def _is_alike(one: str, other: str) -> bool:
-    words, others = set(content_words(one)), set(content_words(other))
-    return words == others or len(words & others) * 2 >= len(words | others)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Chunks that follow the structure of a text: sections, functions, paragraphs, with small neighbours put together.
 
 A part that fits is a chunk: a section with all below it, else each section below, else each paragraph, else as many
-sentences as fit. Then neighbours are merged as long as one of them is small and both fit, siblings before cousins.
+sentences as fit. Then neighbours are put together as long as they fit, siblings before cousins: so a chunk is at least
+half full or next to one that it does not fit with.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from itertools import pairwise
 
 Span = tuple[int, int]
 """Positions of atoms: the first, and the one behind the last."""
-SMALL = 0.5
-"""A chunk that fills less of its room than this is put together with a neighbour."""
 _UNWRAPPED_CHARS = 200  # lines that are longer on average are paragraphs
 
 
@@ -41,16 +40,13 @@ def pack_tree(
         return list(pack(first, last))
 
     def merged(spans: Sequence[Span]) -> list[Span]:
-        """The spans, a small one taken together with the smaller of its neighbours that it fits with."""
+        """The spans, each taken together with the one before where both fit."""
         found: list[Span] = []
-        for span in spans:
-            found.append(span)
-            while len(found) > 1:
-                before, here = found[-2:]
-                is_small = min(size(before), size(here)) < SMALL * room
-                if not is_small or size((before[0], here[1])) > room:
-                    break
-                found[-2:] = [(before[0], here[1])]
+        for start, end in spans:
+            if found and size((found[-1][0], end)) <= room:
+                found[-1] = (found[-1][0], end)
+            else:
+                found.append((start, end))
         return found
 
     if len(sums) > 1:

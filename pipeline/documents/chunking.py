@@ -46,8 +46,8 @@ class Chunker:
     :param tokens: the longest chunk, in the embedder's tokens, special ones included.
     :param overlap: how many of these tokens a chunk repeats at most from the one before, in whole sentences where they
         fit, else in whole words. Nothing is repeated across a heading.
-    :param chunks: `tokens` fills each chunk as far as its section allows; `structure` makes a chunk of each part of the
-        text that is large enough (chunk_tree.py), without overlap.
+    :param chunks: `tokens` fills each chunk as far as its section allows; `structure` makes chunks of whole parts of
+        the text (chunk_tree.py), without overlap.
     """
 
     tokens: int = 200

@@ -91,9 +91,9 @@ class Updater:
         self.notes += [(source, "some of its vectors were missing: read again") for source in sorted(plan.torn)]
         self.drop_orphans()
         self.manifest.touch(plan.touched)
-        self.forget(plan.gone)
         for group in self.groups(plan.todo):
             self.commit(group)
+        self.forget(plan.gone)  # last, so that the texts of a renamed file keep their vectors
         if given:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.chat.chat import n_questions_with_this_answer
+from cli.chat.earlier import n_questions_with_this_answer
 from tests.chat.conftest import Talk
 
 TOWER = "When was the tower built?"

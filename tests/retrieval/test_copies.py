@@ -82,7 +82,12 @@ def test_a_renamed_file_is_not_embedded_again(docs: Path, index: Path) -> None:
     (docs / "lamp.txt").rename(docs / "light.txt")
     embedder = Letters()
     assert counts(update(index, docs, embedder)) == (1, 0, 1, 3, 0)
-    assert embedder.embedded == ["The lamp burns oil."] or embedder.embedded == []
+    write(docs, {"again.txt": "The lamp burns oil.\n"})
+    update(index, docs, embedder)
+    assert embedder.embedded == []
+    with read(index, Letters()) as opened:
+        (found,) = opened.search_dense("the lamp", 1)
+        assert (found.source, found.copies[0].source) == (f"{docs}/again.txt", f"{docs}/light.txt")
 
 
 def test_an_index_of_before_gets_its_copies_as_they_are_read(docs: Path, index: Path) -> None:
