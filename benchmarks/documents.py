@@ -403,7 +403,7 @@ def measure(
     with open_index(index_folder, embedder, chunker(settings), mode="write") as index:
         report = index.update(discover([str(folder)]), lambda what, done, total: None)
         wrong += [f"{path}: {why}" for path, why in report.failed]
-        tools: Any = SimpleNamespace(index=index, embedder=embedder)
+        tools: Any = SimpleNamespace(index=index, embedder=embedder, note=lambda text, once=False: None)
         for kind, source, fact in facts:
             quote = quote_of(Hybrid().search(Question(fact.question), tools), source, fact)
             score = scores[kind]

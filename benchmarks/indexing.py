@@ -119,8 +119,7 @@ def main() -> None:
             took = clock.read()
             assert not report.failed, report.failed
             with open_index(place / "index", embedder, cutter) as index:
-                rows = [row for row, _ in index.manifest.texts()]
-                all_chunks = [index.manifest.passage_of_row(row) for row in rows]
+                all_chunks = [chunk for source in index.sources for chunk in index.passages(source)]
             fresh = [chunk for chunk in all_chunks if Path(chunk.source).parent == part]
             clock = Clock()
             bare.add([chunk.text for chunk in fresh], len(chunks))

@@ -20,7 +20,7 @@ from cli.printing import print_state
 from cli.progress import Display
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
-from pipeline.default import default_config, with_model, with_thinking
+from pipeline.default import default_config, with_filter, with_model, with_thinking
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.reading import reading_config
@@ -39,6 +39,7 @@ def run(
     index: str | None,
     model: str | None,
     glob: str | None,
+    filter_text: str | None,
     account: bool,
     diff: bool,
     as_json: bool,
@@ -50,7 +51,7 @@ def run(
         display.stop()
         _print(state, pipeline, account, diff, as_json, quiet, thoughts)
 
-    return answer_and_show(question, docs, config_path, index, model, glob, quiet, read, show, thoughts)
+    return answer_and_show(question, docs, config_path, index, model, glob, filter_text, quiet, read, show, thoughts)
 
 
 def answer_and_show(
@@ -60,6 +61,7 @@ def answer_and_show(
     index: str | None,
     model: str | None,
     glob: str | None,
+    filter_text: str | None,
     quiet: bool,
     read: Sequence[str],
     show: Callable[[State, Pipeline, Display], None],
@@ -72,15 +74,16 @@ def answer_and_show(
     question = as_text(question)
     if not question.strip():
         raise ConfigError("the question is empty: put it in quotes after 'ask'")
-    if read and (docs or index or glob):
+    if read and (docs or index or glob or filter_text):
         raise ConfigError(
-            "--read reads files from beginning to end, without an index: leave --docs, --index, --glob out"
+            "--read reads files from beginning to end, without an index: leave --docs, --index, --glob, --filter out"
         )
     config = default_config(config_path)
     if model is not None:
         config = with_model(config, model)
     if thoughts:
         config = with_thinking(config)
+    config = with_filter(config, filter_text)
     if read:
         config = reading_config(config)
     config.components[-1].check()

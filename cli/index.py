@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,9 +17,11 @@ from cli.errors import EXIT_ERROR
 from cli.output import open_console, print_json
 from cli.printing import shown_path
 from cli.progress import Display
+from pipeline.config import IndexSettings
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.documents.discover import real_path
+from pipeline.documents.left_out import LEFT_OUT
 from pipeline.errors import ConfigError, DocumentError, StoreError
 from pipeline.retrieval.plan import PART_OF_INDEX
 from pipeline.text.visible import one_line
@@ -37,6 +41,7 @@ def run(
     skipped: bool,
     as_json: bool,
     quiet: bool,
+    watch: bool = False,
 ) -> int:
     config = default_config(config_path)
     if skipped:
@@ -45,6 +50,8 @@ def run(
         raise ConfigError("name the files and the folder of the index: longthread index PATH... --index DIR")
     if STANDARD_INPUT in paths:
         raise ConfigError("standard input cannot be kept in an index: save it in a file, and index that")
+    if watch and as_json:
+        raise ConfigError("--watch goes on until it is interrupted: leave --json out")
     with Display(quiet) as display:
         report = update_index(Path(index), paths, config.index, display, rebuild)
     errors = open_console(is_error=True)
@@ -62,7 +69,23 @@ def run(
         markup=False,
     )
     report_unread(report, (), config_path, errors, index)
+    if watch:
+        _watch(Path(index), paths, config.index)
     return EXIT_ERROR if n_failed else 0
+
+
+def _watch(folder: Path, paths: Sequence[str], settings: IndexSettings) -> None:
+    """Keeps the index current, with a line for each change, until Ctrl-C."""
+    from pipeline.watching import watch
+
+    console = open_console()
+    console.print(Text("watching; Ctrl-C ends it", style="dim"))
+    with Display(quiet=True) as display, suppress(KeyboardInterrupt):
+        for news in watch(
+            folder.absolute(), [str(Path(path).absolute()) for path in paths], settings, Event(), display
+        ):
+            if news:
+                console.print(Text(one_line(news.said(shown_path)), style="dim"))
 
 
 def _list_unread(folder: Path, paths: Sequence[str], index: str | None, as_json: bool) -> int:
@@ -94,9 +117,11 @@ def report_unread(
     report: IndexReport, docs: Sequence[str], config_path: str | None, console: Console, index: str | None = None
 ) -> None:
     """One line that counts the files that were not read, and names the command that lists them."""
-    skipped = [path for path, why in report.skipped if why != PART_OF_INDEX]
-    n_unread, n_noted = len(skipped) + len(report.failed), len({path for path, _ in report.notes})
+    reasons = [why for _, why in report.skipped if why != PART_OF_INDEX]
+    n_left_out = sum(why.startswith(LEFT_OUT) for why in reasons)
+    n_unread, n_noted = len(reasons) - n_left_out + len(report.failed), len({path for path, _ in report.notes})
     parts = [f"{_files(n_unread)} not read"] if n_unread else []
+    parts += [f"{n_left_out} left out (hidden, build or ignored)"] if n_left_out else []
     parts += [f"{_files(n_noted)} read with remarks"] if n_noted else []
     if not parts:
         return

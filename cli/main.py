@@ -9,7 +9,7 @@ import typer
 
 from cli import indexes_app, models_app, needle_app, sessions_app
 from cli.errors import run_command
-from cli.options import Account, AnswerAlone, Config, Docs, IndexFolder, Json, Quiet
+from cli.options import Account, AnswerAlone, Config, Docs, Filter, IndexFolder, Json, Quiet, Watch
 from cli.output import print_line
 from pipeline.offline import switch_off_telemetry
 
@@ -57,6 +57,7 @@ def ask(
     glob: Annotated[
         str | None, typer.Option(help="Only documents whose path or its end matches: 'manual/*', 'a.md'.")
     ] = None,
+    filter: Filter = None,  # noqa: A002 - the option's name
     account: Account = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show what was kept and what was dropped, in colour.")] = False,
     json: Json = False,
@@ -84,6 +85,7 @@ def ask(
             index,
             model,
             glob,
+            filter,
             account,
             diff,
             json,
@@ -107,6 +109,7 @@ def why(
     glob: Annotated[
         str | None, typer.Option(help="Only documents whose path or its end matches: 'manual/*', 'a.md'.")
     ] = None,
+    filter: Filter = None,  # noqa: A002 - the option's name
     exact: Annotated[
         bool, typer.Option("--exact", help="Read a new prompt without each passage: slower, and exact.")
     ] = False,
@@ -125,7 +128,7 @@ def why(
     from cli.why import run
 
     paths = [*(docs or []), *(more or [])]
-    raise typer.Exit(run(question, paths, config, index, model, glob, exact, account, json, quiet, read or []))
+    raise typer.Exit(run(question, paths, config, index, model, glob, filter, exact, account, json, quiet, read or []))
 
 
 @app.command()
@@ -140,11 +143,13 @@ def chat(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
     ] = None,
+    filter: Filter = None,  # noqa: A002 - the option's name
+    watch: Watch = False,
 ) -> None:
     """Talk with your documents; it remembers. From a pipe: a question a line, an answer a line."""
     from cli.chat.loop import run
 
-    raise typer.Exit(run(docs or [], config, index, session, model))
+    raise typer.Exit(run(docs or [], config, index, session, model, filter, watch))
 
 
 @app.command()
@@ -156,13 +161,14 @@ def index(
     skipped: Annotated[
         bool, typer.Option("--skipped", help="List the files of an index that were not read, with the reasons.")
     ] = False,
+    watch: Watch = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Index documents: adds new files, reads changed ones again, removes deleted ones. Can be interrupted and rerun."""
     from cli.index import run
 
-    raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet))
+    raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet, watch))
 
 
 @app.command("extract")

@@ -16,5 +16,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Account = Annotated[
     bool, typer.Option("--account", help="Show each stage, the prompt by part, and what was left out and why.")
 ]
+Filter = Annotated[
+    str | None,
+    typer.Option("--filter", help="Only documents that match, by what is known of them: 'kind=pdf and year>=2024'."),
+]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Keep the index current while documents are added, changed, renamed or removed.")
+]
 AnswerAlone = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and its citations alone.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]

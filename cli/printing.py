@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def linked_location(passage: Passage) -> Text:
     if os.path.isabs(passage.source):
         text.stylize(Style(link=Path(passage.source).as_uri()))
     return text
+
+
+def also(passage: Passage) -> Text:
+    """` (also in old/fares.md, line 12)`: where else the same text stands; nothing where it stands once."""
+    if not passage.copies:
+        return Text()
+    copies = [location(replace(passage, source=copy.source, place=copy.place)) for copy in passage.copies]
+    more = f" and {len(copies) - MAX_PLACES} more places" if len(copies) > MAX_PLACES else ""
+    return Text(f" (also in {'; '.join(copies[:MAX_PLACES])}{more})", style="dim")
 
 
 # ------------------------------------------------------------------------------------------------------- the answer
@@ -87,7 +97,7 @@ def citation_line(citation: Citation, n_shown: int, max_quote: int = MAX_QUOTE, 
     """
     if citation.passage is None or citation.quote is None:
         return Text(f"[{citation.number}] names no passage: the model was shown 1 to {n_shown}", style="red")
-    line = Text.assemble((f"[{citation.number}] ", "cyan"), linked_location(citation.quote))
+    line = Text.assemble((f"[{citation.number}] ", "cyan"), linked_location(citation.quote), also(citation.quote))
     if is_beside and citation.by == "question":
         line.append(", near the question")
         line.stylize("dim")
@@ -133,7 +143,7 @@ def _quote(state: State, answer: Answer) -> list[Text]:
     if not answer.why:
         first = answer.citations[0] if answer.citations else None
         if first is not None and first.quote is not None:
-            rows[0] = Text.assemble((f"[{first.number}] ", "cyan"), linked_location(first.quote))
+            rows[0] = Text.assemble((f"[{first.number}] ", "cyan"), linked_location(first.quote), also(first.quote))
             rows[0].append(": this sentence", style="dim")
         return [Text(visible(answer.text), style="bold"), *rows]
     model = f" ({one_line(state.ledger.model)})" if state.ledger.model else ""

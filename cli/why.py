@@ -35,6 +35,7 @@ def run(
     index: str | None,
     model: str | None,
     glob: str | None,
+    filter_text: str | None,
     exact: bool,
     account: bool,
     as_json: bool,
@@ -61,7 +62,7 @@ def run(
             console.print(ledger(state.ledger))
             console.print(dropped(state.ledger))
 
-    return answer_and_show(question, docs, config_path, index, model, glob, quiet, read, show)
+    return answer_and_show(question, docs, config_path, index, model, glob, filter_text, quiet, read, show)
 
 
 def is_explicable(state: State) -> bool:

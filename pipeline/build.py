@@ -67,7 +67,7 @@ class Pipeline:
 
         `shown_before` are the passages of the last prompt of a conversation: they keep their places in this one.
         """
-        self._follow_index()
+        self.follow_index()
         state = State(question, ledger=self.ledger, shown_before=shown_before)
         for spec, component in zip(self.config.stages, self.config.components, strict=True):
             if self.is_cancelled:
@@ -91,7 +91,7 @@ class Pipeline:
         if index is not None:
             self.loaded.index.put((self.index_folder, self.config.index), index)
 
-    def _follow_index(self) -> None:
+    def follow_index(self) -> None:
         """Goes on with the newest state of the index, where another process has published one."""
         self.loaded.index.drop_if(lambda index: isinstance(index, Superseded) and index.is_superseded)
 
@@ -258,4 +258,4 @@ def chunker(settings: IndexSettings) -> Any:
     """The chunker that the settings describe."""
     from pipeline.documents.chunking import Chunker
 
-    return Chunker(tokens=settings.chunk_tokens, overlap=settings.overlap)
+    return Chunker(tokens=settings.chunk_tokens, overlap=settings.overlap, chunks=settings.chunks)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pipeline.answers.support import Verdict
     from pipeline.models.settings import EngineSettings
+    from pipeline.retrieval.metadata import Metadata
+    from pipeline.retrieval.scope import Scope
     from pipeline.types import (
         Document,
         Generation,
@@ -139,7 +141,7 @@ class Superseded(Protocol):
 class Index(Protocol):
     """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.
 
-    `glob` keeps to sources whose posix path matches it (fnmatch); of several, to those that match every one.
+    A `scope` keeps to a part of the index; None is all of it.
     """
 
     @property
@@ -154,13 +156,20 @@ class Index(Protocol):
     def titles(self) -> dict[str, str]:
         """The title of each document, by source; empty where it has none."""
 
+    @property
+    def metadata(self) -> dict[str, Metadata]:
+        """What is known of each document beside its text, by source."""
+
+    def pages(self, source: str) -> tuple[int, ...]:
+        """The pages that a document's passages stand on; none for formats without pages."""
+
     def passages(self, source: str) -> list[Passage]:
         """All passages of one source, in the order of the document."""
 
-    def search_dense(self, question: str, k: int, glob: str | tuple[str, ...] | None = None) -> list[Passage]:
+    def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         """By cosine similarity of the embedder's vectors: the score is the cosine, in [-1, 1]."""
 
-    def search_bm25(self, question: str, k: int, glob: str | tuple[str, ...] | None = None) -> list[Passage]:
+    def search_bm25(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         """By BM25 over stemmed words; passages that share no word with the question are not results."""
 
     def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:

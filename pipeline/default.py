@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import IndexSettings, PipelineConfig, load_config
 from pipeline.errors import ConfigError
-from pipeline.registry import COMPONENTS, Spec
+from pipeline.registry import COMPONENTS, Spec, component_class
+from pipeline.retrieval.filters import FilterError, read_filter
 from pipeline.user import user_file, user_settings
 
 DEFAULT = PipelineConfig(
@@ -69,6 +70,26 @@ def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
         raise ConfigError(f"{config.path} answers with {last.name}: --model needs a pipeline with generate.llama")
     settings = (*((key, value) for key, value in last.settings if key != "model"), ("model", model))
     return replace(config, stages=(*config.stages[:-1], Spec(last.name, settings)))
+
+
+def with_filter(config: PipelineConfig, text: str | None) -> PipelineConfig:
+    """The same pipeline, which searches only what a filter matches, beside what its file says of that.
+
+    Raises ConfigError for a filter that cannot be read, and for a pipeline that searches no index.
+    """
+    if not text:
+        return config
+    first = config.stages[0]
+    settings = dict(first.settings)
+    if "filter" not in {field.name for field in fields(component_class(first.name))}:
+        raise ConfigError(f"{config.path} finds passages by {first.name}: a filter needs a retriever with an index")
+    try:
+        read_filter(text)
+    except FilterError as error:
+        raise ConfigError(str(error)) from None
+    own = settings.get("filter")
+    settings["filter"] = f"({own}) and ({text})" if own else text
+    return replace(config, stages=(Spec(first.name, tuple(settings.items())), *config.stages[1:]))
 
 
 def with_thinking(config: PipelineConfig) -> PipelineConfig:

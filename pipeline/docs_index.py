@@ -16,6 +16,7 @@ from pipeline.build import chunker, open_embedder
 from pipeline.cache import cache_folder, make_private
 from pipeline.config import IndexSettings
 from pipeline.contracts import Embedder, Progress
+from pipeline.documents.left_out import LEFT_OUT
 from pipeline.errors import StoreError
 from pipeline.retrieval.generations import FIRST, MANIFEST, copy_generation, hold_newest, holding, missing
 from pipeline.retrieval.manifest import FORMAT, READABLE, Manifest
@@ -36,6 +37,15 @@ class Unread:
 
     files: tuple[tuple[str, str], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def n_unread(self) -> int:
+        """Files that were not read, without what is left out on purpose (left_out.py)."""
+        return len(self.files) - self.n_left_out
+
+    @property
+    def n_left_out(self) -> int:
+        return sum(why.startswith(LEFT_OUT) for _, why in self.files)
 
 
 def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:

@@ -86,4 +86,5 @@ def _passage(passage: Passage) -> dict[str, Any]:
         "score": passage.score,
         "text": passage.text,
         "spans": [asdict(span) for span in passage.spans],
+        "copies": [{"source": copy.source, "start": copy.start, **_place(copy.place)} for copy in passage.copies],
     }

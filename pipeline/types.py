@@ -1,146 +1,23 @@
 """The values that travel through a pipeline: documents, passages, prompts, answers, and the ledger of it all.
 
-This module imports nothing of ours and nothing heavy, so that reading a type loads no model. Offsets are always in
-characters of a document's text (Python `str` indices), end excluded. Tokens are always those of the model that reads,
-unless a name says otherwise.
+This module imports nothing heavy, so that reading a type loads no model. Documents and places are defined in
+pipeline/document.py. Offsets are always in characters of a document's text (Python `str` indices), end excluded. Tokens
+are always those of the model that reads, unless a name says otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
+
+from pipeline.document import Document as Document
+from pipeline.document import Heading as Heading
+from pipeline.document import Place as Place
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a character stands in a document, as a person finds it who opens the file.
-
-    `line` counts from 1 in the file; None for formats without lines (PDF, DOCX), and where the line is not known.
-    `page` counts from 1; None for formats without pages. `heading` is the path of titles above the place, outermost
-    first. `paragraph` counts the paragraphs, list items and table rows below the innermost of these from 1; None for
-    formats that have lines or pages, and for a title itself. `label` is the format's own address of the place, as its
-    programs show it: `Budget!A3:E3`, `slide 2`, `00:01:04`, `cell 4`, `tide.host`; "" where it has none.
-
-    `marks` are the places of later characters, each with its distance from this one, in order: at least one wherever
-    more changes than a line by a newline, so that `after` is exact as far as the passage goes that they were made for.
-    `counts_newlines` is true where each newline of the text is one of the file.
-    """
-
-    line: int | None = None
-    page: int | None = None
-    heading: tuple[str, ...] = ()
-    paragraph: int | None = None
-    marks: tuple[tuple[int, Place], ...] = field(default=(), compare=False, repr=False)
-    counts_newlines: bool = field(default=True, compare=False, repr=False)
-    label: str = ""
-
-    def __str__(self) -> str:
-        """As short as it can be found by: `p. 2`, `line 12`, `Fares > Dogs, paragraph 3`; "" where nothing is known.
-
-        A label stands before the line: `tide.host, line 3`.
-        """
-        if self.page is not None:
-            return f"p. {self.page}"
-        if self.line is not None:
-            return f"{self.label}, line {self.line}" if self.label else f"line {self.line}"
-        if self.label:
-            return self.label
-        paragraph = () if self.paragraph is None else (f"paragraph {self.paragraph}",)
-        return ", ".join((*filter(None, (" > ".join(self.heading),)), *paragraph))
-
-    def after(self, text: str) -> Place:
-        """The place of the character behind `text`, which begins here."""
-        n = len(text)
-        passed = bisect_right(self.marks, n, key=lambda mark: mark[0])
-        start, place = self.marks[passed - 1] if passed else (0, self)
-        line = place.line
-        if line is not None and self.counts_newlines:
-            line += text.count("\n", start)
-        marks = tuple((offset - n, later) for offset, later in self.marks[passed:])
-        return replace(place, line=line, marks=marks, counts_newlines=self.counts_newlines)
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A title: it rules the text from `start` (its own first character) to the next title of its level or above."""
-
-    start: int
-    level: int
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One source as one text, with what is needed to say where a character stands.
-
-    `source` names it (an absolute path in posix form for files). `sha256` is of the file's bytes. `notes` says in words
-    what the loader left out. `pages` holds the offset at which each page starts, empty for formats without pages.
-    `paragraphs` holds the offset of each paragraph, list item and table row, empty for formats that have lines or
-    pages. `lines` holds (offset, line of the file) wherever that line changes, for a text that is not the file's own;
-    None is a line that is not known. Where all three are empty, the lines of the text are those of the file. `labels`
-    holds (offset, label) wherever the label of a place changes.
-    """
-
-    source: str
-    text: str
-    kind: str = "text"
-    sha256: str = ""
-    title: str = ""
-    pages: tuple[int, ...] = ()
-    headings: tuple[Heading, ...] = ()
-    notes: tuple[str, ...] = ()
-    lines: tuple[tuple[int, int | None], ...] = ()
-    paragraphs: tuple[int, ...] = ()
-    labels: tuple[tuple[int, str], ...] = ()
-
-    def place(self, offset: int) -> Place:
-        """The place of the character at `offset`, 0 <= offset <= len(text), without marks (see documents.places)."""
-        if not 0 <= offset <= len(self.text):
-            raise ValueError(f"offset must be in [0, {len(self.text)}], was: {offset}")
-        page = bisect_right(self.pages, offset) if self.pages else None
-        paragraph = self.paragraph(offset)
-        heading, label = self._heading_path(offset), self.label(offset)
-        return Place(self._line(offset), page, heading, paragraph, (), self.counts_newlines, label)
-
-    @property
-    def counts_newlines(self) -> bool:
-        """Whether each newline of the text is one of the file."""
-        return not (self.pages or self.paragraphs or self.lines)
-
-    def label(self, offset: int) -> str:
-        """The label of the character at `offset`."""
-        passed = bisect_right(self.labels, offset, key=lambda mark: mark[0])
-        return self.labels[passed - 1][1] if passed else ""
-
-    def paragraph(self, offset: int) -> int | None:
-        """How many paragraphs begin between the title above and here."""
-        above = bisect_right(self.headings, offset, key=lambda heading: heading.start)
-        start = self.headings[above - 1].start if above else 0
-        return (bisect_right(self.paragraphs, offset) - bisect_left(self.paragraphs, start)) or None
-
-    def _line(self, offset: int) -> int | None:
-        if self.counts_newlines:
-            return self.text.count("\n", 0, offset) + 1
-        if not self.lines:
-            return None
-        passed = bisect_right(self.lines, offset, key=lambda mark: mark[0])
-        return self.lines[passed - 1][1] if passed else None
-
-    def _heading_path(self, offset: int) -> tuple[str, ...]:
-        path: list[Heading] = []
-        for heading in self.headings:
-            if heading.start > offset:
-                break
-            while path and path[-1].level >= heading.level:
-                path.pop()
-            path.append(heading)
-        return tuple(heading.title for heading in path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +108,15 @@ class ScoredSentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Where the same text stands once more: `start` is an offset into that source, `place` is its place."""
+
+    source: str
+    start: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A span of one source document.
 
@@ -240,7 +126,7 @@ class Passage:
     from; an extractive one leaves it empty, and is its own span.
     `soft`, where there is one, is what the prompt holds in the place of the text.
     `sentences` holds the sentences inside that a compressor scored against the question, in their order; empty where
-    none did.
+    none did. `copies` are the other places where the same text stands.
     """
 
     source: str
@@ -253,6 +139,7 @@ class Passage:
     spans: tuple[Span, ...] = ()
     soft: Soft | None = field(default=None, compare=False, repr=False)
     sentences: tuple[ScoredSentence, ...] = field(default=(), compare=False, repr=False)
+    copies: tuple[Copy, ...] = field(default=(), repr=False)
 
     @property
     def span(self) -> Span:
@@ -265,11 +152,15 @@ class Passage:
         """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
-        text = self.text[start - self.start : end - self.start]
-        place = self.place.after(self.text[: start - self.start])
+        n = start - self.start
+        text, before = self.text[n : end - self.start], self.text[:n]
+        place = self.place.after(before)
         score = self.score if score is None else score
         inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
-        return replace(self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside)
+        copies = tuple(Copy(copy.source, copy.start + n, copy.place.after(before)) for copy in self.copies)
+        return replace(
+            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside, copies=copies
+        )
 
 
 @dataclass(frozen=True, slots=True)

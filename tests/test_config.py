@@ -44,7 +44,7 @@ def test_all_faults_of_a_file_come_at_once_in_the_order_of_lines(faults: Callabl
         "3: budget.on_overflow: should be 'shed' or 'refuse', was: \"cut\"",
         "4: indx: there is no such section, did you mean 'index'?",
         "7: stages[0].treshold: retrieve.hybrid has no such field; it has: k, "
-        + "pool, rrf_k, dense_weight, bm25_weight, glob, mmr",
+        + "pool, rrf_k, dense_weight, bm25_weight, glob, filter, copies, parents, mmr",
         "8: stages[0].k: k must be at least 1, was: 0",
         "9: stages[1]: there is no component 'compress.sentense', did you mean 'compress.sentences'?",
         '11: stages[3].max_tokens: should be a valid integer, was: "many"',

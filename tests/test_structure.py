@@ -30,7 +30,10 @@ HOMES = {
     "huggingface_hub": ("pipeline/models/hub.py",),
     "ray": ("pipeline/executors/on_ray/",),
 }
-LEAVES = ("pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache", "pipeline.storage.whole")
+LEAVES = (
+    "pipeline.document", "pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache",
+    "pipeline.storage.whole",
+)  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
@@ -58,7 +61,8 @@ def test_imports_point_inwards(path: Path) -> None:
     if top == "longthread":
         assert not [m for m in ours if m.split(".")[0] == "cli"], name
     if name.removesuffix(".py").replace("/", ".") in LEAVES:
-        assert not ours, f"{name} is a leaf, but imports {ours}"
+        strangers = ours - {"pipeline.document"}
+        assert not strangers, f"{name} is a leaf, but imports {strangers}"
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

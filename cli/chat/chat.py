@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +16,10 @@ from rich.text import Text
 
 from cli.chat import views
 from cli.chat.documents import check_what_answers, config_of, index_of
+from cli.chat.earlier import SEARCHED, n_questions_with_this_answer, recovered
 from cli.chat.settings import Settings, load_settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
+from cli.chat.watched import Watched
 from cli.output import print_line
 from cli.printing import shown_path
 from cli.progress import Display
@@ -26,14 +27,13 @@ from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
-from pipeline.corrections import corrected
 from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.forgetting import Forgotten
+from pipeline.retrieval.metadata import Metadata
 from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible
-from pipeline.text.words import content_words
 from pipeline.types import Question, State, Turn
 from pipeline.utterances import Language, read_utterance, without_small_talk
 
@@ -95,6 +95,7 @@ class Chat:
     failed: bool = False
     tries: int = 0
     typed_changed: bool = False
+    watched: Watched = field(default_factory=Watched)
     _warming: Thread | None = None
 
     @classmethod
@@ -156,6 +157,11 @@ class Chat:
         return self.pipeline.index.counts if self.has_documents else {}
 
     @property
+    def metadata(self) -> dict[str, Metadata]:
+        """What is known of each document beside its text, by source."""
+        return self.pipeline.index.metadata if self.has_documents else {}
+
+    @property
     def sources(self) -> tuple[str, ...]:
         return self.pipeline.index.sources if self.has_documents else ()
 
@@ -163,6 +169,24 @@ class Chat:
     def unread(self) -> Unread:
         """What the index lacks of the files that it was made from."""
         return unread(self.pipeline.index_folder) if self.has_documents else Unread()
+
+    def watch(self) -> None:
+        """Keeps the index current from now on. Raises ConfigError for a chat that answers from an index made before."""
+        if self.settings.index is not None:
+            raise ConfigError(
+                f"--watch needs the documents by --docs: 'longthread index PATH --index {self.settings.index} --watch' "
+                "keeps an index current, and an open chat goes on with its newest state"
+            )
+        if self.settings.docs:
+            self.watched.start(self.pipeline.index_folder, self.settings.docs, self.config.index)
+
+    def say_news(self) -> None:
+        """What changed in the documents meanwhile. Answers come from their newest state from here on."""
+        if self.watched.is_stale:
+            self.watched.is_stale = False
+            self.pipeline.follow_index()
+        for line in self.watched.take():
+            self.remark(line)
 
     # -------------------------------------------------------------------------------------------------------- printing
     def say(self, *what: RenderableType) -> None:
@@ -273,7 +297,7 @@ class Chat:
     def _rewritten(self, text: str) -> Rewritten | None:
         if not self.settings.rewrite:
             return None
-        turns = [turn for turn in self.turns[-2 * MAX_TURNS :] if read_utterance(turn.question).kind in _SEARCHED]
+        turns = [turn for turn in self.turns[-2 * MAX_TURNS :] if read_utterance(turn.question).kind in SEARCHED]
         earlier = [(self.searched.get(turn.number, without_small_talk(turn.question)), turn.answer) for turn in turns]
         found = rewrite(text, earlier, self.pipeline.reader, self.display)
         self.display.stop()
@@ -347,8 +371,11 @@ class Chat:
             self.last = self.rewritten = self.pending = self.last_cited = None
             self.said.clear()
             self.searched = recovered(self.turns)
+        is_other = (settings.docs, config.index) != (self.settings.docs, before.config.index)
         self.name, self.settings = new_name, settings
         self.failed |= n_failed > 0
+        if self.watched.is_on and is_other:
+            self.watch()
 
     @contextmanager
     def answering_with(self, config: PipelineConfig) -> Iterator[None]:
@@ -404,6 +431,7 @@ class Chat:
         return self.turns[-1].number if is_edit and self.turns else self.conversation.memory.next_number
 
     def close(self) -> None:
+        self.watched.close()
         self._warm()
         self.conversation.close()
         self.pipeline.close()
@@ -413,45 +441,6 @@ class Chat:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-_SEARCHED = ("question", "summary", "correction")
-"""Lines that a follow-up can go on from. Sessions of an older longthread have greetings among their turns."""
-
-
-def recovered(turns: Sequence[Turn]) -> dict[int, str]:
-    """What corrections among the turns of an earlier chat were searched for: the question before, corrected."""
-    found: dict[int, str] = {}
-    before = ""
-    for turn in turns:
-        utterance = read_utterance(turn.question)
-        if utterance.kind == "correction" and before:
-            found[turn.number] = before = corrected(before, utterance.about).text
-        elif utterance.kind == "question":
-            before = turn.question
-    return found
-
-
-def n_questions_with_this_answer(query: str, answer: str, said: Sequence[tuple[str, str]]) -> int:
-    """How many different questions have this answer, the newest included. Questions that share half of their content
-    words are one: asking the same thing in other words may well have the same answer.
-    """
-    told = comparable(answer)
-    different = [query]
-    for other, text in said:
-        if told and comparable(text) == told and not any(_is_alike(other, one) for one in different):
-            different.append(other)
-    return len(different)
-
-
-def comparable(answer: str) -> str:
-    """The answer's words alone, case folded, without citations."""
-    return " ".join(re.findall(r"\w+", re.sub(r"\[\d+\]", " ", answer).casefold()))
-
-
-def _is_alike(one: str, other: str) -> bool:
-    words, others = set(content_words(one)), set(content_words(other))
-    return words == others or len(words & others) * 2 >= len(words | others)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from cli.chat import views
 from cli.chat.chat import Chat, Pending
+from cli.chat.docs_commands import absolute, docs_add, docs_filter, docs_list, docs_remove
 from cli.chat.settings import OWN, answering_names, changed, load_settings, save_settings
 from cli.chat.talk import Leave, talk
 from cli.chat.why import why
@@ -25,7 +26,7 @@ from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
 from cli.printing import thoughts as print_thoughts
 from pipeline.default import with_settings
-from pipeline.errors import ConfigError, DocumentError
+from pipeline.errors import ConfigError
 from pipeline.presets import preset_or_path
 from pipeline.registry import nearest, settings_of
 from pipeline.storage.whole import write_whole
@@ -114,6 +115,13 @@ def skipped_option(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
         yield "--skipped", "files that were not read, and why"
 
 
+def fields(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
+    """The fields of a filter, wherever in it the next word stands."""
+    from pipeline.retrieval.filters import FIELDS
+
+    yield from ((field, f"compared as a {sort}") for field, sort in FIELDS.items())
+
+
 def sessions(chat: Chat) -> Iterator[Choice]:
     from pipeline.sessions import list_sessions
 
@@ -175,45 +183,6 @@ def help_(chat: Chat, words: list[str]) -> None:
 
 def _help_line(usage: str, what: str) -> Text:
     return Text(f"{usage.rstrip():<30}", style="bold").append(f" {what}", style="default")
-
-
-# ---------------------------------------------------------------------------------------------------------- documents
-def docs_add(chat: Chat, words: list[str]) -> None:
-    if not words:
-        _usage("docs", "add", "which files, folders or globs?")
-    if chat.settings.index is not None:
-        raise ConfigError(
-            f"this chat answers from the index {chat.settings.index}: "
-            f"'longthread index PATH --index {chat.settings.index}' adds to it"
-        )
-    chat.change(chat.settings.with_docs((*chat.settings.docs, *map(absolute, words))))
-    docs_list(chat, [])
-
-
-def docs_list(chat: Chat, words: list[str]) -> None:
-    """The documents with the number of their passages; with --skipped, the files that were not read, and why."""
-    if words and words != ["--skipped"]:
-        _usage("docs", "list", f"there is no '{' '.join(words)}' here:")
-    if not words:
-        chat.say(views.documents(chat.settings.docs, chat.settings.index, chat.counts, len(chat.unread.files)))
-    else:
-        chat.say(views.skipped(chat.unread))
-
-
-def docs_remove(chat: Chat, words: list[str]) -> None:
-    if not words:
-        _usage("docs", "remove", "which of them?")
-    gone = {absolute(word) for word in words}
-    unknown = sorted(gone - set(chat.settings.docs))
-    if unknown:
-        raise DocumentError(f"{shown_path(unknown[0])} is not among the chat's documents: /docs list names them")
-    chat.change(chat.settings.with_docs(tuple(path for path in chat.settings.docs if path not in gone)))
-    docs_list(chat, [])
-
-
-def absolute(path: str) -> str:
-    """The path or glob as one that means the same from everywhere."""
-    return str(Path(path).expanduser().absolute()) if path else path
 
 
 # ----------------------------------------------------------------------------------------------------- the last answer
@@ -350,6 +319,7 @@ def greeting(chat: Chat) -> Text:
     where = shown_path(chat.settings.index) if chat.settings.index else ", ".join(documents)
     said.append(f"\n{chat.pipeline.reader.name}, answering from {where}" if where else "")
     said.append("" if where else "\nno documents yet: /docs add PATH", style="yellow")
+    said.append(f"\nfilter: {chat.settings.filter}" if chat.settings.filter and where else "")
     if n:
         question, answer = chat.turns[-1].question, chat.turns[-1].answer
         said.append(f"\nlast: {views.one_line(question, 60)} {views.one_line(answer, 60)}")
@@ -476,6 +446,7 @@ SUB_COMMANDS: dict[str, dict[str, tuple[str, str, Run, Complete]]] = {
         "add": ("PATH...", "answer from these files, folders or globs too", docs_add, paths),
         "list": ("[--skipped]", "the files, or those that were not read and why", docs_list, skipped_option),
         "remove": ("PATH...", "no longer answer from these", docs_remove, lambda c, w: named_documents(c)),
+        "filter": ("[FILTER | off]", "search only documents that match: kind=pdf and year>=2024", docs_filter, fields),
     },
     "memory": {
         "show": ("", "all that is remembered, with its turns and dates", memory_show, nothing),
@@ -553,7 +524,8 @@ def run_command(chat: Chat, line: str) -> None:
     name, _, rest = line[1:].strip().partition(" ")
     command = find(name)
     try:
-        words = shlex.split(rest) if command.name in WITH_PATHS else as_text(rest).split()
+        is_filter = command.name == "docs" and rest.split()[:1] == ["filter"]  # keeps its own quotes
+        words = shlex.split(rest) if command.name in WITH_PATHS and not is_filter else as_text(rest).split()
     except ValueError as error:
         raise ConfigError(f"/{command.name}: {str(error).casefold()}: close it, or put a backslash before it") from None
     command.run(chat, words)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
+from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -17,6 +17,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.styles import Style
+from rich.text import Text
 
 from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS
@@ -62,6 +63,21 @@ class Line:
         self._session.editing_mode = EditingMode.VI if chat.settings.keys == "vi" else EditingMode.EMACS
         prefill, chat.prefill = chat.prefill, ""
         return self._session.prompt([("class:prompt", "> ")], default=prefill)
+
+    def announce(self, text: Text) -> bool:
+        """Shows a line above the one that is being typed; False where none is. May be called from any thread."""
+        app = self._session.app if self._session is not None else None
+        if app is None or not app.is_running or app.loop is None or app.context is None:
+            return False
+
+        def show() -> None:
+            run_in_terminal(lambda: self.chat.console.print(text, soft_wrap=True))
+
+        try:
+            app.loop.call_soon_threadsafe(show, context=app.context)
+        except RuntimeError:  # the loop has just ended
+            return False
+        return True
 
     def _new(self) -> PromptSession[str]:
         return PromptSession(

@@ -10,7 +10,8 @@ from dataclasses import replace
 from rich.text import Text
 
 from cli.chat.chat import Chat
-from cli.chat.commands import absolute, greeting, run_command
+from cli.chat.commands import greeting, run_command
+from cli.chat.docs_commands import absolute
 from cli.chat.settings import Settings, load_settings
 from cli.chat.talk import Leave, talk
 from cli.errors import EXIT_ERROR, describe
@@ -29,17 +30,27 @@ SECONDS_BEFORE_A_BAR = 0.4
 """What is done sooner shows no bar, which would only flash."""
 
 
-def run(docs: Sequence[str], config: str | None, index: str | None, session: str | None, model: str | None) -> int:
+def run(
+    docs: Sequence[str],
+    config: str | None,
+    index: str | None,
+    session: str | None,
+    model: str | None,
+    filter_text: str | None = None,
+    watch: bool = False,
+) -> int:
     if docs and index:
         raise ConfigError("give --docs or --index, not both: 'longthread index PATH --index DIR' adds to an index")
     name = session or DEFAULT_SESSION
     session_folder(name)
     move_old_sessions()
-    settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
+    settings = overlaid(load_settings(session_folder(name)), docs, config, index, model, filter_text)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with private_files(), display, Chat.open(name, settings, console, display, is_terminal) as chat:
+        if watch:
+            chat.watch()
         if is_terminal:
             terminal(chat)
         else:
@@ -48,7 +59,12 @@ def run(docs: Sequence[str], config: str | None, index: str | None, session: str
 
 
 def overlaid(
-    settings: Settings, docs: Sequence[str], config: str | None, index: str | None, model: str | None
+    settings: Settings,
+    docs: Sequence[str],
+    config: str | None,
+    index: str | None,
+    model: str | None,
+    filter_text: str | None = None,
 ) -> Settings:
     """A session's settings, with those of the command line in their place where it has any."""
     if docs:
@@ -57,6 +73,8 @@ def overlaid(
         settings = replace(settings, docs=(), index=absolute(index))
     if config is not None:
         settings = replace(settings, config=absolute(str(preset_or_path(config))), model=None, answering="{}")
+    if filter_text is not None:
+        settings = replace(settings, filter=filter_text or None)
     if model is not None:
         settings = replace(settings, model=absolute(model) if model.endswith(".gguf") else model)
     return settings
@@ -67,6 +85,7 @@ def terminal(chat: Chat) -> None:
     from cli.chat.line import Line
 
     line = Line(chat)
+    chat.watched.announce = line.announce
     chat.warm_up()
     chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
     while True:
@@ -123,6 +142,7 @@ def handle(chat: Chat, text: str) -> None:
     takes nothing back: it only ends an /edit.
     """
     text = text.replace("\0", MARK)  # no path and no C library takes one
+    chat.say_news()
     is_command = text.startswith("/") and not text.startswith("//")
     text = (text[1:] if text.startswith("//") else text).strip()
     replaces, chat.replaces = chat.replaces, False

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from pipeline.config import PipelineConfig
-from pipeline.default import CHAT, with_default_model, with_memory, with_model, with_settings, without_documents
+from pipeline.default import (
+    CHAT,
+    with_default_model,
+    with_filter,
+    with_memory,
+    with_model,
+    with_settings,
+    without_documents,
+)
 from pipeline.errors import ConfigError, StoreError
 from pipeline.registry import build_dataclass, component_class, nearest
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
@@ -36,6 +44,7 @@ class Settings:
     :param rewrite: whether follow-up questions are rewritten for retrieval.
     :param sources: whether an answer is followed by where it stands.
     :param ledger: whether an answer is followed by the account of its tokens.
+    :param filter: what documents must match to be searched (retrieval/filters.py); None: all are.
     """
 
     docs: tuple[str, ...] = ()
@@ -47,6 +56,7 @@ class Settings:
     sources: bool = True
     ledger: bool = False
     answering: str = "{}"
+    filter: str | None = None
 
     def pipeline(self) -> PipelineConfig:
         """The pipeline that these settings describe. Raises ConfigError with every fault."""
@@ -56,7 +66,7 @@ class Settings:
         if self.model is not None:
             config = with_model(config, self.model)
         config = with_memory(with_settings(config, json.loads(self.answering)))
-        return config if self.docs or self.index else without_documents(config)
+        return with_filter(config, self.filter) if self.docs or self.index else without_documents(config)
 
     def with_docs(self, docs: tuple[str, ...]) -> Settings:
         return replace(self, docs=tuple(dict.fromkeys(docs)), index=None)

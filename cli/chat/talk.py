@@ -120,7 +120,7 @@ def _help(chat: Chat, language: Language) -> None:
 def _files(chat: Chat, language: Language) -> str:
     if not chat.has_documents:
         return replies.reply(language, "nothing")
-    return replies.files(language, chat.counts, len(chat.unread.files))
+    return replies.files(language, chat.counts, chat.unread.n_unread)
 
 
 # ----------------------------------------------------------------------------------------------------------- summaries

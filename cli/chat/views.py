@@ -9,10 +9,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.chat.settings import Settings
-from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
+from cli.printing import account_line, also, answer_lines, ledger, location, shown_path, table
+from pipeline.contracts import Index
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
 from pipeline.forgetting import Forgotten, Held
+from pipeline.retrieval.metadata import Metadata
+from pipeline.retrieval.scope import Scope
 from pipeline.text.visible import visible
 from pipeline.types import Answer, Cached, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
@@ -104,7 +107,7 @@ def sources(state: State) -> RenderableType:
     rows = []
     for n, passage in enumerate(state.shown, 1):
         scores = " -> ".join(score_in(entry.ranked, passage) for entry in stages)
-        rows.append(Text(f"[{n}] {visible(location(passage))}", style="bold cyan"))
+        rows.append(Text(f"[{n}] {visible(location(passage))}", style="bold cyan").append(also(passage)))
         rows.append(Text(f"    {scores}", style="dim"))
         rows.append(Text("    " + " ".join(visible(passage.text).split())))
     head = Text(f"score after {' -> '.join(entry.stage for entry in stages)}; each has its own scale", style="dim")
@@ -232,18 +235,41 @@ def day(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-def documents(docs: Sequence[str], index: str | None, counts: Mapping[str, int], n_unread: int = 0) -> RenderableType:
-    """What is named, then each file with the number of its passages."""
+def documents(
+    settings: Settings, counts: Mapping[str, int], metadata: Mapping[str, Metadata], lacking: Unread
+) -> RenderableType:
+    """What is named, then each file with the number of its passages and what is known of it."""
+    docs, index = settings.docs, settings.index
     if index is None and not docs:
         return Text("No documents: /docs add PATH adds a file, a folder or a glob.")
     head = f"the index {shown_path(index)}" if index is not None else ", ".join(map(shown_path, docs))
     named = "" if index is not None else f"{len(docs)} named, "
     n_files = f"{len(counts)} file{'' if len(counts) == 1 else 's'}"
     width = len(str(max(counts.values(), default=0)))
-    rows = [Text(f"{n:>{width}}  {visible(shown_path(source))}") for source, n in counts.items()]
-    more = f"; {n_unread} not read: /docs list --skipped" if n_unread else ""
+    rows = [
+        Text(f"{n:>{width}}  {visible(shown_path(source))}").append(known_of(metadata[source]), style="dim")
+        for source, n in counts.items()
+    ]
+    more = f"; {lacking.n_unread} not read" if lacking.n_unread else ""
+    more += f"; {lacking.n_left_out} left out" if lacking.n_left_out else ""
+    more += ": /docs list --skipped" if more else ""
     last = Text(f"{named}{sum(counts.values())} passages in {n_files}{more}", style="dim")
-    return Group(Text(visible(head), style="bold"), *rows, last)
+    chosen = [Text(f"filter: {visible(settings.filter)}; /docs filter off searches all")] if settings.filter else []
+    return Group(Text(visible(head), style="bold"), *rows, last, *chosen)
+
+
+def known_of(about: Metadata) -> str:
+    """`  pdf, 3 pages, 2024-05-17, en, Ada: The Fares`; a date of the file, and not of the document, is in brackets."""
+    n_pages = f"{about.n_pages} page{'' if about.n_pages == 1 else 's'}" if about.n_pages else ""
+    day = about.document_date or (f"({about.file_date})" if about.file_date else "")
+    named = ": ".join(one_line(part, 60) for part in (about.author, about.title) if part)
+    return "  " + ", ".join(filter(None, (about.kind, n_pages, day, about.language, named)))
+
+
+def is_searched(about: Metadata, scope: Scope, index: Index) -> bool:
+    """Whether a filter leaves a document, or some of its pages."""
+    pages = index.pages(about.source) if scope.has_pages else ()
+    return any(scope.matches(about, page) for page in pages or (None,))
 
 
 def skipped(found: Unread) -> RenderableType:

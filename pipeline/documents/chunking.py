@@ -17,9 +17,12 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
+from typing import Literal
 
+from pipeline.documents.chunk_tree import are_paragraphs, pack_tree
 from pipeline.documents.places import Places
 from pipeline.documents.sentences import sentences
 from pipeline.types import Document, Passage
@@ -43,20 +46,27 @@ class Chunker:
     :param tokens: the longest chunk, in the embedder's tokens, special ones included.
     :param overlap: how many of these tokens a chunk repeats at most from the one before, in whole sentences where they
         fit, else in whole words. Nothing is repeated across a heading.
+    :param chunks: `tokens` fills each chunk as far as its section allows; `structure` makes chunks of whole parts of
+        the text (chunk_tree.py), without overlap.
     """
 
     tokens: int = 200
     overlap: int = 0
+    chunks: Literal["tokens", "structure"] = "tokens"
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise ValueError(f"tokens must be at least 1, was: {self.tokens}")
         if not 0 <= self.overlap < max(self.tokens / 2, 1):
             raise ValueError(f"overlap must be in [0, tokens / 2), was: {self.overlap}")
+        if self.overlap and self.chunks == "structure":
+            raise ValueError(f"overlap must be 0 with chunks: structure, was: {self.overlap}")
 
     @property
     def settings(self) -> dict[str, str | int]:
         """What the chunks depend on, for an index's manifest: `version` changes whenever the rules of cutting do."""
+        if self.chunks == "structure":
+            return {"chunker": "tree", "version": 1, "tokens": self.tokens}
         return {"chunker": "structure", "version": 1, "tokens": self.tokens, "overlap": self.overlap}
 
     def chunk(self, document: Document, count: Count, max_tokens: int) -> list[Passage]:
@@ -71,7 +81,11 @@ class Chunker:
         if room < 1:
             raise ValueError(f"a chunk of at most {limit} tokens has no room beside {special} special tokens")
         layout = _lay_out(document, count, special)
-        spans = list(_pack(layout, room, min(self.overlap, room // 2)))
+        if self.chunks == "structure":
+            ends = pack_tree(layout.sums, _ranks(document, layout), room, partial(_cuts, layout, room))
+            spans = [(layout.starts[first], layout.ends[last - 1]) for first, last in ends]
+        else:
+            spans = list(_pack(layout, room, min(self.overlap, room // 2)))
         return _passages(document, _within(document.text, spans, layout, count, limit))
 
 
@@ -116,6 +130,25 @@ def _lay_out(document: Document, count: Count, special: int) -> _Layout:
         positions(iter([match.end() for match in _BLANK_LINE.finditer(text)] + _structure(document))),
         positions(iter(pauses)),
     )
+
+
+def _ranks(document: Document, layout: _Layout) -> list[list[int]]:
+    """Positions of atoms to cut a document at, the strongest first: headings by level, functions, paragraphs, lines."""
+    levels = sorted({heading.level for heading in document.headings})
+    kinds = [[heading.start for heading in document.headings if heading.level == level] for level in levels]
+    kinds += [_structure(document), [match.end() for match in _BLANK_LINE.finditer(document.text)]]
+    if are_paragraphs(document.text):
+        kinds.append(_line_starts(document.text))
+    return [sorted({bisect_left(layout.starts, offset) for offset in kind}) for kind in kinds]
+
+
+def _cuts(layout: _Layout, room: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Spans of atoms between two positions, each of about equal size, that end behind sentences where they can."""
+    within = replace(layout, sections=[last], paragraphs=[])
+    while first < last:
+        end = _cut(within, first, room)
+        yield first, end
+        first = end
 
 
 def _line_starts(text: str) -> list[int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.documents.archives import is_archive, is_container, is_member, members
 from pipeline.documents.charsets import is_binary
 from pipeline.documents.formats import READABLE, is_ours, unread_kind
+from pipeline.documents.left_out import IGNORE_FILE, LeftOut
 from pipeline.errors import DocumentError
 
 FOLLOW_LINKS = "LONGTHREAD_FOLLOW_LINKS"
@@ -25,7 +26,6 @@ _MARKS_OF_OUTPUTS = (
     {".longthread.writing"},
     {".longthread.lock"},
 )
-_PASSED_OVER = {"__pycache__", "node_modules"}  # beside everything hidden, such as .git and .venv
 _HEAD_BYTES = 8192
 
 
@@ -41,8 +41,8 @@ def discover(paths: Sequence[str]) -> Discovery:
     """The files that the paths name: each is a file, a folder with all below it, or a glob (`**` goes into folders).
 
     A file that is named is always among them, so that a fault in it is told when it is read; inside folders and globs
-    binary and empty files are passed over and listed, hidden ones and caches just passed over. Raises DocumentError
-    for a path that does not exist, a glob that matches nothing, and a folder or glob without anything to read.
+    binary and empty files are passed over and listed, and so is what left_out.py names. Raises DocumentError for a path
+    that does not exist, a glob that matches nothing, and a folder or glob without anything to read.
     """
     if not paths:
         raise DocumentError(f"no documents were named: give a file, a folder or a glob ({READABLE})")
@@ -96,35 +96,38 @@ def _find(path: str) -> Discovery:
         matches = _match(place)
         if not matches:
             raise DocumentError(f"{path}: the pattern matches nothing: use ** for all folders below, and quote it")
-        base = _fixed_part(place)
-        return _sift(path, (file for match in matches for file in _walk(match, base)))
+        return _sift(path, _walk_matches(place, matches))
     raise DocumentError(f"{path or repr(path)}: no such file or folder{_suggestion(place)}")
 
 
-def _fixed_part(pattern: Path) -> Path:
+def fixed_part(pattern: Path) -> Path:
     """The folder of a pattern: its path before the first part with a magic character."""
     parts = pattern.parts
     return Path(*parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
 
 
 def _match(pattern: Path) -> list[Path]:
-    """What a pattern matches, without what is hidden below its fixed part; `**` does not follow links."""
-    base = _fixed_part(pattern)
+    """What a pattern matches, also what is hidden; `**` does not follow links."""
+    base = fixed_part(pattern)
     wanted = pattern.parts[len(base.parts) :]
     if wanted[-1] == "**":
         wanted = (*wanted, "*")
     try:
-        found = sorted(base.glob("/".join(wanted)))
+        return sorted(base.glob("/".join(wanted)))
     except (OSError, ValueError):
         return []
-    spelt_out = set(wanted)
-    return [
-        path for path in found if not any(_is_hidden(part) for part in set(path.relative_to(base).parts) - spelt_out)
-    ]
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in _PASSED_OVER
+def _walk_matches(pattern: Path, matches: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """The files at or below what a pattern matched, each with the reason to pass it over."""
+    base = fixed_part(pattern)
+    rules, spelt_out = LeftOut(base), frozenset(pattern.parts)
+    for match in matches:
+        left_out = rules.above(match, spelt_out) if match != base else None
+        if left_out is None:
+            yield from _walk(match, base, rules)
+        elif left_out[0].name != IGNORE_FILE:
+            yield left_out
 
 
 def _exists(place: Path) -> bool:
@@ -179,12 +182,13 @@ def _broken_link(place: Path) -> str:
     return "a link to neither a file nor a folder"
 
 
-def _walk(place: Path, root: Path) -> Iterator[tuple[Path, str]]:
+def _walk(place: Path, root: Path, rules: LeftOut | None = None) -> Iterator[tuple[Path, str]]:
     """Each file at or below a place, with the reason to pass it over ("" for none). A folder is entered once.
 
     Links that lead out of `root` are passed over: a folder from elsewhere should not decide what else is read.
     """
     inside = real_path(root)
+    rules = rules or LeftOut(root)
     if _leaves(place, inside):
         yield place, OUTSIDE
         return
@@ -208,14 +212,18 @@ def _walk(place: Path, root: Path) -> Iterator[tuple[Path, str]]:
             yield folder, OUTPUT
             continue
         for entry in entries:
-            if _is_hidden(entry.name):
+            path = Path(entry.path)
+            is_folder = os.path.isdir(path)
+            if entry.name == IGNORE_FILE:
                 continue
-            if entry.is_symlink() and _leaves(Path(entry.path), inside):
-                yield Path(entry.path), OUTSIDE
-            elif os.path.isdir(entry.path):
-                waiting.append(Path(entry.path))
+            if why := rules.why(path, is_folder):
+                yield path, why
+            elif entry.is_symlink() and _leaves(path, inside):
+                yield path, OUTSIDE
+            elif is_folder:
+                waiting.append(path)
             else:
-                yield Path(entry.path), _fault(Path(entry.path))
+                yield path, _fault(path)
 
 
 def _leaves(path: Path, inside: Path) -> bool:

@@ -24,6 +24,7 @@ from pipeline.documents.lines import (
     take_lines,
     without_repeats,
 )
+from pipeline.documents.properties import page_properties
 from pipeline.documents.tables import count_of
 from pipeline.documents.text import decode, readable_name
 from pipeline.errors import DocumentError, MissingExtraError
@@ -70,6 +71,7 @@ def load_html(path: Path, data: bytes, label: str | None = None) -> Document:
         block if block.is_row else replace(block, lines=source_lines.check(block.text, block.lines)) for block in kept
     )
     title = _title(layout.headings, root, is_marked) or readable_name(path)
+    author, date, language = page_properties(source)
     notes += (f"{images} image{'s' if images > 1 else ''} without text",) if images else ()
     return Document(
         source=path.as_posix(),
@@ -79,6 +81,9 @@ def load_html(path: Path, data: bytes, label: str | None = None) -> Document:
         headings=layout.headings,
         notes=notes + left_out,
         lines=layout.lines,
+        author=author,
+        date=date,
+        language=language,
     )
 
 

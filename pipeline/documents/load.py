@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.documents.archives import read_member
 from pipeline.documents.formats import find_format
 from pipeline.documents.limits import check_lines, read_file
+from pipeline.documents.properties import with_properties
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -30,6 +31,7 @@ def _checked(path: Path, source: str, data: bytes) -> Document:
     if not document.text.strip():
         notes = "; ".join(document.notes)
         raise DocumentError(f"{path}: holds no text{': ' + notes if notes else ''}")
+    document = with_properties(document, data)
     return replace(document, source=source, sha256=hashlib.sha256(data).hexdigest())
 
 

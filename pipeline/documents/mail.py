@@ -7,11 +7,13 @@ import email.policy
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
 
 from pipeline.documents import charsets
+from pipeline.documents.properties import mail_date
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.errors import DocumentError
@@ -27,7 +29,8 @@ def load_eml(path: Path, data: bytes) -> Document:
     message = _parse(data)
     writer = Writer()
     _write(path, writer, message)
-    return writer.document(path, "eml", _header(message, "Subject") or readable_name(path))
+    document = writer.document(path, "eml", _header(message, "Subject") or readable_name(path))
+    return replace(document, author=_header(message, "From"), date=mail_date(_header(message, "Date")))
 
 
 def load_mbox(path: Path, data: bytes) -> Document:
@@ -59,7 +62,8 @@ def load_msg(path: Path, data: bytes) -> Document:
         writer.block(body.replace("\r\n", "\n"), "text")
     else:
         _write_html(path, writer, html)
-    return writer.document(path, "msg", message.subject or readable_name(path))
+    document = writer.document(path, "msg", message.subject or readable_name(path))
+    return replace(document, author=shown["From"], date=mail_date(shown["Date"]))
 
 
 def attachments(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.documents import ocr
 from pipeline.documents.page_layout import Line, has_cells, lay_out_page
+from pipeline.documents.properties import pdf_date
 from pipeline.documents.text import readable_name
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document, Heading
@@ -45,16 +46,18 @@ def load_pdf(path: Path, data: bytes) -> Document:
         raise DocumentError(_why(path, error)) from None
     try:
         pages = [_read_page(pdf, number) for number in range(len(pdf))]
-        title, outline = str(pdf.get_metadata_dict().get("Title") or "").strip(), _outline(pdf)
+        about, outline = pdf.get_metadata_dict(), _outline(pdf)
     except pypdfium2.PdfiumError as error:
         raise DocumentError(_why(path, error)) from None
     finally:
         pdf.close()
     text, starts = _join(_mend([page.text or "" for page in pages]))
+    title, author = (str(about.get(name) or "").strip() for name in ("Title", "Author"))
     if not title or _JUNK_TITLE.search(title):
         title = readable_name(path)
     headings = _headings(text, starts, outline)
-    return Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages))
+    document = Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages))
+    return replace(document, author=author, date=pdf_date(str(about.get("CreationDate") or about.get("ModDate") or "")))
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -97,6 +97,12 @@ def marks_to_json(place: Place) -> str:
     return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
 
 
+def pages_of_marks(marks: str) -> tuple[int, ...]:
+    """The pages that begin inside a passage, out of what `marks_to_json` made of its place."""
+    _, _, rows, *_ = json.loads(marks)
+    return tuple(page for _, _, page, *_ in rows if page is not None)
+
+
 def place_from_json(
     line: int | None, page: int | None, heading: Sequence[str], paragraph: int | None, marks: str
 ) -> Place:

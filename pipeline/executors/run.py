@@ -343,7 +343,7 @@ def _about(
 
 def index_hash(folder: Path) -> str:
     """The same for the same documents, cut and embedded in the same way. Raises StoreError where there is no index."""
-    from pipeline.retrieval.index import fingerprint
+    from pipeline.retrieval.fingerprint import fingerprint
 
     return fingerprint(folder)
 

@@ -23,7 +23,7 @@ from pipeline.answers.judging import (
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
 from pipeline.retrieval.embedder_languages import TRAINED_ON
-from pipeline.retrieval.globs import all_of, check_matches
+from pipeline.retrieval.scope import check_scope, scope_of
 from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
@@ -46,7 +46,7 @@ def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     if getattr(component, "searches_index", True):
         searched = f" of {tools.index.n_chunks}"
         if not passages:
-            check_matches(tools.index.sources, all_of(getattr(component, "glob", None), state.question.glob))
+            check_scope(tools.index, scope_of(component, state.question))
         note_language(component, state.question.text, tools)
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Tools
 from pipeline.retrieval.dense import check_settings
-from pipeline.retrieval.globs import all_of
+from pipeline.retrieval.near_copies import POOL, Copies, folded
+from pipeline.retrieval.parents import check_parents, with_parents
+from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question
 
 
@@ -16,13 +18,23 @@ class Bm25:
 
     :param k: how many passages to give back.
     :param glob: keeps to sources whose path matches it.
+    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param parents: gives each hit with its section around it, up to so many of the reader's tokens (parents.py); None:
+        the hit alone.
+    :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
+        notes them; `keep` keeps all.
     """
 
     k: int = 8
     glob: str | None = None
+    filter: str | None = None
+    copies: Copies = "fold"
+    parents: int | None = None
 
     def __post_init__(self) -> None:
-        check_settings(self.k, None)
+        check_settings(self.k, None, self.filter)
+        check_parents(self.parents)
 
     def search(self, question: Question, tools: Tools) -> list[Passage]:
-        return tools.index.search_bm25(question.text, self.k, all_of(self.glob, question.glob))
+        found = tools.index.search_bm25(question.text, self.k * POOL, scope_of(self, question))
+        return with_parents(folded(found, self.k, self.copies, tools.note), self.parents, tools)

@@ -11,11 +11,6 @@ Glob = str | tuple[str, ...] | None
 """A pattern that a source, or its end from a slash on, must match; of several, every one; None: all sources."""
 
 
-def all_of(*globs: str | None) -> tuple[str, ...] | None:
-    """The globs that are set, as one filter."""
-    return tuple(glob for glob in globs if glob is not None) or None
-
-
 def matching(sources: Iterable[str], glob: Glob) -> list[str]:
     """The sources that match, in their order. A file's name alone matches the file in whatever folder."""
     globs = _listed(glob)

@@ -17,11 +17,9 @@ from typing import Literal
 from pipeline.contracts import Tools
 from pipeline.documents.places import Places
 from pipeline.retrieval.dense import check_settings
-from pipeline.retrieval.globs import all_of
+from pipeline.retrieval.scope import Scope, scope_of
 from pipeline.text.words import content_words, coverage
 from pipeline.types import Document, Message, Passage, Question, Sampling, Span, Text
-
-Globs = tuple[str, ...] | None
 
 _UUID = r"[^\s\"'-]{8}(?:-[^\s\"'-]{4}){3}-[^\s\"'-]{12}"
 _IDENTIFIER = r"(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w[\w-]{4,}\w"
@@ -58,6 +56,7 @@ class Hops:
     :param namer: who says which name is looked up next: `rule`, every new one in its order; `reader`, the model that
         answers chooses one of them under a grammar, or ends the search.
     :param glob: keeps to sources whose path matches it.
+    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
     """
 
     k: int = 32
@@ -71,9 +70,10 @@ class Hops:
     branches: int = 2
     namer: Literal["rule", "reader"] = "rule"
     glob: str | None = None
+    filter: str | None = None
 
     def __post_init__(self) -> None:
-        check_settings(self.k, None)
+        check_settings(self.k, None, self.filter)
         for name in ("hops", "pool", "branches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, was: {getattr(self, name)}")
@@ -83,23 +83,23 @@ class Hops:
         return frozenset({"embedder"}) if self.first == "hybrid" else frozenset()
 
     def search(self, question: Question, tools: Tools) -> list[Passage]:
-        glob = all_of(self.glob, question.glob)
+        scope = scope_of(self, question)
         keys = keys_of(question.text) if self.by != "names" else []
-        found = self.by_keys(keys, glob, tools) if keys else []
+        found = self.by_keys(keys, scope, tools) if keys else []
         if not found and self.by != "keys":
-            found = self.by_names(question, glob, tools)
+            found = self.by_names(question, scope, tools)
         if not found:
             tools.note("nothing to follow: a plain search by words")
         if self.fill or not found:
-            found = _distinct([*found, *tools.index.search_bm25(question.text, self.k, glob)])
+            found = _distinct([*found, *tools.index.search_bm25(question.text, self.k, scope)])
         return [replace(passage, score=1 / rank) for rank, passage in enumerate(found[: self.k], 1)]
 
     # ------------------------------------------------------------------------------------------------- keys and values
-    def by_keys(self, keys: Sequence[str], glob: Globs, tools: Tools) -> list[Passage]:
+    def by_keys(self, keys: Sequence[str], scope: Scope | None, tools: Tools) -> list[Passage]:
         """The pairs on the ways that start at the keys: each way in the order of its hops, the longest last."""
         found: list[Passage] = []
         for key in keys:
-            ways = sorted(self.ways(key, glob, tools), key=len)
+            ways = sorted(self.ways(key, scope, tools), key=len)
             if not ways:
                 tools.note(f'no passage holds "{key}" as a key')
                 continue
@@ -108,7 +108,7 @@ class Hops:
             found += [hop.given(self.whole) for way in kept for hop in way]
         return _distinct(found)
 
-    def ways(self, key: str, glob: Globs, tools: Tools) -> list[list[Hop]]:
+    def ways(self, key: str, scope: Scope | None, tools: Tools) -> list[list[Hop]]:
         """Every way from a key to where it ends, as its hops. A key that stands twice is where ways part."""
         ways: list[list[Hop]] = []
         pairs: dict[str, list[Hop]] = {}
@@ -116,7 +116,7 @@ class Hops:
         while open_ and len(ways) < self.k:
             at, way = open_.pop(0)
             if at not in pairs:
-                pairs[at] = self.look_up(at, glob, tools)
+                pairs[at] = self.look_up(at, scope, tools)
             seen = {hop.key for hop in way} | {at}
             onward = [] if len(way) >= self.hops else [hop for hop in pairs[at] if hop.value not in seen]
             if way and not onward:
@@ -124,11 +124,11 @@ class Hops:
             open_ += [(hop.value, [*way, hop]) for hop in onward]
         return ways
 
-    def look_up(self, key: str, glob: Globs, tools: Tools) -> list[Hop]:
+    def look_up(self, key: str, scope: Scope | None, tools: Tools) -> list[Hop]:
         """Where the key stands as a key, with its value; by source and offset."""
         if len(key) > _MOST_KEY_CHARS:
             return []
-        passages = tools.index.search_bm25(key, self.pool, glob)
+        passages = tools.index.search_bm25(key, self.pool, scope)
         found = {hop.pair.span: hop for passage in passages for hop in hops_in(key, passage, passage)}
         for passage in [] if found else passages:
             near = _with_surroundings(passage, tools.index.document(passage.source))
@@ -147,10 +147,10 @@ class Hops:
         tools.note(f"found by searching, not by the model, which {left}")
 
     # ------------------------------------------------------------------------------------------- sentences with names
-    def by_names(self, question: Question, glob: Globs, tools: Tools) -> list[Passage]:
+    def by_names(self, question: Question, scope: Scope | None, tools: Tools) -> list[Passage]:
         """The sentences on the way from the question's names, or from its best sentence, in the order of the hops."""
         asked = names_of(question.text)
-        way = _Way(question, glob, tools, asked)
+        way = _Way(question, scope, tools, asked)
         start = [step for name in asked for step in self.steps(name, way)] or self.best(way)
         for step in start[: self.branches]:
             way.add(step)
@@ -172,7 +172,7 @@ class Hops:
         word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         found = [
             Step(name, sentence, passage)
-            for passage in way.tools.index.search_bm25(name, self.pool, way.glob)
+            for passage in way.tools.index.search_bm25(name, self.pool, way.scope)
             if word.search(passage.text) or word.search(_flat(passage.text))
             for sentence in sentences_in(passage)
             if word.search(_flat(sentence.text)) and sentence.span not in way.seen
@@ -182,9 +182,9 @@ class Hops:
     def best(self, way: _Way) -> list[Step]:
         """The sentence of the first search that is nearest to the question, by its words or by its meaning."""
         index, text = way.tools.index, way.question.text
-        passages = index.search_bm25(text, self.pool, way.glob)
+        passages = index.search_bm25(text, self.pool, way.scope)
         if self.first == "hybrid":
-            passages = _distinct([*index.search_dense(text, self.pool, way.glob), *passages])
+            passages = _distinct([*index.search_dense(text, self.pool, way.scope), *passages])
         sentences = [(sentence, passage) for passage in passages for sentence in sentences_in(passage)]
         if not sentences:
             return []
@@ -244,9 +244,9 @@ class Step:
 class _Way:
     """The sentences so far, and the names that are still to be looked up."""
 
-    def __init__(self, question: Question, glob: Globs, tools: Tools, asked: Sequence[str]) -> None:
+    def __init__(self, question: Question, scope: Scope | None, tools: Tools, asked: Sequence[str]) -> None:
         self.question = question
-        self.glob = glob
+        self.scope = scope
         self.tools = tools
         self.words = content_words(question.text)
         self.steps: list[Step] = []

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from pipeline.contracts import Tools
 from pipeline.retrieval.dense import check_settings
-from pipeline.retrieval.globs import all_of
 from pipeline.retrieval.mmr import diverse
+from pipeline.retrieval.near_copies import Copies, folded
+from pipeline.retrieval.parents import check_parents, with_parents
+from pipeline.retrieval.scope import scope_of
 from pipeline.types import Passage, Question, Span
 
 
@@ -28,6 +30,11 @@ class Hybrid:
     :param dense_weight: of the list by meaning, at least 0.
     :param bm25_weight: of the list by words, at least 0.
     :param glob: keeps to sources whose path matches it.
+    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param parents: gives each hit with its section around it, up to so many of the reader's tokens (parents.py); None:
+        the hit alone.
+    :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
+        notes them; `keep` keeps all.
     :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
     """
 
@@ -37,12 +44,16 @@ class Hybrid:
     dense_weight: float = 1.0
     bm25_weight: float = 1.0
     glob: str | None = None
+    filter: str | None = None
+    copies: Copies = "fold"
+    parents: int | None = None
     mmr: float | None = None
 
     needs = frozenset({"embedder"})
 
     def __post_init__(self) -> None:
-        check_settings(self.k, self.mmr)
+        check_settings(self.k, self.mmr, self.filter)
+        check_parents(self.parents)
         if self.pool < self.k:
             raise ValueError(f"pool must be at least k ({self.k}), was: {self.pool}")
         if self.rrf_k < 0:
@@ -54,11 +65,17 @@ class Hybrid:
             raise ValueError("dense_weight and bm25_weight must not both be 0")
 
     def search(self, question: Question, tools: Tools) -> list[Passage]:
-        glob = all_of(self.glob, question.glob)
-        dense = tools.index.search_dense(question.text, self.pool, glob) if self.dense_weight else []
-        bm25 = tools.index.search_bm25(question.text, self.pool, glob) if self.bm25_weight else []
+        scope = scope_of(self, question)
+        dense = tools.index.search_dense(question.text, self.pool, scope) if self.dense_weight else []
+        bm25 = tools.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
         fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
-        return fused[: self.k] if self.mmr is None else diverse(fused[: self.pool], self.k, self.mmr, tools.index)
+        if self.mmr is None:
+            return with_parents(folded(fused, self.k, self.copies, tools.note), self.parents, tools)
+        return with_parents(
+            diverse(folded(fused, self.pool, self.copies, tools.note), self.k, self.mmr, tools.index),
+            self.parents,
+            tools,
+        )
 
 
 def fuse(lists: Sequence[tuple[Sequence[Passage], float]], rrf_k: int) -> list[Passage]:

@@ -11,7 +11,6 @@ no `chroma/`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -19,7 +18,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -39,18 +38,19 @@ from pipeline.retrieval.generations import (
     check_is_ours,
     discard,
     hold_newest,
-    holding,
     missing,
     newest,
     publish,
     sweep,
 )
-from pipeline.retrieval.globs import Glob, matching
 from pipeline.retrieval.lock import WriteLock, lock_for_writing
-from pipeline.retrieval.manifest import READABLE, Manifest, Settings
+from pipeline.retrieval.manifest import Manifest, Settings
+from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.plan import PART_OF_INDEX, Plan
 from pipeline.retrieval.questions import question_vector
 from pipeline.retrieval.saved_vectors import SavedVectors
+from pipeline.retrieval.scope import Scope
+from pipeline.retrieval.searching import by_vectors, by_words, kept
 from pipeline.retrieval.store_errors import check_settings, rebuild_hint, translate_errors
 from pipeline.retrieval.update import Chunks, IndexReport, Updater
 from pipeline.retrieval.vectors import Vectors
@@ -116,23 +116,6 @@ def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, wanted: Set
         index.close()
         raise
     return index
-
-
-def fingerprint(folder: str | Path) -> str:
-    """The same for indexes that hold the same passages and vectors: of the settings and every file's hash.
-
-    Raises StoreError for a folder without an index.
-    """
-    folder = Path(folder)
-    with translate_errors(folder), holding(folder) as path:
-        manifest = Manifest(path / MANIFEST)
-        try:
-            settings = manifest.settings()
-            files = [(source, state.sha256) for source, state in manifest.states().items()]
-        finally:
-            manifest.close()
-    known = [None if settings is None else {**asdict(settings), "format": READABLE[0]}, files]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 def _open_to_write(
@@ -248,30 +231,29 @@ class DocumentIndex:
     def sources(self) -> tuple[str, ...]:
         return tuple(self.manifest.sources())
 
-    def search_dense(self, question: str, k: int, glob: Glob = None) -> list[Passage]:
-        sources = None if glob is None else matching(self.sources, glob)
-        if sources == []:
+    @cached_property
+    def metadata(self) -> dict[str, Metadata]:
+        with translate_errors(self.folder):
+            return self.manifest.metadata()
+
+    def pages(self, source: str) -> tuple[int, ...]:
+        """The pages that its passages stand on."""
+        with translate_errors(self.folder):
+            found = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
+            return tuple(dict.fromkeys(found))
+
+    def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
+        with translate_errors(self.folder):
+            chunks = kept(self.manifest, lambda: self.metadata, scope)
+        if chunks is not None and not chunks.ids:
             return []
         vector = question_vector(self.embedder, question)
         with translate_errors(self.folder):
-            saved = self._saved_vectors
-            if saved is not None:
-                found = saved.search(vector, k, None if sources is None else self.manifest.ids(sources))
-            else:
-                found = self._vectors.search(vector, k, sources)
-            passages = self.manifest.passages_of_ids([id_ for id_, _ in found])
-        scored = [
-            replace(passage, score=score)
-            for passage, (_, score) in zip(passages, found, strict=True)
-            if passage is not None
-        ]
-        return sorted(scored, key=lambda passage: (-passage.score, passage.source, passage.start))[:k]
+            return by_vectors(self.manifest, self._saved_vectors or self._vectors, vector, k, chunks)
 
-    def search_bm25(self, question: str, k: int, glob: Glob = None) -> list[Passage]:
+    def search_bm25(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         with translate_errors(self.folder):
-            rows = None if glob is None else self.manifest.rows(matching(self.sources, glob))
-            found = self._words.search(question, k, rows)
-            return [replace(self.manifest.passage_of_row(row), score=score) for row, score in found]
+            return by_words(self.manifest, self._words, question, k, kept(self.manifest, lambda: self.metadata, scope))
 
     def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
         with translate_errors(self.folder):
@@ -421,7 +403,7 @@ class DocumentIndex:
         self.__dict__.pop("_vectors", None)
 
     def _forget_views(self) -> None:
-        for name in ("n_chunks", "sources", "_words", "_saved_vectors"):
+        for name in ("n_chunks", "sources", "metadata", "_words", "_saved_vectors"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -437,7 +419,7 @@ class DocumentIndex:
     @cached_property
     def _saved_vectors(self) -> SavedVectors | None:
         """Of a published generation, the plain copy of its vectors."""
-        return saved_vectors.load(self.path, self.n_chunks) if self._is_whole else None
+        return saved_vectors.load(self.path, self.manifest.n_ids) if self._is_whole else None
 
     @property
     def _saved_words(self) -> WordIndex | None:

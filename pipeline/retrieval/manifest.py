@@ -20,18 +20,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.places import marks_to_json, place_from_json
+from pipeline.documents.places import marks_to_json, pages_of_marks, place_from_json
+from pipeline.documents.properties import language_of_text
+from pipeline.retrieval.manifest_formats import add_columns, allow_copies, columns, note_languages
+from pipeline.retrieval.metadata import Metadata
 from pipeline.types import Document, Heading, Passage, Span
 
-FORMAT = 3
-READABLE = (2, 3)
-"""Formats that can be searched. Format 2 lacks the columns of `_ADDED`; a writer adds them to its copy."""
-_ADDED = {
-    "ctime_ns": "INTEGER NOT NULL DEFAULT 0",
-    "inode": "INTEGER NOT NULL DEFAULT 0",
-    "labels": "TEXT NOT NULL DEFAULT '[]'",
-    "reader": "TEXT NOT NULL DEFAULT ''",
-}
+FORMAT = 4
+READABLE = (2, 3, 4)
+"""Formats that can be searched. A writer brings its copy to the newest."""
 _SCHEMA = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -39,19 +36,23 @@ CREATE TABLE files (
     title TEXT NOT NULL, kind TEXT NOT NULL, text BLOB NOT NULL, pages TEXT NOT NULL, headings TEXT NOT NULL,
     notes TEXT NOT NULL, lines TEXT NOT NULL, paragraphs TEXT NOT NULL,
     ctime_ns INTEGER NOT NULL DEFAULT 0, inode INTEGER NOT NULL DEFAULT 0,
-    labels TEXT NOT NULL DEFAULT '[]', reader TEXT NOT NULL DEFAULT ''
+    labels TEXT NOT NULL DEFAULT '[]', reader TEXT NOT NULL DEFAULT '', author TEXT NOT NULL DEFAULT '',
+    date TEXT NOT NULL DEFAULT '', language TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE chunks (
-    row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER NOT NULL,
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL, source TEXT NOT NULL, start INTEGER NOT NULL,
     stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER, page INTEGER, heading TEXT NOT NULL,
     paragraph INTEGER, marks TEXT NOT NULL
 );
 CREATE INDEX chunks_by_place ON chunks (source, start, stop);
+CREATE INDEX chunks_by_id ON chunks (id, source, start);
 CREATE TABLE unread (source TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;
 """
+MAX_COPIES = 1000
+"""How many places of one text are looked at."""
 _TABLES = ("settings", "files", "chunks", "unread")
 _PASSAGE = (
-    "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, c.paragraph, c.marks, f.title "
+    "SELECT c.source, c.start, c.stop, c.text, c.line, c.page, c.heading, c.paragraph, c.marks, f.title, c.row "
     "FROM chunks c JOIN files f ON f.source = c.source WHERE "
 )
 
@@ -93,12 +94,15 @@ class IndexedFile:
 
     @property
     def ids(self) -> list[str]:
-        return [chunk_id(chunk, self.document.sha256) for chunk in self.chunks]
+        return [chunk_id(chunk.text) for chunk in self.chunks]
 
 
-def chunk_id(chunk: Passage, sha256: str) -> str:
-    """The same for the same characters of the same bytes of a file, in every run."""
-    return hashlib.sha256(f"{chunk.source}\0{chunk.start}\0{chunk.end}\0{sha256}".encode()).hexdigest()[:32]
+def chunk_id(text: str) -> str:
+    """The same for the same text, wherever it stands: it has one vector, and its words count once.
+
+    Chunks of older formats have an id of their own each.
+    """
+    return hashlib.sha256(f"text\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _chunk_row(chunk: Passage) -> tuple[str | int | None, ...]:
@@ -138,8 +142,9 @@ class Manifest:
         if self._get("format") == FORMAT:
             return
         with _Transaction(self.db):
-            for name, column in _ADDED.items():
-                self.db.execute(f"ALTER TABLE files ADD COLUMN {name} {column}")
+            add_columns(self.db)
+            note_languages(self.db, {source: language_of_text(self.document(source)) for source in self.sources()})
+            allow_copies(self.db, _SCHEMA.split(";"))
             self._set("format", FORMAT)
 
     def settings(self) -> Settings | None:
@@ -180,15 +185,18 @@ class Manifest:
     def n_chunks(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    @property
+    def n_ids(self) -> int:
+        """How many different texts the chunks have: one vector each."""
+        return int(self.db.execute("SELECT count(DISTINCT id) FROM chunks").fetchone()[0])
+
     def sources(self) -> list[str]:
         """Sorted."""
         return [source for (source,) in self.db.execute("SELECT source FROM files ORDER BY source")]
 
     def states(self) -> dict[str, FileState]:
-        query = "SELECT source, sha256, size, mtime_ns, ctime_ns, inode, reader FROM files ORDER BY source"
-        if self._get("format") != FORMAT:
-            query = query.replace("ctime_ns, inode, reader", "0, 0, ''")
-        rows = self.db.execute(query)
+        names = columns(self.db, "source", "sha256", "size", "mtime_ns", "ctime_ns", "inode", "reader")
+        rows = self.db.execute(f"SELECT {names} FROM files ORDER BY source")  # noqa: S608 - names of ours
         return {source: FileState(*state) for source, *state in rows}
 
     def unread(self) -> list[tuple[str, str]]:
@@ -215,37 +223,44 @@ class Manifest:
             )
 
     def ids(self, sources: Sequence[str] | None = None) -> list[str]:
-        """The ids of all chunks, or of those of some sources."""
+        """The ids of all chunks, or of those of some sources, each once."""
         if sources is None:
-            return [chunk for (chunk,) in self.db.execute("SELECT id FROM chunks ORDER BY source, start")]
-        found: list[str] = []
+            rows = self.db.execute("SELECT id FROM chunks ORDER BY source, start")
+            return list(dict.fromkeys(chunk for (chunk,) in rows))
+        found: dict[str, None] = {}
         for source in sources:
-            found += [row[0] for row in self.db.execute("SELECT id FROM chunks WHERE source = ?", (source,))]
-        return found
+            rows = self.db.execute("SELECT id FROM chunks WHERE source = ?", (source,))
+            found.update(dict.fromkeys(row[0] for row in rows))
+        return list(found)
 
-    def rows(self, sources: Sequence[str]) -> list[int]:
-        found: list[int] = []
-        for source in sources:
-            found += [row[0] for row in self.db.execute("SELECT row FROM chunks WHERE source = ?", (source,))]
-        return found
+    def without_rows(self, ids: Iterable[str]) -> list[str]:
+        """Those of the ids that no chunk has, sorted."""
+        query = "SELECT 1 FROM chunks WHERE id = ? LIMIT 1"
+        return sorted(id_ for id_ in ids if self.db.execute(query, (id_,)).fetchone() is None)
+
+    def first_rows(self, ids: Iterable[str]) -> list[int]:
+        """The row of each text that stands for all chunks with it: the first by source and offset."""
+        query = "SELECT row FROM chunks WHERE id = ? ORDER BY source, start LIMIT 1"
+        return [row for id_ in ids for (row,) in self.db.execute(query, (id_,))]
 
     def sources_of(self, ids: Iterable[str]) -> list[str]:
         query = "SELECT source FROM chunks WHERE id = ?"
         return sorted({source for chunk in ids for (source,) in self.db.execute(query, (chunk,))})
 
     def texts(self) -> Iterator[tuple[int, str]]:
-        """(row, text) of every chunk, in the order of source and offset."""
-        yield from self.db.execute("SELECT row, text FROM chunks ORDER BY source, start, stop")
+        """(row, text) of every text, in the order of source and offset: the first chunk stands for its copies."""
+        yield from self.db.execute(
+            "SELECT row, text FROM chunks c WHERE NOT EXISTS (SELECT 1 FROM chunks o WHERE o.id = c.id AND "
+            "(o.source, o.start) < (c.source, c.start)) ORDER BY source, start, stop"
+        )
 
-    def passages_of_ids(self, ids: Sequence[str]) -> list[Passage | None]:
-        """The passages of those ids, in their order; None for an id that no row owns."""
-        return [self._passage("c.id = ?", chunk) for chunk in ids]
+    def passages_of_id(self, id_: str) -> list[tuple[int, Passage]]:
+        """(row, passage) of each chunk with a text, by source and offset; of very many the first."""
+        rows = self.db.execute(f"{_PASSAGE} c.id = ? ORDER BY c.source, c.start LIMIT {MAX_COPIES}", (id_,))
+        return [(row[-1], _passage_of(row)) for row in rows]
 
-    def passage_of_row(self, row: int) -> Passage:
-        passage = self._passage("c.row = ?", row)
-        if passage is None:
-            raise KeyError(f"no chunk has the row {row}")
-        return passage
+    def id_of_row(self, row: int) -> str:
+        return str(self.db.execute("SELECT id FROM chunks WHERE row = ?", (row,)).fetchone()[0])
 
     def passages_of_source(self, source: str) -> list[Passage]:
         """All passages of one source in the order of the document; none for a source that is not in the index."""
@@ -274,14 +289,15 @@ class Manifest:
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
-        query = "SELECT sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels FROM files "
-        query += "WHERE source = ?"
-        if self._get("format") != FORMAT:
-            query = query.replace("labels", "'[]'")
+        names = columns(self.db,
+            "sha256", "title", "kind", "text", "pages", "headings", "notes", "lines", "paragraphs", "labels", "author",
+            "date", "language",
+        )  # fmt: skip
+        query = f"SELECT {names} FROM files WHERE source = ?"  # noqa: S608 - names of ours
         found = self.db.execute(query, (source,)).fetchone()
         if found is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels, author, date, language = found
         with _decoding():
             return Document(
                 source=source,
@@ -295,7 +311,31 @@ class Manifest:
                 lines=tuple((offset, line) for offset, line in json.loads(lines)),
                 paragraphs=tuple(json.loads(paragraphs)),
                 labels=tuple((offset, label) for offset, label in json.loads(labels)),
+                author=author,
+                date=date,
+                language=language,
             )
+
+    def metadata(self) -> dict[str, Metadata]:
+        """What is known of each document, by source; without author, date and language in an older format."""
+        names = columns(self.db, "source", "kind", "title", "author", "date", "mtime_ns", "language", "pages")
+        rows = self.db.execute(f"SELECT {names} FROM files ORDER BY source")  # noqa: S608 - names of ours
+        with _decoding():
+            return {row[0]: _metadata_of(row) for row in rows}
+
+    def chunk_rows(self, sources: Iterable[str]) -> Iterator[tuple[int, str]]:
+        """(row, id) of each chunk of the sources."""
+        for source in sources:
+            yield from self.db.execute("SELECT row, id FROM chunks WHERE source = ?", (source,))
+
+    def chunk_pages(self, sources: Iterable[str]) -> Iterator[tuple[int, str, str, tuple[int, ...]]]:
+        """(row, id, source, pages) of each chunk of the sources; no pages for formats without them."""
+        query = "SELECT row, id, page, marks FROM chunks WHERE source = ? ORDER BY start"
+        for source in sources:
+            for row, id_, page, marks in self.db.execute(query, (source,)):
+                with _decoding():
+                    later = () if page is None else pages_of_marks(marks)
+                yield row, id_, source, () if page is None else tuple(dict.fromkeys((page, *later)))
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
         """Forgets the sources that are gone and writes the files, in one transaction."""
@@ -312,7 +352,8 @@ class Manifest:
         headings = [(heading.start, heading.level, heading.title) for heading in document.headings]
         self.db.execute(
             "INSERT INTO files (source, sha256, size, mtime_ns, title, kind, text, pages, headings, notes, lines, "
-            "paragraphs, ctime_ns, inode, labels, reader) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "paragraphs, ctime_ns, inode, labels, reader, author, date, language) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 document.source,
                 state.sha256,
@@ -330,6 +371,9 @@ class Manifest:
                 state.inode,
                 json.dumps(document.labels),
                 state.reader,
+                document.author,
+                document.date,
+                document.language,
             ),
         )
         self.db.executemany(
@@ -337,10 +381,6 @@ class Manifest:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(id_, *_chunk_row(chunk)) for id_, chunk in zip(file.ids, file.chunks, strict=True)],
         )
-
-    def _passage(self, where: str, value: str | int) -> Passage | None:
-        found = self.db.execute(_PASSAGE + where, (value,)).fetchone()
-        return None if found is None else _passage_of(found)
 
     def _get(self, key: str) -> Any:
         row = self.db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
@@ -352,12 +392,17 @@ class Manifest:
 
 
 def _passage_of(row: Sequence[Any]) -> Passage:
-    source, start, end, text, line, page, heading, paragraph, marks, title = row
+    source, start, end, text, line, page, heading, paragraph, marks, title, _ = row
     with _decoding():
         if end - start < 0 or not isinstance(source, str) or not isinstance(text, str):
             raise ValueError("its place or its text is of another type")
         place = place_from_json(line, page, json.loads(heading), paragraph, marks)
         return Passage(source, start, end, text, place=place, title=title)
+
+
+def _metadata_of(row: Sequence[Any]) -> Metadata:
+    source, kind, title, author, date, mtime_ns, language, pages = row
+    return Metadata(source, kind, title, author, date, mtime_ns, language, len(json.loads(pages)))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.contracts import Progress
 from pipeline.documents.archives import container_of, is_member, read_member
 from pipeline.documents.formats import reader_version
+from pipeline.documents.left_out import BY_IGNORE_FILE, LEFT_OUT
 from pipeline.errors import DocumentError
 from pipeline.retrieval.manifest import FileState, Manifest
 
@@ -137,7 +138,12 @@ class Look:
         """The sources that are no more, those that are passed over now, and those of `extra` that nobody asks for."""
         files = {path.as_posix() for path in discovery.files}
         skipped = {path for path, _ in discovery.skipped}
-        return [s for s in known if s not in files and (s in skipped or s in extra or is_gone(Path(s)))]
+        ignored = tuple(f"{path}/" for path, why in discovery.skipped if why.startswith(BY_IGNORE_FILE))
+        return [
+            s
+            for s in known
+            if s not in files and (s in skipped or s in extra or s.startswith(ignored) or is_gone(Path(s)))
+        ]
 
 
 def unread_of(
@@ -150,7 +156,13 @@ def unread_of(
 
     `sources` are those in the index, and those that were discovered.
     """
-    earlier = [(s, why) for s, why in before if s not in sources and not is_gone(Path(s))]
+    is_needed = any(why.startswith(LEFT_OUT) for _, why in before)
+    entered = {parent.as_posix() for path in discovery.files for parent in path.parents} if is_needed else set()
+    earlier = [
+        (s, why)
+        for s, why in before
+        if s not in sources and not is_gone(Path(s)) and not (why.startswith(LEFT_OUT) and s in entered)
+    ]
     skipped = [(source, why) for source, why in discovery.skipped if why != PART_OF_INDEX]
     return sorted(dict([*earlier, *skipped, *failed]).items())
 

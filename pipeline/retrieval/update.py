@@ -68,7 +68,7 @@ class IndexReport:
 
 @dataclass
 class Updater:
-    """One update of an open index. `vectors` is None for an embedder without vectors."""
+    """One update of an open index. `vectors` is None for an embedder without vectors. `stored` are their ids."""
 
     manifest: Manifest
     vectors: Vectors | None
@@ -76,6 +76,7 @@ class Updater:
     chunker: Chunks
     progress: Progress
     done: set[str] = field(default_factory=set)
+    stored: set[str] = field(default_factory=set)
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -90,9 +91,9 @@ class Updater:
         self.notes += [(source, "some of its vectors were missing: read again") for source in sorted(plan.torn)]
         self.drop_orphans()
         self.manifest.touch(plan.touched)
-        self.forget(plan.gone)
         for group in self.groups(plan.todo):
             self.commit(group)
+        self.forget(plan.gone)  # last, so that the texts of a renamed file keep their vectors
         if given:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)
@@ -119,7 +120,7 @@ class Updater:
 
         Without `is_exact` they are counted only: a published generation has one for each, and only damage changes that.
         """
-        if self.vectors is None or (not is_exact and self.vectors.count() == self.manifest.n_chunks):
+        if self.vectors is None or (not is_exact and self.vectors.count() == self.manifest.n_ids):
             return None
         stored, owned = self.vectors.ids(), set(self.manifest.ids())
         return None if stored == owned else frozenset(self.manifest.sources_of(owned - stored))
@@ -127,7 +128,8 @@ class Updater:
     def drop_orphans(self) -> None:
         """Deletes vectors that no row owns, as a killed writer leaves them."""
         if self.vectors is not None:
-            self.drop(sorted(self.vectors.ids() - set(self.manifest.ids())))
+            self.stored = self.vectors.ids()
+            self.drop(sorted(self.stored - set(self.manifest.ids())))
 
     def error_of(self, path: Path) -> str | None:
         """Why a file cannot be read; None for one that can."""
@@ -139,11 +141,12 @@ class Updater:
         if sources:
             ids = self.manifest.ids(sources)
             self.manifest.replace(sources, [])
-            self.drop(ids)
+            self.drop(self.manifest.without_rows(ids))
 
     def drop(self, ids: Sequence[str]) -> None:
         if self.vectors is not None and ids:
             self.vectors.delete(ids)
+            self.stored -= set(ids)
 
     def groups(self, files: Sequence[Path]) -> Iterator[list[IndexedFile]]:
         """The files, read and cut, in groups of FIRST_GROUP_CHUNKS to GROUP_CHUNKS chunks but for the last."""
@@ -198,14 +201,19 @@ class Updater:
             self.notes.append((source, f"its {len(old)} passages of before are no longer in the index"))
 
     def commit(self, group: Sequence[IndexedFile]) -> None:
-        """Stores the vectors of a group, then its rows; then what its files had before can go."""
+        """Stores the vectors of a group, then its rows; then what its files had before can go.
+
+        A text that is stored already has its vector, whichever file it stands in.
+        """
         if self.vectors is not None:
-            chunks = [chunk for file in group for chunk in file.chunks]
-            self.embed(self.vectors, chunks, [id_ for file in group for id_ in file.ids])
+            chunks = {id_: chunk for file in group for id_, chunk in zip(file.ids, file.chunks, strict=True)}
+            new = {id_: chunk for id_, chunk in chunks.items() if id_ not in self.stored}
+            self.embed(self.vectors, list(new.values()), list(new))
+            self.stored |= set(new)
         old = self.manifest.ids([file.document.source for file in group])
         if group:
             self.manifest.replace([], group)
-            self.drop(sorted(set(old) - {id_ for file in group for id_ in file.ids}))
+            self.drop(self.manifest.without_rows(old))
             self.done |= {file.document.source for file in group}
         self.meter.commit()
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ _HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_sea
 _DATABASE = "chroma.sqlite3"
 _MARGIN = 16
 """How many more neighbours are fetched than asked for, so that ties at the edge are broken by us."""
-_MOST_SOURCES = 10_000
-"""How many sources Chroma is asked to look for: its SQLite refuses more than 32766 variables."""
+_MOST_IDS = 10_000
+"""How many ids Chroma is asked to look among; more are sifted here."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -157,29 +157,27 @@ class Vectors:
         return np.asarray(found["embeddings"], np.float32)[[at[id_] for id_ in ids]]
 
     def search(
-        self, vector: NDArray[np.float32], k: int, sources: Sequence[str] | None = None
+        self, vector: NDArray[np.float32], k: int, allowed: Collection[str] | None = None
     ) -> list[tuple[str, float]]:
-        """(id, cosine) of at least the k nearest, best first, and of a few more; of some sources only, if given.
+        """(id, cosine) of at least the k nearest, best first, and of a few more; of the allowed ids only, if given.
 
         Cosines are rounded to 6 places, where float32 ends, so that equal texts have equal cosines.
         """
-        if sources is not None and len(sources) > _MOST_SOURCES:
-            return self._sifted(vector, k, frozenset(sources))
-        where: Any = None if sources is None else {"source": {"$in": list(sources)}}
+        if allowed is not None and len(allowed) > _MOST_IDS:
+            return self._sifted(vector, k, frozenset(allowed))
+        ids = None if allowed is None else list(allowed)
         found = self.collection.query(
-            query_embeddings=vector[None], n_results=k + _MARGIN, where=where, include=["distances"]
+            query_embeddings=vector[None], n_results=k + _MARGIN, ids=ids, include=["distances"]
         )
         return [(id_, round(1 - float(d), 6)) for id_, d in zip(found["ids"][0], found["distances"][0], strict=True)]
 
-    def _sifted(self, vector: NDArray[np.float32], k: int, sources: frozenset[str]) -> list[tuple[str, float]]:
-        """As `search`, for more sources than Chroma's SQLite takes: more and more neighbours, sifted here."""
+    def _sifted(self, vector: NDArray[np.float32], k: int, allowed: frozenset[str]) -> list[tuple[str, float]]:
+        """As `search`, for many ids: more and more neighbours, sifted here."""
         n_stored, n_results = self.collection.count(), 0
         while True:
             n_results = min(max(2 * n_results, 4 * (k + _MARGIN)), n_stored)
-            found = self.collection.query(
-                query_embeddings=vector[None], n_results=n_results, include=["distances", "metadatas"]
-            )
-            columns = zip(found["ids"][0], found["distances"][0], found["metadatas"][0], strict=True)
-            kept = [(id_, round(1 - float(d), 6)) for id_, d, about in columns if about["source"] in sources]
+            found = self.collection.query(query_embeddings=vector[None], n_results=n_results, include=["distances"])
+            columns = zip(found["ids"][0], found["distances"][0], strict=True)
+            kept = [(id_, round(1 - float(d), 6)) for id_, d in columns if id_ in allowed]
             if len(kept) >= k + _MARGIN or n_results == n_stored:
                 return kept

@@ -279,3 +279,31 @@ def test_documents_that_are_gone_are_answered_from_as_they_were(talk: Talk, docu
     assert "The tower was built in 1612." in done.out
     assert "answered from as it was" in done.err
     assert done.code == 2
+
+
+def test_the_list_of_documents_says_what_is_known_and_a_filter_keeps_to_some(talk: Talk, documents: Path) -> None:
+    (documents / "tower.md").write_text(
+        "---\nauthor: Ada\ndate: 2024-05-17\n---\n# The tower\n\nIt was built in 1612.\n"
+    )
+    chosen = "/docs filter author=Ada and year>=2024"
+    done = talk("/docs list", chosen, BOAT, "/docs list", "/docs filter", "/docs filter off", BOAT)
+    assert done.code == 0, done.err
+    assert re.search(r"documents/tower\.md  markdown, 2024-05-17, en, Ada: The tower$", done.out, re.MULTILINE)
+    assert re.search(r"documents/boat\.md  markdown, \(\d{4}-\d\d-\d\d\), en, The boat$", done.out, re.MULTILINE)
+    assert done.out.count("author=Ada and year>=2024: 1 of 2 documents are searched") == 2
+    assert "filter: author=Ada and year>=2024; /docs filter off searches all" in done.lines
+    assert "No filter: all documents are searched." in done.lines
+    assert "sails at nine" not in done.out.partition("No filter")[0]
+    assert "The boat sails at nine." in done.lines[-1]
+
+
+def test_a_filter_is_kept_with_the_session_and_a_wrong_one_changes_nothing(talk: Talk, scripted: Path) -> None:
+    done = talk("/docs filter kind=pdf", "/docs filter knd=pdf", "/docs filter title='the boat'", BOAT, TOWER)
+    assert done.code == 2
+    assert "the filter 'kind=pdf' leaves none of the 2 documents to search. What there is: kind is markdown" in done.err
+    assert "did you mean 'kind'?" in done.err
+    assert "The boat sails at nine." in done.out
+    assert "1612" not in talk(TOWER, extra=()).out
+    assert "1612" in talk("/docs filter off", TOWER, extra=()).out
+    empty = talk("/docs filter kind=pdf", session="empty", extra=("--config", str(scripted)))
+    assert "there are no documents to filter" in empty.err

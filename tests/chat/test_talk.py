@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.chat.chat import n_questions_with_this_answer
+from cli.chat.earlier import n_questions_with_this_answer
 from tests.chat.conftest import Talk
 
 TOWER = "When was the tower built?"
@@ -123,7 +123,7 @@ def test_docs_list_shows_files_and_what_was_skipped(talk: Talk, documents: Path)
     (documents / "empty.txt").write_text("")
     (documents / "photo.jpg").write_bytes(b"\xff\xd8\xff\x00binary")
     done = talk("/docs list", "/docs list --skipped", "/docs list nonsense", "which files do you have?")
-    assert "1  documents/boat.md" in done.lines
+    assert any(line.startswith("1  documents/boat.md  markdown, (") for line in done.lines)
     assert "1 named, 2 passages in 2 files; 2 not read: /docs list --skipped" in done.lines
     assert "  documents/empty.txt" in done.lines
     assert "  documents/photo.jpg" in done.lines

@@ -156,3 +156,35 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+SCRIPTED = """\
+index: {embedder: none}
+stages:
+  - retrieve.bm25: {k: 3}
+  - memory.window
+  - assemble.cited
+  - generate.scripted: {n_ctx: 4096}
+"""
+
+
+def test_a_watched_folder_is_answered_from_as_it_is_now(tmp_path: Path) -> None:
+    """A line above the prompt says what changed, while the person types, and what was typed stays."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "tower.md").write_text("The tower was built in 1612.\n")
+    (tmp_path / "scripted.yaml").write_text(SCRIPTED)
+    command = [LONGTHREAD, "chat", "--docs", "docs", "--config", "scripted.yaml", "--watch"]
+    with Terminal(command, tmp_path, tmp_path / "cache") as terminal:
+        terminal.wait("/help lists the commands")
+        terminal.wait_for_prompt()
+        terminal.write("How deep is")
+        (docs / "well.md").write_text("The well is forty metres deep.\n")
+        shown = terminal.wait("documents changed: added docs/well.md", seconds=60)
+        assert "> How deep is" in shown.partition("added docs/well.md")[2]
+        terminal.line(" the well?")
+        terminal.wait("The well is forty metres deep.")
+        terminal.wait_for_prompt()
+        (docs / "well.md").rename(docs / "spring.md")
+        terminal.wait("renamed docs/well.md to docs/spring.md", seconds=60)
+        terminal.press("C-d")

@@ -308,3 +308,23 @@ def test_a_terminal_gets_links_to_the_files_and_nothing_that_drives_it() -> None
     assert "\x1b]0;" not in out
     assert "\x1b[31mLucia" not in out
     assert "\x1b]8" not in printed(Answer("Lucia.", (cited("match"),)))
+
+
+# ---------------------------------------------------------------------------------------------------- what is searched
+def test_a_filter_keeps_to_the_documents_that_match(run: Run) -> None:
+    done = run("ask", CLOCK, DOCUMENTS, "--config", OFFLINE, "--filter", "kind=text and year>2000", "--json")
+    assert {passage["source"].rpartition("/")[2] for passage in json.loads(done.out)["found"]} == {"town-hall.txt"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind=docx", "the filter 'kind=docx' leaves none of the 4 documents to search. What there is: kind is "),
+        ("kind docx", "filter 'kind docx': expected an operator behind 'kind', one of = != ~ in, got 'docx' at "),
+        ("year=MMXX", "filter 'year=MMXX': year is compared with a whole number, was: 'MMXX'"),
+    ],
+)
+def test_a_filter_that_leaves_nothing_or_cannot_be_read_is_told(run: Run, text: str, message: str) -> None:
+    done = run("ask", CLOCK, DOCUMENTS, "--config", OFFLINE, "--filter", text)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err

@@ -11,10 +11,12 @@ _PERMISSIONS = -4
 
 
 def pdf(
-    pages: Sequence[Sequence[str]], title: str = "", bookmarks: Sequence[tuple[int, str]] = (), password: str = ""
-) -> bytes:
+    pages: Sequence[Sequence[str]], title: str = "", bookmarks: Sequence[tuple[int, str]] = (), password: str = "",
+    about: str = "",
+) -> bytes:  # fmt: skip
     """A PDF with these lines on its pages; `bookmarks` are (page counted from 0, title), all of one level.
 
+    `about` holds further entries of its information: `/Author (Ada)`.
     With a password it is encrypted with 40-bit RC4 (PDF 1.7, 7.6: standard security handler, revision 2).
     """
     n = len(pages)
@@ -35,7 +37,7 @@ def pdf(
         objects[5 + 2 * i] = b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream)
     objects |= _outline(bookmarks, first_mark)
     info = max(objects) + 1
-    objects[info] = b"<< /Title (%s) >>" % _escaped(title)
+    objects[info] = b"<< /Title (%s) %s >>" % (_escaped(title), about.encode())
     trailer = b"/Root 1 0 R /Info %d 0 R" % info
     if password:
         trailer += b" /ID [<%s> <%s>]" % (_ID.hex().encode(), _ID.hex().encode())

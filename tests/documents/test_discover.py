@@ -44,8 +44,14 @@ def test_a_folder_gives_all_below_it_that_can_be_read(tree: Path) -> None:
     found = discover([str(tree)])
     assert names(found, tree) == ["a.txt", "b.md", "deep/d.pdf", "deep/er/c.py", "deep/utf16.txt"]
     assert found.skipped == (
+        (f"{tree}/.git", "left out: hidden folder"),
+        (f"{tree}/.hidden", "left out: hidden folder"),
+        (f"{tree}/.venv", "left out: hidden folder"),
+        (f"{tree}/__pycache__", "left out: cache folder"),
+        (f"{tree}/deep/.secret.txt", "left out: hidden file"),
         (f"{tree}/deep/empty.txt", "empty file"),
         (f"{tree}/deep/photo.mp4", "video: make a transcript of it (whisper), as VTT or text"),
+        (f"{tree}/node_modules", "left out: cache folder"),
     )
 
 
@@ -65,7 +71,10 @@ def test_a_file_comes_once_and_in_order_however_often_it_is_named(tree: Path, mo
 def test_a_named_file_is_kept_whatever_it_is_so_that_its_fault_is_told(tree: Path) -> None:
     found = discover([str(tree / "deep/photo.mp4"), str(tree / "deep"), str(tree / ".hidden/e.txt")])
     assert tree / "deep/photo.mp4" in found.files
-    assert found.skipped == ((f"{tree}/deep/empty.txt", "empty file"),)
+    assert found.skipped == (
+        (f"{tree}/deep/.secret.txt", "left out: hidden file"),
+        (f"{tree}/deep/empty.txt", "empty file"),
+    )
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> None:

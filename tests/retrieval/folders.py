@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,26 @@ def flatten(index: Path) -> None:
     path.rmdir()
 
 
+def make_old(manifest: Path, format_: int) -> None:
+    """Gives a manifest the tables of an older format, and its readers their versions of then."""
+    db = sqlite3.connect(manifest)
+    lacking = ["author", "date", "language"] + (["ctime_ns", "inode", "labels", "reader"] if format_ == 2 else [])
+    for name in lacking:
+        db.execute(f"ALTER TABLE files DROP COLUMN {name}")
+    if format_ == 3:
+        db.execute("UPDATE files SET reader = kind || '/2' WHERE kind IN ('markdown', 'pdf')")
+    db.executescript(
+        "DROP INDEX chunks_by_id; DROP INDEX chunks_by_place; ALTER TABLE chunks RENAME TO c; "
+        "CREATE TABLE chunks (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, start INTEGER "
+        "NOT NULL, stop INTEGER NOT NULL, text TEXT NOT NULL, line INTEGER, page INTEGER, heading TEXT NOT NULL, "
+        "paragraph INTEGER, marks TEXT NOT NULL); INSERT INTO chunks SELECT * FROM c GROUP BY id; DROP TABLE c; "
+        "CREATE INDEX chunks_by_place ON chunks (source, start, stop)"
+    )
+    db.execute("UPDATE settings SET value = ? WHERE key = 'format'", (str(format_),))
+    db.commit()
+    db.close()
+
+
 def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
     return report.added, report.changed, report.removed, report.unchanged, len(report.failed)
 
@@ -61,7 +82,7 @@ def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
 def contents(index: Path, embedder: Embedder) -> dict[str, Any]:
     """All that an index says, as values that compare: two equal ones cannot be told apart by a search."""
     with read(index, embedder) as opened:
-        chunks = [opened.manifest.passage_of_row(row) for row, _ in opened.manifest.texts()]
+        chunks = [chunk for source in opened.sources for chunk in opened.passages(source)]
         found: dict[str, Any] = {
             "documents": [opened.document(source) for source in opened.sources],
             "chunks": chunks,

@@ -18,8 +18,9 @@ from pipeline.docs_index import copy_index, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import StoreError
 from pipeline.retrieval import generations as generations_module
+from pipeline.retrieval.fingerprint import fingerprint
 from pipeline.retrieval.generations import begin_from, holding, newest
-from pipeline.retrieval.index import fingerprint, open_index
+from pipeline.retrieval.index import open_index
 from pipeline.types import Question
 from tests.retrieval.folders import CHUNKER, contents, counts, flatten, generation, read, silent, update, write
 from tests.retrieval.letters import Letters

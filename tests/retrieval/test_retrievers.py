@@ -24,7 +24,7 @@ FILES = {
     "a/lamp.txt": "The keeper of the lamp is called Odd. He trims the lamp at noon.\n",
     "b/salt.txt": "Salt is won from the sea by patience. It is sold in sacks of nine stone.\n",
     "b/echo.txt": "Seven grey herons stand on the harbour wall.\n",
-    "b/wall.txt": "Seven grey herons stand on the harbour wall.\n",
+    "b/wall.txt": "Herons grey seven stand on the harbour wall.\n",
 }
 
 
@@ -57,7 +57,8 @@ class TestEveryRetriever:
     def test_breaks_ties_by_source(self, name: str, index: DocumentIndex) -> None:
         found = Spec(name).build().search(Question("seven grey herons stand on the harbour wall."), tools(index))
         assert [Path(p.source).name for p in found[:2]] == ["echo.txt", "wall.txt"]
-        assert found[0].text == found[1].text
+        if name in ("retrieve.dense", "retrieve.bm25"):  # the others score by ranks
+            assert found[0].score == found[1].score
 
     def test_keeps_to_its_own_glob_and_to_the_questions(self, name: str, index: DocumentIndex) -> None:
         retriever = Spec(name, (("glob", "*.txt"),)).build()
@@ -83,7 +84,7 @@ def test_fusion_breaks_ties_by_source_and_then_by_offset() -> None:
 
 def test_a_weight_of_0_leaves_the_other_list_alone(index: DocumentIndex) -> None:
     question = Question("patience of the harbour keeper")
-    words = Hybrid(dense_weight=0).search(question, tools(index))
+    words = Hybrid(dense_weight=0, copies="keep").search(question, tools(index))
     assert [p.span for p in words] == [p.span for p in index.search_bm25(question.text, 8)]
 
 
@@ -105,7 +106,7 @@ def test_mmr_does_not_say_the_same_twice(index: DocumentIndex) -> None:
     for diverse in (Dense(k=2, mmr=0.3), Hybrid(k=2, mmr=0.3)):
         first, second = diverse.search(question, tools(index))
         assert Path(first.source).name == "echo.txt"
-        assert second.text != first.text
+        assert Path(second.source).name not in ("echo.txt", "wall.txt")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.retrieval import saved_vectors
+from pipeline.retrieval.scope import Scope
 from tests.retrieval.folders import QUESTIONS, generation, read, update, write
 from tests.retrieval.letters import Letters
 
@@ -25,7 +26,9 @@ def index(tmp_path: Path) -> Path:
 
 def found(index: Path, glob: str | None = None) -> list[list[tuple[str, float]]]:
     with read(index, Letters()) as opened:
-        return [[(p.text, p.score) for p in opened.search_dense(q, 8, glob)] for q in QUESTIONS]
+        return [
+            [(p.text, p.score) for p in opened.search_dense(q, 8, Scope((glob,)) if glob else None)] for q in QUESTIONS
+        ]
 
 
 @pytest.mark.parametrize("glob", [None, "1[0-4].txt"])

@@ -9,7 +9,8 @@ import pytest
 from pipeline.config import IndexSettings
 from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import StoreError
-from tests.retrieval.folders import generation, silent, write
+from tests.retrieval.folders import counts, generation, silent, update, write
+from tests.retrieval.letters import Letters
 
 WORDS_ONLY = IndexSettings(embedder="none")
 
@@ -86,7 +87,7 @@ def test_an_older_index_of_the_users_own_is_left_as_it_is(tmp_path: Path) -> Non
     docs = write(tmp_path / "docs", {"a.txt": "A page on salt."})
     update_index(tmp_path / "index", [str(docs)], WORDS_ONLY, silent)
     make_old(tmp_path / "index")
-    with pytest.raises(StoreError, match=r"has format 1, and this longthread reads 3.*--rebuild"):
+    with pytest.raises(StoreError, match=r"has format 1, and this longthread reads 4.*--rebuild"):
         update_index(tmp_path / "index", [str(docs)], WORDS_ONLY, silent)
     with pytest.raises(StoreError, match=r"has format 1.*--rebuild"):
         unread(tmp_path / "index")
@@ -95,3 +96,17 @@ def test_an_older_index_of_the_users_own_is_left_as_it_is(tmp_path: Path) -> Non
 def test_a_folder_without_an_index_has_nothing_to_list(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no index here: make one with longthread index"):
         unread(tmp_path)
+
+
+def test_what_an_ignore_file_names_is_forgotten_and_comes_back_with_it(tmp_path: Path) -> None:
+    docs = write(tmp_path / "docs", {"a.txt": "apple", "old/b.txt": "berry", "old/c.txt": "cherry"})
+    assert counts(update(tmp_path / "index", docs, Letters())) == (3, 0, 0, 0, 0)
+    (docs / ".longthreadignore").write_text("old/\n")
+    report = update(tmp_path / "index", docs, Letters())
+    assert counts(report) == (0, 0, 2, 1, 0)
+    assert report.skipped == ((str(docs / "old"), "left out: named by docs/.longthreadignore"),)
+    lacking = unread(tmp_path / "index")
+    assert (lacking.files, lacking.n_unread, lacking.n_left_out) == (report.skipped, 0, 1)
+    (docs / ".longthreadignore").unlink()
+    assert counts(update(tmp_path / "index", docs, Letters())) == (2, 0, 0, 1, 0)
+    assert unread(tmp_path / "index").files == ()

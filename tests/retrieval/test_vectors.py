@@ -38,8 +38,9 @@ def test_search_finds_what_the_exact_search_finds(
     stored: tuple[Vectors, NDArray[np.float32], list[str]], n_sources: int | None
 ) -> None:
     store, vectors, sources = stored
-    allowed = None if n_sources is None else sorted(set(sources))[:n_sources]
-    rows = np.array([row for row in range(5000) if allowed is None or sources[row] in allowed])
+    some = sources if n_sources is None else sorted(set(sources))[:n_sources]
+    rows = np.array([row for row in range(5000) if sources[row] in some])
+    allowed = None if n_sources is None else [str(row) for row in rows]
     n_found = n_expected = 0
     for question in cloud(30, 2):
         cosines = vectors[rows] @ question
@@ -53,16 +54,17 @@ def test_search_finds_what_the_exact_search_finds(
     assert n_found / n_expected >= 0.999
 
 
-def test_more_sources_than_sqlite_takes_are_sifted_here(
+def test_among_many_ids_neighbours_are_sifted_here(
     stored: tuple[Vectors, NDArray[np.float32], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, sources = stored
     question = cloud(1, 4)[0]
     for n in (1, 60):
-        allowed = sorted(set(sources))[:n]
+        some = sorted(set(sources))[:n]
+        allowed = [str(row) for row in range(5000) if sources[row] in some]
         expected = store.search(question, 20, allowed)[:20]
         with monkeypatch.context() as patch:
-            patch.setattr("pipeline.retrieval.vectors._MOST_SOURCES", 0)
+            patch.setattr("pipeline.retrieval.vectors._MOST_IDS", 0)
             assert store.search(question, 20, allowed)[:20] == expected
 
 

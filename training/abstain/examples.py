@@ -83,7 +83,7 @@ def examples(corpus: Corpus, embedder: Embedder, k: int = 8, chunk_tokens: int =
     for asked in corpus.questions:
         for hidden in (frozenset[str](), asked.sources):
             index.hidden = hidden
-            passages = Hybrid(k=k).search(Question(asked.question), SimpleNamespace(index=index))
+            passages = Hybrid(k=k).search(Question(asked.question), SimpleNamespace(index=index, note=print))
             if passages:
                 yield example(asked, passages, not hidden, embedder)
 

@@ -205,8 +205,8 @@ def _index_folder(order: Order) -> Path:
     """The state of the index on this node that the run answers from, which need not be the newest."""
     if order.index_hash is None:
         return order.index_folder
+    from pipeline.retrieval.fingerprint import fingerprint
     from pipeline.retrieval.generations import published
-    from pipeline.retrieval.index import fingerprint
 
     for path in published(order.index_folder):
         with suppress(StoreError):  # it was deleted just now
