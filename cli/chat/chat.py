@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli.chat import views
 from cli.chat.documents import check_what_answers, config_of, index_of
-from cli.chat.settings import Settings, load_settings, save_settings
+from cli.chat.settings import Settings, recovered_settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.output import print_line
 from cli.printing import shown_path
@@ -108,7 +108,8 @@ class Chat:
             conversation = Conversation(pipeline, folder)
             try:
                 pipeline.reader  # noqa: B018 - so that the first answer does not wait for it
-                if settings != load_settings(folder):
+                kept, damage = recovered_settings(folder)
+                if settings != kept or damage:
                     check_what_answers(pipeline, settings)
                     save_settings(folder, settings)
             except BaseException:

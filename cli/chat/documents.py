@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.chat.settings import Settings
-from cli.index import failures
+from cli.index import failures, raise_if_nothing_was_read
 from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
@@ -67,6 +67,7 @@ def index_of(
         return folder, 1
     finally:
         display.stop()
+    raise_if_nothing_was_read(report)
     if chat is not None:
         _check_read(report, set(settings.docs) - set(chat.settings.docs))
     return folder, failures(report, SafeConsole(is_error=True))

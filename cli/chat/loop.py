@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.chat.chat import Chat
 from cli.chat.commands import absolute, greeting, run_command
-from cli.chat.settings import Settings, load_settings
+from cli.chat.settings import Settings, recovered_settings
 from cli.chat.talk import Leave, talk
 from cli.errors import EXIT_ERROR, describe
 from cli.input import as_text, read_lines
@@ -23,6 +23,7 @@ from pipeline.errors import ConfigError, LongthreadError
 from pipeline.presets import preset_or_path
 from pipeline.sessions import session_folder
 from pipeline.text.visible import MARK, visible
+from pipeline.typed import n_damaged
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4
@@ -35,11 +36,14 @@ def run(docs: Sequence[str], config: str | None, index: str | None, session: str
     name = session or DEFAULT_SESSION
     session_folder(name)
     move_old_sessions()
-    settings = overlaid(load_settings(session_folder(name)), docs, config, index, model)
+    kept, damage = recovered_settings(session_folder(name))
+    settings = overlaid(kept, docs, config, index, model)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with private_files(), display, Chat.open(name, settings, console, display, is_terminal) as chat:
+        if damage:
+            chat.remark(Text(visible(damage)))
         if is_terminal:
             terminal(chat)
         else:
@@ -69,6 +73,8 @@ def terminal(chat: Chat) -> None:
     line = Line(chat)
     chat.warm_up()
     chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
+    if n := n_damaged(chat.folder):
+        chat.remark(Text(f"{n} of the lines typed earlier cannot be read, and are passed over", style="dim"))
     while True:
         try:
             text = line.read()

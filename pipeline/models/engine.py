@@ -374,13 +374,12 @@ class Engine:
 
         Cells of answers under way stay until these end.
         """
-        from pipeline.cache import cache_folder
-        from pipeline.models.piece_store import PieceStore
+        from pipeline.models.kept_cells import forget_text
 
         with self._lock:
             self.pool.forget()
-            store = self.pieces.store if "pieces" in self.__dict__ else PieceStore(cache_folder() / "pieces", "", 0, 0)
-            return store.forget(text) + self.snapshots.forget(text)
+            n = self.pieces.store.forget(text) if "pieces" in self.__dict__ else 0
+            return n + forget_text(text)
 
     @cached_property
     def snapshots(self) -> Snapshots:
