@@ -126,8 +126,6 @@ def raise_if_nothing_was_read(report: IndexReport) -> None:
     if report.n_chunks:
         return
     unread = [*report.failed, *report.skipped]
-    if not unread:
-        raise DocumentError("there is no text in these documents: name others")
     lines = [f"{shown_path(path)}: {why}" for path, why in unread[:_LISTED]]
     more = [f"and {len(unread) - _LISTED} more"] if len(unread) > _LISTED else []
     raise DocumentError("nothing could be read:\n" + "\n".join([*lines, *more]))

@@ -145,3 +145,30 @@ def test_a_kill_between_memory_and_typed_lines_is_finished(talk: Talk, tmp_path:
     assert done.code == 0, done.err
     assert "Forgotten, everywhere: 1 typed line." in done.out
     assert b"zanzibar77" not in (folder / "typed.jsonl").read_bytes()
+
+
+def test_a_damaged_chat_json_costs_the_settings_and_not_the_chat(talk: Talk, tmp_path: Path, scripted: Path) -> None:
+    talk(TOWER, "/set max_tokens 99")
+    path = tmp_path / "data" / "sessions" / "s" / "chat.json"
+    damaged = path.read_text().replace('"docs"', '"dogs"')
+    path.write_text(damaged)
+    done = talk("/memory show", extra=("--config", str(scripted)))
+    assert done.code == 0
+    assert TOWER in done.out
+    assert "its checksum does not agree" in done.err
+    assert "the chat goes on with its default settings, so name its documents and its model again" in done.err
+    assert path.with_name("chat.json.damaged").read_text() == damaged
+    assert kept(tmp_path)["docs"] == []
+    done = talk(TOWER, "/memory forget matching tower")
+    assert (done.code, done.err) == (0, "")
+    assert not path.with_name("chat.json.damaged").exists()
+
+
+def test_a_damaged_chat_json_is_said_where_a_session_is_resumed(talk: Talk, tmp_path: Path) -> None:
+    talk(TOWER)
+    path = tmp_path / "data" / "sessions" / "s" / "chat.json"
+    path.write_text("{")
+    done = talk("/session resume s", "/docs list", session="other")
+    assert done.code == 0
+    assert "chat.json cannot be read" in done.err
+    assert "No documents: /docs add PATH" in done.out
