@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.contracts import Model
     from pipeline.models.attention import Attention
     from pipeline.models.thinking import Profile
-    from pipeline.types import Message, Piece, Prompt
+    from pipeline.types import Message, Piece, Prompt, Sampling
 
 
 @runtime_checkable
@@ -113,6 +113,13 @@ def render_answer(reader: Model, messages: Sequence[Message], begin: str = "") -
         return reader.render_answer(messages, begin)
     prompt = reader.render(messages)
     return (*prompt, Text(begin, "answer")) if begin else prompt
+
+
+@runtime_checkable
+class ChecksSampling(Protocol):
+    """Raises ModelError for settings of sampling that every answer would fail with."""
+
+    def check_sampling(self, sampling: Sampling) -> None: ...
 
 
 @runtime_checkable

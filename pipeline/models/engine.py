@@ -182,6 +182,12 @@ class Engine:
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
+    def check_sampling(self, sampling: Sampling) -> None:
+        """Raises ModelError for a grammar or a JSON schema that llama.cpp cannot read, and for a bias of no token."""
+        with self._lock:
+            self._check_open()
+            Sampler(self.context, sampling).close()
+
     def _job(self, prompt: Prompt, cells: Cells, sampling: Sampling, group: Group) -> Job:
         """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
         profile = self.profile
