@@ -106,7 +106,10 @@ def load_settings(folder: Path) -> Settings:
     """The settings of a session; the defaults where there are none yet. Raises StoreError for a damaged file."""
     path = folder / NAME
     try:
-        settings = _checked(read_object(path), str(path))
+        content = read_object(path)
+        if "docs" not in content:  # files of older versions have no checksum, and all settings
+            raise ValueError("it holds no settings of a chat")
+        settings = _checked(content, str(path))
         parse_object(settings.answering)
     except FileNotFoundError:
         return Settings()
