@@ -139,8 +139,6 @@ def _table_rows(path: Path, data: bytes) -> Iterator[Row]:
                 raise DataError(f"{path}:{number}: two columns are called {twice!r}: give each its own name")
             if "question" not in header:
                 raise DataError(f"{path}:{number}: the first line must name the columns, one of them 'question'")
-            if twice := [name for name in header if name and header.count(name) > 1]:
-                raise DataError(f"{path}:{number}: two columns are named '{twice[0]}': name one of them otherwise")
         elif len(row) != len(header):
             fault = f"has {len(row)} cells, and the first line names {len(header)} columns"
             yield Row(f"{path}:{number}", str(number), fault=fault)

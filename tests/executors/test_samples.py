@@ -68,7 +68,6 @@ def test_a_table(tmp_path: Path) -> None:
         ("q.jsonl", b"\n", "no question"),
         ("q.csv", b"a,b\n1,2\n", "q.csv:1: .*'question'"),
         ("q.csv", b"question\ncaf\xe9\n", "q.csv:2: .*UTF-8"),
-        ("q.csv", b"id,question,Question\n1,Why?,x\n", "q.csv:1: two columns are named .question.: name one"),
         ("q.txt", b"Why?", "must be JSON lines"),
         ("q.jsonl", b"\xff\xfe{\x00x", "no UTF-16"),
     ],
