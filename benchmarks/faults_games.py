@@ -36,6 +36,7 @@ SHOW = "/memory show\n"
 SNAPSHOT = """
 import sys
 from pathlib import Path
+from pipeline.errors import ModelError
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
@@ -45,7 +46,10 @@ with open_engine(EngineSettings(n_ctx=512), resolve("smollm2-135m")) as engine:
     n = engine.restore(text)
     assert n in (0, engine.count_text(text)), n
     answer = engine.generate([text], Sampling(max_tokens=8, temperature=0))[0].result().text
-    engine.snapshot(text)
+    try:
+        engine.snapshot(text)
+    except ModelError as error:
+        sys.exit(f"{error}")
     print(answer)
 """
 

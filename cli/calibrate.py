@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.output import SafeConsole, print_json
+from cli.output import SafeConsole, print_json, print_line
 from cli.printing import table
 from cli.progress import Display
-from compressors.calibration.labelled import Labelled, read_labelled
+from compressors.calibration.labelled import Labelled, read_usable
 from compressors.calibration.store import ExitCalibration, ProbeCalibration, store
 from pipeline.errors import ConfigError
+from pipeline.text.visible import one_line
 
 if TYPE_CHECKING:
     from pipeline.contracts import Progress
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 METHODS = ("probe", "exit")
 MOST = 200
+_LISTED = 10
 OURS = Path(__file__).parent.parent / "compressors" / "calibrated" / "questions.json"
 
 
@@ -38,7 +40,7 @@ def run(
 ) -> int:
     methods = _checked(method, recall, window, n)
     paths = [Path(path) for path in data] if data else [OURS]
-    sample = [one for path in paths for one in sampled(read_labelled(path), n or MOST, seed)]
+    sample = [question for path in paths for question in sampled(_read(path), n or MOST, seed)]
     names = list(dict.fromkeys(one.file for one in sample))
     with Display(quiet) as display:
         kept = []
@@ -53,6 +55,16 @@ def run(
     rows = [_row(one, path) for one, path in kept]
     SafeConsole().print(table("", ("method", "found", "on", "AUC", "recall", "kept", "file"), rows))
     return 0
+
+
+def _read(path: Path) -> list[Labelled]:
+    """The questions of a file that can be used; of the others it is said why not."""
+    questions, faults = read_usable(path)
+    for fault in faults[:_LISTED]:
+        print_line(f"left out: {one_line(fault)}", is_error=True)
+    if len(faults) > _LISTED:
+        print_line(f"left out: {len(faults) - _LISTED} more of {path}", is_error=True)
+    return questions
 
 
 def _checked(method: Sequence[str] | None, recall: float, window: int, n: int | None) -> Sequence[str]:

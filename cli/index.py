@@ -147,11 +147,12 @@ def report_failures(report: IndexReport, docs: Sequence[str], console: Console) 
 
 
 def raise_if_nothing_was_read(report: IndexReport) -> None:
-    """Raises DocumentError with the reasons where no file at all could be read."""
-    if report.n_chunks or not report.failed:
+    """Raises DocumentError with the reasons where no text at all could be read."""
+    if report.n_chunks:
         return
-    lines = [f"{shown_path(path)}: {why}" for path, why in report.failed[:_LISTED]]
-    more = [f"and {len(report.failed) - _LISTED} more"] if len(report.failed) > _LISTED else []
+    unread = [*report.failed, *report.skipped]
+    lines = [f"{shown_path(path)}: {why}" for path, why in unread[:_LISTED]]
+    more = [f"and {len(unread) - _LISTED} more"] if len(unread) > _LISTED else []
     raise DocumentError("nothing could be read:\n" + "\n".join([*lines, *more]))
 
 

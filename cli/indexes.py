@@ -7,12 +7,10 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from cli.errors import EXIT_ERROR
-from cli.output import open_console, print_json, print_line
+from cli.output import open_console, print_json
 from cli.printing import shown_path
-from cli.sessions import megabytes
+from cli.sessions import for_each, megabytes
 from pipeline.cached_indexes import IndexInfo, delete_index, indexes_folder, list_indexes
-from pipeline.errors import StoreError
 from pipeline.text.visible import one_line
 
 
@@ -39,14 +37,4 @@ def _held(info: IndexInfo) -> str:
 
 
 def delete(names: Sequence[str]) -> int:
-    """Each is deleted, whatever becomes of the others."""
-    code = 0
-    for name in dict.fromkeys(names):
-        try:
-            size = delete_index(name)
-        except StoreError as error:
-            print_line(f"longthread: {one_line(str(error))}", is_error=True)
-            code = EXIT_ERROR
-            continue
-        open_console().print(Text(f"{name}: deleted, {megabytes(size)} are free again"))
-    return code
+    return for_each(names, lambda name: f"deleted, {megabytes(delete_index(name))} are free again")

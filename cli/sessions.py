@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,17 +60,25 @@ def show(name: str, json: bool) -> int:
 
 
 def delete(names: Sequence[str]) -> int:
-    """Each is deleted, whatever becomes of the others."""
+    def delete_one(name: str) -> str:
+        delete_session(name)
+        return "deleted"
+
     move_old_sessions()
+    return for_each(names, delete_one)
+
+
+def for_each(names: Sequence[str], act: Callable[[str], str]) -> int:
+    """Acts on each name, whatever becomes of the others, and prints what came of it. Gives the exit code."""
     code = 0
     for name in dict.fromkeys(names):
         try:
-            delete_session(name)
+            outcome = act(name)
         except LongthreadError as error:
             print_line(f"longthread: {one_line(str(error))}", is_error=True)
             code = EXIT_ERROR
             continue
-        open_console().print(Text(f"{name}: deleted"))
+        open_console().print(Text(f"{name}: {outcome}"))
     return code
 
 

@@ -21,7 +21,7 @@ from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Rank
 from pipeline.errors import WindowError
 from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.loaded import Loaded
-from pipeline.models.capabilities import Dated, Thinks
+from pipeline.models.capabilities import Dated, Forgets, Thinks
 from pipeline.models.settings import EngineSettings
 from pipeline.models.thinking import CLOSING_ROOM
 from pipeline.types import Document, Ledger, Passage, Question, State
@@ -146,6 +146,12 @@ class Pipeline:
 
             rankers[name] = CrossEncoder(resolve(name))
         return rankers[name]
+
+    def forget(self, text: str) -> None:
+        """Has the models that are loaded forget the cells that hold a text, in memory and on disk."""
+        for model in (self.loaded.reader.peek(), *self.loaded.models.values()):
+            if isinstance(model, Forgets):
+                model.forget(text)
 
     def note(self, text: str, once: bool = False) -> None:
         if not (once and text in self._said):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from pipeline.cache import cache_folder, size_of
 from pipeline.errors import StoreError
 from pipeline.retrieval.generations import MANIFEST, newest
+from pipeline.storage.folders import delete_folder
 from pipeline.storage.whole import is_left_over
 
 _COPY = re.compile(r"\.copy-(\d+)\Z")
@@ -64,10 +64,8 @@ def delete_index(name: str) -> int:
         known = ", ".join(info.name for info in list_indexes()[:4])
         raise StoreError(f"there is no index '{name}'" + (f"; there are: {known}" if known else ""))
     size = size_of(folder)
-    half = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
     try:
-        folder.rename(half)
-        shutil.rmtree(half)
+        delete_folder(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be deleted: {error.strerror or error}") from None
     return size

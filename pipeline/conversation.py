@@ -25,11 +25,11 @@ from pipeline.forgetting import (
     held_elsewhere,
     plan,
     sweep,
-    was_killed,
 )
 from pipeline.sessions import lock_session, other_sessions, session_folder
+from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
-from pipeline.transcript import now, told
+from pipeline.transcript import has_log, now, told
 from pipeline.types import Answer, Passage, Question, State, Turn
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Conversation:
             return None
         path = self.folder / _ASIDE
         try:
-            write_whole(path, json.dumps(asdict(self.turns[-1])), private=True)
+            write_whole(path, json.dumps(with_checksum(asdict(self.turns[-1]))), private=True)
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}; the last turn is as it was") from None
         return self.memory.undo()
@@ -123,12 +123,12 @@ class Conversation:
         that still hold what was forgotten. Raises DataError for turns that are not there and a time that is none, and
         StoreError where a file cannot be written: the rest is then forgotten when the session is opened next.
         """
-        finish(self.folder, self.memory)
+        finish(self.folder, self.memory, self.pipeline.forget)
         numbers = self.memory.named(turns, before, matching)
         what = plan(self.turns, numbers, (matching or "").strip())
         if not numbers and not matching:
             return Forgotten(what, (), 0)
-        n_lines = carry_out(self.folder, self.memory, what)
+        n_lines = carry_out(self.folder, self.memory, what, self.pipeline.forget)
         return Forgotten(what, numbers, n_lines, held_elsewhere(what, other_sessions(self.folder)))
 
     def forget_in(self, name: str, what: Forgetting) -> tuple[int, ...]:
@@ -140,7 +140,7 @@ class Conversation:
         lock, memory = _opened(self.pipeline, folder)
         try:
             numbers = tuple(turn.number for turn in memory.turns if what.covers_turn(turn))
-            carry_out(folder, memory, plan(memory.turns, numbers, what.matching))
+            carry_out(folder, memory, plan(memory.turns, numbers, what.matching), self.pipeline.forget)
         finally:
             memory.close()
             lock.release()
@@ -170,13 +170,13 @@ def _opened(pipeline: Pipeline, folder: Path) -> tuple[FileLock, Recollection]:
     component = memory_of(pipeline)
     lock = lock_session(folder)
     try:
-        is_to_scrub = was_killed(folder)
+        is_to_scrub = has_log(folder)  # the last process did not close it: deleted bytes may still be there
         memory = component.open(folder, pipeline)
         try:
             with told(folder):
                 sweep(folder)
                 _restore(folder, memory)
-                finish(folder, memory)
+                finish(folder, memory, pipeline.forget)
                 if is_to_scrub:
                     memory.scrub()
         except BaseException:
@@ -193,9 +193,12 @@ def _restore(folder: Path, memory: Recollection) -> None:
     if not path.exists():
         return
     try:
-        turn = Turn(**json.loads(path.read_text("utf-8")))
+        turn = Turn(**read_object(path))
     except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}; it holds a turn that was being asked again") from None
+        raise StoreError(
+            f"{path} cannot be read ({error}): it holds a turn that was being asked again. Delete it, and the session "
+            "goes on without that turn"
+        ) from None
     if turn.number == memory.next_number:
         memory.commit(turn)
     path.unlink()

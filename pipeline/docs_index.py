@@ -20,6 +20,7 @@ from pipeline.documents.left_out import LEFT_OUT
 from pipeline.errors import StoreError
 from pipeline.retrieval.generations import FIRST, MANIFEST, copy_generation, hold_newest, holding, missing
 from pipeline.retrieval.manifest import FORMAT, READABLE, Manifest
+from pipeline.storage.folders import delete_folder
 from pipeline.types import Document
 
 if TYPE_CHECKING:
@@ -68,22 +69,23 @@ def update_index(
     writes while the others wait and look again. An index that cannot be written is left as it is if no answer would
     change, and raises StoreError otherwise.
 
-    An index in the cache that an older longthread made, and that cannot be read any more, is made again, and a note of
-    the report says so. One that the user named is not, since it may hold files of other paths: it raises StoreError
-    with the command.
+    An index in the cache that an older longthread made and this one cannot read, or whose manifest is damaged, is made
+    again, and a note of the report says so. One that the user named may hold files of other paths: it raises StoreError
+    with the command. Where no passage was read, the cache keeps no index.
     """
     from pipeline.documents.discover import Discovery, discover
     from pipeline.retrieval.index import open_index
     from pipeline.retrieval.lock import wait_for_writer
     from pipeline.retrieval.store_errors import translate_errors
 
-    if folder.parent == cache_folder() / "indexes":
+    is_cached = folder.parent == cache_folder() / "indexes"
+    if is_cached:
         make_private(folder.parent)
     discovery = Discovery(()) if given and not paths else discover(paths)
     embedder, cutter = open_embedder(settings), chunker(settings)
     while True:
-        is_old = folder.parent == cache_folder() / "indexes" and _format(folder) not in (None, *READABLE)
-        if not (rebuild or is_old or given):
+        unusable = _why_unusable(folder) if is_cached else ""
+        if not (rebuild or unusable or given):
             report = _report_if_current(folder, embedder, cutter, discovery, progress)
             if report is not None:
                 return report
@@ -91,10 +93,13 @@ def update_index(
             had_to_wait = wait_for_writer(folder, progress)
         if not had_to_wait:
             break
-    with open_index(folder, embedder, cutter, "write", rebuild or is_old, progress) as index:
+    with open_index(folder, embedder, cutter, "write", rebuild or bool(unusable), progress) as index:
         report = index.update(discovery, progress, given)
-    if is_old:
-        note = (folder.as_posix(), "the index of an older longthread was made again")
+        if not report.n_chunks and is_cached:
+            with translate_errors(folder):  # while others wait for the lock
+                delete_folder(folder)
+    if unusable:
+        note = (folder.as_posix(), f"{unusable}: it was made again")
         report = replace(report, notes=(note, *report.notes))
     return report
 
@@ -165,7 +170,10 @@ def indexed_sources(folder: Path) -> list[str]:
 
 def copy_index(source: Path, target: Path) -> None:
     """A copy of an index's newest state under another name, whole or not at all; nothing where there is one already."""
-    held = hold_newest(source)
+    from pipeline.retrieval.store_errors import translate_errors
+
+    with translate_errors(source):
+        held = hold_newest(source)
     if held is None or target.exists():
         return
     part = target.with_name(f"{target.name}.copy-{os.getpid()}")
@@ -180,19 +188,22 @@ def copy_index(source: Path, target: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _format(folder: Path) -> int | None:
-    """The format of the index in a folder; None where there is no index, or one that was never begun."""
-    held = hold_newest(folder)
-    if held is None:
-        return None
+def _why_unusable(folder: Path) -> str:
+    """Why the index in a folder has to be made again; empty where it has not to, or there is none."""
     try:
-        manifest = Manifest(held.path / MANIFEST)
+        held = hold_newest(folder)
+        if held is None:
+            return ""
         try:
-            settings = manifest.settings()
+            manifest = Manifest(held.path / MANIFEST)
+            try:
+                settings = manifest.settings()
+            finally:
+                manifest.close()
         finally:
-            manifest.close()
-    except sqlite3.DatabaseError:
-        return None  # open_index says what is wrong with it
-    finally:
-        held.release()
-    return None if settings is None else settings.format
+            held.release()
+    except sqlite3.OperationalError:
+        return ""  # opening it says what is wrong
+    except sqlite3.DatabaseError as error:
+        return f"the index was damaged ({error})"
+    return "" if settings is None or settings.format in READABLE else "an older longthread made the index"

@@ -1,6 +1,6 @@
 """Forgetting: what a session is to forget is written down first, so that a forgetting that was killed is finished.
 
-    plan -> the intent on disk -> the memory's tiers -> typed lines -> snapshots -> left-over files -> the intent goes
+    plan -> the intent on disk -> the memory's tiers -> typed lines -> kept cells -> left-over files -> the intent goes
 
 Each step may be repeated. The intent holds the forgotten text itself, because typed lines are compared with it; it is
 the last file to go. `Conversation` finishes an intent that it finds when it opens the session.
@@ -9,19 +9,19 @@ the last file to go. `Conversation` finishes an intent that it finds when it ope
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import Recollection
 from pipeline.errors import StoreError
+from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import is_left_over, write_whole
 from pipeline.text.normal import normal
 from pipeline.text.words import content_words, word_forms
-from pipeline.transcript import NAME, read_turns
+from pipeline.transcript import read_turns
 from pipeline.typed import TypedLine, forget_typed, read_typed
 from pipeline.types import Turn
 
@@ -45,6 +45,12 @@ class Forgetting:
     @cached_property
     def _turn_words(self) -> frozenset[str]:
         return _words_of(self.turns)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is to stand nowhere: the questions, the answers and the text that was named."""
+        texts = [self.matching, *(text for turn in self.turns for text in (turn.question, turn.answer))]
+        return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
     def covers_turn(self, turn: Turn) -> bool:
         """Whether another session's turn is a copy of a forgotten one, or holds the text that was named."""
@@ -98,17 +104,18 @@ def plan(turns: Sequence[Turn], numbers: Sequence[int], matching: str = "") -> F
     return Forgetting(gone, matching, tuple(sorted(_words_of(gone) - _words_of(kept))))
 
 
-def carry_out(folder: Path, memory: Recollection, what: Forgetting) -> int:
+def carry_out(folder: Path, memory: Recollection, what: Forgetting, forget_cells: Callable[[str], object]) -> int:
     """Forgets in the session of a folder that this process holds; gives the number of typed lines that went.
 
-    Raises StoreError where a file cannot be written. What is missing then is done when the session is opened next.
+    `forget_cells` has loaded models forget a text. Raises StoreError where a file cannot be written. What is missing
+    then is done when the session is opened next.
     """
     content = {"turns": [asdict(turn) for turn in what.turns], "matching": what.matching, "words": what.words}
     try:
-        write_whole(folder / INTENT, json.dumps(content), private=True)
+        write_whole(folder / INTENT, json.dumps(with_checksum(content)), private=True)
     except OSError as error:
         raise StoreError(f"{folder / INTENT} cannot be written: {error.strerror}; nothing was forgotten") from None
-    return _finish(folder, memory, what)
+    return _finish(folder, memory, what, forget_cells)
 
 
 def is_pending(folder: Path) -> bool:
@@ -116,24 +123,24 @@ def is_pending(folder: Path) -> bool:
     return (folder / INTENT).exists()
 
 
-def finish(folder: Path, memory: Recollection) -> int:
-    """Finishes what was begun, if anything was; gives the number of typed lines that went."""
+def finish(folder: Path, memory: Recollection, forget_cells: Callable[[str], object]) -> int:
+    """Like `carry_out`, for what was begun, if anything was."""
     path = folder / INTENT
     if not path.exists():
         return 0
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_object(path)
         turns = tuple(Turn(**turn) for turn in content["turns"])
         what = Forgetting(turns, content["matching"], tuple(content["words"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(
             f"{path} cannot be read ({error}): it says what was to be forgotten. Delete it, and forget that again"
         ) from None
-    return _finish(folder, memory, what)
+    return _finish(folder, memory, what, forget_cells)
 
 
-def _finish(folder: Path, memory: Recollection, what: Forgetting) -> int:
-    from pipeline.models.snapshots import delete_since
+def _finish(folder: Path, memory: Recollection, what: Forgetting, forget_cells: Callable[[str], object]) -> int:
+    from pipeline.models.kept_cells import forget_since, forget_text
 
     # A number may have been given again meanwhile: only the very turn goes.
     numbers = [turn.number for turn in what.turns if turn in memory.turns]
@@ -143,11 +150,14 @@ def _finish(folder: Path, memory: Recollection, what: Forgetting) -> int:
         else:
             memory.scrub()
         n_lines = forget_typed(folder, what.covers_line)
+        for text in what.texts:
+            forget_cells(text)
+            forget_text(text)
         if what.turns:
-            since = datetime.fromisoformat(min(turn.time for turn in what.turns))
-            for kind in ("snapshots", "pieces"):
-                delete_since(cache_folder() / kind, since)
+            forget_since(datetime.fromisoformat(min(turn.time for turn in what.turns)))
         sweep(folder)
+        for damaged in folder.glob("*.damaged"):  # nobody can tell what they hold
+            damaged.unlink()
         (folder / INTENT).unlink()
     except OSError as error:
         raise StoreError(
@@ -161,12 +171,6 @@ def sweep(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_file() and (is_left_over(path) or path.name in _OLD_LEFT_OVERS):
             path.unlink()
-
-
-def was_killed(folder: Path) -> bool:
-    """Whether the last process that held the session left without closing it: deleted bytes may still be there."""
-    log = folder / f"{NAME}-wal"
-    return log.exists() and log.stat().st_size > 0
 
 
 def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[Held, ...]:

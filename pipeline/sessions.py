@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING
 from pipeline.cache import cache_folder, data_folder, make_private, size_of
 from pipeline.errors import StoreError
 from pipeline.forgetting import is_pending
+from pipeline.storage.folders import delete_folder, temporary_name
 from pipeline.storage.whole import is_left_over, write_whole
-from pipeline.transcript import NAME, read_turns, told
+from pipeline.transcript import NAME, check_unchanged, read_turns, told
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -108,7 +108,7 @@ def _move(folder: Path) -> Path:
                 for n in count(1)
                 if not (free := session_folder(f"{folder.name[:44]} from the cache {n}")).exists()
             )
-        half = _half(target)
+        half = temporary_name(target)
         shutil.copytree(folder, half)
         for path in (half, *half.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o600)
@@ -140,7 +140,8 @@ def fork_session(name: str, new: str) -> Path:
             f"'{name}', and then copy it"
         )
     with told(target), _changing_folders():
-        half = make_private(_half(target))
+        check_unchanged(source)
+        half = make_private(temporary_name(target))
         try:
             os.close(os.open(half / NAME, os.O_RDWR | os.O_CREAT, 0o600))
             reading, writing = sqlite3.connect(source / NAME), sqlite3.connect(half / NAME)
@@ -162,9 +163,7 @@ def delete_session(name: str) -> None:
     lock = lock_session(folder)
     try:
         with told(folder), _changing_folders():
-            half = _half(folder)
-            folder.rename(half)  # so that one that is killed here leaves no session without its turns
-            shutil.rmtree(half)
+            delete_folder(folder)
     finally:
         lock.release()
 
@@ -188,10 +187,6 @@ def sweep_sessions() -> None:
     if root.is_dir() and any(map(is_left_over, root.iterdir())):
         with told(root), _changing_folders():
             pass
-
-
-def _half(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
 
 
 def lock_session(folder: Path) -> FileLock:

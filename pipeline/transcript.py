@@ -3,10 +3,13 @@
 It is the truth about a session; whatever else a memory keeps in the folder can be made again from it. A memory may add
 tables of its own to the same file, so that one transaction holds both. What is deleted is overwritten with zeros and
 the file is written anew: no byte of it stays.
+
+While nobody has it open, a file beside it holds its checksum: a byte that changes then is noticed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -17,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LongthreadError, StoreError
+from pipeline.storage.checksums import agrees, checksum_file, save_checksum
+from pipeline.storage.whole import flush
 from pipeline.types import Turn
 
 NAME = "session.sqlite"
@@ -44,6 +49,8 @@ class Transcript:
         self.folder = folder
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            check_unchanged(folder)
+            _drop_checksum(folder)
             os.close(os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's log takes the mode over
             self.db = sqlite3.connect(folder / NAME, isolation_level=None, check_same_thread=False, factory=_Connection)
             self.db.folder = folder
@@ -156,11 +163,40 @@ class Transcript:
 
     def close(self) -> None:
         self.db.close()
+        if not has_log(self.folder):  # another process that reads the session keeps the log
+            with contextlib.suppress(OSError):
+                save_checksum(self.folder / NAME, private=True)
+
+
+def has_log(folder: Path) -> bool:
+    """Whether SQLite's log holds anything: the session is open, or was not closed by the last process that had it."""
+    log = folder / f"{NAME}-wal"
+    return log.exists() and log.stat().st_size > 0
+
+
+def check_unchanged(folder: Path) -> None:
+    """Raises StoreError where a byte of the file has changed since the session was closed. One that is open passes."""
+    path = folder / NAME
+    # The file goes before whoever opens the session writes: a checksum that is still there was not overtaken.
+    if not has_log(folder) and path.exists() and not agrees(path) and checksum_file(path).exists():
+        raise StoreError(
+            f"{path} was changed since the session was closed (its checksum does not agree): restore it, or delete "
+            f"{checksum_file(path).name} beside it, and it is used as it is"
+        )
+
+
+def _drop_checksum(folder: Path) -> None:
+    path = checksum_file(folder / NAME)
+    if path.exists():
+        path.unlink()
+        with contextlib.suppress(OSError):  # folders cannot be flushed everywhere
+            flush(folder)
 
 
 def read_turns(folder: Path) -> tuple[Turn, ...]:
     """The turns of a session that may be open elsewhere; nothing is changed. Raises StoreError as `Transcript` does."""
     with told(folder):
+        check_unchanged(folder)
         db = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
         try:
             rows = db.execute("SELECT number, question, answer, time, finish FROM turns ORDER BY number").fetchall()

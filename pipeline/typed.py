@@ -1,7 +1,8 @@
 """The lines that were typed into a session, oldest first, in a file of the session's folder.
 
-A line of the file is a JSON object: `text`, and `turn`, the number of the turn that the line was typed for. Older
-versions wrote the text alone, as a JSON string. A line that a crash cut short is passed over.
+A line of the file is a JSON object: `text`, `turn`, the number of the turn that the line was typed for, and a checksum.
+Older versions wrote no checksum, or the text alone, as a JSON string. A line that is damaged or cut short is passed
+over.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.errors import StoreError
+from pipeline.storage.checked_json import parse_object, with_checksum
 from pipeline.storage.whole import write_whole
 
 NAME = "typed.jsonl"
@@ -28,15 +30,12 @@ class TypedLine:
 
 def read_typed(folder: Path) -> list[TypedLine]:
     """The lines of a session, oldest first. Raises StoreError for a file that cannot be read."""
-    path = folder / NAME
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}: delete it, or make it readable") from None
-    lines = [_parse(line) for line in content.split(b"\n")]
-    return [line for line in lines if line is not None]
+    return [line for line in _parsed(folder) if line is not None]
+
+
+def n_damaged(folder: Path) -> int:
+    """How many lines `read_typed` passes over. Raises StoreError as that does."""
+    return _parsed(folder).count(None)
 
 
 def append_typed(folder: Path, line: TypedLine) -> None:
@@ -45,7 +44,7 @@ def append_typed(folder: Path, line: TypedLine) -> None:
     try:
         # The newline in front ends a line that a crash cut short.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="ascii") as file:
-            file.write(("\n" if _is_torn(path) else "") + json.dumps(asdict(line)) + "\n")
+            file.write(("\n" if _is_torn(path) else "") + _to_json(line))
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -57,18 +56,34 @@ def forget_typed(folder: Path, is_meant: Callable[[TypedLine], bool]) -> int:
         return 0
     lines = read_typed(folder)
     kept = [line for line in lines if not is_meant(line)]
-    write_whole(path, "".join(json.dumps(asdict(line)) + "\n" for line in kept), private=True)
+    write_whole(path, "".join(map(_to_json, kept)), private=True)
     return len(lines) - len(kept)
+
+
+def _to_json(line: TypedLine) -> str:
+    return json.dumps(with_checksum(asdict(line))) + "\n"
+
+
+def _parsed(folder: Path) -> list[TypedLine | None]:
+    """Each line that is not empty, or None for one that cannot be used."""
+    path = folder / NAME
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}: delete it, or make it readable") from None
+    return [_parse(line) for line in content.split(b"\n") if line.strip()]
 
 
 def _parse(line: bytes) -> TypedLine | None:
     try:
-        value = json.loads(line)
+        if line.startswith(b'"'):
+            return TypedLine(str(json.loads(line)))
+        value = parse_object(line)
     except ValueError:
         return None
-    if isinstance(value, str):
-        return TypedLine(value)
-    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+    if not isinstance(value.get("text"), str):
         return None
     turn = value.get("turn")
     return TypedLine(value["text"], turn if isinstance(turn, int) else None)

@@ -1,6 +1,9 @@
-/* Preloaded into a command, this makes one of its writes go wrong. It stands between the process and libc, so that it
-   sees Python, SQLite and Chroma's Rust alike, and it counts what changes files under the folder FAULT_FOLDER.
+/* Preloaded into a process, this makes one of its writes go wrong. It stands between the process and libc, so that it
+   sees Python, SQLite and Chroma's Rust alike, and it counts what changes files under one folder: writing, cutting,
+   renaming, making, deleting. It is told by the environment, for a whole command, or by `faults_watch` and
+   `faults_stop`, for this process and its threads.
 
+   FAULT_FOLDER   the folder
    FAULT_COUNTER  a file of 8 bytes that all processes of the command share: the number of changes so far
    FAULT_AT       the number of the change that goes wrong, from 1; 0 only counts
    FAULT_KIND     kill: SIGKILL before the change
@@ -25,17 +28,18 @@
 
 enum { GOES_ON, IS_FULL, IS_TORN };
 
-static _Atomic long *counter;
+static _Atomic long own;      /* the count of this process */
+static _Atomic long *counter; /* NULL: nothing is watched */
 static long at;
 static char kind;
-static const char *folder;
+static char folder[PATH_MAX];
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("FAULT_COUNTER");
-    folder = getenv("FAULT_FOLDER");
-    if (path == NULL || folder == NULL) return;
+    const char *path = getenv("FAULT_COUNTER"), *below = getenv("FAULT_FOLDER");
+    if (path == NULL || below == NULL) return;
+    strncpy(folder, below, sizeof folder - 1);
     int file = REAL(open)(path, O_RDWR);
     if (file < 0) abort(); /* a watcher that cannot count must not look like silence */
     counter = mmap(NULL, sizeof *counter, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -45,8 +49,19 @@ __attribute__((constructor)) static void begin(void) {
     kind = getenv("FAULT_KIND") ? *getenv("FAULT_KIND") : 'k';
 }
 
+void faults_watch(const char *below, long n, char what) {
+    strncpy(folder, below, sizeof folder - 1);
+    at = n, kind = what, own = 0, counter = &own;
+}
+
+long faults_stop(void) {
+    counter = NULL;
+    return own;
+}
+
 static int is_watched(const char *path) {
-    return counter != NULL && path != NULL && strncmp(path, folder, strlen(folder)) == 0;
+    size_t size = strlen(folder);
+    return counter != NULL && path != NULL && strncmp(path, folder, size) == 0 && (path[size] == '/' || !path[size]);
 }
 
 static int is_watched_at(int directory, const char *path) {
@@ -65,7 +80,9 @@ static int is_watched_file(int file) { return is_watched_at(file, ""); }
 
 /* What becomes of a change: `needs_room` is one that a full disk refuses, `size` the bytes of a write. */
 static int change(int needs_room, size_t size) {
-    long n = atomic_fetch_add(counter, 1) + 1;
+    _Atomic long *count = counter;
+    if (count == NULL) return GOES_ON; /* it was stopped by another thread */
+    long n = atomic_fetch_add(count, 1) + 1;
     if (at == 0 || n < at) return GOES_ON;
     if (kind == 'f') return needs_room ? (errno = ENOSPC, IS_FULL) : GOES_ON;
     if (n > at) return GOES_ON; /* another process was killed */
@@ -90,6 +107,8 @@ WRITE(pwrite, (int file, const void *data, size_t size, off_t place), (file, dat
 WRITE(pwrite64, (int file, const void *data, size_t size, off64_t place), (file, data, size, place),
       (file, data, size / 2, place))
 WRITE(writev, (int file, const struct iovec *data, int size), (file, data, size), (file, data, size / 2))
+WRITE(pwritev, (int file, const struct iovec *data, int size, off_t place), (file, data, size, place),
+      (file, data, size / 2, place))
 WRITE(sendfile, (int file, int from, off_t *place, size_t size), (file, from, place, size),
       (file, from, place, size / 2))
 WRITE(sendfile64, (int file, int from, off64_t *place, size_t size), (file, from, place, size),
@@ -100,8 +119,7 @@ WRITE(sendfile64, (int file, int from, off64_t *place, size_t size), (file, from
         if (watched && change(needs_room, 0) == IS_FULL) return -1;                                                    \
         return REAL(name) arguments;                                                                                   \
     }
-CHANGE(fsync, (int file), (file), is_watched_file(file), 0)
-CHANGE(fdatasync, (int file), (file), is_watched_file(file), 0)
+/* fsync is none: a kill before it leaves what a kill before the next change leaves. */
 CHANGE(ftruncate, (int file, off_t size), (file, size), is_watched_file(file), 0)
 CHANGE(ftruncate64, (int file, off64_t size), (file, size), is_watched_file(file), 0)
 CHANGE(truncate, (const char *path, off_t size), (path, size), is_watched_at(AT_FDCWD, path), 0)
@@ -114,6 +132,8 @@ CHANGE(rmdir, (const char *path), (path), is_watched_at(AT_FDCWD, path), 0)
 CHANGE(mkdir, (const char *path, mode_t mode), (path, mode), is_watched_at(AT_FDCWD, path), 1)
 CHANGE(mkdirat, (int directory, const char *path, mode_t mode), (directory, path, mode),
        is_watched_at(directory, path), 1)
+CHANGE(link, (const char *from, const char *to), (from, to), is_watched_at(AT_FDCWD, to), 1)
+CHANGE(symlink, (const char *from, const char *to), (from, to), is_watched_at(AT_FDCWD, to), 1)
 CHANGE(posix_fallocate, (int file, off_t place, off_t size), (file, place, size), is_watched_file(file), 1)
 
 #define OPEN(name, parameters, arguments, directory)                                                                   \

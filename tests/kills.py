@@ -1,7 +1,7 @@
 """Kills a process at each of its changes to the disk, and looks at what the next process finds.
 
 A game makes a folder, changes it, and checks what a killed change has left. `run_game` plays it at every change, or at
-some of them, in a process of its own that `kills.c` is preloaded into:
+some of them, in a process of its own that `faults.c` is preloaded into:
 
     result = run_game("tests.memory.games:FORGET", tmp_path, every=1)
     assert result.failed == ()
@@ -26,8 +26,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+from tests.faults import COMPILER, ROOT, Kind, build
+
 CAN_PLAY = COMPILER is not None and sys.platform == "linux"
 _FAULT = "fault.txt"
 
@@ -63,7 +63,7 @@ def run_game(
 
     `torn` writes half of what the killed call was to write.
     """
-    library = _library(folder)
+    library = build(folder)
     settings = {"every": every, "seed": seed, "torn": torn, "full": full, "limit": limit}
     done = subprocess.run(
         [sys.executable, "-m", "tests.kills", name, str(folder), json.dumps(settings)],
@@ -77,15 +77,6 @@ def run_game(
         raise RuntimeError(f"{name} could not be played: {done.stderr[-2000:]}")
     result = json.loads(done.stdout.splitlines()[-1])
     return Result(result["n_changes"], tuple(result["tried"]), tuple(result["failed"]))
-
-
-def _library(folder: Path) -> Path:
-    library = folder / "kills.so"
-    if not library.exists():
-        source = str(ROOT / "tests" / "kills.c")
-        command = [str(COMPILER), "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl", "-lpthread"]
-        subprocess.run(command, check=True, capture_output=True)
-    return library
 
 
 # ------------------------------------------------------------------------------------------ in the game's process
@@ -129,11 +120,9 @@ def _count(game: Game, base: Path, work: Path) -> int:
     shutil.copytree(base, work)
 
     def counted() -> None:
-        library = ctypes.CDLL(None)
-        library.kills_stop.restype = ctypes.c_long
-        library.kills_watch(os.fsencode(work), ctypes.c_long(0), 0)
+        _watch(work, 0, "kill")
         game.play(work)
-        (work / "count.txt").write_text(str(library.kills_stop()))
+        (work / "count.txt").write_text(str(_stop()))
 
     if fault := _forked(work, counted) or _forked(work, lambda: game.check(work)):
         raise RuntimeError(f"undisturbed: {fault}")
@@ -146,18 +135,25 @@ def _disturbed(game: Game, work: Path, n: int, torn: bool, full: bool) -> None:
     """Plays until the kill; on a full disk until the error that is meant for the user."""
     from pipeline.errors import LongthreadError
 
-    library = ctypes.CDLL(None)
-    if not full:
-        library.kills_watch(os.fsencode(work), ctypes.c_long(n), int(torn))
-        game.play(work)
-        return
-    library.kills_fill(os.fsencode(work), ctypes.c_long(n))
+    _watch(work, n, "full" if full else "tear" if torn else "kill")
     try:
         game.play(work)
     except LongthreadError:
-        pass
+        if not full:
+            raise
     finally:
-        library.kills_stop()
+        _stop()
+
+
+def _watch(folder: Path, n: int, kind: Kind) -> None:
+    ctypes.CDLL(None).faults_watch(os.fsencode(folder), ctypes.c_long(n), ctypes.c_char(kind[0].encode()))
+
+
+def _stop() -> int:
+    """The number of changes since `_watch`."""
+    library = ctypes.CDLL(None)
+    library.faults_stop.restype = ctypes.c_long
+    return int(library.faults_stop())
 
 
 def _forked(folder: Path, work: Callable[[], None]) -> str:

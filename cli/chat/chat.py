@@ -17,7 +17,7 @@ from rich.text import Text
 from cli.chat import views
 from cli.chat.documents import check_what_answers, config_of, index_of
 from cli.chat.earlier import SEARCHED, n_questions_with_this_answer, recovered
-from cli.chat.settings import Settings, load_settings, save_settings
+from cli.chat.settings import Settings, recovered_settings, save_settings
 from cli.chat.stream import Blocks, Markdowns, Plain
 from cli.chat.watched import Watched
 from cli.output import print_line
@@ -109,7 +109,8 @@ class Chat:
             conversation = Conversation(pipeline, folder)
             try:
                 pipeline.reader  # noqa: B018 - so that the first answer does not wait for it
-                if settings != load_settings(folder):
+                kept, damage = recovered_settings(folder)
+                if settings != kept or damage:
                     check_what_answers(pipeline, settings)
                     save_settings(folder, settings)
             except BaseException:

@@ -18,7 +18,7 @@ from rich.text import Text
 from cli.chat import views
 from cli.chat.chat import Chat, Pending
 from cli.chat.docs_commands import absolute, docs_add, docs_filter, docs_list, docs_remove
-from cli.chat.settings import OWN, answering_names, changed, load_settings, save_settings
+from cli.chat.settings import OWN, answering_names, changed, recovered_settings, save_settings
 from cli.chat.talk import Leave, talk
 from cli.chat.why import why
 from cli.input import as_text
@@ -284,7 +284,10 @@ def session_resume(chat: Chat, words: list[str]) -> None:
         raise ConfigError(f"there is no session '{name}'" + (nearest(name, known) or "; /session list names them"))
     if name == chat.name:
         raise ConfigError(f"'{name}' is the session that is open")
-    chat.change(load_settings(session_folder(name)), name)
+    settings, damage = recovered_settings(session_folder(name))
+    chat.change(settings, name)
+    if damage:
+        chat.remark(Text(visible(damage)))
     chat.say(greeting(chat))
 
 

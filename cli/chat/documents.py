@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.chat.settings import Settings
-from cli.index import failures
+from cli.index import failures, raise_if_nothing_was_read
 from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
@@ -18,6 +18,7 @@ from pipeline.config import PipelineConfig
 from pipeline.docs_index import copy_index, docs_folder, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import DocumentError
+from pipeline.models.capabilities import ChecksSampling
 
 if TYPE_CHECKING:
     from cli.chat.chat import Chat
@@ -32,8 +33,12 @@ def config_of(settings: Settings) -> PipelineConfig:
 
 
 def check_what_answers(pipeline: Pipeline, settings: Settings) -> None:
-    """Raises what every question would fail with, before the settings are kept: no model, no room, no index."""
+    """Raises what every question would fail with, before the settings are kept: no model, no room, a broken grammar,
+    no index.
+    """
     pipeline.window  # noqa: B018 - loads the reader
+    if isinstance(pipeline.reader, ChecksSampling):
+        pipeline.reader.check_sampling(pipeline.config.components[-1].sampling)
     if settings.docs or settings.index:
         pipeline.index  # noqa: B018 - opens it
 
@@ -67,6 +72,7 @@ def index_of(
         return folder, 1
     finally:
         display.stop()
+    raise_if_nothing_was_read(report)
     if chat is not None:
         _check_read(report, set(settings.docs) - set(chat.settings.docs))
     return folder, failures(report, SafeConsole(is_error=True))

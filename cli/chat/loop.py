@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.chat.chat import Chat
 from cli.chat.commands import greeting, run_command
 from cli.chat.docs_commands import absolute
-from cli.chat.settings import Settings, load_settings
+from cli.chat.settings import Settings, recovered_settings
 from cli.chat.talk import Leave, talk
 from cli.errors import EXIT_ERROR, describe
 from cli.input import as_text, read_lines
@@ -24,6 +24,7 @@ from pipeline.errors import ConfigError, LongthreadError
 from pipeline.presets import preset_or_path
 from pipeline.sessions import session_folder
 from pipeline.text.visible import MARK, visible
+from pipeline.typed import n_damaged
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4
@@ -44,13 +45,16 @@ def run(
     name = session or DEFAULT_SESSION
     session_folder(name)
     move_old_sessions()
-    settings = overlaid(load_settings(session_folder(name)), docs, config, index, model, filter_text)
+    kept, damage = recovered_settings(session_folder(name))
+    settings = overlaid(kept, docs, config, index, model, filter_text)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with private_files(), display, Chat.open(name, settings, console, display, is_terminal) as chat:
         if watch:
             chat.watch()
+        if damage:
+            chat.remark(Text(visible(damage)))
         if is_terminal:
             terminal(chat)
         else:
@@ -88,6 +92,8 @@ def terminal(chat: Chat) -> None:
     chat.watched.announce = line.announce
     chat.warm_up()
     chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
+    if n := n_damaged(chat.folder):
+        chat.remark(Text(f"{n} of the lines typed earlier cannot be read, and are passed over", style="dim"))
     while True:
         try:
             text = line.read()

@@ -1,6 +1,7 @@
 """What a chat keeps beside its conversation: its documents, its pipeline, and what /set changed.
 
-It stands as `chat.json` in the session's folder, and is written whole or not at all.
+It stands as `chat.json` in the session's folder, and is written whole or not at all. A damaged one costs these settings
+and not the conversation: the chat opens with its defaults, and the file is kept beside the new one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.storage.checked_json import parse_object, read_object, with_checks
 from pipeline.storage.whole import write_whole
 
 NAME = "chat.json"
+DAMAGED = f"{NAME}.damaged"
 SWITCHES = {"on": True, "off": False}
 
 
@@ -114,17 +116,34 @@ def load_settings(folder: Path) -> Settings:
     """The settings of a session; the defaults where there are none yet. Raises StoreError for a damaged file."""
     path = folder / NAME
     try:
-        settings = _checked(read_object(path), str(path))
+        content = read_object(path)
+        if "docs" not in content:  # files of older versions have no checksum, and all settings
+            raise ValueError("it holds no settings of a chat")
+        settings = _checked(content, str(path))
         parse_object(settings.answering)
     except FileNotFoundError:
         return Settings()
     except (OSError, ValueError, ConfigError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): delete it, and the chat has its defaults again") from None
+        raise StoreError(f"{path} cannot be read ({error})") from None
     return settings
 
 
+def recovered_settings(folder: Path) -> tuple[Settings, str]:
+    """The settings of a session, and what is to be said where they are damaged: then they are the defaults."""
+    try:
+        return load_settings(folder), ""
+    except StoreError as error:
+        return Settings(), (
+            f"{error}: the chat goes on with its default settings, so name its documents and its model again. "
+            f"No turn is lost; the file is kept as {DAMAGED}"
+        )
+
+
 def save_settings(folder: Path, settings: Settings) -> None:
+    """Writes the settings. A damaged file is kept under another name. Raises OSError."""
     path = folder / NAME
+    if recovered_settings(folder)[1]:
+        path.replace(folder / DAMAGED)
     write_whole(path, json.dumps(with_checksum(asdict(settings)), indent=1) + "\n", private=True)
 
 

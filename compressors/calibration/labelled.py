@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from compressors.selection import Units, split
 from pipeline.errors import DataError
 from pipeline.evaluation.data.hotpotqa import Paragraphs
-from pipeline.evaluation.data.items import json_items_of
+from pipeline.evaluation.data.items import object_rows
 from pipeline.executors.question_files import read_utf8
 from pipeline.types import Passage
 
@@ -52,17 +53,50 @@ class Labelled:
 
 def read_labelled(path: Path) -> list[Labelled]:
     """The questions of a file, in order. Raises DataError for one that cannot be read, with its place."""
+    questions, faults = read_usable(path)
+    if faults:
+        raise DataError(faults[0])
+    return questions
+
+
+def read_usable(path: Path) -> tuple[list[Labelled], list[str]]:
+    """The questions of a file that can be read, in order, and what is wrong with the others, each with its place.
+
+    Raises DataError for a file that cannot be read, or of which no question can.
+    """
     data = read_utf8(path)
-    is_json = data.lstrip().startswith((b"{", b"["))
-    found = [] if is_json else _wikiqa(_decoded(data, path), path)
-    for where, item in json_items_of(data, path) if is_json else ():
-        try:
-            found += list(_layout(item, where)(item))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise DataError(f"{where}: not as its layout asks: {type(error).__name__}: {error}") from None
-    if not found:
-        raise DataError(f"{path}: holds no questions")
-    return [replace(one, file=f"{path.resolve().parent.name}/{path.name}") for one in found]
+    faults: list[str] = []
+    if data.lstrip().startswith((b"{", b"[")):
+        questions = list(_json_questions(data, path, faults))
+    else:
+        questions = _wikiqa(_decoded(data, path), path, faults)
+    if not questions:
+        raise DataError(faults[0] if faults else f"{path}: holds no questions")
+    file = f"{path.resolve().parent.name}/{path.name}"
+    return [replace(question, file=file) for question in questions], faults
+
+
+def _json_questions(data: bytes, path: Path, faults: list[str]) -> Iterator[Labelled]:
+    for row in object_rows(data, path):
+        with _noting(faults, row.where):
+            if row.fault:
+                raise DataError(f"{row.where}: {row.fault}")
+            layout = _layout(row.value, row.where)
+            if layout in (_squad, _own):
+                yield from layout(row.value, row.where, faults)
+            else:
+                yield from layout(row.value)
+
+
+@contextmanager
+def _noting(faults: list[str], where: str) -> Iterator[None]:
+    """What is wrong inside is noted, with its place."""
+    try:
+        yield
+    except DataError as error:
+        faults.append(str(error))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        faults.append(f"{where}: not as its layout asks: {type(error).__name__}: {error}")
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -72,7 +106,7 @@ def _decoded(data: bytes, path: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
-def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iterator[Labelled]]:
+def _layout(item: dict[str, Any], where: str) -> Callable[..., Iterator[Labelled]]:
     if "supporting_facts" in item and "context" in item:
         return _hotpot
     if "candidates" in item and "answers" in item:
@@ -102,17 +136,23 @@ def _selqa(item: dict[str, Any]) -> Iterator[Labelled]:
     yield Labelled(item["question"], _units([(item.get("article", ""), item["candidates"])]), tuple(labels))
 
 
-def _squad(item: dict[str, Any]) -> Iterator[Labelled]:
+def _squad(item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labelled]:
     for article in item["data"]:
-        for n, paragraph in enumerate(article["paragraphs"]):
-            text, title = paragraph["context"], str(article.get("title", "")).replace("_", " ")
-            passage = Passage(f"{title} {n}", 0, len(text), text, title=title)
-            units = units_of([passage])
-            for asked in paragraph["qas"]:
-                spans = [(answer["answer_start"], len(answer["text"])) for answer in asked["answers"]]
-                labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
-                answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
-                yield Labelled(asked["question"], units, labels, answers)
+        with _noting(faults, where):
+            for n, paragraph in enumerate(article["paragraphs"]):
+                with _noting(faults, f"{where}: '{article.get('title', '')}', paragraph {n}"):
+                    yield from _paragraph(paragraph, str(article.get("title", "")).replace("_", " "), n, where, faults)
+
+
+def _paragraph(paragraph: dict[str, Any], title: str, number: int, where: str, faults: list[str]) -> Iterator[Labelled]:
+    text = paragraph["context"]
+    units = units_of([Passage(f"{title} {number}", 0, len(text), text, title=title)])
+    for asked in paragraph["qas"]:
+        with _noting(faults, f"{where}: '{title}', paragraph {number}: {str(asked)[:60]}"):
+            spans = [(answer["answer_start"], len(answer["text"])) for answer in asked["answers"]]
+            labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
+            answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
+            yield Labelled(asked["question"], units, labels, answers)
 
 
 def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
@@ -131,25 +171,27 @@ def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
             yield Labelled(asked, units, labels, (answers[n],))
 
 
-def _own(item: dict[str, Any]) -> Iterator[Labelled]:
+def _own(item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labelled]:
     titles = list(item["documents"])
     for asked in item["questions"]:
-        places = [titles.index(title) for title, _ in asked["supporting_facts"]]
-        last = max(places)
-        others = [n % len(titles) for n in range(last + 1, last + len(titles)) if n % len(titles) not in places]
-        chosen = sorted([*set(places), *others[: N_OWN - len(set(places))]])
-        context = [[titles[n], item["documents"][titles[n]]] for n in chosen]
-        yield from _hotpot({**asked, "context": context})
+        with _noting(faults, f"{where}: {str(asked)[:60]}"):
+            places = [titles.index(title) for title, _ in asked["supporting_facts"]]
+            last = max(places)
+            others = [n % len(titles) for n in range(last + 1, last + len(titles)) if n % len(titles) not in places]
+            chosen = sorted([*set(places), *others[: N_OWN - len(set(places))]])
+            context = [[titles[n], item["documents"][titles[n]]] for n in chosen]
+            yield from _hotpot({**asked, "context": context})
 
 
-def _wikiqa(text: str, path: Path) -> list[Labelled]:
+def _wikiqa(text: str, path: Path, faults: list[str]) -> list[Labelled]:
     found: list[tuple[str, list[str], list[bool]]] = []
     for n, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         cells = line.split("\t")
         if len(cells) != 3 or cells[2].strip() not in ("0", "1"):
-            raise DataError(f"{path}:{n}: must be question TAB sentence TAB 1 or 0, was: {line[:60]}")
+            faults.append(f"{path}:{n}: must be question TAB sentence TAB 1 or 0, was: {line[:60]}")
+            continue
         if not found or found[-1][0] != cells[0]:
             found.append((cells[0], [], []))
         if cells[1].strip():

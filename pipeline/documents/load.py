@@ -17,8 +17,8 @@ from pipeline.types import Document
 def load(path: Path) -> Document:
     """The file as one text, with its title, headings, pages and notes on what was left out.
 
-    Raises DocumentError for a file that is missing, unreadable, empty, binary, encrypted, broken or of no encoding
-    that we can tell, and MissingExtraError where the library for its format is not installed.
+    Raises DocumentError for a file that is missing, unreadable, empty, binary, encrypted, broken, nested too deeply or
+    of no encoding that we can tell, and MissingExtraError where the library for its format is not installed.
     """
     path = Path(path).absolute()
     data = _read(path)
@@ -26,7 +26,10 @@ def load(path: Path) -> Document:
 
 
 def _checked(path: Path, source: str, data: bytes) -> Document:
-    document = find_format(path, data).open(path)(path, data)
+    try:
+        document = find_format(path, data).open(path)(path, data)
+    except RecursionError:  # in whichever library reads this format
+        raise DocumentError(f"{path}: its parts are nested too deeply") from None
     check_lines(str(path), document.text)
     if not document.text.strip():
         notes = "; ".join(document.notes)

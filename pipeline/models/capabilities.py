@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.contracts import Model
     from pipeline.models.attention import Attention
     from pipeline.models.thinking import Profile
-    from pipeline.types import Message, Piece, Prompt
+    from pipeline.types import Message, Piece, Prompt, Sampling
 
 
 @runtime_checkable
@@ -66,17 +66,23 @@ class Ablates(Protocol):
 
 
 @runtime_checkable
+class Forgets(Protocol):
+    """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many."""
+
+    def forget(self, text: str) -> int: ...
+
+
+@runtime_checkable
 class Composes(Protocol):
     """Keeps the cells of texts that it read, and takes them in prompts as `Cached` spans instead of reading them.
 
     `piece` gives the cells of a text behind a prefix: from memory, from disk, or else read now. `why_not_compose` is
-    empty where the model's cells can be moved and put together. `forget` deletes all kept cells that took a text in.
+    empty where the model's cells can be moved and put together.
     """
 
     @property
     def why_not_compose(self) -> str: ...
     def piece(self, prefix: Prompt, text: Prompt) -> Piece: ...
-    def forget(self, text: str) -> int: ...
 
 
 @runtime_checkable
@@ -107,6 +113,13 @@ def render_answer(reader: Model, messages: Sequence[Message], begin: str = "") -
         return reader.render_answer(messages, begin)
     prompt = reader.render(messages)
     return (*prompt, Text(begin, "answer")) if begin else prompt
+
+
+@runtime_checkable
+class ChecksSampling(Protocol):
+    """Raises ModelError for settings of sampling that every answer would fail with."""
+
+    def check_sampling(self, sampling: Sampling) -> None: ...
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.cache import make_private
+from pipeline.text.normal import fold_case, fold_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,14 +132,29 @@ def read_first(path: Path, n: int) -> list[bytes] | None:
 
 
 def flat(text: str) -> str:
-    """A text with each stretch of white space as one space."""
-    return " ".join(text.split())
+    """A text as it is compared (text/normal.py), with each stretch of white space as one space."""
+    return " ".join(fold_case(fold_shapes(text)).split())
 
 
 def holds(path: Path, wanted: str, n_texts: int) -> bool:
     """Whether one of a file's first sections, which are texts, contains a flat text; an unreadable one might."""
     texts = read_first(path, n_texts)
     return texts is None or any(wanted in flat(text.decode("utf-8", "replace")) for text in texts)
+
+
+def forget(root: Path, text: str, n_texts: int) -> int:
+    """Deletes the files of all folders in `root` that hold a text in one of their first sections; their number.
+
+    Files that are being written may hold it as well, and go too. White space counts as one space; an empty text is in
+    none.
+    """
+    wanted = flat(text)
+    paths = [path for path in root.glob("*/*.kv") if wanted and holds(path, wanted, n_texts)]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if wanted:
+        sweep(root, 0)
+    return len(paths)
 
 
 def touch(path: Path) -> None:

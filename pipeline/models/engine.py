@@ -182,6 +182,12 @@ class Engine:
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
+    def check_sampling(self, sampling: Sampling) -> None:
+        """Raises ModelError for a grammar or a JSON schema that llama.cpp cannot read, and for a bias of no token."""
+        with self._lock:
+            self._check_open()
+            Sampler(self.context, sampling).close()
+
     def _job(self, prompt: Prompt, cells: Cells, sampling: Sampling, group: Group) -> Job:
         """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
         profile = self.profile
@@ -374,13 +380,12 @@ class Engine:
 
         Cells of answers under way stay until these end.
         """
-        from pipeline.cache import cache_folder
-        from pipeline.models.piece_store import PieceStore
+        from pipeline.models.kept_cells import forget_text
 
         with self._lock:
             self.pool.forget()
-            store = self.pieces.store if "pieces" in self.__dict__ else PieceStore(cache_folder() / "pieces", "", 0, 0)
-            return store.forget(text) + self.snapshots.forget(text)
+            n = self.pieces.store.forget(text) if "pieces" in self.__dict__ else 0
+            return n + forget_text(text)
 
     @cached_property
     def snapshots(self) -> Snapshots:

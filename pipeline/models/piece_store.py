@@ -25,6 +25,8 @@ from pipeline.types import Piece
 LOG = logging.getLogger("longthread.cells")
 DEFAULT_MEMORY_BYTES = 1 << 30
 DEFAULT_DISK_BYTES = 8 << 30
+N_TEXTS = 2
+"""How many of a file's first sections are texts: the piece's own, and that of the prefix that it was read behind."""
 
 
 class PieceStore:
@@ -98,7 +100,7 @@ class PieceStore:
     def forget(self, text: str) -> int:
         """Deletes all pieces that hold a text or were read behind it, of all models; gives how many there were.
 
-        White space counts as one space. An empty text is in none.
+        Case and white space do not matter. An empty text is in none.
         """
         wanted = cell_files.flat(text)
         if not wanted:
@@ -108,12 +110,8 @@ class PieceStore:
             for key in keys:
                 self._drop(key)
                 self._pending.pop(key, None)
-            paths = {self.path(key) for key in keys}
-            paths |= {path for path in self.root.glob("*/*.kv") if cell_files.holds(path, wanted, 2)}
-            for path in paths:
-                path.unlink(missing_ok=True)
-            cell_files.sweep(self.root, 0)  # a file that is being written may hold it as well
-        return len(paths)
+            on_disk = [key for key in keys if self.path(key).exists()]
+            return len(keys) - len(on_disk) + cell_files.forget(self.root, text, N_TEXTS)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Waits until everything is written; False if that took longer."""

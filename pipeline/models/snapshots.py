@@ -7,7 +7,6 @@ cells: it lies in a folder named after the first three, in a file named after th
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("longthread.snapshots")
 DEFAULT_MOST_BYTES = 8 << 30
+N_TEXTS = 1
+"""How many of a file's first sections are texts: what its cells say."""
 
 
 class Snapshots:
@@ -95,11 +96,7 @@ class Snapshots:
 
     def forget(self, text: str) -> int:
         """Deletes the snapshots of all models that hold a text; gives how many there were."""
-        wanted = cell_files.flat(text)
-        paths = [path for path in self._root.glob("*/*.kv") if wanted and cell_files.holds(path, wanted, 1)]
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return len(paths)
+        return cell_files.forget(self._root, text, N_TEXTS)
 
     def _text(self, cells: Cells) -> NDArray[np.uint8]:
         """What the cells say: whoever forgets a text finds the snapshot by it."""
@@ -117,15 +114,3 @@ class Snapshots:
             if 0 < n <= len(cells) and cells.upto(n).digest == header.fields.get("cells"):
                 snapshots.append((path, header))
         return snapshots
-
-
-def delete_since(root: Path, time: datetime) -> int:
-    """Deletes all snapshots below a folder that were written or used since a time; gives their number.
-
-    For forgetting: they may hold the tokens of a conversation, and can be made again.
-    """
-    cell_files.sweep(root, 0)
-    late = [path for path in root.glob("*/*.kv") if path.stat().st_mtime >= time.timestamp()]
-    for path in late:
-        path.unlink(missing_ok=True)
-    return len(late)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from pipeline.errors import StoreError
 from pipeline.retrieval.lock import FILES as WRITER_FILES
 from pipeline.retrieval.saved_vectors import NAME as VECTORS
 from pipeline.retrieval.vectors import copy_vectors
+from pipeline.storage.checksums import agrees, save_checksum
 
 MANIFEST = "manifest.sqlite"
 CHROMA = "chroma"
@@ -37,7 +39,7 @@ UNFINISHED = "unfinished"
 _COPYING = ".copying"
 FIRST = "generation-000001"
 _GENERATION = re.compile(r"generation-(\d+)")
-_FLAT = (MANIFEST, f"{MANIFEST}-wal", f"{MANIFEST}-shm", CHROMA, BM25, VECTORS, LOCK_NAME)
+_FLAT = (MANIFEST, f"{MANIFEST}-wal", f"{MANIFEST}-shm", f"{MANIFEST}.crc32", CHROMA, BM25, VECTORS, LOCK_NAME)
 """What an older longthread wrote into the index's folder itself. The manifest first: without it the rest is nothing."""
 
 
@@ -76,10 +78,16 @@ def published(folder: Path) -> list[Path]:
 
 
 def hold_newest(folder: Path) -> Held | None:
-    """Holds the newest generation; None where none was published."""
+    """Holds the newest generation; None where none was published.
+
+    Raises sqlite3.DatabaseError where its manifest is not the one that was published.
+    """
     while (path := newest(folder)) is not None:
         held = _hold(path)
         if held is not None:
+            if not agrees(path / MANIFEST):
+                held.release()
+                raise sqlite3.DatabaseError(f"{path / MANIFEST} was changed: its checksum does not agree")
             return held
         time.sleep(0.01)  # it is being deleted, so there is a newer one
     return None
@@ -144,8 +152,12 @@ def discard(folder: Path) -> None:
 
 
 def publish(folder: Path) -> Held:
-    """Makes the next generation the newest, in one step, and deletes older ones that nobody reads."""
+    """Makes the next generation the newest, in one step, and deletes older ones that nobody reads.
+
+    Its manifest is closed, and is not written again.
+    """
     (folder / UNFINISHED / LOCK_NAME).touch()
+    save_checksum(folder / UNFINISHED / MANIFEST)
     number = max((_number(path) for path in _numbered(folder)), default=0) + 1
     path = folder / f"generation-{number:06}"
     (folder / UNFINISHED).rename(path)

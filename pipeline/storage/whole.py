@@ -46,12 +46,12 @@ def new_file(path: str | Path, private: bool = False) -> Iterator[Path]:
             if mode is not None and not private:
                 temporary.chmod(stat.S_IMODE(mode))
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the new name is on the disk as well, where folders can be flushed
-            _flush(target.parent)
+            flush(target.parent)
     except OSError as error:
         if error.filename is None or Path(error.filename).suffix == _SUFFIX:
             error.filename, error.filename2 = str(path), None
@@ -70,7 +70,8 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Has the system write a file, or the names in a folder, to the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

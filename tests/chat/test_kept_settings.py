@@ -145,3 +145,58 @@ def test_a_kill_between_memory_and_typed_lines_is_finished(talk: Talk, tmp_path:
     assert done.code == 0, done.err
     assert "Forgotten, everywhere: 1 typed line." in done.out
     assert b"zanzibar77" not in (folder / "typed.jsonl").read_bytes()
+
+
+def test_a_damaged_chat_json_costs_the_settings_and_not_the_chat(talk: Talk, tmp_path: Path, scripted: Path) -> None:
+    talk(TOWER, "/set max_tokens 99")
+    path = tmp_path / "data" / "sessions" / "s" / "chat.json"
+    damaged = path.read_text().replace('"docs"', '"dogs"')
+    path.write_text(damaged)
+    done = talk("/memory show", extra=("--config", str(scripted)))
+    assert done.code == 0
+    assert TOWER in done.out
+    assert "its checksum does not agree" in done.err
+    assert "the chat goes on with its default settings, so name its documents and its model again" in done.err
+    assert path.with_name("chat.json.damaged").read_text() == damaged
+    assert kept(tmp_path)["docs"] == []
+    done = talk(TOWER, "/memory forget matching tower")
+    assert (done.code, done.err) == (0, "")
+    assert not path.with_name("chat.json.damaged").exists()
+
+
+def test_a_damaged_chat_json_is_said_where_a_session_is_resumed(talk: Talk, tmp_path: Path) -> None:
+    talk(TOWER)
+    path = tmp_path / "data" / "sessions" / "s" / "chat.json"
+    path.write_text("{")
+    done = talk("/session resume s", "/docs list", session="other")
+    assert done.code == 0
+    assert "chat.json cannot be read" in done.err
+    assert "No documents: /docs add PATH" in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("grammar", "root ::= (", "grammar: llama.cpp cannot read it"),
+        ("grammar", 'other ::= "a"', "grammar: llama.cpp cannot read it"),
+        ("json_schema", '{"type": "no such type"}', "json_schema: llama.cpp cannot turn it into a grammar"),
+        ("logit_bias", '[{"token": "two tokens at least", "bias": 1}]', "is not one token"),
+    ],
+)
+def test_a_setting_that_the_model_refuses_is_not_kept(
+    talk: Talk, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    """The model that comes along has to read them: that is done before they are stored."""
+    model = tmp_path / "model.yaml"
+    model.write_text(
+        "index: {embedder: none}\n"
+        "stages: [retrieve.bm25: {k: 1}, memory.window, assemble.cited, "
+        "generate.llama: {model: smollm2-135m, n_ctx: 1024, max_tokens: 16}]\n"
+    )
+    (tmp_path / "file").write_text(content)
+    value = content if name == "logit_bias" else str(tmp_path / "file")
+    done = talk("/ledger", f"/set {name} {value}", f"/set {name}", extra=("--config", str(model)))
+    assert done.code == 2
+    assert message in done.err
+    assert done.lines[-1].split() in ([name, "None"], [name, "[]"], [name, "()"])
+    assert json.loads(kept(tmp_path)["answering"]) == {}

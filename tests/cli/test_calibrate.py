@@ -32,8 +32,11 @@ def labelled(folder: Path, n: int) -> Path:
 def test_heads_and_a_threshold_are_found_and_kept(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # a fast machine is done before the first line is due
-    done = run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 24)), "--json")
+    data = labelled(tmp_path, 24)
+    data.write_text(data.read_text() + "no question\n")
+    done = run("calibrate", "smollm2-135m", "--data", str(data), "--json")
     assert done.code == 0, done.err
+    assert f"left out: {data}:121: must be question TAB sentence TAB 1 or 0, was: no question" in done.err
     probe, exit_ = json.loads(done.out)
     assert (probe["method"], exit_["method"]) == ("probe", "exit")
     for found in (probe, exit_):

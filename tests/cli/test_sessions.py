@@ -135,6 +135,37 @@ def test_a_move_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "data" / "sessions").iterdir() if path.is_dir()] == ["garden"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pdf", b"%PDF-1.4 and then nothing of the kind", "nothing could be read:\ndocs/a.pdf: "),
+        ("a.txt", b" \n", "nothing could be read:\ndocs/a.txt: an empty file"),
+        ("a.txt", b"", "docs: holds nothing to read"),
+    ],
+    ids=["damaged", "blank", "empty"],
+)
+def test_a_question_that_fails_leaves_no_index(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    message: str,
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / name).write_bytes(content)
+    pipeline = "index: {embedder: none}\nstages: [retrieve.bm25, assemble.cited, generate.scripted]\n"
+    (tmp_path / "a.yaml").write_text(pipeline)
+    for command in (["ask", "When?"], ["chat"]):
+        code, _, err = run(capsys, monkeypatch, *command, "--docs", "docs", "--config", "a.yaml")
+        assert code == 2
+        assert message in err
+        assert "0 indexes, 0.0 MB" in run(capsys, monkeypatch, "indexes", "list")[1]
+        assert list((tmp_path / "cache" / "indexes").iterdir()) == []
+    (tmp_path / "docs" / "b.txt").write_text("The tower was built in 1612.")
+    assert run(capsys, monkeypatch, "ask", "When was it built?", "--docs", "docs", "--config", "a.yaml")[0] == 0
+
+
 def test_indexes_are_listed_and_deleted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

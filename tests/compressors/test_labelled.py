@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cli.calibrate import OURS, sampled
-from compressors.calibration.labelled import N_OWN, read_labelled
+from compressors.calibration.labelled import N_OWN, read_labelled, read_usable
 from pipeline.errors import DataError
 
 HOTPOT = {
@@ -119,6 +119,22 @@ def test_what_cannot_be_read_is_told_with_its_place(text: str, message: str, tmp
         read_labelled(tmp_path / "a.txt")
     with pytest.raises(DataError, match="cannot be read"):
         read_labelled(tmp_path / "missing.txt")
+
+
+def test_a_bad_question_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "h.json").write_text(json.dumps([HOTPOT, 1, {**HOTPOT, "context": [["Tower"]]}, HOTPOT]))
+    questions, faults = read_usable(tmp_path / "h.json")
+    assert (len(questions), len(faults)) == (2, 2)
+    asked = {"question": "Who?", "answers": [{"text": "Blane", "answer_start": 0}]}
+    paragraphs = [{"context": "Blane sings. It rains.", "qas": [{**asked, "answers": [1]}, asked]}, {}, 3]
+    (tmp_path / "s.json").write_text(json.dumps({"data": [7, {"title": "T", "paragraphs": paragraphs}]}))
+    questions, faults = read_usable(tmp_path / "s.json")
+    assert [(one.question, one.supports) for one in questions] == [("Who?", (True, False))]
+    assert len(faults) == 4
+    (tmp_path / "w.tsv").write_text("Who?\tBlane sings.\t1\nWho?\tIt rains.\nWho?\tIt is high.\t0\n")
+    questions, faults = read_usable(tmp_path / "w.tsv")
+    assert [one.supports for one in questions] == [(True, False)]
+    assert faults == [f"{tmp_path / 'w.tsv'}:2: must be question TAB sentence TAB 1 or 0, was: Who?\tIt rains."]
 
 
 def test_our_own_questions() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import io
 import os
 import sys
@@ -70,6 +71,21 @@ BAD = {
     "empty.html": (b"<html><body></body></html>", r"holds no text$"),
     "comment.html": (b"<!-- -->", r"cannot be parsed as HTML|holds no text"),
 }
+
+
+def test_parts_that_are_nested_deeper_than_python_goes_are_said(tmp_path: Path) -> None:
+    """3000 parts in each other do it with Python's own limit, and take the library a minute."""
+    (tmp_path / "a.eml").write_bytes(
+        b"From: a\nMIME-Version: 1.0\n"
+        + b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n) for n in range(150))
+    )
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 120)
+    try:
+        with pytest.raises(DocumentError, match=r"a\.eml: its parts are nested too deeply$"):
+            load(tmp_path / "a.eml")
+    finally:
+        sys.setrecursionlimit(before)
 
 
 @pytest.mark.parametrize("name", BAD)

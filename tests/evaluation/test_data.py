@@ -124,6 +124,72 @@ def test_one_bad_question_of_our_own_lines_does_not_refuse_the_others(tmp_path: 
     assert "a.jsonl:4: answers must be a list, was: None" in items[3].fault
 
 
+def faults_of(data: DataSet) -> list[tuple[str, str]]:
+    return [(item.question.id, item.fault) for item in data.items if item.fault]
+
+
+def test_one_bad_question_of_squad_does_not_refuse_the_others(tmp_path: Path) -> None:
+    who = {"id": "who", "question": "Who?", "answers": [{"text": "Blane", "answer_start": TOWER.index("Blane")}]}
+    wrong = {**who, "id": "wrong", "answers": [{"text": "Blane", "answer_start": 0}]}
+    qas = [who, wrong, 7, {**who, "question": " ", "id": "blank"}, who, {**who, "id": 0}]
+    paragraphs = [{"context": TOWER, "qas": qas}, {"qas": []}, "x"]
+    value = {"data": [{"title": "T", "paragraphs": paragraphs}, {"title": "U", "paragraphs": 1}]}
+    data = read_data("squad", write(tmp_path / "a.json", value))
+    assert [item.question.id for item in data.items if not item.fault] == ["who", "0"]
+    place = "data[0].paragraphs[0].qas"
+    assert [id_ for id_, _ in faults_of(data)] == [
+        f"item {place}[1]",
+        f"item {place}[2]",
+        "item 3, blank",
+        "item 4, who",
+        "item data[0].paragraphs[1]",
+        "item data[0].paragraphs[2]",
+        "item data[1]",
+    ]
+    messages = [fault.removeprefix(f"{tmp_path / 'a.json'}: ") for _, fault in faults_of(data)]
+    assert messages[1:] == [
+        f"{place}[2]: must be an object, was: 7",
+        "the question of 'blank' is empty",
+        "the id 'who' stands twice: each question needs its own",
+        "data[0].paragraphs[1]: has no 'context'; it has: qas",
+        "data[0].paragraphs[2]: must be an object, was: x",
+        "data[1]: paragraphs must be a list, was: 1",
+    ]
+
+
+def test_one_bad_question_of_other_layouts_does_not_refuse_the_others(tmp_path: Path) -> None:
+    bad = [{**layouts.HOTPOT, "context": [["x", [1]]]}, {**layouts.HOTPOT, "_id": 0}, "x", layouts.HOTPOT]
+    data = read_data("hotpotqa", write(tmp_path / "h.json", [layouts.HOTPOT, *bad]))
+    assert [item.question.id for item in data.items if not item.fault] == ["h1", "0"]
+    assert [id_ for id_, _ in faults_of(data)] == ["item [1]", "item [3]", "item 4, h1"]
+    lines = f"{json.dumps(layouts.MUSIQUE)}\n{{\n{json.dumps({**layouts.MUSIQUE, 'answer': None})}\n"
+    (tmp_path / "m.jsonl").write_text(lines)
+    data = read_data("musique", tmp_path / "m.jsonl")
+    assert [id_ for id_, _ in faults_of(data)] == ["item 2", "item 3"]
+    assert data.items[0].gold.is_answerable is None, "the good ones say so of each question"
+
+
+def test_bad_lines_of_collections_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = layouts.beir(tmp_path / "b")
+    with (folder / "qrels" / "test.tsv").open("a") as file:
+        file.write("q1\td2\nq9\td2\t1\nq2\td2\tmany\n")
+    queries = (folder / "queries.jsonl").read_text()
+    (folder / "queries.jsonl").write_text(f"{{\n{queries}")
+    data = read_data("beir", folder)
+    assert [item.question.id for item in data.items if not item.fault] == ["q1", "q2"]
+    (fault,) = faults_of(data)
+    assert fault[0] == "q9"
+    assert data.notes[0].startswith("2 judgements cannot be read, and are left out; the first: ")
+    smart = layouts.cranfield(tmp_path / "c")
+    with (smart / "cranqrel").open("a") as file:
+        file.write("99 1 1\nx\n")
+    data = read_data("smart", smart)
+    assert [item.question.id for item in data.items] == ["1", "2", "99"]
+    assert "judges question 99, and" in data.items[2].fault
+    assert data.notes[0] == "the judgements number the questions by their order"
+    assert data.notes[1].startswith("1 judgements cannot be read, and are left out; the first: ")
+
+
 SQUAD_PLACE = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
 
 
@@ -132,13 +198,13 @@ SQUAD_PLACE = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
     [
         ("squad", {"version": 1}, r"a.json: has no 'data'"),
         ("squad", {"data": [{"paragraphs": [{"qas": []}]}]}, r"a.json: data\[0\].paragraphs\[0\]: has no 'context'"),
+        ("hotpotqa", [{**layouts.HOTPOT, "context": [["x"]]}], r"a.json: \[0\]: context must be a list"),
         (
             "hotpotqa",
-            [layouts.HOTPOT, {**layouts.HOTPOT, "context": [["x"]]}],
-            r"a.json: \[1\]: context must be a list",
+            [{**layouts.HOTPOT, "context": [["x", [1]]]}],
+            r"a.json: \[0\]: not as its layout asks: TypeError",
         ),
         ("hotpotqa", [{**layouts.HOTPOT, "question": 3}], r"a.json: \[0\]: question must be text, was: 3"),
-        ("hotpotqa", [layouts.HOTPOT, layouts.HOTPOT], "a.json: the id 'h1' stands twice"),
         ("hotpotqa", ["x"], r"a.json: \[0\]: must be an object, was: x"),
         ("musique", [{**layouts.MUSIQUE, "answer": None}], r"a.json: \[0\]: answer must be text, was: None"),
         ("jsonl", [{"question": "x", "anwsers": ["y"]}], "has the unknown key 'anwsers', did you mean 'answers'"),
@@ -193,7 +259,7 @@ def test_bad_lines_and_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="judges the question 'q9', which"):
         read_data("beir", folder)
     smart = layouts.cranfield(tmp_path / "c")
-    (smart / "cranqrel").write_text("1 1 1\n9 1 1\n")
+    (smart / "cranqrel").write_text("9 1 1\n")
     with pytest.raises(DataError, match=r"judges question 9, and .* has 3 questions"):
         read_data("smart", smart)
     (smart / "cranqrel").write_text("1 x 1\n")

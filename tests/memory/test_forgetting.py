@@ -9,6 +9,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cli.chat.views import forgotten
@@ -16,8 +17,10 @@ from pipeline.cache import cache_folder, data_folder
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
 from pipeline.forgetting import INTENT, Forgetting, Held, plan
+from pipeline.models import cell_files
 from pipeline.registry import Spec
 from pipeline.sessions import fork_session, session_folder
+from pipeline.storage.checked_json import with_checksum
 from pipeline.typed import TypedLine, append_typed, read_typed
 from tests.kills import CAN_PLAY, run_game
 from tests.memory.games import (
@@ -251,16 +254,47 @@ def test_forgetting_waits_for_a_reader_and_says_so_in_the_end() -> None:
     assert texts(data_folder()) == []
 
 
-def test_snapshots_that_were_written_since_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "n_texts"), [("snapshots", 1), ("pieces", 2)])
+def test_kept_cells_go_by_time_and_by_text(kind: str, n_texts: int) -> None:
+    """Old cells that hold the text go too: it may have been said in another session."""
     prepare()
-    folder = cache_folder() / "snapshots" / "model"
-    folder.mkdir(parents=True)
-    for name in ("old.kv", "new.kv", "half.part"):
-        (folder / name).write_text("cells")
-    os.utime(folder / "old.kv", (time.time() - 1e6, time.time() - 1e6))
+    folder = cache_folder() / kind / "model"
+    texts_of = {
+        "old": "The boat sails at nine.",
+        "old, with the question": f"Question: {questions(NUMBER).upper().replace(' ', '  ')}",
+        "new": "The boat sails at nine.",
+    }
+    for name, text in texts_of.items():
+        words = [np.frombuffer(one.encode(), np.uint8) for one in ("prefix", text)[-n_texts:]]
+        cell_files.write(folder / f"{name}.kv", {}, [*words, np.zeros(4, np.float32)])
+        if name != "new":
+            os.utime(folder / f"{name}.kv", (1, 1))
+    (folder / "half.part").write_text("cells")
     with talk() as conversation:
         conversation.forget(turns=[NUMBER])
     assert [path.name for path in folder.iterdir()] == ["old.kv"]
+    assert texts(cache_folder()) == []
+
+
+def test_models_that_are_loaded_forget_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model holds in memory would be written to the disk later."""
+    prepare()
+    forgotten: list[str] = []
+    with talk() as conversation:
+        monkeypatch.setattr(type(conversation.pipeline.reader), "forget", lambda _, text: forgotten.append(text), False)
+        conversation.forget(matching=SECRET)
+    assert forgotten[:2] == [SECRET, questions(NUMBER)]
+
+
+def test_a_changed_intent_forgets_nothing() -> None:
+    prepare()
+    content = with_checksum({"turns": [], "matching": SECRET, "words": []})
+    (session_folder("s") / INTENT).write_text(json.dumps(content).replace(SECRET, "lucky"))
+    with pytest.raises(StoreError, match=r"forget\.json cannot be read \(its checksum does not agree"):
+        talk()
+    (session_folder("s") / INTENT).unlink()
+    with talk() as conversation:
+        assert len(conversation.turns) == 8
 
 
 def test_nothing_forgotten_writes_nothing(tmp_path: Path) -> None:

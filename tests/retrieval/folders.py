@@ -12,8 +12,9 @@ import numpy as np
 from pipeline.contracts import Embedder
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.discover import discover
-from pipeline.retrieval.generations import newest
+from pipeline.retrieval.generations import MANIFEST, newest
 from pipeline.retrieval.index import DocumentIndex, IndexReport, open_index
+from pipeline.storage.checksums import checksum_file
 
 CHUNKER = Chunker(tokens=32)
 QUESTIONS = ("where is the harbour", "seven grey herons", "the keeper of the lamp", "salt")
@@ -50,6 +51,7 @@ def generation(index: Path) -> Path:
 def flatten(index: Path) -> None:
     """Gives an index the layout of an older longthread: the files of its newest generation in its own folder."""
     path = generation(index)
+    checksum_file(path / MANIFEST).unlink()
     for part in path.iterdir():
         part.rename(index / part.name)
     path.rmdir()

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import IndexSettings
+from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import StoreError
 from pipeline.retrieval.word_index import WordIndex
+from pipeline.storage.checksums import checksum_file
 from pipeline.types import Passage
 from tests.faults import damage
 from tests.retrieval.folders import generation as newest_state
@@ -56,26 +59,74 @@ def test_a_damaged_word_index_is_made_again(whole: tuple[Path, list[Passage]], t
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_damaged_manifest_is_no_traceback(whole: tuple[Path, list[Passage]], tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("has_checksum", [True, False], ids=["with", "without"])
+def test_a_damaged_manifest_is_named(
+    whole: tuple[Path, list[Passage]], tmp_path: Path, seed: int, has_checksum: bool
+) -> None:
+    """A manifest of an older longthread has no checksum: then it is no traceback, and may be another answer."""
+    index, expected = whole
+    shutil.copytree(index, tmp_path / "index")
+    path = newest_state(tmp_path / "index") / "manifest.sqlite"
+    data = path.read_bytes()
+    damaged = damage(data, random.Random(seed))
+    path.write_bytes(damaged)
+    if not has_checksum:
+        checksum_file(path).unlink()
+        with contextlib.suppress(StoreError):
+            found(tmp_path / "index")
+    elif damaged == data:
+        assert found(tmp_path / "index") == expected
+    else:
+        with pytest.raises(StoreError, match=r"its checksum does not agree\): make it anew: longthread index"):
+            found(tmp_path / "index")
+
+
+@pytest.mark.parametrize("content", [b"", b"00000000\n", b"\xff"])
+def test_a_damaged_checksum_is_no_agreement(whole: tuple[Path, list[Passage]], tmp_path: Path, content: bytes) -> None:
     index, _ = whole
     shutil.copytree(index, tmp_path / "index")
-    rng = random.Random(seed)
-    (path,) = files(tmp_path / "index", "manifest.sqlite")
-    path.write_bytes(damage(path.read_bytes(), rng))
-    with contextlib.suppress(StoreError):  # it says what to do; anything else is a failure
+    checksum_file(newest_state(tmp_path / "index") / "manifest.sqlite").write_bytes(content)
+    with pytest.raises(StoreError, match="its checksum does not agree"):
         found(tmp_path / "index")
 
 
 def test_settings_that_are_incomplete_are_named(whole: tuple[Path, list[Passage]], tmp_path: Path) -> None:
     index, _ = whole
     shutil.copytree(index, tmp_path / "index")
-    (path,) = files(tmp_path / "index", "manifest.sqlite")
+    path = newest_state(tmp_path / "index") / "manifest.sqlite"
+    checksum_file(path).unlink()
     db = sqlite3.connect(path)
     db.execute("DELETE FROM settings WHERE key = 'embedder'")
     db.commit()
     db.close()
     with pytest.raises(StoreError, match="its settings are incomplete"):
         found(tmp_path / "index")
+
+
+def test_a_writer_does_not_take_over_a_damaged_manifest(whole: tuple[Path, list[Passage]], tmp_path: Path) -> None:
+    index, _ = whole
+    shutil.copytree(index, tmp_path / "index")
+    path = newest_state(tmp_path / "index") / "manifest.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"heron", b"raven"))
+    write(tmp_path / "docs", {"new.txt": "The boat sails at nine."})
+    with pytest.raises(StoreError, match="its checksum does not agree"):
+        update(tmp_path / "index", tmp_path / "docs", Letters())
+    assert [part.name for part in newest_state(tmp_path / "index").parent.glob("generation-*")] == ["generation-000001"]
+
+
+def test_a_damaged_index_of_the_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "docs", {"a.txt": TEXT})
+    settings, paths = IndexSettings(embedder="none"), [str(tmp_path / "docs")]
+    folder = docs_folder(paths, settings)
+    update_index(folder, paths, settings, lambda what, done, total: None)
+    path = newest_state(folder) / "manifest.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"heron", b"raven"))
+    report = update_index(folder, paths, settings, lambda what, done, total: None)
+    ((where, note),) = report.notes
+    assert (where, report.added) == (str(folder), 1)
+    assert note == f"the index was damaged ({path} was changed: its checksum does not agree): it was made again"
+    assert update_index(folder, paths, settings, lambda what, done, total: None).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +145,8 @@ def test_settings_that_are_incomplete_are_named(whole: tuple[Path, list[Passage]
 def test_a_damaged_row_is_named(whole: tuple[Path, list[Passage]], tmp_path: Path, change: str) -> None:
     index, _ = whole
     shutil.copytree(index, tmp_path / "index")
-    (path,) = files(tmp_path / "index", "manifest.sqlite")
+    path = newest_state(tmp_path / "index") / "manifest.sqlite"
+    checksum_file(path).unlink()
     db = sqlite3.connect(path)
     db.execute(change)
     db.commit()

@@ -17,6 +17,7 @@ from pipeline.retrieval.index import OUTDATED, open_index
 from pipeline.retrieval.questions import question_vector
 from pipeline.retrieval.scope import Scope
 from pipeline.storage.checked_json import read_object, with_checksum
+from pipeline.storage.checksums import save_checksum
 from pipeline.text.words import VERSION
 from pipeline.types import Document
 from tests.retrieval.folders import CHUNKER, contents, counts, generation, read, silent, update, write
@@ -164,6 +165,7 @@ def test_an_index_of_another_format_is_refused(docs: Path, index: Path) -> None:
     with sqlite3.connect(generation(index) / "manifest.sqlite") as db:
         db.execute("UPDATE settings SET value = '99' WHERE key = 'format'")
     db.close()
+    save_checksum(generation(index) / "manifest.sqlite")
     with pytest.raises(StoreError, match=r"has format 99, and this longthread reads 4.*--rebuild"):
         read(index, Letters())
 

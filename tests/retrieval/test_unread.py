@@ -9,6 +9,7 @@ import pytest
 from pipeline.config import IndexSettings
 from pipeline.docs_index import Unread, docs_folder, unread, update_index
 from pipeline.errors import StoreError
+from pipeline.storage.checksums import checksum_file
 from tests.retrieval.folders import counts, generation, silent, update, write
 from tests.retrieval.letters import Letters
 
@@ -70,6 +71,7 @@ def make_old(folder: Path) -> None:
         db.execute("UPDATE settings SET value = '1' WHERE key = 'format'")
         db.execute("DROP TABLE unread")
     db.close()
+    checksum_file(generation(folder) / "manifest.sqlite").unlink()
 
 
 def test_an_older_index_in_the_cache_is_made_again_and_that_is_said(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_an_older_index_in_the_cache_is_made_again_and_that_is_said(tmp_path: Pa
     make_old(folder)
     report = update_index(folder, [str(docs)], WORDS_ONLY, silent)
     assert (report.added, report.n_chunks) == (1, 1)
-    assert report.notes == ((str(folder), "the index of an older longthread was made again"),)
+    assert report.notes == ((str(folder), "an older longthread made the index: it was made again"),)
     assert update_index(folder, [str(docs)], WORDS_ONLY, silent).notes == ()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.chat.settings import NAME, Settings, load_settings, save_settings
+from cli.chat.settings import DAMAGED, NAME, Settings, load_settings, recovered_settings, save_settings
 from pipeline.errors import StoreError
 from pipeline.storage.checked_json import parse_object, with_checksum
 from tests.faults import damage
@@ -50,7 +50,12 @@ def test_a_damaged_chat_json_is_named_or_as_it_was(tmp_path: Path, seed: int) ->
     except StoreError as error:
         message = str(error)
     else:
-        assert loaded == settings or path.read_bytes() == b"{}"
+        assert loaded == settings
         return
     assert message.startswith(f"{path} cannot be read (")
-    assert message.endswith("delete it, and the chat has its defaults again")
+    recovered, remark = recovered_settings(tmp_path)
+    assert recovered == Settings()
+    assert remark.startswith(message)
+    content = path.read_bytes()
+    save_settings(tmp_path, settings)
+    assert (recovered_settings(tmp_path), (tmp_path / DAMAGED).read_bytes()) == ((settings, ""), content)

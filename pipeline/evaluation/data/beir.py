@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item
-from pipeline.evaluation.data.items import json_lines, need, text_of
+from pipeline.evaluation.data.items import json_lines, left_out, need, object_rows, text_of, usable
+from pipeline.executors.question_files import Row, read_utf8
 from pipeline.types import Document, Question
 
 KIND = "beir"
@@ -20,16 +21,25 @@ KIND = "beir"
 def read(path: Path) -> DataSet:
     qrels = path if path.is_file() else _qrels(path)
     folder = qrels.parent.parent if path.is_file() else path
-    gains = judgements(qrels)
+    gains, faults = judgements(qrels)
     asked = {}
-    for where, query in json_lines(folder / "queries.jsonl"):
-        name = str(query.get("_id", ""))
+    for row in object_rows(read_utf8(folder / "queries.jsonl"), folder / "queries.jsonl"):
+        name = "" if row.fault else str(row.value.get("_id", ""))
         if name in gains:
-            asked[name] = Item(Question(need(query, "text", str, where), name), Gold(gains=gains[name]))
-    missing = [name for name in gains if name not in asked]
-    if missing:
-        raise DataError(f"{qrels}: judges the question '{missing[0]}', which {folder / 'queries.jsonl'} does not hold")
-    return DataSet(f"{folder.name}/{qrels.stem}", KIND, tuple(asked.values()), lambda: _corpus(folder))
+            asked[name] = _item(row, name, gains[name])
+    for name in gains:
+        if name not in asked:
+            fault = f"{qrels}: judges the question '{name}', which {folder / 'queries.jsonl'} does not hold"
+            asked[name] = Item(Question("", name), Gold(), fault)
+    notes = left_out(faults, "judgements")
+    return DataSet(f"{folder.name}/{qrels.stem}", KIND, usable(asked.values()), lambda: _corpus(folder), notes)
+
+
+def _item(row: Row, name: str, gains: dict[str, int]) -> Item:
+    try:
+        return Item(Question(need(row.value, "text", str, row.where), name), Gold(gains=gains))
+    except DataError as error:
+        return Item(Question("", name), Gold(), str(error))
 
 
 def _qrels(folder: Path) -> Path:
@@ -39,9 +49,13 @@ def _qrels(folder: Path) -> Path:
     raise DataError(f"{folder}: has no qrels/test.tsv: a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/")
 
 
-def judgements(path: Path) -> dict[str, dict[str, int]]:
-    """The worth of each judged document for each question that has one worth something."""
+def judgements(path: Path) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """The worth of each judged document for each question that has one worth something, and what is wrong with lines.
+
+    Raises DataError where no line can be read.
+    """
     gains: dict[str, dict[str, int]] = {}
+    faults = []
     for n, line in enumerate(text_of(path).splitlines(), 1):
         cells = line.split("\t")
         if n == 1 and cells[-1] == "score":
@@ -50,8 +64,10 @@ def judgements(path: Path) -> dict[str, dict[str, int]]:
             question, document, score = cells
             gains.setdefault(question, {})[f"{KIND}:{document}"] = max(0, int(score))
         except ValueError:
-            raise DataError(f"{path}:{n}: must be question TAB document TAB whole number, was: {line[:60]}") from None
-    return {question: judged for question, judged in gains.items() if any(judged.values())}
+            faults.append(f"{path}:{n}: must be question TAB document TAB whole number, was: {line[:60]}")
+    if faults and not gains:
+        raise DataError(faults[0])
+    return {question: judged for question, judged in gains.items() if any(judged.values())}, faults
 
 
 def _corpus(folder: Path) -> Iterator[Document]:

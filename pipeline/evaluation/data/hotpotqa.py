@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
-from pipeline.evaluation.data.items import json_items, need
+from pipeline.evaluation.data.items import need, read_items
 from pipeline.types import Question, Span
 
 KIND = "hotpotqa"
@@ -42,35 +42,36 @@ class Paragraphs:
 
 def read(path: Path) -> DataSet:
     lost: list[str] = []
-    items = tuple(_items(path, lost))
+    items = read_items(path, lambda item, where: _items(item, where, lost))
     notes = (f"{len(lost)} supporting facts point at no sentence, and are left out",) if lost else ()
     return DataSet(path.name, KIND, items, lambda: documents_of(items), notes)
 
 
-def _items(path: Path, lost: list[str]) -> Iterator[Item]:
-    for where, item in json_items(path):
-        try:
-            paragraphs = Paragraphs.of(item)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{where}: context must be a list of [title, [sentences]]: {type(error).__name__}: {error}"
-            ) from None
-        documents, supports, found = [], [], set()
-        for title, sentences in paragraphs.parts:
-            document = named(KIND, title, joined(sentences))
-            documents.append(document)
-            end = 0
-            for n, sentence in enumerate(sentences):
-                start = document.text.index(sentence.strip(), end)
-                end = start + len(sentence.strip())
-                if (title, n) in paragraphs.facts and sentence.strip():
-                    supports.append(Span(document.source, start, end))
-                    found.add((title, n))
-        lost += [f"{where}: {fact}" for fact in paragraphs.facts - found]
-        answer = need(item, "answer", str, where)
-        name = str(item.get("_id") or item.get("id") or where.rpartition(":")[2].strip())
-        question = Question(need(item, "question", str, where), name, documents=tuple(dict.fromkeys(documents)))
-        yield Item(question, Gold((answer,), supports=tuple(dict.fromkeys(supports)) or None))
+def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[Item]:
+    try:
+        paragraphs = Paragraphs.of(item)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: context must be a list of [title, [sentences]]: {type(error).__name__}: {error}"
+        ) from None
+    documents, supports, found = [], [], set()
+    for title, sentences in paragraphs.parts:
+        document = named(KIND, title, joined(sentences))
+        documents.append(document)
+        end = 0
+        for n, sentence in enumerate(sentences):
+            start = document.text.index(sentence.strip(), end)
+            end = start + len(sentence.strip())
+            if (title, n) in paragraphs.facts and sentence.strip():
+                supports.append(Span(document.source, start, end))
+                found.add((title, n))
+    lost += [f"{where}: {fact}" for fact in paragraphs.facts - found]
+    answer = need(item, "answer", str, where)
+    name = str(
+        next((item[key] for key in ("_id", "id") if item.get(key) not in (None, "")), where.rpartition(":")[2].strip())
+    )
+    question = Question(need(item, "question", str, where), name, documents=tuple(dict.fromkeys(documents)))
+    yield Item(question, Gold((answer,), supports=tuple(dict.fromkeys(supports)) or None))
 
 
 def joined(sentences: tuple[str, ...]) -> str:

@@ -1,18 +1,26 @@
-"""The values of a file, each with its place in words, and its keys looked up with the place in the error."""
+"""The values of a file, each with its place in words, and its keys looked up with the place in the error.
+
+What is wrong with one question is said of that one: `read_items` makes an item with a fault of it.
+"""
 
 from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import DataError
-from pipeline.executors.question_files import json_rows, read_utf8
+from pipeline.evaluation.data.dataset import Gold, Item
+from pipeline.executors.question_files import Row, check_text, json_rows, read_utf8
 from pipeline.registry import nearest
+from pipeline.types import Question
 
 T = TypeVar("T")
+Read = Callable[[dict[str, Any], str], Iterator[Item]]
+"""Makes items of an object at a place. Raises DataError for what is wrong with all of it."""
 _WORDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", bool: "true or false"}
 _REQUIRED: Any = object()
 
@@ -25,21 +33,98 @@ def text_of(path: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
-def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_items(path: Path, read: Read) -> tuple[Item, ...]:
+    """The items of a file that is one JSON value or has one a line: those that `read` makes of each object.
+
+    Raises DataError for a file that cannot be read, and where no item can be used.
+    """
+    items: list[Item] = []
+    for row in object_rows(read_utf8(path), path):
+        items += [faulty(path, row.where, f"{row.where}: {row.fault}")] if row.fault else _tried(path, read, row)
+    return usable(items)
+
+
+def each_item(path: Path, value: dict[str, Any], key: str, where: str, read: Read) -> Iterator[Item]:
+    """The items that `read` makes of each object of a key's list."""
+    for place, entry in _entries(value, key, where):
+        fault = "" if isinstance(entry, dict) else f"must be an object, was: {str(entry)[:60]}"
+        if fault:
+            yield faulty(path, place, f"{place}: {fault}")
+        else:
+            yield from _tried(path, read, Row(place, "", entry))
+
+
+def _tried(path: Path, read: Read, row: Row) -> Iterator[Item]:
+    """The items before the first fault, and one with that."""
+    try:
+        yield from read(row.value, row.where)
+    except DataError as error:
+        yield faulty(path, row.where, str(error))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        yield faulty(path, row.where, f"{row.where}: not as its layout asks: {type(error).__name__}: {error}")
+
+
+def faulty(path: Path, where: str, fault: str) -> Item:
+    """An item that is not asked, named after its place in the file."""
+    return Item(Question("", f"item {where.removeprefix(str(path)).lstrip(': ')}"), Gold(), fault)
+
+
+def usable(items: Iterable[Item]) -> tuple[Item, ...]:
+    """The items, those that cannot be asked as faulty ones: an empty question, half a character, an id that was there.
+
+    Raises DataError where none can be asked.
+    """
+    checked: list[Item] = []
+    seen: set[str] = set()
+    for n, item in enumerate(items):
+        fault = item.fault or _why_not_asked(item, seen)
+        if fault and not item.fault:
+            item = replace(item, question=Question("", f"item {n}, {item.question.id}"), gold=Gold(), fault=fault)
+        seen.add(item.question.id)
+        checked.append(item)
+    if checked and all(item.fault for item in checked):
+        raise DataError(checked[0].fault)
+    return tuple(checked)
+
+
+def _why_not_asked(item: Item, seen: set[str]) -> str:
+    id_ = item.question.id
+    if id_ in seen:
+        return f"the id '{id_}' stands twice: each question needs its own"
+    if not item.question.text.strip():
+        return f"the question of '{id_}' is empty"
+    try:
+        check_text(item.question.text)
+        check_text(id_)
+    except ValueError as error:
+        return f"the question of {id_!a} {error}"
+    return ""
+
+
+def left_out(faults: Sequence[str], what: str) -> tuple[str, ...]:
+    """The note on what was left out, if anything was."""
+    return (f"{len(faults)} {what} cannot be read, and are left out; the first: {faults[0]}",) if faults else ()
+
+
+def object_rows(data: bytes, path: Path) -> Iterator[Row]:
     """Each object of a file that is one JSON value or has one a line, with its place: `a.json: [3]`, `a.jsonl:4`.
 
-    Raises DataError for a file that cannot be read, and for a value that is no object.
+    `data` is the file as UTF-8. What is no object is a row with a fault.
     """
-    yield from json_items_of(read_utf8(path), path)
-
-
-def json_items_of(data: bytes, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Like `json_items`, for a file that was read already, as UTF-8."""
     for row in json_rows(path.with_suffix(".json"), data):
         where = row.where.replace(str(path.with_suffix(".json")), str(path), 1)
+        fault = row.fault.replace("is no JSON", "no JSON", 1)
+        if not fault and not isinstance(row.value, dict):
+            fault = f"must be an object, was: {str(row.value)[:60]}"
+        yield replace(row, where=where, fault=fault)
+
+
+def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object of a file as `object_rows` gives them, with its place. Raises DataError for one with a fault."""
+    for row in object_rows(read_utf8(path), path):
         if row.fault:
-            raise DataError(f"{where}: {row.fault}".replace(": is no JSON", ": no JSON"))
-        yield where, _object(row.value, where)
+            raise DataError(f"{row.where}: {row.fault}")
+        yield row.where, row.value
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -80,6 +165,10 @@ def need(item: dict[str, Any], key: str, kind: type[T], where: str, default: Any
 
 def each(item: dict[str, Any], key: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a key's list, each with its place below `where`."""
+    for place, value in _entries(item, key, where):
+        yield place, _object(value, place)
+
+
+def _entries(item: dict[str, Any], key: str, where: str) -> Iterator[tuple[str, Any]]:
     for n, value in enumerate(need(item, key, list, where)):
-        below = f"{where}.{key}[{n}]" if where.endswith("]") else f"{where}: {key}[{n}]"
-        yield below, _object(value, below)
+        yield (f"{where}.{key}[{n}]" if where.endswith("]") else f"{where}: {key}[{n}]"), value

@@ -7,37 +7,38 @@ full version, is a question whose paragraphs do not hold the answer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
-from pipeline.evaluation.data.items import each, json_items, need
+from pipeline.evaluation.data.items import each, need, read_items
 from pipeline.types import Question, Span
 
 KIND = "musique"
 
 
 def read(path: Path) -> DataSet:
-    items = tuple(_items(path))
-    asks_all = all(item.gold.is_answerable for item in items)
+    items = read_items(path, _items)
+    asks_all = all(item.gold.is_answerable for item in items if not item.fault)
     if asks_all:  # the answerable version says so of each question
-        items = tuple(Item(item.question, Gold(item.gold.answers, supports=item.gold.supports)) for item in items)
+        items = tuple(replace(item, gold=replace(item.gold, is_answerable=None)) for item in items)
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def _items(path: Path) -> Iterator[Item]:
-    for where, item in json_items(path):
-        documents, supports = [], []
-        for below, paragraph in each(item, "paragraphs", where):
-            text = need(paragraph, "paragraph_text", str, below).strip()
-            document = named(KIND, need(paragraph, "title", str, below), text)
-            documents.append(document)
-            if need(paragraph, "is_supporting", bool, below, False):
-                supports.append(Span(document.source, 0, len(text)))
-        is_answerable = need(item, "answerable", bool, where, True)
-        aliases = need(item, "answer_aliases", list, where, [])
-        answers = tuple(dict.fromkeys([need(item, "answer", str, where), *map(str, aliases)]))
-        question = Question(
-            need(item, "question", str, where), need(item, "id", str, where), documents=tuple(dict.fromkeys(documents))
-        )
-        found = tuple(dict.fromkeys(supports)) or None
-        yield Item(question, Gold(answers if is_answerable else (), is_answerable, found))
+def _items(item: dict[str, Any], where: str) -> Iterator[Item]:
+    documents, supports = [], []
+    for below, paragraph in each(item, "paragraphs", where):
+        text = need(paragraph, "paragraph_text", str, below).strip()
+        document = named(KIND, need(paragraph, "title", str, below), text)
+        documents.append(document)
+        if need(paragraph, "is_supporting", bool, below, False):
+            supports.append(Span(document.source, 0, len(text)))
+    is_answerable = need(item, "answerable", bool, where, True)
+    aliases = need(item, "answer_aliases", list, where, [])
+    answers = tuple(dict.fromkeys([need(item, "answer", str, where), *map(str, aliases)]))
+    question = Question(
+        need(item, "question", str, where), need(item, "id", str, where), documents=tuple(dict.fromkeys(documents))
+    )
+    found = tuple(dict.fromkeys(supports)) or None
+    yield Item(question, Gold(answers if is_answerable else (), is_answerable, found))

@@ -21,7 +21,7 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
-from pipeline.evaluation.data.items import each, need
+from pipeline.evaluation.data.items import each, need, usable
 from pipeline.executors.question_files import (
     TABLES,
     check_text,
@@ -40,9 +40,7 @@ _KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supp
 
 def read(path: Path) -> DataSet:
     """Raises DataError where no item can be used; a bad one among others is an item with a fault."""
-    items = tuple(_items(path))
-    if items and all(item.fault for item in items):
-        raise DataError(items[0].fault)
+    items = usable(_items(path))
     if any(item.gold.is_answerable is False for item in items):
         items = tuple(
             replace(item, gold=replace(item.gold, is_answerable=item.gold.is_answerable is not False)) for item in items

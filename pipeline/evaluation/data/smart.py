@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item
+from pipeline.evaluation.data.items import left_out, usable
 from pipeline.types import Document, Question
 
 KIND = "smart"
@@ -23,21 +24,24 @@ _WORST = 5
 
 def read(path: Path) -> DataSet:
     documents, queries, judged = (_file(path, *parts) for parts in ((".all",), (".qry", ".que"), (".rel", "qrel")))
-    gains = judgements(judged)
-    asked = {_number(name, queries): fields.get("W", "") for name, fields in entries(queries)}
-    notes: tuple[str, ...] = ()
-    if not set(gains) <= set(asked):
-        asked = dict(enumerate(asked.values(), 1))
-        notes = ("the judgements number the questions by their order",)
-    if not set(gains) <= set(asked):
-        strange = min(set(gains) - set(asked))
-        raise DataError(f"{judged}: judges question {strange}, and {queries} has {len(asked)} questions")
-    items = tuple(
+    gains, faults = judgements(judged)
+    written = list(entries(queries))
+    by_number = {int(name): fields.get("W", "") for name, fields in written if name.isdigit()}
+    by_order = {n: fields.get("W", "") for n, (_, fields) in enumerate(written, 1)}
+    is_by_order = len(set(gains) - set(by_order)) < len(set(gains) - set(by_number))
+    asked = by_order if is_by_order else by_number
+    notes = left_out(faults, "judgements")
+    if is_by_order:
+        notes = ("the judgements number the questions by their order", *notes)
+    items = [
         Item(Question(" ".join(text.split()), str(n)), Gold(gains={f"{KIND}:{d}": g for d, g in gains[n].items()}))
         for n, text in asked.items()
         if n in gains
-    )
-    return DataSet(path.name, KIND, items, lambda: _corpus(documents), notes)
+    ]
+    for n in sorted(set(gains) - set(asked)):
+        fault = f"{judged}: judges question {n}, and {queries} has {len(asked)} questions"
+        items.append(Item(Question("", str(n)), Gold(), fault))
+    return DataSet(path.name, KIND, usable(items), lambda: _corpus(documents), notes)
 
 
 def entries(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -61,9 +65,13 @@ def page(fields: dict[str, str]) -> str:
     return body if body.startswith(title) else f"{title}\n\n{body}"
 
 
-def judgements(path: Path) -> dict[int, dict[int, int]]:
-    """The gain of each listed document for each question that has one above 0, by number."""
+def judgements(path: Path) -> tuple[dict[int, dict[int, int]], list[str]]:
+    """The gain of each listed document for each question that has one above 0, by number, and what is wrong with lines.
+
+    Raises DataError where no line can be read.
+    """
     gains: dict[int, dict[int, int]] = {}
+    faults = []
     for n, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         cells = line.split()
         if not cells:
@@ -71,10 +79,13 @@ def judgements(path: Path) -> dict[int, dict[int, int]]:
         try:
             question, document, code = int(cells[0]), int(cells[1]), int(cells[2])
         except (ValueError, IndexError):
-            raise DataError(f"{path}:{n}: must be question, document and code, was: {line.strip()[:60]}") from None
+            faults.append(f"{path}:{n}: must be question, document and code, was: {line.strip()[:60]}")
+            continue
         gain = 1 if len(cells) > 3 else _WORST - code if 0 < code < _WORST else 0
         gains.setdefault(question, {})[document] = gain
-    return {question: judged for question, judged in gains.items() if any(judged.values())}
+    if faults and not gains:
+        raise DataError(faults[0])
+    return {question: judged for question, judged in gains.items() if any(judged.values())}, faults
 
 
 def _corpus(path: Path) -> Iterator[Document]:

@@ -13,25 +13,28 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
-from pipeline.evaluation.data.items import each, json_items, need
+from pipeline.evaluation.data.items import each, each_item, need, read_items
 from pipeline.types import Document, Question, Span
 
 KIND = "squad"
 
 
 def read(path: Path) -> DataSet:
-    items = tuple(item for where, value in json_items(path) for item in _articles(value, where))
+    items = read_items(path, lambda value, where: _articles(path, value, where))
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def _articles(value: dict[str, Any], where: str) -> Iterator[Item]:
-    where = where.removesuffix(": [0]")
-    for below, article in each(value, "data", where):
-        title = need(article, "title", str, below, "").replace("_", " ")
-        for place, paragraph in each(article, "paragraphs", below):
+def _articles(path: Path, value: dict[str, Any], where: str) -> Iterator[Item]:
+    def article_items(article: dict[str, Any], place: str) -> Iterator[Item]:
+        title = need(article, "title", str, place, "").replace("_", " ")
+
+        def paragraph_items(paragraph: dict[str, Any], place: str) -> Iterator[Item]:
             document = named(KIND, title, need(paragraph, "context", str, place))
-            for at, asked in each(paragraph, "qas", place):
-                yield _item(asked, document, at)
+            return each_item(path, paragraph, "qas", place, lambda asked, place: iter([_item(asked, document, place)]))
+
+        yield from each_item(path, article, "paragraphs", place, paragraph_items)
+
+    return each_item(path, value, "data", where.removesuffix(": [0]"), article_items)
 
 
 def _item(asked: dict[str, Any], document: Document, where: str) -> Item:

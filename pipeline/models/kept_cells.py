@@ -1,0 +1,32 @@
+"""All cells that are kept on disk, of all models: snapshots of prompts, and pieces. For forgetting."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipeline.cache import cache_folder
+from pipeline.models import cell_files, piece_store, snapshots
+
+_N_TEXTS = {"snapshots": snapshots.N_TEXTS, "pieces": piece_store.N_TEXTS}
+"""The folders, and how many of a file's first sections are texts."""
+
+
+def forget_text(text: str) -> int:
+    """Deletes the cells that hold a text or were read behind it; gives the number of files."""
+    return sum(cell_files.forget(cache_folder() / name, text, n) for name, n in _N_TEXTS.items())
+
+
+def forget_since(time: datetime) -> int:
+    """Deletes the cells that were written or used since a time; gives the number of files.
+
+    They may hold what was made of a conversation in other words, such as a summary.
+    """
+    n = 0
+    for name in _N_TEXTS:
+        root = cache_folder() / name
+        cell_files.sweep(root, 0)
+        late = [path for path in root.glob("*/*.kv") if path.stat().st_mtime >= time.timestamp()]
+        for path in late:
+            path.unlink(missing_ok=True)
+        n += len(late)
+    return n
