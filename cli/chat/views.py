@@ -14,7 +14,7 @@ from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
 from pipeline.forgetting import Forgotten, Held
 from pipeline.text.visible import visible
-from pipeline.types import Answer, Cached, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
+from pipeline.types import Answer, Cached, Excerpt, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
 PART_STYLES: dict[str, str] = {
     "template": "dim",
@@ -146,6 +146,8 @@ def prompt(state: State) -> RenderableType:
             text.append(f"<{len(span.vectors)} vectors for {span.stands_for} tokens>", style=PART_STYLES[span.part])
         elif isinstance(span, Cached):
             text.append(f"<{span.n_cells} kept tokens of: {visible(span.piece.text)}>", style=PART_STYLES[span.part])
+        elif isinstance(span, Excerpt):
+            text.append(visible(span.text), style=f"{PART_STYLES[span.part]} underline")
         else:
             text.append(visible(span.text), style=PART_STYLES[span.part])
     legend = Text("in colour: ", style="dim")

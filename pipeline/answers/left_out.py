@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Ablates, Surprised, TokenSpans, before_answer
-from pipeline.types import Passage, Prompt, Soft, State, Text
+from pipeline.types import Excerpt, Passage, Prompt, Soft, State, Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,7 +199,7 @@ class _Span:
     that are not white space, `dense` these characters.
     """
 
-    span: Text | Soft
+    span: Text | Soft | Excerpt
     low: int
     high: int
     reader: Model
@@ -221,7 +221,12 @@ class _Span:
                 return self.low, self.high
             first = self.marks[offset + bisect_left(inside, start)]
             last = self.marks[offset + bisect_left(inside, end) - 1]
-            tokens = self.reader.token_spans(self.span.text)  # type: ignore[attr-defined]
+            if isinstance(self.span, Excerpt):
+                from pipeline.models.excerpts import visible_spans
+
+                tokens = visible_spans(self.span, self.reader)  # type: ignore[arg-type]
+            else:
+                tokens = self.reader.token_spans(self.span.text)  # type: ignore[attr-defined]
             hit = [n for n, (low, high) in enumerate(tokens) if low <= last and high > first]
             return self.low + hit[0], self.low + hit[-1] + 1
 
@@ -235,7 +240,7 @@ def _spans(prompt: Prompt, reader: Model) -> Iterator[_Span]:
         high = low + reader.count((span,))
         if span.part == "passages" and isinstance(span, Soft):
             yield _Span(span, low, high, reader)
-        elif span.part == "passages" and isinstance(span, Text):
+        elif span.part == "passages" and isinstance(span, Text | Excerpt):
             marks = tuple(n for n, char in enumerate(span.text) if not char.isspace())
             yield _Span(span, low, high, reader, marks, "".join(span.text[n] for n in marks))
         low = high

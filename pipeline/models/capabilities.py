@@ -79,6 +79,17 @@ class Composes(Protocol):
     def forget(self, text: str) -> int: ...
 
 
+def why_not_compose(reader: Model) -> str:
+    """Why a reader cannot put kept cells together; empty where it can. An engine tries it when first asked, for about a
+    second.
+
+    Looked up on the class: a reader that only counts takes what it lacks from the whole model, which would be loaded.
+    """
+    if not hasattr(type(reader), "why_not_compose"):
+        return f"{reader.name} keeps no cells"
+    return str(reader.why_not_compose)  # type: ignore[attr-defined]
+
+
 @runtime_checkable
 class Thinks(Protocol):
     """Can think before it answers. `thinks` says whether it does for the answers that it is asked for from now on.

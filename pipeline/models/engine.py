@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +26,9 @@ from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher
 from pipeline.models.cells import Cells, cells_of, in_prefix_order
-from pipeline.models.compose import judge
+from pipeline.models.compose import NO_ROOM, Verdict, judge
 from pipeline.models.context import N_SPARE, Context, can_fork, resolve
+from pipeline.models.excerpts import expanded, has_excerpts, n_cells
 from pipeline.models.first_look import look_first
 from pipeline.models.job import Group, Job
 from pipeline.models.pool import Pool
@@ -39,7 +41,7 @@ from pipeline.models.templates import template_of
 from pipeline.models.thinking import BRIEF_TOKENS, CLOSING_ROOM, Profile, find_profile, tail_of
 from pipeline.models.thoughts import Marks, thoughts_of
 from pipeline.models.weights import Weights
-from pipeline.types import Cached, Message, Piece, Prompt, Sampling, Text
+from pipeline.types import Cached, Excerpt, Message, Piece, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +49,15 @@ if TYPE_CHECKING:
     from pipeline.models.attention import Attention
     from pipeline.models.pieces import Pieces
     from pipeline.models.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class _LaidOut:
+    """A prompt as cells; `n_stored` tokens of passages were read for it in `stored_s` seconds, and are kept."""
+
+    cells: Cells
+    n_stored: int = 0
+    stored_s: float = 0.0
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
@@ -86,6 +97,7 @@ class Engine:
         self.batcher = Batcher(self.pool, resolved.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
         self._probe: attention.Probe | None = None
+        self._verdict: Verdict | None = None
 
     # ----------------------------------------------------------------------------------------- a model: the contract
     @property
@@ -128,10 +140,7 @@ class Engine:
 
     def count(self, prompt: Prompt) -> int:
         self._check_open()
-        return sum(
-            len(self.weights.tokenize(span.text, span.special)) if isinstance(span, Text) else span.n_cells
-            for span in prompt
-        )
+        return sum(n_cells(span, self.weights) for span in prompt)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         self._check_open()
@@ -173,18 +182,31 @@ class Engine:
             raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
         with self._lock:
             self._check_open()
-            cells = [self.cells(prompt) for prompt in prompts]
-            for n, (one, own) in enumerate(zip(cells, each, strict=True)):
-                self._check_fits(one, own.max_tokens, f"prompt {n}" if len(prompts) > 1 else "the prompt")
-            group = Group(progress, sum(map(len, cells)))
-            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, cells, each, strict=True)]
-            order = in_prefix_order([one.keys for one in cells])
+            names = [f"prompt {n}" if len(prompts) > 1 else "the prompt" for n in range(len(prompts))]
+            for prompt, own, name in zip(prompts, each, names, strict=True):
+                if has_excerpts(prompt):  # whose passages are read for their cells to be there
+                    self._check_length(self.count(prompt), own.max_tokens, name)
+            laid = [self._laid_out(prompt, progress) for prompt in prompts]
+            for one, own, name in zip(laid, each, names, strict=True):
+                self._check_fits(one.cells, own.max_tokens, name)
+            group = Group(progress, sum(len(one.cells) for one in laid))
+            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, laid, each, strict=True)]
+            order = in_prefix_order([one.cells.keys for one in laid])
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
-    def _job(self, prompt: Prompt, cells: Cells, sampling: Sampling, group: Group) -> Job:
+    def _laid_out(self, prompt: Prompt, progress: Progress | None) -> _LaidOut:
+        """The prompt's cells, and what reading the passages took that its excerpts are of."""
+        if not has_excerpts(prompt) or self.why_not_compose:
+            return _LaidOut(self.cells(prompt))
+        pieces = self.pieces
+        n_before, s_before = pieces.n_read, pieces.read_s
+        cells = self._cells_of(prompt, progress)
+        return _LaidOut(cells, pieces.n_read - n_before, pieces.read_s - s_before)
+
+    def _job(self, prompt: Prompt, laid: _LaidOut, sampling: Sampling, group: Group) -> Job:
         """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
-        profile = self.profile
+        profile, cells = self.profile, laid.cells
         has_grammar = sampling.grammar is not None or sampling.json_schema is not None
         least = BRIEF_TOKENS if profile.is_brief and not has_grammar else 0
         budget = max(sampling.thinking_tokens, least) if profile.is_there else 0
@@ -193,7 +215,9 @@ class Engine:
         budget = max(0, min(budget, spare - CLOSING_ROOM))
         thoughts = thoughts_of(self.marks, self.weights, tail_of(prompt), budget, has_grammar)
         room = sampling.max_tokens + spare
-        return Job(cells, sampling, Sampler(self.context, sampling), group, thoughts, room, budget)
+        job = Job(cells, sampling, Sampler(self.context, sampling), group, thoughts, room, budget)
+        job.n_stored, job.stored_s = laid.n_stored, laid.stored_s
+        return job
 
     def close(self) -> None:
         with self._lock:
@@ -221,12 +245,29 @@ class Engine:
     def cells(self, prompt: Prompt | str) -> Cells:
         """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
         if not isinstance(prompt, str):
-            for span in prompt:
-                if isinstance(span, Cached):
-                    self.pieces.check(span.piece)
-            return cells_of(prompt, self.weights)
+            return self._cells_of(prompt)
         begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
         return cells_of((*begin, Text(prompt)), self.weights)
+
+    def _cells_of(self, prompt: Prompt, progress: Progress | None = None) -> Cells:
+        """The cells of a prompt. Passages that its excerpts are of are read now, unless their cells are kept."""
+        for span in prompt:
+            if isinstance(span, Cached):
+                self.pieces.check(span.piece)
+        n_excerpts = sum(isinstance(span, Excerpt) for span in prompt)
+        if not n_excerpts:
+            return cells_of(prompt, self.weights)
+        n_done = 0
+
+        def piece(excerpt: Excerpt) -> Piece:
+            nonlocal n_done
+            made = self.pieces.make(excerpt.home, tuple(Text(text, excerpt.part) for text in excerpt.texts))
+            n_done += 1
+            if progress is not None:
+                progress("read passages", n_done, n_excerpts)
+            return made
+
+        return cells_of(expanded(prompt, self.weights, None if self.why_not_compose else piece), self.weights)
 
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
         """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural, summed over a target's tokens.
@@ -356,11 +397,18 @@ class Engine:
             return Pieces(self, cache_folder() / "pieces")
 
     @property
-    def why_not_compose(self) -> str:
-        """Why cells of this model cannot be moved and put together; empty where they can (compose.py)."""
+    def verdict(self) -> Verdict:
+        """Whether cells of this model can be moved and put together (compose.py): tried once for each file."""
         with self._lock:
             self._check_open()
-            return judge(self).why
+            if self._verdict in (None, NO_ROOM):
+                self._verdict = judge(self)
+            return self._verdict
+
+    @property
+    def why_not_compose(self) -> str:
+        """Why cells of this model cannot be moved and put together; empty where they can."""
+        return self.verdict.why
 
     def piece(self, prefix: Prompt, text: Prompt) -> Piece:
         """The cells of a text behind a prefix, to be placed in prompts as `Cached`; read now unless they are kept."""
@@ -407,17 +455,20 @@ class Engine:
         if self.is_closed:
             raise ModelError(f"{self.name}: the model is closed")
 
-    def _check_fits(self, cells: Cells, n_answer: int, what: str, needs_logits: bool = True) -> None:
-        if len(cells) == 0:
+    def _check_length(self, n: int, n_answer: int, what: str) -> None:
+        if n == 0:
             raise ModelError(f"{what} is empty")
-        if needs_logits and cells.ends_cached:
-            raise ModelError(f"{what} ends in cached cells: put at least one token behind them, which is read")
-        if len(cells) + n_answer > self.window:
+        if n + n_answer > self.window:
             kept = f" and {n_answer} are kept for the answer" if n_answer else ""
             raise ModelError(
-                f"{what} has {len(cells)} tokens{kept}, but the window of {self.name} holds {self.window}: "
+                f"{what} has {n} tokens{kept}, but the window of {self.name} holds {self.window}: "
                 "raise n_ctx, or give it less"
             )
+
+    def _check_fits(self, cells: Cells, n_answer: int, what: str, needs_logits: bool = True) -> None:
+        self._check_length(len(cells), n_answer, what)
+        if needs_logits and cells.ends_cached:
+            raise ModelError(f"{what} ends in cached cells: put at least one token behind them, which is read")
         bad = cells.keys[cells.keys >= self.weights.n_vocab]
         if len(bad):
             raise ModelError(f"{what} holds token {bad[0]}, but the vocabulary ends at {self.weights.n_vocab - 1}")

@@ -16,6 +16,7 @@ import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -166,6 +167,7 @@ class PieceStore:
             state=cell_packing.unpack(state) if fields["is_packed"] else state,
             text=text.tobytes().decode("utf-8", "surrogatepass"),
             before=before.tobytes().decode("utf-8", "surrogatepass"),
+            seconds=fields.get("seconds", 0.0),
         )
 
     def _write_all(self) -> None:
@@ -199,7 +201,8 @@ class PieceStore:
         return header is not None and header.fields.get("key") == key
 
     def _write_part(self, piece: Piece) -> Path:
-        fields = {"key": piece.key, "model": piece.model, "prefix": piece.prefix, "position": piece.position}
+        fields: dict[str, Any] = {"key": piece.key, "model": piece.model, "prefix": piece.prefix}
+        fields |= {"position": piece.position, "seconds": round(piece.seconds, 6)}
         packed = cell_packing.pack(piece.state) if self.is_packed else None
         fields["is_packed"] = packed is not None
         texts = [np.frombuffer(one.encode("utf-8", "surrogatepass"), np.uint8) for one in (piece.text, piece.before)]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.contracts import Progress, Stream
 from pipeline.errors import ModelError
 from pipeline.text.words import content_words, coverage
-from pipeline.types import Finish, Generation, Message, Part, Prompt, PromptSpan, Sampling, Text
+from pipeline.types import Excerpt, Finish, Generation, Message, Part, Prompt, PromptSpan, Sampling, Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class ScriptedModel:
         return len(_WORD.findall(text))
 
     def count(self, prompt: Prompt) -> int:
-        return sum(self.count_text(span.text) if isinstance(span, Text) else span.n_cells for span in prompt)
+        return sum(self.count_text(span.text) if isinstance(span, Text | Excerpt) else span.n_cells for span in prompt)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         """`role:` on a line of its own before each content, and `assistant:` at the end."""
