@@ -25,6 +25,7 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher
+from pipeline.models.cell_limits import cell_limits
 from pipeline.models.cells import Cells, cells_of, in_prefix_order
 from pipeline.models.compose import NO_ROOM, Verdict, judge
 from pipeline.models.context import N_SPARE, Context, can_fork, resolve
@@ -394,7 +395,9 @@ class Engine:
 
         with self._lock:
             self._check_open()
-            return Pieces(self, cache_folder() / "pieces")
+            limits = cell_limits()
+            root = cache_folder() / "pieces"
+            return Pieces(self, root, limits.max_memory_bytes, limits.max_disk_bytes, limits.is_packed)
 
     @property
     def verdict(self) -> Verdict:
@@ -436,7 +439,7 @@ class Engine:
         from pipeline.cache import cache_folder
         from pipeline.models.snapshots import Snapshots
 
-        return Snapshots(cache_folder() / "snapshots", self)
+        return Snapshots(cache_folder() / "snapshots", self, cell_limits().max_disk_bytes)
 
     def snapshot(self, prompt: Prompt | str) -> Path:
         """Keeps the prompt's cells on disk, reading it first if need be."""

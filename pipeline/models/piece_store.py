@@ -24,8 +24,6 @@ from pipeline.models import cell_files, cell_packing
 from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")
-DEFAULT_MEMORY_BYTES = 1 << 30
-DEFAULT_DISK_BYTES = 8 << 30
 
 
 class PieceStore:

@@ -22,7 +22,7 @@ from pipeline.errors import ModelError
 from pipeline.models.cells import cells_of
 from pipeline.models.context import Rows
 from pipeline.models.identity import cells_key
-from pipeline.models.piece_store import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, PieceStore
+from pipeline.models.piece_store import PieceStore
 from pipeline.models.placing import take_out
 from pipeline.models.scoring import hold
 from pipeline.types import Cached, Piece, Prompt, Text
@@ -40,8 +40,8 @@ class Pieces:
         self,
         engine: Engine,
         root: Path,
-        max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
-        max_disk_bytes: int = DEFAULT_DISK_BYTES,
+        max_memory_bytes: int,
+        max_disk_bytes: int,
         is_packed: bool = False,
     ) -> None:
         self.verdict = engine.verdict
