@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.chat.settings import Settings
-from cli.printing import account_line, answer_lines, ledger, location, shown_path, table
+from cli.printing import account_line, answer_lines, kept_cells, ledger, location, shown_path, table
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
 from pipeline.forgetting import Forgotten, Held
@@ -154,7 +154,9 @@ def prompt(state: State) -> RenderableType:
     for part, name, _ in PART_NAMES:
         if any(span.part == part for span in state.prompt):
             legend.append(f"{name} ", style=PART_STYLES[part])
-    return Group(legend, text)
+    generation = state.ledger.generation
+    lines = kept_cells(generation) if generation is not None else []
+    return Group(legend, *(Text(f"underlined: cells that were kept. {line}", style="dim") for line in lines), text)
 
 
 def differences(pairs: Sequence[tuple[str, bool]]) -> RenderableType:

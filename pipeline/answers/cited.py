@@ -23,7 +23,7 @@ from typing import Literal
 
 from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
-from pipeline.answers.reuse import Chunks, at_home, excerpts, home_of
+from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
@@ -211,7 +211,8 @@ class Cited:
             instruction = f"{instruction} {NUMBERS}".strip()
         if recall is not None:
             instruction = f"{instruction} {self.memory_instructions}".strip()
-        content = self._numbered(question, passages, layout, chunks)
+        blocks = self._blocks(question, passages, layout, chunks)
+        content = [span for block in blocks for span in self._spans(block, chunks)]
         pending = Text(f"\nQuestion: {question.strip()}", "question")
         messages: list[Message] = []
         opening: list[PromptSpan] = []
@@ -236,28 +237,33 @@ class Cited:
             messages.append(Message("user", (*opening, earlier)))
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
-        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, passages, layout)]
+        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, blocks, layout)]
         prompt = render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
         return at_home(prompt) if chunks is not None else prompt
 
-    def _numbered(
+    def _blocks(
         self, question: str, passages: Sequence[Passage], layout: Layout, chunks: Chunks | None
-    ) -> list[PromptSpan]:
+    ) -> list[_Block]:
+        """The passages, each with what stands around it: tags that no text of the prompt closes, number, title."""
         wholes = [None if chunks is None else chunks.whole(passage) for passage in passages]
         heads = [self.head(whole or passage) for whole, passage in zip(wholes, passages, strict=True)]
         texts = [(whole or passage).text for whole, passage in zip(wholes, passages, strict=True)]
         tag = free_tag([question, *heads, *texts])
-        content: list[PromptSpan] = []
+        blocks = []
         for number, (head, passage, whole) in enumerate(zip(heads, passages, wholes, strict=True), 1):
             title = f"{head}: " if head else ""
-            opening, closing = (f"<{tag} {number}>\n", f"\n</{tag}>\n") if layout.tags else ("", "\n\n")
-            if passage.soft is not None:
-                content += [Text(opening + title, "passages"), passage.soft, Text(closing, "passages")]
-            elif chunks is not None and whole is not None:
-                content += excerpts(passage, whole, self._as_shown, opening, title, closing, chunks.reread)
-            else:
-                content.append(Text(f"{opening}{title}{self._as_shown(passage.text.strip())}{closing}", "passages"))
-        return content
+            numbered, closing = (f"<{tag} {number}>\n", f"\n</{tag}>\n") if layout.tags else ("", "\n\n")
+            blocks.append(_Block(passage, whole, Frame(numbered, title, closing, self._as_shown)))
+        return blocks
+
+    def _spans(self, block: _Block, chunks: Chunks | None) -> Sequence[PromptSpan]:
+        passage, whole, frame = block.passage, block.whole, block.frame
+        begin = frame.numbered + frame.opening
+        if passage.soft is not None:
+            return Text(begin, "passages"), passage.soft, Text(frame.closing, "passages")
+        if chunks is not None and whole is not None:
+            return excerpts(passage, whole, frame, chunks.reread)
+        return (Text(f"{begin}{self._as_shown(passage.text.strip())}{frame.closing}", "passages"),)
 
     def _as_shown(self, text: str) -> str:
         return unwrapped(text) if self.unwrap else text
@@ -303,7 +309,16 @@ class Cited:
         return " > ".join(" ".join(part.split()) for part in path)
 
 
-def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[Text]:
+@dataclass(frozen=True)
+class _Block:
+    """A passage of a prompt; `whole` is the one whose kept cells it is cut out of, None for one that is read."""
+
+    passage: Passage
+    whole: Passage | None
+    frame: Frame
+
+
+def _focus(question: str, blocks: Sequence[_Block], layout: Layout) -> list[PromptSpan]:
     """The sentences nearest to the question, where the layout repeats them, in the order of their passages.
 
     Passages that are soft vectors have none. They stand outside the tags on a line of their own: line breaks in them
@@ -311,10 +326,24 @@ def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[T
     """
     if not layout.n_focus:
         return []
-    evidence = evidence_in([passage for passage in passages if passage.soft is None], question)
+    shown = [block for block in blocks if block.passage.soft is None]
+    evidence = evidence_in([block.passage for block in shown], question)
     best = [citation.quote for citation in nearest(evidence, layout.n_focus)]
-    quotes = [" ".join(one.quote.text.split()) for one in evidence if one.quote in best]
-    return [Text(f"\n{FOCUS} {' '.join(quotes)}", "passages")] if quotes else []
+    quotes = [(shown[one.number - 1], one.quote) for one in evidence if one.quote in best]
+    if not quotes:
+        return []
+    spans: list[PromptSpan] = [Text(f"\n{FOCUS}", "passages")]
+    for block, quote in quotes:
+        kept = None if block.whole is None else repeated(quote, block.whole, block.frame)
+        text = Text(f" {' '.join(quote.text.split())}", "passages")
+        last = spans[-1]
+        if kept is not None:
+            spans += [kept] if kept.text[:1].isspace() else [space(), kept]
+        elif isinstance(last, Text):
+            spans[-1] = Text(last.text + text.text, "passages")
+        else:
+            spans.append(text)
+    return spans
 
 
 def _remembered(one: Recalled, tag: str) -> Text:

@@ -60,38 +60,71 @@ class Chunks:
         return True
 
 
-def excerpts(
-    passage: Passage,
-    chunk: Passage,
-    body: Callable[[str], str],
-    numbered: str,
-    opening: str,
-    closing: str,
-    reread: int,
-) -> list[Excerpt]:
-    """A passage of the prompt: the tag with its number, then its part of what is read of the chunk.
-
-    `numbered` is the tag as the prompt shows it, empty where it shows none; the chunk is read behind its first word
-    alone. `opening` is what else stands before the text. `body` gives the text as the model sees it.
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a passage: its tag with the number, as the prompt shows it, empty where it shows none; what
+    else stands before the text, and what behind it. `body` gives a text as the model sees it.
     """
-    tag = f"{numbered.split()[0]}>\n" if numbered else ""
-    text = same_length(chunk.text.strip(), body)
-    begin = chunk.start + len(chunk.text) - len(chunk.text.lstrip())
-    low, high = max(0, passage.start - begin), min(len(text), passage.end - begin)
-    while low and text[low - 1].isspace():
-        low -= 1
-    texts = [tag, opening, text, closing]
+
+    numbered: str
+    opening: str
+    closing: str
+    body: Callable[[str], str]
+
+    def texts(self, chunk: Passage) -> tuple[str, str, str, str]:
+        """What is read of a chunk: its tag without the number, what else stands before it, the text, the end."""
+        tag = f"{self.numbered.split()[0]}>\n" if self.numbered else ""
+        return tag, self.opening, same_length(chunk.text.strip(), self.body), self.closing
+
+
+def excerpts(passage: Passage, chunk: Passage, frame: Frame, reread: int) -> list[Excerpt]:
+    """A passage of the prompt: the tag with its number, then its part of what is read of the chunk."""
+    texts = tag, opening, text, closing = frame.texts(chunk)
     n_tag, n_opening = len(tag), len(tag) + len(opening)
+    low, high = _within(passage, chunk, text)
     end = n_opening + len(text) + len(closing)
     stretches = _joined([(n_tag, n_opening), (n_opening + low, n_opening + high), (end - len(closing), end)])
+    numbered = frame.numbered
     found = [Excerpt((), (numbered,), ((0, len(numbered)),))] if numbered else []
     return [*found, Excerpt((), tuple(filter(None, texts)), stretches, reread)]
+
+
+def repeated(quote: Passage, chunk: Passage, frame: Frame) -> Excerpt | None:
+    """A sentence of a chunk that the prompt repeats, from the same cells; None where it has a line break."""
+    tag, opening, text, closing = frame.texts(chunk)
+    low, high = _within(quote, chunk, text)
+    if len(text[low:high].split("\n")) > 1:
+        return None
+    n = len(tag) + len(opening)
+    return Excerpt((), tuple(filter(None, (tag, opening, text, closing))), ((n + low, n + high),))
+
+
+def space() -> Excerpt:
+    """A space between two excerpts: a text that were read there would cost a call of its own."""
+    return Excerpt((), (" ",), ((0, 1),))
+
+
+def _within(part: Passage, chunk: Passage, text: str) -> tuple[int, int]:
+    """Where a part of a chunk stands in the text that is read of it, with the white space before it."""
+    begin = chunk.start + len(chunk.text) - len(chunk.text.lstrip())
+    low, high = max(0, part.start - begin), min(len(text), part.end - begin)
+    while low and text[low - 1].isspace():
+        low -= 1
+    return low, high
 
 
 def same_length(text: str, change: Callable[[str], str]) -> str:
     """The changed text, where each character keeps its place; otherwise the text as it is."""
     changed = change(text)
     return changed if len(changed) == len(text) else text
+
+
+def read_anew(prompt: Prompt, since: int = 0) -> Prompt:
+    """The prompt with its excerpts, from span number `since` on, as texts that are read."""
+    return tuple(
+        Text(span.text, span.part) if n >= since and isinstance(span, Excerpt) else span
+        for n, span in enumerate(prompt)
+    )
 
 
 def at_home(prompt: Prompt, home: Prompt | None = None) -> Prompt:

@@ -1,7 +1,7 @@
 """How many cells are kept: limits of this machine, which are read from the environment at each use.
 
 LONGTHREAD_CELLS_MEMORY_MB   cells of passages that a process keeps in memory
-LONGTHREAD_CELLS_DISK_MB     cells of passages on disk, and as much again for sessions' snapshots; 0: none are kept there
+LONGTHREAD_CELLS_DISK_MB     cells of passages on disk, and as much again for sessions' snapshots; 0: none are kept
 LONGTHREAD_CELLS_BITS        16, or 8 to keep f16 cells of passages on disk with 8 bits a value (half the size)
 """
 

@@ -149,7 +149,7 @@ class ScriptedModel:
         return np.array(rows, np.float32)
 
     def _words(self, prompt: Prompt) -> list[str]:
-        return [word for span in prompt if isinstance(span, Text) for word in _WORD.findall(span.text)]
+        return [word for span in prompt if isinstance(span, Text | Excerpt) for word in _WORD.findall(span.text)]
 
     def close(self) -> None:
         self._is_closed = True
@@ -201,4 +201,4 @@ def answer(prompt: Prompt) -> str:
 
 
 def _text(prompt: Prompt, part: Part) -> str:
-    return "".join(span.text for span in prompt if isinstance(span, Text) and span.part == part)
+    return "".join(span.text for span in prompt if isinstance(span, Text | Excerpt) and span.part == part)
