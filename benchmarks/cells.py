@@ -27,7 +27,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -53,7 +53,7 @@ from pipeline.types import Document, Prompt, Question, State
 
 ROOT = Path(__file__).parent.parent
 BASES = ("read_all", "read_sentences")
-MAX_TOKENS = 48
+MAX_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,9 @@ def stages_of(way: str, name: str, model: str, n_ctx: int, threads: int | str = 
 class Bench:
     """One engine for all ways. `piece_s` and `piece_tokens`: what reading passages to keep their cells took."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, has_second_attempts: bool) -> None:
         self.engine = engine
+        self.has_second_attempts = has_second_attempts
         self.piece_s, self.piece_tokens = 0.0, 0
 
     def measure(self, way: Way, asked: Asked) -> None:
@@ -130,7 +131,7 @@ class Bench:
             first = first or perf_counter() - started
 
         tools.on_text = on_text
-        state = tools.ask(asked.question)
+        state = self._answered(tools, asked.question)
         done, answer = state.ledger.generation, state.answer
         assert done is not None and answer is not None  # noqa: PT018
         prompt = before_answer(engine, state.prompt)
@@ -148,6 +149,15 @@ class Bench:
             way.values[name].append(float(value))
         for entry in state.ledger.stages[:-1]:
             way.stages[entry.stage].append(entry.seconds)
+
+    def _answered(self, tools: Pipeline, question: Question) -> State:
+        """What `Pipeline.ask` gives, without a second attempt where these are left out."""
+        state = State(question, ledger=tools.ledger)
+        for spec, component in zip(tools.config.stages, tools.config.components, strict=True):
+            if not self.has_second_attempts:
+                state = replace(state, second_prompt=())
+            state = run_stage(spec, component, state, tools, tools.reserve)
+        return state
 
     def _read_passages(self, way: Way, asked: Asked) -> None:
         """Everything as it is when the passages were read for another question: their cells are kept, and the cache
@@ -210,6 +220,7 @@ def line(options: argparse.Namespace, ways: dict[str, Way], bench: Bench, folder
         "disk_mb": round(n_bytes / 1e6, 1),
         "n_pieces": n_files,
         "machine": machine(),
+        "second_attempts": bench.has_second_attempts,
         "threads": engine.resolved.threads,
         "load": round(os.getloadavg()[0], 2),
     }
@@ -238,7 +249,7 @@ def run(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
         ways = {name: Way(tools.changed(config, folder)) for name, config in configs.items()}
         engine = tools.reader
         assert isinstance(engine, Engine)
-        bench = Bench(engine)
+        bench = Bench(engine, not options.one_attempt)
         start = perf_counter()
         for n, one in enumerate(asked):
             for name in names[n % len(names) :] + names[: n % len(names)]:
@@ -261,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ways", default="read_all,read_sentences,passages_k0,passages_k16,sentences")
     parser.add_argument("--n-ctx", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=0, help="of llama.cpp; 0: as many as there are cores")
+    parser.add_argument("--one-attempt", action="store_true", help="no second attempt after an unusable answer")
     parser.add_argument("--minutes", type=float, default=0, help="no question is begun after so many; 0: all are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")

@@ -91,6 +91,18 @@ def why_not_compose(reader: Model) -> str:
 
 
 @runtime_checkable
+class Resumes(Protocol):
+    """Keeps what it read on disk, so that a conversation goes on after a restart without reading it again.
+
+    `keep` writes the cells of a prompt and of its answer, where they are still there; `resume` has the next prompt look
+    for what it begins with.
+    """
+
+    def keep(self, prompt: Prompt) -> bool: ...
+    def resume(self) -> None: ...
+
+
+@runtime_checkable
 class Thinks(Protocol):
     """Can think before it answers. `thinks` says whether it does for the answers that it is asked for from now on.
 

@@ -99,6 +99,7 @@ class Engine:
         self._lock = threading.RLock()
         self._probe: attention.Probe | None = None
         self._verdict: Verdict | None = None
+        self._is_resuming = False
 
     # ----------------------------------------------------------------------------------------- a model: the contract
     @property
@@ -190,6 +191,10 @@ class Engine:
             laid = [self._laid_out(prompt, progress) for prompt in prompts]
             for one, own, name in zip(laid, each, names, strict=True):
                 self._check_fits(one.cells, own.max_tokens, name)
+            if self._is_resuming:
+                self._is_resuming = False
+                for one in laid:
+                    self.snapshots.load(one.cells)
             group = Group(progress, sum(len(one.cells) for one in laid))
             jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, laid, each, strict=True)]
             order = in_prefix_order([one.cells.keys for one in laid])
@@ -452,6 +457,16 @@ class Engine:
         with self._lock:
             self._check_open()
             return self.snapshots.load(self.cells(prompt))
+
+    def keep(self, prompt: Prompt) -> bool:
+        """Keeps on disk what the context holds of the prompt and its answer; nothing is read for that."""
+        with self._lock:
+            self._check_open()
+            return self.snapshots.keep(self.cells(prompt))
+
+    def resume(self) -> None:
+        """Has the next prompt go on from a snapshot on disk, if it begins with one."""
+        self._is_resuming = True
 
     # ----------------------------------------------------------------------------------------------------- internals
     def _check_open(self) -> None:
