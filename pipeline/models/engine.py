@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -25,13 +24,12 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher
-from pipeline.models.cell_limits import cell_limits
-from pipeline.models.cells import Cells, cells_of, in_prefix_order
-from pipeline.models.compose import NO_ROOM, Verdict, judge
+from pipeline.models.cells import Cells, in_prefix_order
 from pipeline.models.context import N_SPARE, Context, can_fork, resolve
-from pipeline.models.excerpts import expanded, has_excerpts, n_cells
+from pipeline.models.excerpts import has_excerpts, n_cells
 from pipeline.models.first_look import look_first
 from pipeline.models.job import Group, Job
+from pipeline.models.keeping import KeepsCells, LaidOut
 from pipeline.models.pool import Pool
 from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
@@ -42,23 +40,12 @@ from pipeline.models.templates import template_of
 from pipeline.models.thinking import BRIEF_TOKENS, CLOSING_ROOM, Profile, find_profile, tail_of
 from pipeline.models.thoughts import Marks, thoughts_of
 from pipeline.models.weights import Weights
-from pipeline.types import Cached, Excerpt, Message, Piece, Prompt, Sampling, Text
+from pipeline.types import Message, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.models.attention import Attention
-    from pipeline.models.pieces import Pieces
-    from pipeline.models.snapshots import Snapshots
-
-
-@dataclass(frozen=True)
-class _LaidOut:
-    """A prompt as cells; `n_stored` tokens of passages were read for it in `stored_s` seconds, and are kept."""
-
-    cells: Cells
-    n_stored: int = 0
-    stored_s: float = 0.0
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
@@ -80,7 +67,7 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
         raise
 
 
-class Engine:
+class Engine(KeepsCells):
     """A model that answers, scores, embeds and shows its attention. See `open_engine`."""
 
     def __init__(self, settings: EngineSettings, weights: Weights) -> None:
@@ -98,8 +85,6 @@ class Engine:
         self.batcher = Batcher(self.pool, resolved.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
         self._probe: attention.Probe | None = None
-        self._verdict: Verdict | None = None
-        self._is_resuming = False
 
     # ----------------------------------------------------------------------------------------- a model: the contract
     @property
@@ -191,26 +176,15 @@ class Engine:
             laid = [self._laid_out(prompt, progress) for prompt in prompts]
             for one, own, name in zip(laid, each, names, strict=True):
                 self._check_fits(one.cells, own.max_tokens, name)
-            if self._is_resuming:
-                self._is_resuming = False
-                for one in laid:
-                    self.snapshots.load(one.cells)
+            for one in laid:
+                self._go_on(one.cells)
             group = Group(progress, sum(len(one.cells) for one in laid))
             jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, laid, each, strict=True)]
             order = in_prefix_order([one.cells.keys for one in laid])
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
-    def _laid_out(self, prompt: Prompt, progress: Progress | None) -> _LaidOut:
-        """The prompt's cells, and what reading the passages took that its excerpts are of."""
-        if not has_excerpts(prompt) or self.why_not_compose:
-            return _LaidOut(self.cells(prompt))
-        pieces = self.pieces
-        n_before, s_before = pieces.n_read, pieces.read_s
-        cells = self._cells_of(prompt, progress)
-        return _LaidOut(cells, pieces.n_read - n_before, pieces.read_s - s_before)
-
-    def _job(self, prompt: Prompt, laid: _LaidOut, sampling: Sampling, group: Group) -> Job:
+    def _job(self, prompt: Prompt, laid: LaidOut, sampling: Sampling, group: Group) -> Job:
         """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
         profile, cells = self.profile, laid.cells
         has_grammar = sampling.grammar is not None or sampling.json_schema is not None
@@ -248,33 +222,6 @@ class Engine:
         self.close()
 
     # ------------------------------------------------------------------------------------------------ what it thinks
-    def cells(self, prompt: Prompt | str) -> Cells:
-        """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
-        if not isinstance(prompt, str):
-            return self._cells_of(prompt)
-        begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
-        return cells_of((*begin, Text(prompt)), self.weights)
-
-    def _cells_of(self, prompt: Prompt, progress: Progress | None = None) -> Cells:
-        """The cells of a prompt. Passages that its excerpts are of are read now, unless their cells are kept."""
-        for span in prompt:
-            if isinstance(span, Cached):
-                self.pieces.check(span.piece)
-        n_excerpts = sum(isinstance(span, Excerpt) for span in prompt)
-        if not n_excerpts:
-            return cells_of(prompt, self.weights)
-        n_done = 0
-
-        def piece(excerpt: Excerpt) -> Piece:
-            nonlocal n_done
-            made = self.pieces.make(excerpt.home, tuple(Text(text, excerpt.part) for text in excerpt.texts))
-            n_done += 1
-            if progress is not None:
-                progress("read passages", n_done, n_excerpts)
-            return made
-
-        return cells_of(expanded(prompt, self.weights, None if self.why_not_compose else piece), self.weights)
-
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
         """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural, summed over a target's tokens.
 
@@ -390,83 +337,6 @@ class Engine:
             if self._probe is None:
                 self._probe = attention.Probe(self.weights, self.resolved)
             return self._probe.attend(begin, end, heads)
-
-    # ------------------------------------------------------------------------------------------------------ KV reuse
-    @cached_property
-    def pieces(self) -> Pieces:
-        """Cells of texts that are read once; ModelError where this model's cells cannot be put together."""
-        from pipeline.cache import cache_folder
-        from pipeline.models.pieces import Pieces
-
-        with self._lock:
-            self._check_open()
-            limits = cell_limits()
-            root = cache_folder() / "pieces"
-            return Pieces(self, root, limits.max_memory_bytes, limits.max_disk_bytes, limits.is_packed)
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether cells of this model can be moved and put together (compose.py): tried once for each file."""
-        with self._lock:
-            self._check_open()
-            if self._verdict in (None, NO_ROOM):
-                self._verdict = judge(self)
-            return self._verdict
-
-    @property
-    def why_not_compose(self) -> str:
-        """Why cells of this model cannot be moved and put together; empty where they can."""
-        return self.verdict.why
-
-    def piece(self, prefix: Prompt, text: Prompt) -> Piece:
-        """The cells of a text behind a prefix, to be placed in prompts as `Cached`; read now unless they are kept."""
-        with self._lock:
-            self._check_open()
-            return self.pieces.make(prefix, text)
-
-    def forget(self, text: str) -> int:
-        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many files and
-        pieces.
-
-        Cells of answers under way stay until these end.
-        """
-        from pipeline.cache import cache_folder
-        from pipeline.models.piece_store import PieceStore
-
-        with self._lock:
-            self.pool.forget()
-            store = self.pieces.store if "pieces" in self.__dict__ else PieceStore(cache_folder() / "pieces", "", 0, 0)
-            return store.forget(text) + self.snapshots.forget(text)
-
-    @cached_property
-    def snapshots(self) -> Snapshots:
-        """The snapshots of this model and these settings, in longthread's cache folder."""
-        from pipeline.cache import cache_folder
-        from pipeline.models.snapshots import Snapshots
-
-        return Snapshots(cache_folder() / "snapshots", self, cell_limits().max_disk_bytes)
-
-    def snapshot(self, prompt: Prompt | str) -> Path:
-        """Keeps the prompt's cells on disk, reading it first if need be."""
-        with self._lock:
-            self._check_open()
-            return self.snapshots.save(self.cells(prompt))
-
-    def restore(self, prompt: Prompt | str) -> int:
-        """Loads the longest snapshot that the prompt begins with; gives how many of its cells stay, 0 for none."""
-        with self._lock:
-            self._check_open()
-            return self.snapshots.load(self.cells(prompt))
-
-    def keep(self, prompt: Prompt) -> bool:
-        """Keeps on disk what the context holds of the prompt and its answer; nothing is read for that."""
-        with self._lock:
-            self._check_open()
-            return self.snapshots.keep(self.cells(prompt))
-
-    def resume(self) -> None:
-        """Has the next prompt go on from a snapshot on disk, if it begins with one."""
-        self._is_resuming = True
 
     # ----------------------------------------------------------------------------------------------------- internals
     def _check_open(self) -> None:

@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,20 @@ def _size(piece: Piece) -> int:
 
 def _holds(piece: Piece, wanted: str) -> bool:
     return wanted in cell_files.flat(piece.text) or wanted in cell_files.flat(piece.before)
+
+
+def delete_texts(root: Path, texts: Iterable[str]) -> int:
+    """Deletes the pieces on disk, of all models, that hold one of these texts; gives how many there were.
+
+    For passages that are in no index any more. A file that cannot be read is left to the limit.
+    """
+    wanted = [flat for text in texts if (flat := cell_files.flat(text))]
+    gone = []
+    for path in root.glob("*/*.kv") if wanted else ():
+        sections = cell_files.read_first(path, 1)
+        if sections is not None:
+            said = cell_files.flat(sections[0].decode("utf-8", "replace"))
+            gone += [path] if any(text in said for text in wanted) else []
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)

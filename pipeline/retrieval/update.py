@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.cache import cache_folder
 from pipeline.contracts import Embedder, Progress
 from pipeline.documents.formats import reader_version
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError
+from pipeline.models.piece_store import delete_texts
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
 from pipeline.types import Document, Passage
@@ -78,6 +81,8 @@ class Updater:
     done: set[str] = field(default_factory=set)
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    """Texts of passages that are in the index no more, as far as no other passage of their group has them."""
 
     def plan(self, discovery: Discovery, torn: frozenset[str] | None, extra: Iterable[str] = ()) -> Plan:
         """What an update has to do; heals nothing and writes nothing. `torn` and `extra` as in Look.plan."""
@@ -96,6 +101,7 @@ class Updater:
         if given:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)
+        delete_texts(cache_folder() / "pieces", self.lost)
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),
@@ -138,8 +144,20 @@ class Updater:
     def forget(self, sources: Sequence[str]) -> None:
         if sources:
             ids = self.manifest.ids(sources)
+            self.lost |= self.texts(ids)
             self.manifest.replace(sources, [])
             self.drop(ids)
+
+    @cached_property
+    def has_cells(self) -> bool:
+        """Whether cells of passages are kept on disk, so that those of lost ones have to be looked for."""
+        return any((cache_folder() / "pieces").glob("*/*.kv"))
+
+    def texts(self, ids: Sequence[str]) -> set[str]:
+        """The texts of passages whose cells may be kept."""
+        if not self.has_cells:
+            return set()
+        return {passage.text for passage in self.manifest.passages_of_ids(ids) if passage is not None}
 
     def drop(self, ids: Sequence[str]) -> None:
         if self.vectors is not None and ids:
@@ -204,8 +222,10 @@ class Updater:
             self.embed(self.vectors, chunks, [id_ for file in group for id_ in file.ids])
         old = self.manifest.ids([file.document.source for file in group])
         if group:
+            gone = sorted(set(old) - {id_ for file in group for id_ in file.ids})
+            self.lost |= self.texts(gone) - {chunk.text for file in group for chunk in file.chunks}
             self.manifest.replace([], group)
-            self.drop(sorted(set(old) - {id_ for file in group for id_ in file.ids}))
+            self.drop(gone)
             self.done |= {file.document.source for file in group}
         self.meter.commit()
 
