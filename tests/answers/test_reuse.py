@@ -1,5 +1,6 @@
 """Passages that are read once: the model sees the words that it always saw, and citations point where they did."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,15 @@ from hypothesis import strategies as st
 from pipeline.answers.attribution import attribute
 from pipeline.answers.cited import Cited
 from pipeline.build import Pipeline
+from pipeline.contracts import Model
 from pipeline.default import DEFAULT
 from pipeline.documents.sentences import sentences
+from pipeline.executors.local import LocalExecutor
+from pipeline.executors.samples import Sample
 from pipeline.executors.stages import run_stage, stage_ledger
+from pipeline.executors.tasks import Task
+from pipeline.models.capabilities import why_not_compose
+from pipeline.models.counting import CountingModel
 from pipeline.models.scripted import ScriptedModel
 from pipeline.registry import Spec
 from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, State, Text
@@ -194,3 +201,40 @@ def test_why_finds_the_sentence_among_kept_cells(real: Pipeline) -> None:
     assert found.method == "cells"
     best = found.sentences[0].passages[0]
     assert "seven beehives" in best.passage.text
+
+
+def test_a_batch_places_what_one_question_after_the_other_does(real: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real, "close", lambda: None)  # the executor closes its pipeline
+    texts = (
+        "How many beehives has the garden?",
+        "How high is the tower?",
+        "What do bicycles cost?",
+        "Who is the keeper?",
+    )
+    alone = [asked(real, text) for text in texts]
+    tasks = [Task(n, str(n), Sample(state.question)) for n, state in enumerate(alone)]
+    with LocalExecutor(real, max_in_flight=3) as executor:
+        outcomes = sorted(executor.run(iter(tasks), 0, lambda n: None), key=lambda outcome: outcome.task.n)
+    for outcome, other in zip(outcomes, alone, strict=True):
+        assert outcome.state is not None, outcome.fault
+        done, expected = outcome.state.ledger.generation, other.ledger.generation
+        assert done is not None
+        assert expected is not None
+        assert (done.restored_tokens, done.prompt_tokens) == (expected.restored_tokens, expected.prompt_tokens)
+        assert outcome.state.prompt == other.prompt
+
+
+def test_a_reader_that_counts_needs_no_weights_for_excerpts(real: Pipeline) -> None:
+    """As in Ray, where the prompt is laid out beside the model: counted alike, sent whole, and nothing is loaded."""
+
+    def load() -> Model:
+        raise AssertionError("the whole model is not needed")
+
+    counting = CountingModel(real.reader.path, 2048, (), load)  # type: ignore[attr-defined]
+    state = asked(real, "How high is the tower?")
+    assert why_not_compose(counting) == ""
+    assert why_not_compose(CountingModel(counting.path, 2048, (), load, None, "it is too old")) == "it is too old"
+    assert counting.count(state.prompt) == real.reader.count(state.prompt) == state.ledger.prompt_tokens
+    sent: State = pickle.loads(pickle.dumps(state))  # noqa: S301
+    assert sent.prompt == state.prompt
+    counting.close()
