@@ -106,6 +106,7 @@ class Conversation:
 
     def undo(self) -> Turn | None:
         """Takes the last turn back, out of every tier; None where there is none."""
+        self._last = None  # what is taken back is not to be kept either
         return self.memory.undo()
 
     def set_aside(self) -> Turn | None:
@@ -116,6 +117,7 @@ class Conversation:
         """
         if not self.turns:
             return None
+        self._last = None
         path = self.folder / _ASIDE
         try:
             write_whole(path, json.dumps(asdict(self.turns[-1])), private=True)

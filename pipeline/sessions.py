@@ -9,9 +9,9 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,11 +162,23 @@ def delete_session(name: str) -> None:
     lock = lock_session(folder)
     try:
         with told(folder), _changing_folders():
+            _delete_snapshots(folder)
             half = _half(folder)
             folder.rename(half)  # so that one that is killed here leaves no session without its turns
             shutil.rmtree(half)
     finally:
         lock.release()
+
+
+def _delete_snapshots(folder: Path) -> None:
+    """Deletes the snapshots that may hold the session's turns: those written or used since its first."""
+    from pipeline.models.snapshots import delete_since
+
+    since = datetime.fromtimestamp(0, UTC)
+    with suppress(StoreError):
+        turns = read_turns(folder)
+        since = datetime.fromisoformat(turns[0].time) if turns else datetime.now(UTC)
+    delete_since(cache_folder() / "snapshots", since)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
 from pipeline.registry import Spec
+from pipeline.sessions import delete_session, session_folder
 from tests.memory.talks import indexed, pipeline_with
 
 
@@ -73,6 +74,16 @@ def test_what_is_forgotten_is_in_no_snapshot(tmp_path: Path, monkeypatch: pytest
         talk.forget(matching="Zanzibar")
     files = [path for path in tmp_path.rglob("*") if path.is_file() and b"Zanzibar" in path.read_bytes()]
     assert not files
+
+
+def test_a_session_that_is_deleted_leaves_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, session_folder("zanzibar")) as talk:
+        talk.ask("When does the ferry leave for Zanzibar?")
+    assert list((tmp_path / "cache" / "snapshots").glob("*/*.kv"))
+    delete_session("zanzibar")
+    assert not list((tmp_path / "cache" / "snapshots").glob("*/*.kv"))
 
 
 def test_an_answer_is_stopped_while_the_prompt_is_read(tmp_path: Path) -> None:
