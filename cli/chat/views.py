@@ -92,6 +92,8 @@ def figures(state: State) -> str:
     if generation is not None:
         parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
         parts += [f"{generation.restored_tokens} kept from earlier"] if generation.restored_tokens else []
+        saved_s = generation.saved_s - generation.stored_s
+        parts += [f"about {saved_s:.1f} s saved"] if saved_s >= 0.1 else []
         parts += ["stopped"] if generation.finish == "cancelled" else []
         parts += ["/thoughts shows them"] if generation.thought_tokens else []
     return ", ".join(parts)
