@@ -203,6 +203,31 @@ def test_why_finds_the_sentence_among_kept_cells(real: Pipeline) -> None:
     assert "seven beehives" in best.passage.text
 
 
+def test_an_answer_is_stopped_while_passages_are_read(real: Pipeline) -> None:
+    read: list[int] = []
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "read passages":
+            read.append(done)
+            real.is_cancelled = True
+
+    documents = (
+        Document("otter.txt", "An otter has two webbed feet. It eats fish."),
+        Document("owl.txt", "An owl flies."),
+    )
+    real.progress = stop
+    try:
+        state = real.ask(Question("How many feet has an otter?", documents=documents))
+    finally:
+        real.progress, real.is_cancelled = lambda what, done, total: None, False
+    done = state.ledger.generation
+    assert done is not None
+    assert (done.finish, done.text, len(read)) == ("cancelled", "", 1)
+    again = real.ask(Question("How many feet has an otter?", documents=documents)).ledger.generation
+    assert again is not None
+    assert again.finish != "cancelled"
+
+
 def test_a_batch_places_what_one_question_after_the_other_does(real: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real, "close", lambda: None)  # the executor closes its pipeline
     texts = (
