@@ -23,7 +23,7 @@ from pipeline.models.capabilities import why_not_compose
 from pipeline.models.counting import CountingModel
 from pipeline.models.scripted import ScriptedModel
 from pipeline.registry import Spec
-from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, State, Text
+from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, Recalled, State, Text
 from tests.compressors.workbench import scripted_tools
 
 HARBOUR = (
@@ -106,6 +106,26 @@ def test_what_is_kept_does_not_change_with_the_question_or_the_number() -> None:
     homes = {span.home for span in (*first.prompt, *first.second_prompt) if isinstance(span, Excerpt)}
     assert len(homes) == 1, "the second attempt's passages need not be read behind its own instructions"
     assert not any(span.part in ("question", "passages") for span in homes.pop())
+
+
+def test_what_is_remembered_is_not_read_with_the_passages() -> None:
+    found = passages(HARBOUR, GARDEN)
+    summary = Recalled("summary", "We spoke of otters.", 5, None, (1,), "2026-11-30T09:00:00+00:00")
+    tools = scripted_tools()
+    tools.use(reader=Keeping(4096))
+    state = State(Question(QUESTION), found, ledger=stage_ledger(4096, 64, ""), found=found, recalled=(summary,))
+    prompt = Cited(reuse="passages").assemble(replace(state, has_memory=True), tools, 64).prompt
+    (home,) = {span.home for span in prompt if isinstance(span, Excerpt)}
+    assert "otters" in text_of(prompt).partition("<passage 1>")[0]
+    assert "otters" not in text_of(home)
+    assert "otters" not in "".join(text for span in prompt if isinstance(span, Excerpt) for text in span.texts)
+
+
+def test_a_sentence_takes_the_white_space_before_it_along() -> None:
+    found = passages(HARBOUR)
+    prompt = assembled(Cited(reuse="sentences", unwrap=False), found, (found[0].part(36, 92),)).prompt
+    (shown,) = [span.text for span in prompt if isinstance(span, Excerpt) and "</passage>" in span.text]
+    assert shown == f"\n{HARBOUR[36:92]}\n</passage>\n"
 
 
 def test_a_tag_in_a_sentence_that_is_not_shown_changes_the_tag_all_the_same() -> None:
