@@ -67,8 +67,8 @@ class Ablates(Protocol):
 
 @runtime_checkable
 class Composes(Protocol):
-    """Keeps the cells of texts that it read, and takes them in prompts instead of reading them: `Excerpt` spans name the
-    texts, and are read where they are not kept; `Cached` spans hold a piece.
+    """Keeps the cells of texts that it read, and takes them in prompts instead of reading them: `Excerpt` spans name
+    the texts, which are read where they are not kept; `Cached` spans hold a piece.
 
     `piece` gives the cells of a text behind a prefix: from memory, from disk, or else read now. `why_not_compose` is
     empty where the model's cells can be moved and put together. `forget` deletes all kept cells that took a text in.
