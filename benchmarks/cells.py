@@ -1,16 +1,22 @@
 """What it costs and what it saves to put passages' kept cells together instead of reading them. Prints one JSON line.
 
-    .venv/bin/python benchmarks/cells.py [--model PATH] [--set xquad|hotpotqa|2wiki] [--n N] [--k 0,16]
+    .venv/bin/python benchmarks/cells.py [--model PATH] [--set xquad|hotpotqa|2wiki|harbour] [--n N] [--ways A,B]
 
-Ways, which take turns on each question: `read_all` reads all its passages; `read_sentences` reads the text of the
-sentences that compress.exit_mini chooses; `passages_k<k>` puts the passages' cells together and reads the first k
-tokens of each anew (EPIC, arXiv 2410.15332); `sentences` puts the cells of the chosen sentences together, cut out of
-their passages' cells. Each with `f1`, `f1_diff_low` and `f1_diff_high` to read_all and to read_sentences (paired
-bootstrap, 95 %), `gold_logprob` (of a token of the right answer), `ttft_s` (from the prompt to the first token; the
-prompt's prefix, up to the passages, is in the cache in every way), `ttft_over_read_all`, and `cells`, `restored`,
-`read` of the prompt. `first_time_cost` is making the cells of a passage and keeping them over plain reading, per token.
-xquad: the best 5 paragraphs of all by cosine; hotpotqa, 2wiki: the question's own. Only rows marked eval in
-../shared/data/INDEX.md are read.
+The built-in pipeline without its gate, with the prompts that users get, in these ways, which take turns on each
+question: `read_all` reads the retrieved passages; `read_sentences` reads the sentences that compress.exit_mini chooses;
+`passages_k<k>` is `reuse: passages` with `reread: <k>`; `sentences` is `reuse: sentences` behind compress.exit_mini.
+The passages of a question were read before (what that took is `first_time_cost`, over plain reading, for a token), the
+prompt's beginning up to the passages is in the cache in every way, and nothing else is: no vectors of sentences, no
+other prompt.
+
+Each way has `f1` (of what is shown; `f1_model`: of what the model wrote), with paired differences to read_all and to
+read_sentences (bootstrap, 95 %), `gold_logprob` (of a token of the right answer), `ttft_s` (of the prompt alone) and
+`arrival_s` (from the question's arrival to the first token: retrieval, choice and laying out included; `_cpu_s` in
+processor seconds of this process, which a busy machine does not stretch), each over that of read_all, `stages_s`, and
+of the prompt `cells`, `restored` and `read`.
+
+xquad: 240 paragraphs in an index, five passages retrieved; harbour: its documents, likewise; hotpotqa, 2wiki: the
+question's own documents. Only rows marked eval in ../shared/data/INDEX.md are read.
 """
 
 from __future__ import annotations
@@ -22,238 +28,265 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.compression import difference, passages_of, questions_of, sample
-from compressors.exit_mini import ExitMini
-from compressors.selection import Limits, Units
+from benchmarks.compression import difference, questions_of, sample
 from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
+from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import f1
+from pipeline.executors.stages import run_stage
 from pipeline.models import cell_files
+from pipeline.models.capabilities import before_answer
 from pipeline.models.catalogue import resolve
-from pipeline.models.engine import Engine, open_engine
-from pipeline.models.settings import EngineSettings
+from pipeline.models.engine import Engine
 from pipeline.models.tune import machine
 from pipeline.registry import Spec
-from pipeline.types import Cached, Message, Passage, Piece, Prompt, PromptSpan, Sampling, Text
+from pipeline.retrieval import remembered
+from pipeline.types import Document, Prompt, Question, State
 
 ROOT = Path(__file__).parent.parent
-INSTRUCTIONS = "Answer the question from the passages, with as few words as possible, and no sentence."
-OPENING, CLOSING = Text("<passage>\n", "passages"), Text("\n</passage>\n", "passages")
-MAX_TOKENS = 24
+BASES = ("read_all", "read_sentences")
+MAX_TOKENS = 32
 
 
-@dataclass
-class Kept:
-    """A passage's cells, and where its text lies in them: `spans` are the characters of each token of the text."""
+@dataclass(frozen=True)
+class Asked:
+    """A question with its right answers."""
 
-    passage: Passage
-    piece: Piece
-    n_opening: int
-    spans: Sequence[tuple[int, int]]
-
-    def sentence(self, start: int, end: int) -> tuple[int, int]:
-        """The cells [low, high) of the characters [start, end) of the text."""
-        inside = [n for n, (low, high) in enumerate(self.spans) if low < end and high > start]
-        return self.n_opening + inside[0], self.n_opening + inside[-1] + 1
+    question: Question
+    answers: tuple[str, ...]
 
 
 @dataclass
 class Way:
-    """What was measured, question by question."""
+    """A pipeline, and what was measured with it, question by question."""
 
+    tools: Pipeline
+    begin: Prompt = ()
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def mean(self, name: str) -> float:
         return float(np.mean(self.values[name]))
 
 
+# ---------------------------------------------------------------------------------------------------------- the data
+def read(name: str, n: int, seed: int, data: Path) -> tuple[list[Asked], list[Document], list[str]]:
+    """Questions, the documents of the index that are given, and the paths of those that are not."""
+    if name == "harbour":
+        lines = (data / "harbour" / "questions.jsonl").read_text("utf-8").splitlines()
+        rows = [row for row in map(json.loads, lines) if row.get("answers")]
+        asked = [Asked(Question(row["question"]), tuple(row["answers"])) for row in rows]
+        return asked[:n], [], [str(data / "harbour" / "docs")]
+    everything = questions_of(name, data)
+    chosen = sample(everything, n, seed)
+    if name == "xquad":
+        asked = [Asked(Question(one.question), tuple(one.answers)) for one in chosen]
+        passages = {p.source: p for one in everything for p in one.units.passages}
+        return asked, [Document(p.source, p.text, title=p.title) for p in passages.values()], []
+    asked = []
+    for one in chosen:
+        documents = tuple(Document(p.source, p.text, title=p.title) for p in one.units.passages)
+        asked.append(Asked(Question(one.question, documents=documents), tuple(one.answers)))
+    return asked, [], []
+
+
+def stages_of(way: str, name: str, model: str, n_ctx: int, threads: int | str = "auto") -> tuple[Spec, ...]:
+    """The built-in pipeline's stages in one of the ways."""
+    given = name in ("hotpotqa", "2wiki")
+    retrieve = Spec("retrieve.given") if given else Spec("retrieve.hybrid", (("k", 5),))
+    chooses = way in ("read_sentences", "sentences")
+    limits = (("keep_ratio", 0.3),) if given else (("keep_ratio", None), ("top_k", 5))
+    compress = (Spec("compress.exit_mini", limits),) if chooses else ()
+    cited: tuple[tuple[str, Any], ...] = (("reuse", "sentences"),) if way == "sentences" else ()
+    if way.startswith("passages_k"):
+        cited = (("reuse", "passages"), ("reread", int(way.removeprefix("passages_k"))))
+    engine = (("model", model), ("max_tokens", MAX_TOKENS), ("n_ctx", n_ctx), ("threads", threads))
+    generate = Spec("generate.llama", engine)
+    return (retrieve, *compress, Spec("assemble.cited", cited), generate)
+
+
+# --------------------------------------------------------------------------------------------------------- measuring
 class Bench:
-    """One engine, the pieces that it has made, and what making them took."""
+    """One engine for all ways. `piece_s` and `piece_tokens`: what reading passages to keep their cells took."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, has_second_attempts: bool) -> None:
         self.engine = engine
-        self.kept: dict[str, Kept] = {}
+        self.has_second_attempts = has_second_attempts
         self.piece_s, self.piece_tokens = 0.0, 0
-        rendered = engine.render(
-            [Message("system", (Text(INSTRUCTIONS, "system"),)), Message("user", (Text("P", "passages"),))]
-        )
-        (place,) = [n for n, span in enumerate(rendered) if span.part == "passages"]
-        self.prefix, self.tail = rendered[:place], rendered[place + 1 :]
 
-    def keep(self, passage: Passage) -> Kept:
-        key = f"{passage.source} {passage.start} {passage.end}"
-        if key not in self.kept:
-            body = Text(passage.text, "passages")
-            self.engine.next_logprobs(self.prefix)  # the prefix is there, as it is for every way
-            start = perf_counter()
-            piece = self.engine.piece(self.prefix, (OPENING, body, CLOSING))
-            self.piece_s += perf_counter() - start
-            self.piece_tokens += len(piece)
-            n_opening = self.engine.count((OPENING,))
-            self.kept[key] = Kept(passage, piece, n_opening, self.engine.token_spans(passage.text))
-        return self.kept[key]
+    def measure(self, way: Way, asked: Asked) -> None:
+        tools, engine = way.tools, self.engine
+        self._read_passages(way, asked)
+        started, cpu_started = perf_counter(), process_time()
+        first: list[float] = []
 
-    # ---------------------------------------------------------------------------------------------------------- ways
-    def documents(self, name: str, passages: Sequence[Passage], chosen: Sequence[Sequence[Passage]]) -> Prompt:
-        """The passages of a prompt in one of the ways; `chosen` are the kept sentences of each."""
-        if name == "read_all":
-            return self.read([passage.text for passage in passages])
-        if name == "read_sentences":
-            return self.read([" ".join(part.text.strip() for part in parts) for parts in chosen if parts])
-        if name == "sentences":
-            return self.sentences(passages, chosen)
-        return self.passages(passages, int(name.removeprefix("passages_k")))
+        def on_text(text: str) -> None:
+            if not first:
+                first.extend((perf_counter() - started, process_time() - cpu_started))
 
-    def read(self, texts: Sequence[str]) -> Prompt:
-        return tuple(span for text in texts for span in (OPENING, Text(text, "passages"), CLOSING))
-
-    def passages(self, passages: Sequence[Passage], k: int) -> Prompt:
-        spans: list[PromptSpan] = []
-        for passage in passages:
-            kept = self.keep(passage)
-            n = min(max(0, k - kept.n_opening), len(kept.spans) - 1)
-            if k:
-                spans += [OPENING, Text(passage.text[: kept.spans[n][0]], "passages")]
-            spans.append(Cached(kept.piece, kept.n_opening + n if k else 0))
-        return tuple(spans)
-
-    def sentences(self, passages: Sequence[Passage], chosen: Sequence[Sequence[Passage]]) -> Prompt:
-        spans: list[PromptSpan] = []
-        for passage, parts in zip(passages, chosen, strict=True):
-            if not parts:
-                continue
-            kept = self.keep(passage)
-            n_closing = len(kept.piece) - kept.n_opening - len(kept.spans)
-            stretches = [
-                (0, kept.n_opening),
-                *(kept.sentence(p.start - passage.start, p.end - passage.start) for p in parts),
-            ]
-            stretches.append((len(kept.piece) - n_closing, len(kept.piece)))
-            spans += [Cached(kept.piece, low, high) for low, high in joined(stretches)]
-        return tuple(spans)
-
-    # ------------------------------------------------------------------------------------------------------ measuring
-    def measure(self, way: Way, documents: Prompt, question: str, answers: Sequence[str]) -> None:
-        engine = self.engine
-        prompt = (*self.prefix, *documents, Text(f"\nQuestion: {question}", "question"), *self.tail)
-        engine.pool.forget()
-        engine.next_logprobs(self.prefix)
-        start = perf_counter()
-        (stream,) = engine.generate([prompt], Sampling(max_tokens=MAX_TOKENS))
-        next(iter(stream), "")
-        ttft = perf_counter() - start
-        done = stream.result()
-        gold = engine.score(prompt, [""], [answers[0]])[0, 0] / engine.count_text(answers[0])
-        for name, value in {
-            "f1": max(f1(done.text, gold) for gold in answers),
-            "gold_logprob": gold,
-            "ttft_s": ttft,
+        tools.on_text = on_text
+        state = self._answered(tools, asked.question)
+        if not first:
+            on_text("")
+        done, answer = state.ledger.generation, state.answer
+        assert done is not None and answer is not None  # noqa: PT018
+        prompt = before_answer(engine, state.prompt)
+        values = {
+            "f1": max(f1(answer.text, gold) for gold in asked.answers),
+            "f1_model": max(f1(done.text, gold) for gold in asked.answers),
+            "gold_logprob": engine.score(prompt, [""], [asked.answers[0]])[0, 0] / engine.count_text(asked.answers[0]),
+            "ttft_s": done.prefill_s,
+            "arrival_s": first[0],
+            "arrival_cpu_s": first[1],
             "cells": done.prompt_tokens,
             "restored": done.restored_tokens,
             "read": done.read_tokens,
-        }.items():
+        }
+        for name, value in values.items():
             way.values[name].append(float(value))
+        for entry in state.ledger.stages[:-1]:
+            way.stages[entry.stage].append(entry.seconds)
+
+    def _answered(self, tools: Pipeline, question: Question) -> State:
+        """What `Pipeline.ask` gives, without a second attempt where these are left out."""
+        state = State(question, ledger=tools.ledger)
+        for spec, component in zip(tools.config.stages, tools.config.components, strict=True):
+            if not self.has_second_attempts:
+                state = replace(state, second_prompt=())
+            state = run_stage(spec, component, state, tools, tools.reserve)
+        return state
+
+    def _read_passages(self, way: Way, asked: Asked) -> None:
+        """Everything as it is when the passages were read for another question: their cells are kept, and the cache
+        holds the beginning of the prompt.
+        """
+        tools, engine = way.tools, self.engine
+        is_reused = tools.assembler.reuse != "exact" and not engine.why_not_compose  # type: ignore[attr-defined]
+        if is_reused or not way.begin:
+            state = State(asked.question, ledger=tools.ledger)
+            for spec, component in list(zip(tools.config.stages, tools.config.components, strict=True))[:-1]:
+                state = run_stage(spec, component, state, tools, tools.reserve)
+            way.begin = beginning(state.prompt)
+        if is_reused:
+            n_before, s_before = engine.pieces.n_read, engine.pieces.read_s
+            engine.cells(state.prompt)
+            self.piece_s += engine.pieces.read_s - s_before
+            self.piece_tokens += engine.pieces.n_read - n_before
+        engine.pool.forget()
+        engine.next_logprobs(way.begin)
+        remembered.KEPT = remembered.Kept()
 
 
-def joined(stretches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ascending stretches, those that touch or overlap made one."""
-    merged: list[tuple[int, int]] = []
-    for low, high in stretches:
-        if merged and low <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(high, merged[-1][1])
-        else:
-            merged.append((low, high))
-    return merged
-
-
-def choose(question: str, passages: Sequence[Passage], tools: Pipeline, limits: Limits) -> list[list[Passage]]:
-    """The sentences that compress.exit_mini keeps of each passage, in the order of their text."""
-    units = Units.of(passages, tools)
-    scores = ExitMini(keep_ratio=None, top_k=5).scores(question, units, tools)
-    kept = set(limits.choose(scores.tolist(), lambda: units.tokens(tools.reader)))
-    return [
-        [part for n, part in enumerate(units.parts) if n in kept and units.owners[n] == owner]
-        for owner in range(len(passages))
-    ]
+def beginning(prompt: Prompt) -> Prompt:
+    """The prompt up to its passages."""
+    n = next((n for n, span in enumerate(prompt) if span.part == "passages"), len(prompt))
+    return prompt[:n]
 
 
 def results(ways: dict[str, Way], seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, way in ways.items():
         row: dict[str, Any] = {key: round(way.mean(key), 4) for key in way.values}
-        row["ttft_over_read_all"] = round(way.mean("ttft_s") / ways["read_all"].mean("ttft_s"), 4)
-        for base in ("read_all", "read_sentences"):
-            if name != base:
-                mean, low, high = difference(way.values["f1"], ways[base].values["f1"], seed)
-                row[f"to_{base}"] = {"f1_diff": mean, "f1_diff_low": low, "f1_diff_high": high}
+        for key in ("ttft", "arrival", "arrival_cpu"):
+            if "read_all" in ways:
+                row[f"{key}_over_read_all"] = round(way.mean(f"{key}_s") / ways["read_all"].mean(f"{key}_s"), 4)
+        row["stages_s"] = {stage: round(float(np.mean(seconds)), 4) for stage, seconds in way.stages.items()}
+        for base in BASES:
+            if base in ways and name != base:
+                for key in ("f1", "f1_model"):
+                    mean, low, high = difference(way.values[key], ways[base].values[key], seed)
+                    row[f"{key}_to_{base}"] = {"diff": mean, "diff_low": low, "diff_high": high}
         found[name] = row
     return found
 
 
-def main() -> None:
+def line(options: argparse.Namespace, ways: dict[str, Way], bench: Bench, folder: Path) -> dict[str, Any]:
+    """What is printed."""
+    engine = bench.engine
+    plain = [ways[name].values for name in BASES if name in ways]
+    per_token = sum(sum(v["ttft_s"]) for v in plain) / max(1, sum(sum(v["read"]) for v in plain))
+    n_files, n_bytes = cell_files.size_of(folder / "pieces")
+    result = {
+        "set": options.set,
+        "n": len(next(iter(ways.values())).values["f1"]),
+        "seed": options.seed,
+        "model": engine.name,
+        "why_not_compose": engine.why_not_compose,
+        **results(ways, options.seed),
+        "layout": "focus-sentence unless 'models try' ran",
+        "disk_mb": round(n_bytes / 1e6, 1),
+        "n_pieces": n_files,
+        "machine": machine(),
+        "second_attempts": bench.has_second_attempts,
+        "threads": engine.resolved.threads,
+        "load": round(os.getloadavg()[0], 2),
+    }
+    if bench.piece_tokens:
+        from pipeline.models.context import cell_bytes
+
+        result["bytes_per_token"] = cell_bytes(engine.weights, "f16", "f16")
+        result["first_time_cost"] = round(bench.piece_s / bench.piece_tokens / per_token, 3) if per_token else None
+        result["kl"] = round(engine.verdict.kl, 5)
+    return result
+
+
+def run(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
+    asked, given, paths = read(options.set, options.n, options.seed, options.data)
+    model = str(resolve(options.model))
+    names = options.ways.split(",")
+    threads = options.threads or "auto"
+    configs = {
+        name: PipelineConfig(name, stages_of(name, options.set, model, options.n_ctx, threads)) for name in names
+    }
+    folder = cache / "index"
+    first = configs[names[0]]
+    if given or paths:
+        update_index(folder, paths, first.index, lambda what, done, total: None, given=given)
+    with Pipeline(first, folder) as tools:
+        ways = {name: Way(tools.changed(config, folder)) for name, config in configs.items()}
+        engine = tools.reader
+        assert isinstance(engine, Engine)
+        bench = Bench(engine, not options.one_attempt)
+        start = perf_counter()
+        for n, one in enumerate(asked):
+            for name in names[n % len(names) :] + names[: n % len(names)]:
+                bench.measure(ways[name], one)
+            if n % 5 == 4 or n < 3:
+                said = ", ".join(f"{k} f1 {w.mean('f1'):.3f} {w.mean('ttft_s'):.2f} s" for k, w in ways.items())
+                print(f"{n + 1} of {len(asked)}: {said}", file=sys.stderr, flush=True)
+            if options.minutes and perf_counter() - start > 60 * options.minutes:
+                break
+        if not engine.why_not_compose:
+            engine.pieces.store.flush()
+        return line(options, ways, bench, cache)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=("xquad", "hotpotqa", "2wiki"), default="xquad")
+    parser.add_argument("--set", choices=("xquad", "hotpotqa", "2wiki", "harbour"), default="xquad")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--k", default="0,16", help="tokens of each passage that are read anew")
+    parser.add_argument("--ways", default="read_all,read_sentences,passages_k0,passages_k16,sentences")
     parser.add_argument("--n-ctx", type=int, default=4096)
+    parser.add_argument("--threads", type=int, default=0, help="of llama.cpp; 0: as many as there are cores")
+    parser.add_argument("--one-attempt", action="store_true", help="no second attempt after an unusable answer")
+    parser.add_argument("--minutes", type=float, default=0, help="no question is begun after so many; 0: all are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    options = parser.parse_args()
-    everything = questions_of(options.set, options.data)
-    chosen = sample(everything, options.n, options.seed)
-    limits = Limits(top_k=5) if options.set == "xquad" else Limits(keep_ratio=0.3)
-    config = PipelineConfig(
-        "the benchmark", (Spec("retrieve.dense"), Spec("assemble.plain"), Spec("generate.scripted"))
-    )
-    path = resolve(options.model)
-    settings = EngineSettings(str(path), n_ctx=options.n_ctx, n_seq_max=2, n_cached=2)
-    ks = [int(k) for k in options.k.split(",")]
-    ways = {name: Way() for name in ("read_all", "read_sentences", *(f"passages_k{k}" for k in ks), "sentences")}
+    options = parser.parse_args(arguments)
+    options.model = str(resolve(options.model))  # before the cache is another one
     with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("LONGTHREAD_CACHE", str(Path.home() / ".cache" / "longthread"))
-        with Pipeline(config, ROOT / "nowhere") as tools, open_engine(settings, path) as engine:
-            bench = Bench(engine)
-            store = engine.pieces.store
-            store.root, store.folder = Path(folder), Path(folder) / "cells"
-            for n, (one, passages) in enumerate(
-                zip(chosen, passages_of(chosen, options.set, everything, tools), strict=True)
-            ):
-                parts = choose(one.question, passages, tools, limits)
-                names = list(ways)
-                for name in names[n % len(names) :] + names[: n % len(names)]:
-                    bench.measure(ways[name], bench.documents(name, passages, parts), one.question, one.answers)
-                if n % 10 == 9:
-                    said = ", ".join(f"{k} f1 {w.mean('f1'):.3f} {w.mean('ttft_s'):.2f} s" for k, w in ways.items())
-                    print(f"{n + 1} of {len(chosen)}: {said}", file=sys.stderr, flush=True)
-            store.flush()
-            read = ways["read_all"]
-            plain = sum(read.values["ttft_s"]) / sum(read.values["read"])
-            piece = next(iter(bench.kept.values())).piece
-            line = {
-                "set": options.set,
-                "n": len(chosen),
-                "seed": options.seed,
-                "model": path.name,
-                **results(ways, options.seed),
-                "bytes_per_token": round(piece.state.nbytes / len(piece)),
-                "disk_mb": round(cell_files.size_of(Path(folder))[1] / 1e6, 1),
-                "n_pieces": len(bench.kept),
-                "first_time_cost": round(bench.piece_s / bench.piece_tokens / plain, 3),
-                "kl": round(engine.pieces.verdict.kl, 5),
-                "machine": machine(),
-                "load": os.getloadavg()[0],
-            }
-    print(json.dumps(line))
+        os.environ["LONGTHREAD_CACHE"] = folder
+        print(json.dumps(run(options, Path(folder))))
 
 
 if __name__ == "__main__":

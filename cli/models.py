@@ -144,6 +144,8 @@ def _account_lines(about: Account) -> list[str]:
         lines.append(f"chat template: {about.template}")
     if about.thinking:
         lines.append(f"thinking: {about.thinking}")
+    if about.kept_cells:
+        lines.append(f"kept cells: {about.kept_cells}")
     if about.weight_bytes:
         lines.append(
             f"memory: {megabytes(about.weight_bytes)} for the weights, {megabytes(1000 * about.cache_bytes)} for each "

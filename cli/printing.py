@@ -210,14 +210,28 @@ def reading(account: Ledger) -> list[str]:
     if account.generation is not None:
         g = account.generation
         reused = f", {g.reused_tokens} reused" if g.reused_tokens else ""
-        reused += f", {g.restored_tokens} kept from an earlier reading" if g.restored_tokens else ""
         lines.append(
             f"{account.model}: read {g.prompt_tokens} tokens{reused} in {g.prefill_s:.2f} s"
             + _rate(g.prefill_tokens_per_s)
             + f", wrote {g.answer_tokens} in {g.decode_s:.2f} s{_rate(g.decode_tokens_per_s)}"
         )
+        lines += kept_cells(g)
     notes = [f"{entry.stage}: {note}" for entry in account.stages for note in entry.notes]
     return [*lines, *notes, *account.notes]
+
+
+def kept_cells(generation: Generation) -> list[str]:
+    """What the prompt held of passages that were read before, in words; none where it held nothing of them."""
+    g = generation
+    if not g.restored_tokens and not g.stored_tokens:
+        return []
+    n_fresh = g.prompt_tokens - g.reused_tokens - g.restored_tokens
+    line = f"kept cells: {g.restored_tokens} restored ({g.shifted_tokens} of them moved), {n_fresh} read"
+    if g.stored_tokens:
+        line += f"; {g.stored_tokens} tokens of passages read in {g.stored_s:.2f} s, and kept from now on"
+    if g.saved_s:
+        line += f"; reading the restored ones takes about {g.saved_s:.1f} s (estimated by when they were read)"
+    return [line]
 
 
 def dropped(account: Ledger) -> RenderableType:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.cache import cache_folder
-from pipeline.errors import LongthreadError
+from pipeline.errors import ConfigError, LongthreadError
 
 Status = Literal["ok", "warn", "miss"]
 
@@ -178,13 +178,19 @@ def _cache() -> Iterator[Finding]:
 
 def _kept_cells() -> Finding:
     from pipeline.models.cell_files import size_of
-    from pipeline.models.piece_store import DEFAULT_DISK_BYTES
+    from pipeline.models.cell_limits import BITS, DISK, MEMORY, cell_limits
 
-    n_files, n_bytes = size_of(cache_folder() / "pieces")
-    said = (
-        f"{n_files} passages that were read take {n_bytes / 1e6:.0f} MB, of at most {DEFAULT_DISK_BYTES / 1e6:.0f} MB"
-    )
-    return Finding("kept cells", "ok", said)
+    try:
+        limits = cell_limits()
+    except ConfigError as error:
+        return Finding("kept cells", "miss", str(error), "set it right, or unset it")
+    said = []
+    for folder, what in (("pieces", "passages"), ("snapshots", "conversations")):
+        n_files, n_bytes = size_of(cache_folder() / folder)
+        said.append(f"{n_files} {what} that were read take {n_bytes / 1e6:.0f} MB")
+    disk, memory, bits = limits.max_disk_bytes / 1e6, limits.max_memory_bytes / 1e6, 8 if limits.is_packed else 16
+    said.append(f"at most {disk:.0f} MB each ({DISK}), {memory:.0f} MB in memory ({MEMORY}), {bits} bits ({BITS})")
+    return Finding("kept cells", "ok", "; ".join(said))
 
 
 # ------------------------------------------------------------------------------------------------------------ models

@@ -8,9 +8,9 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,9 +163,21 @@ def delete_session(name: str) -> None:
     lock = lock_session(folder)
     try:
         with told(folder), _changing_folders():
+            _delete_snapshots(folder)
             delete_folder(folder)
     finally:
         lock.release()
+
+
+def _delete_snapshots(folder: Path) -> None:
+    """Deletes the snapshots that may hold the session's turns: those written or used since its first."""
+    from pipeline.models.kept_cells import forget_since
+
+    since = datetime.fromtimestamp(0, UTC)
+    with suppress(StoreError):
+        turns = read_turns(folder)
+        since = datetime.fromisoformat(turns[0].time) if turns else datetime.now(UTC)
+    forget_since(since, ("snapshots",))
 
 
 @contextmanager

@@ -67,6 +67,8 @@ class Piece:
     state: NDArray[np.uint8]
     text: str
     before: str = ""
+    seconds: float = 0.0
+    """What reading it took; 0 where that is not known."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -199,7 +201,29 @@ class Text:
     special: bool = False
 
 
-PromptSpan = Text | Soft | Cached
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Stretches of a text that a model reads once, and whose cells it places in prompts from then on.
+
+    The model reads `texts`, each tokenised apart, behind `home`, and keeps the cells. The prompt holds those of the
+    tokens that touch a stretch: (start, end) in characters of the joined texts, ascending, none touching another. The
+    first `reread` of them are read anew. A model whose cells cannot be put together reads the same tokens instead.
+    """
+
+    home: Prompt = field(repr=False)
+    texts: tuple[str, ...]
+    stretches: tuple[tuple[int, int], ...]
+    reread: int = 0
+    part: Part = "passages"
+
+    @property
+    def text(self) -> str:
+        """The text of the stretches, one after the other."""
+        whole = "".join(self.texts)
+        return "".join(whole[start:end] for start, end in self.stretches)
+
+
+PromptSpan = Text | Soft | Cached | Excerpt
 Prompt = tuple[PromptSpan, ...]
 """Spans in the order in which the model reads them. Each Text is tokenised apart from its neighbours."""
 
@@ -320,9 +344,12 @@ class Generation:
     `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
     already, `restored_tokens` were placed from cached pieces, and the rest was read. `shifted_tokens` of the restored
     ones were moved from where they were read. `is_composed`: some cells had not seen what stands before them, so that
-    the answer is an approximation of reading everything.
+    the answer is an approximation of reading everything. `stored_tokens` are those of passages that were read first,
+    whole, so that their cells could be kept and placed, in `stored_s` seconds. `saved_s` estimates the seconds that
+    reading the restored tokens would have taken, by what reading their passages took.
 
-    `prefill_s` runs from the start of the prompt's work to its last prompt token, `decode_s` from there to the end.
+    `prefill_s` runs from the start of the prompt's work to its last prompt token, `stored_s` included, `decode_s` from
+    there to the end.
     `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
 
     `text` is the answer alone. `thoughts` is what the model wrote before it, in `thought_tokens` tokens with their
@@ -342,11 +369,14 @@ class Generation:
     restored_tokens: int = 0
     shifted_tokens: int = 0
     is_composed: bool = False
+    stored_tokens: int = 0
+    stored_s: float = 0.0
+    saved_s: float = 0.0
 
     @property
     def read_tokens(self) -> int:
-        """Cells of the prompt that were decoded."""
-        return self.prompt_tokens - self.reused_tokens - self.restored_tokens
+        """Tokens that were decoded for the prompt, those of passages that were read to be kept included."""
+        return self.prompt_tokens - self.reused_tokens - self.restored_tokens + self.stored_tokens
 
     @property
     def prefill_tokens_per_s(self) -> float | None:

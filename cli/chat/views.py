@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.chat.settings import Settings
-from cli.printing import account_line, also, answer_lines, ledger, location, shown_path, table
+from cli.printing import account_line, also, answer_lines, kept_cells, ledger, location, shown_path, table
 from pipeline.contracts import Index
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
@@ -17,7 +17,7 @@ from pipeline.forgetting import Forgotten, Held
 from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.scope import Scope
 from pipeline.text.visible import visible
-from pipeline.types import Answer, Cached, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
+from pipeline.types import Answer, Cached, Excerpt, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, Span, State
 
 PART_STYLES: dict[str, str] = {
     "template": "dim",
@@ -95,6 +95,8 @@ def figures(state: State) -> str:
     if generation is not None:
         parts += [f"{generation.reused_tokens} reused"] if generation.reused_tokens else []
         parts += [f"{generation.restored_tokens} kept from earlier"] if generation.restored_tokens else []
+        saved_s = generation.saved_s - generation.stored_s
+        parts += [f"about {saved_s:.1f} s saved"] if saved_s >= 0.1 else []
         parts += ["stopped"] if generation.finish == "cancelled" else []
         parts += ["/thoughts shows them"] if generation.thought_tokens else []
     return ", ".join(parts)
@@ -149,13 +151,17 @@ def prompt(state: State) -> RenderableType:
             text.append(f"<{len(span.vectors)} vectors for {span.stands_for} tokens>", style=PART_STYLES[span.part])
         elif isinstance(span, Cached):
             text.append(f"<{span.n_cells} kept tokens of: {visible(span.piece.text)}>", style=PART_STYLES[span.part])
+        elif isinstance(span, Excerpt):
+            text.append(visible(span.text), style=f"{PART_STYLES[span.part]} underline")
         else:
             text.append(visible(span.text), style=PART_STYLES[span.part])
     legend = Text("in colour: ", style="dim")
     for part, name, _ in PART_NAMES:
         if any(span.part == part for span in state.prompt):
             legend.append(f"{name} ", style=PART_STYLES[part])
-    return Group(legend, text)
+    generation = state.ledger.generation
+    lines = kept_cells(generation) if generation is not None else []
+    return Group(legend, *(Text(f"underlined: cells that were kept. {line}", style="dim") for line in lines), text)
 
 
 def differences(pairs: Sequence[tuple[str, bool]]) -> RenderableType:

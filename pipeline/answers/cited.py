@@ -23,11 +23,25 @@ from typing import Literal
 
 from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
+from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
 from pipeline.answers.tried import NOT_TRIED, stored
 from pipeline.contracts import Model, Tools
 from pipeline.errors import WindowError
-from pipeline.models.capabilities import OnFile, render_answer
-from pipeline.types import CiteBy, Lead, Message, Part, Passage, Prompt, Recall, Recalled, Soft, State, Text
+from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
+from pipeline.types import (
+    CiteBy,
+    Lead,
+    Message,
+    Part,
+    Passage,
+    Prompt,
+    PromptSpan,
+    Recall,
+    Recalled,
+    Soft,
+    State,
+    Text,
+)
 
 MIN_PROSE_CHARS = 40
 _OWN_LINE = re.compile(r"\s|$|[-*+>|#`~]|\d+[.)]\s")
@@ -62,6 +76,12 @@ class Cited:
     :param unwrap: whether the line breaks of hard-wrapped prose are given to the model as spaces (a small model stops
         at a line's end). Words, lists, tables and code stay as they are; citations point at the source as it is.
     :param memory_instructions: what the model is told beside `instructions` where the pipeline has a memory.
+    :param reuse: whether passages that the model has read before are read again. `exact`: they are, unless the last
+        prompts began with the same passages. `passages`: a whole passage is read once, for all questions; its cells are
+        kept and put together with those of others. `sentences`: so are those of sentences that a compressor chose, cut
+        out of their passage's. Both are approximations (docs/experiments.md says what they cost): a passage's cells
+        have not seen the passages before it. A model whose cells cannot be put together reads everything.
+    :param reread: how many tokens at the start of each kept passage are read anew (EPIC, arXiv 2410.15332).
     """
 
     layout: str = "auto"
@@ -72,10 +92,16 @@ class Cited:
     show_titles: bool = True
     unwrap: bool = True
     memory_instructions: str = MEMORY_INSTRUCTIONS
+    reuse: Literal["exact", "passages", "sentences"] = "exact"
+    reread: int = 0
 
     def __post_init__(self) -> None:
         if self.layout not in ("auto", *LAYOUTS):
             raise ValueError(f"layout must be auto or one of {', '.join(LAYOUTS)}, was: {self.layout}")
+        if self.reread < 0:
+            raise ValueError(f"reread must be at least 0, was: {self.reread}")
+        if self.reread and self.reuse == "exact":
+            raise ValueError(f"reread must be 0 where reuse is exact, was: {self.reread}")
 
     def assemble(self, state: State, tools: Tools, reserve: int) -> State:
         """Numbers the passages that fit beside `reserve` free cells in the ledger's window.
@@ -87,10 +113,11 @@ class Cited:
         question = state.question.wording
         ranked = distinct(state.passages)
         layout, lead = self.suited(reader, tools)
+        chunks = self._chunks(state, tools)
         recall = self._recall_that_fits(state, ranked[:1], tools, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
-            return self.prompt(question, passages, reader, recall, layout)
+            return self.prompt(question, passages, reader, recall, layout, chunks)
 
         empty = prompt(())
         if reader.count(empty) > room:
@@ -107,7 +134,8 @@ class Cited:
         if recall is not None:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
         other = next_layout(layout.name)
-        second = self.prompt(question, shown, reader, recall, other)
+        second = self.prompt(question, shown, reader, recall, other, chunks)
+        second = at_home(second, home_of(made))
         if reader.count(second) > room:
             second = ()
         ledger = replace(
@@ -172,17 +200,22 @@ class Cited:
         reader: Model,
         recall: Recall | None = None,
         layout: Layout = LAYOUTS[DEFAULT],
+        chunks: Chunks | None = None,
     ) -> Prompt:
-        """The rendered prompt for these passages in this order; `recall` is None in a pipeline without a memory."""
+        """The rendered prompt for these passages in this order; `recall` is None in a pipeline without a memory.
+
+        `chunks` are the passages that are read once; None: all are read as they stand here.
+        """
         instruction = layout.instruction if self.instructions is None else self.instructions
         if self.citations != "evidence":
             instruction = f"{instruction} {NUMBERS}".strip()
         if recall is not None:
             instruction = f"{instruction} {self.memory_instructions}".strip()
-        content = self._numbered(question, passages, layout)
+        blocks = self._blocks(question, passages, layout, chunks)
+        content = [span for block in blocks for span in self._spans(block, chunks)]
         pending = Text(f"\nQuestion: {question.strip()}", "question")
         messages: list[Message] = []
-        opening: list[Text | Soft] = []
+        opening: list[PromptSpan] = []
         if instruction and layout.instruction_in == "system":
             messages.append(Message("system", (Text(instruction, "system"),)))
         elif instruction:
@@ -204,22 +237,46 @@ class Cited:
             messages.append(Message("user", (*opening, earlier)))
             messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
             opening = []
-        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, passages, layout)]
-        return render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
+        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, blocks, layout)]
+        prompt = render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
+        return at_home(prompt) if chunks is not None else prompt
 
-    def _numbered(self, question: str, passages: Sequence[Passage], layout: Layout) -> list[Text | Soft]:
-        heads = [self.head(passage) for passage in passages]
-        tag = free_tag([question, *heads, *(passage.text for passage in passages)])
-        content: list[Text | Soft] = []
-        for number, (head, passage) in enumerate(zip(heads, passages, strict=True), 1):
+    def _blocks(
+        self, question: str, passages: Sequence[Passage], layout: Layout, chunks: Chunks | None
+    ) -> list[_Block]:
+        """The passages, each with what stands around it: tags that no text of the prompt closes, number, title."""
+        wholes = [None if chunks is None else chunks.whole(passage) for passage in passages]
+        heads = [self.head(whole or passage) for whole, passage in zip(wholes, passages, strict=True)]
+        texts = [(whole or passage).text for whole, passage in zip(wholes, passages, strict=True)]
+        tag = free_tag([question, *heads, *texts])
+        blocks = []
+        for number, (head, passage, whole) in enumerate(zip(heads, passages, wholes, strict=True), 1):
             title = f"{head}: " if head else ""
-            opening, closing = (f"<{tag} {number}>\n{title}", f"\n</{tag}>\n") if layout.tags else (title, "\n\n")
-            if passage.soft is not None:
-                content += [Text(opening, "passages"), passage.soft, Text(closing, "passages")]
-                continue
-            text = unwrapped(passage.text.strip()) if self.unwrap else passage.text.strip()
-            content.append(Text(f"{opening}{text}{closing}", "passages"))
-        return content
+            numbered, closing = (f"<{tag} {number}>\n", f"\n</{tag}>\n") if layout.tags else ("", "\n\n")
+            blocks.append(_Block(passage, whole, Frame(numbered, title, closing, self._as_shown)))
+        return blocks
+
+    def _spans(self, block: _Block, chunks: Chunks | None) -> Sequence[PromptSpan]:
+        passage, whole, frame = block.passage, block.whole, block.frame
+        begin = frame.numbered + frame.opening
+        if passage.soft is not None:
+            return Text(begin, "passages"), passage.soft, Text(frame.closing, "passages")
+        if chunks is not None and whole is not None:
+            return excerpts(passage, whole, frame, chunks.reread)
+        return (Text(f"{begin}{self._as_shown(passage.text.strip())}{frame.closing}", "passages"),)
+
+    def _as_shown(self, text: str) -> str:
+        return unwrapped(text) if self.unwrap else text
+
+    def _chunks(self, state: State, tools: Tools) -> Chunks | None:
+        """What is read once; None where everything is read anew, which is noted once where it was not asked for."""
+        if self.reuse == "exact":
+            return None
+        why = why_not_compose(tools.reader)
+        if why:
+            tools.note(f"reuse: {self.reuse} is not possible, so everything is read: {why}", once=True)
+            return None
+        return Chunks(state.found, tools.reader, self.reuse == "sentences", self.reread)
 
     def _recall_that_fits(
         self, state: State, best: tuple[Passage, ...], tools: Tools, room: int, layout: Layout
@@ -252,7 +309,16 @@ class Cited:
         return " > ".join(" ".join(part.split()) for part in path)
 
 
-def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[Text]:
+@dataclass(frozen=True)
+class _Block:
+    """A passage of a prompt; `whole` is the one whose kept cells it is cut out of, None for one that is read."""
+
+    passage: Passage
+    whole: Passage | None
+    frame: Frame
+
+
+def _focus(question: str, blocks: Sequence[_Block], layout: Layout) -> list[PromptSpan]:
     """The sentences nearest to the question, where the layout repeats them, in the order of their passages.
 
     Passages that are soft vectors have none. They stand outside the tags on a line of their own: line breaks in them
@@ -260,10 +326,24 @@ def _focus(question: str, passages: Sequence[Passage], layout: Layout) -> list[T
     """
     if not layout.n_focus:
         return []
-    evidence = evidence_in([passage for passage in passages if passage.soft is None], question)
+    shown = [block for block in blocks if block.passage.soft is None]
+    evidence = evidence_in([block.passage for block in shown], question)
     best = [citation.quote for citation in nearest(evidence, layout.n_focus)]
-    quotes = [" ".join(one.quote.text.split()) for one in evidence if one.quote in best]
-    return [Text(f"\n{FOCUS} {' '.join(quotes)}", "passages")] if quotes else []
+    quotes = [(shown[one.number - 1], one.quote) for one in evidence if one.quote in best]
+    if not quotes:
+        return []
+    spans: list[PromptSpan] = [Text(f"\n{FOCUS}", "passages")]
+    for block, quote in quotes:
+        kept = None if block.whole is None else repeated(quote, block.whole, block.frame)
+        text = Text(f" {' '.join(quote.text.split())}", "passages")
+        last = spans[-1]
+        if kept is not None:
+            spans += [kept] if kept.text[:1].isspace() else [space(), kept]
+        elif isinstance(last, Text):
+            spans[-1] = Text(last.text + text.text, "passages")
+        else:
+            spans.append(text)
+    return spans
 
 
 def _remembered(one: Recalled, tag: str) -> Text:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pipeline.answers.reuse import read_anew
 from pipeline.contracts import Assembler, Model, Tools
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Ablates, Surprised, TokenSpans, before_answer
-from pipeline.types import Passage, Prompt, Soft, State, Text
+from pipeline.types import Excerpt, Passage, Prompt, Soft, State, Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,7 @@ ALL = Part(-1)
 
 def variants_of(state: State, assembler: Assembler, tools: Tools, target: Prompt, method: Method | None) -> Variants:
     reader = tools.reader
+    state = replace(state, prompt=_with_read_ending(state.prompt))
     can_forget = isinstance(reader, Ablates) and isinstance(reader, TokenSpans) and reader.can_forget
     if method == "cells" and not can_forget:
         raise ModelError(f"the cells of {reader.name} cannot be hidden: take the method 'prompts'")
@@ -70,13 +72,24 @@ def _prompt_without(state: State, assembler: Assembler, tools: Tools, part: Part
         without = _without(shown[part.number], part)
         left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
     state = replace(state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
-    return before_answer(tools.reader, assembler.assemble(state, tools, state.ledger.reserved).prompt)
+    prompt = assembler.assemble(state, tools, state.ledger.reserved).prompt
+    return before_answer(tools.reader, _with_read_ending(prompt))
 
 
 def _ending(prompt: Prompt) -> Prompt:
     """The prompt from its last question on."""
-    starts = [n for n, span in enumerate(prompt) if span.part == "question"]
-    return prompt[starts[-1] :] if starts else ()
+    start = _last_question(prompt)
+    return () if start is None else prompt[start:]
+
+
+def _with_read_ending(prompt: Prompt) -> Prompt:
+    """The prompt with excerpts behind its last question as texts: cells that are read again must be tokens."""
+    start = _last_question(prompt)
+    return prompt if start is None else read_anew(prompt, start)
+
+
+def _last_question(prompt: Prompt) -> int | None:
+    return max((n for n, span in enumerate(prompt) if span.part == "question"), default=None)
 
 
 class NewPrompts:
@@ -199,7 +212,7 @@ class _Span:
     that are not white space, `dense` these characters.
     """
 
-    span: Text | Soft
+    span: Text | Soft | Excerpt
     low: int
     high: int
     reader: Model
@@ -221,7 +234,12 @@ class _Span:
                 return self.low, self.high
             first = self.marks[offset + bisect_left(inside, start)]
             last = self.marks[offset + bisect_left(inside, end) - 1]
-            tokens = self.reader.token_spans(self.span.text)  # type: ignore[attr-defined]
+            if isinstance(self.span, Excerpt):
+                from pipeline.models.excerpts import visible_spans
+
+                tokens = visible_spans(self.span, self.reader)  # type: ignore[arg-type]
+            else:
+                tokens = self.reader.token_spans(self.span.text)  # type: ignore[attr-defined]
             hit = [n for n, (low, high) in enumerate(tokens) if low <= last and high > first]
             return self.low + hit[0], self.low + hit[-1] + 1
 
@@ -235,7 +253,7 @@ def _spans(prompt: Prompt, reader: Model) -> Iterator[_Span]:
         high = low + reader.count((span,))
         if span.part == "passages" and isinstance(span, Soft):
             yield _Span(span, low, high, reader)
-        elif span.part == "passages" and isinstance(span, Text):
+        elif span.part == "passages" and isinstance(span, Text | Excerpt):
             marks = tuple(n for n, char in enumerate(span.text) if not char.isspace())
             yield _Span(span, low, high, reader, marks, "".join(span.text[n] for n in marks))
         low = high

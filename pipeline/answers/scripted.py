@@ -53,7 +53,10 @@ def stream(prompt: Prompt, sampling: Sampling, tools: Tools) -> Generation:
         if tools.is_cancelled and done < total:
             raise _Stopped
 
-    (answer,) = tools.reader.generate([prompt], sampling, progress)
+    try:
+        (answer,) = tools.reader.generate([prompt], sampling, progress)
+    except _Stopped:  # while passages were read, whose cells are kept
+        return Generation("", "cancelled", tools.reader.count(prompt), 0, 0, 0.0, 0.0)
     try:
         for piece in answer:
             tools.on_text(piece)

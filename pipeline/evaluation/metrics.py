@@ -138,6 +138,7 @@ def _rate(tokens: str, seconds: str) -> Callable[[Seen], float]:
         n = seen.generation[tokens]
         if tokens == "prompt_tokens":  # records of earlier versions have no restored tokens
             n -= seen.generation["reused_tokens"] + seen.generation.get("restored_tokens", 0)
+            n += seen.generation.get("stored_tokens", 0)
         return float(n / seen.generation[seconds])
 
     return measure

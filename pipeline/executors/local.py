@@ -49,10 +49,10 @@ class LocalExecutor:
                         break
                     try:
                         state = self._prepared(task, is_alone=not len(answering))
-                        if state.answer is None:
-                            answering.add(task, state)
-                        else:
+                        if state.answer is not None:
                             yield Outcome.of(task, state)
+                        elif not _add(answering, task, state):
+                            held.append(task)
                     except _CellsTaken:
                         held.append(task)
                     except _Failed as failed:
@@ -99,6 +99,17 @@ class LocalExecutor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _add(answering: Answering, task: Task, state: State) -> bool:
+    """Lets a question in. False where it may go once no answer is under way: its passages are to be read first."""
+    try:
+        answering.add(task, state)
+    except ModelError:
+        if not len(answering):
+            raise
+        return False
+    return True
 
 
 class _CellsTaken(Exception):

@@ -149,5 +149,5 @@ def _usage(found: Generation) -> UsageMetadata:
         input_tokens=found.prompt_tokens,
         output_tokens=found.answer_tokens,
         total_tokens=found.prompt_tokens + found.answer_tokens,
-        input_token_details={"cache_read": found.reused_tokens},
+        input_token_details={"cache_read": found.reused_tokens + found.restored_tokens},
     )

@@ -40,6 +40,7 @@ class Account:
     `problem` is why it does not open, empty where it does. `template` says whether its chat template renders, empty
     where that was not tried; `thinking` how the model thinks before it answers. `cache_bytes` are those of one token's
     cell with keys and values in f16. `limits` are what longthread, or llama.cpp, cannot do with this architecture.
+    `kept_cells` says whether cells of passages can be put together (assemble.cited's `reuse`), and why not.
     """
 
     kind: Kind
@@ -52,6 +53,7 @@ class Account:
     weight_bytes: int = 0
     cache_bytes: int = 0
     limits: tuple[str, ...] = ()
+    kept_cells: str = ""
 
     @property
     def is_usable(self) -> bool:
@@ -96,7 +98,18 @@ def _of_generator(path: Path, good_for: str) -> Account:
             weight_bytes=engine.weights.size,
             cache_bytes=cell_bytes(engine.weights, "f16", "f16"),
             limits=tuple(_limits(engine)),
+            kept_cells=_kept_cells(engine),
         )
+
+
+def _kept_cells(engine: Engine) -> str:
+    verdict = engine.verdict
+    if verdict.why:
+        return f"passages are read anew for each question (reuse: exact): {verdict.why}"
+    return (
+        "passages can be read once and put together (reuse: passages, sentences); "
+        f"a text that is moved reads {verdict.kl:.1g} nats a token differently"
+    )
 
 
 def _template(engine: Engine) -> str:

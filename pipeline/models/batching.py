@@ -352,7 +352,7 @@ class Batcher:
                 prompt_tokens=len(job.cells),
                 reused_tokens=job.n_reused,
                 answer_tokens=thoughts.n_answer,
-                prefill_s=answered - job.started if job.started else 0.0,
+                prefill_s=job.stored_s + (answered - job.started if job.started else 0.0),
                 decode_s=now - answered,
                 thoughts=job.stream.thoughts.strip(),
                 thought_tokens=thoughts.n_thought,
@@ -360,6 +360,9 @@ class Batcher:
                 restored_tokens=job.n_restored,
                 shifted_tokens=job.n_shifted,
                 is_composed=not job.cells.is_exact,
+                stored_tokens=job.n_stored,
+                stored_s=job.stored_s,
+                saved_s=job.saved_s,
             )
         )
 

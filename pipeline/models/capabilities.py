@@ -74,7 +74,8 @@ class Forgets(Protocol):
 
 @runtime_checkable
 class Composes(Protocol):
-    """Keeps the cells of texts that it read, and takes them in prompts as `Cached` spans instead of reading them.
+    """Keeps the cells of texts that it read, and takes them in prompts instead of reading them: `Excerpt` spans name
+    the texts, which are read where they are not kept; `Cached` spans hold a piece.
 
     `piece` gives the cells of a text behind a prefix: from memory, from disk, or else read now. `why_not_compose` is
     empty where the model's cells can be moved and put together.
@@ -83,6 +84,29 @@ class Composes(Protocol):
     @property
     def why_not_compose(self) -> str: ...
     def piece(self, prefix: Prompt, text: Prompt) -> Piece: ...
+
+
+def why_not_compose(reader: Model) -> str:
+    """Why a reader cannot put kept cells together; empty where it can. An engine tries it when first asked, for about a
+    second.
+
+    Looked up on the class: a reader that only counts takes what it lacks from the whole model, which would be loaded.
+    """
+    if not hasattr(type(reader), "why_not_compose"):
+        return f"{reader.name} keeps no cells"
+    return str(reader.why_not_compose)  # type: ignore[attr-defined]
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """Keeps what it read on disk, so that a conversation goes on after a restart without reading it again.
+
+    `keep` writes the cells of a prompt and of its answer, where they are still there; `resume` has the next prompt look
+    for what it begins with.
+    """
+
+    def keep(self, prompt: Prompt) -> bool: ...
+    def resume(self) -> None: ...
 
 
 @runtime_checkable

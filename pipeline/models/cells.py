@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.types import Cached, Part, Piece, Prompt, Text
+from pipeline.types import Cached, Excerpt, Part, Piece, PromptSpan, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,8 +154,19 @@ class Cells:
         return hashlib.sha256(self.keys.tobytes()).hexdigest()
 
 
-def cells_of(prompt: Prompt, weights: Weights) -> Cells:
-    """The cells of a prompt; each Text is tokenised apart from its neighbours, special tokens only where it may."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """Tokens of a prompt that are read as they are, int32 (n,)."""
+
+    tokens: NDArray[np.int32]
+    part: Part
+
+
+def cells_of(prompt: Sequence[PromptSpan | Tokens], weights: Weights) -> Cells:
+    """The cells of a prompt; each Text is tokenised apart from its neighbours, special tokens only where it may.
+
+    Excerpts stand in it as what `excerpts.expanded` makes of them.
+    """
     keys: list[NDArray[np.int64]] = []
     vectors: list[NDArray[np.float32]] = []
     stretches: list[Stretch] = []
@@ -167,6 +178,10 @@ def cells_of(prompt: Prompt, weights: Weights) -> Cells:
             is_exact = _stands_where_read(span, keys, n)
             keys.append(_cached_keys(span, is_exact))
             stretches.append(Stretch(n, n + span.n_cells, span.piece, span.start, is_exact))
+        elif isinstance(span, Tokens):
+            keys.append(span.tokens.astype(np.int64))
+        elif isinstance(span, Excerpt):
+            raise ModelError("a piece must not hold excerpts of other texts")
         else:
             rows = _checked(span.vectors, weights)
             keys.append(np.array([_key(row) for row in rows], np.int64))

@@ -60,6 +60,9 @@ class Verdict:
     key_error: float = 0.0
 
 
+NO_ROOM = Verdict("there is no room to try it")
+
+
 def judge(engine: Engine) -> Verdict:
     """What the file rules out, what was found before, or else what the test finds."""
     if why := _ruled_out(engine):
@@ -70,6 +73,8 @@ def judge(engine: Engine) -> Verdict:
         if content.pop("version") == _VERSION:
             return Verdict(**content)
     verdict = _try(engine)
+    if verdict == NO_ROOM:  # answers are under way: another time there may be
+        return verdict
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_whole(memory, json.dumps({"version": _VERSION, **asdict(verdict)}))
@@ -100,7 +105,7 @@ def _try(engine: Engine) -> Verdict:
     tokens = engine.weights.tokenize(_TEXT)
     n = min(32, len(tokens) - _N_END, (engine.window - _N_END) // 2)
     if n < 8 or not pool.make_room(2 * (n + _N_END)):
-        return Verdict("there is no room to try it")
+        return NO_ROOM
     here, there = pool.take(), pool.take()
     try:
         return _compare(pool, here, there, tokens[:n], tokens[n : n + _N_END])

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts import Model, Progress, Stream
+from pipeline.models.excerpts import n_cells
 from pipeline.models.templates import template_of
 from pipeline.models.thinking import Profile, find_profile
 from pipeline.models.weights import Vocabulary
-from pipeline.types import Message, Prompt, Sampling, Text
+from pipeline.types import Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 
 
 class CountingModel:
-    """A model's vocabulary. `window` is what the model that answers said of itself; `load` opens the whole model.
+    """A model's vocabulary. `window` and `why_not_compose` are what the model that answers said of itself; `load` opens
+    the whole model.
 
     `settings` name its chat template.
     """
+
+    why_not_compose: str = ""
 
     def __init__(
         self,
@@ -38,10 +42,12 @@ class CountingModel:
         adapters: tuple[Path, ...],
         load: Callable[[], Model],
         settings: EngineSettings | None = None,
+        why_not_compose: str = "",
     ) -> None:
         self.path = path
         self.window = window
         self.adapters = adapters
+        self.why_not_compose = why_not_compose
         self._load = load
         self._vocabulary = Vocabulary(path)
         self._template = template_of(self._vocabulary, settings)
@@ -59,10 +65,10 @@ class CountingModel:
         return self._vocabulary.tokenize(text)
 
     def count(self, prompt: Prompt) -> int:
-        return sum(
-            len(self._vocabulary.tokenize(span.text, span.special)) if isinstance(span, Text) else span.n_cells
-            for span in prompt
-        )
+        return sum(n_cells(span, self._vocabulary) for span in prompt)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        return self._vocabulary.token_spans(text)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         return self._profile.prompt(self._template, messages, thinks=False)

@@ -24,11 +24,12 @@ from pipeline.contracts import Progress
 from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher
-from pipeline.models.cells import Cells, cells_of, in_prefix_order
-from pipeline.models.compose import judge
+from pipeline.models.cells import Cells, in_prefix_order
 from pipeline.models.context import N_SPARE, Context, can_fork, resolve
+from pipeline.models.excerpts import has_excerpts, n_cells
 from pipeline.models.first_look import look_first
 from pipeline.models.job import Group, Job
+from pipeline.models.keeping import KeepsCells, LaidOut
 from pipeline.models.pool import Pool
 from pipeline.models.purpose import require_generator
 from pipeline.models.sampler import Sampler
@@ -39,14 +40,12 @@ from pipeline.models.templates import template_of
 from pipeline.models.thinking import BRIEF_TOKENS, CLOSING_ROOM, Profile, find_profile, tail_of
 from pipeline.models.thoughts import Marks, thoughts_of
 from pipeline.models.weights import Weights
-from pipeline.types import Cached, Message, Piece, Prompt, Sampling, Text
+from pipeline.types import Message, Prompt, Sampling, Text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.models.attention import Attention
-    from pipeline.models.pieces import Pieces
-    from pipeline.models.snapshots import Snapshots
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
@@ -68,7 +67,7 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
         raise
 
 
-class Engine:
+class Engine(KeepsCells):
     """A model that answers, scores, embeds and shows its attention. See `open_engine`."""
 
     def __init__(self, settings: EngineSettings, weights: Weights) -> None:
@@ -128,10 +127,7 @@ class Engine:
 
     def count(self, prompt: Prompt) -> int:
         self._check_open()
-        return sum(
-            len(self.weights.tokenize(span.text, span.special)) if isinstance(span, Text) else span.n_cells
-            for span in prompt
-        )
+        return sum(n_cells(span, self.weights) for span in prompt)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         self._check_open()
@@ -173,12 +169,18 @@ class Engine:
             raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
         with self._lock:
             self._check_open()
-            cells = [self.cells(prompt) for prompt in prompts]
-            for n, (one, own) in enumerate(zip(cells, each, strict=True)):
-                self._check_fits(one, own.max_tokens, f"prompt {n}" if len(prompts) > 1 else "the prompt")
-            group = Group(progress, sum(map(len, cells)))
-            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, cells, each, strict=True)]
-            order = in_prefix_order([one.keys for one in cells])
+            names = [f"prompt {n}" if len(prompts) > 1 else "the prompt" for n in range(len(prompts))]
+            for prompt, own, name in zip(prompts, each, names, strict=True):
+                if has_excerpts(prompt):  # whose passages are read for their cells to be there
+                    self._check_length(self.count(prompt), own.max_tokens, name)
+            laid = [self._laid_out(prompt, progress) for prompt in prompts]
+            for one, own, name in zip(laid, each, names, strict=True):
+                self._check_fits(one.cells, own.max_tokens, name)
+            for one in laid:
+                self._go_on(one.cells)
+            group = Group(progress, sum(len(one.cells) for one in laid))
+            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, laid, each, strict=True)]
+            order = in_prefix_order([one.cells.keys for one in laid])
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
@@ -188,9 +190,9 @@ class Engine:
             self._check_open()
             Sampler(self.context, sampling).close()
 
-    def _job(self, prompt: Prompt, cells: Cells, sampling: Sampling, group: Group) -> Job:
+    def _job(self, prompt: Prompt, laid: LaidOut, sampling: Sampling, group: Group) -> Job:
         """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
-        profile = self.profile
+        profile, cells = self.profile, laid.cells
         has_grammar = sampling.grammar is not None or sampling.json_schema is not None
         least = BRIEF_TOKENS if profile.is_brief and not has_grammar else 0
         budget = max(sampling.thinking_tokens, least) if profile.is_there else 0
@@ -199,7 +201,9 @@ class Engine:
         budget = max(0, min(budget, spare - CLOSING_ROOM))
         thoughts = thoughts_of(self.marks, self.weights, tail_of(prompt), budget, has_grammar)
         room = sampling.max_tokens + spare
-        return Job(cells, sampling, Sampler(self.context, sampling), group, thoughts, room, budget)
+        job = Job(cells, sampling, Sampler(self.context, sampling), group, thoughts, room, budget)
+        job.n_stored, job.stored_s = laid.n_stored, laid.stored_s
+        return job
 
     def close(self) -> None:
         with self._lock:
@@ -224,16 +228,6 @@ class Engine:
         self.close()
 
     # ------------------------------------------------------------------------------------------------ what it thinks
-    def cells(self, prompt: Prompt | str) -> Cells:
-        """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
-        if not isinstance(prompt, str):
-            for span in prompt:
-                if isinstance(span, Cached):
-                    self.pieces.check(span.piece)
-            return cells_of(prompt, self.weights)
-        begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
-        return cells_of((*begin, Text(prompt)), self.weights)
-
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
         """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural, summed over a target's tokens.
 
@@ -350,79 +344,25 @@ class Engine:
                 self._probe = attention.Probe(self.weights, self.resolved)
             return self._probe.attend(begin, end, heads)
 
-    # ------------------------------------------------------------------------------------------------------ KV reuse
-    @cached_property
-    def pieces(self) -> Pieces:
-        """Cells of texts that are read once; ModelError where this model's cells cannot be put together."""
-        from pipeline.cache import cache_folder
-        from pipeline.models.pieces import Pieces
-
-        with self._lock:
-            self._check_open()
-            return Pieces(self, cache_folder() / "pieces")
-
-    @property
-    def why_not_compose(self) -> str:
-        """Why cells of this model cannot be moved and put together; empty where they can (compose.py)."""
-        with self._lock:
-            self._check_open()
-            return judge(self).why
-
-    def piece(self, prefix: Prompt, text: Prompt) -> Piece:
-        """The cells of a text behind a prefix, to be placed in prompts as `Cached`; read now unless they are kept."""
-        with self._lock:
-            self._check_open()
-            return self.pieces.make(prefix, text)
-
-    def forget(self, text: str) -> int:
-        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many files and
-        pieces.
-
-        Cells of answers under way stay until these end.
-        """
-        from pipeline.models.kept_cells import forget_text
-
-        with self._lock:
-            self.pool.forget()
-            n = self.pieces.store.forget(text) if "pieces" in self.__dict__ else 0
-            return n + forget_text(text)
-
-    @cached_property
-    def snapshots(self) -> Snapshots:
-        """The snapshots of this model and these settings, in longthread's cache folder."""
-        from pipeline.cache import cache_folder
-        from pipeline.models.snapshots import Snapshots
-
-        return Snapshots(cache_folder() / "snapshots", self)
-
-    def snapshot(self, prompt: Prompt | str) -> Path:
-        """Keeps the prompt's cells on disk, reading it first if need be."""
-        with self._lock:
-            self._check_open()
-            return self.snapshots.save(self.cells(prompt))
-
-    def restore(self, prompt: Prompt | str) -> int:
-        """Loads the longest snapshot that the prompt begins with; gives how many of its cells stay, 0 for none."""
-        with self._lock:
-            self._check_open()
-            return self.snapshots.load(self.cells(prompt))
-
     # ----------------------------------------------------------------------------------------------------- internals
     def _check_open(self) -> None:
         if self.is_closed:
             raise ModelError(f"{self.name}: the model is closed")
 
-    def _check_fits(self, cells: Cells, n_answer: int, what: str, needs_logits: bool = True) -> None:
-        if len(cells) == 0:
+    def _check_length(self, n: int, n_answer: int, what: str) -> None:
+        if n == 0:
             raise ModelError(f"{what} is empty")
-        if needs_logits and cells.ends_cached:
-            raise ModelError(f"{what} ends in cached cells: put at least one token behind them, which is read")
-        if len(cells) + n_answer > self.window:
+        if n + n_answer > self.window:
             kept = f" and {n_answer} are kept for the answer" if n_answer else ""
             raise ModelError(
-                f"{what} has {len(cells)} tokens{kept}, but the window of {self.name} holds {self.window}: "
+                f"{what} has {n} tokens{kept}, but the window of {self.name} holds {self.window}: "
                 "raise n_ctx, or give it less"
             )
+
+    def _check_fits(self, cells: Cells, n_answer: int, what: str, needs_logits: bool = True) -> None:
+        self._check_length(len(cells), n_answer, what)
+        if needs_logits and cells.ends_cached:
+            raise ModelError(f"{what} ends in cached cells: put at least one token behind them, which is read")
         bad = cells.keys[cells.keys >= self.weights.n_vocab]
         if len(bad):
             raise ModelError(f"{what} holds token {bad[0]}, but the vocabulary ends at {self.weights.n_vocab - 1}")

@@ -40,7 +40,8 @@ class Group:
 @dataclass(eq=False)
 class Job:
     """One prompt on its way to an answer. `n_done` cells of prompt and answer are there: `n_reused` of them from other
-    sequences, `n_restored` from pieces, `n_shifted` of these moved, and the others decoded.
+    sequences, `n_restored` from pieces, `n_shifted` of these moved, and the others decoded. `n_stored` tokens of pieces
+    were read for it before, in `stored_s` seconds; reading the restored cells would have taken about `saved_s`.
 
     `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
     `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought. `marks`
@@ -63,6 +64,9 @@ class Job:
     n_reused: int = 0
     n_restored: int = 0
     n_shifted: int = 0
+    n_stored: int = 0
+    stored_s: float = 0.0
+    saved_s: float = 0.0
     marks: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     leader: Job | None = None
@@ -110,5 +114,7 @@ class Job:
         pool.place(self.sequence, self.cells, start, end)
         self.n_done = end
         self.n_restored += end - start
-        self.n_shifted += sum(stretch.n for stretch in self.cells.cached(start, end) if stretch.is_moved)
+        for stretch in self.cells.cached(start, end):
+            self.n_shifted += stretch.n if stretch.is_moved else 0
+            self.saved_s += stretch.n * stretch.piece.seconds / len(stretch.piece)
         self.group.read(end - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.cache import cache_folder
@@ -16,13 +17,13 @@ def forget_text(text: str) -> int:
     return sum(cell_files.forget(cache_folder() / name, text, n) for name, n in _N_TEXTS.items())
 
 
-def forget_since(time: datetime) -> int:
-    """Deletes the cells that were written or used since a time; gives the number of files.
+def forget_since(time: datetime, names: Sequence[str] = tuple(_N_TEXTS)) -> int:
+    """Deletes the cells that were written or used since a time, in the folders of these names; gives the number of files.
 
     They may hold what was made of a conversation in other words, such as a summary.
     """
     n = 0
-    for name in _N_TEXTS:
+    for name in names:
         root = cache_folder() / name
         cell_files.sweep(root, 0)
         late = [path for path in root.glob("*/*.kv") if path.stat().st_mtime >= time.timestamp()]

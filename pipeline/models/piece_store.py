@@ -15,7 +15,9 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +25,8 @@ from pipeline.models import cell_files, cell_packing
 from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")
-DEFAULT_MEMORY_BYTES = 1 << 30
-DEFAULT_DISK_BYTES = 8 << 30
 N_TEXTS = 2
-"""How many of a file's first sections are texts: the piece's own, and that of the prefix that it was read behind."""
+"""How many first sections of a file are texts: of the piece, and of the prefix that it was read behind."""
 
 
 class PieceStore:
@@ -164,6 +164,7 @@ class PieceStore:
             state=cell_packing.unpack(state) if fields["is_packed"] else state,
             text=text.tobytes().decode("utf-8", "surrogatepass"),
             before=before.tobytes().decode("utf-8", "surrogatepass"),
+            seconds=fields.get("seconds", 0.0),
         )
 
     def _write_all(self) -> None:
@@ -197,7 +198,8 @@ class PieceStore:
         return header is not None and header.fields.get("key") == key
 
     def _write_part(self, piece: Piece) -> Path:
-        fields = {"key": piece.key, "model": piece.model, "prefix": piece.prefix, "position": piece.position}
+        fields: dict[str, Any] = {"key": piece.key, "model": piece.model, "prefix": piece.prefix}
+        fields |= {"position": piece.position, "seconds": round(piece.seconds, 6)}
         packed = cell_packing.pack(piece.state) if self.is_packed else None
         fields["is_packed"] = packed is not None
         texts = [np.frombuffer(one.encode("utf-8", "surrogatepass"), np.uint8) for one in (piece.text, piece.before)]
@@ -211,3 +213,20 @@ def _size(piece: Piece) -> int:
 
 def _holds(piece: Piece, wanted: str) -> bool:
     return wanted in cell_files.flat(piece.text) or wanted in cell_files.flat(piece.before)
+
+
+def delete_texts(root: Path, texts: Iterable[str]) -> int:
+    """Deletes the pieces on disk, of all models, that hold one of these texts; gives how many there were.
+
+    For passages that are in no index any more. A file that cannot be read is left to the limit.
+    """
+    wanted = [flat for text in texts if (flat := cell_files.flat(text))]
+    gone = []
+    for path in root.glob("*/*.kv") if wanted else ():
+        sections = cell_files.read_first(path, 1)
+        if sections is not None:
+            said = cell_files.flat(sections[0].decode("utf-8", "replace"))
+            gone += [path] if any(text in said for text in wanted) else []
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)

@@ -13,16 +13,16 @@ differs in that sentences are cut out of passages, and in that it runs on llama.
 from __future__ import annotations
 
 import hashlib
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.models.cells import cells_of
-from pipeline.models.compose import judge
 from pipeline.models.context import Rows
 from pipeline.models.identity import cells_key
-from pipeline.models.piece_store import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, PieceStore
+from pipeline.models.piece_store import PieceStore
 from pipeline.models.placing import take_out
 from pipeline.models.scoring import hold
 from pipeline.types import Cached, Piece, Prompt, Text
@@ -40,17 +40,20 @@ class Pieces:
         self,
         engine: Engine,
         root: Path,
-        max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
-        max_disk_bytes: int = DEFAULT_DISK_BYTES,
+        max_memory_bytes: int,
+        max_disk_bytes: int,
         is_packed: bool = False,
     ) -> None:
-        self.verdict = judge(engine)
+        self.verdict = engine.verdict
         if self.verdict.why:
             raise ModelError(f"{engine.name}: its cells cannot be put together: {self.verdict.why}")
         self._engine = engine
         layout = f"{cells_key(engine)} {_shape(engine)} {'8 bits' if is_packed else ''}"
         self.model = hashlib.sha256(layout.encode()).hexdigest()
         self.store = PieceStore(root, self.model, max_memory_bytes, max_disk_bytes, is_packed)
+        self.n_read = 0
+        """Tokens of the pieces that were read rather than found."""
+        self.read_s = 0.0
 
     def make(self, prefix: Prompt, text: Prompt) -> Piece:
         """The cells of a text behind a prefix: from memory, from disk, or else read now and kept."""
@@ -71,13 +74,19 @@ class Pieces:
         if piece is not None:
             return piece
         pool = self._engine.pool
+        start, n_before = perf_counter(), pool.n_decoded
         sequence = hold(pool, before.then(cells))
         try:
             state = take_out(pool.context, pool.spare, sequence, n, n + len(cells)).to_bytes()
         finally:
             pool.cut(sequence, n)
             pool.retire(sequence, before.keys)
-        piece = Piece(key, self.model, before.digest, n, tokens, state, text_of(text), text_of(prefix))
+        took = perf_counter() - start
+        share = len(cells) / max(1, pool.n_decoded - n_before)  # the prefix may have been read with it
+        self.n_read += len(cells)
+        self.read_s += took
+        seconds = took * min(1.0, share)
+        piece = Piece(key, self.model, before.digest, n, tokens, state, text_of(text), text_of(prefix), seconds)
         self.store.put(piece)
         return piece
 

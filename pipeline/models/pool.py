@@ -153,6 +153,12 @@ class Pool:
                 best = sequence, n
         return best
 
+    def going_on(self, keys: NDArray[np.int64]) -> tuple[int | None, NDArray[np.int64]]:
+        """The longest idle sequence that begins with all of these keys, and its keys."""
+        whole = [(len(o), s, o) for s, o in self._idle.items() if common(keys, o) == len(keys)]
+        _, sequence, others = max(whole, key=lambda one: one[0], default=(0, None, _NO_KEYS))
+        return sequence, others
+
     def parting(self, keys: NDArray[np.int64]) -> int:
         """After how many cells these keys part from the idle sequence that begins most like them."""
         return max((common(keys, others) for others in self._idle.values()), default=0)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.contracts import Progress, Stream
 from pipeline.errors import ModelError
 from pipeline.text.words import content_words, coverage
-from pipeline.types import Finish, Generation, Message, Part, Prompt, PromptSpan, Sampling, Text
+from pipeline.types import Excerpt, Finish, Generation, Message, Part, Prompt, PromptSpan, Sampling, Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class ScriptedModel:
         return len(_WORD.findall(text))
 
     def count(self, prompt: Prompt) -> int:
-        return sum(self.count_text(span.text) if isinstance(span, Text) else span.n_cells for span in prompt)
+        return sum(self.count_text(span.text) if isinstance(span, Text | Excerpt) else span.n_cells for span in prompt)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         """`role:` on a line of its own before each content, and `assistant:` at the end."""
@@ -149,7 +149,7 @@ class ScriptedModel:
         return np.array(rows, np.float32)
 
     def _words(self, prompt: Prompt) -> list[str]:
-        return [word for span in prompt if isinstance(span, Text) for word in _WORD.findall(span.text)]
+        return [word for span in prompt if isinstance(span, Text | Excerpt) for word in _WORD.findall(span.text)]
 
     def close(self) -> None:
         self._is_closed = True
@@ -201,4 +201,4 @@ def answer(prompt: Prompt) -> str:
 
 
 def _text(prompt: Prompt, part: Part) -> str:
-    return "".join(span.text for span in prompt if isinstance(span, Text) and span.part == part)
+    return "".join(span.text for span in prompt if isinstance(span, Text | Excerpt) and span.part == part)

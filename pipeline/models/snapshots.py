@@ -14,7 +14,6 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.models import cell_files
-from pipeline.models.cell_files import Header
 from pipeline.models.cells import Cells
 from pipeline.models.identity import cells_key
 from pipeline.models.scoring import hold
@@ -63,8 +62,30 @@ class Snapshots:
         cell_files.evict(self._root, self._most_bytes, keep=path)
         return path
 
+    def keep(self, cells: Cells) -> bool:
+        """Writes what the context holds of these cells and what was read or written behind them. False where it does
+        not hold them, where nothing is to be kept on disk, and where that cannot be written: nothing is lost but time.
+        """
+        sequence, keys = self._engine.pool.going_on(cells.keys)
+        if sequence is None or self._most_bytes == 0:
+            return False
+        whole = cells.then(Cells(keys[len(cells) :]))
+        path = self.folder / f"{whole.digest[:40]}.kv"
+        state = self._engine.context.save(sequence)
+        marks = {n: cells.upto(n).digest for n in (*cells.sections, len(cells))}
+        fields = {"n": len(whole), "cells": whole.digest, "marks": sorted(marks.items())}
+        try:
+            cell_files.write(path, fields, [self._text(whole), whole.keys, state])
+            cell_files.evict(self._root, self._most_bytes, keep=path)
+        except OSError as error:
+            LOG.warning("%s: the snapshot cannot be written: %s", path, error.strerror or error)
+            return False
+        return True
+
     def load(self, cells: Cells) -> int:
-        """Loads the longest whole snapshot that these cells begin with; gives how many of them are there afterwards.
+        """Loads the snapshot from which most of these cells can be had: the longest that they begin with, or one that
+        has a beginning in common with them, as far as it has marks and a sequence can be cut. Gives how many of the
+        cells are there afterwards.
 
         What the context holds already is not loaded again. Without room for idle sequences nothing stays: 0.
         """
@@ -72,9 +93,8 @@ class Snapshots:
         _, n_here = pool.nearest(cells.keys)
         if pool.n_cached == 0:
             return 0
-        for path, header in sorted(self._candidates(cells), key=lambda found: -found[1].fields["n"]):
-            n = int(header.fields["n"])
-            if n <= n_here:
+        for n_common, n, path in sorted(self._candidates(cells), key=lambda found: -found[0]):
+            if n_common <= n_here:
                 return n_here
             content = cell_files.read(path)
             if content is None:
@@ -104,13 +124,25 @@ class Snapshots:
         tokens = b"".join(self._engine.weights.piece(key) for key in cells.keys.tolist() if key >= 0)
         return np.frombuffer(b"\n".join([tokens, *sorted(pieces)]), np.uint8)
 
-    def _candidates(self, cells: Cells) -> list[tuple[Path, Header]]:
+    def _candidates(self, cells: Cells) -> list[tuple[int, int, Path]]:
+        """The snapshots that begin as the cells do: how many cells they surely have in common, of how many."""
         snapshots = []
+        digests: dict[int, str] = {}
+
+        def is_common(n: int, digest: str) -> bool:
+            if not 0 < n <= len(cells):
+                return False
+            if n not in digests:
+                digests[n] = cells.upto(n).digest
+            return digests[n] == digest
+
         for path in self.folder.glob("*.kv"):
             header = cell_files.read_header(path)
             if header is None or len(header.sizes) != 3:
                 continue
-            n = header.fields.get("n", 0)
-            if 0 < n <= len(cells) and cells.upto(n).digest == header.fields.get("cells"):
-                snapshots.append((path, header))
+            n, marks = header.fields.get("n", 0), header.fields.get("marks", ())
+            ends = [(n, header.fields.get("cells")), *(marks if self._engine.pool.can_cut else ())]
+            n_common = max((end for end, digest in ends if is_common(end, digest)), default=0)
+            if n_common:
+                snapshots.append((n_common, n, path))
         return snapshots

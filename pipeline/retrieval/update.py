@@ -6,15 +6,18 @@ transaction: from there on its files are done, whatever happens to the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.cache import cache_folder
 from pipeline.contracts import Embedder, Progress
 from pipeline.documents.formats import reader_version
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError
+from pipeline.models.piece_store import delete_texts
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
 from pipeline.types import Document, Passage
@@ -79,6 +82,8 @@ class Updater:
     stored: set[str] = field(default_factory=set)
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    """Texts of passages that are in the index no more."""
 
     def plan(self, discovery: Discovery, torn: frozenset[str] | None, extra: Iterable[str] = ()) -> Plan:
         """What an update has to do; heals nothing and writes nothing. `torn` and `extra` as in Look.plan."""
@@ -97,6 +102,7 @@ class Updater:
         if given:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)
+        delete_texts(cache_folder() / "pieces", self.lost)
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),
@@ -140,8 +146,26 @@ class Updater:
     def forget(self, sources: Sequence[str]) -> None:
         if sources:
             ids = self.manifest.ids(sources)
+            texts = self.texts(ids)
             self.manifest.replace(sources, [])
-            self.drop(self.manifest.without_rows(ids))
+            self.lose(ids, texts)
+
+    @cached_property
+    def has_cells(self) -> bool:
+        """Whether cells of passages are kept on disk, so that those of lost ones have to be looked for."""
+        return any((cache_folder() / "pieces").glob("*/*.kv"))
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """The texts of passages by id; none where no cells are kept."""
+        if not self.has_cells:
+            return {}
+        return {id_: passages[0][1].text for id_ in ids if (passages := self.manifest.passages_of_id(id_))}
+
+    def lose(self, ids: Sequence[str], texts: Mapping[str, str]) -> None:
+        """Drops the vectors of those ids that no row has any more; `texts` are theirs from before."""
+        gone = self.manifest.without_rows(ids)
+        self.lost |= {texts[id_] for id_ in gone if id_ in texts}
+        self.drop(gone)
 
     def drop(self, ids: Sequence[str]) -> None:
         if self.vectors is not None and ids:
@@ -212,8 +236,9 @@ class Updater:
             self.stored |= set(new)
         old = self.manifest.ids([file.document.source for file in group])
         if group:
+            texts = self.texts(old)
             self.manifest.replace([], group)
-            self.drop(self.manifest.without_rows(old))
+            self.lose(old, texts)
             self.done |= {file.document.source for file in group}
         self.meter.commit()
 

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from rich.console import Console
 
+from cli.chat import views
 from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
 from cli.chat.line import CommandCompleter, bar
@@ -21,6 +23,7 @@ from cli.chat.typed import Typed
 from cli.progress import Display
 from pipeline.text.visible import visible
 from pipeline.typed import TypedLine, forget_typed, read_typed
+from pipeline.types import Excerpt, Generation, Ledger, Question, State, Text
 
 TEXT = """\
 # A title
@@ -190,3 +193,21 @@ def test_what_is_to_be_forgotten_is_not_kept_as_typed(tmp_path: Path, line: str)
 def test_lines_that_an_older_version_typed_are_read(tmp_path: Path) -> None:
     (tmp_path / "typed.jsonl").write_text('"What is the password?"\n{"text": "two", "turn": 2}\n{"text": 3}\n[]\n')
     assert read_typed(tmp_path) == [TypedLine("What is the password?"), TypedLine("two", 2)]
+
+
+def test_what_was_kept_is_underlined_in_the_prompt_and_counted() -> None:
+    excerpt = Excerpt((), ("<passage>\n", "It sails at seven. It is blue.", "\n</passage>\n"), ((0, 28),))
+    generation = Generation("Seven", "stop", 60, 10, 1, 0.5, 0.1, restored_tokens=30, shifted_tokens=20, saved_s=2.04)
+    state = State(Question("When?"), prompt=(excerpt, Text("\nQuestion: When?", "question")))
+    state = replace(state, ledger=Ledger(generation=generation))
+    console = Console(record=True, width=200, file=io.StringIO(), force_terminal=True)
+    console.print(views.prompt(state))
+    styled = console.export_text(styles=True, clear=False)
+    assert "\x1b[4;32m<passage>" in styled, "underlined, in the colour of its part"
+    plain = console.export_text()
+    assert "<passage>\nIt sails at seven.\n" in re.sub(r" +\n", "\n", plain)
+    assert "30 restored (20 of them moved), 20 read; reading the restored ones takes about 2.0 s" in plain
+    assert "30 kept from earlier, about 2.0 s saved" in views.figures(state)
+    reading_first = replace(generation, stored_tokens=90, stored_s=3.0)
+    state = replace(state, ledger=Ledger(generation=reading_first))
+    assert "saved" not in views.figures(state), "the first time costs more than it saves"

@@ -115,6 +115,31 @@ def test_little_memory_and_little_disk_are_warnings(monkeypatch: pytest.MonkeyPa
     assert [found(what)[0].status for what in ("memory", "cache folder")] == ["warn", "warn"]
 
 
+def test_what_is_kept_of_passages_has_limits_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CELLS_DISK_MB", "12")
+    monkeypatch.setenv("LONGTHREAD_CELLS_BITS", "8")
+    finding = doctor._kept_cells()
+    assert finding.status == "ok"
+    assert "at most 12 MB each (LONGTHREAD_CELLS_DISK_MB), 1000 MB in memory" in finding.said
+    assert finding.said.endswith("8 bits (LONGTHREAD_CELLS_BITS)")
+    for name, value, said in (
+        ("LONGTHREAD_CELLS_BITS", "4", "LONGTHREAD_CELLS_BITS must be 8 or 16, was: 4"),
+        (
+            "LONGTHREAD_CELLS_DISK_MB",
+            "much",
+            "LONGTHREAD_CELLS_DISK_MB must be a number of megabytes from 0 on, was: much",
+        ),
+        (
+            "LONGTHREAD_CELLS_MEMORY_MB",
+            "-1",
+            "LONGTHREAD_CELLS_MEMORY_MB must be a number of megabytes from 0 on, was: -1",
+        ),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert (doctor._kept_cells().status, doctor._kept_cells().said) == ("miss", said)
+
+
 def test_a_llama_cpp_built_for_less_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_processor_flags", lambda: {"AVX2", "FMA"})
     assert doctor._features(["AVX", "AVX2", "FMA"]).status == "ok"

@@ -104,6 +104,8 @@ def test_the_default_model_is_verified(longthread: Longthread) -> None:
     assert what.endswith("Q4_1.gguf: 98 MB, llama, Q4_1, 8192 tokens of context, chat template")
     assert sha256 == "sha256 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     assert verdict == "right: this is the hash that the table of models gives"
+    kept = account.pop(3)
+    assert kept.startswith("kept cells: passages can be read once and put together (reuse: passages, sentences)")
     assert account == [
         "good for: writing answers, and for the compressors that ask a model",
         "chat template: renders a system's and a user's message",

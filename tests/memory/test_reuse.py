@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
 from pipeline.registry import Spec
+from pipeline.sessions import delete_session, session_folder
 from tests.memory.talks import indexed, pipeline_with
 
 
@@ -32,6 +34,56 @@ def test_a_follow_up_reuses_all_that_went_before(tmp_path: Path, name: str) -> N
     assert then.generation.reused_tokens >= first.prompt_tokens - 2
     assert last.generation.reused_tokens >= then.prompt_tokens - 2
     assert then.prompt_tokens - then.generation.reused_tokens <= asked + 8
+
+
+def with_llama(tmp_path: Path) -> Pipeline:
+    scripted = pipeline_with(Spec("memory.full"), indexed(tmp_path), k=3)
+    settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8))
+    scripted.config = replace(scripted.config, stages=(*scripted.config.stages[:-1], Spec("generate.llama", settings)))
+    return scripted
+
+
+def test_a_session_that_is_opened_again_finds_what_its_last_prompt_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    question = "Does the ferry leave the tower and the garden, and when?"
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
+        first = talk.ask(question).ledger
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
+        then = talk.ask(question)
+    found = then.ledger.generation
+    assert found is not None
+    assert found.reused_tokens >= first.prompt_tokens - 2, "as it is without a restart, see above"
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "another") as talk:
+        talk.ask(question)
+        other = talk.ask(question).answer
+    assert then.answer is not None
+    assert other is not None
+    assert then.answer.text == other.text, "the cells are those of a session that was never closed"
+
+
+def test_what_is_forgotten_is_in_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
+        talk.ask("When does the ferry leave for Zanzibar?")
+    (kept,) = (tmp_path / "cache" / "snapshots").glob("*/*.kv")
+    assert b"Zanzibar" in kept.read_bytes()
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
+        talk.ask("And when does the ferry come back from Zanzibar?")
+        talk.forget(matching="Zanzibar")
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and b"Zanzibar" in path.read_bytes()]
+    assert not files
+
+
+def test_a_session_that_is_deleted_leaves_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(tmp_path / "data"))
+    with with_llama(tmp_path) as pipeline, Conversation(pipeline, session_folder("zanzibar")) as talk:
+        talk.ask("When does the ferry leave for Zanzibar?")
+    assert list((tmp_path / "cache" / "snapshots").glob("*/*.kv"))
+    delete_session("zanzibar")
+    assert not list((tmp_path / "cache" / "snapshots").glob("*/*.kv"))
 
 
 def test_an_answer_is_stopped_while_the_prompt_is_read(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import asyncio
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.build import Pipeline
@@ -23,6 +25,7 @@ from pipeline.executors.answering import Answering
 from pipeline.executors.local import warm_up
 from pipeline.executors.stages import run_stage
 from pipeline.executors.tasks import Fault
+from pipeline.models.capabilities import why_not_compose
 from pipeline.offline import switch_off_telemetry
 from pipeline.types import Ledger, State
 
@@ -35,6 +38,7 @@ class Reader:
     window: int
     sha256: str | None
     ledger: Ledger
+    why_not_compose: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def counting(tools: Pipeline, reader: Reader) -> Model:
     from pipeline.models.counting import CountingModel
 
     adapters = tuple(Path(one.path) for one in getattr(last, "lora", ()))
-    return CountingModel(file, reader.window, adapters, lambda: last.load(tools.progress), last.engine)
+    load = partial(last.load, tools.progress)
+    return CountingModel(file, reader.window, adapters, load, last.engine, reader.why_not_compose)
 
 
 class GenerateActor:
@@ -144,7 +149,9 @@ class GenerateActor:
         with self._begun:
             sha256 = _model_sha256(self.order)
             model = self.tools.reader
-            reader = Reader(model.name, model.window, sha256, self.tools.ledger)
+            is_reused = getattr(self.tools.assembler, "reuse", "exact") != "exact"
+            why = why_not_compose(model) if is_reused else ""
+            reader = Reader(model.name, model.window, sha256, self.tools.ledger, why)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="longthread answers", daemon=True)
                 self._thread.start()
@@ -159,13 +166,18 @@ class GenerateActor:
         config = self.tools.config
         spec, component = config.stages[-1], config.components[-1]
         answering = Answering(spec, component, self.tools)
+        held: deque[_Asked] = deque()
+        """Questions that find no room beside the answers under way: they go when there are none."""
         while True:
             while not len(answering) or not self._asked.empty():
-                asked = self._asked.get()
+                asked = held.popleft() if held and not len(answering) else self._asked.get()
                 try:
                     answering.add(asked, asked.state, asked.tell if asked.has_listener else None)
                 except Exception as error:
-                    asked.tell(Reply(None, Fault.of(error, spec.name)))
+                    if isinstance(error, ModelError) and len(answering):
+                        held.append(asked)
+                    else:
+                        asked.tell(Reply(None, Fault.of(error, spec.name)))
             for asked, found in answering.turn()[0]:
                 if isinstance(found, State):
                     asked.tell(Reply(found))

@@ -1,0 +1,172 @@
+"""The part of an engine that keeps cells: of passages that are read once, and of prompts, to be gone on from.
+
+What an excerpt is made into stands in excerpts.py, how pieces are made in pieces.py, how they are kept in
+piece_store.py, and whether a model's cells can be put together in compose.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pipeline.contracts import Progress
+from pipeline.models.cell_limits import cell_limits
+from pipeline.models.cells import Cells, cells_of
+from pipeline.models.compose import NO_ROOM, Verdict, judge
+from pipeline.models.excerpts import expanded, has_excerpts
+from pipeline.models.pool import Pool
+from pipeline.models.weights import Weights
+from pipeline.types import Cached, Excerpt, Piece, Prompt, Text
+
+if TYPE_CHECKING:
+    from pipeline.models.engine import Engine
+    from pipeline.models.pieces import Pieces
+    from pipeline.models.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """A prompt as cells; `n_stored` tokens of passages were read for it in `stored_s` seconds, and are kept."""
+
+    cells: Cells
+    n_stored: int = 0
+    stored_s: float = 0.0
+
+
+class KeepsCells:
+    """Turns prompts into cells, those of kept pieces included. `Engine` is the only class of this kind."""
+
+    weights: Weights
+    pool: Pool
+    _lock: threading.RLock
+    _verdict: Verdict | None = None
+    _is_resuming = False
+
+    @property
+    def _engine(self) -> Engine:
+        return cast("Engine", self)
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------------- what a prompt takes
+    def cells(self, prompt: Prompt | str) -> Cells:
+        """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
+        if not isinstance(prompt, str):
+            return self._cells_of(prompt)
+        begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
+        return cells_of((*begin, Text(prompt)), self.weights)
+
+    def _cells_of(self, prompt: Prompt, progress: Progress | None = None) -> Cells:
+        """The cells of a prompt. Passages that its excerpts are of are read now, unless their cells are kept."""
+        for span in prompt:
+            if isinstance(span, Cached):
+                self.pieces.check(span.piece)
+        n_excerpts = sum(isinstance(span, Excerpt) for span in prompt)
+        if not n_excerpts:
+            return cells_of(prompt, self.weights)
+        n_done = 0
+
+        def piece(excerpt: Excerpt) -> Piece:
+            nonlocal n_done
+            made = self.pieces.make(excerpt.home, tuple(Text(text, excerpt.part) for text in excerpt.texts))
+            n_done += 1
+            if progress is not None:
+                progress("read passages", n_done, n_excerpts)
+            return made
+
+        return cells_of(expanded(prompt, self.weights, None if self.why_not_compose else piece), self.weights)
+
+    def _laid_out(self, prompt: Prompt, progress: Progress | None) -> LaidOut:
+        """The prompt's cells, and what reading the passages took that its excerpts are of."""
+        if not has_excerpts(prompt) or self.why_not_compose:
+            return LaidOut(self.cells(prompt))
+        pieces = self.pieces
+        n_before, s_before = pieces.n_read, pieces.read_s
+        cells = self._cells_of(prompt, progress)
+        return LaidOut(cells, pieces.n_read - n_before, pieces.read_s - s_before)
+
+    def _go_on(self, cells: Cells) -> None:
+        """Loads the snapshot that the cells begin with, where one was asked for."""
+        if self._is_resuming:
+            self._is_resuming = False
+            self.snapshots.load(cells)
+
+    # -------------------------------------------------------------------------------------------------- what is kept
+    @cached_property
+    def pieces(self) -> Pieces:
+        """Cells of texts that are read once; ModelError where this model's cells cannot be put together."""
+        from pipeline.cache import cache_folder
+        from pipeline.models.pieces import Pieces
+
+        with self._lock:
+            self._check_open()
+            limits = cell_limits()
+            root = cache_folder() / "pieces"
+            return Pieces(self._engine, root, limits.max_memory_bytes, limits.max_disk_bytes, limits.is_packed)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether cells of this model can be moved and put together (compose.py): tried once for each file."""
+        with self._lock:
+            self._check_open()
+            if self._verdict in (None, NO_ROOM):
+                self._verdict = judge(self._engine)
+            return self._verdict
+
+    @property
+    def why_not_compose(self) -> str:
+        """Why cells of this model cannot be moved and put together; empty where they can."""
+        return self.verdict.why
+
+    def piece(self, prefix: Prompt, text: Prompt) -> Piece:
+        """The cells of a text behind a prefix, to be placed in prompts as `Cached`; read now unless they are kept."""
+        with self._lock:
+            self._check_open()
+            return self.pieces.make(prefix, text)
+
+    def forget(self, text: str) -> int:
+        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many files and
+        pieces.
+
+        Cells of answers under way stay until these end.
+        """
+        from pipeline.models.kept_cells import forget_text
+
+        with self._lock:
+            self.pool.forget()
+            n = self.pieces.store.forget(text) if "pieces" in self.__dict__ else 0
+            return n + forget_text(text)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """The snapshots of this model and these settings, in longthread's cache folder."""
+        from pipeline.cache import cache_folder
+        from pipeline.models.snapshots import Snapshots
+
+        return Snapshots(cache_folder() / "snapshots", self._engine, cell_limits().max_disk_bytes)
+
+    def snapshot(self, prompt: Prompt | str) -> Path:
+        """Keeps the prompt's cells on disk, reading it first if need be."""
+        with self._lock:
+            self._check_open()
+            return self.snapshots.save(self.cells(prompt))
+
+    def restore(self, prompt: Prompt | str) -> int:
+        """Loads the longest snapshot that the prompt begins with; gives how many of its cells stay, 0 for none."""
+        with self._lock:
+            self._check_open()
+            return self.snapshots.load(self.cells(prompt))
+
+    def keep(self, prompt: Prompt) -> bool:
+        """Keeps on disk what the context holds of the prompt and its answer; nothing is read for that."""
+        with self._lock:
+            self._check_open()
+            return self.snapshots.keep(self.cells(prompt))
+
+    def resume(self) -> None:
+        """Has the next prompt go on from a snapshot on disk, if it begins with one."""
+        self._is_resuming = True
