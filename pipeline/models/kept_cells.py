@@ -18,7 +18,7 @@ def forget_text(text: str) -> int:
 
 
 def forget_since(time: datetime, names: Sequence[str] = tuple(_N_TEXTS)) -> int:
-    """Deletes the cells that were written or used since a time, in the folders of these names; gives the number of files.
+    """Deletes the cells that were written or used since a time, in the folders of these names; gives how many files.
 
     They may hold what was made of a conversation in other words, such as a summary.
     """
