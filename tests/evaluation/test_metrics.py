@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.evaluation.metrics import METRICS, Measured, measure
+from pipeline.evaluation.metrics import METRICS, MetricValues, measure
 from pipeline.evaluation.ranking import ranking
 from pipeline.evaluation.runs import read_all, read_measures, summary, write_rows
 from pipeline.evaluation.spans import n_chars, n_common, touches
@@ -13,7 +13,7 @@ from pipeline.types import Span
 from tests.evaluation.records import citation, line, passage, record, write_run
 
 
-def values(told: dict[str, Any], **gold: Any) -> Measured:
+def values(told: dict[str, Any], **gold: Any) -> MetricValues:
     return measure(line(0, told, gold))
 
 

@@ -49,7 +49,7 @@ class Search(_Search):
         self.clock.now += pairs * self.seconds_per_pair  # type: ignore[attr-defined]
         return measured(pairs, 20 if pairs <= self.true_pairs else 11)
 
-    def most_pairs(self) -> int:
+    def max_pairs(self) -> int:
         return self.most
 
 
@@ -63,7 +63,7 @@ class Clock:
 def search(true_pairs: int, most: int = 1000, seconds: float = 0.0, until: float = 1.0) -> TaskContext:
     found = of_model(true_pairs, most, seconds, Clock())
     found.run(until)
-    return found.found()
+    return found.result()
 
 
 def of_model(true_pairs: int, most: int, seconds: float, clock: Clock) -> Search:
@@ -108,7 +108,7 @@ def test_time_that_one_task_leaves_goes_to_those_that_are_not_settled() -> None:
     assert first == [False, True, True, True]
     assert left > 500
     assert tasks[0].is_settled
-    found = tasks[0].found()
+    found = tasks[0].result()
     assert found.holds is not None
     assert found.holds.pairs <= 137 < found.holds.pairs * STEP + 1
     assert clock.now == sum(sum(one.tried) for one in tasks) <= 1000.0  # nothing is measured twice

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.arms import ARMS, Arm, arm, scripted, with_reader
+from pipeline.evaluation.needles.arms import ARMS, NeedleArm, arm, scripted, with_reader
 from pipeline.evaluation.needles.grid import TASKS, Cell, Grid
 from pipeline.evaluation.needles.page import write_report
 from pipeline.evaluation.needles.pictures import effective, heat_maps
@@ -24,7 +24,7 @@ def silent(*_: Any) -> None:
     pass
 
 
-def scripted_arm(name: str, n_ctx: int = 1 << 20) -> Arm:
+def scripted_arm(name: str, n_ctx: int = 1 << 20) -> NeedleArm:
     return replace(ARMS[name], config=scripted(ARMS[name].config, n_ctx))
 
 
@@ -40,7 +40,7 @@ def test_every_task_has_its_cells() -> None:
     for cell in cells:
         trials = grid.trials(cell)
         assert len(trials) == len({trial.id for trial in trials}) == 3
-        assert dict(trials[0].cell) == {**cell.told, "task": cell.task}
+        assert dict(trials[0].cell) == {**cell.to_dict(), "task": cell.task}
 
 
 def test_another_seed_is_another_haystack() -> None:
@@ -91,7 +91,9 @@ def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: 
     lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
     assert len(lines) == 8
     assert {line["score"]["fault"] for line in lines} <= {"format_error", ""}
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["cells"] == [one.told() for one in results.cells]
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["cells"] == [
+        one.to_dict() for one in results.cells
+    ]
 
 
 @pytest.mark.parametrize("name", ["full", "one-shot", "hops", "hops-prose", "hops-prose-end", "memory"])

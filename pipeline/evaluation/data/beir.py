@@ -1,6 +1,6 @@
-"""A folder in BEIR's layout (https://arxiv.org/abs/2104.08663): corpus.jsonl, queries.jsonl, qrels/test.tsv.
+"""Reads a folder in BEIR's layout (https://arxiv.org/abs/2104.08663): corpus.jsonl, queries.jsonl, qrels/test.tsv.
 
-The path may also be one of the qrels files. Only judged questions are asked; they have documents with a worth, and no
+The path may also be one of the qrels files. Only judged questions are asked. They have gains for documents, and no
 answers. The corpus is read line by line.
 """
 
@@ -21,15 +21,15 @@ def read(path: Path) -> DataSet:
     qrels = path if path.is_file() else _qrels(path)
     folder = qrels.parent.parent if path.is_file() else path
     gains = judgements(qrels)
-    asked = {}
+    items = {}
     for where, query in json_lines(folder / "queries.jsonl"):
         name = str(query.get("_id", ""))
         if name in gains:
-            asked[name] = Item(Question(need(query, "text", str, where), name), Gold(gains=gains[name]))
-    missing = [name for name in gains if name not in asked]
+            items[name] = Item(Question(need(query, "text", str, where), name), Gold(gains=gains[name]))
+    missing = [name for name in gains if name not in items]
     if missing:
         raise DataError(f"{qrels}: judges the question '{missing[0]}', which {folder / 'queries.jsonl'} does not hold")
-    return DataSet(f"{folder.name}/{qrels.stem}", KIND, tuple(asked.values()), lambda: _corpus(folder))
+    return DataSet(f"{folder.name}/{qrels.stem}", KIND, tuple(items.values()), lambda: _corpus(folder))
 
 
 def _qrels(folder: Path) -> Path:
@@ -40,7 +40,7 @@ def _qrels(folder: Path) -> Path:
 
 
 def judgements(path: Path) -> dict[str, dict[str, int]]:
-    """The worth of each judged document for each question that has one worth something."""
+    """The gain of each judged document, for each question with a gain above 0."""
     gains: dict[str, dict[str, int]] = {}
     for n, line in enumerate(text_of(path).splitlines(), 1):
         cells = line.split("\t")

@@ -1,8 +1,8 @@
-"""HotpotQA (https://arxiv.org/abs/1809.09600) and 2WikiMultihopQA (https://arxiv.org/abs/2011.01060).
+"""Reads HotpotQA (https://arxiv.org/abs/1809.09600) and 2WikiMultihopQA (https://arxiv.org/abs/2011.01060).
 
-`question`, `answer`, `context` as [title, [sentences]], `supporting_facts` as [title, n], or as the Hugging Face hub
-lays both out, or [title, [n, ...], ...]. Each paragraph is a document, its sentences put together as they are; all of
-them come with the question. A supporting fact that points at no sentence, as some do, is left out and counted.
+Keys: `question`, `answer`, `context` as [title, [sentences]], `supporting_facts` as [title, n] or [title, [n, ...]].
+The layout of the Hugging Face hub works too. Each paragraph is a document, made by joining its sentences unchanged.
+All of them come with the question. Some supporting facts point at no sentence: they are left out and counted.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Paragraphs:
 
     @classmethod
     def of(cls, item: dict[str, Any]) -> Paragraphs:
-        """Raises KeyError, TypeError or ValueError for what is laid out otherwise."""
+        """Reads an item. Raises KeyError, TypeError or ValueError for any other layout."""
         context, facts = item["context"], item.get("supporting_facts", ())
         if isinstance(context, dict):  # as the Hugging Face hub lays it out
             context = list(zip(context["title"], context["sentences"], strict=True))
         if isinstance(facts, dict):
             facts = list(zip(facts["title"], facts["sent_id"], strict=True))
         parts = tuple((title, tuple(sentences)) for title, sentences in context)
-        numbered = [(title, at if isinstance(at, list) else [at]) for title, at, *_ in facts]
-        return cls(parts, frozenset((title, n) for title, at in numbered for n in at))
+        numbered = [(title, numbers if isinstance(numbers, list) else [numbers]) for title, numbers, *_ in facts]
+        return cls(parts, frozenset((title, n) for title, numbers in numbered for n in numbers))
 
 
 def read(path: Path) -> DataSet:
@@ -55,7 +55,7 @@ def _items(path: Path, lost: list[str]) -> Iterator[Item]:
             raise DataError(
                 f"{where}: context must be a list of [title, [sentences]]: {type(error).__name__}: {error}"
             ) from None
-        documents, supports, found = [], [], set()
+        documents, supports, matched = [], [], set()
         for title, sentences in paragraphs.parts:
             document = named(KIND, title, joined(sentences))
             documents.append(document)
@@ -65,8 +65,8 @@ def _items(path: Path, lost: list[str]) -> Iterator[Item]:
                 end = start + len(sentence.strip())
                 if (title, n) in paragraphs.facts and sentence.strip():
                     supports.append(Span(document.source, start, end))
-                    found.add((title, n))
-        lost += [f"{where}: {fact}" for fact in paragraphs.facts - found]
+                    matched.add((title, n))
+        lost += [f"{where}: {fact}" for fact in paragraphs.facts - matched]
         answer = need(item, "answer", str, where)
         name = str(item.get("_id") or item.get("id") or where.rpartition(":")[2].strip())
         question = Question(need(item, "question", str, where), name, documents=tuple(dict.fromkeys(documents)))
@@ -74,7 +74,7 @@ def _items(path: Path, lost: list[str]) -> Iterator[Item]:
 
 
 def joined(sentences: tuple[str, ...]) -> str:
-    """A paragraph of sentences, most of which begin with the space that parts them; where none does, one is put in."""
+    """Joins sentences into a paragraph. Most begin with a space; where neither side has one, this adds it."""
     text = ""
     for sentence in sentences:
         gap = " " if text and not text[-1].isspace() and not sentence[:1].isspace() else ""

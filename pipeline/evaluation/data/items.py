@@ -1,4 +1,4 @@
-"""The values of a file, each with its place in words, and its keys looked up with the place in the error."""
+"""Reads JSON objects with their places in the file, and looks up their keys with errors that name the place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REQUIRED: Any = object()
 
 
 def text_of(path: Path) -> str:
-    """The file's text. Raises DataError where it cannot be read."""
+    """The file's text. Raises DataError if it cannot be read."""
     try:
         return read_utf8(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -26,15 +26,15 @@ def text_of(path: Path) -> str:
 
 
 def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of a file that is one JSON value or has one a line, with its place: `a.json: [3]`, `a.jsonl:4`.
+    """Yields each object of a JSON or JSON Lines file with its place: `a.json: [3]`, `a.jsonl:4`.
 
-    Raises DataError for a file that cannot be read, and for a value that is no object.
+    Raises DataError for an unreadable file and for a value that is not an object.
     """
     yield from json_items_of(read_utf8(path), path)
 
 
 def json_items_of(data: bytes, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Like `json_items`, for a file that was read already, as UTF-8."""
+    """Like `json_items`, for the UTF-8 bytes of a file."""
     for row in json_rows(path.with_suffix(".json"), data):
         where = row.where.replace(str(path.with_suffix(".json")), str(path), 1)
         if row.fault:
@@ -43,7 +43,7 @@ def json_items_of(data: bytes, path: Path) -> Iterator[tuple[str, dict[str, Any]
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line's object, with its place, read as it is asked for: for files that are larger than memory."""
+    """Yields each line's object with its place. Reads lazily, for files larger than memory."""
     try:
         with path.open("rb") as file:
             for n, line in enumerate(file, 1):
@@ -67,7 +67,7 @@ def _object(item: Any, where: str) -> dict[str, Any]:
 
 
 def need(item: dict[str, Any], key: str, kind: type[T], where: str, default: Any = _REQUIRED) -> T:
-    """The value of a key, of that type. Raises DataError for another type, and for a key that is not there."""
+    """The value of a key. Raises DataError for a wrong type, and for a missing key without a default."""
     if key not in item:
         if default is not _REQUIRED:
             return default  # type: ignore[no-any-return]
@@ -79,7 +79,7 @@ def need(item: dict[str, Any], key: str, kind: type[T], where: str, default: Any
 
 
 def each(item: dict[str, Any], key: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a key's list, each with its place below `where`."""
+    """Yields the objects in a key's list, each with its place below `where`."""
     for n, value in enumerate(need(item, key, list, where)):
         below = f"{where}.{key}[{n}]" if where.endswith("]") else f"{where}: {key}[{n}]"
         yield below, _object(value, below)

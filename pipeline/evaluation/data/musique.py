@@ -1,7 +1,7 @@
-"""MuSiQue (https://arxiv.org/abs/2108.00573): `paragraphs` with `is_supporting`, `answer`, `answer_aliases`.
+"""Reads MuSiQue (https://arxiv.org/abs/2108.00573): `paragraphs` with `is_supporting`, `answer`, `answer_aliases`.
 
-All paragraphs come with the question; the whole of each supporting one supports the answer. `answerable: false`, in the
-full version, is a question whose paragraphs do not hold the answer.
+All paragraphs come with the question. A supporting paragraph supports the answer as a whole. The full version has
+questions with `answerable: false`: their paragraphs do not hold the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KIND = "musique"
 def read(path: Path) -> DataSet:
     items = tuple(_items(path))
     asks_all = all(item.gold.is_answerable for item in items)
-    if asks_all:  # the answerable version says so of each question
+    if asks_all:  # the answerable version marks every question as answerable, so the mark says nothing
         items = tuple(Item(item.question, Gold(item.gold.answers, supports=item.gold.supports)) for item in items)
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
@@ -39,5 +39,5 @@ def _items(path: Path) -> Iterator[Item]:
         question = Question(
             need(item, "question", str, where), need(item, "id", str, where), documents=tuple(dict.fromkeys(documents))
         )
-        found = tuple(dict.fromkeys(supports)) or None
-        yield Item(question, Gold(answers if is_answerable else (), is_answerable, found))
+        spans = tuple(dict.fromkeys(supports)) or None
+        yield Item(question, Gold(answers if is_answerable else (), is_answerable, spans))

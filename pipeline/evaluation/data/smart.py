@@ -1,10 +1,9 @@
-"""The classic collections in SMART's format: Cranfield, CISI, and others of three files in one folder.
+"""Reads collections in SMART's format (Cranfield, CISI and others): three files in one folder.
 
-The documents end in `.all` (or have it in their name), the questions in `.qry`, the judgements in `.rel` or `qrel`.
-Two traps. Cranfield's judgements number the questions by their order, and not by their `.I`: so does this where the
-numbers that are judged are not those that the questions have. And a third and last column holds Cleverdon's codes, from
-1 (best) to 4 (least): gains are 4 to 1 for these, and 0 for anything else; where there are four columns, all that is
-listed is worth 1.
+The documents are in `.all`, the questions in `.qry` or `.que`, the judgements in `.rel` or `qrel`. There are two traps.
+Cranfield's judgements number the questions by their order, not by their `.I`. This reader does the same if the judged
+numbers are not those of the questions. And with three columns, the last one holds Cleverdon's codes, from 1 (best) to 4
+(least): these give gains of 4 to 1, and other codes 0. With four columns, every listed document has a gain of 1.
 """
 
 from __future__ import annotations
@@ -24,45 +23,45 @@ _WORST = 5
 def read(path: Path) -> DataSet:
     documents, queries, judged = (_file(path, *parts) for parts in ((".all",), (".qry", ".que"), (".rel", "qrel")))
     gains = judgements(judged)
-    asked = {_number(name, queries): fields.get("W", "") for name, fields in entries(queries)}
+    questions = {_number(name, queries): fields.get("W", "") for name, fields in entries(queries)}
     notes: tuple[str, ...] = ()
-    if not set(gains) <= set(asked):
-        asked = dict(enumerate(asked.values(), 1))
+    if not set(gains) <= set(questions):
+        questions = dict(enumerate(questions.values(), 1))
         notes = ("the judgements number the questions by their order",)
-    if not set(gains) <= set(asked):
-        strange = min(set(gains) - set(asked))
-        raise DataError(f"{judged}: judges question {strange}, and {queries} has {len(asked)} questions")
+    if not set(gains) <= set(questions):
+        strange = min(set(gains) - set(questions))
+        raise DataError(f"{judged}: judges question {strange}, and {queries} has {len(questions)} questions")
     items = tuple(
         Item(Question(" ".join(text.split()), str(n)), Gold(gains={f"{KIND}:{d}": g for d, g in gains[n].items()}))
-        for n, text in asked.items()
+        for n, text in questions.items()
         if n in gains
     )
     return DataSet(path.name, KIND, items, lambda: _corpus(documents), notes)
 
 
 def entries(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(number as written, texts by field letter) of each entry of a file."""
+    """Yields (number as written, texts by field letter) for each entry of a file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    found = re.split(r"^\.I ", text, flags=re.MULTILINE)[1:]
-    if not found:
+    sections = re.split(r"^\.I ", text, flags=re.MULTILINE)[1:]
+    if not sections:
         raise DataError(f"{path}: has no line that begins with '.I ': it is not in SMART's format")
-    for entry in found:
-        number, _, rest = entry.partition("\n")
+    for section in sections:
+        number, _, rest = section.partition("\n")
         parts = re.split(r"^\.([TABWX])[ \t]*\n", rest, flags=re.MULTILINE)
         yield number.strip(), {letter: text.strip() for letter, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def page(fields: dict[str, str]) -> str:
-    """Title and abstract; Cranfield's abstracts begin with their title, which then stands once."""
+    """Title and abstract. Cranfield's abstracts begin with the title: it is not repeated."""
     title, body = fields.get("T", ""), fields.get("W", "")
     return body if body.startswith(title) else f"{title}\n\n{body}"
 
 
 def judgements(path: Path) -> dict[int, dict[int, int]]:
-    """The gain of each listed document for each question that has one above 0, by number."""
+    """The gain of each listed document by number, for each question with a gain above 0."""
     gains: dict[int, dict[int, int]] = {}
     for n, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         cells = line.split()
@@ -94,7 +93,7 @@ def _file(folder: Path, *parts: str) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: must be the folder of a SMART collection")
     names = sorted(path for path in folder.iterdir() if path.is_file() and "readme" not in path.name.lower())
-    found = [path for path in names if any(part in path.name.lower() for part in parts)]
-    if not found:
+    matching = [path for path in names if any(part in path.name.lower() for part in parts)]
+    if not matching:
         raise DataError(f"{folder}: no file has {' or '.join(parts)} in its name: documents, questions and judgements")
-    return found[0]
+    return matching[0]

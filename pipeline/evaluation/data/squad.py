@@ -1,8 +1,8 @@
-"""SQuAD 1.1 and 2.0 (https://arxiv.org/abs/1806.03822) and what is laid out like them, such as XQuAD.
+"""Reads SQuAD 1.1 and 2.0 (https://arxiv.org/abs/1806.03822) and files in the same layout, such as XQuAD.
 
-`data`, `paragraphs`, `qas`, `answers` with `answer_start`. Each paragraph is a document, with the article's title; it
-is also the one document that comes with its questions, for pipelines that take it as given. The sentences that hold an
-annotated answer support it. With `is_impossible` in the file, questions without an answer are asked as well.
+Keys: `data`, `paragraphs`, `qas`, `answers` with `answer_start`. Each paragraph is a document with the article's title,
+and comes with its questions, for pipelines that take documents as given. The sentences that hold an annotated answer
+support it. If the file has `is_impossible`, questions without an answer are asked as well.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ def _articles(value: dict[str, Any], where: str) -> Iterator[Item]:
         title = need(article, "title", str, below, "").replace("_", " ")
         for place, paragraph in each(article, "paragraphs", below):
             document = named(KIND, title, need(paragraph, "context", str, place))
-            for at, asked in each(paragraph, "qas", place):
-                yield _item(asked, document, at)
+            for spot, item in each(paragraph, "qas", place):
+                yield _item(item, document, spot)
 
 
-def _item(asked: dict[str, Any], document: Document, where: str) -> Item:
-    spans = tuple(_span(answer, document, at) for at, answer in each(asked, "answers", where))
+def _item(item: dict[str, Any], document: Document, where: str) -> Item:
+    spans = tuple(_span(answer, document, below) for below, answer in each(item, "answers", where))
     answers = tuple(dict.fromkeys(document.text[start:end] for start, end in spans))
-    is_impossible = need(asked, "is_impossible", bool, where, None)
+    is_impossible = need(item, "is_impossible", bool, where, None)
     if is_impossible:
         answers, spans = (), ()
     elif not spans:
         raise DataError(f"{where}: has no answers, and is_impossible is not true")
-    question = Question(need(asked, "question", str, where), str(asked.get("id", where)), documents=(document,))
+    question = Question(need(item, "question", str, where), str(item.get("id", where)), documents=(document,))
     supports = sentences_at(document, spans) if spans else None
     return Item(question, Gold(answers, None if is_impossible is None else not is_impossible, supports))
 
 
 def _span(answer: dict[str, Any], document: Document, where: str) -> tuple[int, int]:
     text, start = need(answer, "text", str, where), need(answer, "answer_start", int, where)
-    found = document.text[start : start + len(text)]
-    if not text or found != text:
-        raise DataError(f"{where}: the answer '{text[:40]}' is not at {start}, where the context has '{found[:40]}'")
+    excerpt = document.text[start : start + len(text)]
+    if not text or excerpt != text:
+        raise DataError(f"{where}: the answer '{text[:40]}' is not at {start}, where the context has '{excerpt[:40]}'")
     return start, start + len(text)
 
 
 def sentences_at(document: Document, spans: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """The sentences that share a character with one of the spans."""
+    """The sentences that overlap one of the spans."""
     from pipeline.documents.sentences import sentences
 
     return tuple(
