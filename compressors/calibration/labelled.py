@@ -1,15 +1,15 @@
-"""Questions with sentences, some of which are known to support the answer: six layouts, told apart by their look.
+"""Reads questions with sentences labelled as supporting the answer or not. Recognises six layouts by their content.
 
-- HotpotQA's and 2WikiMultihopQA's: `question`, `context` as [title, [sentences]], `supporting_facts` as [title, n];
-- WikiQA's: question TAB sentence TAB 1 or 0, the lines of a question one after the other;
-- SelQA's: `question`, `candidates`, `answers` as numbers of candidates;
-- MuSiQue's: `paragraphs`, `question_decomposition`; each step that is asked in words ("Who founded #1?", with step 1's
-  answer put in) is a question about its own paragraph, whose one sentence with the answer supports it;
-- SQuAD's, XQuAD's: `data`, `paragraphs`, `qas`; the sentence with the answer's span supports it;
-- our own: `documents` as lists of sentences by title, and `questions` with HotpotQA's `supporting_facts`; a question is
-  asked of the documents that it needs and of those that follow them, `N_OWN` in all.
+- HotpotQA, 2WikiMultihopQA: `question`, `context` as [title, [sentences]], `supporting_facts` as [title, n];
+- WikiQA: question TAB sentence TAB 1 or 0, with the lines of a question together;
+- SelQA: `question`, `candidates`, `answers` as numbers of candidates;
+- MuSiQue: `paragraphs`, `question_decomposition`. Each step in words ("Who founded #1?", with step 1's answer filled
+  in) is a question about its own paragraph. The one sentence with the answer supports it;
+- SQuAD, XQuAD: `data`, `paragraphs`, `qas`. The sentence with the answer's span supports it;
+- longthread's own: `documents` as lists of sentences by title, and `questions` with HotpotQA's `supporting_facts`. Each
+  question comes with the documents that it needs and the ones after them, `N_DOCUMENTS` in all.
 
-JSON may be one value, or one a line.
+JSON may be one value, or one value per line.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pipeline.evaluation.data.items import json_items_of
 from pipeline.executors.question_files import read_utf8
 from pipeline.types import Passage
 
-N_OWN = 4
+N_DOCUMENTS = 4
 _STEP = re.compile(r"#(\d+)")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One question, its passages cut into units, and which of the units support the answer.
+    """One question, its passages cut into units, and whether each unit supports the answer.
 
-    `answers` are the accepted answers as text, empty where the data has none. `file` is the data's, with its folder.
+    `answers` are the accepted answers, empty if the data has none. `file` is the data's file with its folder.
     """
 
     question: str
@@ -46,23 +46,23 @@ class Labelled:
 
     @property
     def is_telling(self) -> bool:
-        """Whether some of its units support the answer and some don't: others cannot teach anything."""
+        """Whether some units support the answer and others do not. Only such questions are useful for fitting."""
         return any(self.supports) and not all(self.supports)
 
 
 def read_labelled(path: Path) -> list[Labelled]:
-    """The questions of a file, in order. Raises DataError for one that cannot be read, with its place."""
+    """Reads the questions of a file, in order. Raises DataError with the place of a bad one."""
     data = read_utf8(path)
     is_json = data.lstrip().startswith((b"{", b"["))
-    found = [] if is_json else _wikiqa(_decoded(data, path), path)
+    questions = [] if is_json else _wikiqa(_decoded(data, path), path)
     for where, item in json_items_of(data, path) if is_json else ():
         try:
-            found += list(_layout(item, where)(item))
+            questions += list(_layout(item, where)(item))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise DataError(f"{where}: not as its layout asks: {type(error).__name__}: {error}") from None
-    if not found:
+    if not questions:
         raise DataError(f"{path}: holds no questions")
-    return [replace(one, file=f"{path.resolve().parent.name}/{path.name}") for one in found]
+    return [replace(question, file=f"{path.resolve().parent.name}/{path.name}") for question in questions]
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -82,7 +82,7 @@ def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iter
     if "data" in item:
         return _squad
     if "documents" in item and "questions" in item:
-        return _own
+        return _longthread
     raise DataError(
         f"{where}: no known layout: it must have context and supporting_facts (HotpotQA), candidates and answers "
         "(SelQA), paragraphs and question_decomposition (MuSiQue), data (SQuAD), or documents and questions (ours); "
@@ -91,10 +91,14 @@ def _layout(item: dict[str, Any], where: str) -> Callable[[dict[str, Any]], Iter
 
 
 def _hotpot(item: dict[str, Any]) -> Iterator[Labelled]:
-    found = Paragraphs.of(item)
-    labels = [(t, n) in found.facts for t, sentences in found.parts for n, s in enumerate(sentences) if s.strip()]
+    paragraphs = Paragraphs.of(item)
+    labels = [
+        (t, n) in paragraphs.facts for t, sentences in paragraphs.parts for n, s in enumerate(sentences) if s.strip()
+    ]
     answer = item.get("answer")
-    yield Labelled(item["question"], _units(found.parts), tuple(labels), (answer,) if isinstance(answer, str) else ())
+    yield Labelled(
+        item["question"], _units(paragraphs.parts), tuple(labels), (answer,) if isinstance(answer, str) else ()
+    )
 
 
 def _selqa(item: dict[str, Any]) -> Iterator[Labelled]:
@@ -108,11 +112,11 @@ def _squad(item: dict[str, Any]) -> Iterator[Labelled]:
             text, title = paragraph["context"], str(article.get("title", "")).replace("_", " ")
             passage = Passage(f"{title} {n}", 0, len(text), text, title=title)
             units = units_of([passage])
-            for asked in paragraph["qas"]:
-                spans = [(answer["answer_start"], len(answer["text"])) for answer in asked["answers"]]
+            for qa in paragraph["qas"]:
+                spans = [(answer["answer_start"], len(answer["text"])) for answer in qa["answers"]]
                 labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
-                answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
-                yield Labelled(asked["question"], units, labels, answers)
+                answers = tuple(dict.fromkeys(answer["text"] for answer in qa["answers"]))
+                yield Labelled(qa["question"], units, labels, answers)
 
 
 def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
@@ -122,44 +126,44 @@ def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
     for n, step in enumerate(steps):
         if ">>" in step["question"]:  # a relation, not a question: "Brand >> author"
             continue
-        asked = _STEP.sub(lambda found: answers[int(found[1]) - 1], step["question"])
+        question = _STEP.sub(lambda match: answers[int(match[1]) - 1], step["question"])
         paragraph = paragraphs[step["paragraph_support_idx"]]
         text, title = paragraph["paragraph_text"], paragraph["title"]
         units = units_of([Passage(f"{title} {item['id']} {n}", 0, len(text), text, title=title)])
         labels = tuple(answers[n].casefold() in unit.text.casefold() for unit in units.parts)
         if sum(labels) == 1:
-            yield Labelled(asked, units, labels, (answers[n],))
+            yield Labelled(question, units, labels, (answers[n],))
 
 
-def _own(item: dict[str, Any]) -> Iterator[Labelled]:
+def _longthread(item: dict[str, Any]) -> Iterator[Labelled]:
     titles = list(item["documents"])
-    for asked in item["questions"]:
-        places = [titles.index(title) for title, _ in asked["supporting_facts"]]
+    for question in item["questions"]:
+        places = [titles.index(title) for title, _ in question["supporting_facts"]]
         last = max(places)
         others = [n % len(titles) for n in range(last + 1, last + len(titles)) if n % len(titles) not in places]
-        chosen = sorted([*set(places), *others[: N_OWN - len(set(places))]])
+        chosen = sorted([*set(places), *others[: N_DOCUMENTS - len(set(places))]])
         context = [[titles[n], item["documents"][titles[n]]] for n in chosen]
-        yield from _hotpot({**asked, "context": context})
+        yield from _hotpot({**question, "context": context})
 
 
 def _wikiqa(text: str, path: Path) -> list[Labelled]:
-    found: list[tuple[str, list[str], list[bool]]] = []
+    groups: list[tuple[str, list[str], list[bool]]] = []
     for n, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         cells = line.split("\t")
         if len(cells) != 3 or cells[2].strip() not in ("0", "1"):
             raise DataError(f"{path}:{n}: must be question TAB sentence TAB 1 or 0, was: {line[:60]}")
-        if not found or found[-1][0] != cells[0]:
-            found.append((cells[0], [], []))
+        if not groups or groups[-1][0] != cells[0]:
+            groups.append((cells[0], [], []))
         if cells[1].strip():
-            found[-1][1].append(cells[1])
-            found[-1][2].append(cells[2].strip() == "1")
-    return [Labelled(question, _units([("", said)]), tuple(labels)) for question, said, labels in found]
+            groups[-1][1].append(cells[1])
+            groups[-1][2].append(cells[2].strip() == "1")
+    return [Labelled(question, _units([("", sentences)]), tuple(labels)) for question, sentences, labels in groups]
 
 
 def _units(parts: Sequence[tuple[str, Sequence[str]]]) -> Units:
-    """Titled lists of sentences as passages, and their sentences as the units; blank ones are left out."""
+    """Makes passages from titled lists of sentences, with the sentences as units. Skips blank sentences."""
     passages, owners, units = [], [], []
     for owner, (title, sentences) in enumerate(parts):
         text = ""
@@ -178,7 +182,7 @@ def _units(parts: Sequence[tuple[str, Sequence[str]]]) -> Units:
 
 
 def units_of(passages: Sequence[Passage]) -> Units:
-    """Passages cut as the compressors cut them."""
+    """Cuts passages as the compressors do."""
     cut = [split(passage) for passage in passages]
     owners = tuple(owner for owner, parts in enumerate(cut) for _ in parts)
     return Units(tuple(passages), owners, tuple(part for parts in cut for part in parts))

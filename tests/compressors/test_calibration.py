@@ -17,7 +17,7 @@ from compressors.calibration import exit_threshold, probe_heads
 from compressors.calibration.exit_threshold import Judged, threshold_for
 from compressors.calibration.labelled import read_labelled
 from compressors.calibration.listwise import Questions
-from compressors.calibration.probe_heads import Seen
+from compressors.calibration.probe_heads import QuestionFeatures
 from compressors.calibration.ranking import auc, recall_at
 from compressors.calibration.store import SHIPPED, ExitCalibration, ProbeCalibration, Weighing, store, stored
 from compressors.probe import Probe
@@ -77,7 +77,7 @@ def test_a_threshold_with_its_evidence(tools: Pipeline) -> None:
         exit_threshold.fit(judged(19), tools.reader, ["mine"], 0, 0.9)
 
 
-def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) -> list[Seen]:
+def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) -> list[QuestionFeatures]:
     """Questions of twelve sentences, two of which support; the named features are higher there, by about 1.5."""
     rng = np.random.default_rng(seed)
     result = []
@@ -88,7 +88,9 @@ def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) ->
         features[:, list(informative)] += 1.5 * right[:, None]
         similarity = rng.normal(size=(12, 2)) + right[:, None]
         result.append(
-            Seen(features.astype(np.float32), similarity.astype(np.float32), tuple(right.tolist()), (1,) * 12)
+            QuestionFeatures(
+                features.astype(np.float32), similarity.astype(np.float32), tuple(right.tolist()), (1,) * 12
+            )
         )
     return result
 

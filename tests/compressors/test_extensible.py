@@ -27,14 +27,14 @@ from compressors.soft.encoder import Encoder
 from compressors.soft.store import StateStore
 from compressors.soft.weights import (
     MATRICES,
-    MOST_BYTES,
+    MAX_BYTES,
     SHIPPED,
     Card,
     Weights,
     load,
-    own_folder,
     read_card,
     save,
+    user_folder,
     weights_for,
 )
 from pipeline.answers.cited import Cited
@@ -213,7 +213,7 @@ def test_the_users_weights_go_before_those_that_ship(
     monkeypatch.setattr("compressors.soft.weights.SHIPPED", tmp_path / "trained")
     kept(untrained(key, seed=1), tmp_path / "trained")
     shipped = weights_for(smol.reader)
-    kept(untrained(key, seed=2), own_folder(key))
+    kept(untrained(key, seed=2), user_folder(key))
     assert (shipped.card.seed, weights_for(smol.reader).card.seed) == (1, 2)
 
 
@@ -312,7 +312,7 @@ def test_states_are_made_once_and_made_again_where_they_are_damaged(
 
 
 def test_the_oldest_states_go_when_there_is_no_more_room(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, 4, most_bytes=200)
+    store = StateStore(tmp_path, 4, max_bytes=200)
     rows = [np.full(8, n, np.int32) for n in range(3)]
     for row in rows:
         store.get(row, lambda: states_of(8))
@@ -428,7 +428,7 @@ def test_a_projection_that_is_not_trained_is_worse_than_no_context(smol: Pipelin
 def test_what_ships_is_for_the_small_model_and_small(smol: Pipeline) -> None:
     found = weights_for(smol.reader)
     (path,) = SHIPPED.glob("extensible-*.npz")
-    assert path.stat().st_size <= MOST_BYTES
+    assert path.stat().st_size <= MAX_BYTES
     assert found.card == read_card(path.with_suffix(".json"))
     assert found.card.ks == KS
     assert found.card.steps > 0

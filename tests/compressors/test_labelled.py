@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cli.calibrate import OURS, sampled
-from compressors.calibration.labelled import N_OWN, read_labelled
+from compressors.calibration.labelled import N_DOCUMENTS, read_labelled
 from pipeline.errors import DataError
 
 HOTPOT = {
@@ -127,7 +127,7 @@ def test_our_own_questions() -> None:
     assert sum(len(one.units) for one in questions) >= 300
     for one in questions:
         assert one.is_telling
-        assert len(one.units.passages) == N_OWN
+        assert len(one.units.passages) == N_DOCUMENTS
         said = " ".join(part.text for part, is_right in zip(one.units.parts, one.supports, strict=True) if is_right)
         assert one.answers[0]
         assert said
