@@ -25,9 +25,9 @@ from training.extensible.export import export, weights_of
 from training.extensible.heldout import HeldOut
 from training.extensible.instances import Branch, Instance
 from training.extensible.llama import Llama
-from training.extensible.losses import divergence, read, total
+from training.extensible.losses import divergence, read_branches, total
 from training.extensible.recipe import Recipe
-from training.extensible.teacher import Teacher, Told
+from training.extensible.teacher import Teacher, TeacherLogs
 from training.extensible.texts import WIKITEXT_TRAIN, Corpus, information, read_corpora, wikitext
 from training.extensible.trainer import Trainer, share_of_rate
 
@@ -51,10 +51,10 @@ def test_branches_in_one_pass_are_read_as_each_would_be_alone() -> None:
     whole = Instance("", text(32).reshape(2, 16), branches, 4, text(3, 8))
     soft = torch.randn(8, 32)
     end = torch.randn(3, 32)
-    for n, said in enumerate(read(model, whole, soft, end)):
+    for n, said in enumerate(read_branches(model, whole, soft, end)):
         branch = branches[n]
         alone = Instance("", whole.context[: branch.after], (branch,), 4, whole.before)
-        (expected,) = read(model, alone, soft[: 4 * branch.after], end)
+        (expected,) = read_branches(model, alone, soft[: 4 * branch.after], end)
         assert torch.allclose(said.logs, expected.logs, atol=1e-5)
         assert said.logs.shape == (len(branch.tokens) - branch.first, N_VOCAB)
 
@@ -64,16 +64,16 @@ def test_the_vectors_at_the_end_stand_before_each_branch() -> None:
     model = reader()
     branch = Branch("copy", text(6, 6), 2, 3)
     soft, end = torch.randn(8, 32), torch.randn(4, 32)
-    (apart,) = read(model, Instance("", text(32).reshape(2, 16), (branch,), 4, NOTHING), soft, end)
+    (apart,) = read_branches(model, Instance("", text(32).reshape(2, 16), (branch,), 4, NOTHING), soft, end)
     longer = Instance("", text(48).reshape(3, 16), (replace(branch, after=3),), 4, NOTHING)
-    (within,) = read(model, longer, torch.cat([soft, end]))
+    (within,) = read_branches(model, longer, torch.cat([soft, end]))
     assert torch.allclose(apart.logs, within.logs, atol=1e-5)
 
 
 def test_a_models_own_embeddings_as_vectors_are_its_text() -> None:
     model = reader()
     context, after = text(16), text(8, 1)
-    (said,) = read(
+    (said,) = read_branches(
         model, Instance("", context.reshape(1, 16), (Branch("next", after, 1),), 1, NOTHING),
         model.embed(torch.from_numpy(context)),
     )  # fmt: skip
@@ -117,12 +117,12 @@ def test_the_teacher_tells_what_the_reader_says_after_the_raw_context(tmp_path: 
     stream = text(48)
     branches = (Branch("next", stream[16:24], 1), Branch("copy", stream[3:9], 2, 2), Branch("next", stream[32:40], 2))
     instance = Instance("", stream[:32].reshape(2, 16), branches, 4, NOTHING)
-    told = Teacher(model, N_VOCAB, tmp_path).told(instance)
+    told = Teacher(model, N_VOCAB, tmp_path).predict(instance)
     assert told[1] is None
     for one, branch in zip(told, branches, strict=True):
         if one is not None:
             raw = Instance("", instance.context[: branch.after], (branch,), 1, NOTHING)
-            (said,) = read(model, raw, model.embed(torch.from_numpy(stream[: 16 * branch.after])))
+            (said,) = read_branches(model, raw, model.embed(torch.from_numpy(stream[: 16 * branch.after])))
             assert torch.allclose(one.logs, said.logs.gather(1, one.tokens), atol=0.02)
             assert float(divergence(said.logs, one)) == pytest.approx(0, abs=0.01)
 
@@ -132,12 +132,12 @@ def test_what_was_told_is_kept_and_asked_again_where_it_is_torn(
 ) -> None:
     teacher = Teacher(reader(), 8, tmp_path)
     instance = Draws(CORPUS, RECIPE, tokenize).running(np.random.default_rng(0), "books", 2, 1)
-    first = teacher.told(instance)[0]
+    first = teacher.predict(instance)[0]
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:50])
-    again = teacher.told(instance)[0]
+    again = teacher.predict(instance)[0]
     monkeypatch.setattr(teacher, "_ask", lambda *_: pytest.fail("asked again"))
-    kept = teacher.told(instance)[0]
+    kept = teacher.predict(instance)[0]
     assert first is not None
     for other in (again, kept):
         assert other is not None
@@ -149,8 +149,8 @@ def test_the_divergence_is_that_of_the_whole_distribution_when_all_is_told() -> 
     logs, truth = torch.randn(2, 5, N_VOCAB).log_softmax(-1)
     values, tokens = truth.topk(N_VOCAB)
     expected = (truth.exp() * (truth - logs)).sum(1).mean()
-    assert float(divergence(logs, Told(tokens, values))) == pytest.approx(float(expected), abs=1e-4)
-    few = divergence(logs, Told(tokens[:, :10], values[:, :10]))
+    assert float(divergence(logs, TeacherLogs(tokens, values))) == pytest.approx(float(expected), abs=1e-4)
+    few = divergence(logs, TeacherLogs(tokens[:, :10], values[:, :10]))
     assert 0 < float(few) <= float(expected) + 1e-4
 
 
@@ -335,5 +335,5 @@ def test_what_is_reported_on_is_not_trained_on() -> None:
         assert len(train.streams[kind]) == len(held.streams[kind])
         assert sum(map(len, held.streams[kind])) < 0.09 * sum(map(len, train.streams[kind]))
     assert sum(map(len, train.streams["wikitext"])) + sum(map(len, held.streams["wikitext"])) == len(first)
-    assert len(train.asked) > 10 * len(held.asked) > 0
-    assert not {one.question for one in train.asked} & {one.question for one in held.asked}
+    assert len(train.questions) > 10 * len(held.questions) > 0
+    assert not {one.question for one in train.questions} & {one.question for one in held.questions}

@@ -12,7 +12,7 @@ from training.extensible.instances import Tokens
 from training.extensible.llama import Llama, Shape
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
-from training.extensible.texts import Asked, Corpus, information
+from training.extensible.texts import Corpus, PassageQuestion, information
 from training.extensible.tokenizer import ExtensibleTokenizer, Words
 from training.extensible.trainer import Trainer
 
@@ -48,7 +48,7 @@ def text(n: int, seed: int = 0) -> Tokens:
     return np.random.default_rng(seed).integers(N_VOCAB, size=n)
 
 
-CORPUS = Corpus({"books": (text(400), text(300, 1))}, (Asked((text(20, 2), text(30, 3)), 1, "Who?", "Me."),))
+CORPUS = Corpus({"books": (text(400), text(300, 1))}, (PassageQuestion((text(20, 2), text(30, 3)), 1, "Who?", "Me."),))
 
 
 def trainer(recipe: Recipe = RECIPE, teacher: Teacher | None = None) -> Trainer:
