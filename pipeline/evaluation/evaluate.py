@@ -143,6 +143,7 @@ def evaluate(
     turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
     for turn in range(1, turns + 1):
         for arm_run in arm_runs:
+            # Each turn gets a longer prefix of the samples. The run skips those that earlier turns have answered.
             _run(arm_run, arm_run.samples[: -(-n * turn // turns)], path, turn == 1, options, listener, pace)
     ids = {sample.question.id for sample in arm_runs[0].samples}
     return [read_measures(arm_run.folder, ids) for arm_run in arm_runs]

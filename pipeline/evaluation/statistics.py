@@ -51,7 +51,7 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     mean = float(array.mean())
     if len(array) < 2:
         return Interval(mean, None, None, 1)
-    if np.ptp(array) == 0:
+    if np.ptp(array) == 0:  # all resamples are the same, and scipy warns about that
         return Interval(mean, mean, mean, len(array))
     from scipy.stats import bootstrap
 
@@ -108,6 +108,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = [0.0] * len(p_values)
     highest = 0.0
     for rank, n in enumerate(order):
+        # The running maximum keeps the order: a larger p stays at least as large after the correction.
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[n]))
         corrected[n] = highest
     return corrected

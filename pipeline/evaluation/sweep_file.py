@@ -82,7 +82,7 @@ class Variant:
     """One combination: its name, its chosen values, and its pipeline as the value of a file and as a config."""
 
     name: str
-    chosen: tuple[tuple[str, Any], ...]
+    chosen: tuple[tuple[str, object], ...]
     value: dict[str, Any]
     config: PipelineConfig
 
@@ -151,7 +151,8 @@ class _SweepChecker:
             self.fault((*path, *fault.path), f"{dotted}: {fault.message}" if dotted else fault.message)
         return built
 
-    def lists(self, vary: Any) -> dict[str, list[Any]] | None:
+    def lists(self, vary: object) -> dict[str, list[Any]] | None:
+        """Checks the lists of values: none empty, no value twice, at most MAX_VARIANTS combinations."""
         if not isinstance(vary, dict) or not vary:
             self.fault(
                 ("vary",), "vary: must name settings with a list of values each: compress.sentences.top_k: [3, 5]"
@@ -215,7 +216,7 @@ def _tail(message: str) -> str:
     return re.sub(r"^(?:[\w.]+|\[\d+\])+: ", "", message)
 
 
-def replace_value(file: YamlFile, value: Any) -> YamlFile:
+def replace_value(file: YamlFile, value: object) -> YamlFile:
     return YamlFile(file.path, value, file.lines)
 
 
@@ -247,7 +248,7 @@ def locate(value: dict[str, Any], text: str) -> KeyPath:
     return _walk(value, ["stages", named[component][0], *tokens])
 
 
-def _walk(value: Any, tokens: Sequence[str | int], before: KeyPath = ()) -> KeyPath:
+def _walk(value: object, tokens: Sequence[str | int], before: KeyPath = ()) -> KeyPath:
     if not tokens:
         return before
     if isinstance(value, list):
@@ -290,7 +291,7 @@ def short_names(keys: Sequence[str] | dict[str, Any]) -> dict[str, str]:
     }
 
 
-def word(value: Any) -> str:
+def word(value: object) -> str:
     """Formats a value as part of a folder's name."""
     if isinstance(value, dict) and len(value) == 1:
         ((name, settings),) = value.items()

@@ -60,7 +60,7 @@ def _loads(line: bytes, where: str) -> Any:
         raise DataError(f"{where}: no JSON: {error}") from None
 
 
-def _object(item: Any, where: str) -> dict[str, Any]:
+def _object(item: object, where: str) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise DataError(f"{where}: must be an object, was: {str(item)[:60]}")
     return item

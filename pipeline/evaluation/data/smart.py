@@ -21,6 +21,7 @@ _WORST = 5
 
 
 def read(path: Path) -> DataSet:
+    """Reads a folder. Only judged questions are asked. Raises DataError for a missing or malformed file."""
     documents, queries, judged = (_file(path, *parts) for parts in ((".all",), (".qry", ".que"), (".rel", "qrel")))
     gains = judgements(judged)
     questions = {_number(name, queries): fields.get("W", "") for name, fields in entries(queries)}

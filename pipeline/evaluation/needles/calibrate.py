@@ -167,7 +167,7 @@ class _Search:
                 return True
             high = min(2 * high, max_pairs)
         while low and high / low > STEP and high - low > 1:
-            middle = round((low * high) ** 0.5)
+            middle = round((low * high) ** 0.5)  # the geometric mean, because STEP bounds a ratio
             if middle in (low, high):
                 break
             holds = self.holds(middle)
@@ -206,6 +206,7 @@ class _Search:
                 hits += score(reply, trial.fields, trial.strays or None).tolerant
                 n_asked += 1
             self.progress(f"{self.name} at {pairs} pairs", n_asked, len(trials))
+            # Stop if the size would fail even with all remaining answers right.
             if (wilson(hits + len(trials) - n_asked, len(trials)).low or 0.0) < self.settings.threshold:
                 break
         chars = len(trials[0].haystack)

@@ -38,7 +38,7 @@ class Draws:
         """A uniform number in [0, n)."""
         if n < 1:
             raise ValueError(f"n must be at least 1, was: {n}")
-        while True:
+        while True:  # rejection sampling: a remainder would favour small numbers
             value = self.bits((n - 1).bit_length())
             if value < n:
                 return value

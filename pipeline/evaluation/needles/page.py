@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from pipeline.evaluation.needles.pictures import THRESHOLD, HeatMap, effective, file_names, heat_maps, picture, rows_of
 from pipeline.evaluation.needles.running import SCORES, Results
@@ -103,7 +102,7 @@ def _replies(path: Path) -> str:
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _table(head: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
+def _table(head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"

@@ -18,6 +18,7 @@ from pipeline.text.visible import picture_label
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 THRESHOLD = 0.75
 LETTERS_PER_INCH = 14
@@ -122,7 +123,7 @@ def in_terminal(heat: HeatMap) -> RenderableType:
     return table
 
 
-def _cell(value: Interval | None, is_last: bool) -> Any:
+def _cell(value: Interval | None, is_last: bool) -> Text:
     from rich.text import Text
 
     if value is None:

@@ -112,7 +112,7 @@ def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None 
     draws = Draws(seed, f"prose {shape.task} {shape.length} {shape.direction} {n_chars}")
     names = _Names(draws, book or "")
     max_threads = min(len(CLUES) if shape.association else 10, names.n // (shape.length + 1))
-    n = max(1, min(n, max_threads, n_chars // (3 * 80 * shape.length)))
+    n = max(1, min(n, max_threads, n_chars // (3 * 80 * shape.length)))  # a sentence has about 80 characters
     threads = [_thread(shape, number, names, draws) for number in range(n)]
     n_needles = sum(len(sentence) + 1 for thread in threads for sentence in thread.sentences)
     if n_needles >= n_chars:

@@ -84,7 +84,7 @@ def candidates(reply: str, kind: str, names: Sequence[str]) -> list[str]:
         return [number.rstrip(".,") for number in _NUMBER.findall(reply)]
     if kind == "word":
         return re.findall(r"[^\W\d_]+", reply.lower())
-    known = sorted(set(names), key=len, reverse=True)
+    known = sorted(set(names), key=len, reverse=True)  # a pattern takes the first alternative that matches
     return re.findall("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in known), reply) if known else []
 
 

@@ -91,12 +91,13 @@ def _part(name: str) -> str:
     return (files("pipeline.evaluation.report") / name).read_text("utf-8")
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     """Encodes JSON so that it cannot end the script element around it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028")  # U+2028 ends a line in older JavaScript
 
 
-def _packed(value: Any) -> str:
+def _packed(value: object) -> str:
     data = json.dumps(value, ensure_ascii=True, allow_nan=False).encode()
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
 
