@@ -111,6 +111,7 @@ class Crag:
     def _parted_best(self, points: NDArray[np.float32], n_apart: int) -> NDArray[np.int32]:
         from sklearn.metrics import silhouette_score
 
+        # The silhouette score needs at least 2 clusters, and fewer clusters than points.
         tried = [self._k_means(points, k) for k in range(2, min(LARGEST_K, n_apart - 1, len(points) - 1) + 1)]
         if not tried:
             return self._k_means(points, 1)

@@ -144,6 +144,7 @@ class Exit:
         for owner, positions in _by_owner(units):
             passage = units.passages[owner]
             title = f"{passage.title}\n" if passage.title else ""
+            # Half of the room for the context: the prompt repeats the sentence, which may be the whole context.
             for low, high in _stretches([model.count_text(units.with_gap(n)) for n in positions], room // 2):
                 stretch = positions[low:high]
                 text = "".join(units.with_gap(n) for n in stretch).strip()

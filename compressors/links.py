@@ -36,6 +36,7 @@ class Links:
 
     @classmethod
     def of(cls, units: Units) -> Links:
+        """Finds the links between the passages of these units."""
         names = [_names(passage) for passage in units.passages]
         texts = [f" {_plain(part.text)} " for part in units.parts]
         with_word: defaultdict[str, set[int]] = defaultdict(set)
@@ -46,6 +47,7 @@ class Links:
         for passage_names in names:
             naming_units: set[int] = set()
             for name in passage_names:
+                # Search only the units with the name's rarest word.
                 rarest = min((with_word[word] for word in name.split()), key=len)
                 naming_units |= {n for n in rarest if f" {name} " in texts[n] and name not in names[units.owners[n]]}
             naming.append(tuple(sorted(naming_units)))

@@ -114,6 +114,7 @@ def split(passage: Passage) -> list[Passage]:
         low, high = passage.start + start, passage.start + end
         part = replace(passage, start=low, end=high, text=passage.text[start:end], place=place, soft=None)
         parts.append(part)
+    # A passage of nothing but headings keeps them, and a blank passage stays one unit.
     return [part for part in parts if not _HEADING.match(part.text)] or parts or [passage]
 
 
@@ -138,6 +139,7 @@ def windows(units: Units, model: Model, room: int, extra: Sequence[int] | None =
     result: list[UnitWindow] = [[]]
     used, passed = 0, 0.0
     for item, cost in zip(texts, costs, strict=True):
+        # A window ends when it is full, or at the unit boundary nearest to its fair share.
         if result[-1] and (used + cost > room or passed + cost / 2 > fair * len(result)):
             result.append([])
             used = 0
@@ -248,7 +250,7 @@ def _n_of_mass(scores: Sequence[float], mass: float) -> int:
     wanted, got = mass * sum(scores), 0.0
     for n, score in enumerate(scores, 1):
         got += score
-        if got >= wanted - 1e-9:
+        if got >= wanted - 1e-9:  # tolerates rounding if the mass is 1
             return n
     return len(scores)
 

@@ -64,7 +64,7 @@ def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens
 def _fitted(group: Sequence[Passage], instructions: str, max_tokens: int, reader: Model) -> Sequence[Passage]:
     """The first passages of the group that fit the window together with their summary."""
     room = reader.window - max_tokens
-    low, high = 0, len(group)
+    low, high = 0, len(group)  # bisection: each count renders a whole prompt
     while low < high:
         middle = (low + high + 1) // 2
         if reader.count(_prompt(group[:middle], instructions, reader)) <= room:

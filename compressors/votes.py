@@ -33,7 +33,7 @@ def votes(nearest: NDArray[np.float64], temperature: float) -> NDArray[np.float6
 
     if not nearest.shape[1]:
         return np.full(len(nearest), 1 / len(nearest))
-    shares = np.exp((nearest - nearest.max(axis=0)) / temperature)
+    shares = np.exp((nearest - nearest.max(axis=0)) / temperature)  # the maximum keeps exp() from overflowing
     return np.asarray((shares / shares.sum(axis=0)).mean(axis=1))
 
 

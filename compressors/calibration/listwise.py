@@ -55,6 +55,7 @@ class Questions:
 
         def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             scores = matrix @ weights
+            # Subtract each question's maximum, so that exp() cannot overflow.
             scores -= self._spread(np.maximum.reduceat(scores, self.starts))
             odds = np.exp(scores)
             total = np.add.reduceat(odds, self.starts)

@@ -151,6 +151,7 @@ def best_heads(seen: Sequence[QuestionFeatures]) -> list[int]:
     for question in seen:
         is_right = np.array(question.supports)
         n_right, n_wrong = is_right.sum(), (~is_right).sum()
+        # The AUC of all heads at once, from rank sums (Mann-Whitney).
         ranks = rankdata(question.features, axis=0)[is_right].sum(axis=0)
         total += (ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong) / in_file[question.file]
     return [int(head) for head in np.argsort(-total, kind="stable")]

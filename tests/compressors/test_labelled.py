@@ -65,17 +65,17 @@ WIKIQA = "who keeps it ?\tIt is high .\t0\nwho keeps it ?\tBlane keeps it .\t1\n
 def test_hotpotqas_layouts(item: dict[str, object], is_lines: bool, tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text("\n".join([json.dumps(item)] * 2) if is_lines else json.dumps([item, item]))
-    one, other = read_labelled(file)
-    assert one == other
-    assert (one.question, one.answers) == ("Where was the keeper born?", ("Skelby",))
-    assert [part.text for part in one.units.parts] == [
+    first, second = read_labelled(file)
+    assert first == second
+    assert (first.question, first.answers) == ("Where was the keeper born?", ("Skelby",))
+    assert [part.text for part in first.units.parts] == [
         "It is high.",
         "Blane keeps it.",
         "Blane was born in Skelby.",
         "He sings.",
     ]
-    assert one.supports == (False, True, True, False)
-    assert [(p.title, p.text) for p in one.units.passages] == [
+    assert first.supports == (False, True, True, False)
+    assert [(p.title, p.text) for p in first.units.passages] == [
         ("Tower", "It is high. Blane keeps it."),
         ("Blane", "Blane was born in Skelby. He sings."),
     ]
@@ -124,19 +124,21 @@ def test_what_cannot_be_read_is_told_with_its_place(text: str, message: str, tmp
 def test_our_own_questions() -> None:
     questions = read_labelled(OURS)
     assert len(questions) >= 60
-    assert sum(len(one.units) for one in questions) >= 300
-    for one in questions:
-        assert one.is_telling
-        assert len(one.units.passages) == N_DOCUMENTS
-        said = " ".join(part.text for part, is_right in zip(one.units.parts, one.supports, strict=True) if is_right)
-        assert one.answers[0]
-        assert said
+    assert sum(len(question.units) for question in questions) >= 300
+    for question in questions:
+        assert question.is_telling
+        assert len(question.units.passages) == N_DOCUMENTS
+        supporting = " ".join(
+            part.text for part, is_right in zip(question.units.parts, question.supports, strict=True) if is_right
+        )
+        assert question.answers[0]
+        assert supporting
 
 
 def test_a_sample_is_the_same_for_the_same_seed_and_keeps_the_order() -> None:
     questions = read_labelled(OURS)
-    one, other = sampled(questions, 10, 1), sampled(questions, 10, 1)
-    assert one == other
-    assert [questions.index(q) for q in one] == sorted(questions.index(q) for q in one)
-    assert sampled(questions, 10, 2) != one
+    first, second = sampled(questions, 10, 1), sampled(questions, 10, 1)
+    assert first == second
+    assert [questions.index(q) for q in first] == sorted(questions.index(q) for q in first)
+    assert sampled(questions, 10, 2) != first
     assert sampled(questions, 1000, 2) == questions
