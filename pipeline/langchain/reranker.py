@@ -35,7 +35,7 @@ class LongthreadReranker(BaseDocumentCompressor):
         left = list(zip(passages, documents, strict=True))
         result = []
         for passage in best:
-            wanted = passage.span, passage.text
+            wanted = passage.span, passage.text  # a reranker returns copies with a new score
             index = next(n for n, (given, _) in enumerate(left) if (given.span, given.text) == wanted)
             _, document = left.pop(index)
             metadata = {**document.metadata, "relevance_score": passage.score}

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.documents import BaseDocumentCompressor
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
 
 from pipeline.config import PipelineConfig
@@ -63,7 +63,7 @@ class FromCompressor:
 _NUMBER = "longthread_passage"
 
 
-def placed(document: Any, passages: Sequence[Passage]) -> Passage | None:
+def placed(document: Document, passages: Sequence[Passage]) -> Passage | None:
     """The passage of a compressed document; None for a document without text."""
     text = document.page_content.strip()
     if not text:
