@@ -169,7 +169,7 @@ def language_of(words: Collection[str]) -> str:
     every, claims_of = _claims()
     words = words if isinstance(words, (set, frozenset)) else set(words)
     strong = words & every
-    accented = [word for word in words if not word.isascii() and word < "\u0370"]
+    accented = [word for word in words if not word.isascii() and word < "\u0370"]  # Latin letters end before Greek
     if not strong and not accented:
         return ENGLISH
     english = words & english_function_words()

@@ -75,6 +75,7 @@ class Comparable:
 
     @classmethod
     def of(cls, original: str, keep_case: bool = False) -> Comparable:
+        """Normalises a text cluster by cluster, so that each place can be mapped back."""
         fold = fold_shapes if keep_case else normal
         parts: list[str] = []
         starts: list[int] = []

@@ -154,12 +154,14 @@ def read(words: Sequence[str]) -> tuple[int | None, int]:
     smallest = 10**15
     while place < len(words):
         word = words[place]
+        # "and" continues a number only in the middle: "two hundred and six".
         if word == "and" and last in ("hundred", "scale") and place + 1 < len(words) and words[place + 1] in _VALUES:
             place += 1
             continue
         if word in _VALUES or word in _ORDINALS or (word in _AFTER_TENS and last == "tens"):
             value = _VALUES.get(word, _ORDINALS.get(word, _AFTER_TENS.get(word, 0)))
             kind = "unit" if value < 10 else "teen" if value < 20 else "tens"
+            # "nineteen eighty", "twenty ten": the first number of a year counts hundreds.
             is_year = not total and 10 < current <= 20 and last in ("teen", "tens") and kind != "unit"
             if is_year:
                 current *= 100
@@ -168,13 +170,13 @@ def read(words: Sequence[str]) -> tuple[int | None, int]:
             current += value
             last = kind
             best = (total + current, place + 1)
-            if word not in _VALUES:
+            if word not in _VALUES:  # an ordinal ends its number
                 break
         elif word == "hundred" and (0 < current < 100 or last in ("", "scale")):
             current = max(1, current) * 100
             last = "hundred"
             best = (total + current, place + 1)
-        elif word in _SCALES and _SCALES[word] < smallest and last != "scale":
+        elif word in _SCALES and _SCALES[word] < smallest and last != "scale":  # scales must fall: million, thousand
             smallest = _SCALES[word]
             total += max(1, current) * smallest
             current, last = 0, "scale"
