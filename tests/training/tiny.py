@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from compressors.soft.weights import MATRICES
 from training.extensible.draw import Draws
 from training.extensible.instances import Tokens
-from training.extensible.llama import Llama, Shape
+from training.extensible.llama import Llama, ModelShape
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
 from training.extensible.texts import Corpus, PassageQuestion, information
 from training.extensible.tokenizer import ExtensibleTokenizer, Words
 from training.extensible.trainer import Trainer
 
-SHAPE = Shape(n_layer=2, n_embd=32, n_head=4, n_head_kv=2, rope_base=10_000.0, epsilon=1e-5)
+SHAPE = ModelShape(n_layer=2, n_embd=32, n_head=4, n_head_kv=2, rope_base=10_000.0, epsilon=1e-5)
 N_VOCAB = 40
 RECIPE = Recipe(
     layers=1, rank=4, chunk=16, ks=(2, 4), k_shares=(1.0, 1.0), chunks=(1, 2),

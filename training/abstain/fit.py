@@ -105,6 +105,7 @@ def columns(some: Sequence[Example], names: Sequence[str], matching: Matching | 
 def fit_logistic(
     values: NDArray[np.float64], answerable: NDArray[np.bool_], counts: NDArray[np.float64], names: Sequence[str]
 ) -> Logistic:
+    """Fits a logistic regression on standardised signals."""
     from sklearn.linear_model import LogisticRegression
 
     means, scales = values.mean(axis=0), values.std(axis=0).clip(min=1e-6)

@@ -25,7 +25,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """The numbers of a model: layers, width, heads, the base of the rotation, the norm's epsilon."""
 
     n_layer: int
@@ -36,7 +36,7 @@ class Shape:
     epsilon: float
 
     @classmethod
-    def of(cls, metadata: Mapping[str, str]) -> Shape:
+    def of(cls, metadata: Mapping[str, str]) -> ModelShape:
         """Reads the metadata. Raises ModelError for any architecture but Llama."""
         if metadata.get("general.architecture") != "llama":
             raise ModelError(
@@ -82,7 +82,7 @@ def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class Llama:
     """Frozen weights by their GGUF names, float32."""
 
-    def __init__(self, weights: Mapping[str, Tensor], shape: Shape) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], shape: ModelShape) -> None:
         self.weights = {name: tensor.requires_grad_(False) for name, tensor in weights.items()}
         self.shape = shape
 
@@ -90,7 +90,7 @@ class Llama:
     def load(cls, path: Path, progress: Progress) -> Llama:
         """Loads a GGUF file. Raises ModelError for an unreadable file or another architecture."""
         vocabulary = Vocabulary(path)
-        shape = Shape.of(vocabulary.metadata)
+        shape = ModelShape.of(vocabulary.metadata)
         vocabulary.close()
         with dequantised(path, progress) as tensors:
             return cls({name: torch.from_numpy(tensor.copy()) for name, tensor in tensors.items()}, shape)
@@ -138,7 +138,7 @@ class Llama:
         return self._times(gate * self._times(x, layer, "ffn_up", lora), layer, "ffn_down", lora)
 
 
-def rotation(positions: Tensor, shape: Shape) -> Tensor:
+def rotation(positions: Tensor, shape: ModelShape) -> Tensor:
     """Cosine and sine of each position's angles, (2, n, width / 2)."""
     half = shape.n_embd // shape.n_head // 2
     angles = positions[:, None] * shape.rope_base ** (-torch.arange(half) / half)
