@@ -38,14 +38,14 @@ COSTS = (1.0, 2.0, 3.0, 4.0)
 
 def questions(path: Path) -> tuple[list[Document], list[tuple[str, str]]]:
     """The paragraphs as documents, and each question with the source of its paragraph."""
-    documents, asked = [], []
+    documents, pairs = [], []
     for _, item in json_items(path):
         for article in item["data"]:
             title = article["title"].replace("_", " ")
             for n, paragraph in enumerate(article["paragraphs"]):
                 documents.append(Document(f"{title} {n}", paragraph["context"], title=title))
-                asked += [(question["question"], documents[-1].source) for question in paragraph["qas"]]
-    return documents, asked
+                pairs += [(question["question"], documents[-1].source) for question in paragraph["qas"]]
+    return documents, pairs
 
 
 def main() -> None:
@@ -60,10 +60,10 @@ def main() -> None:
     remembered.KEPT = remembered.Kept(ROOM)
     try:
         embedder = open_embedder("minilm")
-        documents, asked = questions(options.data)
+        documents, pairs = questions(options.data)
         index = MemoryIndex(chunks_of(documents, embedder), embedder, is_quick=False)
         tools: Any = SimpleNamespace(index=index, embedder=embedder, note=print)
-        drawn = random.Random(options.seed).sample(asked, min(options.n, len(asked)))
+        drawn = random.Random(options.seed).sample(pairs, min(options.n, len(pairs)))
         refused: dict[bool, list[bool]] = {True: [], False: []}
         probabilities: dict[bool, list[float]] = {True: [], False: []}
         started = perf_counter()
@@ -90,7 +90,9 @@ def main() -> None:
         "absent_refused": round(absent, 4),
         "balanced_accuracy": round((kept + absent) / 2, 4),
         "auc": round(auc(np.concatenate([here, gone]), np.arange(2 * len(here)) < len(here)), 4),
-        "at_cost": {f"{cost:g}": [round(one, 3) for one in (*pair, sum(pair) / 2)] for cost, pair in others.items()},
+        "at_cost": {
+            f"{cost:g}": [round(share, 3) for share in (*pair, sum(pair) / 2)] for cost, pair in others.items()
+        },
         "seconds_a_question": round((perf_counter() - started) / (2 * len(drawn)), 3),
     }
     print(json.dumps(report))

@@ -56,7 +56,7 @@ class Topic:
 def opinosis(folder: Path) -> list[Topic]:
     with zipfile.ZipFile(next(folder.glob("opinosis/*.zip"))) as archive:
         texts = {name: archive.read(name).decode("latin-1") for name in archive.namelist() if not name.endswith("/")}
-    found = []
+    result = []
     for name, text in sorted(texts.items()):
         if not name.endswith(".txt.data"):
             continue
@@ -65,18 +65,18 @@ def opinosis(folder: Path) -> list[Topic]:
             " ".join(t.split()) for n, t in sorted(texts.items()) if f"/{topic}." in n and n.endswith(".gold")
         )
         reviews = tuple(" ".join(line.split()) for line in text.splitlines() if line.strip())
-        found.append(Topic(topic.replace("_", " "), reviews, golds))
-    return found
+        result.append(Topic(topic.replace("_", " "), reviews, golds))
+    return result
 
 
 def amazon(folder: Path) -> list[Topic]:
-    found = []
+    result = []
     for name in ("train", "val", "test"):
         with (folder / "fewsum_amazon" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
                 reviews = tuple(row[f"rev{n}"] for n in range(1, 9))
-                found.append(Topic(f"this product ({row['cat']})", reviews, tuple(row[f"summ{n}"] for n in (1, 2, 3))))
-    return found
+                result.append(Topic(f"this product ({row['cat']})", reviews, tuple(row[f"summ{n}"] for n in (1, 2, 3))))
+    return result
 
 
 def config_of(method: str, model: str) -> PipelineConfig:
@@ -138,8 +138,8 @@ def measure(topics: list[Topic], model: str, seed: int) -> list[dict[str, Any]]:
                     pipeline = pipelines[method]
                     first, s_first = ask(pipeline, GIST.format(topic=topic.name), topic, reviews)
                     _, s_second = ask(pipeline, SECOND.format(topic=topic.name), topic, reviews)
-                    said = first.answer.text if first.answer else ""
-                    rouge1, rouge_l = rouge(said, topic.summaries)
+                    reply = first.answer.text if first.answer else ""
+                    rouge1, rouge_l = rouge(reply, topic.summaries)
                     rows.append(
                         {
                             "method": method,
@@ -147,7 +147,7 @@ def measure(topics: list[Topic], model: str, seed: int) -> list[dict[str, Any]]:
                             "tokens": first.ledger.stages[-2].tokens_out,
                             "rouge1": rouge1,
                             "rougeL": rouge_l,
-                            "rouge1_of_another": rouge(said, other.summaries)[0],
+                            "rouge1_of_another": rouge(reply, other.summaries)[0],
                             "s_first": s_first,
                             "s_second": s_second,
                         }
@@ -159,7 +159,7 @@ def measure(topics: list[Topic], model: str, seed: int) -> list[dict[str, Any]]:
 
 
 def results(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for size in sorted({row["size"] for row in rows}):
         of = {method: [r for r in rows if r["size"] == size and r["method"] == method] for method in METHODS}
         block: dict[str, Any] = {"n": len(of["none"])}
@@ -171,8 +171,8 @@ def results(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
         diff, low, high = interval([a["rouge1"] - b["rouge1"] for a, b in pairs], seed)
         block |= {"rouge1_diff": round(diff, 4), "rouge1_diff_low": round(low, 4), "rouge1_diff_high": round(high, 4)}
         block["second_over_first"] = round(block["crag"]["s_second"] / block["crag"]["s_first"], 4)
-        found[str(size)] = block
-    return found
+        report[str(size)] = block
+    return report
 
 
 if __name__ == "__main__":

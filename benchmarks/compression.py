@@ -60,11 +60,11 @@ TOP_K = 5
 def questions_of(name: str, folder: Path) -> list[Labelled]:
     """The rows of a set that are marked eval."""
     if name == "xquad":
-        found = read_labelled(folder / "xquad" / "xquad.en.json")
-        return [one for one in found if sum(one.supports) == 1 and len(one.supports) > 1]
+        questions = read_labelled(folder / "xquad" / "xquad.en.json")
+        return [question for question in questions if sum(question.supports) == 1 and len(question.supports) > 1]
     if name == "xquad.tr":
-        found = read_labelled(folder / "xquad" / "xquad.tr.json")
-        return [one for one in found if sum(one.supports) == 1 and len(one.supports) > 1]
+        questions = read_labelled(folder / "xquad" / "xquad.tr.json")
+        return [question for question in questions if sum(question.supports) == 1 and len(question.supports) > 1]
     if name == "hotpotqa":
         return read_labelled(folder / "hotpotqa" / "literaptor_100.json")
     return read_labelled(folder / "2wikimultihopqa" / "migres_train500.json")[-100:]
@@ -104,9 +104,9 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
         return Method(spec, lambda q, units, tools: component.scores(q, units, tools.embedder))
 
     def probe(similarity: bool) -> Method:
-        own = {"model": model, "similarity": similarity, "window": window, "keep_ratio": None, **limits}
-        component = Probe(**own)
-        return Method(Spec("compress.probe", tuple(own.items())), component.scores)
+        settings = {"model": model, "similarity": similarity, "window": window, "keep_ratio": None, **limits}
+        component = Probe(**settings)
+        return Method(Spec("compress.probe", tuple(settings.items())), component.scores)
 
     def exit_() -> Method:
         component = Exit(model=model)
@@ -115,18 +115,18 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
         return Method(Spec("compress.exit", (("model", model),)), scores, least)
 
     def exit_mini() -> Method:
-        own = {"keep_ratio": None, **limits}
-        return Method(Spec("compress.exit_mini", tuple(own.items())), ExitMini(**own).scores)
+        settings = {"keep_ratio": None, **limits}
+        return Method(Spec("compress.exit_mini", tuple(settings.items())), ExitMini(**settings).scores)
 
     def surprisal() -> Method:
-        own = {"model": model, "keep_ratio": None, **limits}
-        component = Surprisal(**own)
+        settings = {"model": model, "keep_ratio": None, **limits}
+        component = Surprisal(**settings)
 
         def scores(q: str, units: Units, tools: Pipeline) -> Scores:
             reader = tools.reader if component.model is None else tools.model(component._settings)
             return component.scores(units, reader, tools.progress)
 
-        return Method(Spec("compress.surprisal", tuple(own.items())), scores)
+        return Method(Spec("compress.surprisal", tuple(settings.items())), scores)
 
     makers: dict[str, Callable[[], Method]] = {
         "none": lambda: Method(None, lambda q, units, tools: np.zeros(len(units))),
@@ -150,23 +150,23 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipel
     for method in methods.values():
         method.scores(warm.question, warm.units, tools)  # loads weights
     counter = next((m for m in tools.loaded.models.values()), None) or tools.reader
-    for n, one in enumerate(questions):
-        costs = one.units.tokens(counter)
+    for n, question in enumerate(questions):
+        costs = question.units.tokens(counter)
         for name, method in methods.items():
             forget(tools)
             start = perf_counter()
-            scores = np.asarray(method.scores(one.question, one.units, tools), float)
+            scores = np.asarray(method.scores(question.question, question.units, tools), float)
             seconds = perf_counter() - start
             kept = kept_by(method, scores, costs, keep_ratio, tools, name)
             method.add(
                 seconds=seconds,
                 tokens=sum(costs),
-                auc=auc(scores, one.supports),
-                top1=bool(one.supports[int(scores.argmax())]),
-                supporting_recall=sum(one.supports[n] for n in kept) / sum(one.supports),
+                auc=auc(scores, question.supports),
+                top1=bool(question.supports[int(scores.argmax())]),
+                supporting_recall=sum(question.supports[n] for n in kept) / sum(question.supports),
                 kept_ratio=sum(costs[n] for n in kept) / sum(costs),
-                is_single=sum(one.supports) == 1,
-                **{f"at_{ratio}": recall_at(scores, one.supports, costs, ratio) for ratio in RATIOS},
+                is_single=sum(question.supports) == 1,
+                **{f"at_{ratio}": recall_at(scores, question.supports, costs, ratio) for ratio in RATIOS},
             )
         if n % 10 == 9:
             print(f"{n + 1} of {len(questions)}: " + account(methods), file=sys.stderr, flush=True)
@@ -208,41 +208,45 @@ def answer(
     built: dict[str, Any] = {name: method.spec.build() for name, method in methods.items() if method.spec}
     for component in built.values():  # loads weights
         component.compress(Question("Why?"), passages[0][:1], tools)
-    for n, (one, given) in enumerate(zip(questions, passages, strict=True)):
+    for n, (question, given) in enumerate(zip(questions, passages, strict=True)):
         for name, method in methods.items():
-            state = State(Question(one.question), tuple(given), ledger=stage_ledger(tools.window, tools.reserve, ""))
+            state = State(
+                Question(question.question), tuple(given), ledger=stage_ledger(tools.window, tools.reserve, "")
+            )
             start = perf_counter()
             if method.spec:
                 state = run_stage(method.spec, built[name], state, tools, tools.reserve)
             for spec in (assemble, generate):
                 state = run_stage(spec, last[spec], state, tools, tools.reserve)
             seconds = perf_counter() - start
-            said = state.answer.text if state.answer else ""
+            reply = state.answer.text if state.answer else ""
             generation = state.ledger.generation
             assert generation is not None
             method.add(
-                em=max(normal(said) == normal(gold) for gold in one.answers),
-                f1=max(f1(said, gold) for gold in one.answers),
-                contained=any(normal(gold) in normal(said) for gold in one.answers),
-                answer_kept=any(normal(gold) in normal(" ".join(p.text for p in state.shown)) for gold in one.answers),
+                em=max(normal(reply) == normal(gold) for gold in question.answers),
+                f1=max(f1(reply, gold) for gold in question.answers),
+                contained=any(normal(gold) in normal(reply) for gold in question.answers),
+                answer_kept=any(
+                    normal(gold) in normal(" ".join(p.text for p in state.shown)) for gold in question.answers
+                ),
                 prompt_tokens=generation.prompt_tokens,
                 s_end_to_end=seconds,
                 s_compress=state.ledger.stages[0].seconds if method.spec else 0.0,
                 s_read=generation.prefill_s,
             )
         if n % 10 == 9:
-            said = ", ".join(f"{k} f1 {m.mean('f1'):.3f} {m.mean('s_end_to_end'):.1f} s" for k, m in methods.items())
-            print(f"{n + 1} of {len(questions)}: {said}", file=sys.stderr, flush=True)
+            reply = ", ".join(f"{k} f1 {m.mean('f1'):.3f} {m.mean('s_end_to_end'):.1f} s" for k, m in methods.items())
+            print(f"{n + 1} of {len(questions)}: {reply}", file=sys.stderr, flush=True)
 
 
 def passages_of(questions: Sequence[Labelled], name: str, everything: Sequence[Labelled], tools: Pipeline) -> Any:
     """The passages that each question is answered from."""
     if not name.startswith("xquad"):
-        return [one.units.passages for one in questions]
-    pool = list({p.source: p for one in everything for p in one.units.passages}.values())
+        return [question.units.passages for question in questions]
+    pool = list({p.source: p for question in everything for p in question.units.passages}.values())
     vectors = paragraph_vectors(pool, tools)
-    asked = tools.embedder.embed([one.question for one in questions])
-    return [[pool[place] for place in np.argsort(-(vectors @ row), kind="stable")[:TOP_K]] for row in asked]
+    vectors_asked = tools.embedder.embed([question.question for question in questions])
+    return [[pool[place] for place in np.argsort(-(vectors @ row), kind="stable")[:TOP_K]] for row in vectors_asked]
 
 
 def paragraph_vectors(pool: Sequence[Passage], tools: Pipeline) -> Any:
@@ -261,18 +265,18 @@ def interval(differences: Sequence[float], seed: int) -> tuple[float, float, flo
 
 def difference(values: Sequence[float], others: Sequence[float], seed: int) -> list[float]:
     """The mean of the differences, question by question, and its interval."""
-    return [round(one, 4) for one in interval([a - b for a, b in zip(values, others, strict=True)], seed)]
+    return [round(figure, 4) for figure in interval([a - b for a, b in zip(values, others, strict=True)], seed)]
 
 
 # -------------------------------------------------------------------------------------------------------------- output
 def results(methods: dict[str, Method], against: str, seed: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for name, method in methods.items():
-        one: dict[str, Any] = {}
+        entry: dict[str, Any] = {}
         tallies = method.tallies
         if "auc" in tallies:
             singles = [top for top, is_single in zip(tallies["top1"], tallies["is_single"], strict=True) if is_single]
-            one |= {
+            entry |= {
                 "auc": round(method.mean("auc"), 4),
                 "top1": round(float(np.mean(singles)), 4) if singles else None,
                 "supporting_recall": round(method.mean("supporting_recall"), 4),
@@ -282,19 +286,19 @@ def results(methods: dict[str, Method], against: str, seed: int) -> dict[str, An
             }
             if against in methods and name not in (against, "none"):
                 base = methods[against].tallies
-                one["auc_diff"] = difference(tallies["auc"], base["auc"], seed)
-                at = [f"at_{ratio}" for ratio in RATIOS]
-                one["recall_diff_at"] = {key[3:]: difference(tallies[key], base[key], seed) for key in at}
+                entry["auc_diff"] = difference(tallies["auc"], base["auc"], seed)
+                columns = [f"at_{ratio}" for ratio in RATIOS]
+                entry["recall_diff_at"] = {key[3:]: difference(tallies[key], base[key], seed) for key in columns}
         if "f1" in tallies:
             names = ("em", "f1", "contained", "answer_kept", "prompt_tokens", "s_end_to_end", "s_compress", "s_read")
-            one |= {key: round(method.mean(key), 4) for key in names}
+            entry |= {key: round(method.mean(key), 4) for key in names}
             if name != "none" and "none" in methods:
                 mean, low, high = difference(tallies["f1"], methods["none"].tallies["f1"], seed)
-                one |= {"f1_diff": mean, "f1_diff_low": low, "f1_diff_high": high}
+                entry |= {"f1_diff": mean, "f1_diff_low": low, "f1_diff_high": high}
                 ratio = sum(tallies["s_end_to_end"]) / sum(methods["none"].tallies["s_end_to_end"])
-                one["s_ratio"] = round(ratio, 4)
-        found[name] = one
-    return found
+                entry["s_ratio"] = round(ratio, 4)
+        report[name] = entry
+    return report
 
 
 def main() -> None:

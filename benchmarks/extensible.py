@@ -100,12 +100,12 @@ class Bench:
     def text(self, tokens: Sequence[int] | Tokens) -> Text:
         return Text(b"".join(self.reader.weights.piece(int(token)) for token in tokens).decode("utf-8", "replace"))
 
-    def loss(self, before: Prompt, said: Tokens, first: int = 1) -> float:
+    def loss(self, before: Prompt, continuation: Tokens, first: int = 1) -> float:
         """Mean loss, in nats a token, of said[first:] after a prompt and said[:first].
 
         What is said is given as text and read as tokens again, which may be one or two fewer or more.
         """
-        prompt = (*before, self.text(said))
+        prompt = (*before, self.text(continuation))
         start = self.reader.count(before) + first if before else first
         return float(-self.reader.logprobs(prompt, start).mean())
 
@@ -118,32 +118,32 @@ def measure_text(bench: Bench, name: str, n_context: int, n: int) -> dict[str, A
     soft = {k: [(Soft(encoder.vectors(context, k)),) for context, _ in windows] for k in KS}
     raw: list[Prompt] = [(bench.text(context),) for context, _ in windows]
     losses: dict[str, list[float]] = {}
-    for at, (_, following) in enumerate(windows):
-        other = (at + 1) % n
-        ways: dict[str, Prompt] = {"none": (), "raw": raw[at], "raw_wrong": raw[other]}
+    for index, (_, following) in enumerate(windows):
+        other = (index + 1) % n
+        ways: dict[str, Prompt] = {"none": (), "raw": raw[index], "raw_wrong": raw[other]}
         for k in KS:
-            last = windows[at][0][-len(soft[k][at][0].vectors) :]
-            ways |= {f"k{k}": soft[k][at], f"k{k}_wrong": soft[k][other], f"k{k}_last": (bench.text(last),)}
-            ways[f"k{k}_chosen"] = (Soft(encoder.chosen(windows[at][0], k)),)
+            last = windows[index][0][-len(soft[k][index][0].vectors) :]
+            ways |= {f"k{k}": soft[k][index], f"k{k}_wrong": soft[k][other], f"k{k}_last": (bench.text(last),)}
+            ways[f"k{k}_chosen"] = (Soft(encoder.chosen(windows[index][0], k)),)
         for way, before in ways.items():
             losses.setdefault(way, []).append(bench.loss(before, following))
-        tell(f"{name} {n_context}", at, n)
+        tell(f"{name} {n_context}", index, n)
     return recovered(losses, bench.options.seed) | {"n": n, "context": n_context, "next": NEXT}
 
 
 def recovered(losses: dict[str, list[float]], seed: int) -> dict[str, Any]:
     arrays = {name: np.asarray(values) for name, values in losses.items()}
     gap, content = arrays["none"] - arrays["raw"], arrays["raw_wrong"] - arrays["raw"]
-    found: dict[str, Any] = {"losses": {name: round(float(values.mean()), 4) for name, values in arrays.items()}}
+    report: dict[str, Any] = {"losses": {name: round(float(values.mean()), 4) for name, values in arrays.items()}}
     for k in KS:
         right, wrong = arrays[f"k{k}"], arrays[f"k{k}_wrong"]
-        found[f"k{k}"] = (
+        report[f"k{k}"] = (
             share("gap_recovered", arrays["none"] - right, gap, seed)
             | share("content_recovered", wrong - right, content, seed)
             | share("chosen_gap_recovered", arrays["none"] - arrays[f"k{k}_chosen"], gap, seed)
             | share("last_gap_recovered", arrays["none"] - arrays[f"k{k}_last"], gap, seed)
         )
-    return found
+    return report
 
 
 def share(name: str, part: NDArray[np.float64], whole: NDArray[np.float64], seed: int) -> dict[str, float]:
@@ -160,16 +160,16 @@ def measure_questions(bench: Bench, n: int) -> dict[str, Any]:
     everything = read_labelled(bench.options.data / "xquad" / "xquad.en.json")
     places = sorted(random.Random(bench.options.seed).sample(range(len(everything)), n))
     rows: dict[str, list[tuple[float, int]]] = {}
-    for done, one in enumerate(everything[place] for place in places):
-        question, passages = Question(one.question), one.units.passages
-        rows.setdefault("raw", []).append(answered(bench, one.answers, question, passages))
-        rows.setdefault("none", []).append(answered(bench, one.answers, question, ()))
+    for done, labelled in enumerate(everything[place] for place in places):
+        question, passages = Question(labelled.question), labelled.units.passages
+        rows.setdefault("raw", []).append(answered(bench, labelled.answers, question, passages))
+        rows.setdefault("none", []).append(answered(bench, labelled.answers, question, ()))
         for k in KS:
             soft = Extensible(k, bench.options.weights).compress(question, passages, bench.tools)
             n_cells = sum(len(passage.soft.vectors) for passage in soft if passage.soft)
             kept = Sentences(top_k=None, budget=n_cells).compress(question, passages, bench.tools)
-            rows.setdefault(f"k{k}", []).append(answered(bench, one.answers, question, soft))
-            rows.setdefault(f"sentences_k{k}", []).append(answered(bench, one.answers, question, kept))
+            rows.setdefault(f"k{k}", []).append(answered(bench, labelled.answers, question, soft))
+            rows.setdefault(f"sentences_k{k}", []).append(answered(bench, labelled.answers, question, kept))
         tell("qa", done, n)
     return {name: account(row, rows["raw"], bench.options.seed) for name, row in rows.items()} | {"n": n}
 
@@ -205,20 +205,20 @@ def measure_probes(bench: Bench, n: int) -> dict[str, Any]:
     needles: dict[str, list[bool]] = {}
     copies: dict[str, list[float]] = {}
     draw = random.Random(bench.options.seed)
-    for at, (context, _) in enumerate(bench.windows("book", n, CONTEXT, NEXT)):
-        hay, asked, answers, right = hidden(bench, context, draw)
+    for index, (context, _) in enumerate(bench.windows("book", n, CONTEXT, NEXT)):
+        hay, question, answers, right = hidden(bench, context, draw)
         for name, before in contexts(bench, hay).items():
-            scores = bench.reader.score((*before, Text(_LEAD)), [asked], answers)[0]
+            scores = bench.reader.score((*before, Text(_LEAD)), [question], answers)[0]
             needles.setdefault(name, []).append(int(scores.argmax()) == right)
         start = draw.randrange(len(context) - COPIED)
         for name, before in contexts(bench, context).items():
-            said = bench.loss((*before, Text("\n\n")), context[start : start + COPIED], CUE)
-            copies.setdefault(name, []).append(said)
-        tell("probes", at, n)
+            loss = bench.loss((*before, Text("\n\n")), context[start : start + COPIED], CUE)
+            copies.setdefault(name, []).append(loss)
+        tell("probes", index, n)
     seed = bench.options.seed
     return {
-        "needle": {name: interval("right", list(map(float, found)), seed) for name, found in needles.items()},
-        "copy": {name: interval("loss", found, seed) for name, found in copies.items()},
+        "needle": {name: interval("right", list(map(float, rights)), seed) for name, rights in needles.items()},
+        "copy": {name: interval("loss", losses, seed) for name, losses in copies.items()},
         "n": n,
         "needle_chance": 0.1,
     }
@@ -229,8 +229,8 @@ def hidden(bench: Bench, context: Tokens, draw: random.Random) -> tuple[Tokens, 
     numbers = [f" {number}" for number in draw.sample(range(1000, 10_000), 10)]
     place, right = draw.choice(PLACES), draw.randrange(10)
     needle = bench.reader.tokenize(f" The secret number of the {place} is{numbers[right]}.")
-    at = draw.randrange(len(context) - len(needle))
-    hay = np.concatenate([context[:at], needle, context[at + len(needle) :]])
+    position = draw.randrange(len(context) - len(needle))
+    hay = np.concatenate([context[:position], needle, context[position + len(needle) :]])
     return hay, f" {place} is", numbers, right
 
 
@@ -241,8 +241,8 @@ def contexts(bench: Bench, tokens: Tokens) -> dict[str, Prompt]:
 
 
 def interval(name: str, values: Sequence[float], seed: int) -> dict[str, float | None]:
-    found = mean_interval(values, seed)
-    numbers = {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+    result = mean_interval(values, seed)
+    numbers = {name: result.mean, f"{name}_low": result.low, f"{name}_high": result.high}
     return {key: None if value is None else round(value, 4) for key, value in numbers.items()}
 
 
@@ -254,13 +254,13 @@ def measure_cost(bench: Bench, n: int) -> dict[str, Any]:
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
         start = perf_counter()
-        found = work()
+        result = work()
         seconds.setdefault(name, []).append(perf_counter() - start)
-        return found
+        return result
 
     fresh, kept = bench.encoder(keep=False), bench.encoder()
     fresh.vectors(bench.tokens("book")[:LONG], KS[0])  # loads
-    for at, (context, _) in enumerate(bench.windows("book", n, LONG, NEXT)):
+    for index, (context, _) in enumerate(bench.windows("book", n, LONG, NEXT)):
         kept.vectors(context, KS[0])
         timed("states_made", partial(fresh.states, context))
         timed("states_from_disk", partial(kept.states, context))
@@ -270,7 +270,7 @@ def measure_cost(bench: Bench, n: int) -> dict[str, Any]:
             bench.reader.pool.forget()
             cells[name] = bench.reader.count(before)
             timed(f"read_{name}", partial(bench.reader.next_logprobs, before))
-        tell("cost", at, n)
+        tell("cost", index, n)
     return {"seconds": {name: round(float(np.median(s)), 4) for name, s in seconds.items()}, "kv_cells": cells, "n": n}
 
 
@@ -282,20 +282,20 @@ def tell(what: str, done: int, n: int) -> None:
 
 def measure(bench: Bench, parts: Sequence[str]) -> dict[str, Any]:
     n = bench.options.n
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     if "text" in parts:
-        found |= measure_text(bench, "book", CONTEXT, n)
+        report |= measure_text(bench, "book", CONTEXT, n)
     if "wikitext" in parts:
-        found["wikitext"] = measure_text(bench, "wikitext", CONTEXT, n)
+        report["wikitext"] = measure_text(bench, "wikitext", CONTEXT, n)
     if "long" in parts:
-        found["context_1024"] = measure_text(bench, "book", LONG, n)
+        report["context_1024"] = measure_text(bench, "book", LONG, n)
     if "qa" in parts:
-        found["qa"] = measure_questions(bench, n)
+        report["qa"] = measure_questions(bench, n)
     if "probes" in parts:
-        found["probes"] = measure_probes(bench, n)
+        report["probes"] = measure_probes(bench, n)
     if "cost" in parts:
-        found["cost"] = measure_cost(bench, min(n, 5))
-    return found
+        report["cost"] = measure_cost(bench, min(n, 5))
+    return report
 
 
 def main() -> None:
@@ -310,14 +310,19 @@ def main() -> None:
     parts = options.part.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--part: there is no {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
-    own = {"model": options.reader, "n_ctx": 2048, "n_cached": 0, "max_tokens": 24}  # idle cells would be attended over
-    generate = Spec("generate.llama", tuple(own.items()))
+    settings = {
+        "model": options.reader,
+        "n_ctx": 2048,
+        "n_cached": 0,
+        "max_tokens": 24,
+    }  # idle cells would be attended over
+    generate = Spec("generate.llama", tuple(settings.items()))
     assemble = Spec("assemble.cited", (("instructions", INSTRUCTIONS),))
     config = PipelineConfig("the benchmark", (Spec("retrieve.dense"), assemble, generate))
     with Pipeline(config, ROOT / "nowhere") as tools:
         bench = Bench(tools, options)
         card = weights_for(tools.reader, options.weights).card
-        found = measure(bench, parts)
+        report = measure(bench, parts)
         about = {
             "seed": options.seed,
             "reader": tools.reader.name,
@@ -326,7 +331,7 @@ def main() -> None:
             "machine": machine(),
             "load": os.getloadavg()[0],
         }
-    print(json.dumps({"about": about, **found}))
+    print(json.dumps({"about": about, **report}))
 
 
 if __name__ == "__main__":

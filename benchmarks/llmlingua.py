@@ -64,14 +64,14 @@ class Peer:
     def compress(self, name: str, context: list[str], question: str, rate: float) -> tuple[str, float] | None:
         """What it keeps and the seconds that it took; None where it raised an error."""
         assert self.process.stdin is not None
-        asked = {"context": context, "question": question, "rate": rate, "is_long": name == "longllmlingua"}
-        self.process.stdin.write(json.dumps(asked) + "\n")
+        request = {"context": context, "question": question, "rate": rate, "is_long": name == "longllmlingua"}
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        found = self.read()
-        if "error" in found:
-            print(f"{name}: {found['error']}: {question}", file=sys.stderr)
+        reply = self.read()
+        if "error" in reply:
+            print(f"{name}: {reply['error']}: {question}", file=sys.stderr)
             return None
-        return found["text"], found["seconds"]
+        return reply["text"], reply["seconds"]
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -106,24 +106,24 @@ def main() -> None:
     with Pipeline(config, ROOT / "nowhere") as tools:
         given = passages_of(chosen, "xquad", everything, tools)
         warm(tools, peer, given[0])
-        for n, (one, passages) in enumerate(zip(chosen, given, strict=True), 1):
-            golds = [normal(gold) for gold in one.answers]
+        for n, (question, passages) in enumerate(zip(chosen, given, strict=True), 1):
+            golds = [normal(gold) for gold in question.answers]
             whole = tokens(" ".join(p.text for p in passages), tools)
             if not any(gold in normal(" ".join(p.text for p in passages)) for gold in golds):
                 continue
             for rival in PEERS:
-                found = peer.compress(rival, [p.text for p in passages], one.question, options.rate)
-                if found is None:
+                compressed = peer.compress(rival, [p.text for p in passages], question.question, options.rate)
+                if compressed is None:
                     n_failed[rival] += 1
                     continue
-                text, seconds = found
+                text, seconds = compressed
                 ratio = tokens(text, tools) / whole
                 add(tallies[f"{rival}@{rival}"], text, golds, ratio, seconds)
                 for name in names:
                     component = ours(name, min(ratio, 1.0))
                     forget(tools)
                     start = perf_counter()
-                    kept = component.compress(Question(one.question), passages, tools)
+                    kept = component.compress(Question(question.question), passages, tools)
                     seconds = perf_counter() - start
                     text = " ".join(p.text for p in kept)
                     add(tallies[f"{name}@{rival}"], text, golds, tokens(text, tools) / whole, seconds)
@@ -166,7 +166,7 @@ def add(tally: list[dict[str, float]], text: str, golds: list[str], ratio: float
 
 
 def mean(tally: list[dict[str, float]], key: str) -> float:
-    return sum(one[key] for one in tally) / len(tally)
+    return sum(entry[key] for entry in tally) / len(tally)
 
 
 def summary(tallies: dict[str, list[dict[str, float]]]) -> str:
@@ -179,11 +179,11 @@ def block(
     tallies: dict[str, list[dict[str, float]]], rival: str, names: tuple[str, ...], seed: int
 ) -> dict[str, dict[str, float]]:
     """The rival's figures and ours at its kept ratio."""
-    found = {}
+    report = {}
     against = tallies[f"{rival}@{rival}"]
     for name in (rival, *names):
         tally = tallies[f"{name}@{rival}"]
-        one = {
+        entry = {
             "answer_recall": mean(tally, "hit"),
             "kept_ratio": mean(tally, "ratio"),
             "seconds": mean(tally, "seconds"),
@@ -191,10 +191,10 @@ def block(
         if name != rival:
             pairs = zip(tally, against, strict=True)
             diff, low, high = interval([a["hit"] - b["hit"] for a, b in pairs], seed)
-            one |= {"recall_diff": diff, "recall_diff_low": low, "recall_diff_high": high}
-            one["speed_vs_llmlingua"] = mean(against, "seconds") / mean(tally, "seconds")
-        found[name] = {key: round(value, 4) for key, value in one.items()}
-    return found
+            entry |= {"recall_diff": diff, "recall_diff_low": low, "recall_diff_high": high}
+            entry["speed_vs_llmlingua"] = mean(against, "seconds") / mean(tally, "seconds")
+        report[name] = {key: round(value, 4) for key, value in entry.items()}
+    return report
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         start = perf_counter()
         results = run_grid(grid, chosen, folder, clock, clock.status, lambda note: print(note, file=sys.stderr))
         seconds = perf_counter() - start
-    cells = [one.told() for one in results.cells]
+    cells = [cell.to_dict() for cell in results.cells]
     about = {
         "arm": results.arm,
         "model": results.model,

@@ -175,7 +175,7 @@ def verbatim(
             found, notes = measure(protocol, engine, display)
             name = engine.name
     if as_json:
-        told = {"model": name, "results": [one.told() for one in found], "notes": notes}
+        told = {"model": name, "results": [one.to_dict() for one in found], "notes": notes}
         print_json(told)
         return 0
     rows = [
@@ -222,7 +222,7 @@ def _told(results: Results, as_json: bool) -> int:
     write_report(results)
     n_failed = sum(one.n_failed for one in results.cells)
     if as_json:
-        cells = [one.told() for one in results.cells]
+        cells = [one.to_dict() for one in results.cells]
         about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing, "n_failed": n_failed}
         print_json({**about, "cells": cells})
         return EXIT_ERROR if n_failed or results.n_missing else 0

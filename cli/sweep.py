@@ -18,11 +18,11 @@ from cli.run import executor_of, most_errors, resume_command
 from pipeline.errors import LongthreadError
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.evaluate import EvalOptions
-from pipeline.evaluation.grid import Sweep, load_sweep
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import summary, write_rows
 from pipeline.evaluation.sweep import PIPELINES, Point, run_sweep
+from pipeline.evaluation.sweep_file import Sweep, load_sweep
 from pipeline.storage.whole import write_whole
 
 

@@ -1,4 +1,4 @@
-"""compress.chain: several compressors, one after the other. Ours; no paper."""
+"""compress.chain: several compressors in sequence. Ours; no paper."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.types import Passage, Question
 
 @dataclass(frozen=True)
 class Chain:
-    """Compresses what the one before has left.
+    """Runs compressors in sequence, each on the output of the one before.
 
-    In a pipeline file further stages say the same, and account for each; a chain is for inside of other wrappers.
+    A chain is for use inside other wrappers. In a pipeline file, list several stages: the ledger accounts for each.
 
     :param of: the compressors, in order.
     """
@@ -37,7 +37,7 @@ class Chain:
 
     @property
     def why_dropped(self) -> str:
-        return "; or ".join(getattr(one, "why_dropped", "not kept") for one in self.compressors)
+        return "; or ".join(getattr(compressor, "why_dropped", "not kept") for compressor in self.compressors)
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         left = list(passages)

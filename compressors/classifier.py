@@ -1,4 +1,4 @@
-"""The trained part of compress.exit_mini: some numbers, and where they come from, in one JSON file that ships."""
+"""The trained part of compress.exit_mini: a few numbers and their origin, in one shipped JSON file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SHIPPED = Path(__file__).parent / "trained" / "exit-mini.json"
 
 @dataclass(frozen=True)
 class Classifier:
-    """What was fitted. `embedder` is the fingerprint of the one whose vectors were used, `embedder_name` for people.
+    """The fitted numbers. `embedder` is the fingerprint of the embedder used, `embedder_name` its name for people.
 
-    `temperature` is that of the votes. `alone` are weights of FEATURES, standardised within a question; their sum is a
-    unit's score. `linked` are weights of that score and of the two strengths of `Links`, standardised as well. Scores
-    rank; they become probabilities by a slope and a shift (`alone_sure`, `linked_sure`: Platt scaling) that were found
-    on questions which the weights were not fitted on. `metrics` were measured on those as well: `notes` say how.
+    `temperature` is that of the votes. `alone` weighs FEATURES, standardised within a question, into a unit's score.
+    `linked` weighs that score and the two strengths of `Links`, standardised as well. Scores only rank units. A slope
+    and a shift (`alone_sure`, `linked_sure`: Platt scaling) turn them into probabilities. These were fitted, and
+    `metrics` measured, on questions that the weights were not fitted on; `notes` say how.
     """
 
     embedder: str
@@ -53,9 +53,9 @@ class Classifier:
             raise ValueError(f"temperature must be above 0, was: {self.temperature}")
 
     def probabilities(self, features: NDArray[np.float64], links: Links | None) -> NDArray[np.float64]:
-        """The probability of each unit to support an answer, float64 (n_units,), in [0, 1].
+        """The probability that each unit supports the answer, float64 (n_units,), in [0, 1].
 
-        `features` are (n_units, 2), as they are; `links` None: none are followed.
+        `features` are (n_units, 2), not standardised. With `links` None, no links are followed.
         """
         scores = standardised(features) @ np.array(self.alone)
         if links is None:
@@ -64,18 +64,19 @@ class Classifier:
 
 
 def with_links(scores: NDArray[np.float64], links: Links) -> NDArray[np.float64]:
-    """What `linked` weighs: each unit's score, and how good the units are that name its passage, or that it names."""
+    """The columns that `linked` weighs: each unit's score, and its two link strengths, standardised."""
     return np.column_stack([scores, standardised(links.strengths(scores))])
 
 
 def sure(scores: NDArray[np.float64], slope_and_shift: tuple[float, float]) -> NDArray[np.float64]:
+    """Turns scores into probabilities by Platt scaling."""
     slope, shift = slope_and_shift
     return np.asarray(1 / (1 + np.exp(-(slope * scores + shift))))
 
 
 @cache
 def shipped() -> Classifier:
-    """The classifier that ships. Raises ModelError for a file that is damaged."""
+    """Loads the shipped classifier. Raises ModelError for a damaged file."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

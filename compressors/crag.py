@@ -1,11 +1,12 @@
-"""compress.crag: clustered RAG. Passages that say alike things become one summary, which says how many said so.
+"""compress.crag: Clustered RAG. Similar passages become one summary, which says how many passages it stands for.
 
 Clustered Retrieved Augmented Generation (Akesson and Santos 2024, arXiv 2406.00029): embed, k-means, a summary of each
 cluster, one prompt of the summaries. **Not** Corrective RAG (Yan et al. 2024, arXiv 2401.15884), which grades documents
 and searches the web, and **not** the CRAG benchmark (Comprehensive RAG Benchmark, KDD Cup 2024).
 
-Ours differs: the paper's rule for k and its prompts are not public; k is given, or by square root, or by silhouette.
-Vectors are those of the pipeline's embedder. Each summary carries the spans that it stands on. Fidelity: approximate.
+Ours differs: the paper's rule for k and its prompts are not public. k is a number, or follows from the square root or
+the silhouette. The pipeline's embedder makes the vectors. Each summary carries the spans of its passages. Fidelity:
+approximate.
 
 Clusters are made without looking at the question. What one passage alone says, a number or a dissent, vanishes in the
 summary of its cluster: that is what the method does. Ask it for the gist of many passages, and never for one fact;
@@ -35,16 +36,16 @@ LARGEST_K = 8
 
 @dataclass(frozen=True)
 class Crag:
-    """Clusters the passages and gives a summary of each, the largest first, with how many passages it speaks for.
+    """Clusters the passages and summarises each cluster, the largest first, with the number of its passages.
 
-    The question is not looked at, and the passages' order does not matter: the same passages are clustered and
-    summarised alike, and at the second time come from the cache. Needs many passages: retrieve with a large k.
+    The question and the order of the passages do not matter. The same passages always give the same summaries, the
+    second time from the cache. It needs many passages: retrieve with a large k.
 
-    :param k: how many clusters; sqrt: the square root of half the number of passages, from 2 to 8; silhouette: the
-        number from 2 to 8 whose clusters are parted best.
-    :param words: how long a summary may be, as the model is told.
-    :param max_tokens: where a summary is cut.
-    :param least: fewer passages than these are not clustered, and stay as they are.
+    :param k: the number of clusters; sqrt: the square root of half the number of passages, from 2 to 8; silhouette: the
+        number from 2 to 8 with the best silhouette score.
+    :param words: length of a summary in words, as the prompt asks.
+    :param max_tokens: upper limit of a summary's tokens.
+    :param least: with fewer passages than this, nothing is clustered and the passages stay unchanged.
     :param seed: of k-means.
     """
 
@@ -81,20 +82,21 @@ class Crag:
         ]
 
     def clusters(self, passages: Sequence[Passage], points: NDArray[np.float32]) -> list[list[Passage]]:
-        """The passages in clusters, the largest first (of equals the one with the earlier passage), and in each the
-        nearest to its centre first.
+        """The clusters of passages, the largest first (on a tie the one with the earlier passage).
+
+        In a cluster, the passage nearest to the centre comes first.
         """
         import numpy as np
 
         labels = self.labels(points)
-        found: list[list[int]] = []
+        groups: list[list[int]] = []
         for label in dict.fromkeys(labels.tolist()):
             inside = np.flatnonzero(labels == label)
             centre = points[inside].mean(axis=0)
             order = np.argsort(-(points[inside] @ centre), kind="stable")
-            found.append(inside[order].tolist())
-        found.sort(key=lambda inside: (-len(inside), min(inside)))
-        return [[passages[n] for n in inside] for inside in found]
+            groups.append(inside[order].tolist())
+        groups.sort(key=lambda inside: (-len(inside), min(inside)))
+        return [[passages[n] for n in inside] for inside in groups]
 
     def labels(self, points: NDArray[np.float32]) -> NDArray[np.int32]:
         """The cluster of each point, int32 (n,)."""
@@ -109,6 +111,7 @@ class Crag:
     def _parted_best(self, points: NDArray[np.float32], n_apart: int) -> NDArray[np.int32]:
         from sklearn.metrics import silhouette_score
 
+        # The silhouette score needs at least 2 clusters, and fewer clusters than points.
         tried = [self._k_means(points, k) for k in range(2, min(LARGEST_K, n_apart - 1, len(points) - 1) + 1)]
         if not tried:
             return self._k_means(points, 1)
@@ -117,20 +120,21 @@ class Crag:
     def _k_means(self, points: NDArray[np.float32], k: int) -> NDArray[np.int32]:
         from sklearn.cluster import KMeans
 
-        found: NDArray[np.int32] = KMeans(k, n_init=10, random_state=self.seed).fit_predict(points)
-        return found
+        labels: NDArray[np.int32] = KMeans(k, n_init=10, random_state=self.seed).fit_predict(points)
+        return labels
 
 
 def vectors(passages: Sequence[Passage], embedder: Embedder) -> NDArray[np.float32]:
-    """A unit vector of each passage, float32 (n, dimension); of one longer than the embedder reads, the mean of its
-    pieces'.
+    """A unit vector of each passage, float32 (n, dimension).
+
+    A passage longer than the embedder's limit gets the mean of the vectors of its pieces.
     """
     import numpy as np
 
     pieces = [(n, text) for n, passage in enumerate(passages) for text in _readable(passage.text, embedder)]
-    found = embedder.embed([text for _, text in pieces])
-    total = np.zeros((len(passages), found.shape[1]), np.float32)
-    np.add.at(total, [n for n, _ in pieces], found)
+    piece_vectors = embedder.embed([text for _, text in pieces])
+    total = np.zeros((len(passages), piece_vectors.shape[1]), np.float32)
+    np.add.at(total, [n for n, _ in pieces], piece_vectors)
     result: NDArray[np.float32] = total / np.linalg.norm(total, axis=1, keepdims=True).clip(min=1e-9)
     return result
 

@@ -1,15 +1,15 @@
 """compress.exit: keep the sentences that a classifier calls useful for the question.
 
 EXIT: Context-Aware Extractive Compression for Enhancing Retrieval-Augmented Generation (Hwang et al., Findings of ACL
-2025, arXiv 2412.12559). The paper's prompt, in its order: query, context, sentence; P(Yes) of the next token against
-P(No) only; kept from a threshold on, in the order of the source.
+2025, arXiv 2412.12559). The prompt is the paper's, in its order: query, context, sentence. P(Yes) of the next token is
+taken against P(No) only. Sentences at or above a threshold are kept, in the order of the source.
 
-Ours differs: the prompt is rendered in the chat template of the model at hand; the context of a sentence is the
-passage that holds it, with its title (as in the paper's training data; their script gave all passages), in windows of
-sentences where it is too long; sentences are cut by our splitter, and a title is no sentence. All sentences of a
-passage share one forked prefix. The paper's threshold of 0.5 is for its own classifier, Gemma-2B with a LoRA adapter,
-which `model` and `lora` accept as GGUF files. A stock model's P(Yes) means little by itself (Gemma-2B keeps 99 %), so
-its threshold is fitted by `longthread calibrate`. Fidelity: faithful.
+Ours differs: the prompt uses the model's own chat template. The context of a sentence is its passage with the title (as
+in the paper's training data; their script gave all passages), or a window of sentences if the passage is too long. Our
+splitter cuts sentences, and a title is not a sentence. All sentences of a passage share one forked prefix. The paper's
+threshold of 0.5 is for its own classifier, Gemma-2B with a LoRA adapter; `model` and `lora` accept both as GGUF files.
+P(Yes) of a stock model means little (Gemma-2B keeps 99 %), so `longthread calibrate` fits its threshold. Fidelity:
+faithful.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ ASK = '\nIs this sentence useful in answering the query? Answer only "Yes" or "N
 class Exit:
     """Keeps the sentences that a classifier calls useful, in the order of their source (EXIT, arXiv 2412.12559).
 
-    :param threshold: P(Yes) from which a sentence is kept, in [0, 1]. auto: as calibrated for the model's file; without
-        a calibration 0.5, the paper's, which is said.
+    :param threshold: lowest P(Yes) of a kept sentence, in [0, 1]. auto: as calibrated for the model's file. Without a
+        calibration auto is 0.5, the paper's threshold, and a note says so.
     :param model: the classifier, a GGUF file or a name; None: the reader.
-    :param lora: a LoRA adapter for `model`, in GGUF form; None: none.
-    :param window: tokens of prompt that the classifier reads at a time; longer passages are read in windows.
-    :param top_k: how many sentences to keep at most, the likeliest; None: no such limit.
-    :param budget: how many tokens of the reader to keep at most; None: no such limit.
-    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
+    :param lora: a LoRA adapter for `model`, as a GGUF file; None: no adapter.
+    :param window: tokens per prompt of the classifier. Longer passages are read in windows.
+    :param top_k: most sentences to keep, those with the highest P(Yes); None: no limit.
+    :param budget: most tokens of the reader to keep; None: no limit.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
     """
 
     threshold: float | Literal["auto"] = "auto"
@@ -80,18 +80,18 @@ class Exit:
         return units.merged(limits.choose(scores, lambda: units.tokens(tools.reader)), scores)
 
     def least(self, model: Model, tools: Tools) -> float:
-        """The threshold, noted where it is not the user's own."""
+        """The threshold. Adds a note unless the user set it."""
         if self.threshold != "auto":
             return self.threshold
-        found = stored(ExitCalibration, model)
-        if found is not None:
-            kept = found.evidence
+        calibration = stored(ExitCalibration, model)
+        if calibration is not None:
+            evidence = calibration.evidence
             tools.note(
-                f"P(Yes) >= {found.threshold:.4g}, fitted on {kept.n_questions} questions: recall {kept.recall:.2f} "
-                f"at {kept.kept_ratio:.2f} of the tokens",
+                f"P(Yes) >= {calibration.threshold:.4g}, fitted on {evidence.n_questions} questions: "
+                f"recall {evidence.recall:.2f} at {evidence.kept_ratio:.2f} of the tokens",
                 once=True,
             )
-            return found.threshold
+            return calibration.threshold
         tools.note(
             f"P(Yes) >= {PAPER_THRESHOLD}, the paper's threshold for its own classifier: {model.name} is not "
             "calibrated, and may keep everything or nothing; 'longthread calibrate' fits the threshold",
@@ -110,8 +110,8 @@ class Exit:
             raise ModelError(f"compress.exit: {model.name} cannot score; set 'model' to a GGUF file")
         best = np.zeros(len(units))
         for owners, context, sentences in self.windows(question, units, model):
-            found = self.p_yes(question, context, sentences, model)
-            np.maximum.at(best, owners if len(owners) == len(found) else owners * len(found), found)
+            scores = self.p_yes(question, context, sentences, model)
+            np.maximum.at(best, owners if len(owners) == len(scores) else owners * len(scores), scores)
             if progress is not None:
                 progress("score sentences", owners[-1] + 1, len(units))
         return best
@@ -123,15 +123,15 @@ class Exit:
         assert isinstance(model, Scorer)  # noqa: S101 - checked by the caller
         prefix, after = prompt(question, context, model)
         suffixes = [(Text(sentence + ASK, "passages"), *after) for sentence in sentences]
-        found = model.score(prefix, suffixes, ["Yes", "No"])
-        margin = found[:, 0].astype(np.float64) - found[:, 1]
+        logprobs = model.score(prefix, suffixes, ["Yes", "No"])
+        margin = logprobs[:, 0].astype(np.float64) - logprobs[:, 1]
         return np.asarray(1 / (1 + np.exp(-margin)))
 
     def windows(self, question: str, units: Units, model: Model) -> Iterator[tuple[list[int], str, list[str]]]:
-        """What is read at a time: positions of units, their context, and the sentences to ask about.
+        """Yields the windows: positions of units, their context, and the sentences to ask about.
 
-        A window is a stretch of one passage's units. A unit that is longer than its share of the window is asked about
-        in pieces, and the best of them counts.
+        A window is a stretch of one passage's units. A unit longer than its share of the window is split into pieces,
+        and its best piece counts.
         """
         window = min(self.window, model.window)
         begin, end = prompt(question, "", model)
@@ -144,15 +144,16 @@ class Exit:
         for owner, positions in _by_owner(units):
             passage = units.passages[owner]
             title = f"{passage.title}\n" if passage.title else ""
+            # Half of the room for the context: the prompt repeats the sentence, which may be the whole context.
             for low, high in _stretches([model.count_text(units.with_gap(n)) for n in positions], room // 2):
-                here = positions[low:high]
-                text = "".join(units.with_gap(n) for n in here).strip()
-                if len(here) == 1 and model.count_text(text) > room // 2:
+                stretch = positions[low:high]
+                text = "".join(units.with_gap(n) for n in stretch).strip()
+                if len(stretch) == 1 and model.count_text(text) > room // 2:
                     for piece in halves(text, room // 2, model):
-                        yield here, piece, [piece]
+                        yield stretch, piece, [piece]
                 else:
                     head = title if model.count_text(title) <= room // 4 else ""
-                    yield here, head + text, [units.parts[n].text for n in here]
+                    yield stretch, head + text, [units.parts[n].text for n in stretch]
 
     def _limits(self, threshold: float | None) -> Limits:
         return Limits(self.top_k, threshold, self.budget, self.keep_ratio)
@@ -168,7 +169,7 @@ class Exit:
 
 
 def prompt(question: str, context: str, model: Model) -> tuple[Prompt, Prompt]:
-    """The paper's prompt in the model's chat template: what stands before the sentence, and what after `ASK`."""
+    """The paper's prompt in the model's chat template: the part before the sentence, and the part after `ASK`."""
     tail = Text(ASK, "passages")
     content = (
         Text(f"Query:\n{question}\nFull context:\n", "question"),
@@ -176,8 +177,8 @@ def prompt(question: str, context: str, model: Model) -> tuple[Prompt, Prompt]:
         tail,
     )
     spans = model.render([Message("user", content)])
-    at = next(n for n, span in enumerate(spans) if span is tail)
-    return spans[:at], spans[at + 1 :]
+    index = next(n for n, span in enumerate(spans) if span is tail)
+    return spans[:index], spans[index + 1 :]
 
 
 def _by_owner(units: Units) -> Iterator[tuple[int, list[int]]]:
@@ -188,7 +189,7 @@ def _by_owner(units: Units) -> Iterator[tuple[int, list[int]]]:
 
 
 def _stretches(costs: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
-    """Stretches [low, high) of consecutive costs that add up to at most `room`, or hold a single one above it."""
+    """Yields stretches [low, high) of consecutive costs with a sum of at most `room`, or of a single larger cost."""
     low, used = 0, 0
     for n, cost in enumerate(costs):
         if n > low and used + cost > room:

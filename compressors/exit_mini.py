@@ -1,11 +1,11 @@
-"""compress.exit_mini: keep the sentences that a small trained classifier finds, without running a language model.
+"""compress.exit_mini: keep the sentences that a small trained classifier selects, without a language model.
 
 After EXIT: Context-Aware Extractive Compression (Hwang et al. 2024, arXiv 2412.12559), which fine-tunes a 2B model to
-say for each sentence, in its document, whether it helps to answer. Ours differs: the sentence encoder that retrieves is
-left as it is. It reads each sentence in its document, the question's tokens vote for the sentences
-(compressors/votes.py), and what is trained are ten numbers: the temperature of the vote; its weight and that of the
-words in common; weights that raise sentences of passages that good sentences name (compressors/links.py); and how sure
-a score is. So it runs at about the speed of compress.sentences. How they were fitted: docs/training.md. Fidelity:
+decide for each sentence, in its document, whether it helps to answer. Ours differs: it uses the retrieval encoder
+unchanged. The encoder reads each sentence in its document, and the question's tokens vote for the sentences
+(compressors/votes.py). Only ten numbers are trained: the temperature of the votes; the weights of votes and shared
+words; weights for sentences of passages that good sentences name (compressors/links.py); and the scaling of scores to
+probabilities. So it is about as fast as compress.sentences. docs/training.md says how they were fitted. Fidelity:
 inspired.
 """
 
@@ -30,18 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExitMini:
-    """Keeps the sentences that a trained classifier finds for the question, in the order of their source.
+    """Keeps the sentences that a trained classifier selects for the question, in the order of their source.
 
-    With several limits set, all hold; the best sentence always stays, unless the threshold forbids it.
+    All limits that are set apply. The best sentence always stays, unless it is below the threshold.
 
-    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
-    :param budget: how many tokens of the reader to keep at most; None: no such limit.
-    :param threshold: the least probability kept, in [0, 1]; None: no such limit.
-    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no such
-        limit.
-    :param top_k: how many sentences to keep at most; None: no such limit.
-    :param links: whether passages whose title a good sentence names are raised: for questions of several hops.
-    :param neighbours: sentences before and after each kept one that are kept with it.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
+    :param budget: most tokens of the reader to keep; None: no limit.
+    :param threshold: lowest probability of a kept sentence, in [0, 1]; None: no limit.
+    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no limit.
+    :param top_k: most sentences to keep; None: no limit.
+    :param links: whether to raise passages whose title a good sentence names, for multi-hop questions.
+    :param neighbours: number of sentences before and after each kept sentence to keep as well.
     """
 
     keep_ratio: float | None = 0.3
@@ -75,7 +74,7 @@ class ExitMini:
         )
 
     def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
-        """The probability of each unit to support an answer, float64 (n_units,), in [0, 1]."""
+        """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
         classifier = shipped()
         if tools.embedder.fingerprint != classifier.embedder:
             tools.note(

@@ -1,4 +1,4 @@
-"""compress.fallback: better uncompressed than nothing. Ours; no paper."""
+"""compress.fallback: undo a compression that leaves too little. Ours; no paper."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.types import Passage, Question
 
 @dataclass(frozen=True)
 class Fallback(Wrapper):
-    """Compresses; gives the passages as they came where that leaves nothing, or too little, and says so.
+    """Compresses, but returns the original passages, with a note, if too little is left.
 
     :param of: the compressor.
-    :param min_tokens: fewer tokens of the reader than these are too little (unless as few came).
+    :param min_tokens: fewest tokens of the reader that count as enough.
     """
 
     of: Inner = field(default_factory=lambda: Spec("compress.exit"))

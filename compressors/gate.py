@@ -1,9 +1,9 @@
-"""compress.gate: compress only where it is expected to save time. Ours; no paper.
+"""compress.gate: compress only if that is expected to save time. Ours; no paper.
 
 A compressor costs time for each token that it reads, and saves the reader's time for each token that it drops. Both
-speeds are measured in this process, on these models: the reader's by reading a piece of the first question's passages,
-the compressor's on the passages of the questions that it worked on. With a small fast reader compression often loses
-(a rerun of EXIT with a 3B reader on a GPU was four times slower end to end).
+speeds are measured in this process with these models: the reader's on a piece of the first question's passages, the
+compressor's on the questions that it compressed. With a small fast reader compression often loses (a rerun of EXIT with
+a 3B reader on a GPU was four times slower end to end).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SAMPLE_CHARS = 1200
 
 @dataclass
 class Speed:
-    """What was measured with one reader: its tokens a second, and by compressor what it took and left."""
+    """Measurements with one reader: its tokens per second, and the work of each compressor."""
 
     reader: float
     compressors: dict[str, Work] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Speed:
 
 @dataclass
 class Work:
-    """A compressor's work so far, in this process."""
+    """A compressor's total work in this process."""
 
     seconds: float = 0.0
     tokens_in: int = 0
@@ -44,13 +44,13 @@ _MEASURED: WeakKeyDictionary[Model, Speed] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Gate(Wrapper):
-    """Compresses if that is expected to be quicker than reading everything; says what was expected, and why.
+    """Compresses if that is expected to be faster than reading everything. A note gives the expected times.
 
-    The first question is always compressed, since that is how the compressor's speed becomes known; the reader's speed
-    is known from reading about 300 tokens once.
+    The first question is always compressed, to measure the compressor's speed. The reader's speed is measured once, on
+    about 300 tokens.
 
     :param of: the compressor.
-    :param least_gain: the expected seconds with and without must differ by this factor, from 1 on.
+    :param least_gain: required ratio of the expected seconds without and with compression, at least 1.
     """
 
     of: Inner = field(default_factory=lambda: Spec("compress.probe"))
@@ -67,7 +67,7 @@ class Gate(Wrapper):
         speed = measured(tools.reader, passages)
         work = speed.compressors.setdefault(json.dumps(asdict(self.of), sort_keys=True), Work())
         if not work.tokens_in:
-            self.compressor.compress(question, passages[:1], tools)  # loads what it needs, which is not its speed
+            self.compressor.compress(question, passages[:1], tools)  # loads its models: that time must not count
             tools.note(f"{self.of.name} is timed on this question")
         elif not self.pays(n_tokens, work, speed.reader, tools):
             return list(passages)
@@ -79,24 +79,24 @@ class Gate(Wrapper):
         return kept
 
     def pays(self, n_tokens: int, work: Work, reader: float, tools: Tools) -> bool:
-        """Whether so many tokens are read sooner when compressed, by what was measured; notes the figures."""
-        whole = n_tokens / reader
+        """Whether compressing `n_tokens` is expected to save time. Notes the figures."""
+        full_s = n_tokens / reader
         rate, ratio = work.seconds / work.tokens_in, work.tokens_out / work.tokens_in
-        compressed = n_tokens * rate + ratio * whole
-        pays = compressed * self.least_gain < whole
+        compressed_s = n_tokens * rate + ratio * full_s
+        pays = compressed_s * self.least_gain < full_s
         tools.note(
-            f"{'compressed' if pays else 'not compressed'}: expected {compressed:.2f} s with {self.of.name} "
-            f"({1 / max(rate, 1e-9):.0f} tokens/s, keeps {ratio:.2f}), {whole:.2f} s without (the reader's "
+            f"{'compressed' if pays else 'not compressed'}: expected {compressed_s:.2f} s with {self.of.name} "
+            f"({1 / max(rate, 1e-9):.0f} tokens/s, keeps {ratio:.2f}), {full_s:.2f} s without (the reader's "
             f"{reader:.0f} tokens/s)"
         )
         return pays
 
 
 def measured(reader: Model, passages: Sequence[Passage]) -> Speed:
-    """What is known of this reader; its speed is measured on a piece of the passages when first asked for."""
-    found = _MEASURED.get(reader)
-    if found is None:
+    """The measurements of this reader. The first call measures its speed on a piece of the passages."""
+    speed = _MEASURED.get(reader)
+    if speed is None:
         text = "\n".join(passage.text for passage in passages)[:_SAMPLE_CHARS]
         (stream,) = reader.generate([(Text(text or ".", "passages"),)], Sampling(max_tokens=1))
-        found = _MEASURED[reader] = Speed(stream.result().prefill_tokens_per_s or float("inf"))
-    return found
+        speed = _MEASURED[reader] = Speed(stream.result().prefill_tokens_per_s or float("inf"))
+    return speed

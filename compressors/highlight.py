@@ -1,7 +1,7 @@
-"""compress.highlight: read, highlight, summarise. A summary of the sentences that bear on the question.
+"""compress.highlight: read, highlight, summarise. Makes a summary of the sentences relevant to the question.
 
 After Read, Highlight and Summarize: A Hierarchical Neural Semantic Encoder-based Approach (Ambati, Bandyopadhyay and
-Mitra 2019, arXiv 1910.03177), which trains a network for the three steps. Ours takes the idea only: an extractive
+Mitra 2019, arXiv 1910.03177), which trains a network for the three steps. Ours takes only the idea: an extractive
 compressor highlights, the reader summarises, and the summary carries the spans of the highlights. Fidelity: inspired.
 """
 
@@ -26,9 +26,9 @@ INSTRUCTIONS = (
 class Highlight(Wrapper):
     """Summarises the sentences that another compressor keeps, with their spans.
 
-    :param of: what highlights: compress.probe, compress.exit, or any other.
-    :param words: how long the summary may be, as the model is told.
-    :param max_tokens: where it is cut.
+    :param of: the compressor that highlights: compress.probe, compress.exit, or any other.
+    :param words: length of the summary in words, as the prompt asks.
+    :param max_tokens: upper limit of the summary's tokens.
     """
 
     of: Inner = field(default_factory=lambda: Spec("compress.probe"))

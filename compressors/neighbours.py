@@ -1,7 +1,7 @@
-"""compress.neighbours: with each kept sentence the ones beside it, for facts that take two sentences. Ours; no paper.
+"""compress.neighbours: keep the sentences beside each kept one, for facts that span two sentences. Ours; no paper.
 
-Multi-hop questions lose recall at the bridge: the sentence that names what the next one is about (EXIT, arXiv
-2412.12559, falls from 0.93 to 0.76 where it was not trained).
+Multi-hop questions lose recall at the bridge: the sentence that names the subject of the next one (the recall of EXIT,
+arXiv 2412.12559, falls from 0.93 to 0.76 on data that it was not trained on).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pipeline.types import Passage, Question
 
 @dataclass(frozen=True)
 class Neighbours(Wrapper):
-    """Compresses, and keeps the sentences before and after each kept one as well, within their passage.
+    """Compresses, and also keeps the sentences before and after each kept one, within their passage.
 
     :param of: the compressor.
-    :param n: how many sentences before and after.
+    :param n: number of sentences before and after.
     """
 
     of: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))

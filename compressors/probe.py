@@ -1,22 +1,22 @@
 """compress.probe: keep the sentences that a small model's attention heads look at when they read the question.
 
-After ActQKV (Xiao et al. 2025, arXiv 2502.13542: a probe-query retrieves what a long context holds for it) and
-Retrieval Head Mechanistically Explains Long-Context Factuality (Wu et al. 2024, arXiv 2404.15574: a few heads do the
-looking up). The passages are read, then the question; for each of a few heads, a sentence's feature is the logarithm of
-the attention that it gets, summed over its tokens: the mean of what the question's tokens give, or of what the tokens
-after it give, where the answer is about to begin; standardised over all sentences of the question. Their weighted
-sum makes a probability, together with what compress.exit_mini goes by: the votes of the question's tokens, as the
-embedder sees them, and the words in common. Further weights raise sentences of passages that good sentences name, and
-those that name the passages of good ones (compressors/links.py): the second hop, which the question does not mention.
+After ActQKV (Xiao et al. 2025, arXiv 2502.13542: a probe query retrieves the relevant parts of a long context) and
+Retrieval Head Mechanistically Explains Long-Context Factuality (Wu et al. 2024, arXiv 2404.15574: few heads retrieve).
+The model reads the passages, then the question. For each of a few heads, a sentence's feature is the logarithm of the
+attention to it, summed over its tokens. The attention is the mean over the question's tokens, or over the tokens after
+it, where the answer is about to begin. Features are standardised over all sentences of the question. A weighted sum
+gives a probability, together with the features of compress.exit_mini: the votes of the question's tokens, and the
+shared words. Further weights raise sentences of passages that good sentences name, and sentences that name the passages
+of good ones (compressors/links.py): the second hop, which the question does not mention.
 
-Ours differs: it chooses text, not cached keys and values, once and before the reader; the heads are those that
-`longthread calibrate` found for the model's file on labelled sentences. The model may be another, smaller one than the
-reader; layers above the highest head are not run. Fidelity: inspired.
+Ours differs: it chooses text, not cached keys and values, once and before the reader. `longthread calibrate` chooses
+the heads for the model's file on labelled sentences. The model may be smaller than the reader. Layers above the highest
+chosen head are not run. Fidelity: inspired.
 
-Long inputs are read in windows of about equal length, each behind the same opening tokens, on which most heads rest
-when they find nothing. So a sentence's attention is measured against the same resting place in every window, and is
-compared across windows as it is: it is standardised over the whole question, never within a window, where the best
-sentence of a window without an answer would look as good as the answer.
+Long inputs are read in windows of about equal length. Each window begins with the same tokens, which most heads attend
+to when they find nothing (an attention sink). So attention in all windows is relative to the same sink, and comparable
+across windows. It is standardised over the whole question, never within a window: the best sentence of a window without
+an answer would look as good as the answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from compressors.classifier import shipped
 from compressors.features import features as features_of
 from compressors.features import standardised
 from compressors.links import Links
-from compressors.selection import Limits, Units, Window, extract, windows
+from compressors.selection import Limits, Units, UnitWindow, extract, windows
 from compressors.votes import nearest_tokens
 from pipeline.contracts import Model, Progress, Tools
 from pipeline.errors import ModelError
@@ -44,30 +44,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LAYOUT = 3
-"""The number of the prompt's form and of the features: what was found with others is not used."""
+"""Version of the prompt and the features. Calibrations of other versions are not used."""
 
 LEAST_MASS = 1e-6
-"""Added before the logarithm: attention below it says nothing."""
+"""Added before the logarithm: less attention than this is noise."""
 
 
 @dataclass(frozen=True)
 class Probe:
     """Keeps the sentences that a model's attention finds for the question, in the order of their source.
 
-    With several limits set, all hold; the best sentence always stays, unless the threshold forbids it.
+    All limits that are set apply. The best sentence always stays, unless it is below the threshold.
 
     :param model: the model that probes, a GGUF file or a name; None: the reader.
-    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
-    :param budget: how many tokens of the reader to keep at most; None: no such limit.
-    :param threshold: the least probability kept, in [0, 1]; None: no such limit.
-    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no such
-        limit.
-    :param top_k: how many sentences to keep at most; None: no such limit.
-    :param similarity: whether the embedder has a say: how the question's tokens vote, and the words in common, are two
-        more features: a little slower, and better.
-    :param links: whether passages whose title a good sentence names are raised: for questions of several hops.
-    :param window: tokens that are probed at a time.
-    :param neighbours: sentences before and after each kept one that are kept with it.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
+    :param budget: most tokens of the reader to keep; None: no limit.
+    :param threshold: lowest probability of a kept sentence, in [0, 1]; None: no limit.
+    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no limit.
+    :param top_k: most sentences to keep; None: no limit.
+    :param similarity: whether to add two features from the embedder and the words: the votes of the question's tokens,
+        and the shared words. A little slower, and better.
+    :param links: whether to raise passages whose title a good sentence names, for multi-hop questions.
+    :param window: tokens per window.
+    :param neighbours: number of sentences before and after each kept sentence to keep as well.
     """
 
     model: str | None = "smollm2-135m"
@@ -109,27 +108,27 @@ class Probe:
         )
 
     def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
-        """The probability of each unit to support an answer, float64 (n_units,), in [0, 1]."""
+        """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
         import numpy as np
 
         model = tools.reader if self.model is None else tools.model(self._settings)
-        found = calibration(model)
-        features = standardised(log_mass(question, units, model, found.heads, self.window, tools.progress))
-        weighing = found.alone
+        calibrated = calibration(model)
+        features = standardised(log_mass(question, units, model, calibrated.heads, self.window, tools.progress))
+        weighing = calibrated.alone
         if self.similarity:
-            weighing = found.with_similarity
+            weighing = calibrated.with_similarity
             if tools.embedder.fingerprint != shipped().embedder:
                 tools.note(
                     f"compress.probe was calibrated with another embedder than {tools.embedder.name}: its "
                     "probabilities are a guess here; 'similarity: false' goes by attention alone"
                 )
             nearest = nearest_tokens(question, units, tools.embedder)
-            said = standardised(features_of(question, units, nearest, found.temperature))
-            features = np.hstack([features, said])
+            similarity = standardised(features_of(question, units, nearest, calibrated.temperature))
+            features = np.hstack([features, similarity])
         logits = weighing.logits(features)
         if self.links:
             strengths = standardised(Links.of(units).strengths(logits))
-            logits = found.links.logits(np.hstack([logits[:, None], strengths]))
+            logits = calibrated.links.logits(np.hstack([logits[:, None], strengths]))
         return np.asarray(1 / (1 + np.exp(-logits)))
 
     @cached_property
@@ -138,14 +137,14 @@ class Probe:
 
 
 def calibration(model: Model) -> ProbeCalibration:
-    """The heads of this model's file. Raises ModelError, with the command that finds them, where nobody has yet."""
-    found = stored(ProbeCalibration, model)
-    if found is None or found.layout != LAYOUT:
+    """The calibration of this model's file. Raises ModelError, with the command that makes one, if there is none."""
+    calibrated = stored(ProbeCalibration, model)
+    if calibrated is None or calibrated.layout != LAYOUT:
         raise ModelError(
             f"compress.probe: nobody has looked yet which heads of {model.name} are worth asking: run 'longthread "
             "calibrate MODEL --method probe' once, or probe with smollm2-135m, whose heads are known"
         )
-    return found
+    return calibrated
 
 
 def log_mass(
@@ -158,8 +157,8 @@ def log_mass(
 ) -> NDArray[np.float64]:
     """The logarithm of the attention to each unit, float64 (n_units, n_heads).
 
-    It is summed over the unit's tokens and is the mean over those that attend. By default all heads of all layers, by
-    the question's tokens, and then once more by those where the answer begins.
+    Attention is summed over the unit's tokens and averaged over the tokens that attend. With `heads` None, the columns
+    are all heads of all layers for the question's tokens, then all again for the tokens where the answer begins.
     """
     import numpy as np
 
@@ -170,16 +169,16 @@ def log_mass(
     pieces = _windows(question, units, model, min(window, model.window))
     done = 0
     for piece in pieces:
-        prefix, query, owners, asked = _prompt(question, units, piece, model)
-        seen = model.attend(prefix, query, read).mass
+        prefix, query, owners, question_cells = _prompt(question, units, piece, model)
+        attention = model.attend(prefix, query, read).mass
         by = {
-            "question": seen[:, asked[0] : asked[1]].mean(axis=1, dtype=np.float64),
-            "answer": seen[:, min(asked[1], seen.shape[1] - 1) :].mean(axis=1, dtype=np.float64),
+            "question": attention[:, question_cells[0] : question_cells[1]].mean(axis=1, dtype=np.float64),
+            "answer": attention[:, min(question_cells[1], attention.shape[1] - 1) :].mean(axis=1, dtype=np.float64),
         }
         if heads is None or read is None:
             mass = np.concatenate([by["question"], by["answer"]])
         else:
-            mass = np.stack([by[at][read.index((layer, head))] for layer, head, at in heads])
+            mass = np.stack([by[position][read.index((layer, head))] for layer, head, position in heads])
         if best is None:
             best = np.zeros((len(units), len(mass)))
         for unit, low, high in owners:
@@ -190,8 +189,8 @@ def log_mass(
     return np.asarray(np.log(best + LEAST_MASS))
 
 
-def _windows(question: str, units: Units, model: Model, window: int) -> list[Window]:
-    """The units in windows of about equal length that leave room for the question and the titles."""
+def _windows(question: str, units: Units, model: Model, window: int) -> list[UnitWindow]:
+    """Splits the units into windows of about equal length, with room for the question and the titles."""
     prefix, query, _, _ = _prompt(question, units, [], model)
     titles = [_title_tokens(units, n, model) for n in range(len(units))]
     room = window - model.count(prefix) - model.count(query) - max(titles) - 8
@@ -204,7 +203,7 @@ def _windows(question: str, units: Units, model: Model, window: int) -> list[Win
 
 
 def _title_tokens(units: Units, n: int, model: Model) -> int:
-    """Tokens of the title in front of a unit that begins its passage."""
+    """The tokens of the title before unit `n`; 0 unless the unit is the first of its passage."""
     is_first = n == 0 or units.owners[n - 1] != units.owners[n]
     return model.count_text(_title(units, n)) if is_first else 0
 
@@ -215,15 +214,16 @@ def _title(units: Units, n: int) -> str:
 
 
 def _prompt(
-    question: str, units: Units, piece: Window, model: Model
+    question: str, units: Units, piece: UnitWindow, model: Model
 ) -> tuple[Prompt, Prompt, list[tuple[int, int, int]], tuple[int, int]]:
-    """Prefix and query of one window; the cells [low, high) of each unit in the prefix; those of the question's own
-    tokens in the query.
+    """The prefix and the query of one window, (unit, low, high) for each unit, and (low, high) of the question.
 
-    Each unit is a span of its own, tokenised apart, so that its cells are known exactly.
+    [low, high) are a unit's cells in the prefix, and the question's cells in the query. Each unit is a separate span,
+    tokenised alone, so that its cells are known exactly.
     """
-    asked = Text(f" {question.strip()}", "question")
-    # a template may cut white space at the ends of a content, and a span that is cut is not found again
+    question_span = Text(f" {question.strip()}", "question")
+    # A template may strip white space at the ends of a message, and `is` below does not find a stripped span. So the
+    # lead, not the question, is the span to search for.
     lead = Text("\n\nQuestion:" if piece else "Question:", "question")
     content: list[Text] = []
     of_unit: dict[int, int] = {}
@@ -234,14 +234,14 @@ def _prompt(
         span = Text(text, "passages")
         of_unit[id(span)] = n
         content.append(span)
-    spans = model.render([Message("user", (*content, lead, asked))])
-    at = next(n for n, other in enumerate(spans) if other is lead)
+    spans = model.render([Message("user", (*content, lead, question_span))])
+    index = next(n for n, other in enumerate(spans) if other is lead)
     owners: list[tuple[int, int, int]] = []
     low = 0
-    for other in spans[:at]:
+    for other in spans[:index]:
         high = low + model.count((other,))
         if id(other) in of_unit:
             owners.append((of_unit[id(other)], low, high))
         low = high
     start = model.count((lead,))
-    return spans[:at], spans[at:], owners, (start, start + model.count((asked,)))
+    return spans[:index], spans[index:], owners, (start, start + model.count((question_span,)))

@@ -1,4 +1,4 @@
-"""compress.protect: numbers, names and negations that the question turns on are not lost. Ours; no paper."""
+"""compress.protect: keep numbers, names and negations that decide the question. Ours; no paper."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ NEGATION = re.compile(
 
 @dataclass(frozen=True)
 class Protect(Wrapper):
-    """Compresses, and brings back sentences that the question turns on.
+    """Compresses, and restores sentences that decide the question.
 
-    A number or a name of the question that stands in the passages, but in nothing that was kept, comes back with the
-    first sentence that has it; so does a sentence that negates ("not", "never", "except") and shares at least
-    `shared_words` content words with the question, since without it the rest may say the contrary.
+    If the compressor dropped all sentences with a number or a name of the question, the first such sentence comes back.
+    A negating sentence ("not", "never", "except") comes back if it shares at least `shared_words` content words with
+    the question, since without it the rest may say the opposite.
 
     :param of: the compressor.
-    :param numbers: whether numbers are protected.
-    :param names: whether names are (words with a capital inside the question).
-    :param negations: whether negations are.
-    :param shared_words: how many content words make a negation bear on the question.
+    :param numbers: whether to protect numbers.
+    :param names: whether to protect names (capitalised words inside the question).
+    :param negations: whether to protect negations.
+    :param shared_words: number of shared content words that make a negation relevant to the question.
     """
 
     of: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
@@ -63,17 +63,17 @@ class Protect(Wrapper):
         return [*units.merged(chosen | {n for n, _ in missed}, score_of(units, kept)), *made]
 
     def turned_on(self, question: str, units: Units, seen: str) -> list[tuple[int, str]]:
-        """The positions of sentences that must not be lost, each with what it is kept for."""
-        found: list[tuple[int, str]] = []
+        """The positions of protected sentences, each with the reason."""
+        protected: list[tuple[int, str]] = []
         for word in self.words(question):
-            here = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
-            if not here.search(seen):
-                first = next((n for n, part in enumerate(units.parts) if here.search(part.text)), None)
-                found += [(first, f"'{word}'")] if first is not None else []
-        return [*found, *self._negated(question, units)]
+            pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+            if not pattern.search(seen):
+                first = next((n for n, part in enumerate(units.parts) if pattern.search(part.text)), None)
+                protected += [(first, f"'{word}'")] if first is not None else []
+        return [*protected, *self._negated(question, units)]
 
     def words(self, question: str) -> list[str]:
-        """The question's numbers and names, as far as they are protected."""
+        """The question's numbers and names that are to be protected."""
         numbers = _NUMBER.findall(question) if self.numbers else []
         return list(dict.fromkeys([*numbers, *(_NAME.findall(question) if self.names else [])]))
 
@@ -82,10 +82,10 @@ class Protect(Wrapper):
 
         if not self.negations:
             return []
-        asked = set(content_words(question))
+        question_words = set(content_words(question))
         return [
             (n, f"'{negation[0]}'")
             for n, part in enumerate(units.parts)
             if (negation := NEGATION.search(part.text))
-            and len(asked & set(content_words(part.text))) >= self.shared_words
+            and len(question_words & set(content_words(part.text))) >= self.shared_words
         ]

@@ -1,7 +1,7 @@
-"""compress.reorder: the best passages at both ends, the worst in the middle, where models read worst.
+"""compress.reorder: put the best passages at both ends, and the worst in the middle, where models read worst.
 
-Lost in the Middle: How Language Models Use Long Contexts (Liu et al. 2023, arXiv 2307.03172) measured the dip; putting
-the best at both ends is common practice since. Fidelity: inspired.
+Lost in the Middle: How Language Models Use Long Contexts (Liu et al. 2023, arXiv 2307.03172) measured the effect.
+Putting the best passages at both ends has been common practice since. Fidelity: inspired.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pipeline.types import Passage, Question
 
 @dataclass(frozen=True)
 class Reorder:
-    """Puts the best passage first, the second best last, the third second, and so on; drops nothing.
+    """Puts the best passage first, the second best last, the third second, and so on. Drops nothing.
 
-    It needs `order: rank` in assemble.cited, which otherwise sorts by source. Where the prompt overflows, passages are
-    shed from the end: keep within the window before this stage, by a budget.
+    It needs `order: rank` in assemble.cited, which sorts by source by default. If the prompt overflows, passages are
+    dropped from the end, so use a budget in a stage before this one.
     """
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:

@@ -1,7 +1,7 @@
 """compress.route: sentences for questions about a fact, summaries of clusters for questions about the gist.
 
-Clustering does not look at the question, so what only one passage says vanishes in it; and a handful of sentences is a
-poor picture of what a hundred reviews say. The rules are words that one can read. Ours; no paper.
+Clustering ignores the question, so a fact in a single passage vanishes in it. And a handful of sentences is a poor
+picture of a hundred reviews. The rules are readable lists of words. Ours; no paper.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GIST = (
     r"pros and cons|advantages and disadvantages|strengths and weaknesses",
     r"what (?:is|are) (?:this|these|the) (?:documents?|texts?|collection|corpus|files?|book) about",
 )
-"""Words of a question about the gist, as regular expressions; case does not matter."""
+"""Words of a question about the gist, as case-insensitive regular expressions."""
 
 FACT = (
     r"(?:who|whom|whose|when|where)\b",
@@ -39,16 +39,16 @@ FACT = (
     r"what (?:year|day|date|time|number|name|price)\b",
     r"(?:does|do|did|is|are|was|were|has|have|had) (?:any|anyone|anybody|someone|somebody|one)\b",
 )
-"""How a question about a fact begins: it stays one even where it has a word of GIST."""
+"""Beginnings of a question about a fact, even if it has a word of GIST."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """Sends questions about a fact to one compressor, and questions about the gist to another; says which and why.
+    """Sends questions about a fact to one compressor, and questions about the gist to another. A note says why.
 
-    :param facts: the compressor for questions about a fact, and for all that no rule knows.
+    :param facts: the compressor for questions about a fact, and for all questions that no rule matches.
     :param gist: the compressor for questions about the gist.
-    :param gist_words: further regular expressions that make a question one about the gist.
+    :param gist_words: additional regular expressions for questions about the gist.
     """
 
     facts: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
@@ -72,7 +72,9 @@ class Route:
 
     @property
     def why_dropped(self) -> str:
-        return "; or ".join(dict.fromkeys(getattr(one, "why_dropped", "not kept") for one in self.compressors))
+        return "; or ".join(
+            dict.fromkeys(getattr(compressor, "why_dropped", "not kept") for compressor in self.compressors)
+        )
 
     def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
         word = self.gist_word(question.text)
@@ -82,8 +84,8 @@ class Route:
         return compressor.compress(question, passages, tools)
 
     def gist_word(self, question: str) -> str | None:
-        """The words that make it a question about the gist; None for one about a fact."""
+        """The words that mark a question about the gist; None for a question about a fact."""
         if re.match(rf"\W*(?:{'|'.join(FACT)})", question, re.IGNORECASE):
             return None
-        found = re.search(rf"\b(?:{'|'.join((*GIST, *self.gist_words))})", question, re.IGNORECASE)
-        return found[0] if found else None
+        match = re.search(rf"\b(?:{'|'.join((*GIST, *self.gist_words))})", question, re.IGNORECASE)
+        return match[0] if match else None

@@ -1,7 +1,7 @@
-"""What the extractive compressors share: passages cut into units, units chosen within limits, and put together again.
+"""The base of extractive compressors: cuts passages into units, chooses units within limits, and joins them again.
 
-A unit is a sentence; of a text without sentences (a table, code, JSON) it is a line. The order of the source is kept,
-and each result lies inside one input passage.
+A unit is a sentence, or a line of a text without sentences (a table, code, JSON). Results keep the order of the source,
+and each lies inside one input passage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENDS = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*\Z")
 
 @dataclass(frozen=True)
 class Units:
-    """The units of some passages, in their order: `parts[n]` lies in `passages[owners[n]]`."""
+    """The units of passages, in order: `parts[n]` lies in `passages[owners[n]]`."""
 
     passages: tuple[Passage, ...]
     owners: tuple[int, ...]
@@ -32,10 +32,10 @@ class Units:
 
     @classmethod
     def of(cls, passages: Sequence[Passage], tools: Tools) -> Units:
-        """Cuts passages into units, and notes those that have no sentences."""
+        """Cuts passages into units, and notes how many have no sentences."""
         cut = [split(passage) for passage in passages]
-        found = [(owner, part) for owner, parts in enumerate(cut) for part in parts]
-        units = cls(tuple(passages), tuple(owner for owner, _ in found), tuple(part for _, part in found))
+        owned = [(owner, part) for owner, parts in enumerate(cut) for part in parts]
+        units = cls(tuple(passages), tuple(owner for owner, _ in owned), tuple(part for _, part in owned))
         bare = sum(not has_sentences(parts) for parts in cut)
         if bare:
             tools.note(f"{bare} of {len(passages)} passages have no sentences: they are taken line by line")
@@ -45,7 +45,7 @@ class Units:
         return len(self.parts)
 
     def with_gap(self, n: int) -> str:
-        """The unit's text with what stands between it and the unit before it in its passage."""
+        """The unit's text with the gap between it and the unit before it in its passage."""
         part, passage = self.parts[n], self.passages[self.owners[n]]
         if part.spans:
             return part.text
@@ -54,16 +54,16 @@ class Units:
         return passage.text[start - passage.start : part.end - passage.start]
 
     def tokens(self, reader: Model) -> list[int]:
-        """The reader's tokens of each unit, the gap before it included."""
+        """The reader's tokens of each unit, including the gap before it."""
         return [reader.count_text(self.with_gap(n)) for n in range(len(self))]
 
     def widened(self, chosen: Iterable[int], n_neighbours: int) -> set[int]:
-        """The chosen positions and so many before and after each, within the same passage."""
+        """The chosen positions, with `n_neighbours` before and after each, within the same passage."""
         near = range(-n_neighbours, n_neighbours + 1)
         return {n + d for n in chosen for d in near if 0 <= n + d < len(self) and self.owners[n + d] == self.owners[n]}
 
     def with_headers(self, chosen: Iterable[int]) -> set[int]:
-        """The chosen positions, and for each row of a table the table's first row, which names its columns."""
+        """The chosen positions, and the header row of each table that has a chosen row."""
         from pipeline.documents.sentences import n_cells
 
         result = set(chosen)
@@ -77,7 +77,7 @@ class Units:
         return result
 
     def merged(self, kept: Iterable[int], scores: Sequence[float]) -> list[Passage]:
-        """The kept units, neighbours joined. A result's score is that of its best unit; it holds each unit's score."""
+        """Joins adjacent kept units into passages. A passage has the score of its best unit, and keeps all scores."""
         runs: list[list[int]] = []
         for n in sorted(kept):
             if runs and runs[-1][-1] == n - 1 and self.owners[n - 1] == self.owners[n]:
@@ -98,46 +98,48 @@ class Units:
 
 
 def split(passage: Passage) -> list[Passage]:
-    """The passage's units, with exact offsets; an abstractive passage is one unit, and so is white space.
+    """Cuts a passage into units with exact offsets. An abstractive or blank passage is one unit.
 
-    Headings are left out, since the prompt shows them with each passage, and nothing is nearer to a question about a
-    thing than its bare name.
+    Headings are left out. The prompt shows them with each passage, and a heading that only names a thing would score
+    higher than every sentence about it.
     """
     from pipeline.documents.sentences import sentences
 
     if passage.spans or not passage.text:
         return [passage]
     parts = []
-    place, at = passage.place, 0
+    place, offset = passage.place, 0
     for start, end in sentences(passage.text):
-        place, at = place.after(passage.text[at:start]), start
+        place, offset = place.after(passage.text[offset:start]), start
         low, high = passage.start + start, passage.start + end
         part = replace(passage, start=low, end=high, text=passage.text[start:end], place=place, soft=None)
         parts.append(part)
+    # A passage of nothing but headings keeps them, and a blank passage stays one unit.
     return [part for part in parts if not _HEADING.match(part.text)] or parts or [passage]
 
 
 def has_sentences(parts: Sequence[Passage]) -> bool:
-    """Whether any unit ends as a sentence does; text of a single line is given the benefit of the doubt."""
+    """Whether any unit ends like a sentence. A single line always counts as one."""
     texts = [part.text for part in parts]
     return any(_ENDS.search(text) for text in texts) or (len(texts) == 1 and "\n" not in texts[0])
 
 
-Window = list[tuple[int, str]]
-"""What is read at a time: positions of units, and of each its text, or a piece of it where it alone is too long."""
+UnitWindow = list[tuple[int, str]]
+"""Units that are read together: (position, text) of each, or a piece of the text if the unit alone is too long."""
 
 
-def windows(units: Units, model: Model, room: int, extra: Sequence[int] | None = None) -> list[Window]:
-    """The units in order, in as few windows of at most `room` tokens as that takes, all of about the same length.
+def windows(units: Units, model: Model, room: int, extra: Sequence[int] | None = None) -> list[UnitWindow]:
+    """Splits the units, in order, into as few windows of at most `room` tokens as possible, of about equal length.
 
-    `extra` are further tokens that each unit costs. A unit longer than half of the room comes in pieces.
+    `extra` are additional tokens for each unit. A unit longer than half of the room is split into pieces.
     """
     texts = [(n, text) for n in range(len(units)) for text in halves(units.with_gap(n), room // 2, model)]
     costs = [model.count_text(text) + (extra[n] if extra else 0) for n, text in texts]
     fair = sum(costs) / max(1, -(-sum(costs) // room))
-    result: list[Window] = [[]]
+    result: list[UnitWindow] = [[]]
     used, passed = 0, 0.0
     for item, cost in zip(texts, costs, strict=True):
+        # A window ends when it is full, or at the unit boundary nearest to its fair share.
         if result[-1] and (used + cost > room or passed + cost / 2 > fair * len(result)):
             result.append([])
             used = 0
@@ -148,7 +150,7 @@ def windows(units: Units, model: Model, room: int, extra: Sequence[int] | None =
 
 
 def halves(text: str, room: int, model: Model) -> list[str]:
-    """The text, cut into halves of halves until each has at most `room` tokens."""
+    """Halves the text repeatedly until each piece has at most `room` tokens."""
     if model.count_text(text) <= room or len(text) < 2:
         return [text]
     half = len(text) // 2
@@ -157,12 +159,12 @@ def halves(text: str, room: int, model: Model) -> list[str]:
 
 @dataclass(frozen=True)
 class Limits:
-    """What to keep at most. All limits that are set hold; the best unit always stays, unless the threshold forbids it.
+    """Limits of what to keep. All set limits apply. The best unit always stays, unless it is below the threshold.
 
-    :param top_k: units.
-    :param threshold: the least score.
-    :param budget: tokens of the reader.
-    :param keep_ratio: tokens, as a share of all units' tokens, in (0, 1].
+    :param top_k: most units.
+    :param threshold: lowest score.
+    :param budget: most tokens of the reader.
+    :param keep_ratio: most tokens, as a share of all units' tokens, in (0, 1].
     :param mass: the best units that together hold this share of all scores (which must be 0 or more), in (0, 1].
     """
 
@@ -187,7 +189,7 @@ class Limits:
         return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None)
 
     def allow(self, kept: Iterable[int], tokens: Callable[[], Sequence[int]]) -> bool:
-        """Whether these units keep within the limits that count tokens. `tokens` is called if needed."""
+        """Whether these units respect the token limits. `tokens` is called only if needed."""
         if self.budget is None and self.keep_ratio is None:
             return True
         costs = tokens()
@@ -200,7 +202,7 @@ class Limits:
         )
 
     def choose(self, scores: Sequence[float], tokens: Callable[[], Sequence[int]]) -> list[int]:
-        """The positions that pass every limit, best first; the earlier of equals first. `tokens` is asked if needed."""
+        """The positions within all limits, best first; ties by position. `tokens` is called only if needed."""
         best_first = sorted(range(len(scores)), key=lambda n: (-scores[n], n))
         if self.mass is not None:
             best_first = best_first[: _n_of_mass([float(scores[n]) for n in best_first], self.mass)]
@@ -220,21 +222,21 @@ def extract(
     limits: Limits,
     neighbours: int = 0,
 ) -> list[Passage]:
-    """The units that `scores`, one number for each, and the limits choose, and so many before and after each."""
+    """Scores the units, chooses some within the limits, adds neighbours and table headers, and joins them."""
     units = Units.of(passages, tools)
     if not units:
         return []
-    found = scores(units).tolist()
-    chosen = limits.choose(found, lambda: units.tokens(tools.reader))
+    unit_scores = scores(units).tolist()
+    chosen = limits.choose(unit_scores, lambda: units.tokens(tools.reader))
     kept = units.widened(chosen, neighbours)
     with_headers = units.with_headers(kept)
     if with_headers != kept and limits.allow(with_headers, lambda: units.tokens(tools.reader)):
         kept = with_headers
-    return units.merged(kept, found)
+    return units.merged(kept, unit_scores)
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:
-    """The best, and then each that still fits: a long one is passed over for a shorter one."""
+    """The best unit, then each next one that still fits. Skips a long unit if a shorter one fits."""
     chosen: list[int] = []
     for n in best_first:
         if costs[n] <= room or not chosen:
@@ -244,17 +246,17 @@ def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> lis
 
 
 def _n_of_mass(scores: Sequence[float], mass: float) -> int:
-    """How many of the scores, from the first, hold this share of their sum; at least one."""
+    """How many of the first scores hold this share of the sum; at least one."""
     wanted, got = mass * sum(scores), 0.0
     for n, score in enumerate(scores, 1):
         got += score
-        if got >= wanted - 1e-9:
+        if got >= wanted - 1e-9:  # tolerates rounding if the mass is 1
             return n
     return len(scores)
 
 
 def units_in(units: Units, kept: Sequence[Passage]) -> set[int]:
-    """The positions of the units that a kept passage covers, be it in part."""
+    """The positions of units that overlap a kept passage."""
     spans: dict[str, list[tuple[int, int]]] = {}
     for passage in kept:
         spans.setdefault(passage.source, []).append((passage.start, passage.end))
@@ -267,7 +269,7 @@ def units_in(units: Units, kept: Sequence[Passage]) -> set[int]:
 
 
 def score_of(units: Units, kept: Sequence[Passage]) -> list[float]:
-    """For each unit the score of a kept passage that covers it; of the others, the least of all."""
+    """Each unit's best score of the kept passages that overlap it. The others get the lowest score."""
     least = min((passage.score for passage in kept), default=0.0)
     spans: dict[str, list[Passage]] = {}
     for passage in kept:

@@ -1,10 +1,10 @@
-"""compress.sentences: keep the sentences that are nearest to the question. The baseline that is hard to beat.
+"""compress.sentences: keep the sentences nearest to the question. A baseline that is hard to beat.
 
-Extractive. Each sentence is scored by the embedder, in the sentence's document title, by cosine of pooled vectors, by
-late interaction (MaxSim: Khattab and Zaharia, ColBERT, arXiv 2004.12832) over the embedder's own token vectors, or by
-both, each standardised over the question's sentences and summed. Or sentences are read in their documents, and the
-question's tokens vote for them (compressors/votes.py). Ours differs from ColBERT: the encoder is not trained for late
-interaction. Fidelity: a baseline of our own.
+Extractive. The embedder scores each sentence, prefixed with its document's title: by cosine of pooled vectors, by late
+interaction (MaxSim: Khattab and Zaharia, ColBERT, arXiv 2004.12832) over its token vectors, or by the sum of both, each
+standardised over the question's sentences. Or the embedder reads sentences in their documents, and the question's
+tokens vote for them (compressors/votes.py). Ours differs from ColBERT: the encoder is not trained for late interaction.
+Fidelity: a baseline of our own.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 class Sentences:
     """Keeps the sentences nearest to the question, in the order of their source.
 
-    Neighbouring kept sentences of one passage come back as one passage. With several limits set, all hold. A text
-    without sentences (a table, code) is cut into its lines.
+    Adjacent kept sentences of a passage become one passage. All limits that are set apply. A text without sentences (a
+    table, code) is cut into lines.
 
-    :param top_k: how many sentences to keep at most; None: no such limit.
-    :param threshold: the least score kept, on the scale of `score`; None: no such limit.
-    :param budget: how many tokens of the reader to keep at most; None: no such limit. The best sentence always stays.
-    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
-    :param score: `cosine`, `maxsim`, `both` (the sum of the two, each standardised), or `votes`: what share of the
-        question's votes the sentence gets, in [0, 1], read in its document.
-    :param neighbours: sentences before and after each kept one that are kept with it.
+    :param top_k: most sentences to keep; None: no limit.
+    :param threshold: lowest score of a kept sentence, on the scale of `score`; None: no limit.
+    :param budget: most tokens of the reader to keep; None: no limit. The best sentence always stays.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
+    :param score: `cosine`, `maxsim`, `both` (the sum of the two, each standardised), or `votes`: the sentence's share
+        of the question's votes, in [0, 1], read in its document.
+    :param neighbours: number of sentences before and after each kept sentence to keep as well.
     """
 
     top_k: int | None = 5
@@ -72,7 +72,7 @@ class Sentences:
         )
 
     def scores(self, question: str, units: Units, embedder: Embedder) -> NDArray[np.floating]:
-        """One score for each sentence, of shape (n_sentences,), higher is nearer."""
+        """A score for each sentence, (n_sentences,). Higher is nearer to the question."""
         import numpy as np
 
         if self.score == "votes":
@@ -86,27 +86,29 @@ class Sentences:
 
 
 def similarities(question: str, parts: Sequence[Passage], embedder: Embedder) -> NDArray[np.float32]:
-    """Cosine and late interaction of the question and each sentence in its title, float32 (n_sentences, 2).
+    """Cosine and late interaction of the question and each sentence with its title, float32 (n_sentences, 2).
 
-    Late interaction is the mean over the question's tokens of the best cosine among the sentence's.
+    Late interaction is the mean, over the question's tokens, of the best cosine with a token of the sentence.
     """
     import numpy as np
 
     owners, texts = pieces(parts, embedder)
-    vectors, (asked, *said) = remembered.token_vectors(embedder, [question, *texts])
-    maxsim = np.array([(asked @ s.T).max(axis=1).mean() if len(s) else 0.0 for s in said], np.float32)
+    vectors, (question_tokens, *sentence_tokens) = remembered.token_vectors(embedder, [question, *texts])
+    maxsim = np.array(
+        [(question_tokens @ s.T).max(axis=1).mean() if len(s) else 0.0 for s in sentence_tokens], np.float32
+    )
     columns = (vectors[1:] @ vectors[0], maxsim)
     return np.stack([best_of(column, owners, len(parts)) for column in columns], axis=1)
 
 
 def pieces(parts: Sequence[Passage], embedder: Embedder) -> tuple[list[int], list[str]]:
-    """What the embedder reads of the sentences, and which sentence each text is of: one text, but for a giant one."""
-    found = [(n, text) for n, part in enumerate(parts) for text in _windows(part, embedder)]
-    return [n for n, _ in found], [text for _, text in found]
+    """The texts to embed, and the index of each one's sentence. Only a very long sentence has several texts."""
+    owned_texts = [(n, text) for n, part in enumerate(parts) for text in _windows(part, embedder)]
+    return [n for n, _ in owned_texts], [text for _, text in owned_texts]
 
 
 def _windows(part: Passage, embedder: Embedder) -> list[str]:
-    """The sentence with its title, in pieces that the embedder reads whole."""
+    """The sentence with its title, in pieces within the embedder's limit."""
     title = f"{part.title}: " if part.title else ""
     if embedder.count_tokens([title + part.text])[0] <= embedder.max_tokens:
         return [title + part.text]
@@ -116,7 +118,7 @@ def _windows(part: Passage, embedder: Embedder) -> list[str]:
 
 
 def best_of(values: NDArray[np.float32], owners: Sequence[int], n: int) -> NDArray[np.float32]:
-    """The best value of each of n sentences."""
+    """The highest value for each of n sentences."""
     import numpy as np
 
     best = np.full(n, -np.inf, np.float32)
@@ -125,6 +127,6 @@ def best_of(values: NDArray[np.float32], owners: Sequence[int], n: int) -> NDArr
 
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values with mean 0 and standard deviation 1; all equal: zeros."""
+    """Standardises values to mean 0 and standard deviation 1. Equal values become zeros."""
     deviation = values.std()
     return (values - values.mean()) / deviation if deviation > 1e-9 else values * 0

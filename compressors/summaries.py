@@ -1,7 +1,7 @@
-"""Groups of passages, each made into a summary by the reader: all that are new in one batch, the rest from the cache.
+"""Summarises groups of passages with the reader: new ones in one batch, the others from the cache.
 
-A summary is kept by its content: the model's file, the prompt with every passage in it, and the length. So a corpus is
-summarised once and asked many times.
+The cache key is the model's file, the prompt with all its passages, and the length. So a corpus is summarised once for
+many questions.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pipeline.types import Message, Passage, Prompt, Sampling, Text
 
 @dataclass(frozen=True)
 class Summary:
-    """A text, and the passages that it was made from: those of its group, as far as they fit the reader's window."""
+    """A summary and the passages that it was made from: those of its group that fit the reader's window."""
 
     text: str
     made_from: tuple[Passage, ...]
 
     def passage(self, title: str, score: float) -> Passage:
-        """The summary as a passage; it stands where the first of its passages stands."""
+        """The summary as a passage, at the place of the first of its passages."""
         first = self.made_from[0]
         spans = tuple(span for passage in self.made_from for span in (passage.spans or (passage.span,)))
         return Passage(first.source, first.start, first.end, self.text, score, first.place, title, spans)
 
 
 def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens: int, tools: Tools) -> list[Summary]:
-    """One summary for each group, in order. Passages of a group beyond the reader's window are left out, and said.
+    """Summarises each group, in order. Leaves out passages beyond the reader's window, with a note.
 
-    Raises ModelError where not even the first passage of a group fits.
+    Raises ModelError if not even the first passage of a group fits.
     """
     fitted = [_fitted(group, instructions, max_tokens, tools.reader) for group in groups]
     n_left = sum(map(len, groups)) - sum(map(len, fitted))
@@ -44,7 +44,7 @@ def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens
         tools.note(f"{n_left} passages do not fit the window that a summary is made from: they are dropped")
     prompts = [_prompt(group, instructions, tools.reader) for group in fitted]
     files = [_file(prompt, max_tokens, tools.reader) for prompt in prompts]
-    texts = [_kept(file) for file in files]
+    texts = [_load(file) for file in files]
     new = [n for n, text in enumerate(texts) if text is None]
     if len(new) < len(groups):
         tools.note(f"{len(groups) - len(new)} of {len(groups)} summaries were made before")
@@ -52,19 +52,19 @@ def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens
         streams = tools.reader.generate([prompts[n] for n in new], Sampling(max_tokens=max_tokens), tools.progress)
         n_cut = 0
         for n, stream in zip(new, streams, strict=True):
-            said = stream.result()
-            n_cut += said.finish == "length"
-            texts[n] = " ".join(said.text.split())
-            _keep(files[n], texts[n] or "")
+            generation = stream.result()
+            n_cut += generation.finish == "length"
+            texts[n] = " ".join(generation.text.split())
+            _save(files[n], texts[n] or "")
         if n_cut:
             tools.note(f"{n_cut} of {len(groups)} summaries were cut at {max_tokens} tokens")
     return [Summary(text or "", tuple(group)) for text, group in zip(texts, fitted, strict=True)]
 
 
 def _fitted(group: Sequence[Passage], instructions: str, max_tokens: int, reader: Model) -> Sequence[Passage]:
-    """The first passages of the group that fit beside their summary."""
+    """The first passages of the group that fit the window together with their summary."""
     room = reader.window - max_tokens
-    low, high = 0, len(group)
+    low, high = 0, len(group)  # bisection: each count renders a whole prompt
     while low < high:
         middle = (low + high + 1) // 2
         if reader.count(_prompt(group[:middle], instructions, reader)) <= room:
@@ -81,27 +81,27 @@ def _fitted(group: Sequence[Passage], instructions: str, max_tokens: int, reader
 
 
 def _prompt(group: Sequence[Passage], instructions: str, reader: Model) -> Prompt:
-    """The texts without numbers or tags, which small models copy into the summary; nothing here points at them."""
+    """The prompt. The passages have no numbers or tags, because small models copy these into the summary."""
     texts = [Text(f"{passage.text.strip()}\n\n", "passages") for passage in group]
     return reader.render([Message("user", (*texts, Text(instructions, "system")))])
 
 
 def _file(prompt: Prompt, max_tokens: int, reader: Model) -> Path:
-    said = "\0".join(span.text for span in prompt if isinstance(span, Text))
-    key = hashlib.sha256(f"{model_key(reader)}\0{max_tokens}\0{said}".encode("utf-8", "surrogatepass")).hexdigest()
+    text = "\0".join(span.text for span in prompt if isinstance(span, Text))
+    key = hashlib.sha256(f"{model_key(reader)}\0{max_tokens}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
     return cache_folder() / "summaries" / key[:2] / f"{key}.json"
 
 
-def _kept(file: Path) -> str | None:
-    """The summary in a file; None where there is none, or a torn one, which is then made again."""
+def _load(file: Path) -> str | None:
+    """The summary in a file. None without a file or for a damaged one, which is then made again."""
     try:
-        found = json.loads(file.read_text("utf-8"))["text"]
+        summary = json.loads(file.read_text("utf-8"))["text"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if isinstance(found, str) else None
+    return summary if isinstance(summary, str) else None
 
 
-def _keep(file: Path, text: str) -> None:
+def _save(file: Path, text: str) -> None:
     from pipeline.models.files import write_json
 
     write_json(file, {"text": text})

@@ -1,9 +1,9 @@
-"""compress.surprisal: drop what the model could have guessed. A baseline in the family of LLMLingua.
+"""compress.surprisal: drop sentences that a model can predict. A baseline in the family of LLMLingua.
 
 Compressing Context to Enhance Inference Efficiency of Large Language Models (Selective Context: Li et al. 2023, arXiv
-2310.06201) and LLMLingua (Jiang et al. 2023, arXiv 2310.05736): information is -log P of a token given those before it,
-by a small model. Ours drops whole sentences, not tokens, so that what is left can be read and cited; there are no
-budgets by part and no iteration. It does not look at the question. Fidelity: inspired.
+2310.06201) and LLMLingua (Jiang et al. 2023, arXiv 2310.05736): the information of a token is -log P given the tokens
+before it, from a small model. Ours drops whole sentences instead of tokens, so that the rest can be read and cited. It
+has no budgets by part and no iteration, and ignores the question. Fidelity: inspired.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surprisal:
-    """Keeps the sentences that a model finds most surprising, whatever is asked, in the order of their source.
+    """Keeps the sentences that a model finds most surprising, for any question, in the order of their source.
 
-    :param model: the model that is surprised, a GGUF file or a name; None: the reader.
-    :param keep_ratio: what share of the tokens to keep at most, in (0, 1]; None: no such limit.
-    :param budget: how many tokens of the reader to keep at most; None: no such limit.
-    :param top_k: how many sentences to keep at most; None: no such limit.
-    :param window: tokens that are read at a time; each window begins without memory of the one before.
+    :param model: the model that measures surprisal, a GGUF file or a name; None: the reader.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
+    :param budget: most tokens of the reader to keep; None: no limit.
+    :param top_k: most sentences to keep; None: no limit.
+    :param window: tokens per window. A window does not see the one before.
     """
 
     model: str | None = "smollm2-135m"
@@ -63,7 +63,7 @@ class Surprisal:
         return extract(passages, tools, scores, self.limits)
 
     def scores(self, units: Units, model: Model, progress: Progress) -> NDArray[np.float64]:
-        """The mean surprise of each unit's tokens, in nats, float64 (n_units,)."""
+        """The mean surprisal of each unit's tokens, in nats, float64 (n_units,)."""
         import numpy as np
 
         if not isinstance(model, Surprised):
@@ -73,11 +73,11 @@ class Surprisal:
         n_start = model.count(start)
         for piece in windows(units, model, min(self.window, model.window) - n_start - 8):
             spans = [Text(text, "passages") for _, text in piece]
-            found = -model.logprobs((*start, *spans), n_start)
+            surprise = -model.logprobs((*start, *spans), n_start)
             low = 0
             for (unit, _), span in zip(piece, spans, strict=True):
                 high = low + model.count((span,))
-                total[unit] += found[low:high].sum()
+                total[unit] += surprise[low:high].sum()
                 count[unit] += high - low
                 low = high
             progress("read sentences", piece[-1][0] + 1, len(units))
@@ -89,7 +89,7 @@ class Surprisal:
 
 
 def opening(model: Model) -> Prompt:
-    """What the model's chat template puts before a user's text."""
+    """The part of the model's chat template before the user's text."""
     text = Text(".", "passages")
     spans = model.render([Message("user", (text,))])
     return spans[: next(n for n, span in enumerate(spans) if span is text)]

@@ -1,9 +1,9 @@
-"""For which sentences the tokens of a question vote, when sentences are read in their document.
+"""Votes of a question's tokens for sentences that are read in their documents.
 
-Late interaction (Khattab and Zaharia, ColBERT, arXiv 2004.12832) with two changes. A sentence's tokens are read in its
-passage, behind the title, and not alone: so "it" and "the company" have what they stand for (late chunking: Guenther et
-al. 2024, arXiv 2409.04701). And each token of the question shares one vote among all sentences, by a softmax over how
-near the nearest of each one's tokens is: so a token that is near everywhere decides nothing.
+Late interaction (Khattab and Zaharia, ColBERT, arXiv 2004.12832) with two changes. The embedder reads a sentence within
+its passage, after the title, so that "it" and "the company" have their context (late chunking: Guenther et al. 2024,
+arXiv 2409.04701). And each token of the question shares one vote among all sentences, by a softmax over its cosine with
+the nearest token of each sentence. So a token that is near to all sentences decides nothing.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEMPERATURE = 0.1
-"""Where none was fitted: cosines of one token with sentences spread by about so much."""
+"""The default, about the spread of a token's cosines over sentences."""
 
 
 def votes(nearest: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """The share of all votes that each unit gets, (n_units,), summing to 1; `nearest` as `nearest_tokens` gives it.
+    """Each unit's share of the votes, (n_units,), with a sum of 1. `nearest` is from `nearest_tokens`.
 
-    The lower the temperature, the more of a token's vote goes to the unit that is nearest to it.
+    With a lower temperature, more of a token's vote goes to the nearest unit.
     """
     import numpy as np
 
     if not nearest.shape[1]:
         return np.full(len(nearest), 1 / len(nearest))
-    shares = np.exp((nearest - nearest.max(axis=0)) / temperature)
+    shares = np.exp((nearest - nearest.max(axis=0)) / temperature)  # the maximum keeps exp() from overflowing
     return np.asarray((shares / shares.sum(axis=0)).mean(axis=1))
 
 
 def nearest_tokens(question: str, units: Units, embedder: Embedder) -> NDArray[np.float64]:
-    """The best cosine of each token of the question among each unit's tokens, (n_units, n_question_tokens), in [-1, 1].
+    """The best cosine of each question token with a unit's tokens, (n_units, n_question_tokens), in [-1, 1].
 
-    A unit that is longer than the embedder reads at once is read in pieces, of which the best counts.
+    A unit longer than the embedder's limit is read in pieces, and the best piece counts.
     """
     import numpy as np
 
@@ -53,7 +53,7 @@ def nearest_tokens(question: str, units: Units, embedder: Embedder) -> NDArray[n
 
 
 def _blocks(units: Units) -> Iterator[Block]:
-    """Each passage with its units as the sentences."""
+    """Yields each passage with the places of its units."""
     for owner, group in groupby(range(len(units)), key=units.owners.__getitem__):
         passage = units.passages[owner]
         places = []

@@ -1,4 +1,4 @@
-"""What the compressors around another one have in common."""
+"""The base of compressors that wrap another one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pipeline.registry import Inner
 
 
 class Wrapper:
-    """A compressor whose field `of` names the one inside: that one is built when first asked for, and what it needs is
-    needed.
+    """A compressor around the one that its field `of` names.
+
+    The inner compressor is built on first use. The wrapper has the same `needs`.
     """
 
     of: Inner
 
     @cached_property
     def compressor(self) -> Compressor:
-        """The one inside."""
-        found: Compressor = self.of.build()
-        return found
+        """The inner compressor."""
+        inner: Compressor = self.of.build()
+        return inner
 
     @property
     def needs(self) -> frozenset[str]:
@@ -28,7 +29,7 @@ class Wrapper:
 
     @property
     def why_not_kept(self) -> str:
-        """What the one inside says of what it dropped."""
+        """The inner compressor's reason for what it drops."""
         return str(getattr(self.compressor, "why_dropped", "not kept"))
 
     @property

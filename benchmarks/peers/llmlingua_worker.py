@@ -65,21 +65,21 @@ def main() -> None:
     peer = compressor(Path(sys.argv[1]))
     print(json.dumps({"ready": True, "surprise": surprise(peer)}), file=out, flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         start = perf_counter()
         try:
-            found = peer.compress_prompt(
-                asked["context"],
+            result = peer.compress_prompt(
+                request["context"],
                 instruction="",
-                question=asked["question"],
-                rate=asked["rate"],
-                **(LONG if asked["is_long"] else {}),
+                question=request["question"],
+                rate=request["rate"],
+                **(LONG if request["is_long"] else {}),
             )
         except Exception as error:  # it asserts that decoding gives the text back, which some characters break
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=out, flush=True)
             continue
         seconds = perf_counter() - start
-        text = found["compressed_prompt"].removesuffix(asked["question"])
+        text = result["compressed_prompt"].removesuffix(request["question"])
         print(json.dumps({"text": text, "seconds": seconds}), file=out, flush=True)
 
 

@@ -1,8 +1,8 @@
-"""Weights by which the units that support an answer stand out from the others of their question; how sure scores are.
+"""Fits weights that rank supporting units above the others of their question, and calibrates the scores.
 
-Weights are found by ListNet's top one (Cao et al. 2007, "Learning to rank: from pairwise approach to listwise
-approach"): a softmax over a question's units, of which those that support are to have the probability. What is weighed
-is then comparable within a question alone; a slope and a shift make it a probability (Platt 1999).
+The weights come from ListNet's top-one loss (Cao et al. 2007, "Learning to rank: from pairwise approach to listwise
+approach"): a softmax over a question's units should put all probability on the supporting ones. The resulting scores
+are comparable only within a question. A slope and a shift turn them into probabilities (Platt 1999).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """Which units support, of all questions one after the other, bool (n_units,).
+    """The labels of all questions' units, concatenated: `supports`, bool (n_units,).
 
-    `starts` are where questions begin, (n_questions,); `shares` what each of them counts, summing to 1.
+    `starts`, (n_questions,), are the questions' first units. `shares`, (n_questions,), are their weights in the loss,
+    and sum to 1.
     """
 
     supports: NDArray[np.bool_]
@@ -30,19 +31,20 @@ class Questions:
 
     @classmethod
     def of(cls, sets: Iterable[Sequence[Sequence[bool] | NDArray[np.bool_]]]) -> Questions:
-        """Of each set its questions, of each question which units support (one at least). A set counts as another, in
-        it each question as another.
+        """Concatenates sets of questions, each the labels of its units, with at least one supporting unit.
+
+        All sets have the same weight, and all questions within a set.
         """
-        found = [one for one in sets if len(one)]
-        questions = [np.asarray(question, bool) for one in found for question in one]
-        shares = [1 / len(found) / len(one) for one in found for _ in one]
-        starts = np.cumsum([0, *(len(one) for one in questions[:-1])])
+        filled = [group for group in sets if len(group)]
+        questions = [np.asarray(question, bool) for group in filled for question in group]
+        shares = [1 / len(filled) / len(group) for group in filled for _ in group]
+        starts = np.cumsum([0, *(len(question) for question in questions[:-1])])
         return cls(np.concatenate(questions), starts, np.array(shares))
 
     def weights_for(self, columns: NDArray[np.floating], penalty: float) -> tuple[NDArray[np.float64], float]:
-        """The weights of the columns of (n_units, n_columns), and the loss with them, in nats a question.
+        """Fits a weight for each column of (n_units, n_columns). Gives the weights and their loss in nats per question.
 
-        `penalty` is of a weight's square. Where several units support, each counts the same.
+        `penalty` is the L2 penalty of the weights. Several supporting units share their question's probability equally.
         """
         from scipy.optimize import minimize
 
@@ -53,6 +55,7 @@ class Questions:
 
         def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             scores = matrix @ weights
+            # Subtract each question's maximum, so that exp() cannot overflow.
             scores -= self._spread(np.maximum.reduceat(scores, self.starts))
             odds = np.exp(scores)
             total = np.add.reduceat(odds, self.starts)
@@ -60,11 +63,11 @@ class Questions:
             slope = (share * (odds / self._spread(total) - wanted)) @ matrix
             return float(missed + penalty * weights @ weights), slope + 2 * penalty * weights
 
-        found = minimize(loss, np.zeros(matrix.shape[1]), jac=True, method="L-BFGS-B")
-        return np.asarray(found.x, np.float64), float(found.fun)
+        result = minimize(loss, np.zeros(matrix.shape[1]), jac=True, method="L-BFGS-B")
+        return np.asarray(result.x, np.float64), float(result.fun)
 
     def sureness(self, scores: NDArray[np.float64]) -> tuple[float, float]:
-        """The slope and the shift that make scores (n_units,) probabilities with the least log loss."""
+        """Fits the slope and shift that turn scores, (n_units,), into probabilities with the least log loss."""
         from scipy.optimize import minimize
 
         share = self._spread(self.shares / self._sizes)
@@ -74,11 +77,11 @@ class Questions:
             off = share * (1 / (1 + np.exp(-logits)) - self.supports)
             return self.log_loss(scores, (x[0], x[1])), np.array([off @ scores, off.sum()])
 
-        found = minimize(loss, (1.0, 0.0), jac=True, method="BFGS").x
-        return round(float(found[0]), 4), round(float(found[1]), 4)
+        solution = minimize(loss, (1.0, 0.0), jac=True, method="BFGS").x
+        return round(float(solution[0]), 4), round(float(solution[1]), 4)
 
     def log_loss(self, scores: NDArray[np.float64], slope_and_shift: tuple[float, float]) -> float:
-        """In nats a unit, a question's units counting the same."""
+        """The log loss in nats per unit. All units of a question have the same weight."""
         logits = slope_and_shift[0] * scores + slope_and_shift[1]
         losses = np.logaddexp(0, np.where(self.supports, -logits, logits))
         return float(self.shares @ (np.add.reduceat(losses, self.starts) / self._sizes))
@@ -88,5 +91,5 @@ class Questions:
         return np.diff([*self.starts, len(self.supports)])
 
     def _spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A value for each question as one for each of its units."""
+        """Repeats each question's value for each of its units."""
         return np.repeat(values, self._sizes)

@@ -1,11 +1,11 @@
-"""Which heads of a model are worth asking, and how to weigh them: found on labelled sentences, by cross-validation.
+"""Chooses the attention heads of a model for compress.probe and fits their weights, with cross-validation.
 
-Heads are ranked by how well each alone finds the supporting sentences (mean AUC over questions, each file weighing the
-same). The best 2, 4, 6, ... below some layer are weighed so that what supports stands out in its question
-(compressors/calibration/listwise.py), each file weighing the same, in it each question. A lower highest layer is a
-quicker probe, so the lowest that comes within `TOLERANCE` of the best AUC is taken, with the number of heads that is
-best there. What is good is judged on files that the weights were not fitted on, where there are several: on unseen
-questions of the same files 24 heads look best, and on other data 4 to 8 are.
+Heads are ranked by how well each one alone finds the supporting sentences (mean AUC over questions; all files weigh the
+same). The best 2, 4, 6, ... heads up to some layer get weights that rank supporting sentences first
+(compressors/calibration/listwise.py). All files weigh the same, and all questions within a file. A probe runs only up
+to its highest layer, so a lower one is faster: this takes the lowest layer within `TOLERANCE` of the best AUC, and the
+best number of heads there. With several files, each fold is a file that the weights were not fitted on. On unseen
+questions of the same files 24 heads look best, but on other data 4 to 8 are.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ FOLDS = 5
 LEAST_QUESTIONS = 20
 KEEP_RATIO = 0.3
 PENALTY = 0.01
-"""Of a weight's square."""
+"""L2 penalty of the weights."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was read of one question.
+class QuestionFeatures:
+    """The features and labels of one question's units.
 
-    Of its units: the features, float32 (n_units, 2 * n_heads), by the question's tokens and by those where the answer
-    begins; their votes and words in common, (n_units, 2), all standardised over the units; which of them support;
-    what each costs. The file that the question is of; which passages name which.
+    `features`, float32 (n_units, 2 * n_heads), hold the attention of the question's tokens and then of the tokens where
+    the answer begins. `similarity`, (n_units, 2), holds votes and shared words. All are standardised over the units.
+    `supports` are the labels, `costs` the units' characters, `file` the question's file.
     """
 
     features: NDArray[np.float32]
@@ -65,22 +65,22 @@ class Seen:
 
 def look(
     questions: Sequence[Labelled], model: Model, embedder: Embedder, window: int, progress: Progress
-) -> list[Seen]:
-    """All heads' features of every question, and the embedder's."""
+) -> list[QuestionFeatures]:
+    """Computes the features of every question, for all heads and from the embedder."""
     seen = []
-    for n, one in enumerate(questions):
-        features = standardised(log_mass(one.question, one.units, model, None, window, _silent))
-        nearest = nearest_tokens(one.question, one.units, embedder)
-        similarity = standardised(features_of(one.question, one.units, nearest, shipped().temperature))
-        costs = tuple(costs_of(one.units))
+    for n, question in enumerate(questions):
+        features = standardised(log_mass(question.question, question.units, model, None, window, _silent))
+        nearest = nearest_tokens(question.question, question.units, embedder)
+        similarity = standardised(features_of(question.question, question.units, nearest, shipped().temperature))
+        costs = tuple(costs_of(question.units))
         seen.append(
-            Seen(
+            QuestionFeatures(
                 features.astype(np.float32),
                 similarity.astype(np.float32),
-                one.supports,
+                question.supports,
                 costs,
-                one.file,
-                Links.of(one.units),
+                question.file,
+                Links.of(question.units),
             )
         )
         progress("read attention", n + 1, len(questions))
@@ -88,18 +88,18 @@ def look(
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """No progress is shown: a question's own, or where nobody looks."""
+    """Ignores progress."""
 
 
 def fit(
-    seen: Sequence[Seen],
+    seen: Sequence[QuestionFeatures],
     model: Model,
     data: Sequence[str],
     seed: int,
     notes: Sequence[str] = (),
     progress: Progress = _silent,
 ) -> ProbeCalibration:
-    """The calibration of the model that was looked at. Raises DataError for too few questions."""
+    """Fits the calibration of a model. Raises DataError for too few questions."""
     if len(seen) < LEAST_QUESTIONS:
         raise DataError(
             f"{len(seen)} telling questions (with sentences that support the answer and others that don't) are too few "
@@ -125,7 +125,7 @@ def fit(
 
 
 def _heads_of(model: Model) -> tuple[tuple[int, int], ...]:
-    """All heads, as (layer, head): those of the layers that attend."""
+    """All heads as (layer, head). Layers without attention have none."""
     if not isinstance(model, Attender):
         raise ModelError(f"the attention of {model.name} cannot be read")
     return model.attend((Text("a"),), (Text("b"),)).heads
@@ -137,41 +137,42 @@ def _count(heads: Sequence[tuple[int, int]]) -> str:
 
 
 def _columns_of(heads: Sequence[tuple[int, int]]) -> list[Head]:
-    """What each column of a question's features is."""
-    ats: tuple[Literal["question", "answer"], ...] = ("question", "answer")
-    return [(layer, head, at) for at in ats for layer, head in heads]
+    """The head of each column of a question's features."""
+    positions: tuple[Literal["question", "answer"], ...] = ("question", "answer")
+    return [(layer, head, position) for position in positions for layer, head in heads]
 
 
-def best_heads(seen: Sequence[Seen]) -> list[int]:
-    """All heads, best first, by the AUC of each alone: the mean over questions, and then over files."""
+def best_heads(seen: Sequence[QuestionFeatures]) -> list[int]:
+    """All heads, best first, by the AUC of each one alone: the mean over questions, then over files."""
     from scipy.stats import rankdata
 
     total = np.zeros(seen[0].features.shape[1])
-    in_file = Counter(one.file for one in seen)
-    for one in seen:
-        is_right = np.array(one.supports)
+    in_file = Counter(question.file for question in seen)
+    for question in seen:
+        is_right = np.array(question.supports)
         n_right, n_wrong = is_right.sum(), (~is_right).sum()
-        ranks = rankdata(one.features, axis=0)[is_right].sum(axis=0)
-        total += (ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong) / in_file[one.file]
+        # The AUC of all heads at once, from rank sums (Mann-Whitney).
+        ranks = rankdata(question.features, axis=0)[is_right].sum(axis=0)
+        total += (ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong) / in_file[question.file]
     return [int(head) for head in np.argsort(-total, kind="stable")]
 
 
-def _folds(seen: Sequence[Seen], seed: int) -> list[NDArray[np.int64]]:
-    """The questions' places, a fold for each file, or where there is but one, in random folds."""
-    files = sorted({one.file for one in seen})
+def _folds(seen: Sequence[QuestionFeatures], seed: int) -> list[NDArray[np.int64]]:
+    """Indices of the questions in folds: a fold per file, or random folds if there is only one file."""
+    files = sorted({question.file for question in seen})
     if len(files) > 1:
-        return [np.array([n for n, one in enumerate(seen) if one.file == file]) for file in files]
+        return [np.array([n for n, question in enumerate(seen) if question.file == file]) for file in files]
     return [np.sort(part) for part in np.array_split(np.random.default_rng(seed).permutation(len(seen)), FOLDS)]
 
 
 def _choose(
-    seen: Sequence[Seen],
+    seen: Sequence[QuestionFeatures],
     ranked: Sequence[int],
     columns: Sequence[Head],
     folds: Sequence[NDArray[np.int64]],
     progress: Progress,
 ) -> list[int]:
-    """The best number of heads up to the lowest layer that is within `TOLERANCE` of the best AUC on unseen folds."""
+    """The best heads up to the lowest layer whose AUC on unseen folds is within `TOLERANCE` of the best."""
     tried: list[tuple[int, float, list[int]]] = []
     tops = sorted({columns[n][0] for n in ranked[: NUMBERS[-1]]})
     for top in tops:
@@ -180,29 +181,29 @@ def _choose(
             heads = below[:number]
             tried.append((max(columns[n][0] for n in heads), _auc(seen, heads, folds), heads))
             progress("weigh heads", len(tried), len(tops) * len(NUMBERS))
-    best = max(found for _, found, _ in tried)
-    near = (one for one in tried if one[1] >= best - TOLERANCE)
-    return min(near, key=lambda one: (one[0], -one[1]))[2]
+    best = max(score for _, score, _ in tried)
+    near = (candidate for candidate in tried if candidate[1] >= best - TOLERANCE)
+    return min(near, key=lambda candidate: (candidate[0], -candidate[1]))[2]
 
 
-def _auc(seen: Sequence[Seen], heads: Sequence[int], folds: Sequence[NDArray[np.int64]]) -> float:
-    """The mean over the folds' means, together with the embedder's similarity, as the probe asks by default."""
+def _auc(seen: Sequence[QuestionFeatures], heads: Sequence[int], folds: Sequence[NDArray[np.int64]]) -> float:
+    """The mean of the folds' mean AUC, with the embedder's similarity, which the probe uses by default."""
     scores = _out_of_fold(seen, heads, folds, with_similarity=True)
     return float(np.mean([np.mean([auc(scores[n], seen[n].supports) for n in fold]) for fold in folds]))
 
 
 def _out_of_fold(
-    seen: Sequence[Seen],
+    seen: Sequence[QuestionFeatures],
     heads: Sequence[int],
     folds: Sequence[NDArray[np.int64]],
     with_similarity: bool,
     with_links: bool = False,
 ) -> list[NDArray[np.float64]]:
-    """Each question's logits by weights that were fitted without it."""
+    """The logits of each question, from weights fitted without it."""
     scores: list[NDArray[np.float64]] = [np.empty(0)] * len(seen)
     for fold in folds:
         unseen = set(fold.tolist())
-        rest = [one for n, one in enumerate(seen) if n not in unseen]
+        rest = [question for n, question in enumerate(seen) if n not in unseen]
         weighing = _weigh(rest, heads, with_similarity)
         links = _weigh_links(rest, heads, weighing) if with_links else None
         for n in fold.tolist():
@@ -212,30 +213,32 @@ def _out_of_fold(
     return scores
 
 
-def _columns(one: Seen, heads: Sequence[int], with_similarity: bool) -> NDArray[np.float64]:
-    columns = one.features[:, list(heads)].astype(np.float64)
-    return np.hstack([columns, one.similarity]) if with_similarity else columns
+def _columns(question: QuestionFeatures, heads: Sequence[int], with_similarity: bool) -> NDArray[np.float64]:
+    columns = question.features[:, list(heads)].astype(np.float64)
+    return np.hstack([columns, question.similarity]) if with_similarity else columns
 
 
-def _link_columns(one: Seen, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.hstack([logits[:, None], standardised(one.links.strengths(logits))])
+def _link_columns(question: QuestionFeatures, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.hstack([logits[:, None], standardised(question.links.strengths(logits))])
 
 
-def _weigh(seen: Sequence[Seen], heads: Sequence[int], with_similarity: bool) -> Weighing:
-    """The weights of these heads."""
-    return _fitted(seen, [_columns(one, heads, with_similarity) for one in seen])
+def _weigh(seen: Sequence[QuestionFeatures], heads: Sequence[int], with_similarity: bool) -> Weighing:
+    """Fits the weights of these heads."""
+    return _fitted(seen, [_columns(question, heads, with_similarity) for question in seen])
 
 
-def _weigh_links(seen: Sequence[Seen], heads: Sequence[int], weighing: Weighing) -> Weighing:
-    """The weights of the logit of one with similarity, and of the strengths of links."""
-    return _fitted(seen, [_link_columns(one, weighing.logits(_columns(one, heads, True))) for one in seen])
+def _weigh_links(seen: Sequence[QuestionFeatures], heads: Sequence[int], weighing: Weighing) -> Weighing:
+    """Fits the weights of the logit (with similarity) and of the two link strengths."""
+    return _fitted(
+        seen, [_link_columns(question, weighing.logits(_columns(question, heads, True))) for question in seen]
+    )
 
 
-def _fitted(seen: Sequence[Seen], columns: Sequence[NDArray[np.float64]]) -> Weighing:
-    """What makes supporting units stand out, and then a probability of it."""
-    files = sorted({one.file for one in seen})
-    order = [n for file in files for n, one in enumerate(seen) if one.file == file]
-    questions = Questions.of([[one.supports for one in seen if one.file == file] for file in files])
+def _fitted(seen: Sequence[QuestionFeatures], columns: Sequence[NDArray[np.float64]]) -> Weighing:
+    """Fits weights that rank supporting units first, then scales them so that the logits are calibrated."""
+    files = sorted({question.file for question in seen})
+    order = [n for file in files for n, question in enumerate(seen) if question.file == file]
+    questions = Questions.of([[question.supports for question in seen if question.file == file] for file in files])
     matrix = np.vstack([columns[n] for n in order])
     weights, _ = questions.weights_for(matrix, PENALTY)
     slope, shift = questions.sureness(matrix @ weights)
@@ -243,18 +246,24 @@ def _fitted(seen: Sequence[Seen], columns: Sequence[NDArray[np.float64]]) -> Wei
 
 
 def _evidence(
-    seen: Sequence[Seen], scores: Sequence[NDArray[np.float64]], data: Sequence[str], seed: int, notes: Sequence[str]
+    seen: Sequence[QuestionFeatures],
+    scores: Sequence[NDArray[np.float64]],
+    data: Sequence[str],
+    seed: int,
+    notes: Sequence[str],
 ) -> Evidence:
-    found = list(zip(scores, seen, strict=True))
+    pairs = list(zip(scores, seen, strict=True))
     return Evidence(
         data=tuple(data),
         n_questions=len(seen),
-        n_sentences=sum(len(one.supports) for one in seen),
-        n_supporting=sum(sum(one.supports) for one in seen),
+        n_sentences=sum(len(question.supports) for question in seen),
+        n_supporting=sum(sum(question.supports) for question in seen),
         seed=seed,
         date=datetime.now(UTC).date().isoformat(),
-        recall=round(float(np.mean([recall_at(s, one.supports, one.costs, KEEP_RATIO) for s, one in found])), 4),
+        recall=round(
+            float(np.mean([recall_at(s, question.supports, question.costs, KEEP_RATIO) for s, question in pairs])), 4
+        ),
         kept_ratio=KEEP_RATIO,
-        auc=round(float(np.mean([auc(s, one.supports) for s, one in found])), 4),
+        auc=round(float(np.mean([auc(s, question.supports) for s, question in pairs])), 4),
         notes=tuple(notes),
     )

@@ -1,4 +1,4 @@
-"""How good scores are at finding the sentences that support an answer."""
+"""Measures how well scores find the sentences that support an answer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def auc(scores: NDArray[np.floating], supports: Sequence[bool]) -> float:
-    """The chance that a supporting sentence is scored above one that is not, a tie counting half; in [0, 1].
+    """The probability that a supporting sentence scores above another one, in [0, 1]. A tie counts half.
 
-    Both kinds must be there.
+    Raises ValueError if there are no sentences of one kind.
     """
     from scipy.stats import rankdata
 
@@ -29,11 +29,11 @@ def auc(scores: NDArray[np.floating], supports: Sequence[bool]) -> float:
 
 
 def recall_at(scores: NDArray[np.floating], supports: Sequence[bool], costs: Sequence[int], keep_ratio: float) -> float:
-    """The share of the supporting sentences among the best that together cost at most this share of all."""
+    """The share of supporting sentences that are kept when the best sentences up to this share of the cost are."""
     kept = Limits(keep_ratio=keep_ratio).choose(scores.tolist(), lambda: costs)
     return sum(supports[n] for n in kept) / sum(supports)
 
 
 def costs_of(units: Units) -> list[int]:
-    """What each unit costs where no reader is at hand to count its tokens: its characters."""
+    """Each unit's cost in characters, for use without a reader that counts tokens."""
     return [len(units.with_gap(n)) for n in range(len(units))]

@@ -1,8 +1,8 @@
-"""What was found out about a model file on labelled data: kept as JSON, with its evidence, under the file's hash.
+"""Stores calibrations of model files as JSON with their evidence, under the model file's hash.
 
-The user's own calibrations lie in the cache folder, under calibrations/<first 16 digits of the key>/<method>.json;
-those that ship with longthread in compressors/calibrated. The user's go first. A file that `longthread models tune`
-made from another counts as that other: their distributions agree.
+The user's calibrations are in the cache folder, under calibrations/<first 16 digits of the key>/<method>.json, and
+those shipped with longthread in compressors/calibrated. The user's have priority. A file made by `longthread models
+tune` shares the calibration of its source file, because their distributions agree.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ SHIPPED = Path(__file__).parent.parent / "calibrated"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a calibration stands on. `recall` is the share of supporting sentences kept, `kept_ratio` that of tokens,
-    `auc` the mean over questions; all measured on folds that the fit did not see, where something was fitted. A fold is
-    a file where there are several, since heads that suit one kind of question need not suit another.
+    """The data and the quality of a calibration.
+
+    `recall` is the share of supporting sentences kept, `kept_ratio` the share of the cost kept, and `auc` the mean over
+    questions. All are measured on folds that the fit did not see. With several files, a fold is a file, since heads
+    that suit one kind of question may not suit another.
     """
 
     data: tuple[str, ...]
@@ -48,7 +50,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ExitCalibration:
-    """The least P(Yes) to keep, so that `evidence.recall` of the supporting sentences stay."""
+    """The threshold of P(Yes) for one model. `evidence.recall` is the share of supporting sentences that it keeps."""
 
     model: str
     key: str
@@ -61,26 +63,28 @@ class ExitCalibration:
 
 @dataclass(frozen=True)
 class Weighing:
-    """What makes a logit of features that are standardised within a question: one weight a feature."""
+    """Weights and bias that turn features, standardised within a question, into a logit."""
 
     weights: tuple[float, ...]
     bias: float
 
     def logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Float64 (n,) of features (n, n_weights)."""
+        """The logits, float64 (n,), of features (n, n_weights)."""
         result: NDArray[np.float64] = features @ np.array(self.weights) + self.bias
         return result
 
 
 Head = tuple[int, int, Literal["question", "answer"]]
-"""A layer, a head of it, and whose attention counts: the question's tokens', or theirs where the answer begins."""
+"""(layer, head, whose attention counts): that of the question's tokens, or of the tokens where the answer begins."""
 
 
 @dataclass(frozen=True)
 class ProbeCalibration:
-    """The heads worth asking, and how to weigh them: alone, and with votes and the words in common (FEATURES in
+    """The heads that compress.probe reads, and their weights.
+
+    `alone` weighs the heads, and `with_similarity` the heads plus votes and shared words (FEATURES in
     compressors/features.py) as the last two features. `temperature` is that of the votes. `links` weighs the logit of
-    either and the two strengths of `Links`. `layout` is the number of the prompt's form that they were found with.
+    either and the two strengths of `Links`. `layout` is the version of the prompt that the heads were chosen with.
     """
 
     model: str
@@ -110,12 +114,12 @@ C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)
 
 
 def stored(kind: type[C], model: Model) -> C | None:
-    """The calibration of this model, the user's own first; None where there is none.
+    """The calibration of this model, the user's first; None if there is none.
 
-    Raises ModelError for a file that is none, naming it.
+    Raises ModelError that names a damaged file.
     """
     key = model_key(model)
-    for path in (_own(kind.method, key), *_shipped(kind.method)):
+    for path in (_user_path(kind.method, key), *_shipped_paths(kind.method)):
         value = _json(path) if path.is_file() else None
         if value is not None and value.get("key") == key:
             return _read(kind, value, path)
@@ -123,20 +127,20 @@ def stored(kind: type[C], model: Model) -> C | None:
 
 
 def store(calibration: ExitCalibration | ProbeCalibration) -> Path:
-    """Keeps a calibration; gives the file."""
+    """Writes a calibration for the user and gives its path."""
     from pipeline.models.files import write_json
 
-    path = _own(calibration.method, calibration.key)
+    path = _user_path(calibration.method, calibration.key)
     write_json(path, asdict(calibration))
     _json.cache_clear()
     return path
 
 
-def _own(method: str, key: str) -> Path:
+def _user_path(method: str, key: str) -> Path:
     return cache_folder() / "calibrations" / key[:16] / f"{method}.json"
 
 
-def _shipped(method: str) -> Iterator[Path]:
+def _shipped_paths(method: str) -> Iterator[Path]:
     return iter(sorted(SHIPPED.glob(f"{method}-*.json")))
 
 
@@ -155,11 +159,11 @@ def _read(kind: type[C], value: dict[str, Any], path: Path) -> C:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        found: C = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
+        calibration: C = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ModelError(
             f"{path}: {where}: {first['msg']}: it is no calibration of this version: delete it and calibrate again"
         ) from None
-    return found
+    return calibration

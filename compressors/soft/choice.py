@@ -1,7 +1,7 @@
-"""Which tokens of a text become soft vectors: whole sentences, those of the rarest words first.
+"""Chooses the tokens of a text that become soft vectors: whole sentences, those with the rarest words first.
 
-The paper takes every k-th token. A frozen reader makes far more of running text than of a list of words, however rare
-(docs/experiments.md has the figures), so the tokens that are taken stand side by side.
+The paper takes every k-th token. A frozen reader understands running text far better than a list of words, however rare
+(see the figures in docs/experiments.md), so adjacent tokens are taken.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 64
-"""A sentence has at most so many tokens here; what is longer counts as several."""
+"""Most tokens of a sentence. A longer sentence counts as several."""
 _ENDS = tuple(mark.encode() for mark in ".!?…。！？")
 _CLOSING = b" \"')]"
 
 
 def ends_sentence(piece: bytes) -> bool:
-    """Whether a token with these bytes ends a sentence: a mark at its end, quotes and brackets aside, or a new line."""
+    """Whether a token with these bytes ends a sentence: with a mark (before quotes or brackets) or a line break."""
     return b"\n" in piece or piece.rstrip(_CLOSING).endswith(_ENDS)
 
 
 def chosen(
     tokens: NDArray[np.integer], information: NDArray[np.floating], ends: NDArray[np.bool_], n: int
 ) -> NDArray[np.intp]:
-    """Positions of `n` of the tokens, rising; all of them where there are no more.
+    """Positions of `n` of the tokens, ascending; all of them if there are no more than `n`.
 
-    A sentence is as rare as its tokens in the mean. The rarest come first, the earlier of equals, each that still fits
-    whole; the room that is left when none fits goes to the beginning of the rarest that is left. `information` says how
-    rare each token is, `ends` whether a sentence ends with it, both for the whole vocabulary, (n_vocab,).
+    A sentence's rarity is the mean over its tokens. Whole sentences that still fit are taken, the rarest first and ties
+    by position. The remaining room goes to the beginning of the rarest sentence that did not fit. `information` is the
+    rarity of each token and `ends` whether it ends a sentence, both for the whole vocabulary, (n_vocab,).
     """
     if n >= len(tokens):
         return np.arange(len(tokens))
@@ -52,7 +52,7 @@ def chosen(
 
 
 def _starts(is_end: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where sentences begin; what is longer than LONGEST begins again after so many."""
+    """The first tokens of sentences. A sentence longer than LONGEST is split after every LONGEST tokens."""
     first = np.concatenate([[0], np.flatnonzero(is_end[:-1]) + 1])
     last = np.append(first[1:], len(is_end))
     return np.concatenate([np.arange(*span, LONGEST) for span in zip(first, last, strict=True)])

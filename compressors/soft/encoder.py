@@ -1,8 +1,8 @@
-"""The states of texts: a model's first layers with what was trained added, run by llama.cpp as a model of its own.
+"""Computes the states of texts: a model's first layers plus the trained weights, run by llama.cpp as a separate model.
 
-It is written once, from the reader's file and the weights, as float16 (26 MB for 4 layers of SmolLM2), without a
-vocabulary: it is given input embeddings, which lie beside it, and gives states after the last norm. So its output
-matrix, which llama.cpp insists on multiplying with, has a few rows and not 49152.
+The model file is written once, from the reader's file and the weights, as float16 (26 MB for 4 layers of SmolLM2). It
+has no vocabulary: its inputs are embeddings from a file beside it, and its outputs are states after the last norm. So
+its output matrix, which llama.cpp always multiplies with, needs only a few rows instead of 49152.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.contracts import Progress
 
 N_VOCAB = 32
-"""Rows of the output matrix: of no use, but llama.cpp wants some."""
+"""Rows of the output matrix. Unused, but llama.cpp requires some."""
 _COUNTS = (
     "embedding_length",
     "feed_forward_length",
@@ -42,7 +42,7 @@ _RATIOS = ("attention.layer_norm_rms_epsilon", "rope.freq_base")
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """Gives soft vectors of tokens of one reader. `keep` says whether states are kept on the disk."""
+    """Turns tokens of one reader into soft vectors. `keep` says whether states are cached on disk."""
 
     reader: Model
     weights: Weights
@@ -50,15 +50,15 @@ class Encoder:
     keep: bool = True
 
     def vectors(self, tokens: NDArray[np.int32], k: int) -> NDArray[np.float32]:
-        """Float32 (ceil(n / k), n_embd) of n tokens; each chunk of the weights' length is read by itself."""
+        """The vectors of n tokens, float32 (ceil(n / k), n_embd). Each chunk of tokens is read separately."""
         return self.weights.vectors(tokens, self.table, self.states(tokens), k)
 
     def chosen(self, tokens: NDArray[np.int32], k: int) -> NDArray[np.float32]:
-        """The input embeddings of the tokens that become vectors, as if nothing were trained; (ceil(n / k), n_embd)."""
+        """The plain input embeddings of the chosen tokens, (ceil(n / k), n_embd), as an untrained baseline."""
         return np.asarray(self.table[tokens[self.weights.places(tokens, k)]], np.float32)
 
     def states(self, tokens: NDArray[np.int32]) -> NDArray[np.float16]:
-        """Float16 (n, n_embd), from the disk where they are kept."""
+        """The states, float16 (n, n_embd), from the disk if they are cached."""
         if not self.keep:
             return self._read(tokens)
         return self.store.get(tokens, lambda: self._read(tokens))
@@ -67,26 +67,26 @@ class Encoder:
         chunk = self.weights.card.chunk
         parts = [tokens[start : start + chunk] for start in range(0, len(tokens), chunk)]
         prompts = [(Soft(self.table[part].astype(np.float32)),) for part in parts]
-        found = self.engine.embed(prompts, [range(len(part)) for part in parts])
-        return np.concatenate(found).astype(np.float16)
+        states = self.engine.embed(prompts, [range(len(part)) for part in parts])
+        return np.concatenate(states).astype(np.float16)
 
     @cached_property
     def engine(self) -> Embeds:
-        """The layers, loaded; the pipeline owns and closes them."""
+        """The loaded layers. The pipeline owns and closes them."""
         chunk = max(64, self.weights.card.chunk)
         settings = EngineSettings(
             model=str(self.files[0]), n_ctx=chunk, n_batch=chunk, n_ubatch=chunk, n_seq_max=1, n_cached=0
         )
-        found = self.tools.model(settings)
-        if not isinstance(found, Embeds):
-            raise ModelError(f"compress.extensible: {found.name} gives no hidden states")
-        return found
+        engine = self.tools.model(settings)
+        if not isinstance(engine, Embeds):
+            raise ModelError(f"compress.extensible: {engine.name} gives no hidden states")
+        return engine
 
     @cached_property
     def table(self) -> NDArray[np.float16]:
         """The reader's input embeddings, (n_vocab, n_embd), mapped from the disk."""
-        found: NDArray[np.float16] = np.load(self.files[1], mmap_mode="r", allow_pickle=False)
-        return found
+        table: NDArray[np.float16] = np.load(self.files[1], mmap_mode="r", allow_pickle=False)
+        return table
 
     @cached_property
     def store(self) -> StateStore:
@@ -94,12 +94,12 @@ class Encoder:
 
     @property
     def folder(self) -> Path:
-        """The name changes with the numbers, which belong to one model file."""
+        """The folder of these weights, named after their hash. Weights belong to one model file."""
         return cache_folder() / "extensible" / "layers" / self.weights.card.sha256[:32]
 
     @cached_property
     def files(self) -> tuple[Path, Path]:
-        """The layers and the table, made if they are not there."""
+        """The files of the layers and the table. Writes them if they are missing."""
         layers, table = self.folder / "layers.gguf", self.folder / "embeddings.npy"
         if not (layers.is_file() and table.is_file()):
             if not isinstance(self.reader, OnFile):
@@ -111,9 +111,9 @@ class Encoder:
 
 
 def write_layers(source: Path, weights: Weights, layers: Path, table: Path, progress: Progress) -> None:
-    """Writes the trained layers of a model as a model, and its input embeddings as a table, both float16.
+    """Writes the trained layers as a model file, and the input embeddings as a table, both float16.
 
-    Raises ModelError for a model that is no Llama, and for weights that do not fit it.
+    Raises ModelError for a model that is not a Llama, and for weights that do not fit it.
     """
     from pipeline.models.files import new_file
     from pipeline.models.tensors import dequantised, write_model
@@ -140,14 +140,14 @@ def write_layers(source: Path, weights: Weights, layers: Path, table: Path, prog
 
 
 def layers_metadata(source: dict[str, str], weights: Weights) -> dict[str, str | int | float]:
-    """What the layers' file says of itself: the model's own numbers, fewer layers, no vocabulary."""
+    """The metadata of the layers' file: the model's own numbers, but fewer layers and no vocabulary."""
     from pipeline.models.tensors import metadata_number
 
     if source.get("general.architecture") != "llama":
         raise ModelError(
             f"compress.extensible knows the llama architecture only, was: {source.get('general.architecture')}"
         )
-    found: dict[str, str | int | float] = {
+    metadata: dict[str, str | int | float] = {
         "general.architecture": "llama",
         "general.name": "layers of an extensible tokenizer",
         "llama.block_count": weights.card.layers,
@@ -155,5 +155,5 @@ def layers_metadata(source: dict[str, str], weights: Weights) -> dict[str, str |
         "llama.vocab_size": N_VOCAB,
         "tokenizer.ggml.model": "no_vocab",
     }
-    found |= {f"llama.{name}": int(metadata_number(source, f"llama.{name}")) for name in _COUNTS}
-    return found | {f"llama.{name}": metadata_number(source, f"llama.{name}") for name in _RATIOS}
+    metadata |= {f"llama.{name}": int(metadata_number(source, f"llama.{name}")) for name in _COUNTS}
+    return metadata | {f"llama.{name}": metadata_number(source, f"llama.{name}") for name in _RATIOS}

@@ -1,7 +1,7 @@
-"""States of texts on disk, float16, so that a document is read once and k is chosen when the question comes.
+"""Caches the states of texts on disk as float16, so that a document is read once for all k.
 
-A file is named after the hash of its tokens. It holds a magic line, the SHA-256 of what follows, and the states; one
-that is torn or damaged is named in the log, and made again. A token takes 2 n_embd bytes: 1152 of SmolLM2-135M.
+A file is named after the hash of its tokens. It holds a magic line, the SHA-256 of the states, and the states. A
+damaged file is logged and made again. A token takes 2 n_embd bytes: 1152 with SmolLM2-135M.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("longthread.extensible")
 _MAGIC = b"longthread-states-1\n"
 _HASH_BYTES = 32
-DEFAULT_MOST_BYTES = 2 << 30
+DEFAULT_MAX_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class StateStore:
-    """The states of one model's texts in a folder; beyond `most_bytes` the least recently used go."""
+    """The states of one model's texts in a folder. Beyond `max_bytes` it evicts the least recently used."""
 
     folder: Path
     n_embd: int
-    most_bytes: int = DEFAULT_MOST_BYTES
+    max_bytes: int = DEFAULT_MAX_BYTES
 
     def get(self, tokens: NDArray[np.int32], make: Callable[[], NDArray[np.float16]]) -> NDArray[np.float16]:
-        """The states of these tokens, (n, n_embd), from the disk, or as `make` gives them, and then kept."""
+        """The states of these tokens, (n, n_embd), from the disk, or from `make`, and then cached."""
         path = self.path(tokens)
-        found = self._read(path, len(tokens))
-        if found is None:
-            found = make()
-            self._write(path, found)
-        return found
+        states = self._read(path, len(tokens))
+        if states is None:
+            states = make()
+            self._write(path, states)
+        return states
 
     def path(self, tokens: NDArray[np.int32]) -> Path:
         return self.folder / f"{hashlib.sha256(np.ascontiguousarray(tokens, '<i4').tobytes()).hexdigest()[:40]}.states"
@@ -69,7 +69,7 @@ class StateStore:
         try:
             with new_file(path, len(data)) as temporary:
                 temporary.write_bytes(_MAGIC + hashlib.sha256(data).digest() + data)
-        except ModelError as error:  # what cannot be kept is read again next time, and costs nothing else
+        except ModelError as error:  # without the file, the text is only read again next time
             LOG.warning("%s", error)
             return
         self._evict(path)
@@ -80,7 +80,7 @@ class StateStore:
         ]
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if total <= self.most_bytes:
+            if total <= self.max_bytes:
                 return
             if path != keep:
                 path.unlink(missing_ok=True)

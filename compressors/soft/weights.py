@@ -1,9 +1,8 @@
-"""The trained part of an extensible tokenizer: two files, the numbers (.npz, float16) and a card (.json) beside them.
+"""The trained weights of an extensible tokenizer: two files, the numbers (.npz, float16) and a card (.json).
 
-The card says for which model file they were trained, on what, with which command, and what came of it; it holds the
-numbers' hash, and a pair that does not belong together is refused. The user's own lie in the cache folder, under
-extensible/<first 16 digits of the model's key>; those that ship with longthread in compressors/trained. The user's go
-first.
+The card names the model file, the training data, the command and the results. It has the hash of the numbers: a pair
+that does not belong together is refused. The user's weights are in the cache folder, under extensible/<first 16 digits
+of the model's key>, and those shipped with longthread in compressors/trained. The user's have priority.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHIPPED = Path(__file__).parent.parent / "trained"
-MOST_BYTES = 10_000_000
-"""Weights that ship are at most so large."""
+MAX_BYTES = 10_000_000
+"""Size limit of shipped weights."""
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
 @dataclass(frozen=True)
 class Card:
-    """What weights are. `model` is a name for people; `key` is the hash of the model's file, and decides.
+    """Describes weights. `key`, the hash of the model's file, decides the model; `model` is a name for people.
 
-    `layers` of the model, from the first, read `chunk` tokens at a time; one vector may stand for each of `ks` tokens.
-    `sha256` is of the numbers' file. `data` are the texts that were trained on, `minutes` and `steps` how long,
-    `recipe` every setting, `metrics` what was measured on text that was held back (`command` and `notes` say how).
+    The first `layers` layers of the model read `chunk` tokens at a time. One vector may stand for each of `ks` tokens.
+    `sha256` is the hash of the numbers' file. `data` are the training texts, `minutes` and `steps` the length of the
+    training, `recipe` all its settings, `metrics` its results on held-out text (`command` and `notes` say how).
     """
 
     model: str
@@ -62,12 +61,12 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A card, and the arrays by name, float32.
+    """A card and the arrays by name, float32.
 
-    `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down;
-    `projection` is (n_embd, n_embd); `state_gain`, `token_gain` and `offset` are (n_ks, n_embd); `closing`, (n_ks,
-    n_closing, n_embd), are the vectors at the end. `information`, (n_vocab,), says how rare each token is in the texts
-    that were trained on, in nats; `ends`, of that shape, is 1 where a token ends a sentence.
+    `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down.
+    `projection` is (n_embd, n_embd); `state_gain`, `token_gain` and `offset` are (n_ks, n_embd). `closing`, (n_ks,
+    n_closing, n_embd), are the vectors at the end. `information`, (n_vocab,), is each token's rarity in the training
+    texts, in nats. `ends`, (n_vocab,), is 1 for tokens that end a sentence.
     """
 
     card: Card
@@ -76,10 +75,10 @@ class Weights:
     def vectors(
         self, tokens: NDArray[np.integer], table: NDArray[np.floating], states: NDArray[np.floating], k: int
     ) -> NDArray[np.float32]:
-        """Soft vectors, float32 (ceil(n / k) + n_closing, n_embd), of n tokens and their states, (n, n_embd).
+        """The soft vectors, float32 (ceil(n / k) + n_closing, n_embd), of n tokens and their states, (n, n_embd).
 
-        Of each chunk those of its rarest sentences: their input embeddings (`table` has them all, (n_vocab, n_embd)),
-        and what is added from their states. After the last chunk, the vectors at the end.
+        Each chunk gives the vectors of its rarest sentences: the tokens' input embeddings (from `table`, (n_vocab,
+        n_embd)) plus a projection of their states. The closing vectors follow the last chunk.
         """
         row = self.card.ks.index(k)
         places = self.places(tokens, k)
@@ -88,28 +87,28 @@ class Weights:
         return np.concatenate([words + added + self.arrays["offset"][row], self.arrays["closing"][row]])
 
     def places(self, tokens: NDArray[np.integer], k: int) -> NDArray[np.intp]:
-        """Where the tokens stand that become vectors, (ceil(n / k),), rising."""
+        """The positions of the tokens that become vectors, (ceil(n / k),), ascending."""
         ends = self.arrays["ends"] > 0
-        found = []
+        places = []
         for start in range(0, len(tokens), self.card.chunk):
             part = tokens[start : start + self.card.chunk]
-            found.append(start + chosen(part, self.arrays["information"], ends, -(-len(part) // k)))
-        return np.concatenate(found)
+            places.append(start + chosen(part, self.arrays["information"], ends, -(-len(part) // k)))
+        return np.concatenate(places)
 
     def merged(self, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """The model's first layers with what was trained added, by their GGUF names."""
-        found = {}
+        """The model's first layers with the trained LoRA added, by their GGUF names."""
+        merged = {}
         for layer in range(self.card.layers):
             for name in ("attn_norm", "ffn_norm"):
-                found[f"blk.{layer}.{name}.weight"] = tensors[f"blk.{layer}.{name}.weight"]
+                merged[f"blk.{layer}.{name}.weight"] = tensors[f"blk.{layer}.{name}.weight"]
             for name in MATRICES:
                 added = self.arrays[f"lora.{layer}.{name}.up"] @ self.arrays[f"lora.{layer}.{name}.down"]
-                found[f"blk.{layer}.{name}.weight"] = tensors[f"blk.{layer}.{name}.weight"] + added
-        return found
+                merged[f"blk.{layer}.{name}.weight"] = tensors[f"blk.{layer}.{name}.weight"] + added
+        return merged
 
 
 def save(weights: Weights, path: Path) -> Card:
-    """Writes the numbers to `path` with the ending .npz and the card with .json; gives the card, its hash filled in."""
+    """Writes the numbers (.npz) and the card (.json) at `path`. Gives the card with its hash."""
     from pipeline.models.files import new_file, write_json
 
     data = io.BytesIO()
@@ -123,7 +122,7 @@ def save(weights: Weights, path: Path) -> Card:
 
 
 def load(path: Path) -> Weights:
-    """The weights whose card is at `path` (or whose numbers are). Raises ModelError for a pair that is not whole."""
+    """Loads the weights whose card or numbers are at `path`. Raises ModelError for an incomplete or damaged pair."""
     card = read_card(path.with_suffix(".json"))
     numbers = path.with_suffix(".npz")
     try:
@@ -134,20 +133,20 @@ def load(path: Path) -> Weights:
         raise ModelError(f"{numbers} is not what its card says: it is damaged, or of another training")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name].astype(np.float32) for name in arrays.files}
+            loaded = {name: arrays[name].astype(np.float32) for name in arrays.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{numbers} cannot be read as numbers: {error}") from None
-    missing = sorted(_names(card) - set(found))
+    missing = sorted(_names(card) - set(loaded))
     if missing:
         raise ModelError(
             f"{numbers} lacks {missing[0]} ({len(missing)} arrays in all): it is of another version: train again "
             "(docs/training.md)"
         )
-    return Weights(card, found)
+    return Weights(card, loaded)
 
 
 def read_card(path: Path) -> Card:
-    """Raises ModelError for a file that is missing or no card, naming what is wrong in it."""
+    """Reads a card. Raises ModelError for a missing file, and names the fault of a bad one."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -161,10 +160,9 @@ def read_card(path: Path) -> Card:
 
 
 def weights_for(model: Model, path: str | None = None) -> Weights:
-    """The weights that were trained for this model's file; those at `path`, if one is given.
+    """The weights trained for this model's file, or the ones at `path`.
 
-    Raises ModelError where there are none, and for weights of another model: vectors that one model reads as text are
-    noise to another.
+    Raises ModelError if there are none, and for weights of another model: one model's vectors are noise to another.
     """
     key = model_key(model)
     if path is not None:
@@ -189,13 +187,13 @@ def _loaded(path: Path) -> Weights:
     return load(path)
 
 
-def own_folder(key: str) -> Path:
-    """Where the user's weights for a model are looked for."""
+def user_folder(key: str) -> Path:
+    """The folder of the user's weights for a model."""
     return cache_folder() / "extensible" / key[:16]
 
 
 def _places(key: str) -> Iterator[Path]:
-    yield from sorted(own_folder(key).glob("*.json"))
+    yield from sorted(user_folder(key).glob("*.json"))
     yield from sorted(SHIPPED.glob("extensible-*.json"))
 
 

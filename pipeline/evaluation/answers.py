@@ -1,8 +1,8 @@
-"""An answer against the accepted ones, as SQuAD's official script compares them (https://arxiv.org/abs/1606.05250).
+"""Scores a reply against the accepted answers, as SQuAD's official script does (https://arxiv.org/abs/1606.05250).
 
-Both are put in lower case, without ASCII punctuation, without the articles a, an, the, and with single spaces. The best
-accepted answer counts. A question without an answer has the accepted answer "", and so says nothing scores 1.
-Letters are composed first (NFC), so that a decomposed accepted answer is the same answer.
+Both texts are lowercased and lose their ASCII punctuation, the articles (a, an, the) and repeated spaces. The best
+accepted answer counts. A question without an answer has the accepted answer "", so an empty reply scores 1.
+Unlike the script, this composes letters first (NFC): a decomposed accepted answer is the same answer.
 """
 
 from __future__ import annotations
@@ -22,36 +22,37 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 
 @lru_cache(4096)
 def normal(text: str) -> str:
-    """The text as the script compares it."""
+    """Normalises a text like the script."""
     composed = unicodedata.normalize("NFC", text)
     return " ".join(_ARTICLES.sub(" ", composed.lower().translate(_PUNCTUATION)).split())
 
 
-def exact_match(said: str, gold: str) -> float:
-    return float(normal(said) == normal(gold))
+def exact_match(reply: str, gold: str) -> float:
+    """1 if both texts are the same once normalised, else 0."""
+    return float(normal(reply) == normal(gold))
 
 
-def f1(said: str, gold: str) -> float:
-    """The harmonic mean of precision and recall of the words; without words on one side, whether both have none."""
-    a, b = normal(said).split(), normal(gold).split()
+def f1(reply: str, gold: str) -> float:
+    """The harmonic mean of precision and recall over words. If a text has no words: 1 if both have none, else 0."""
+    a, b = normal(reply).split(), normal(gold).split()
     if not a or not b:
         return float(a == b)
     common = (Counter(a) & Counter(b)).total()
     return 2 * common / (len(a) + len(b))
 
 
-def contains(said: str, gold: str) -> float:
-    """Whether the accepted answer's words stand in the answer, next to each other and whole."""
+def contains(reply: str, gold: str) -> float:
+    """1 if the reply holds the accepted answer as whole, adjacent words, else 0."""
     if not normal(gold):
-        return float(not normal(said))
-    return float(f" {normal(gold)} " in f" {normal(said)} ")
+        return float(not normal(reply))
+    return float(f" {normal(gold)} " in f" {normal(reply)} ")
 
 
 def holds(text: str, answer: str) -> bool:
-    """Whether an accepted answer stands in a text as whole words next to each other, as `pipeline.text` compares them.
+    """Whether a text holds an accepted answer as whole, adjacent words, compared as `pipeline.text` does.
 
-    Case, punctuation, articles, the shape of letters and of numbers do not count: 6,018 is 6018, thirty-four is 34.
-    An answer without words is held by a text without words alone.
+    Case, punctuation, articles and the spelling of letters and numbers are ignored: 6,018 is 6018, thirty-four is 34.
+    Only a text without words holds an answer without words.
     """
     wanted, there = units(answer), units(text)
     if not wanted:
@@ -63,10 +64,10 @@ def holds(text: str, answer: str) -> bool:
     )
 
 
-def best(measure: Callable[[str, str], float], said: str, answers: Sequence[str]) -> float:
-    """The measure for the accepted answer that it is highest for; with none, for the empty one.
+def best(measure: Callable[[str, str], float], reply: str, answers: Sequence[str]) -> float:
+    """The highest score over the accepted answers. Without accepted answers, the score against the empty one.
 
-    Like the script, answers that are nothing but articles and punctuation are passed over where there are others.
+    Like the script, this ignores answers made only of articles and punctuation if there are others.
     """
-    telling = [answer for answer in answers if normal(answer)] or [""]
-    return max(measure(said, answer) for answer in telling)
+    worded = [answer for answer in answers if normal(answer)] or [""]
+    return max(measure(reply, answer) for answer in worded)

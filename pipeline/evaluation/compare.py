@@ -1,7 +1,7 @@
-"""Runs compared with the first of them, question by question, and what may be said of it in words.
+"""Compares runs with the first of them, question by question, and states the result in words.
 
-Runs that answered other questions, read with another model, or searched another index are refused, unless what may
-differ is named: a difference between them would have several causes.
+Runs with different questions, models or indexes are refused, because a difference between them would have several
+causes. The caller can name what is allowed to differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of one run against the first one's. `p` is corrected for the other runs that stand beside it."""
+    """One metric of one run against that of the first run. `p` is corrected for the number of runs compared."""
 
     metric: Metric
     first: str
@@ -37,12 +37,12 @@ class Difference:
 
     @property
     def is_better(self) -> bool:
-        """Whether the second's mean is on the better side; says nothing about significance."""
+        """Whether the second run's mean is better. This ignores significance."""
         return (self.paired.difference.mean > 0) == (self.metric.better == "more")
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, or that nothing may be said."""
+        """`better` or `worse`, or that there is no (significant) difference."""
         if not self.paired.wins + self.paired.losses:
             return "no difference on any question"
         if not self.is_significant:
@@ -56,21 +56,21 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """What may be said."""
+        """The verdict with its p values."""
         if not self.paired.wins + self.paired.losses:
             return self.verdict
-        said = f"p {_p(self.paired.p)}"
+        evidence = f"p {_p(self.paired.p)}"
         if self.n_comparisons > 1:
-            said += f", {_p(self.p)} corrected for {self.n_comparisons} comparisons"
+            evidence += f", {_p(self.p)} corrected for {self.n_comparisons} comparisons"
         if not self.is_significant:
-            return f"{self.verdict} ({said})"
+            return f"{self.verdict} ({evidence})"
         which = "more" if self.paired.difference.mean > 0 else "less"
-        return f"{which} than {self.first}: {self.verdict} ({said})"
+        return f"{which} than {self.first}: {self.verdict} ({evidence})"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs and their differences from the first. `notes` say what differs that was allowed to, and what is missing."""
+    """Runs and their differences from the first. `notes` list allowed differences and missing questions."""
 
     runs: tuple[Measures, ...]
     n_common: int
@@ -81,7 +81,10 @@ class Comparison:
 def compare(
     runs: Sequence[Measures], allow: Collection[str] = (), metrics: Sequence[str] | None = None, seed: int = 0
 ) -> Comparison:
-    """Raises DataError for runs that differ in what is not allowed to, and ConfigError for names that do not exist."""
+    """Compares each run with the first.
+
+    Raises DataError if runs differ in something that `allow` does not name, and ConfigError for unknown names.
+    """
     check_names(allow, metrics)
     if len(runs) < 2:
         raise ConfigError("a comparison needs at least two runs")
@@ -92,11 +95,12 @@ def compare(
     if len(common) < max(len(run.rows) for run in runs):
         notes.append(f"{len(common)} questions are in all runs, and only these are compared")
     names = [m.name for m in runs[0].metrics if (metrics is None or m.name in metrics)]
-    found = [d for name in names for d in _of_metric(BY_NAME[name], runs, common, seed)]
-    return Comparison(tuple(runs), len(common), tuple(found), tuple(notes))
+    differences = [d for name in names for d in _of_metric(BY_NAME[name], runs, common, seed)]
+    return Comparison(tuple(runs), len(common), tuple(differences), tuple(notes))
 
 
 def check_names(allow: Collection[str], metrics: Sequence[str] | None) -> None:
+    """Raises ConfigError for an unknown name."""
     from pipeline.registry import nearest
 
     for what, names, known in (("--allow", allow, MAY_DIFFER), ("--metric", metrics or (), tuple(BY_NAME))):
@@ -107,8 +111,9 @@ def check_names(allow: Collection[str], metrics: Sequence[str] | None) -> None:
 
 
 def _of_metric(metric: Metric, runs: Sequence[Measures], common: Sequence[str], seed: int) -> list[Difference]:
+    """The differences of one metric, with p values corrected together: runs without a common value are left out."""
     first = runs[0]
-    found: list[tuple[Measures, Paired, int]] = []
+    results: list[tuple[Measures, Paired, int]] = []
     for run in runs[1:]:
         both = [
             id_
@@ -117,31 +122,31 @@ def _of_metric(metric: Metric, runs: Sequence[Measures], common: Sequence[str], 
         ]
         if both:
             pair = paired(first.values(metric.name, both), run.values(metric.name, both), metric.better == "more", seed)
-            found.append((run, pair, len(common) - len(both)))
-    corrected = holm([pair.p for _, pair, _ in found])
+            results.append((run, pair, len(common) - len(both)))
+    corrected = holm([pair.p for _, pair, _ in results])
     return [
-        Difference(metric, first.name, run.name, pair, p, len(found), n_left_out)
-        for (run, pair, n_left_out), p in zip(found, corrected, strict=True)
+        Difference(metric, first.name, run.name, pair, p, len(results), n_left_out)
+        for (run, pair, n_left_out), p in zip(results, corrected, strict=True)
     ]
 
 
 def _differing(runs: Sequence[Measures], allow: Collection[str]) -> list[str]:
-    """Notes on what differs and may; DataError with all that differs and may not."""
+    """Notes on allowed differences. Raises DataError that lists all others."""
     faults, notes = [], []
-    for what, said in (("questions", _questions(runs)), ("models", _models(runs)), ("indexes", _indexes(runs))):
-        if said and what in allow:
-            notes.append(f"allowed: {said}")
-        elif said:
-            faults.append(f"{said} (to compare them all the same: --allow {what})")
+    for what, message in (("questions", _questions(runs)), ("models", _models(runs)), ("indexes", _indexes(runs))):
+        if message and what in allow:
+            notes.append(f"allowed: {message}")
+        elif message:
+            faults.append(f"{message} (to compare them all the same: --allow {what})")
     if faults:
         raise DataError("these runs cannot be compared:\n" + "\n".join(faults))
     return notes
 
 
 def _questions(runs: Sequence[Measures]) -> str:
-    first = {row.id: row.asked for row in runs[0].rows}
+    first = {row.id: row.question_hash for row in runs[0].rows}
     for run in runs[1:]:
-        other = {row.id: row.asked for row in run.rows}
+        other = {row.id: row.question_hash for row in run.rows}
         changed = [id_ for id_ in first if other.get(id_, first[id_]) != first[id_]]
         if changed:
             return f"{runs[0].name} and {run.name} mean different questions by the same id: {_some(changed)}"
@@ -177,12 +182,12 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def as_json(found: Comparison) -> dict[str, Any]:
-    """The comparison as plain values."""
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values."""
     return {
-        "runs": [run.name for run in found.runs],
-        "n_common": found.n_common,
-        "notes": list(found.notes),
+        "runs": [run.name for run in comparison.runs],
+        "n_common": comparison.n_common,
+        "notes": list(comparison.notes),
         "differences": [
             {
                 "metric": d.metric.name,
@@ -200,6 +205,6 @@ def as_json(found: Comparison) -> dict[str, Any]:
                 "ties": d.paired.ties,
                 "words": d.words,
             }
-            for d in found.differences
+            for d in comparison.differences
         ],
     }

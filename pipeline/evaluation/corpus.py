@@ -1,8 +1,8 @@
-"""The documents of a data set as files in the cache, so that they are indexed like anybody's documents.
+"""Writes a data set's documents to files in the cache, so that they are indexed like any user's documents.
 
-One text file a document, in a folder named after the data's own path and what it holds. The first line is the title,
-from where the loader takes it. What a loader would change (Windows line ends, a NUL, a byte order mark) is replaced by
-as many spaces, so that offsets into the text stay right.
+Each document is one text file. The folder is named after the data's kind and a hash of its content. The first line is
+the title, where the loader looks for it. Characters that a loader would change (Windows line ends, a NUL, a byte order
+mark) become spaces, one for each, so that offsets into the text stay right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAX_NAME = 80
 
 @dataclass(frozen=True)
 class Corpus:
-    """The files of a data set's documents. A document's file is a function of its source alone."""
+    """The files of a data set's documents. A document's source alone decides the name of its file."""
 
     folder: Path
 
@@ -41,7 +41,7 @@ class Corpus:
 
 
 def materialise(data: DataSet, progress: Progress) -> Corpus:
-    """Writes the documents, unless a run before has written them all. Others may do the same at the same time."""
+    """Writes the documents, unless an earlier run has written all of them. Safe to run in several processes."""
     corpus = Corpus((cache_folder() / "corpora" / f"{data.kind}-{_fingerprint(data.corpus())}").resolve())
     if (corpus.folder / _DONE).exists():
         return corpus
@@ -59,12 +59,12 @@ def materialise(data: DataSet, progress: Progress) -> Corpus:
 
 
 def head(document: Document) -> str:
-    """What stands in a file before the document's text."""
+    """The start of a document's file, before its text."""
     return f"Title: {' '.join(plain(document.title or document.source).split())}\n\n"
 
 
 def plain(text: str) -> str:
-    """The text with spaces for what a loader of text files would drop, as long as before."""
+    """The text with spaces in place of characters that a text loader would drop. Its length stays the same."""
     return text.replace("\r\n", " \n").replace("\r", "\n").replace("\0", " ").replace("\ufeff", " ")
 
 

@@ -1,7 +1,7 @@
-"""Several pipelines on the same questions: each into its own run's folder, measured.
+"""Evaluates several pipelines on the same questions. Each has its own run folder.
 
-The pipelines take turns, a stretch of the questions each, so that a machine that slows down slows down for all. Within
-one the questions are asked one after the other, because with several under way their seconds overlap.
+The pipelines take turns, each with a stretch of the questions, so that a machine that slows down slows down all of
+them. A pipeline answers one question at a time, because the seconds of concurrent questions overlap.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEAST_IN_A_TURN = 10
 
 @dataclass(frozen=True)
 class Arm:
-    """One pipeline under its name, which is that of its folder."""
+    """One pipeline and its name, which is also the name of its folder."""
 
     name: str
     config: PipelineConfig
@@ -39,7 +39,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Which questions, and how they are run: `turns` is how often each pipeline is begun, the rest as in RunOptions."""
+    """Which questions to ask, and how. `turns` is how many turns each pipeline takes; the rest is as in RunOptions."""
 
     limit: int | None = None
     sample: int | None = None
@@ -55,10 +55,10 @@ class EvalOptions:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how far it is: of loading and indexing, of the questions of an arm, of what is worth a line.
+    """Receives progress events: of loading and indexing, of an arm's questions, and notes for the user.
 
-    `on_status` is called with the arm's name, how far its turn is, and the seconds that are left for all arms and
-    turns (None while nothing was answered).
+    `on_status` receives the arm's name, the status of its turn, and the seconds left for all arms and turns (None until
+    a question is answered).
     """
 
     progress: Progress = lambda what, done, total: None
@@ -67,13 +67,13 @@ class Listener:
 
 
 class Pace:
-    """What each arm's questions took so far in this run, and so how long all that are left will take.
+    """Estimates the time left from the seconds that each arm's questions took in this run.
 
-    An arm that had no turn yet is taken to be as fast as the others are on average.
+    An arm without a turn yet is assumed to be as fast as the average of the others.
     """
 
     def __init__(self, n_samples: Mapping[str, int], n_recorded: Mapping[str, int]) -> None:
-        """`n_samples` are the questions of each arm, `n_recorded` those that an earlier run has answered."""
+        """`n_samples` counts the questions of each arm, and `n_recorded` those that an earlier run answered."""
         self._n_samples = dict(n_samples)
         self._left = {name: max(0, n - n_recorded.get(name, 0)) for name, n in n_samples.items()}
         self._earlier = dict.fromkeys(n_samples, (0, 0.0))
@@ -81,12 +81,12 @@ class Pace:
         self._name = ""
 
     def begin(self, name: str) -> None:
-        """The next statuses are of a new turn of this arm."""
+        """Begins a turn of this arm: the next statuses belong to it."""
         self._name = name
         self._earlier[name] = self._all[name]
 
     def seconds_left(self, status: RunStatus) -> float | None:
-        """Of all arms and turns, after this status of the arm at work; None while nothing was answered."""
+        """Seconds left for all arms and turns, given the current arm's status. None until a question is answered."""
         n, seconds = self._earlier[self._name]
         self._all[self._name] = (n + status.n_ok + status.n_failed, seconds + status.seconds)
         self._left[self._name] = self._n_samples[self._name] - status.n_done
@@ -98,8 +98,8 @@ class Pace:
 
 
 @dataclass
-class _Place:
-    """Where an arm's questions are answered from."""
+class _ArmRun:
+    """An arm with its questions, its index (if its pipeline searches) and its run folder."""
 
     arm: Arm
     samples: list[Sample]
@@ -109,7 +109,7 @@ class _Place:
 
 
 def arms_of(configs: Sequence[PipelineConfig]) -> list[Arm]:
-    """The pipelines under the names of their files. Raises ConfigError where two have the same."""
+    """The pipelines, named after their files. Raises ConfigError if two have the same name."""
     names = [Path(config.path).stem for config in configs]
     for name in names:
         if names.count(name) > 1:
@@ -126,32 +126,33 @@ def evaluate(
     listener: Listener = Listener(),
     docs: Sequence[str] = (),
 ) -> list[Measures]:
-    """Answers what the folders have no record of yet, and measures the questions that were chosen.
+    """Answers the questions without a record, and measures the chosen questions.
 
-    Pipelines that search have an index of the data set's documents, or of the files that `docs` names.
+    Pipelines that search use an index of the data set's documents, or of the files that `docs` names.
 
-    Raises what `run` raises; what was answered until then is kept, and the next call goes on from there.
+    Raises the errors of `run`. Answers so far are kept, and the next call resumes there.
     """
     for arm in arms:
         arm.config.components[-1].check()
-    places = [_place(arm, data, output, options, listener, docs) for arm in arms]
+    arm_runs = [_prepare(arm, data, output, options, listener, docs) for arm in arms]
     pace = Pace(
-        {place.arm.name: len(place.samples) for place in places},
-        {place.arm.name: n_records(place.folder) for place in places},
+        {arm_run.arm.name: len(arm_run.samples) for arm_run in arm_runs},
+        {arm_run.arm.name: n_records(arm_run.folder) for arm_run in arm_runs},
     )
-    n = max(len(place.samples) for place in places)
+    n = max(len(arm_run.samples) for arm_run in arm_runs)
     turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
     for turn in range(1, turns + 1):
-        for place in places:
-            _run(place, place.samples[: -(-n * turn // turns)], path, turn == 1, options, listener, pace)
-    ids = {sample.question.id for sample in places[0].samples}
-    return [read_measures(place.folder, ids) for place in places]
+        for arm_run in arm_runs:
+            # Each turn gets a longer prefix of the samples. The run skips those that earlier turns have answered.
+            _run(arm_run, arm_run.samples[: -(-n * turn // turns)], path, turn == 1, options, listener, pace)
+    ids = {sample.question.id for sample in arm_runs[0].samples}
+    return [read_measures(arm_run.folder, ids) for arm_run in arm_runs]
 
 
-def _place(
+def _prepare(
     arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener: Listener, docs: Sequence[str]
-) -> _Place:
-    """The arm's questions, with documents if its pipeline takes those that come along, else with an index of them."""
+) -> _ArmRun:
+    """Prepares an arm: its questions keep their documents if its pipeline reads them; else an index is made of them."""
     is_given = not getattr(arm.config.components[0], "searches_index", True)
     index = None
     if is_given:
@@ -173,11 +174,11 @@ def _place(
         for file in report.failed:
             listener.on_note(f"{arm.name}: not in the index: {file[0]}: {file[1]}")
     samples = [Sample(item.question, {"gold": item.gold.to_json()}, item.fault) for item in items]
-    return _Place(arm, chosen(samples, options.sample, options.seed, options.limit), index, output / arm.name)
+    return _ArmRun(arm, chosen(samples, options.sample, options.seed, options.limit), index, output / arm.name)
 
 
 def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
-    """The questions without documents, and what is known of them where the documents' files are."""
+    """The questions without documents. Their gold points into the files of the corpus."""
     wanted = {span.source for item in data.items for span in item.gold.supports or ()}
     documents = data.corpus() if wanted else ()
     shifts = {document.source: len(head(document)) for document in documents if document.source in wanted}
@@ -191,7 +192,7 @@ def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
 
 
 def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
-    """The questions without documents, and the files that are known to answer them, found below the paths."""
+    """The questions without documents. Their gold names the user's files, searched for below the paths."""
     from pipeline.documents.discover import discover
 
     files = [file.as_posix() for file in discover(docs).files]
@@ -199,12 +200,14 @@ def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
     def place(source: str) -> tuple[str, int]:
         matching = [file for file in files if f"/{file}".endswith(f"/{source}")]
         if len(matching) != 1:
-            said = f"{len(matching)} files are" if matching else "no file is"
-            raise DataError(f"{data.name}: {said} called {source} below {', '.join(docs)}: name it by more of its path")
+            count = f"{len(matching)} files are" if matching else "no file is"
+            raise DataError(
+                f"{data.name}: {count} called {source} below {', '.join(docs)}: name it by more of its path"
+            )
         return matching[0], 0
 
     def known(gold: Gold) -> Gold:
-        return replace(gold, supports=None).moved(place)  # spans are of documents that come along
+        return replace(gold, supports=None).moved(place)  # the spans point into the questions' own documents
 
     return tuple(
         replace(item, question=replace(item.question, documents=()), gold=known(item.gold)) for item in data.items
@@ -212,7 +215,7 @@ def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
 
 
 def _run(
-    place: _Place,
+    arm_run: _ArmRun,
     samples: Sequence[Sample],
     path: Path,
     is_first: bool,
@@ -221,12 +224,12 @@ def _run(
     pace: Pace,
 ) -> None:
     reset_peak()
-    pace.begin(place.arm.name)
+    pace.begin(arm_run.arm.name)
     run(
-        place.arm.config,
-        place.index,
+        arm_run.arm.config,
+        arm_run.index,
         samples,
-        place.folder,
+        arm_run.folder,
         RunOptions(
             executor=options.executor,
             retry=options.retry,
@@ -238,10 +241,10 @@ def _run(
             max_in_flight=options.max_in_flight,
         ),
         listener.progress,
-        lambda status: listener.on_status(place.arm.name, status, pace.seconds_left(status)),
+        lambda status: listener.on_status(arm_run.arm.name, status, pace.seconds_left(status)),
         listener.on_note,
     )
-    peaks = [mb for mb in (place.peak_mb, peak_mb()) if mb is not None]
-    place.peak_mb = max(peaks, default=None)
-    measures = with_checksum({"peak_memory_mb": place.peak_mb})
-    write_whole(place.folder / MEASURES, json.dumps(measures))
+    peaks = [mb for mb in (arm_run.peak_mb, peak_mb()) if mb is not None]
+    arm_run.peak_mb = max(peaks, default=None)
+    measures = with_checksum({"peak_memory_mb": arm_run.peak_mb})
+    write_whole(arm_run.folder / MEASURES, json.dumps(measures))

@@ -1,7 +1,7 @@
-"""What is measured of one answered question, as one table.
+"""The table of metrics of one answered question.
 
-A metric either applies to a question or not, by what is known of it. Where it applies it has a value, or a reason why
-there is none: a reason is kept and counted, and never averaged as if it were a number.
+A question's gold decides which metrics apply. A metric that applies has a value, or a reason why it has none. Reasons
+are kept and counted. They are never averaged as if they were numbers.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ Value = bool | int | float | None
 
 
 class CannotMeasureError(Exception):
-    """The metric applies, and has no value: the message says why."""
+    """The metric applies but has no value. The message says why."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One record, as metrics look at it."""
+class RecordView:
+    """One record and its gold, with the views that metrics need."""
 
     record: Mapping[str, Any]
     gold: Gold
 
     @property
-    def said(self) -> str:
-        """The answer without the numbers that cite; nothing where the pipeline says that there is none."""
+    def reply(self) -> str:
+        """The answer without citation marks. Empty if the pipeline abstained."""
         return "" if self.record["is_abstention"] else without_marks(self.record["answer"] or "")
 
     @cached_property
     def shown(self) -> tuple[Span, ...]:
-        """The spans of the prompt's passages; of a summary those that it was made from."""
+        """The spans of the prompt's passages. A summary counts as the spans that it was made from."""
         return tuple(span for passage in self.record["shown"] for span in _spans(passage))
 
     @property
     def citations(self) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = self.record["citations"]
-        return found
+        value: Sequence[Mapping[str, Any]] = self.record["citations"]
+        return value
 
     @property
     def supports(self) -> tuple[Span, ...]:
@@ -53,36 +53,36 @@ class Seen:
 
     @property
     def generation(self) -> Mapping[str, Any] | None:
-        found: Mapping[str, Any] | None = self.record["ledger"]["generation"]
-        return found
+        value: Mapping[str, Any] | None = self.record["ledger"]["generation"]
+        return value
 
     @cached_property
     def ranking(self) -> dict[str, float]:
-        return ranking([one["source"] for one in self.record.get("found", ())], self.gold.gains or {})
+        return ranking([passage["source"] for passage in self.record.get("found", ())], self.gold.gains or {})
 
     def stage_s(self, kind: str = "") -> float:
         return sum(float(e["seconds"]) for e in self.record["ledger"]["stages"] if e["stage"].startswith(kind))
 
     def generated(self, name: str) -> float:
-        """A number of the generation; 0 where the pipeline answered without one."""
+        """A number of the generation. 0 if the pipeline answered without generating."""
         return float(self.generation[name]) if self.generation else 0.0
 
 
 def _spans(passage: Mapping[str, Any]) -> Iterable[Span]:
     if passage["spans"]:
-        return [Span(one["source"], one["start"], one["end"]) for one in passage["spans"]]
+        return [Span(span["source"], span["start"], span["end"]) for span in passage["spans"]]
     return [Span(passage["source"], passage["start"], passage["end"])]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One column. `better` says which way is better; `applies` to which questions, by what is known of them."""
+    """One column. `better` says which direction is better, `applies` whether a question with this gold has it."""
 
     name: str
     title: str
     better: Literal["more", "less"]
     what: str
-    measure: Callable[[Seen], float] = field(repr=False)
+    measure: Callable[[RecordView], float] = field(repr=False)
     applies: Callable[[Gold], bool] = field(repr=False, default=lambda gold: True)
     is_cost: bool = False
 
@@ -99,40 +99,40 @@ def _has_gains(gold: Gold) -> bool:
     return bool(gold.gains)
 
 
-def _answerability(seen: Seen) -> float:
+def _answerability(seen: RecordView) -> float:
     return float(bool(seen.record["is_abstention"]) != seen.gold.is_answerable)
 
 
-def _support_recall(seen: Seen) -> float:
+def _support_recall(seen: RecordView) -> float:
     return n_common(seen.supports, seen.shown) / n_chars(seen.supports)
 
 
-def _support_precision(seen: Seen) -> float:
+def _support_precision(seen: RecordView) -> float:
     n_shown = n_chars(seen.shown)
     if not n_shown:
         raise CannotMeasureError("no passage was shown")
     return n_common(seen.supports, seen.shown) / n_shown
 
 
-def _citation_precision(seen: Seen) -> float:
+def _citation_precision(seen: RecordView) -> float:
     if not seen.citations:
         raise CannotMeasureError("the answer cites nothing")
     return sum(touches(span, seen.supports) for span in _quotes(seen)) / len(seen.citations)
 
 
-def _citation_recall(seen: Seen) -> float:
+def _citation_recall(seen: RecordView) -> float:
     quotes = _quotes(seen)
     return sum(touches(span, quotes) for span in seen.supports) / len(seen.supports)
 
 
-def _quotes(seen: Seen) -> list[Span]:
-    """The quote of each citation that has one. An invalid number has none."""
+def _quotes(seen: RecordView) -> list[Span]:
+    """The quoted spans. A citation with an invalid number has no quote."""
     quotes = [citation["quote"] for citation in seen.citations if citation["quote"]]
     return [Span(quote["source"], quote["start"], quote["end"]) for quote in quotes]
 
 
-def _rate(tokens: str, seconds: str) -> Callable[[Seen], float]:
-    def measure(seen: Seen) -> float:
+def _rate(tokens: str, seconds: str) -> Callable[[RecordView], float]:
+    def measure(seen: RecordView) -> float:
         if not seen.generation or not seen.generation[seconds]:
             raise CannotMeasureError("nothing was read or written")
         n = seen.generation[tokens]
@@ -144,7 +144,7 @@ def _rate(tokens: str, seconds: str) -> Callable[[Seen], float]:
     return measure
 
 
-def _ranked(name: str) -> Callable[[Seen], float]:
+def _ranked(name: str) -> Callable[[RecordView], float]:
     return lambda seen: seen.ranking[name]
 
 
@@ -154,7 +154,7 @@ METRICS: tuple[Metric, ...] = (
         "EM",
         "more",
         "the answer is an accepted one",
-        lambda s: best(exact_match, s.said, s.gold.answers),
+        lambda s: best(exact_match, s.reply, s.gold.answers),
         _has_answers,
     ),
     Metric(
@@ -162,7 +162,7 @@ METRICS: tuple[Metric, ...] = (
         "F1",
         "more",
         "words shared with an accepted answer",
-        lambda s: best(f1, s.said, s.gold.answers),
+        lambda s: best(f1, s.reply, s.gold.answers),
         _has_answers,
     ),
     Metric(
@@ -170,7 +170,7 @@ METRICS: tuple[Metric, ...] = (
         "contained",
         "more",
         "an accepted answer stands in the answer",
-        lambda s: best(contains, s.said, s.gold.answers),
+        lambda s: best(contains, s.reply, s.gold.answers),
         _has_answers,
     ),
     Metric(
@@ -250,21 +250,21 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The values of one question by metric, and why a metric that applies has none."""
+class MetricValues:
+    """The values of one question by metric, and the reasons of applicable metrics without a value."""
 
     values: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure(line: Mapping[str, Any]) -> Measured:
-    """Everything that applies to one line of a run's records. Nothing can be measured of a sample that failed."""
+def measure(line: Mapping[str, Any]) -> MetricValues:
+    """Measures one line of a run's records. A failed sample has no values, only reasons."""
     gold = Gold.from_json((line.get("fields") or {}).get("gold") or {})
     metrics = [metric for metric in METRICS if metric.applies(gold)]
     if line["status"] != "ok" or not line["record"]:
         why = (line.get("error") or {}).get("message") or "the sample has no record"
-        return Measured({}, {metric.name: f"not answered: {why}" for metric in metrics})
-    seen = Seen(line["record"], gold)
+        return MetricValues({}, {metric.name: f"not answered: {why}" for metric in metrics})
+    seen = RecordView(line["record"], gold)
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
     for metric in metrics:
@@ -272,4 +272,4 @@ def measure(line: Mapping[str, Any]) -> Measured:
             values[metric.name] = metric.measure(seen)
         except CannotMeasureError as error:
             missing[metric.name] = str(error)
-    return Measured(values, missing)
+    return MetricValues(values, missing)

@@ -1,4 +1,4 @@
-"""Measures of a ranking of documents, by ir-measures over trec_eval."""
+"""Measures a ranking of documents, with ir-measures on top of trec_eval."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ NAMES = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr")
 
 
 def ranking(sources: Iterable[str], gains: Mapping[str, int]) -> dict[str, float]:
-    """The measures of documents in the order that they were found, each ranked where its first passage is.
+    """Measures documents in retrieval order. A document's rank is that of its first passage.
 
-    Raises MissingExtraError where ir-measures is not installed.
+    Raises MissingExtraError if ir-measures is not installed.
     """
     try:
         import ir_measures
@@ -25,5 +25,5 @@ def ranking(sources: Iterable[str], gains: Mapping[str, int]) -> dict[str, float
     run = {source: float(-n) for n, source in enumerate(dict.fromkeys(sources))}
     if not run:
         return dict.fromkeys(NAMES, 0.0)
-    found = ir_measures.calc_aggregate(list(measures.values()), {"q": dict(gains)}, {"q": run})
-    return {name: float(found[measure]) for name, measure in measures.items()}
+    results = ir_measures.calc_aggregate(list(measures.values()), {"q": dict(gains)}, {"q": run})
+    return {name: float(results[measure]) for name, measure in measures.items()}

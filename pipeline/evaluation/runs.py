@@ -1,4 +1,4 @@
-"""A run's folder, measured: the values of every question are kept, its record is read again when it is looked at.
+"""Measures a run's folder. It keeps each question's values in memory, and reads a record again when needed.
 
 So a report of ten thousand questions takes no more memory than their numbers.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.evaluation.metrics import METRICS, Measured, Metric, measure
+from pipeline.evaluation.metrics import METRICS, Metric, MetricValues, measure
 from pipeline.evaluation.statistics import Interval, mean_interval
 from pipeline.executors.folder import RECORDS, DamagedLine, parse_record, read_about
 from pipeline.storage.checked_json import read_object
@@ -26,19 +26,19 @@ ROWS = "metrics.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question's outcome. `asked` is a hash of the question and of what is known of it; `at` where its line is."""
+    """One question's outcome. `question_hash` covers the question and its gold, `offset` is its line's byte offset."""
 
     id: str
     n: int
     status: str
-    asked: str
-    measured: Measured
-    at: int
+    question_hash: str
+    measured: MetricValues
+    offset: int
 
 
 @dataclass(frozen=True)
 class Measures:
-    """A run and what was measured of it. `rows` are in the order of the questions."""
+    """A run and its measured values. `rows` are in the order of the questions."""
 
     folder: Path
     name: str
@@ -56,12 +56,12 @@ class Measures:
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
-        """Those that apply to at least one of the questions, in the order of the table."""
+        """The metrics that apply to at least one question, in the order of the table."""
         named = {name for row in self.rows for name in (*row.measured.values, *row.measured.missing)}
         return tuple(metric for metric in METRICS if metric.name in named)
 
     def values(self, metric: str, ids: Sequence[str] | None = None) -> list[float]:
-        """The values that there are, in the order of the questions, or of the ids."""
+        """The existing values of a metric, in the order of the questions, or of `ids`."""
         rows = self.rows if ids is None else [self.by_id[id_] for id_ in ids]
         return [row.measured.values[metric] for row in rows if metric in row.measured.values]
 
@@ -69,14 +69,14 @@ class Measures:
         return sum(metric in row.measured.missing for row in self.rows)
 
     def interval(self, metric: str, seed: int = 0) -> Interval | None:
-        """The mean of a metric with its interval; None where not one question has a value."""
+        """The mean of a metric with its interval; None if no question has a value."""
         values = self.values(metric)
         return mean_interval(values, seed) if values else None
 
     def record(self, id_: str) -> dict[str, Any]:
-        """One question's line, read from the disk."""
+        """Reads one question's record from the disk."""
         with (self.folder / RECORDS).open("rb") as file:
-            file.seek(self.by_id[id_].at)
+            file.seek(self.by_id[id_].offset)
             return parse_record(file.readline(), needs_checksum=False)
 
     @property
@@ -91,12 +91,12 @@ class Measures:
 
     @property
     def index(self) -> str:
-        """The hash of the index; empty where none was searched."""
+        """The hash of the index; empty if the run searched none."""
         return str(self.about.get("index_hash") or "")
 
 
 def read_all(folders: Sequence[str | Path]) -> list[Measures]:
-    """The runs in the folders, under names that tell them apart: as much of the end of their paths as that takes."""
+    """Reads the runs in the folders. Each is named by the end of its path, as long as it takes to tell them apart."""
     paths = [Path(folder).resolve() for folder in folders]
     depth = 1
     names = [path.name for path in paths]
@@ -109,14 +109,14 @@ def read_all(folders: Sequence[str | Path]) -> list[Measures]:
 
 
 def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Measures:
-    """The run in a folder, finished or not, measured; with `ids` only these questions. DataError without records."""
+    """Measures the run in a folder, finished or not, or only the questions in `ids`. DataError without records."""
     folder = Path(folder)
     about = read_about(folder)
     rows = []
-    for at, where, line in _lines(folder, needs_checksum=about["format"] > 1):
+    for offset, where, line in _lines(folder, needs_checksum=about["format"] > 1):
         try:
             if ids is None or line["id"] in ids:
-                rows.append(_row(line, at))
+                rows.append(_row(line, offset))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where}: is no record of this longthread: {type(error).__name__}: {error}") from None
     if not rows:
@@ -125,26 +125,26 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
     return Measures(folder, folder.resolve().name, about, tuple(rows), _peak_memory(folder))
 
 
-def _row(line: Mapping[str, Any], at: int) -> Row:
+def _row(line: Mapping[str, Any], offset: int) -> Row:
     gold = (line.get("fields") or {}).get("gold") or {}
     known = [line["question"]["text"], gold.get("answers"), gold.get("is_answerable")]
-    asked = hashlib.sha256(json.dumps([line["id"], *known]).encode()).hexdigest()[:16]
-    return Row(str(line["id"]), int(line["n"]), line["status"], asked, measure(line), at)
+    question_hash = hashlib.sha256(json.dumps([line["id"], *known]).encode()).hexdigest()[:16]
+    return Row(str(line["id"]), int(line["n"]), line["status"], question_hash, measure(line), offset)
 
 
 def _lines(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Each whole line with the byte that it begins at, and its place in words. A torn last line is left out."""
+    """Yields (byte offset, place in words, record) for each complete line. Skips a torn last line."""
     path = folder / RECORDS
     try:
         with path.open("rb") as file:
-            at = 0
+            offset = 0
             for number, line in enumerate(file, 1):
                 if line.endswith(b"\n") and line.strip():
                     try:
-                        yield at, f"{path}:{number}", parse_record(line, needs_checksum)
+                        yield offset, f"{path}:{number}", parse_record(line, needs_checksum)
                     except ValueError as error:
                         raise DataError(DamagedLine(number, str(error), line).message(folder)) from None
-                at += len(line)
+                offset += len(line)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -152,7 +152,7 @@ def _lines(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, dict[
 
 
 def _peak_memory(folder: Path) -> float | None:
-    """In MB; None where it was not measured. It is shown beside the metrics only, so a damaged file is no error."""
+    """Peak memory in MB; None if not measured. Only shown beside the metrics, so a damaged file is not an error."""
     try:
         peak = read_object(folder / MEASURES).get("peak_memory_mb")
     except (OSError, ValueError):
@@ -161,29 +161,34 @@ def _peak_memory(folder: Path) -> float | None:
 
 
 def write_rows(measures: Measures) -> Path:
-    """Every question's values, and why some have none, as JSON lines in the run's folder."""
+    """Writes each question's values and reasons as JSON lines into the run's folder, and gives the path."""
     path = measures.folder / ROWS
     with new_file(path) as part, part.open("w", encoding="utf-8") as file:
         for row in measures.rows:
-            one = {"id": row.id, "status": row.status, "values": row.measured.values, "missing": row.measured.missing}
-            file.write(json.dumps(one, ensure_ascii=True) + "\n")
+            values = {
+                "id": row.id,
+                "status": row.status,
+                "values": row.measured.values,
+                "missing": row.measured.missing,
+            }
+            file.write(json.dumps(values, ensure_ascii=True) + "\n")
     return path
 
 
 def summary(measures: Measures, seed: int = 0) -> dict[str, Any]:
-    """The run in numbers, as JSON: for each metric mean, interval, n, and how many questions have no value and why."""
+    """The run in numbers, as JSON: for each metric the mean, interval, n, and the counted reasons of missing values."""
     metrics = {}
     for metric in measures.metrics:
-        found = measures.interval(metric.name, seed)
+        interval = measures.interval(metric.name, seed)
         reasons: dict[str, int] = {}
         for row in measures.rows:
             if why := row.measured.missing.get(metric.name):
                 reasons[why] = reasons.get(why, 0) + 1
         metrics[metric.name] = {
-            "mean": None if found is None else found.mean,
-            "low": None if found is None else found.low,
-            "high": None if found is None else found.high,
-            "n": 0 if found is None else found.n,
+            "mean": None if interval is None else interval.mean,
+            "low": None if interval is None else interval.low,
+            "high": None if interval is None else interval.high,
+            "n": 0 if interval is None else interval.n,
             "n_missing": sum(reasons.values()),
             "missing": dict(sorted(reasons.items(), key=lambda item: -item[1])[:20]),
         }

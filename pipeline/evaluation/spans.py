@@ -1,4 +1,4 @@
-"""How spans of sources cover one another, in characters."""
+"""Overlaps of spans, in characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.types import Span
 
 
 def union(spans: Iterable[Span]) -> dict[str, list[tuple[int, int]]]:
-    """For each source the stretches that the spans cover together, apart from one another, in order."""
+    """The union of the spans: disjoint (start, end) stretches for each source, in order."""
     by_source: dict[str, list[tuple[int, int]]] = {}
     for span in spans:
         by_source.setdefault(span.source, []).append((span.start, span.end))
@@ -26,12 +26,12 @@ def _merged(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def n_chars(spans: Iterable[Span]) -> int:
-    """How many characters the spans cover, each counted once."""
+    """Counts the characters that the spans cover, each once."""
     return sum(end - start for stretches in union(spans).values() for start, end in stretches)
 
 
 def n_common(some: Iterable[Span], others: Iterable[Span]) -> int:
-    """How many characters both cover."""
+    """Counts the characters that both sets of spans cover."""
     a, b = union(some), union(others)
     return sum(
         max(0, min(end, stop) - max(start, begin))
@@ -42,5 +42,5 @@ def n_common(some: Iterable[Span], others: Iterable[Span]) -> int:
 
 
 def touches(span: Span, others: Sequence[Span]) -> bool:
-    """Whether the span shares a character with one of the others."""
+    """Whether the span overlaps one of the others."""
     return any(span.source == o.source and span.start < o.end and o.start < span.end for o in others)

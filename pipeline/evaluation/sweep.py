@@ -1,4 +1,4 @@
-"""Runs every variant of a sweep, and says which of them nothing beats in quality, seconds and tokens at once."""
+"""Runs all variants of a sweep, and finds the Pareto front of quality, seconds and tokens."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from pipeline.config import PipelineConfig
 from pipeline.default import with_default_model, with_model
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
 from pipeline.evaluation.evaluate import Arm, EvalOptions, Listener, evaluate
-from pipeline.evaluation.grid import Halving, Sweep, Variant
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import Measures
+from pipeline.evaluation.sweep_file import Halving, Sweep, Variant
 from pipeline.storage.whole import write_whole
 
 PIPELINES = "pipelines"
@@ -23,7 +23,7 @@ PIPELINES = "pipelines"
 
 @dataclass(frozen=True)
 class Point:
-    """A variant's means. `is_front`: no other that stayed to the end is as good in all three and better in one."""
+    """A variant's means. `is_front`: no other finalist is as good in all three and better in one."""
 
     variant: Variant
     measures: Measures
@@ -34,18 +34,18 @@ class Point:
 
 
 def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, listener: Listener) -> list[Point]:
-    """Answers what is not recorded yet; the finalists first, each group the best first."""
+    """Answers the questions without a record. Gives the finalists first, each group by descending quality."""
     write_pipelines(sweep, output)
     settings = sweep.settings
     options = replace(options, limit=settings.limit, sample=settings.sample, seed=settings.seed)
     n = min(x for x in (settings.limit, settings.sample, len(data.items)) if x is not None)
     stay, left = list(sweep.variants), list[Point]()
     for size in rungs(n, sweep.halving, len(stay)):
-        # the whole of a sample is the same for any number of questions, so `sample` and its seed stay in every rung
+        # With one seed a larger sample contains the smaller ones, so each round reuses the answers of those before.
         sampling = replace(options, sample=size if sweep.halving or settings.sample else settings.sample)
         arms = [Arm(variant.name, _config(variant, settings.model)) for variant in stay]
-        found = evaluate(arms, data, sweep.data, output, sampling, listener, sweep.docs)
-        points = sorted(map(lambda v, m: _point(v, m, settings.metric), stay, found), key=lambda p: -p.quality)
+        measures = evaluate(arms, data, sweep.data, output, sampling, listener, sweep.docs)
+        points = sorted(map(lambda v, m: _point(v, m, settings.metric), stay, measures), key=lambda p: -p.quality)
         if size == n:
             return [*_with_front(points), *left]
         n_best = max(1, math.ceil(len(points) / (sweep.halving.factor if sweep.halving else 1)))
@@ -56,7 +56,7 @@ def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, l
 
 
 def rungs(n: int, halving: Halving | None, n_variants: int) -> list[int]:
-    """How many questions are asked in each round; the last is all of them. One variant needs no rounds."""
+    """The number of questions in each round. The last round asks all of them. A single variant needs no other round."""
     sizes = []
     size = halving.start if halving else n
     while halving and size < n and n_variants > 1:
@@ -66,7 +66,7 @@ def rungs(n: int, halving: Halving | None, n_variants: int) -> list[int]:
     return [*sizes, n]
 
 
-def _config(variant: Variant, model: str | None) -> Any:
+def _config(variant: Variant, model: str | None) -> PipelineConfig:
     return with_model(variant.config, model) if model else with_default_model(variant.config)
 
 
@@ -82,14 +82,14 @@ def _with_front(points: Sequence[Point]) -> list[Point]:
     return [replace(point, is_front=not any(beats(other, point) for other in points)) for point in points]
 
 
-def beats(one: Point, other: Point) -> bool:
-    """Whether one is as good as the other in quality and every cost, and better in at least one."""
-    gains = [one.quality - other.quality, *(b - a for a, b in zip(one.costs, other.costs, strict=True))]
+def beats(point: Point, other: Point) -> bool:
+    """Whether `point` is as good as `other` in quality and every cost, and better in at least one."""
+    gains = [point.quality - other.quality, *(b - a for a, b in zip(point.costs, other.costs, strict=True))]
     return min(gains) >= 0 and max(gains) > 0
 
 
 def write_pipelines(sweep: Sweep, output: Path) -> None:
-    """Each variant as a pipeline file of its own, to be used with any command."""
+    """Writes each variant as a pipeline file that any command can use."""
     from ruamel.yaml import YAML
 
     folder = output / PIPELINES

@@ -4,7 +4,7 @@
         chat = LongthreadChat(model=engine, sampling=Sampling(max_tokens=64))
         chat.invoke("Why is the sea salt?")
 
-`batch` answers its prompts in one context: each waits in a thread of its own, and whichever is read serves all.
+`batch` answers all its prompts in one context. Each prompt waits in its own thread, and any thread advances all.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _SAMPLING = tuple(field.name for field in dataclasses.fields(Sampling))
 
 
 class LongthreadChat(BaseChatModel):
-    """A chat model over a loaded `Model`, which stays its owner's to close.
+    """A chat model over a loaded `Model`. The owner of the `Model` closes it.
 
-    `sampling` may be changed by keyword, for one call (`chat.invoke("...", temperature=0.7, seed=3)`) or for all by
-    `bind`; `json_schema` and `grammar` hold the answer to a form. Messages may hold text and nothing else; there are no
-    tools. Raises ModelError for what does not fit the model's window.
+    Keywords change `sampling`: for one call (`chat.invoke("...", temperature=0.7, seed=3)`), or for all with `bind`.
+    `json_schema` and `grammar` constrain the answer. Messages may contain only text, and there are no tools. Raises
+    ModelError for a prompt that does not fit the model's window.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -49,11 +49,11 @@ class LongthreadChat(BaseChatModel):
         return {"model_name": self.model.name, **dataclasses.asdict(self.sampling)}
 
     def get_num_tokens(self, text: str) -> int:
-        """Tokens of a text alone, by the model's own tokenizer."""
+        """The number of tokens of a text, by the model's own tokenizer."""
         return self.model.count_text(text)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Cells that the messages take in the model's chat template, exactly."""
+        """The exact number of KV cells that the messages take in the model's chat template."""
         return self.model.count(self._prompt(messages))
 
     def _generate(
@@ -65,11 +65,13 @@ class LongthreadChat(BaseChatModel):
     ) -> ChatResult:
         stream = self._start(messages, stop, kwargs)
         try:
-            found = stream.result()
+            generation = stream.result()
         except BaseException:
             stream.cancel()
             raise
-        message = AIMessage(found.text, usage_metadata=_usage(found), response_metadata=self._account(found))
+        message = AIMessage(
+            generation.text, usage_metadata=_usage(generation), response_metadata=self._account(generation)
+        )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -79,7 +81,7 @@ class LongthreadChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        """Piece by piece; the last chunk is empty and carries the usage. A stream that is dropped frees its cells."""
+        """Yields the answer in pieces. The last chunk is empty and has the usage. Closing it frees its cells."""
         stream = self._start(messages, stop, kwargs)
         try:
             for piece in stream:
@@ -90,9 +92,12 @@ class LongthreadChat(BaseChatModel):
         except BaseException:
             stream.cancel()
             raise
-        found = stream.result()
+        generation = stream.result()
         last = AIMessageChunk(
-            content="", usage_metadata=_usage(found), response_metadata=self._account(found), chunk_position="last"
+            content="",
+            usage_metadata=_usage(generation),
+            response_metadata=self._account(generation),
+            chunk_position="last",
         )
         yield ChatGenerationChunk(message=last)
 
@@ -108,14 +113,16 @@ class LongthreadChat(BaseChatModel):
         return dataclasses.replace(self.sampling, **changes)
 
     def _prompt(self, messages: Sequence[BaseMessage]) -> Prompt:
-        return self.model.render([_message(one, is_last=n == len(messages)) for n, one in enumerate(messages, 1)])
+        return self.model.render(
+            [_message(message, is_last=n == len(messages)) for n, message in enumerate(messages, 1)]
+        )
 
-    def _account(self, found: Generation) -> dict[str, Any]:
+    def _account(self, generation: Generation) -> dict[str, Any]:
         return {
             "model_name": self.model.name,
-            "finish_reason": found.finish,
-            "prefill_s": found.prefill_s,
-            "decode_s": found.decode_s,
+            "finish_reason": generation.finish,
+            "prefill_s": generation.prefill_s,
+            "decode_s": generation.decode_s,
         }
 
 
@@ -144,10 +151,10 @@ def _text(message: BaseMessage) -> str:
     return "".join(texts)
 
 
-def _usage(found: Generation) -> UsageMetadata:
+def _usage(generation: Generation) -> UsageMetadata:
     return UsageMetadata(
-        input_tokens=found.prompt_tokens,
-        output_tokens=found.answer_tokens,
-        total_tokens=found.prompt_tokens + found.answer_tokens,
-        input_token_details={"cache_read": found.reused_tokens + found.restored_tokens},
+        input_tokens=generation.prompt_tokens,
+        output_tokens=generation.answer_tokens,
+        total_tokens=generation.prompt_tokens + generation.answer_tokens,
+        input_token_details={"cache_read": generation.reused_tokens + generation.restored_tokens},
     )

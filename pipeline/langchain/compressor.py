@@ -15,9 +15,9 @@ from pipeline.types import Question
 
 
 class LongthreadCompressor(BaseDocumentCompressor):
-    """Makes documents smaller. What they said about themselves stays; where the kept text stands is said anew.
+    """Compresses documents. Keeps their metadata and updates the place of the kept text.
 
-    Documents of other retrievers may come without offsets: then each counts as a source of its own, from 0.
+    A document of another retriever may have no offsets. It then counts as a separate source that starts at 0.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -35,14 +35,14 @@ class LongthreadCompressor(BaseDocumentCompressor):
         result = []
         for passage in kept:
             document = to_document(passage)
-            for original, told in zip(passages, documents, strict=True):
+            for original, given in zip(passages, documents, strict=True):
                 if (
                     original.source == passage.source
                     and original.start <= passage.start
                     and passage.end <= original.end
                 ):
-                    source = {"source": told.metadata["source"]} if "source" in told.metadata else {}
-                    document.metadata = {**told.metadata, **document.metadata, **source}
+                    source = {"source": given.metadata["source"]} if "source" in given.metadata else {}
+                    document.metadata = {**given.metadata, **document.metadata, **source}
                     break
             result.append(document)
         return result

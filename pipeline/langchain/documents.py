@@ -1,4 +1,4 @@
-"""Passages as LangChain's documents, and back."""
+"""Converts passages to LangChain documents and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.types import Passage, Place
 
 
 def to_document(passage: Passage) -> Document:
-    """The passage's text, with where it stands as metadata: text == source's text[start:end]."""
+    """A document with the passage's text, and its place as metadata: text == source's text[start:end]."""
     metadata = {
         "source": passage.source,
         "start": passage.start,
@@ -29,19 +29,19 @@ def to_document(passage: Passage) -> Document:
 
 
 def to_passage(document: Document, number: int) -> Passage:
-    """The passage that a document is. One from elsewhere, without offsets, is its own source: `document NUMBER`."""
-    told, text = document.metadata, document.page_content
-    start, source = told.get("start"), told.get("source")
-    if not isinstance(start, int) or not isinstance(source, str) or told.get("end") != start + len(text):
-        return Passage(f"{source or 'document'} {number}", 0, len(text), text, title=str(told.get("title") or ""))
+    """The passage of a document. A document without offsets becomes a separate source, `document NUMBER`."""
+    metadata, text = document.metadata, document.page_content
+    start, source = metadata.get("start"), metadata.get("source")
+    if not isinstance(start, int) or not isinstance(source, str) or metadata.get("end") != start + len(text):
+        return Passage(f"{source or 'document'} {number}", 0, len(text), text, title=str(metadata.get("title") or ""))
     return Passage(
         source=source,
         start=start,
         end=start + len(text),
         text=text,
-        score=float(told.get("score") or 0.0),
-        place=_place(told),
-        title=str(told.get("title") or ""),
+        score=float(metadata.get("score") or 0.0),
+        place=_place(metadata),
+        title=str(metadata.get("title") or ""),
     )
 
 

@@ -10,7 +10,7 @@ from pipeline.contracts import Embedder, QuestionEmbedder
 
 
 class LongthreadEmbeddings(Embeddings):
-    """Unit vectors of texts. A text longer than the embedder reads raises ValueError: nothing is cut in silence."""
+    """Unit vectors of texts. Raises ValueError for a text longer than the embedder's limit instead of cutting it."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
@@ -22,7 +22,7 @@ class LongthreadEmbeddings(Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """With the instruction for questions, where the embedder has one."""
+        """Embeds a question, with the embedder's instruction for questions if it has one."""
         if not isinstance(self.embedder, QuestionEmbedder):
             return self.embed_documents([text])[0]
         with self._lock:

@@ -15,9 +15,9 @@ from pipeline.types import Question
 
 
 class LongthreadReranker(BaseDocumentCompressor):
-    """Puts documents into a better order, and keeps the best: `relevance_score` in their metadata is the new score.
+    """Reorders documents and keeps the best. `relevance_score` in their metadata is the new score.
 
-    For `ContextualCompressionRetriever`, before a compressor or alone. One question at a time: others wait.
+    For `ContextualCompressionRetriever`, before a compressor or alone. Handles one question at a time; others wait.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -35,9 +35,9 @@ class LongthreadReranker(BaseDocumentCompressor):
         left = list(zip(passages, documents, strict=True))
         result = []
         for passage in best:
-            wanted = passage.span, passage.text
-            at = next(n for n, (given, _) in enumerate(left) if (given.span, given.text) == wanted)
-            _, document = left.pop(at)
+            wanted = passage.span, passage.text  # a reranker returns copies with a new score
+            index = next(n for n, (given, _) in enumerate(left) if (given.span, given.text) == wanted)
+            _, document = left.pop(index)
             metadata = {**document.metadata, "relevance_score": passage.score}
             result.append(document.model_copy(update={"metadata": metadata}))
         return result

@@ -16,10 +16,9 @@ from pipeline.types import Question
 
 
 class LongthreadRetriever(BaseRetriever):
-    """Finds passages, best first, as documents whose metadata say where each stands: source, start, end, line.
+    """Retrieves passages, best first, as documents with their places as metadata: source, start, end, line.
 
-    `rerankers` then put them into a better order, and `compressors` make them smaller. One question at a time: others
-    wait.
+    `rerankers` then reorder them, and `compressors` make them smaller. Handles one question at a time; others wait.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -33,7 +32,7 @@ class LongthreadRetriever(BaseRetriever):
 
     @classmethod
     def of(cls, pipeline: Pipeline, glob: str | None = None) -> LongthreadRetriever:
-        """The retriever of a pipeline with its rerankers and compressors; the pipeline stays its owner's to close."""
+        """The retriever of a pipeline with its rerankers and compressors. The pipeline's owner closes it."""
         by_kind = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
         compressors = tuple(component for spec, component in by_kind if spec.kind == "compress")
         rerankers = tuple(component for spec, component in by_kind if spec.kind == "rerank")

@@ -7,7 +7,7 @@
             print(chunk.get("draft", ""), end="")
         agent = create_agent(model, [thread.tool("manuals", "Looks things up in the manuals.")])
 
-One question at a time: others wait, since a pipeline's context has one owner.
+It handles one question at a time, because a pipeline's context has one owner. Other questions wait.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from pipeline.types import Question, State
 
 
 class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, Any]]):
-    """Takes a question, or {"question": ..., "glob": ...}; gives the answer and all that is known about it.
+    """Takes a question, or {"question": ..., "glob": ...}, and gives the answer with its record.
 
-    `answer` is the text, `documents` are what the model saw, in the order of their numbers; the rest is what
-    `longthread ask --json` prints. Streaming gives the model's words as they are written, under `draft`, and then what
-    `invoke` gives in one piece: a draft can be asked for again, and a sentence of the documents can take its place.
+    `answer` is the text, and `documents` are the passages in the prompt, in the order of their numbers. The rest is the
+    output of `longthread ask --json`. Streaming first gives the model's words under `draft`, then the result of
+    `invoke` in one piece. That result may differ from the draft: the pipeline may ask again, or answer with a sentence
+    of the documents.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -66,36 +67,36 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
         yield from self._transform_stream_with_config(input, self._chunks, config, **kwargs)
 
     def tool(self, name: str, description: str) -> StructuredTool:
-        """The pipeline as a tool: a question in, the answer with the places that it stands on out, as text."""
+        """The pipeline as a tool that takes a question and gives the answer with its citations as text."""
 
         def ask(question: str) -> str:
-            found = self.invoke(question)
-            quotes = [c for c in found["citations"] if c["quote"] is not None]
+            result = self.invoke(question)
+            quotes = [c for c in result["citations"] if c["quote"] is not None]
             places = [f"[{c['number']}] {c['source']}:{c['quote']['line']}: {c['quote']['text']}" for c in quotes]
-            return "\n".join([found["answer"] or "", *places])
+            return "\n".join([result["answer"] or "", *places])
 
         return StructuredTool.from_function(ask, name=name, description=description)
 
-    def _answer(self, asked: str | dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, query: str | dict[str, Any]) -> dict[str, Any]:
         with self._lock:
-            return self._record(self.pipeline.ask(_question(asked)))
+            return self._record(self.pipeline.ask(_question(query)))
 
     def _record(self, state: State) -> dict[str, Any]:
         documents = [to_document(passage) for passage in state.shown]
         return {**record(state, self.pipeline.config), "documents": documents}
 
-    def _chunks(self, asked: Iterator[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Drafts as they are written, then the rest; a reader that goes away stops the answer."""
-        for piece in stream(self.pipeline, _question(list(asked)[-1]), self._lock):
+    def _chunks(self, queries: Iterator[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yields drafts while the model writes, then the record. Closing the generator stops the answer."""
+        for piece in stream(self.pipeline, _question(list(queries)[-1]), self._lock):
             if isinstance(piece, State):
                 yield AddableDict(self._record(piece))
             elif isinstance(piece, str):
                 yield AddableDict(draft=piece)
 
 
-def _question(asked: str | dict[str, Any]) -> Question:
-    if isinstance(asked, str):
-        return Question(asked)
-    if not isinstance(asked.get("question"), str):
-        raise ValueError(f"the input must be a question, or hold one under 'question'; it has: {', '.join(asked)}")
-    return Question(asked["question"], glob=asked.get("glob"))
+def _question(query: str | dict[str, Any]) -> Question:
+    if isinstance(query, str):
+        return Question(query)
+    if not isinstance(query.get("question"), str):
+        raise ValueError(f"the input must be a question, or hold one under 'question'; it has: {', '.join(query)}")
+    return Question(query["question"], glob=query.get("glob"))

@@ -1,10 +1,10 @@
-"""LangChain's retrievers and document compressors as stages of ours.
+"""LangChain retrievers and document compressors as stages of a longthread pipeline.
 
     config = with_retriever(load_config("configs/default.yaml"), my_langchain_retriever)
     config = with_compressor(config, my_langchain_compressor)
     with Pipeline(config, Path("unused")) as pipeline: ...
 
-Such a pipeline runs in this process only: its stages are objects, which no file can name.
+Such a pipeline runs only in this process: its stages are objects, which no file can name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.documents import BaseDocumentCompressor
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
 
 from pipeline.config import PipelineConfig
@@ -25,7 +25,7 @@ from pipeline.types import Passage, Question
 
 @dataclass(frozen=True)
 class FromRetriever:
-    """Searches with a LangChain retriever; a document that does not say where it stands is a source of its own."""
+    """Searches with a LangChain retriever. A document without offsets becomes a separate source."""
 
     retriever: BaseRetriever
 
@@ -34,16 +34,16 @@ class FromRetriever:
     def search(self, question: Question, tools: Tools) -> list[Passage]:
         if question.glob is not None:
             tools.note("the glob was not applied: a retriever from LangChain does not know it")
-        found = [to_passage(document, n) for n, document in enumerate(self.retriever.invoke(question.text), 1)]
-        return list({passage.span: passage for passage in found}.values())
+        passages = [to_passage(document, n) for n, document in enumerate(self.retriever.invoke(question.text), 1)]
+        return list({passage.span: passage for passage in passages}.values())
 
 
 @dataclass(frozen=True)
 class FromCompressor:
     """Compresses with a LangChain document compressor.
 
-    What it gives back is looked for in what it was given: text that stands there is a passage inside a passage; other
-    text was written by the compressor, and carries the spans of the document that it came from, or of all.
+    Each result is searched for in the input. Text found there becomes a part of its passage. Other text was written by
+    the compressor: it carries the spans of its document, or of all documents if that is unknown.
     """
 
     compressor: BaseDocumentCompressor
@@ -57,14 +57,14 @@ class FromCompressor:
         for n, document in enumerate(documents):
             document.metadata[_NUMBER] = n
         kept = self.compressor.compress_documents(documents, question.text)
-        return [found for document in kept if (found := placed(document, passages)) is not None]
+        return [passage for document in kept if (passage := placed(document, passages)) is not None]
 
 
 _NUMBER = "longthread_passage"
 
 
-def placed(document: Any, passages: Sequence[Passage]) -> Passage | None:
-    """The passage that a compressed document is; None for one without text."""
+def placed(document: Document, passages: Sequence[Passage]) -> Passage | None:
+    """The passage of a compressed document; None for a document without text."""
     text = document.page_content.strip()
     if not text:
         return None
@@ -72,9 +72,9 @@ def placed(document: Any, passages: Sequence[Passage]) -> Passage | None:
     likely = [passages[number]] if isinstance(number, int) and 0 <= number < len(passages) else list(passages)
     score = document.metadata.get("relevance_score")
     for passage in likely:
-        at = passage.text.find(text)
-        if at >= 0 and not passage.spans:
-            start = passage.start + at
+        offset = passage.text.find(text)
+        if offset >= 0 and not passage.spans:
+            start = passage.start + offset
             return passage.part(start, start + len(text), float(score) if score is not None else None)
     spans = tuple(span for passage in likely for span in (passage.spans or (passage.span,)))
     return replace(likely[0], text=text, spans=spans)
@@ -82,7 +82,7 @@ def placed(document: Any, passages: Sequence[Passage]) -> Passage | None:
 
 @dataclass(frozen=True)
 class Ready(Spec):
-    """A stage that is an object already, and not built from settings."""
+    """A stage whose component is a ready object, not built from settings."""
 
     component: Any = None
 
@@ -91,12 +91,12 @@ class Ready(Spec):
 
 
 def with_retriever(config: PipelineConfig, retriever: BaseRetriever) -> PipelineConfig:
-    """The same pipeline with another way to find passages."""
+    """The same pipeline with this retriever instead of its own."""
     stage = Ready("retrieve.langchain", component=FromRetriever(retriever))
     return replace(config, stages=(stage, *(spec for spec in config.stages if spec.kind != "retrieve")))
 
 
 def with_compressor(config: PipelineConfig, compressor: BaseDocumentCompressor) -> PipelineConfig:
-    """The same pipeline with one more compressor, right before the prompt is laid out."""
+    """The same pipeline with one more compressor, right before the prompt is assembled."""
     stage = Ready("compress.langchain", component=FromCompressor(compressor))
     return replace(config, stages=(*config.stages[:-2], stage, *config.stages[-2:]))

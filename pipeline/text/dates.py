@@ -1,7 +1,8 @@
-"""The full dates of a text, each as YYYY-MM-DD and with its place: what a typed answer is compared with.
+"""Finds the full dates of a text, each as YYYY-MM-DD with its place, to check typed answers against.
 
-Read are 2021-03-01, 1.3.2021, `1 March 2021`, `March 1, 2021`, and the same with the months of German and Turkish or
-their first three letters. 3/4/2021 is a date only where one of the two cannot be a month: nobody can tell otherwise.
+Reads 2021-03-01, 1.3.2021, `1 March 2021`, `March 1, 2021`, and the same with German and Turkish months or the first
+three letters of a month. 3/4/2021 is ambiguous, so such a date is read only if one of the two numbers cannot be a month
+or both are the same.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _PATTERNS = (
 
 @dataclass(frozen=True, slots=True)
 class Date:
-    """A date of a text. `value` is YYYY-MM-DD; [start, end) is where the text has it."""
+    """A date in a text. `value` is YYYY-MM-DD, and [start, end) its place."""
 
     value: str
     start: int
@@ -39,7 +40,7 @@ class Date:
 
 
 def dates(text: str) -> list[Date]:
-    """The full dates of a text in their order; what no calendar has is none."""
+    """The full dates of a text, in order. Skips dates that are not in the calendar."""
     result = []
     for pattern in _PATTERNS:
         for match in pattern.finditer(text):

@@ -1,10 +1,10 @@
-"""The language of a text, its stop words and its stemmer: cheap, and the same on every machine.
+"""Detects the language of a text, and gives its stop words and its stemmer. Fast, and the same on every machine.
 
-A script that one stemmer is made for says enough by itself (Greek, Cyrillic, Arabic, ...). A text in Latin letters is
-English until several stop words of another language say otherwise and outnumber the English ones. Words that many an
-English text holds (`die`, `war`, `son`, `van`) support such a claim and never make it: a short English question must
-not be taken for Dutch. Stop words come from bm25s where it has them; those of other languages, and a few more question
-words, stand here.
+A script with one stemmer decides the language by itself (Greek, Cyrillic, Arabic, ...). A text in Latin letters counts
+as English unless several stop words of another language outnumber the English ones. Words that are common in English
+texts as well (`die`, `war`, `son`, `van`) can add to such evidence but never start it: a short English question must
+not be taken for Dutch. Stop words come from bm25s if it has them. Those of other languages, and a few more question
+words, are below.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LISTS = {
     "dutch": "DUTCH", "danish": "DANISH", "norwegian": "NORWEGIAN", "swedish": "SWEDISH", "turkish": "TURKISH",
     "russian": "RUSSIAN",
 }  # fmt: skip
-"""The lists of bm25s. An older version lacks some: those languages then have the words below alone."""
+"""The lists of bm25s. An older version lacks some: those languages then have only the words below."""
 
 _MORE = {
     "german": "aber als am an auch auf aus bei das dass dem den der des die ein eine einem einen einer es für hat "
@@ -75,7 +75,7 @@ _MORE = {
 }
 
 _ENGLISH_QUESTION_WORDS = frozenset("what which who whom whose when where why how".split())
-"""Beside the list of bm25s, which lacks them though other languages have theirs: better on Cranfield and on CISI."""
+"""Question words that the English list of bm25s lacks. With them, results on Cranfield and CISI are better."""
 
 _ALSO_ENGLISH = frozenset(
     "a ad ai al ali all alle also am an and ar are art as at bald be ben bin but by can care come con da dale dan "
@@ -87,7 +87,7 @@ _ALSO_ENGLISH = frozenset(
     "ton too tot tu tun u un una und up us van via von vor want war was we were what when where who will with wo "
     "won y you your".split()
 )
-"""Words that English texts hold, names among them, though they are stop words elsewhere."""
+"""Stop words of other languages that also occur in English texts, names among them."""
 
 _NONE: frozenset[str] = frozenset()
 _LETTERS = {
@@ -121,7 +121,7 @@ _SERBIAN = frozenset("ђјљњћџ")
 
 @cache
 def stop_words(language: str) -> frozenset[str]:
-    """The stop words of a language, as `pipeline.text` folds them; none where we have no list."""
+    """The stop words of a language, folded as in `pipeline.text`. Empty for a language without a list."""
     from bm25s import stopwords
 
     if language == ENGLISH:
@@ -133,7 +133,7 @@ def stop_words(language: str) -> frozenset[str]:
 
 @cache
 def english_function_words() -> frozenset[str]:
-    """The long list of English stop words: what a question is asked with, beside those of `stop_words`."""
+    """The long list of English stop words: those of `stop_words` and the words that form questions."""
     from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_EN_PLUS
 
     return frozenset(STOPWORDS_EN) | frozenset(STOPWORDS_EN_PLUS)
@@ -141,11 +141,11 @@ def english_function_words() -> frozenset[str]:
 
 @cache
 def _claims() -> tuple[frozenset[str], dict[str, frozenset[str]]]:
-    """The words that make a text's language another one than English: all of them, and those of each language."""
+    """The words that are evidence for another language than English: all of them, and those of each language."""
     familiar = english_function_words() | _ALSO_ENGLISH
     latin = sorted((set(_LISTS) | set(_MORE)) - {"russian", "greek", "arabic", "hindi"})
-    own = {language: stop_words(language) - familiar for language in latin}
-    return frozenset().union(*own.values()), own
+    claims = {language: stop_words(language) - familiar for language in latin}
+    return frozenset().union(*claims.values()), claims
 
 
 @cache
@@ -155,28 +155,28 @@ def _claims_as_written() -> frozenset[str]:
 
 
 def may_be_foreign(tokens: list[str]) -> bool:
-    """Whether `language_of` need be asked at all: no for nearly every English text, and quickly."""
+    """A fast check whether `language_of` is needed at all. False for nearly every English text."""
     return not _claims_as_written().isdisjoint(tokens) or not "".join(tokens).isascii()
 
 
 def language_of(words: Collection[str]) -> str:
-    """The language of a text's case-folded words: English where nothing clear says otherwise.
+    """The language of a text's case-folded words; English without clear evidence for another one.
 
-    Evidence are stop words, and words with letters that no other language has; letters that it shares count once. Two
-    pieces of evidence are the least, and they must outnumber the English stop words. Words in other than Latin letters
-    do not count: their script says what stems them. A tie goes to the first language by name.
+    Evidence is stop words, and words with letters that no other language has. Letters shared with other languages count
+    once. At least two pieces of evidence are needed, and more than there are English stop words. Words in non-Latin
+    scripts do not count: their script decides their stemmer. A tie goes to the first language by name.
     """
-    every, own = _claims()
+    every, claims_of = _claims()
     words = words if isinstance(words, (set, frozenset)) else set(words)
     strong = words & every
-    accented = [word for word in words if not word.isascii() and word < "\u0370"]
+    accented = [word for word in words if not word.isascii() and word < "\u0370"]  # Latin letters end before Greek
     if not strong and not accented:
         return ENGLISH
     english = words & english_function_words()
     best, language = 1, ENGLISH
-    for name, claims in own.items():
+    for name, claimable in claims_of.items():
         stops = stop_words(name)
-        claimed = strong & claims
+        claimed = strong & claimable
         spelt = {word for word in accented if not _OWN_LETTERS.get(name, _NONE).isdisjoint(word)} - stops
         if not claimed and not spelt:
             continue
@@ -188,7 +188,7 @@ def language_of(words: Collection[str]) -> str:
 
 
 def script_language(word: str) -> str | None:
-    """The language whose stemmer a word's script asks for; None for Latin letters and scripts without a stemmer."""
+    """The language of the stemmer for a word's script; None for Latin letters and scripts without a stemmer."""
     first = word[0]
     if first < "\u0370":
         return None
@@ -200,7 +200,7 @@ def script_language(word: str) -> str | None:
 
 @cache
 def stemmer(language: str) -> Callable[[str], str]:
-    """What gives a word's stem in a language: the word itself where PyStemmer knows no such language."""
+    """The function that stems a word of a language. It returns the word if PyStemmer does not know the language."""
     import Stemmer
 
     if language not in Stemmer.algorithms():

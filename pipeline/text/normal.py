@@ -1,10 +1,10 @@
-"""The one form in which two texts are compared, and the way back from it to the text as it is.
+"""Normalises texts for comparison, and maps places in the normal form back to the original.
 
-Compatibility forms are undone (NFKC: ligatures, full-width letters), case is folded, invisible characters are dropped
-(soft hyphen, zero-width, byte order mark, bidi marks), every dash is `-`, every apostrophe `'`, every decimal digit
-ASCII, and the Turkish dotted and dotless i are one letter. Unicode Standard Annex 15 (normalisation forms).
+Normalisation undoes compatibility forms (NFKC: ligatures, full-width letters), folds case and drops invisible
+characters (soft hyphen, zero-width, byte order mark, bidi marks). Every dash becomes `-`, every apostrophe `'`, every
+decimal digit ASCII, and the Turkish dotted and dotless i one letter. Unicode Standard Annex 15 (normalisation forms).
 
-Knows nothing about words. Offsets always point into the document as it is: only the compared form changes.
+This module knows nothing about words. Offsets always point into the original document.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DOTTED_I = re.compile("i\u0307")
 
 
 def fold_shapes(text: str) -> str:
-    """The text with every difference of shape undone, and its case kept: what words are split from."""
+    """Normalises the shapes of characters but keeps their case. Words are split from this form."""
     if text.isascii():
         return text.replace("`", "'")
     while True:
@@ -40,11 +40,11 @@ def fold_shapes(text: str) -> str:
         shape = _DIGITS.sub(lambda digit: str(unicodedata.decimal(digit.group())), shape)
         if shape == text:
             return shape
-        text = shape  # a fold may make room for another one: a mark that now follows its letter
+        text = shape  # a fold may enable another one: a mark may now follow its letter
 
 
 def fold_case(text: str) -> str:
-    """A text of `fold_shapes` without case. The dotless i stays apart: Turkish stems need it."""
+    """Folds the case of a text from `fold_shapes`. Keeps the dotless i, which Turkish stems need."""
     if text.isascii():
         return text.lower()
     while True:
@@ -56,17 +56,17 @@ def fold_case(text: str) -> str:
 
 @lru_cache(4096)
 def normal(text: str) -> str:
-    """The text as it is compared. Normalising it again changes nothing."""
+    """The normal form of a text. Normalising it again changes nothing."""
     folded = fold_case(fold_shapes(text))
     return folded if folded.isascii() else fold_case(folded.replace("ı", "i"))
 
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """A text in its compared form, and which characters of the original each place of it comes from.
+    """The normal form of a text, and the places of its characters in the original.
 
-    `text` == normal(original), or fold_shapes(original) where the case is kept. `starts` are offsets into `text` at
-    which a cluster (a letter with its marks) begins, ascending; `spans` are the clusters' [start, end) in the original.
+    `text` == normal(original), or fold_shapes(original) if the case is kept. `starts` are the ascending offsets into
+    `text` where clusters (a letter with its marks) begin. `spans` are the clusters' [start, end) in the original.
     """
 
     text: str
@@ -75,6 +75,7 @@ class Comparable:
 
     @classmethod
     def of(cls, original: str, keep_case: bool = False) -> Comparable:
+        """Normalises a text cluster by cluster, so that each place can be mapped back."""
         fold = fold_shapes if keep_case else normal
         parts: list[str] = []
         starts: list[int] = []
@@ -90,9 +91,9 @@ class Comparable:
         return cls("".join(parts), tuple(starts), tuple(spans))
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The [start, end) of the original that [start, end) of the compared form comes from.
+        """Maps [start, end) of the normal form to [start, end) of the original.
 
-        Whole clusters: a place inside a ligature gives the whole ligature. An empty span gives an empty one.
+        Results are whole clusters: a place in a ligature gives the whole ligature. An empty span gives an empty one.
         """
         if not 0 <= start <= end <= len(self.text):
             raise ValueError(f"must be a span of 0 to {len(self.text)}, was: {start} to {end}")
@@ -107,7 +108,7 @@ class Comparable:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """The spans of the text that no normal form reaches across: a character with all that may join it."""
+    """Yields the spans of clusters, which normalise independently: a character with everything that may join it."""
     start = 0
     for place in range(1, len(text)):
         if text[place].isascii() or not _joins(text[place]):
@@ -119,7 +120,7 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
 
 @lru_cache(4096)
 def _joins(char: str) -> bool:
-    """Whether the character may melt with what stands before it: a mark, a vowel or final of Hangul, an invisible."""
+    """Whether the character may combine with the one before it: a mark, a vowel or final of Hangul, an invisible."""
     if _INVISIBLE.match(char):
         return True
     first = unicodedata.normalize("NFKD", char)[:1]

@@ -1,8 +1,8 @@
-"""How numbers are written, and their one form: 6,018 and 6 018 are 6018, thirty-four is 34, 21st is 21, 10.2 is 10.2.
+"""Translates written numbers into canonical form: 6,018 and 6 018 are 6018, thirty-four is 34, 21st is 21.
 
-The words `first` and `second` stay words (a second is a unit too), and 1st and 2nd become them. `one` is a number only
-beside another (`one hundred`, `twenty-one`): alone it is a pronoun. German and Turkish number words are read as well.
-A comma groups thousands only where it is no separator of a row: `Hana,4,007,Liberia` holds 4 and 007.
+`first` and `second` stay words (a second is also a unit), and 1st and 2nd become them. `one` is a number only beside
+another one (`one hundred`, `twenty-one`): alone it is a pronoun. German and Turkish number words are read as well. A
+comma groups thousands only if it does not separate a row: `Hana,4,007,Liberia` holds 4 and 007.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _AFTER_TENS = {"first": 1, "second": 2}
 _SPOKEN = {"1st": "first", "2nd": "second"}
 _NAMES = frozenset({*_VALUES, *_ORDINALS, *_AFTER_TENS, *_SCALES, "hundred"})
 CONTINUED = frozenset({*_TENS, *_TEENS, *_SCALES, "hundred"})
-"""The English words that may stand before another word of the same number, with a space between."""
+"""English number words that may be followed by a space and another word of the same number."""
 
 _TURKISH = {
     **dict(zip("iki üç dört beş altı yedi sekiz dokuz".split(), range(2, 10), strict=True)),
     **dict(zip("yirmi otuz kırk elli altmış yetmiş seksen doksan".split(), range(20, 100, 10), strict=True)),
 }
 _TURKISH_BESIDE = {"bir": 1, "on": 10, "yüz": 100, "bin": 1000}
-"""Numbers only beside another: alone they are `a`, or mean something else."""
+"""Numbers only beside another number word: alone they mean `a`, or something else."""
 TURKISH = frozenset(_TURKISH)
 
 NUMBER = (
@@ -49,7 +49,7 @@ NUMBER = (
     r"|\d+(?:\.\d+)+"  # 10.2, 24.12.2024
     r"|(?<!\d)\d{1,2}:\d{2}(?::\d{2})?(?![\d:])"  # 7:40
 )
-"""A regular expression for what begins with a digit and is more than digits, in a text without differences of shape."""
+"""Regular expression for numbers with more than digits, in a text from `fold_shapes`."""
 
 _RUN = re.compile(
     r"\b(?:{0})(?:(?: and |[ -]|\n)(?:{0}))+\b|\d[\d.,]*[ -](?:{1})\b".format(
@@ -62,26 +62,26 @@ _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 
 
 def is_number_word(token: str) -> bool:
-    """Whether a token is a word, or begins with one, that a number of several words may hold."""
+    """Whether a token is, or begins with, a word that may be part of a number of several words."""
     word = token.partition("-")[0].casefold()
     return word in _NAMES or word in _TURKISH or word in _TURKISH_BESIDE or word == "and"
 
 
 def merge_words(text: str) -> str:
-    """The text with each number of several words, such as `two hundred and six` or `6 million`, as digits."""
+    """Replaces each number of several words, such as `two hundred and six` or `6 million`, with digits."""
     merged = _RUN.sub(lambda run: _as_digits(run.group()), text)
     return _TURKISH_RUN.sub(lambda run: _turkish_digits(run.group()), merged)
 
 
 def run_spans(text: str) -> list[tuple[int, int, str]]:
-    """The [start, end) of each number of several words, and its digits, in their order."""
+    """(start, end, digits) of each number of several words, in order."""
     read_runs = [(*run.span(), _as_digits(run.group())) for run in _RUN.finditer(text)]
     read_runs += [(*run.span(), _turkish_digits(run.group())) for run in _TURKISH_RUN.finditer(text)]
     return sorted((start, end, digits) for start, end, digits in read_runs if digits.isdigit())
 
 
 def _turkish_digits(run: str) -> str:
-    """The run of Turkish number words in digits, or as it is where they make no one number."""
+    """A run of Turkish number words as digits, or unchanged if it is not a single number."""
     total, current = 0, 0
     for word in run.casefold().split():
         value = _TURKISH.get(word, _TURKISH_BESIDE.get(word, 0))
@@ -98,7 +98,7 @@ def _turkish_digits(run: str) -> str:
 
 @cache
 def _single_words() -> dict[str, int]:
-    """Numbers of one word in German and Turkish, those left out that are English words too (`elf`, `null`, `on`)."""
+    """One-word numbers in German and Turkish, without those that are also English words (`elf`, `null`, `on`)."""
     units = "ein zwei drei vier fünf sechs sieben acht neun".split()
     below_20 = [*units, *"zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn".split()]
     tens = "zwanzig dreissig vierzig fünfzig sechzig siebzig achtzig neunzig".split()
@@ -145,21 +145,23 @@ def _scaled(plain: str, scale: int) -> str:
 
 
 def read(words: Sequence[str]) -> tuple[int | None, int]:
-    """The number that the case-folded words begin with, and how many of them it takes; none: (None, 0).
+    """The number at the beginning of case-folded words, and how many words it takes; (None, 0) without a number.
 
-    The longest that is one number: `three four` begins with 3, `nineteen eighty-seven`, given as three words, is 1987.
+    Takes the longest single number: `three four` begins with 3, and `nineteen eighty-seven`, as three words, is 1987.
     """
     total, current, place, last = 0, 0, 0, ""
     best: tuple[int | None, int] = (None, 0)
     smallest = 10**15
     while place < len(words):
         word = words[place]
+        # "and" continues a number only in the middle: "two hundred and six".
         if word == "and" and last in ("hundred", "scale") and place + 1 < len(words) and words[place + 1] in _VALUES:
             place += 1
             continue
         if word in _VALUES or word in _ORDINALS or (word in _AFTER_TENS and last == "tens"):
             value = _VALUES.get(word, _ORDINALS.get(word, _AFTER_TENS.get(word, 0)))
             kind = "unit" if value < 10 else "teen" if value < 20 else "tens"
+            # "nineteen eighty", "twenty ten": the first number of a year counts hundreds.
             is_year = not total and 10 < current <= 20 and last in ("teen", "tens") and kind != "unit"
             if is_year:
                 current *= 100
@@ -168,13 +170,13 @@ def read(words: Sequence[str]) -> tuple[int | None, int]:
             current += value
             last = kind
             best = (total + current, place + 1)
-            if word not in _VALUES:
+            if word not in _VALUES:  # an ordinal ends its number
                 break
         elif word == "hundred" and (0 < current < 100 or last in ("", "scale")):
             current = max(1, current) * 100
             last = "hundred"
             best = (total + current, place + 1)
-        elif word in _SCALES and _SCALES[word] < smallest and last != "scale":
+        elif word in _SCALES and _SCALES[word] < smallest and last != "scale":  # scales must fall: million, thousand
             smallest = _SCALES[word]
             total += max(1, current) * smallest
             current, last = 0, "scale"
@@ -186,7 +188,7 @@ def read(words: Sequence[str]) -> tuple[int | None, int]:
 
 
 def of_words(words: Sequence[str]) -> list[str]:
-    """The case-folded words with every number among them as digits; `one` alone, `first` and `second` stay words."""
+    """Replaces numbers among case-folded words with digits. `one` alone, `first` and `second` stay words."""
     if _NAMES.isdisjoint(words):
         known = _single_words()
         return [str(known[word]) if word in known else word for word in words]
@@ -205,7 +207,7 @@ def of_words(words: Sequence[str]) -> list[str]:
 
 @cache
 def of_digits(token: str, comma_is_decimal: bool = False) -> tuple[str, ...]:
-    """The numbers that a token which begins with a digit stands for: one, or the two of a pair such as 10,5."""
+    """The numbers in a token that begins with a digit: one, or the two of a pair such as 10,5."""
     plain = token.replace(" ", "").replace("'", "")
     if ":" in plain:
         return (plain,)
@@ -225,8 +227,8 @@ def of_digits(token: str, comma_is_decimal: bool = False) -> tuple[str, ...]:
 
 
 def ordinal(word: str) -> str:
-    """The word, or the number of an ordinal in digits: 21st is 21, and 1st the word `first`."""
+    """Translates an ordinal in digits: 21st to 21, and 1st to the word `first`. Other words stay unchanged."""
     if not word[0].isdigit():
         return word
-    found = _ORDINAL.fullmatch(word)
-    return _SPOKEN.get(word, found.group(1)) if found else word
+    match = _ORDINAL.fullmatch(word)
+    return _SPOKEN.get(word, match.group(1)) if match else word

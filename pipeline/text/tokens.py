@@ -1,8 +1,8 @@
-"""Where one word ends and the next begins, before stop words and stems: the pieces of a text.
+"""Splits a text into tokens and pieces, before stop words and stems.
 
-A token is a run of letters and digits with apostrophes, hyphens and underscores inside, or a number. Numbers and
-commas part words: `Zephyrus,9388771,Liberia` is three, `port:8080` two. A token falls into pieces at hyphens,
-underscores, apostrophes, between digits and the letters after them, and between scripts.
+A token is a run of letters and digits with apostrophes, hyphens and underscores inside, or a number. Numbers and commas
+separate words: `Zephyrus,9388771,Liberia` is three tokens, `port:8080` two. A token is split into pieces at hyphens,
+underscores and apostrophes, between digits and the letters after them, and between scripts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf\u1950-\u19df\u1100-\u11ff\u3040-\u30ff\u3105-\u318f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uaa60-\uaa7f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-"""Scripts that are written without spaces, and Hangul, whose words carry their particles: for a character class."""
+"""A character class of scripts written without spaces, and of Hangul, whose words include particles."""
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _RUNS = re.compile(f"[{UNSPACED}]+|[^{UNSPACED}]+")
 _PARTS = re.compile(r"[-'_]+")
@@ -32,7 +32,7 @@ _DIGITS_FIRST = re.compile(r"(\d+)([^\W\d_].*)")
 
 @cache
 def marks() -> str:
-    """All combining marks, which letters of many scripts are not whole without, for a character class."""
+    """A character class of all combining marks, which complete the letters of many scripts."""
     ranges: list[tuple[int, int]] = []
     for code in range(0x300, min(sys.maxunicode, 0x1E8FF)):
         if unicodedata.category(chr(code))[0] == "M":
@@ -50,28 +50,28 @@ def _any_token() -> re.Pattern[str]:
 
 
 def tokens(text: str) -> list[str]:
-    """The tokens of a text in their order, without differences of shape, their case kept."""
+    """The tokens of a text in order, with normalised shapes and their case kept."""
     shape = fold_shapes(text)
     pattern = _pattern(shape)
-    found: list[str] = pattern.findall(shape)
-    if _CONTINUED.isdisjoint(found) or not _may_run_on(found):
-        return found
+    result: list[str] = pattern.findall(shape)
+    if _CONTINUED.isdisjoint(result) or not _may_run_on(result):
+        return result
     merged = merge_words(shape)
-    return found if merged == shape else pattern.findall(merged)
+    return result if merged == shape else pattern.findall(merged)
 
 
-def _may_run_on(found: list[str]) -> bool:
-    """Whether a number word stands beside another one, or after digits."""
+def _may_run_on(result: list[str]) -> bool:
+    """Whether a number word is next to another one, or to digits."""
     return any(
-        (one in _CONTINUED and (other[0].isdigit() or is_number_word(other)))
-        or (other in _CONTINUED and (one[0].isdigit() or is_number_word(one)))
-        for one, other in pairwise(found)
+        (left in _CONTINUED and (right[0].isdigit() or is_number_word(right)))
+        or (right in _CONTINUED and (left[0].isdigit() or is_number_word(left)))
+        for left, right in pairwise(result)
     )
 
 
 def token_spans(shape: str) -> list[tuple[int, int]]:
-    """The [start, end) of each token of a text of `fold_shapes`; numbers of several words are several tokens."""
-    return [found.span() for found in _pattern(shape).finditer(shape)]
+    """The [start, end) of each token of a text from `fold_shapes`. Numbers of several words are several tokens."""
+    return [match.span() for match in _pattern(shape).finditer(shape)]
 
 
 def _pattern(shape: str) -> re.Pattern[str]:
@@ -80,7 +80,7 @@ def _pattern(shape: str) -> re.Pattern[str]:
 
 @lru_cache(65536)
 def pieces(token: str, comma_is_decimal: bool = False) -> tuple[str, ...]:
-    """The case-folded words of a token, numbers in their one form. A run of an unspaced script stays whole."""
+    """The case-folded words of a token, with numbers in canonical form. A run of an unspaced script stays whole."""
     word = fold_case(token)
     if word[0].isdigit() and not word.isalnum() and re.fullmatch(NUMBER, word):
         return of_digits(word, comma_is_decimal)
@@ -90,15 +90,15 @@ def pieces(token: str, comma_is_decimal: bool = False) -> tuple[str, ...]:
     split: list[str] = []
     for part in parts:
         plain = ordinal(part)
-        found = _DIGITS_FIRST.fullmatch(plain)
-        split.extend(found.groups() if found else (plain,))
+        match = _DIGITS_FIRST.fullmatch(plain)
+        split.extend(match.groups() if match else (plain,))
     return tuple(of_words(split))
 
 
 def units(text: str) -> list[str]:
-    """What a text consists of, for comparing word for word: no stems, no articles; unspaced scripts by character.
+    """The units of a text for a comparison word by word: no stems, no articles, unspaced scripts by character.
 
-    Unlike in words to search by, `one` and `first` are the numbers 1 and 1st here.
+    Unlike in words for search, `one` and `first` are the numbers 1 and 1st here.
     """
     spoken = {"one": "1", "first": "1st", "second": "2nd"}
     result: list[str] = []

@@ -1,9 +1,9 @@
-"""The words of a text as they are compared, everywhere: folded, without stop words, stemmed, numbers in one form.
+"""The words of a text in the form in which all parts compare them: folded, without stop words, stemmed.
 
-A text in another language than English is stemmed by its own stemmer; besides, each word keeps the form that it has in
-an English text, so that the same word always meets itself, in whatever language the two texts are taken to be. A name
-such as `tideGauge` or `tide_gauge` is found by its parts and as a whole, by whichever convention it is written.
-Scripts without spaces are compared by pairs of characters.
+A text in another language than English gets its own stemmer. Each word also keeps its form in an English text, so that
+a word always matches itself, whatever language the two texts are taken for. A name such as `tideGauge` or `tide_gauge`
+matches by its parts and as a whole, in either convention. Scripts without spaces are compared by pairs of characters.
+Numbers are in canonical form.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.text.normal import fold_case
 from pipeline.text.tokens import UNSPACED, pieces, tokens
 
 VERSION = 2
-"""Goes up whenever the words of a text change, so that a saved word index is made anew."""
+"""Increase this whenever the words of a text change, so that saved word indexes are rebuilt."""
 
 _QUESTION_WORDS = frozenset(
     "who whom whose what which when where why how many much did do does done is are was were be been being "
@@ -43,7 +43,7 @@ _SEPARATORS = re.compile(r"[-_]+")
 _CAMEL = re.compile(r"[^\W\d_]*[a-z][A-Z][^\W_]*", re.ASCII)
 _CAMEL_PARTS = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _EMPTY_CHARS = frozenset("的了是在和吗呢吧啊嘛着过也就都与及或把被个们这那哪谁么")
-"""Chinese characters that join words and seldom make one: they part a run, as a space would."""
+"""Chinese characters that connect words and are rarely part of one: they split a run, like a space."""
 _HAN = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff々]+|[\u30a0-\u30ff\u31f0-\u31ff]+|[\u3040-\u309f]+"
     "|[^\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff々]+"
@@ -56,45 +56,44 @@ _HIRAGANA_STOPS = frozenset(
 
 
 class ContentWords(tuple[str, ...]):
-    """The content words of a text, and the language that they were stemmed in."""
+    """The content words of a text, and the language of their stemmer."""
 
     language: str = ENGLISH
 
 
 def words(text: str) -> list[str]:
-    """All forms of a text's words in their order, repeated as often as they stand there; a text of stop words: none."""
-    found = tokens(text)
-    return list(chain.from_iterable(map(_searched_in(_language(found)).__getitem__, found)))
+    """All forms of a text's words, in order, with repetitions. Empty for a text of only stop words."""
+    text_tokens = tokens(text)
+    return list(chain.from_iterable(map(_searched_in(_language(text_tokens)).__getitem__, text_tokens)))
 
 
 @lru_cache(maxsize=4096)
 def content_words(text: str) -> ContentWords:
-    """The stems of a text's content words, in order of first appearance, none twice. Numbers are words."""
-    found = tokens(text)
-    language = _language(found)
-    result = ContentWords(dict.fromkeys(stem for token in found for stem in _terms(token, language, True)[0]))
+    """The distinct stems of a text's content words, in order of first appearance. Numbers are words."""
+    text_tokens = tokens(text)
+    language = _language(text_tokens)
+    result = ContentWords(dict.fromkeys(stem for token in text_tokens for stem in _terms(token, language, True)[0]))
     result.language = language
     return result
 
 
 @lru_cache(maxsize=16384)
 def word_forms(text: str, language: str = ENGLISH) -> frozenset[str]:
-    """Every form of a text's content words: in its own language, as in an English text, and in the one given.
+    """All forms of a text's content words: in its own language, in English, and in `language`.
 
-    What is looked for among the words of a text is looked for here: content words of a question in `language` are
-    found, whatever language the text is taken to be in.
+    Content words of a question in `language` are found among these, whatever language the text is taken for.
     """
-    found = tokens(text)
-    spoken = {ENGLISH, language, _language(found)}
+    text_tokens = tokens(text)
+    spoken = {ENGLISH, language, _language(text_tokens)}
     return frozenset(
-        form for token in found for name in spoken for forms in _terms(token, name, True) for form in forms
+        form for token in text_tokens for name in spoken for forms in _terms(token, name, True) for form in forms
     )
 
 
 def coverage(words: tuple[str, ...], text: str) -> float:
-    """The share of the words, in [0, 1], that stand in the text. No words: 0.
+    """The share of the words, in [0, 1], that occur in the text; 0 without words.
 
-    The words are content words of another text; the text may hold them in any of its `word_forms`.
+    The words are content words of another text. The text may hold them in any of its `word_forms`.
     """
     if not words:
         return 0.0
@@ -102,22 +101,22 @@ def coverage(words: tuple[str, ...], text: str) -> float:
     return sum(word in there for word in words) / len(words)
 
 
-def _language(found: list[str]) -> str:
-    if may_be_foreign(found):
-        return language_of({_folded(token) for token in found})
+def _language(text_tokens: list[str]) -> str:
+    if may_be_foreign(text_tokens):
+        return language_of({_folded(token) for token in text_tokens})
     return ENGLISH
 
 
 @lru_cache(maxsize=65536)
 def _folded(token: str) -> str:
-    """The token without case; of `İstanbul'un` what stands before the apostrophe."""
+    """The case-folded token, up to an apostrophe: `istanbul` for `İstanbul'un`."""
     return fold_case(token).partition("'")[0]
 
 
 class _Searched(dict[str, tuple[str, ...]]):
-    """What each token is in an index: its words, its other forms, and the form that it has in an English text.
+    """Maps each token to its forms in an index: its words, their other forms, and its forms in an English text.
 
-    A dictionary that fills itself: a text's tokens are looked up without a call for each.
+    A dictionary that fills itself, so that known tokens need no function call.
     """
 
     def __init__(self, language: str) -> None:
@@ -146,9 +145,9 @@ def _searched_in(language: str) -> _Searched:
 
 @lru_cache(maxsize=65536)
 def _terms(token: str, language: str, content: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The words of a token, and other forms of it: of a compound the whole, of `tideGauge` the parts.
+    """The words of a token, and its other forms: the whole of a compound, the parts of `tideGauge`.
 
-    `content`: without all function words and question words of English, and not only without its stop words.
+    With `content`, leaves out all English function words and question words, not only stop words.
     """
     word = token
     if language == "turkish":
@@ -168,7 +167,7 @@ def _terms(token: str, language: str, content: bool) -> tuple[tuple[str, ...], t
 
 
 def _other_forms(word: str, parts: tuple[str, ...]) -> list[str]:
-    """The whole of a compound without what joins it, and the parts of a name in camel case."""
+    """The whole of a compound without its separators, and the parts of a name in camel case."""
     forms: list[str] = []
     chunks = [chunk for chunk in _SEPARATORS.split(word.partition("'")[0]) if chunk]
     if not chunks:
@@ -194,21 +193,21 @@ def _stops(language: str, content: bool) -> frozenset[str]:
 
 
 def _stem(word: str, language: str) -> str:
-    """The stem of a word, by its script where that says which; the Turkish letters i are one letter in it."""
+    """The stem of a word, by the stemmer of its script if there is one. The Turkish dotless i becomes i."""
     if word[0].isdigit():
         return word
     if word.isascii():
         return stemmer(language)(word)
-    own = script_language(word)
-    if own is not None:
-        return word if word in stop_words(own) else stemmer(own)(word)
+    script_stemmer = script_language(word)
+    if script_stemmer is not None:
+        return word if word in stop_words(script_stemmer) else stemmer(script_stemmer)(word)
     return stemmer(language)(word).replace("ı", "i")
 
 
 def _pairs(run: str) -> list[str]:
-    """The pairs of neighbouring characters of a run without spaces, a lone one where it has no neighbour.
+    """The pairs of adjacent characters of a run without spaces, or the single character of a run of one.
 
-    A character is a letter with its marks. In Chinese and Japanese only characters of one script make a pair.
+    A character is a letter with its marks. In Chinese and Japanese, only characters of the same script form a pair.
     """
     result: list[str] = []
     for part in _HAN.findall(run):

@@ -17,7 +17,7 @@ from compressors.calibration import exit_threshold, probe_heads
 from compressors.calibration.exit_threshold import Judged, threshold_for
 from compressors.calibration.labelled import read_labelled
 from compressors.calibration.listwise import Questions
-from compressors.calibration.probe_heads import Seen
+from compressors.calibration.probe_heads import QuestionFeatures
 from compressors.calibration.ranking import auc, recall_at
 from compressors.calibration.store import SHIPPED, ExitCalibration, ProbeCalibration, Weighing, store, stored
 from compressors.probe import Probe
@@ -67,17 +67,21 @@ def judged(n: int, seed: int = 0) -> list[Judged]:
 
 
 def test_a_threshold_with_its_evidence(tools: Pipeline) -> None:
-    found = exit_threshold.fit(judged(200), tools.reader, ["mine"], 0, 0.9)
-    assert found.threshold == pytest.approx(0.4 - 1.28 * 0.05, abs=0.01)
-    assert found.evidence.recall == pytest.approx(0.9, abs=0.04)
-    assert found.evidence.kept_ratio == pytest.approx(0.1, abs=0.03)
-    assert found.evidence.auc > 0.99
-    assert (found.evidence.n_questions, found.evidence.n_sentences, found.evidence.n_supporting) == (200, 2000, 200)
+    calibration = exit_threshold.fit(judged(200), tools.reader, ["mine"], 0, 0.9)
+    assert calibration.threshold == pytest.approx(0.4 - 1.28 * 0.05, abs=0.01)
+    assert calibration.evidence.recall == pytest.approx(0.9, abs=0.04)
+    assert calibration.evidence.kept_ratio == pytest.approx(0.1, abs=0.03)
+    assert calibration.evidence.auc > 0.99
+    assert (calibration.evidence.n_questions, calibration.evidence.n_sentences, calibration.evidence.n_supporting) == (
+        200,
+        2000,
+        200,
+    )
     with pytest.raises(DataError, match=r"19 telling questions .* are too few to fit a threshold on: at least 20"):
         exit_threshold.fit(judged(19), tools.reader, ["mine"], 0, 0.9)
 
 
-def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) -> list[Seen]:
+def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) -> list[QuestionFeatures]:
     """Questions of twelve sentences, two of which support; the named features are higher there, by about 1.5."""
     rng = np.random.default_rng(seed)
     result = []
@@ -88,7 +92,9 @@ def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) ->
         features[:, list(informative)] += 1.5 * right[:, None]
         similarity = rng.normal(size=(12, 2)) + right[:, None]
         result.append(
-            Seen(features.astype(np.float32), similarity.astype(np.float32), tuple(right.tolist()), (1,) * 12)
+            QuestionFeatures(
+                features.astype(np.float32), similarity.astype(np.float32), tuple(right.tolist()), (1,) * 12
+            )
         )
     return result
 
@@ -97,17 +103,17 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
     """Of 10 layers of 4 heads four in layers 3 and 4 know; four copies of them in layer 9 add nothing."""
     planted = [12, 15, 17, 18]
     rows = seen(120, planted, 80)
-    for one in rows:
-        one.features[:, 36:40] = one.features[:, planted]
+    for row in rows:
+        row.features[:, 36:40] = row.features[:, planted]
     monkeypatch.setattr(probe_heads, "_heads_of", lambda _: tuple((n // 4, n % 4) for n in range(40)))
-    said: list[tuple[str, int, int]] = []
-    found = probe_heads.fit(rows, tools.reader, ["mine"], 0, progress=lambda *step: said.append(step))
-    assert [done for _, done, _ in said] == list(range(1, len(said) + 1))
-    assert said[-1] == ("weigh heads", len(said), len(said))
-    assert set(found.heads) >= {(layer, head, "question") for layer, head in ((3, 0), (3, 3), (4, 1), (4, 2))}
-    assert max(layer for layer, _, _ in found.heads) <= 4
-    assert found.with_similarity.weights[-2] > 0.1
-    assert found.evidence.auc > 0.95
+    progress: list[tuple[str, int, int]] = []
+    calibration = probe_heads.fit(rows, tools.reader, ["mine"], 0, progress=lambda *step: progress.append(step))
+    assert [done for _, done, _ in progress] == list(range(1, len(progress) + 1))
+    assert progress[-1] == ("weigh heads", len(progress), len(progress))
+    assert set(calibration.heads) >= {(layer, head, "question") for layer, head in ((3, 0), (3, 3), (4, 1), (4, 2))}
+    assert max(layer for layer, _, _ in calibration.heads) <= 4
+    assert calibration.with_similarity.weights[-2] > 0.1
+    assert calibration.evidence.auc > 0.95
     with pytest.raises(DataError, match=r"3 telling questions .* are too few to choose heads by"):
         probe_heads.fit(rows[:3], tools.reader, ["mine"], 0)
 
@@ -115,29 +121,29 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
 def test_the_order_of_the_questions_makes_no_difference(monkeypatch: pytest.MonkeyPatch, tools: Pipeline) -> None:
     """Questions of two files, one after the other and in turns."""
     monkeypatch.setattr(probe_heads, "_heads_of", lambda _: ((0, 0), (0, 1), (1, 0), (1, 1)))
-    rows = [replace(one, file="a" if n < 30 else "b") for n, one in enumerate(seen(60, [1], 8))]
+    rows = [replace(row, file="a" if n < 30 else "b") for n, row in enumerate(seen(60, [1], 8))]
     in_turns = [rows[n // 2 + 30 * (n % 2)] for n in range(60)]
-    found, other = (probe_heads.fit(some, tools.reader, ["mine"], 0) for some in (rows, in_turns))
-    assert found.heads == other.heads
+    calibration, other = (probe_heads.fit(some, tools.reader, ["mine"], 0) for some in (rows, in_turns))
+    assert calibration.heads == other.heads
     for name in ("alone", "with_similarity", "links"):
-        one, same = getattr(found, name), getattr(other, name)
-        assert (*one.weights, one.bias) == pytest.approx((*same.weights, same.bias), abs=0.01), name
-    assert found.alone.weights[found.heads.index((0, 1, "question"))] > 1
-    columns = np.vstack([one.features[:, probe_heads_of(found)] for one in rows]).astype(float)
-    questions = Questions.of([[one.supports for one in rows if one.file == file] for file in ("a", "b")])
-    assert questions.sureness(found.alone.logits(columns)) == pytest.approx((1, 0), abs=0.02), (
+        row, same = getattr(calibration, name), getattr(other, name)
+        assert (*row.weights, row.bias) == pytest.approx((*same.weights, same.bias), abs=0.01), name
+    assert calibration.alone.weights[calibration.heads.index((0, 1, "question"))] > 1
+    columns = np.vstack([row.features[:, probe_heads_of(calibration)] for row in rows]).astype(float)
+    questions = Questions.of([[row.supports for row in rows if row.file == file] for file in ("a", "b")])
+    assert questions.sureness(calibration.alone.logits(columns)) == pytest.approx((1, 0), abs=0.02), (
         "it is as sure as it says"
     )
 
 
-def probe_heads_of(found: ProbeCalibration) -> list[int]:
+def probe_heads_of(calibration: ProbeCalibration) -> list[int]:
     """The columns of the features of a model of two layers of two heads."""
-    return [4 * (at == "answer") + 2 * layer + head for layer, head, at in found.heads]
+    return [4 * (position == "answer") + 2 * layer + head for layer, head, position in calibration.heads]
 
 
 def test_the_ranking_of_heads_is_that_of_their_aucs() -> None:
     rows = seen(30, [2, 5], 7, seed=3)
-    means = [np.mean([auc(one.features[:, head], one.supports) for one in rows]) for head in range(7)]
+    means = [np.mean([auc(row.features[:, head], row.supports) for row in rows]) for head in range(7)]
     ranked = [means[head] for head in probe_heads.best_heads(rows)]
     assert ranked == pytest.approx(sorted(means, reverse=True))
 
@@ -145,10 +151,10 @@ def test_the_ranking_of_heads_is_that_of_their_aucs() -> None:
 def test_a_calibration_is_kept_and_goes_before_the_shipped_one(tools: Pipeline) -> None:
     shipped = stored(ProbeCalibration, tools.reader)
     assert shipped is not None
-    own = replace(shipped, alone=Weighing((5.0,), 0.0))
-    path = store(own)
+    changed = replace(shipped, alone=Weighing((5.0,), 0.0))
+    path = store(changed)
     assert path == cache_folder() / "calibrations" / "scripted" / "probe.json"
-    assert stored(ProbeCalibration, tools.reader) == own
+    assert stored(ProbeCalibration, tools.reader) == changed
     assert stored(ExitCalibration, tools.reader) is None
 
 
@@ -167,19 +173,19 @@ def test_what_ships_can_be_read_and_has_its_evidence(path: Path) -> None:
     from pydantic import TypeAdapter
 
     kind: Any = ProbeCalibration if path.name.startswith("probe-") else ExitCalibration
-    found: Any = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
-    assert found.key == "scripted" or len(found.key) == 64
-    assert found.key == "scripted" or found.evidence.n_questions >= 100
-    assert not any("eval" in name or "literaptor" in name or "xquad" in name for name in found.evidence.data)
+    calibration: Any = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
+    assert calibration.key == "scripted" or len(calibration.key) == 64
+    assert calibration.key == "scripted" or calibration.evidence.n_questions >= 100
+    assert not any("eval" in name or "literaptor" in name or "xquad" in name for name in calibration.evidence.data)
 
 
 def test_the_whole_way_with_the_scripted_model(tools: Pipeline) -> None:
     questions = read_labelled(Path(SHIPPED) / "questions.json")
     rows = probe_heads.look(questions, tools.reader, tools.embedder, 2048, lambda *_: None)
-    found = probe_heads.fit(rows, tools.reader, ["questions.json"], 0)
-    assert (0, 0, "question") in found.heads
-    assert found.alone.weights[0] > 0
-    assert found.evidence.auc > 0.8
+    calibration = probe_heads.fit(rows, tools.reader, ["questions.json"], 0)
+    assert (0, 0, "question") in calibration.heads
+    assert calibration.alone.weights[0] > 0
+    assert calibration.evidence.auc > 0.8
     verdicts = exit_threshold.judge(questions, tools.reader, 1024, lambda *_: None)
     threshold = exit_threshold.fit(verdicts, tools.reader, ["questions.json"], 0, 0.9)
     assert 0 < threshold.threshold < 1

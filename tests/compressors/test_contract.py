@@ -45,25 +45,27 @@ TOWN = "The town hall opens at eight. It was built in 1901. The mayor lives ther
 
 
 def component(name: str, **more: Any) -> Any:
-    found, faults = build(name, {**WITHOUT_WEIGHTS.get(name, {}), **more})
-    assert found is not None, faults
-    return found
+    built, faults = build(name, {**WITHOUT_WEIGHTS.get(name, {}), **more})
+    assert built is not None, faults
+    return built
 
 
 def compressed(name: str, passages: Sequence[Passage], question: Question = QUESTION, **more: Any) -> list[Passage]:
     with scripted_tools(200_000) as tools:
-        found: list[Passage] = component(name, **more).compress(question, passages, tools)
-        return found
+        kept: list[Passage] = component(name, **more).compress(question, passages, tools)
+        return kept
 
 
 def check(kept: Sequence[Passage], given_: Sequence[Passage]) -> None:
     """Extractive results lie inside an input passage, with its text; others carry spans of input passages."""
-    for one in kept:
-        for span in one.spans:
+    for result in kept:
+        for span in result.spans:
             assert any(p.source == span.source and p.start <= span.start and span.end <= p.end for p in given_)
-        if not one.spans:
-            (outer, *_) = [p for p in given_ if p.source == one.source and p.start <= one.start and one.end <= p.end]
-            assert one.text == outer.text[one.start - outer.start : one.end - outer.start]
+        if not result.spans:
+            (outer, *_) = [
+                p for p in given_ if p.source == result.source and p.start <= result.start and result.end <= p.end
+            ]
+            assert result.text == outer.text[result.start - outer.start : result.end - outer.start]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,16 +81,16 @@ def test_offsets_order_and_determinism(name: str) -> None:
     assert kept
     assert kept == compressed(name, given_)
     if name not in REORDERING:
-        places = [([p.source for p in given_].index(one.source), one.start) for one in kept]
+        places = [([p.source for p in given_].index(result.source), result.start) for result in kept]
         assert places == sorted(places)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_are_counted_on(name: str) -> None:
     text = "One.\nTwo winter.\nThree.\n\nFour leaves the ferry.\nFive."
-    for one in compressed(name, [passage(text)]):
-        if not one.spans:
-            assert one.place.line == 1 + text.count("\n", 0, one.start)
+    for result in compressed(name, [passage(text)]):
+        if not result.spans:
+            assert result.place.line == 1 + text.count("\n", 0, result.start)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_a_budget_holds(name: str, budget: int) -> None:
     more: dict[str, Any] = {"budget": budget} | ({"top_k": None} if name == "compress.sentences" else {})
     kept = compressed(name, given_, **more)
     with scripted_tools() as tools:
-        n_tokens = sum(tools.reader.count_text(one.text) for one in kept)
+        n_tokens = sum(tools.reader.count_text(result.text) for result in kept)
         longest = max(tools.reader.count_text(sentence) for sentence in FERRY.split(". "))
     assert 0 < n_tokens <= max(budget, longest)
 
@@ -158,7 +160,7 @@ def test_what_is_dropped_can_be_accounted_for(name: str) -> None:
     with scripted_tools() as tools:
         kept = component(name).compress(QUESTION, given_, tools)
         drops = dropped(given_, kept, tools.reader, "why")
-    covered = {(s.source, n) for one in kept for s in one.spans or (one.span,) for n in range(s.start, s.end)}
+    covered = {(s.source, n) for result in kept for s in result.spans or (result.span,) for n in range(s.start, s.end)}
     lost = {(drop.span.source, n) for drop in drops for n in range(drop.span.start, drop.span.end)}
     everything = {(p.source, n) for p in given_ for n in range(p.start, p.end) if not p.text[n - p.start].isspace()}
     assert not covered & lost
@@ -169,8 +171,8 @@ def test_what_is_dropped_can_be_accounted_for(name: str) -> None:
 def test_a_compressor_survives_the_way_to_another_process(name: str) -> None:
     import pickle
 
-    one = component(name)
-    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301
+    built = component(name)
+    assert pickle.loads(pickle.dumps(built)) == built  # noqa: S301
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "compress.reorder"])
@@ -195,6 +197,6 @@ def test_faults_of_an_inner_compressor_are_told_with_its_name() -> None:
     ]
     _, faults = build("compress.fallback", {"of": "retrieve.dense"})
     assert faults[0].message.startswith("there is no compressor 'retrieve.dense'")
-    found, _ = build("compress.chain", {"of": ["compress.reorder", {"compress.exit": {"threshold": 0.25}}]})
-    assert found is not None
-    assert found.of == (Spec("compress.reorder"), Spec("compress.exit", (("threshold", 0.25),)))
+    chain, _ = build("compress.chain", {"of": ["compress.reorder", {"compress.exit": {"threshold": 0.25}}]})
+    assert chain is not None
+    assert chain.of == (Spec("compress.reorder"), Spec("compress.exit", (("threshold", 0.25),)))

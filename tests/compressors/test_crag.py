@@ -28,21 +28,23 @@ def reviews(texts: Sequence[str]) -> list[Passage]:
 
 def test_alike_passages_become_one_summary_that_stands_on_them(tools: Pipeline) -> None:
     given = reviews([*BATTERY, *SCREEN])
-    found = Crag(k=2).compress(GIST, given, tools)
-    assert [one.title for one in found] == ["Summary of 6 of 10 passages", "Summary of 4 of 10 passages"]
-    assert [{span.source for span in one.spans} for one in found] == [
+    summaries = Crag(k=2).compress(GIST, given, tools)
+    assert [summary.title for summary in summaries] == ["Summary of 6 of 10 passages", "Summary of 4 of 10 passages"]
+    assert [{span.source for span in summary.spans} for summary in summaries] == [
         {p.source for p in given[:6]},
         {p.source for p in given[6:]},
     ]
-    assert all(one.text.startswith(word) for one, word in zip(found, ("The battery", "The screen"), strict=True))
+    assert all(
+        summary.text.startswith(word) for summary, word in zip(summaries, ("The battery", "The screen"), strict=True)
+    )
     assert "10 passages in 2 clusters of 6, 4" in tools.take_notes()
 
 
 def test_the_order_and_the_question_do_not_matter(tools: Pipeline) -> None:
     given = reviews([*BATTERY, *SCREEN])
-    found = Crag().compress(GIST, given, tools)
+    summaries = Crag().compress(GIST, given, tools)
     tools.take_notes()
-    assert Crag().compress(Question("Anything else?"), given[::-1], tools) == found
+    assert Crag().compress(Question("Anything else?"), given[::-1], tools) == summaries
     assert tools.take_notes()[0] == "2 of 2 summaries were made before"
 
 
@@ -65,10 +67,10 @@ def test_the_cache_knows_another_text_another_length_and_a_torn_file(tools: Pipe
 def test_minority_facts_vanish_and_the_router_keeps_such_questions_away(tools: Pipeline) -> None:
     given = reviews([*BATTERY, *SCREEN])
     given.insert(5, passage(f"{BATTERY[0]} {NEEDLE}", 0, "needle.txt"))
-    assert not any("key" in one.text for one in Crag(k=2).compress(GIST, given, tools))
+    assert not any("key" in result.text for result in Crag(k=2).compress(GIST, given, tools))
     route = Route(facts=Spec("compress.sentences", (("top_k", 2), ("score", "cosine"))), gist=Spec("compress.crag"))
-    found = route.compress(Question("Where does the spare key lie?"), given, tools)
-    assert NEEDLE in [one.text for one in found]
+    kept = route.compress(Question("Where does the spare key lie?"), given, tools)
+    assert NEEDLE in [result.text for result in kept]
 
 
 def test_few_passages_stay_as_they_are(tools: Pipeline) -> None:

@@ -35,22 +35,22 @@ def units_of(tools: Pipeline, text: str = FERRY, title: str = "Ferry") -> Units:
 
 def test_the_prompt_is_the_papers_word_for_word(real: Pipeline) -> None:
     prefix, after = prompt("Q?", "Title\nOne. Two.", real.reader)
-    said = "".join(span.text for span in prefix if isinstance(span, Text))
-    assert said.endswith("Query:\nQ?\nFull context:\nTitle\nOne. Two.\nSentence:\n")
-    assert "<|im_start|>user\n" in said
+    rendered = "".join(span.text for span in prefix if isinstance(span, Text))
+    assert rendered.endswith("Query:\nQ?\nFull context:\nTitle\nOne. Two.\nSentence:\n")
+    assert "<|im_start|>user\n" in rendered
     assert "".join(span.text for span in after if isinstance(span, Text)) == "<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_a_forked_prefix_says_what_the_whole_prompt_says(real: Pipeline) -> None:
     engine = engine_of(real)
-    found = Exit().p_of(QUESTION.text, units_of(real), engine)
+    scores = Exit().p_of(QUESTION.text, units_of(real), engine)
     prefix, after = prompt(QUESTION.text, f"Ferry\n{FERRY}", engine)
     ask = '\nIs this sentence useful in answering the query? Answer only "Yes" or "No".'
     for n, sentence in enumerate(["The ferry sails from the quay.", "In winter it leaves at nine.", "Dogs pay too."]):
         logs = engine.next_logprobs((*prefix, Text(sentence + ask), *after))
         yes, no = (int(engine.weights.tokenize(word)[0]) for word in ("Yes", "No"))
         expected = 1 / (1 + np.exp(-(logs[yes] - logs[no])))
-        assert found[n] == pytest.approx(expected, abs=0.05)  # quantised weights round: see tests/models/conftest.py
+        assert scores[n] == pytest.approx(expected, abs=0.05)  # quantised weights round: see tests/models/conftest.py
 
 
 def calibrated(engine: Engine, threshold: float) -> ExitCalibration:
@@ -74,10 +74,10 @@ def test_a_calibration_gives_the_threshold_and_its_evidence(real: Pipeline) -> N
     least = float(np.sort(scores)[-2] + np.sort(scores)[-1]) / 2
     store(calibrated(engine, least))
     real.take_notes()
-    found = Exit().compress(QUESTION, [passage(FERRY, title="Ferry")], real)
+    kept = Exit().compress(QUESTION, [passage(FERRY, title="Ferry")], real)
     best = units_of(real).parts[int(scores.argmax())]
-    assert [one.text for one in found] == [best.text]
-    assert found[0].score == pytest.approx(float(scores.max()))
+    assert [result.text for result in kept] == [best.text]
+    assert kept[0].score == pytest.approx(float(scores.max()))
     assert real.take_notes() == (f"P(Yes) >= {least:.4g}, fitted on 30 questions: recall 0.95 at 0.60 of the tokens",)
     assert len(Exit(threshold=0.0).compress(QUESTION, [passage(FERRY)], real)) == 1
 
@@ -86,10 +86,10 @@ def test_a_long_passage_is_read_in_windows_and_a_giant_sentence_in_pieces() -> N
     with scripted_tools() as tools:
         text = "One boat sails. " * 60 + "word " * 300 + "in winter the ferry leaves at nine."
         units = Units.of([passage(text, title="Ferry")], tools)
-        found = list(Exit(window=128).windows(QUESTION.text, units, tools.reader))
-        assert [n for owners, _, _ in found for n in owners if n < 60] == list(range(60))
-        assert all(tools.reader.count_text(context) <= 90 for _, context, _ in found)
-        assert all(context.startswith("Ferry\n") for owners, context, _ in found if owners[0] < 60)
+        pieces = list(Exit(window=128).windows(QUESTION.text, units, tools.reader))
+        assert [n for owners, _, _ in pieces for n in owners if n < 60] == list(range(60))
+        assert all(tools.reader.count_text(context) <= 90 for _, context, _ in pieces)
+        assert all(context.startswith("Ferry\n") for owners, context, _ in pieces if owners[0] < 60)
         scores = Exit(window=128).p_of(QUESTION.text, units, tools.reader)
         assert int(scores.argmax()) == 60
         with pytest.raises(ModelError, match=r"the question takes .* tokens, which leaves no room for a context"):

@@ -38,7 +38,6 @@ def a_classifier(slope: float = 1.0) -> Classifier:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ features
 def test_words_that_both_have_weigh_by_how_rare_they_are() -> None:
     """Of 'ferry', 'leave', 'winter', each in one sentence, the title has two; the second sentence has two, one new."""
     units = units_of(passage(FERRY, title="The Winter Ferry"))
@@ -60,20 +59,19 @@ def test_features_do_not_depend_on_how_many_sentences_there_are() -> None:
     many = units_of(*[passage("The ferry sails.")] * 202)
     nearest = np.full((202, 1), -1.0)
     nearest[:2, 0] = 1.0, 1.0
-    found = features("Aa", few, nearest[:2], 0.05)[:, 0], features("Aa", many, nearest, 0.05)[:, 0]
-    assert found[0] == pytest.approx(math.log(1.1))
-    assert found[1][:2] == pytest.approx(math.log(101.1))
-    assert found[1][2:] == pytest.approx(math.log(0.1))
+    logs = features("Aa", few, nearest[:2], 0.05)[:, 0], features("Aa", many, nearest, 0.05)[:, 0]
+    assert logs[0] == pytest.approx(math.log(1.1))
+    assert logs[1][:2] == pytest.approx(math.log(101.1))
+    assert logs[1][2:] == pytest.approx(math.log(0.1))
 
 
-# ---------------------------------------------------------------------------------------------------------- classifier
 def test_a_probability_is_a_weighed_sum_of_what_stands_out() -> None:
     columns = np.zeros((3, 2))
     columns[:, 0] = (1.0, 2.0, 3.0)
     for slope in (1.0, 0.5):
-        found = a_classifier(slope).probabilities(columns, None)
+        probabilities = a_classifier(slope).probabilities(columns, None)
         logits = [slope * x - 1 for x in (-math.sqrt(1.5), 0, math.sqrt(1.5))]
-        assert found == pytest.approx([1 / (1 + math.exp(-z)) for z in logits])
+        assert probabilities == pytest.approx([1 / (1 + math.exp(-z)) for z in logits])
 
 
 def test_a_passage_that_a_good_sentence_names_is_raised() -> None:
@@ -106,7 +104,6 @@ def test_a_file_that_is_no_classifier_is_named(tmp_path: Path, monkeypatch: pyte
     shipped.cache_clear()
 
 
-# ------------------------------------------------------------------------------------------------------------ component
 @pytest.mark.parametrize("setting", [{"threshold": 1.5}, {"neighbours": -1}, {"keep_ratio": 0.0}, {"top_k": 0}])
 def test_bad_settings(setting: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
@@ -116,16 +113,16 @@ def test_bad_settings(setting: dict[str, float]) -> None:
 def test_the_temperature_is_the_one_that_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """At a high one the votes say little, and the score is near to what the words alone give."""
     question = "When does the ferry leave in winter?"
-    found = {}
+    scores = {}
     for temperature in (0.05, 5.0):
-        one = replace(a_classifier(), temperature=temperature)
-        monkeypatch.setattr("compressors.exit_mini.shipped", lambda one=one: one)
+        fitted = replace(a_classifier(), temperature=temperature)
+        monkeypatch.setattr("compressors.exit_mini.shipped", lambda fitted=fitted: fitted)
         with scripted_tools() as tools:
             units = Units.of([passage(FERRY)], tools)
-            found[temperature] = ExitMini(links=False).scores(question, units, tools)
+            scores[temperature] = ExitMini(links=False).scores(question, units, tools)
             columns = features(question, units, nearest_tokens(question, units, tools.embedder), temperature)
-        assert found[temperature] == pytest.approx(one.probabilities(columns, None))
-    assert found[0.05] != pytest.approx(found[5.0])
+        assert scores[temperature] == pytest.approx(fitted.probabilities(columns, None))
+    assert scores[0.05] != pytest.approx(scores[5.0])
 
 
 def test_another_embedder_is_noted() -> None:
@@ -135,12 +132,12 @@ def test_another_embedder_is_noted() -> None:
 
 
 def test_the_classifier_that_ships_knows_its_embedder() -> None:
-    found = shipped()
-    assert found.embedder == open_embedder("minilm").fingerprint
+    fitted = shipped()
+    assert fitted.embedder == open_embedder("minilm").fingerprint
     assert classifier.SHIPPED.stat().st_size < 10_000_000
     for name in ("hotpotqa", "2wiki", "wikiqa"):
-        assert found.metrics[name]["n"] >= 20
-        assert found.metrics[name]["auc_linked"] > found.metrics[name]["auc_likeness"]
+        assert fitted.metrics[name]["n"] >= 20
+        assert fitted.metrics[name]["auc_linked"] > fitted.metrics[name]["auc_likeness"]
 
 
 def test_the_second_hop_is_found_on_real_vectors() -> None:
@@ -158,6 +155,6 @@ def test_the_second_hop_is_found_on_real_vectors() -> None:
         tools.take_notes()
         alone = ExitMini(keep_ratio=None, top_k=3, links=False).compress(question, given, tools)
         assert tools.take_notes() == ()
-    assert "born in Tarn" in " ".join(one.text for one in kept)
-    assert "first keeper was Osric" in " ".join(one.text for one in kept)
+    assert "born in Tarn" in " ".join(result.text for result in kept)
+    assert "first keeper was Osric" in " ".join(result.text for result in kept)
     assert kept != alone

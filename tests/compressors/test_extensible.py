@@ -27,14 +27,14 @@ from compressors.soft.encoder import Encoder
 from compressors.soft.store import StateStore
 from compressors.soft.weights import (
     MATRICES,
-    MOST_BYTES,
+    MAX_BYTES,
     SHIPPED,
     Card,
     Weights,
     load,
-    own_folder,
     read_card,
     save,
+    user_folder,
     weights_for,
 )
 from pipeline.answers.cited import Cited
@@ -78,21 +78,21 @@ def untrained(key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread:
     draw = np.random.default_rng(seed)
     n_in = dict.fromkeys(MATRICES, N_EMBD) | {"ffn_down": N_FF}
     n_out = dict.fromkeys(MATRICES, N_EMBD) | {"attn_k": N_KV, "attn_v": N_KV, "ffn_gate": N_FF, "ffn_up": N_FF}
-    found = {}
+    numbers = {}
     for layer in range(layers):
         for name in MATRICES:
-            found[f"lora.{layer}.{name}.down"] = draw.normal(size=(rank, n_in[name])) / n_in[name] ** 0.5
-            found[f"lora.{layer}.{name}.up"] = draw.normal(size=(n_out[name], rank)) * spread
-    found["projection"] = draw.normal(size=(N_EMBD, N_EMBD)) * spread
-    found |= {"state_gain": np.ones((4, N_EMBD)), "token_gain": np.ones((4, N_EMBD))}
-    found |= {"offset": np.zeros((4, N_EMBD)), "closing": draw.normal(size=(4, N_CLOSING, N_EMBD)) * 0.1}
-    found["information"] = np.arange(N_VOCAB) % 2000  # a merge of letters that was made late is rare
-    found["ends"] = np.arange(N_VOCAB) % 10 == 0
+            numbers[f"lora.{layer}.{name}.down"] = draw.normal(size=(rank, n_in[name])) / n_in[name] ** 0.5
+            numbers[f"lora.{layer}.{name}.up"] = draw.normal(size=(n_out[name], rank)) * spread
+    numbers["projection"] = draw.normal(size=(N_EMBD, N_EMBD)) * spread
+    numbers |= {"state_gain": np.ones((4, N_EMBD)), "token_gain": np.ones((4, N_EMBD))}
+    numbers |= {"offset": np.zeros((4, N_EMBD)), "closing": draw.normal(size=(4, N_CLOSING, N_EMBD)) * 0.1}
+    numbers["information"] = np.arange(N_VOCAB) % 2000  # a merge of letters that was made late is rare
+    numbers["ends"] = np.arange(N_VOCAB) % 10 == 0
     card = Card(
         model="SmolLM2", key=key, sha256="", layers=layers, rank=rank, chunk=chunk, ks=(2, 4, 8, 16), data=("none",),
         command="none", recipe={}, seed=seed, steps=0, minutes=0.0, date="2026-11-25", metrics={}, notes=("untrained",),
     )  # fmt: skip
-    return Weights(card, {name: array.astype(np.float32) for name, array in found.items()})
+    return Weights(card, {name: array.astype(np.float32) for name, array in numbers.items()})
 
 
 def n_vectors(n_tokens: int, k: int) -> int:
@@ -129,7 +129,6 @@ def _layers(factory: pytest.TempPathFactory, sha256: str) -> Path:
     return factory.getbasetemp() / "layers" / sha256[:16]
 
 
-# ------------------------------------------------------------------------------------------------------ what is refused
 @pytest.mark.parametrize("k", [0, 1, 3, 5, 32])
 def test_a_k_that_is_not_trained_for_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match=f"k must be one of 2, 4, 8, 16, was: {k}"):
@@ -170,14 +169,13 @@ def test_a_reader_that_is_no_file_has_no_layers(tmp_path: Path) -> None:
         Extensible(weights=kept(untrained("scripted"), tmp_path)).compress(QUESTION, [passage(FERRY)], tools)
 
 
-# -------------------------------------------------------------------------------------------------- weights on the disk
 def test_weights_come_back_as_float16_had_them(tmp_path: Path) -> None:
     weights = untrained("key", spread=0.1)
-    found = load(Path(kept(weights, tmp_path)))
-    assert asdict(found.card) == {**asdict(weights.card), "sha256": found.card.sha256}
-    assert found.arrays.keys() == weights.arrays.keys()
+    loaded = load(Path(kept(weights, tmp_path)))
+    assert asdict(loaded.card) == {**asdict(weights.card), "sha256": loaded.card.sha256}
+    assert loaded.arrays.keys() == weights.arrays.keys()
     for name, array in weights.arrays.items():
-        assert np.array_equal(found.arrays[name], array.astype(np.float16).astype(np.float32))
+        assert np.array_equal(loaded.arrays[name], array.astype(np.float16).astype(np.float32))
 
 
 def test_numbers_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
@@ -213,11 +211,10 @@ def test_the_users_weights_go_before_those_that_ship(
     monkeypatch.setattr("compressors.soft.weights.SHIPPED", tmp_path / "trained")
     kept(untrained(key, seed=1), tmp_path / "trained")
     shipped = weights_for(smol.reader)
-    kept(untrained(key, seed=2), own_folder(key))
+    kept(untrained(key, seed=2), user_folder(key))
     assert (shipped.card.seed, weights_for(smol.reader).card.seed) == (1, 2)
 
 
-# ------------------------------------------------------------------------------------------------------- the arithmetic
 def test_sentences_are_chosen_the_rarest_first_and_then_the_beginning_of_another() -> None:
     """Token 0 ends a sentence: they are 1 1 2 1 1 1 0 (mean 1), 5 0 (2.5), 4 9 0 (4.3) and, without an end, 3 3."""
     information = np.arange(10, dtype=np.float32)
@@ -234,8 +231,8 @@ def test_what_has_no_end_counts_as_several_sentences_and_of_equals_the_first_is_
     short = np.arange(60) % 2  # each a sentence, every second one rarer
     assert list(chosen(short, np.array([1.0, 2.0]), np.ones(2, np.bool_), 5)) == [1, 3, 5, 7, 9]
     tokens[LONGEST : 2 * LONGEST] = 1
-    found = chosen(tokens, np.array([0.0, 1.0]), np.zeros(2, np.bool_), LONGEST + 1)
-    assert list(found) == [0, *range(LONGEST, 2 * LONGEST)]
+    positions = chosen(tokens, np.array([0.0, 1.0]), np.zeros(2, np.bool_), LONGEST + 1)
+    assert list(positions) == [0, *range(LONGEST, 2 * LONGEST)]
 
 
 @given(
@@ -247,10 +244,10 @@ def test_what_has_no_end_counts_as_several_sentences_and_of_equals_the_first_is_
 def test_as_many_are_chosen_as_are_wanted_in_their_order(
     tokens: NDArray[np.int32], ends: NDArray[np.bool_], information: NDArray[np.float32], n: int
 ) -> None:
-    found = chosen(tokens, information, ends, n)
-    assert len(found) == min(n, len(tokens))
-    assert (np.diff(found) > 0).all()
-    assert set(found) <= set(range(len(tokens)))
+    positions = chosen(tokens, information, ends, n)
+    assert len(positions) == min(n, len(tokens))
+    assert (np.diff(positions) > 0).all()
+    assert set(positions) <= set(range(len(tokens)))
 
 
 @pytest.mark.parametrize(
@@ -274,15 +271,14 @@ def test_a_vector_is_a_rare_sentences_token_and_its_state_projected_and_the_clos
     }
     draw = np.random.default_rng(1)
     table, states = draw.normal(size=(2, 10, N_EMBD)).astype(np.float32)
-    found = replace(weights, arrays=changed).vectors(np.arange(10)[::-1], table, states, 2)
-    assert found.shape == (5 + N_CLOSING, N_EMBD)
+    vectors = replace(weights, arrays=changed).vectors(np.arange(10)[::-1], table, states, 2)
+    assert vectors.shape == (5 + N_CLOSING, N_EMBD)
     for row, token in enumerate((8, 7, 5, 4, 1)):  # of 9 8 7 6, of 5 4 3 2 (all equal), of 1 0
         expected = table[token] + changed["projection"] @ states[9 - token] + 0.5
-        assert found[row] == pytest.approx(expected, abs=1e-4)
-    assert np.array_equal(found[5:], changed["closing"][0])
+        assert vectors[row] == pytest.approx(expected, abs=1e-4)
+    assert np.array_equal(vectors[5:], changed["closing"][0])
 
 
-# --------------------------------------------------------------------------------------------------- states on the disk
 def states_of(n: int) -> NDArray[np.float16]:
     return np.arange(4 * n, dtype=np.float16).reshape(n, 4)
 
@@ -312,7 +308,7 @@ def test_states_are_made_once_and_made_again_where_they_are_damaged(
 
 
 def test_the_oldest_states_go_when_there_is_no_more_room(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, 4, most_bytes=200)
+    store = StateStore(tmp_path, 4, max_bytes=200)
     rows = [np.full(8, n, np.int32) for n in range(3)]
     for row in rows:
         store.get(row, lambda: states_of(8))
@@ -322,20 +318,19 @@ def test_the_oldest_states_go_when_there_is_no_more_room(tmp_path: Path) -> None
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200
 
 
-# -------------------------------------------------------------------------------------------------------- a real reader
 def test_passages_become_vectors_and_keep_their_text(smol: Pipeline, card: str) -> None:
     given = [passage(FERRY, 40, "a.txt"), passage(TALE, 0, "b.txt"), passage(" \n", 0, "c.txt")]
     reader = smol.reader
     smol.take_notes()
     for k in (2, 16):
-        found = Extensible(k, card).compress(QUESTION, given, smol)
-        assert found == given
-        assert found[2].soft is None
-        for one in found[:2]:
-            assert one.soft is not None
-            n = reader.count_text(one.text)
-            assert (one.soft.stands_for, one.soft.vectors.shape) == (n, (n_vectors(n, k), N_EMBD))
-    n_tokens = sum(reader.count_text(one.text) for one in given[:2])
+        softened = Extensible(k, card).compress(QUESTION, given, smol)
+        assert softened == given
+        assert softened[2].soft is None
+        for result in softened[:2]:
+            assert result.soft is not None
+            n = reader.count_text(result.text)
+            assert (result.soft.stands_for, result.soft.vectors.shape) == (n, (n_vectors(n, k), N_EMBD))
+    n_tokens = sum(reader.count_text(result.text) for result in given[:2])
     note = smol.take_notes()[-1]
     assert f"soft vectors stand for {n_tokens} tokens of 2 passages (k = 16): the sentences of the rarest" in note
 
@@ -366,12 +361,12 @@ def test_the_layers_in_llama_cpp_give_the_states_that_were_trained(smol: Pipelin
             _, layer, matrix, part = name.split(".")
             getattr(lora, part)[f"{layer}_{matrix}"].data = torch.from_numpy(array)
     tokens = smol.reader.tokenize(TALE)[:100]  # type: ignore[attr-defined]
-    found = encoder.states(tokens).astype(np.float32)
+    states = encoder.states(tokens).astype(np.float32)
     for start in (0, 64):
         chunk = torch.from_numpy(tokens[start : start + 64].astype(np.int64))
         with torch.no_grad():
             expected = reader.states(reader.embed(chunk)[None], torch.arange(len(chunk)), causal, 1, lora)[0].numpy()
-        difference = np.abs(found[start : start + 64] - expected).max()
+        difference = np.abs(states[start : start + 64] - expected).max()
         assert difference < 0.02 * np.abs(expected).max()
 
 
@@ -385,12 +380,12 @@ def test_the_prompt_holds_the_vectors_and_the_ledger_counts_them(
     state = run_stage(spec, spec.build(), state, smol, 64)
     state = run_stage(Spec("assemble.cited"), assembler, state, smol, 64)
     soft = [span for span in state.prompt if isinstance(span, Soft)]
-    said = "".join(span.text for span in state.prompt if isinstance(span, Text))
-    counts = [smol.reader.count_text(one.text) for one in given]
+    rendered = "".join(span.text for span in state.prompt if isinstance(span, Text))
+    counts = [smol.reader.count_text(result.text) for result in given]
     n_cells = sum(n_vectors(n, 4) for n in counts)
-    assert [len(one.vectors) for one in soft] == [n_vectors(n, 4) for n in counts]
-    assert "ferry sails" not in said
-    assert QUESTION.text in said
+    assert [len(result.vectors) for result in soft] == [n_vectors(n, 4) for n in counts]
+    assert "ferry sails" not in rendered
+    assert QUESTION.text in rendered
     assert state.ledger.soft == (n_cells, sum(counts))
     assert state.ledger.prompt_tokens == smol.reader.count(state.prompt)
     assert (state.ledger.stages[0].tokens_in, state.ledger.stages[0].tokens_out) == (sum(counts), n_cells)
@@ -403,9 +398,9 @@ def test_vectors_stand_at_consecutive_positions_as_tokens_do(smol: Pipeline) -> 
     assert isinstance(reader, Engine)
     encoder = Encoder(reader, untrained(model_key(reader)), smol, keep=False)
     tokens = reader.tokenize(FERRY)
-    own = Soft(encoder.table[tokens].astype(np.float32))
+    vectors = Soft(encoder.table[tokens].astype(np.float32))
     before, after = Text("Once, long ago: "), Text(AFTER)
-    soft = reader.logprobs((before, own, after), reader.count((before, own)) + 1)
+    soft = reader.logprobs((before, vectors, after), reader.count((before, vectors)) + 1)
     plain = reader.logprobs((before, Text(FERRY), after), reader.count((before, Text(FERRY))) + 1)
     assert soft == pytest.approx(plain, abs=0.6)  # Q4_1: llama.cpp rounds activations, batch by batch
     assert abs(float(soft.mean() - plain.mean())) < 0.05
@@ -426,13 +421,13 @@ def test_a_projection_that_is_not_trained_is_worse_than_no_context(smol: Pipelin
 
 
 def test_what_ships_is_for_the_small_model_and_small(smol: Pipeline) -> None:
-    found = weights_for(smol.reader)
+    shipped = weights_for(smol.reader)
     (path,) = SHIPPED.glob("extensible-*.npz")
-    assert path.stat().st_size <= MOST_BYTES
-    assert found.card == read_card(path.with_suffix(".json"))
-    assert found.card.ks == KS
-    assert found.card.steps > 0
-    assert {"k4_gap", "k4_content"} <= set(found.card.metrics)
+    assert path.stat().st_size <= MAX_BYTES
+    assert shipped.card == read_card(path.with_suffix(".json"))
+    assert shipped.card.ks == KS
+    assert shipped.card.steps > 0
+    assert {"k4_gap", "k4_content"} <= set(shipped.card.metrics)
 
 
 def test_what_ships_says_what_its_text_says(smol: Pipeline) -> None:
@@ -440,7 +435,9 @@ def test_what_ships_says_what_its_text_says(smol: Pipeline) -> None:
     reader = smol.reader
     assert isinstance(reader, Engine)
     encoder = Extensible(2).encoder(smol)
-    vectors = {name: encoder.vectors(reader.tokenize(said), 2) for name, said in (("right", TALE), ("wrong", TOWN))}
+    vectors = {
+        name: encoder.vectors(reader.tokenize(content), 2) for name, content in (("right", TALE), ("wrong", TOWN))
+    }
     losses = {"none": -reader.logprobs((Text(AFTER),), 1).mean()}
     for name, rows in vectors.items():
         losses[name] = -reader.logprobs((Soft(rows), Text(AFTER)), len(rows) + 1).mean()
@@ -448,17 +445,17 @@ def test_what_ships_says_what_its_text_says(smol: Pipeline) -> None:
 
 
 def test_a_part_of_a_soft_passage_is_text(smol: Pipeline, card: str) -> None:
-    (found,) = Extensible(4, card).compress(QUESTION, [passage(FERRY)], smol)
-    assert found.soft is not None
-    assert found.part(0, 10).soft is None
-    assert [part.soft for part in split(found)] == [None, None]
+    (softened,) = Extensible(4, card).compress(QUESTION, [passage(FERRY)], smol)
+    assert softened.soft is not None
+    assert softened.part(0, 10).soft is None
+    assert [part.soft for part in split(softened)] == [None, None]
 
 
 def test_it_survives_the_way_to_another_process(smol: Pipeline, card: str) -> None:
     component = Extensible(8, card)
     assert pickle.loads(pickle.dumps(component)) == component  # noqa: S301
-    (found,) = component.compress(QUESTION, [passage(FERRY)], smol)
-    again: Passage = pickle.loads(pickle.dumps(found))  # noqa: S301
-    assert found.soft is not None
+    (softened,) = component.compress(QUESTION, [passage(FERRY)], smol)
+    again: Passage = pickle.loads(pickle.dumps(softened))  # noqa: S301
+    assert softened.soft is not None
     assert again.soft is not None
-    assert np.array_equal(again.soft.vectors, found.soft.vectors)
+    assert np.array_equal(again.soft.vectors, softened.soft.vectors)

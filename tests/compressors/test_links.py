@@ -27,9 +27,9 @@ def strengths(passages: list[Passage], best: int) -> np.ndarray[tuple[int, int],
 
 
 def test_the_passage_that_the_best_sentence_names_is_raised_and_no_other() -> None:
-    found = strengths([FIRST, SECOND, OTHER], best=1)
-    assert found[:, 0] == pytest.approx([0, 0, 1, 1, 0, 0])
-    assert found[:, 1] == pytest.approx([0, 0.5, 0, 0, 0, 0]), "it names a passage whose best unit has half its odds"
+    values = strengths([FIRST, SECOND, OTHER], best=1)
+    assert values[:, 0] == pytest.approx([0, 0, 1, 1, 0, 0])
+    assert values[:, 1] == pytest.approx([0, 0.5, 0, 0, 0, 0]), "it names a passage whose best unit has half its odds"
 
 
 def test_a_link_is_as_strong_as_the_sentence_that_names() -> None:
@@ -47,8 +47,8 @@ def test_a_link_is_as_strong_as_the_sentence_that_names() -> None:
     ids=["part of a word", "stop words", "its own document", "without a title"],
 )
 def test_what_is_no_link(text: str, title: str) -> None:
-    own = passage(text, 0, "a.txt", title if text.startswith("Ada") else "Elsewhere")
-    assert not strengths([own, passage("She wrote.", 0, "b.txt", title)], best=0).any()
+    candidate = passage(text, 0, "a.txt", title if text.startswith("Ada") else "Elsewhere")
+    assert not strengths([candidate, passage("She wrote.", 0, "b.txt", title)], best=0).any()
 
 
 def test_a_heading_is_a_name_too() -> None:
@@ -86,8 +86,8 @@ def test_the_probe_raises_the_second_hop(real: Pipeline) -> None:
     question = "In which town did the founder of Velmar Press study?"
 
     def odds_of_the_linked(links: bool) -> float:
-        found = Probe(model=None, links=links).scores(question, units, real)
-        odds = found / (1 - found)
+        scores = Probe(model=None, links=links).scores(question, units, real)
+        odds = scores / (1 - scores)
         return float(odds[3] / odds[5])
 
     assert odds_of_the_linked(True) > 1.5 * odds_of_the_linked(False)

@@ -16,14 +16,14 @@ Rows = list[tuple[NDArray[np.float64], NDArray[np.bool_]]]
 def drawn(n: int, seed: int, told_by: int) -> Rows:
     """Questions of two to nine units and three columns; one or two units with high values in one column support."""
     draw = np.random.default_rng(seed)
-    found = []
+    groups = []
     for _ in range(n):
         columns = draw.normal(size=(int(draw.integers(2, 10)), 3))
         supports = np.zeros(len(columns), bool)
         noisy = columns[:, told_by] + 0.5 * draw.normal(size=len(columns))
         supports[np.argsort(-noisy)[: int(draw.integers(1, 3))]] = True
-        found.append((columns, supports))
-    return found
+        groups.append((columns, supports))
+    return groups
 
 
 def plain_loss(weights: NDArray[np.float64], sets: list[Rows], penalty: float) -> float:
@@ -31,7 +31,7 @@ def plain_loss(weights: NDArray[np.float64], sets: list[Rows], penalty: float) -
     for rows in sets:
         for columns, supports in rows:
             odds = [math.exp(float(row @ weights)) for row in columns]
-            right = [n for n, one in enumerate(supports) if one]
+            right = [n for n, is_right in enumerate(supports) if is_right]
             total -= sum(math.log(odds[n] / sum(odds)) for n in right) / len(right) / len(rows) / len(sets)
     return float(total)
 
@@ -78,14 +78,14 @@ def test_scores_become_the_probabilities_that_they_are(slope: float, shift: floa
     """Half of the questions are short, and say yes less often: they count as much as the long ones."""
     draw = np.random.default_rng(0)
     true = [draw.normal(size=2 if n % 2 else 40) * 2 - 2 * (n % 2) for n in range(800)]
-    supports = [draw.random(len(one)) < 1 / (1 + np.exp(-one)) for one in true]
+    supports = [draw.random(len(logits)) < 1 / (1 + np.exp(-logits)) for logits in true]
     questions = Questions.of([supports])
     scores = (np.concatenate(true) - shift) / slope
-    found = questions.sureness(scores)
-    assert found == pytest.approx((slope, shift), rel=0.1, abs=0.15)
-    least = questions.log_loss(scores, found)
+    scaling = questions.sureness(scores)
+    assert scaling == pytest.approx((slope, shift), rel=0.1, abs=0.15)
+    least = questions.log_loss(scores, scaling)
     for step in ((0.01 * slope, 0.0), (-0.01 * slope, 0.0), (0.0, 0.02), (0.0, -0.02)):
-        assert questions.log_loss(scores, (found[0] + step[0], found[1] + step[1])) > least
+        assert questions.log_loss(scores, (scaling[0] + step[0], scaling[1] + step[1])) > least
     by_hand = [np.mean(np.log1p(np.exp(np.where(s, -z, z)))) for s, z in zip(supports, true, strict=True)]
     assert questions.log_loss(scores, (slope, shift)) == pytest.approx(float(np.mean(by_hand)))
     assert questions.log_loss(scores, (0.0, 0.0)) == pytest.approx(math.log(2))

@@ -48,17 +48,17 @@ def test_each_unit_knows_its_cells(real: Pipeline) -> None:
     assert isinstance(engine, Engine)
     units = units_of(real)
     (window,) = _windows(QUESTION, units, engine, 2048)
-    prefix, query, owners, asked = _prompt(QUESTION, units, window, engine)
+    prefix, query, owners, question_cells = _prompt(QUESTION, units, window, engine)
 
     def text(prompt: tuple[Text, ...], low: int, high: int) -> str:
         keys = engine.cells(prompt).keys[low:high]
         return b"".join(engine.weights.piece(int(key)) for key in keys).decode()
 
     assert [text(prefix, low, high).strip() for _, low, high in owners] == [part.text for part in units.parts]  # type: ignore[arg-type]
-    assert text(query, *asked) == f" {QUESTION}"  # type: ignore[arg-type]
-    said = "".join(span.text for span in (*prefix, *query) if isinstance(span, Text))
-    assert "The lighthouse\nThe lighthouse stands on a rock. Its lamp" in said
-    assert f"A dog may not enter the sheds.\n\nQuestion: {QUESTION}<|im_end|>" in said
+    assert text(query, *question_cells) == f" {QUESTION}"  # type: ignore[arg-type]
+    rendered = "".join(span.text for span in (*prefix, *query) if isinstance(span, Text))
+    assert "The lighthouse\nThe lighthouse stands on a rock. Its lamp" in rendered
+    assert f"A dog may not enter the sheds.\n\nQuestion: {QUESTION}<|im_end|>" in rendered
 
 
 def test_the_attention_finds_what_words_do_not(real: Pipeline) -> None:
@@ -66,7 +66,7 @@ def test_the_attention_finds_what_words_do_not(real: Pipeline) -> None:
 
     By attention alone SmolLM2 finds three: its heads rest on the first sentence when they are not sure.
     """
-    asked = {
+    attending = {
         QUESTION: ANSWER,
         "What fuel does the light use?": "Its lamp burns oil.",
         "What is the name of the man who works there?": "The keeper is called Osric Blane.",
@@ -75,10 +75,10 @@ def test_the_attention_finds_what_words_do_not(real: Pipeline) -> None:
     }
     units = units_of(real)
     n_found = 0
-    for question, answer in asked.items():
+    for question, answer in attending.items():
         assert not set(content_words(question)) & set(content_words(answer))
-        found = Probe(model=None, similarity=False).scores(question, units, real)
-        n_found += units.parts[int(found.argmax())].text == answer
+        scores = Probe(model=None, similarity=False).scores(question, units, real)
+        n_found += units.parts[int(scores.argmax())].text == answer
     assert n_found >= 3
 
 
@@ -89,12 +89,13 @@ def test_the_measure_is_the_attention_summed_over_the_sentence(real: Pipeline) -
     assert isinstance(real.reader, Engine)
     mass = real.reader.attend(prefix, query, [(layer, head) for layer, head, _ in HEADS]).mass
     tokens = {"question": slice(low, high), "answer": slice(high, None)}
-    found = log_mass(QUESTION, units, real.reader, HEADS, 2048, silent)
+    masses = log_mass(QUESTION, units, real.reader, HEADS, 2048, silent)
     for unit, start, end in owners:
         expected = [
-            np.log(mass[h, tokens[at], start:end].sum(axis=1).mean() + 1e-6) for h, (_, _, at) in enumerate(HEADS)
+            np.log(mass[h, tokens[position], start:end].sum(axis=1).mean() + 1e-6)
+            for h, (_, _, position) in enumerate(HEADS)
         ]
-        assert found[unit] == pytest.approx(expected, abs=1e-4)
+        assert masses[unit] == pytest.approx(expected, abs=1e-4)
 
 
 def test_without_heads_it_gives_all_by_the_question_and_then_all_by_the_answer(real: Pipeline) -> None:
@@ -102,7 +103,7 @@ def test_without_heads_it_gives_all_by_the_question_and_then_all_by_the_answer(r
     named = log_mass(QUESTION, units, real.reader, HEADS, 2048, silent)
     whole = log_mass(QUESTION, units, real.reader, None, 2048, silent)
     assert whole.shape == (len(units), 2 * 30 * 9)
-    columns = [(30 * 9 if at == "answer" else 0) + 9 * layer + head for layer, head, at in HEADS]
+    columns = [(30 * 9 if position == "answer" else 0) + 9 * layer + head for layer, head, position in HEADS]
     assert whole[:, columns] == pytest.approx(named, abs=1e-4)
 
 
@@ -111,11 +112,11 @@ def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) 
         passage(f"Crate {n} holds rope. Crate {n} is dry. Nobody opened crate {n} today.", 0, f"c{n}")
         for n in range(12)
     ]
-    for at in (0, 6, 12):
-        units = Units.of([*filler[:at], *PAPER, *filler[at:]], real)
-        found = _windows(QUESTION, units, real.reader, 256)
-        sizes = [sum(real.reader.count_text(text) for _, text in window) for window in found]
-        assert len(found) >= 2
+    for start in (0, 6, 12):
+        units = Units.of([*filler[:start], *PAPER, *filler[start:]], real)
+        pieces = _windows(QUESTION, units, real.reader, 256)
+        sizes = [sum(real.reader.count_text(text) for _, text in window) for window in pieces]
+        assert len(pieces) >= 2
         assert max(sizes) < 1.35 * min(sizes)
         scores = Probe(model=None, window=256).scores(QUESTION, units, real)
         assert units.parts[int(scores.argmax())].text == ANSWER
@@ -125,20 +126,20 @@ def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) 
 @pytest.mark.parametrize("similarity", [True, False])
 def test_a_score_is_what_its_features_weigh(similarity: bool, links: bool, tools: Pipeline) -> None:
     """Log attention, the logarithm of the votes, and the words in common, each standardised over all sentences."""
-    found = stored(ProbeCalibration, tools.reader)
-    assert found is not None
+    shipped = stored(ProbeCalibration, tools.reader)
+    assert shipped is not None
     units = units_of(tools)
     question = "When was the older lighthouse crane built?"
-    attention = log_mass(question, units, tools.reader, found.heads, 2048, silent)
-    shares = votes(nearest_tokens(question, units, tools.embedder), found.temperature)
+    attention = log_mass(question, units, tools.reader, shipped.heads, 2048, silent)
+    shares = votes(nearest_tokens(question, units, tools.embedder), shipped.temperature)
     embedder = np.column_stack([np.log(shares * len(units) + 0.1), overlap(question, units)])
     columns = np.hstack([attention, embedder]) if similarity else attention
-    weighing = found.with_similarity if similarity else found.alone
+    weighing = shipped.with_similarity if similarity else shipped.alone
     logits = (columns - columns.mean(axis=0)) / columns.std(axis=0) @ np.array(weighing.weights) + weighing.bias
     if links:
         named = Links.of(units).strengths(logits)
         named = (named - named.mean(axis=0)) / np.where(named.std(axis=0), named.std(axis=0), 1)
-        logits = np.column_stack([logits, named]) @ np.array(found.links.weights) + found.links.bias
+        logits = np.column_stack([logits, named]) @ np.array(shipped.links.weights) + shipped.links.bias
     scores = Probe(model=None, similarity=similarity, links=links).scores(question, units, tools)
     assert scores == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-5)
     assert len(set(scores.round(6))) > 3
@@ -153,18 +154,18 @@ def test_another_embedder_than_that_of_the_calibration_is_noted(similarity: bool
 
 
 def test_shipped_heads_are_those_of_the_shipped_file(real: Pipeline) -> None:
-    found = stored(ProbeCalibration, real.reader)
-    assert found is not None
-    assert found.evidence.n_questions >= 100
-    assert max(layer for layer, _, _ in found.heads) < 24, "the upper layers need not run"
+    shipped = stored(ProbeCalibration, real.reader)
+    assert shipped is not None
+    assert shipped.evidence.n_questions >= 100
+    assert max(layer for layer, _, _ in shipped.heads) < 24, "the upper layers need not run"
 
 
 def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
     kept = Probe(model=None, top_k=1, keep_ratio=None).compress(Question(QUESTION), PAPER, real)
-    assert [one.text for one in kept] == [ANSWER]
+    assert [result.text for result in kept] == [ANSWER]
     both = Probe(model=None, keep_ratio=0.5).compress(Question(QUESTION), PAPER, real)
-    assert ANSWER in " ".join(one.text for one in both)
-    assert all(0 <= one.score <= 1 for one in both)
+    assert ANSWER in " ".join(result.text for result in both)
+    assert all(0 <= result.score <= 1 for result in both)
 
 
 def test_a_model_beside_the_reader_is_opened_once_and_closed_with_the_pipeline() -> None:

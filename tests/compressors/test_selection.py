@@ -53,8 +53,8 @@ def test_limits_that_make_no_sense(name: str, value: float) -> None:
 
 def test_units_and_their_gaps_are_the_passage() -> None:
     text = "# Ferry\n\nOne.  Two.\n\n- three\n- four\n\n| a | b |\n"
-    found = split(passage(text, 40))
-    assert [(part.text, part.start, part.place.line) for part in found] == [
+    parts = split(passage(text, 40))
+    assert [(part.text, part.start, part.place.line) for part in parts] == [
         ("One.", 49, 3),
         ("Two.", 55, 3),
         ("- three", 61, 5),
@@ -71,7 +71,7 @@ def test_neighbours_are_joined_with_what_stands_between_them() -> None:
     with scripted_tools() as tools:
         units = Units.of(given_, tools)
     merged = units.merged([4, 1, 0, 3], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    assert [(one.text, one.score) for one in merged] == [("One. Two.", 0.2), ("Four.", 0.4), ("Five.", 0.5)]
+    assert [(part.text, part.score) for part in merged] == [("One. Two.", 0.2), ("Four.", 0.4), ("Five.", 0.5)]
     assert units_in(units, merged) == {0, 1, 3, 4}
     assert units.widened([3], 1) == {2, 3}
 
@@ -81,15 +81,15 @@ def test_windows_hold_everything_once_in_order_and_are_not_too_full(lengths: lis
     text = " ".join(" ".join(["word"] * (n - 1) + ["end."]) for n in lengths)
     with scripted_tools() as tools:
         units = Units.of([passage(text)], tools)
-        found = windows(units, tools.reader, room)
-        assert [n for window in found for n, _ in window] == list(range(len(units)))
-        sizes = [sum(tools.reader.count_text(text) for _, text in window) for window in found]
+        pieces = windows(units, tools.reader, room)
+        assert [n for window in pieces for n, _ in window] == list(range(len(units)))
+        sizes = [sum(tools.reader.count_text(text) for _, text in window) for window in pieces]
     assert max(sizes) <= room
 
 
 def test_a_giant_unit_comes_in_pieces() -> None:
     with scripted_tools() as tools:
         units = Units.of([passage("word " * 100 + "end.")], tools)
-        found = windows(units, tools.reader, 40)
-    assert {n for window in found for n, _ in window} == {0}
-    assert "".join(text for window in found for _, text in window) == units.parts[0].text
+        pieces = windows(units, tools.reader, 40)
+    assert {n for window in pieces for n, _ in window} == {0}
+    assert "".join(text for window in pieces for _, text in window) == units.parts[0].text

@@ -43,12 +43,11 @@ def units_of(*passages: Passage) -> Units:
         return Units.of(passages, tools)
 
 
-# --------------------------------------------------------------------------------------------------------------- votes
 def test_each_token_shares_one_vote() -> None:
     """The first token is near to the first unit alone, the second to both alike; exp(0.1 / 0.1) is e."""
-    found = votes(np.array([[0.9, 0.5], [0.8, 0.5]]), 0.1)
+    shares = votes(np.array([[0.9, 0.5], [0.8, 0.5]]), 0.1)
     first = math.e / (math.e + 1)
-    assert found == pytest.approx([(first + 0.5) / 2, (1 - first + 0.5) / 2])
+    assert shares == pytest.approx([(first + 0.5) / 2, (1 - first + 0.5) / 2])
 
 
 def test_a_low_temperature_gives_the_whole_vote_to_the_nearest() -> None:
@@ -60,19 +59,18 @@ def test_a_low_temperature_gives_the_whole_vote_to_the_nearest() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 8), st.integers(0, 6), st.floats(0.01, 2), st.integers(0, 1000))
 def test_votes_are_shares(n_units: int, n_tokens: int, temperature: float, seed: int) -> None:
-    found = votes(np.random.default_rng(seed).uniform(-1, 1, (n_units, n_tokens)), temperature)
-    assert found.shape == (n_units,)
-    assert found.min() >= 0
-    assert found.sum() == pytest.approx(1)
+    shares = votes(np.random.default_rng(seed).uniform(-1, 1, (n_units, n_tokens)), temperature)
+    assert shares.shape == (n_units,)
+    assert shares.min() >= 0
+    assert shares.sum() == pytest.approx(1)
 
 
-# ------------------------------------------------------------------------------------------------------ what is nearest
 def test_each_unit_is_asked_for_its_own_tokens() -> None:
     """In a title or in another sentence a word is not the sentence's own."""
     units = units_of(passage("The ferry sails. It leaves at nine.", 7, title="Harbour"), passage("Nothing sails."))
-    found = nearest_tokens("ferry nine harbour sails", units, WordCounts())
-    assert found.shape == (3, 4)
-    assert (found > 0.99).tolist() == [[True, False, False, True], [False, True, False, False], [False] * 3 + [True]]
+    shares = nearest_tokens("ferry nine harbour sails", units, WordCounts())
+    assert shares.shape == (3, 4)
+    assert (shares > 0.99).tolist() == [[True, False, False, True], [False, True, False, False], [False] * 3 + [True]]
 
 
 def test_a_passage_is_read_whole_behind_its_title() -> None:
@@ -88,10 +86,10 @@ def test_what_is_too_long_is_read_in_parts_and_nothing_is_left_out() -> None:
     units = units_of(passage(small, title="A title"), passage(" ".join(words[150:]) + ".", source="b.txt"))
     assert len(units) == 51
     embedder = Noting()
-    for at in (0, 75, 149, 150, 300, 449):
-        found = nearest_tokens(words[at], units, embedder)[:, 0]
-        assert int(found.argmax()) == min(at // 3, 50)
-        assert found.max() > 0.99
+    for index in (0, 75, 149, 150, 300, 449):
+        nearest = nearest_tokens(words[index], units, embedder)[:, 0]
+        assert int(nearest.argmax()) == min(index // 3, 50)
+        assert nearest.max() > 0.99
     n_words = sum(len(text.removeprefix("A title: ").split()) for text in embedder.read[1:] if " " in text)
     assert n_words == 450
 
@@ -105,9 +103,9 @@ def test_a_title_that_is_too_long_is_not_read() -> None:
 def test_nothing_to_ask_and_nothing_to_read() -> None:
     units = units_of(passage("One."), passage("  \n", source="b.txt"))
     assert nearest_tokens("", units, WordCounts()).shape == (2, 0)
-    found = nearest_tokens("one", units, WordCounts())
-    assert found[:, 0].tolist() == [pytest.approx(1, abs=0.01), -1]
-    assert votes(found, 0.05)[0] > 0.99
+    nearest = nearest_tokens("one", units, WordCounts())
+    assert nearest[:, 0].tolist() == [pytest.approx(1, abs=0.01), -1]
+    assert votes(nearest, 0.05)[0] > 0.99
 
 
 def test_a_summary_is_read_where_its_text_is() -> None:
@@ -118,16 +116,16 @@ def test_a_summary_is_read_where_its_text_is() -> None:
 
 def test_reading_in_the_document_says_what_a_pronoun_stands_for() -> None:
     """Both documents have the same sentence; alone it cannot be told apart, behind its document it can."""
-    said = "He died there in the winter of 1902."
+    answer = "He died there in the winter of 1902."
     embedder = open_embedder("minilm")
     question = "When did the painter Gustav Lindqvist die?"
 
     def shares(*passages: Passage) -> np.ndarray:
         return votes(nearest_tokens(question, units_of(*passages), embedder), 0.05)
 
-    alone = shares(passage(said), passage(said, source="b.txt"))
-    painter = passage(f"Gustav Lindqvist was a Swedish painter of the sea. {said}")
-    baker = passage(f"The bakery was bought by a man from Lund. {said}", source="b.txt")
+    alone = shares(passage(answer), passage(answer, source="b.txt"))
+    painter = passage(f"Gustav Lindqvist was a Swedish painter of the sea. {answer}")
+    baker = passage(f"The bakery was bought by a man from Lund. {answer}", source="b.txt")
     _, right, _, wrong = shares(painter, baker)
     assert alone[0] == pytest.approx(0.5, abs=1e-4)
     assert right > 1.5 * wrong
@@ -138,5 +136,5 @@ def test_sentences_can_be_kept_by_votes() -> None:
     given_ = [passage("The ferry is red. The ferry sails in winter. The captain is old.")]
     with scripted_tools() as tools:
         kept = Sentences(top_k=1, score="votes").compress(Question("ferry winter"), given_, tools)
-    assert [one.text for one in kept] == ["The ferry sails in winter."]
+    assert [result.text for result in kept] == ["The ferry sails in winter."]
     assert kept[0].score == pytest.approx(0.75, abs=0.01)

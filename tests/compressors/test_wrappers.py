@@ -25,13 +25,13 @@ FERRY = "The Merrow is a boat. She sails in winter at nine. Dogs do not sail. A 
 
 
 def compressor(name: str, **settings: Any) -> Any:
-    found, faults = build(f"compress.{name}", settings)
-    assert found is not None, faults
-    return found
+    built, faults = build(f"compress.{name}", settings)
+    assert built is not None, faults
+    return built
 
 
-def texts(found: Sequence[Passage]) -> list[str]:
-    return [one.text for one in found]
+def texts(passages: Sequence[Passage]) -> list[str]:
+    return [part.text for part in passages]
 
 
 @pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "gate", "highlight"])
@@ -45,24 +45,24 @@ def test_what_the_one_inside_needs_and_says_is_passed_on(name: str) -> None:
 
 def test_neighbours_bring_the_bridge(tools: Pipeline) -> None:
     question = Question("Which boat sails in winter?")
-    asked = [passage(FERRY)]
-    assert texts(compressor("chain", of=[ONE]).compress(question, asked, tools)) == ["She sails in winter at nine."]
-    found = compressor("neighbours", of=ONE).compress(question, asked, tools)
-    assert texts(found) == ["The Merrow is a boat. She sails in winter at nine. Dogs do not sail."]
+    given = [passage(FERRY)]
+    assert texts(compressor("chain", of=[ONE]).compress(question, given, tools)) == ["She sails in winter at nine."]
+    kept = compressor("neighbours", of=ONE).compress(question, given, tools)
+    assert texts(kept) == ["The Merrow is a boat. She sails in winter at nine. Dogs do not sail."]
 
 
 def test_a_chain_goes_on_with_what_is_left(tools: Pipeline) -> None:
     two = {"compress.probe": {"model": None, "top_k": 2, "keep_ratio": None}}
     question = Question("winter ticket ticket")
-    found = compressor("chain", of=[two, "compress.reorder", ONE]).compress(question, [passage(FERRY)], tools)
-    assert len(found) == 1
-    assert found[0].text in FERRY
+    kept = compressor("chain", of=[two, "compress.reorder", ONE]).compress(question, [passage(FERRY)], tools)
+    assert len(kept) == 1
+    assert kept[0].text in FERRY
 
 
 def test_reorder_puts_the_best_at_both_ends(tools: Pipeline) -> None:
     ranked = [passage(str(n), n) for n in range(1, 7)]
-    found = compressor("reorder").compress(Question("?"), ranked, tools)
-    assert texts(found) == ["1", "3", "5", "6", "4", "2"]
+    ordered = compressor("reorder").compress(Question("?"), ranked, tools)
+    assert texts(ordered) == ["1", "3", "5", "6", "4", "2"]
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_reorder_puts_the_best_at_both_ends(tools: Pipeline) -> None:
 )
 def test_protect_brings_back_what_the_question_turns_on(question: str, kept_too: str, tools: Pipeline) -> None:
     winter = {"compress.sentences": {"top_k": 1, "score": "cosine"}}
-    asked = [
+    given = [
         passage(
             FERRY.replace(
                 "She sails in winter at nine.", f"{question[:-1].lower().replace('6 ', '').replace('ada ', '')}."
             )
         )
     ]
-    plain = compressor("chain", of=[winter]).compress(Question(question), asked, tools)
+    plain = compressor("chain", of=[winter]).compress(Question(question), given, tools)
     assert kept_too not in " ".join(texts(plain))
     tools.take_notes()
-    found = compressor("protect", of=winter).compress(Question(question), asked, tools)
-    assert kept_too in " ".join(texts(found))
+    kept = compressor("protect", of=winter).compress(Question(question), given, tools)
+    assert kept_too in " ".join(texts(kept))
     assert any(kept_too in note for note in tools.take_notes())
 
 
@@ -98,31 +98,31 @@ def test_protected_words() -> None:
 
 def test_fallback_gives_everything_and_says_so(tools: Pipeline) -> None:
     nothing = {"compress.exit": {"threshold": 1.0}}
-    asked = [passage(FERRY)]
-    assert compressor("chain", of=[nothing]).compress(Question("Why?"), asked, tools) == []
-    assert compressor("fallback", of=nothing).compress(Question("Why?"), asked, tools) == asked
+    given = [passage(FERRY)]
+    assert compressor("chain", of=[nothing]).compress(Question("Why?"), given, tools) == []
+    assert compressor("fallback", of=nothing).compress(Question("Why?"), given, tools) == given
     assert tools.take_notes()[-1] == "compress.exit left 0 tokens, fewer than 1: the passages stay as they are"
 
 
 def test_gate_compresses_where_it_saves_time(tools: Pipeline) -> None:
     gated = compressor("gate", of=ONE)
-    question, asked = Question("Which boat sails in winter?"), [passage(FERRY)]
-    compressed = gated.compress(question, asked, tools)
+    question, given = Question("Which boat sails in winter?"), [passage(FERRY)]
+    compressed = gated.compress(question, given, tools)
     assert texts(compressed) == ["She sails in winter at nine."]
     assert "compress.probe is timed on this question" in tools.take_notes()
-    speed = measured(tools.reader, asked)
+    speed = measured(tools.reader, given)
     (work,) = speed.compressors.values()
     assert (work.tokens_in, work.tokens_out) == (24, 6)
 
     speed.reader, work.seconds = 10.0, 1.1  # 24 tokens: 2.4 s to read, 1.1 s to compress and 0.6 s for the rest
-    assert gated.compress(question, asked, tools) == compressed
+    assert gated.compress(question, given, tools) == compressed
     assert tools.take_notes() == (
         "compressed: expected 1.70 s with compress.probe (22 tokens/s, keeps 0.25), 2.40 s without (the reader's "
         "10 tokens/s)",
         ANOTHER_EMBEDDER,
     )
     speed.reader = 1000.0
-    assert gated.compress(question, asked, tools) == asked
+    assert gated.compress(question, given, tools) == given
     assert tools.take_notes()[-1].startswith("not compressed: expected ")
 
 
@@ -158,10 +158,10 @@ def test_the_router_by_its_words(question: str, word: str | None) -> None:
 
 def test_the_router_says_where_a_question_went(tools: Pipeline) -> None:
     routed = compressor("route", facts=ONE, gist={"compress.reorder": {}}, gist_words=["vibe"])
-    asked = [passage(FERRY)]
-    assert routed.compress(Question("What is the vibe on board?"), asked, tools) == asked
+    given = [passage(FERRY)]
+    assert routed.compress(Question("What is the vibe on board?"), given, tools) == given
     assert tools.take_notes() == ("the question asks for the gist ('vibe'): compress.reorder",)
-    assert len(routed.compress(Question("Which boat sails in winter?"), asked, tools)) == 1
+    assert len(routed.compress(Question("Which boat sails in winter?"), given, tools)) == 1
     assert tools.take_notes() == ("the question asks for a fact: compress.probe", ANOTHER_EMBEDDER)
     assert routed.facts == Spec("compress.probe", tuple(ONE["compress.probe"].items()))
     with pytest.raises(ValueError, match=r"gist_words must be regular expressions: '\('"):

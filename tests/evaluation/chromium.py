@@ -34,8 +34,8 @@ class Chromium:
         assert self.process.stderr is not None
         address = ""
         for line in self.process.stderr:
-            if found := re.search(r"ws://\S+", line):
-                address = found[0]
+            if match := re.search(r"ws://\S+", line):
+                address = match[0]
                 break
         assert address, "chromium did not start"
         self.socket = websocket.create_connection(address, timeout=60)
@@ -62,13 +62,13 @@ class Chromium:
             self.hear(answer)
 
     def hear(self, event: dict[str, Any]) -> None:
-        method, told = event.get("method"), event.get("params", {})
+        method, params = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            self.faults.append(json.dumps(told["exceptionDetails"])[:500])
-        elif method == "Log.entryAdded" and told["entry"]["level"] == "error":
-            self.faults.append(told["entry"]["text"])
+            self.faults.append(json.dumps(params["exceptionDetails"])[:500])
+        elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.faults.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(params["request"]["url"])
 
     def open(self, path: Path) -> None:
         self.call("Page.navigate", url=path.resolve().as_uri())
@@ -76,9 +76,9 @@ class Chromium:
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        reply = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in reply, reply
+        return reply["result"].get("value")
 
     def wait(self, condition: str) -> None:
         script = f"""new Promise((resolve) => {{
@@ -108,8 +108,8 @@ class Chromium:
         self.call("Input.insertText", text=text)
 
     def texts(self, selector: str) -> list[str]:
-        found: list[str] = self.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.innerText)")
-        return found
+        texts: list[str] = self.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.innerText)")
+        return texts
 
     def picture(self, path: Path, is_whole: bool = False) -> None:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=is_whole)
@@ -125,5 +125,7 @@ class Chromium:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()

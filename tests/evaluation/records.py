@@ -44,7 +44,7 @@ def record(
     answer: str,
     shown: Sequence[dict[str, Any]] = (),
     citations: Sequence[dict[str, Any]] = (),
-    found: Sequence[str] = (),
+    retrieved: Sequence[str] = (),
     is_abstention: bool = False,
     drops: Sequence[dict[str, Any]] = (),
     tokens: int = 100,
@@ -67,7 +67,7 @@ def record(
         "why": "the model says so" if is_abstention else "",
         "unsupported": [],
         "citations": list(citations),
-        "found": [{"source": one, "start": 0, "end": 1, "score": 1.0} for one in found],
+        "found": [{"source": source, "start": 0, "end": 1, "score": 1.0} for source in retrieved],
         "shown": list(shown),
         "ledger": {
             "stages": [
@@ -90,7 +90,7 @@ def record(
 
 def line(
     n: int,
-    told: dict[str, Any] | None,
+    entry: dict[str, Any] | None,
     gold: Mapping[str, Any] | None = None,
     text: str = "",
     error: str = "",
@@ -107,13 +107,13 @@ def line(
         "started": "2026-01-01T00:00:00.000",
         "fields": {} if gold is None else {"gold": dict(gold)},
         "question": {"id": f"q{n}", "text": text or f"question {n}"},
-        "record": told,
+        "record": entry,
     }
 
 
 def write_run(folder: Path, lines: Sequence[dict[str, Any]], **about: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    said = {
+    run = {
         "format": 1,
         "config_hash": "c",
         "index_hash": "i",
@@ -122,6 +122,6 @@ def write_run(folder: Path, lines: Sequence[dict[str, Any]], **about: Any) -> Pa
         "version": "0",
         **about,
     }
-    (folder / "run.json").write_text(json.dumps(said), "utf-8")
-    (folder / "records.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
+    (folder / "run.json").write_text(json.dumps(run), "utf-8")
+    (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines), "utf-8")
     return folder

@@ -31,7 +31,7 @@ def test_normalisation(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "gold", "em", "score"),
+    ("reply", "gold", "em", "score"),
     [
         ("Denver Broncos", "The Denver Broncos", 1, 1),
         ("the Broncos won", "Denver Broncos", 0, 2 * 1 / 4),
@@ -45,14 +45,14 @@ def test_normalisation(text: str, expected: str) -> None:
         ("Denver", "", 0, 0),
     ],
 )
-def test_em_and_f1(said: str, gold: str, em: float, score: float) -> None:
-    assert exact_match(said, gold) == em
-    assert f1(said, gold) == pytest.approx(score)
-    assert f1(gold, said) == pytest.approx(score)
+def test_em_and_f1(reply: str, gold: str, em: float, score: float) -> None:
+    assert exact_match(reply, gold) == em
+    assert f1(reply, gold) == pytest.approx(score)
+    assert f1(gold, reply) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(
-    ("said", "gold", "expected"),
+    ("reply", "gold", "expected"),
     [
         ("It was held in the city of Skelby, in 1901.", "Skelby", 1),
         ("It was a great party", "art", 0),  # not inside a word
@@ -63,8 +63,8 @@ def test_em_and_f1(said: str, gold: str, em: float, score: float) -> None:
         ("the", "the", 1),
     ],
 )
-def test_containment(said: str, gold: str, expected: float) -> None:
-    assert contains(said, gold) == expected
+def test_containment(reply: str, gold: str, expected: float) -> None:
+    assert contains(reply, gold) == expected
 
 
 def test_the_best_accepted_answer_counts() -> None:

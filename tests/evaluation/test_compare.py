@@ -29,21 +29,21 @@ def of(tmp_path: Path, **runs: Any) -> Comparison:
     return compare(read_all(folders))
 
 
-def difference(found: Comparison, metric: str, second: str) -> Any:
-    return next(d for d in found.differences if (d.metric.name, d.second) == (metric, second))
+def difference(comparison: Comparison, metric: str, second: str) -> Any:
+    return next(d for d in comparison.differences if (d.metric.name, d.second) == (metric, second))
 
 
 def test_a_difference_is_paired_and_said_in_words(tmp_path: Path) -> None:
-    found = of(tmp_path, plain=answers(set(range(4))), better=answers(set(range(16)), tokens=60))
-    em = difference(found, "em", "better")
+    comparison = of(tmp_path, plain=answers(set(range(4))), better=answers(set(range(16)), tokens=60))
+    em = difference(comparison, "em", "better")
     assert em.paired.difference.mean == pytest.approx(12 / N)
     assert (em.paired.wins, em.paired.losses, em.paired.ties) == (12, 0, N - 12)
     assert em.p < 0.001
     assert em.words == "more than plain: better (p < 0.001)"
-    tokens = difference(found, "prompt_tokens", "better")
+    tokens = difference(comparison, "prompt_tokens", "better")
     assert tokens.paired.difference.mean == -40
     assert (tokens.paired.wins, tokens.words) == (N, "less than plain: better (p < 0.001)")
-    assert difference(found, "seconds", "better").words == "no difference on any question"
+    assert difference(comparison, "seconds", "better").words == "no difference on any question"
     turned = of(tmp_path / "turned", better=answers(set(range(16)), tokens=60), plain=answers(set(range(4))))
     assert difference(turned, "em", "plain").words == "less than better: worse (p < 0.001)"
     verdicts = {name: difference(turned, name, "plain").verdict for name in ("em", "prompt_tokens", "seconds")}
@@ -52,8 +52,8 @@ def test_a_difference_is_paired_and_said_in_words(tmp_path: Path) -> None:
 
 
 def test_what_may_be_chance_is_no_significant_difference(tmp_path: Path) -> None:
-    found = of(tmp_path, one=answers({0, 1, 2, 3}), other=answers({2, 3, 4, 5, 6}))
-    em = difference(found, "em", "other")
+    comparison = of(tmp_path, one=answers({0, 1, 2, 3}), other=answers({2, 3, 4, 5, 6}))
+    em = difference(comparison, "em", "other")
     assert (em.paired.wins, em.paired.losses) == (3, 2)
     assert not em.is_significant
     assert em.words == "no significant difference (p 1.000)"
@@ -72,10 +72,10 @@ def test_many_comparisons_are_corrected(tmp_path: Path) -> None:
 
 
 def test_a_failed_question_is_left_out_of_its_pair_and_counted(tmp_path: Path) -> None:
-    found = of(tmp_path, one=answers({0}), other=answers({0, 1}, failed={2, 3}))
-    em = difference(found, "em", "other")
+    comparison = of(tmp_path, one=answers({0}), other=answers({0, 1}, failed={2, 3}))
+    em = difference(comparison, "em", "other")
     assert (em.paired.difference.n, em.n_left_out) == (N - 2, 2)
-    assert as_json(found)["differences"][0]["n_left_out"] == 2
+    assert as_json(comparison)["differences"][0]["n_left_out"] == 2
 
 
 OTHERS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -95,34 +95,34 @@ OTHERS: list[tuple[str, Any, dict[str, Any], str]] = [
 def test_what_differs_is_refused_unless_allowed(
     what: str, lines: Any, about: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    one = write_run(tmp_path / "one", answers({0}))
+    first = write_run(tmp_path / "one", answers({0}))
     other = write_run(tmp_path / "other", lines, **about)
     with pytest.raises(DataError, match=message) as refused:
-        compare(read_all([one, other]))
+        compare(read_all([first, other]))
     assert f"--allow {what}" in str(refused.value)
-    found = compare(read_all([one, other]), allow=[what])
-    assert any(note.startswith("allowed: ") for note in found.notes)
-    assert found.n_common == min(N, len(lines))
+    comparison = compare(read_all([first, other]), allow=[what])
+    assert any(note.startswith("allowed: ") for note in comparison.notes)
+    assert comparison.n_common == min(N, len(lines))
 
 
 def test_everything_that_differs_is_told_at_once(tmp_path: Path) -> None:
-    one = write_run(tmp_path / "one", answers({0}))
+    first = write_run(tmp_path / "one", answers({0}))
     other = write_run(tmp_path / "other", answers({0}, n=3), index_hash="j", model={"name": "q", "sha256": "b"})
     with pytest.raises(DataError) as refused:
-        compare(read_all([one, other]), allow=["models"])
+        compare(read_all([first, other]), allow=["models"])
     assert "--allow indexes" in str(refused.value)
     assert "--allow questions" in str(refused.value)
     assert "--allow models" not in str(refused.value)
 
 
 def test_one_id_for_two_questions_is_told(tmp_path: Path) -> None:
-    one = write_run(tmp_path / "one", answers({0}))
+    first = write_run(tmp_path / "one", answers({0}))
     changed = answers({0})
     changed[5]["question"]["text"] = "another"
     changed[6]["fields"]["gold"]["answers"] = ["another"]
     other = write_run(tmp_path / "other", changed)
     with pytest.raises(DataError, match="mean different questions by the same id: q5, q6"):
-        compare(read_all([one, other]))
+        compare(read_all([first, other]))
 
 
 def test_names_that_do_not_exist_are_told(tmp_path: Path) -> None:
@@ -133,6 +133,6 @@ def test_names_that_do_not_exist_are_told(tmp_path: Path) -> None:
         compare(runs, metrics=["f2"])
     with pytest.raises(ConfigError, match="at least two runs"):
         compare(runs[:1])
-    strangers = write_run(tmp_path / "third", [{**one, "id": f"z{one['n']}"} for one in answers({0})])
+    strangers = write_run(tmp_path / "third", [{**row, "id": f"z{row['n']}"} for row in answers({0})])
     with pytest.raises(DataError, match="no question in common"):
         compare([runs[0], *read_all([strangers])], allow=["questions"])

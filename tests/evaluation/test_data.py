@@ -23,13 +23,13 @@ def supporting(data: DataSet, n: int = 0) -> list[str]:
     return [texts[span.source][span.start : span.end] for span in data.items[n].gold.supports or ()]
 
 
-def told(data: DataSet) -> list[tuple[str, str, tuple[str, ...], int]]:
+def summaries(data: DataSet) -> list[tuple[str, str, tuple[str, ...], int]]:
     return [(i.question.id, i.question.text, i.gold.answers, len(i.question.documents)) for i in data.items]
 
 
 def test_squad(tmp_path: Path) -> None:
     data = read_data("squad", write(tmp_path / "a.json", layouts.SQUAD))
-    assert told(data) == [
+    assert summaries(data) == [
         ("who", "Who keeps it?", ("Blane",), 1),
         ("what", "What is it?", ("high", "It is high"), 1),
     ]
@@ -45,11 +45,11 @@ def test_squad_2(tmp_path: Path) -> None:
     assert why.gold == Gold((), False, None, None)
 
 
-@pytest.mark.parametrize("item", [layouts.HOTPOT, layouts.HOTPOT_HUB, layouts.HOTPOT_AMOR], ids=["own", "hub", "amor"])
+@pytest.mark.parametrize("item", [layouts.HOTPOT, layouts.HOTPOT_HUB, layouts.HOTPOT_AMOR], ids=["file", "hub", "amor"])
 @pytest.mark.parametrize("as_lines", [True, False], ids=["lines", "list"])
 def test_hotpotqa(item: dict[str, Any], as_lines: bool, tmp_path: Path) -> None:
     data = read_data("hotpotqa", write(tmp_path / "a.json", [item, {**item, "_id": "h2"}], as_lines))
-    assert told(data) == [("h1", layouts.BORN, ("Skelby",), 2), ("h2", layouts.BORN, ("Skelby",), 2)]
+    assert summaries(data) == [("h1", layouts.BORN, ("Skelby",), 2), ("h2", layouts.BORN, ("Skelby",), 2)]
     assert [(d.title, d.text) for d in data.corpus()] == [("Tower", TOWER), ("Blane", BLANE)]
     assert supporting(data) == ["Blane keeps it.", "Blane was born in Skelby."]
 
@@ -63,7 +63,7 @@ def test_a_fact_that_points_nowhere_is_left_out_and_counted(tmp_path: Path) -> N
 
 def test_musique(tmp_path: Path) -> None:
     data = read_data("musique", write(tmp_path / "a.jsonl", [layouts.MUSIQUE], as_lines=True))
-    assert told(data) == [("2hop__1", layouts.BORN, ("Skelby", "the town of Skelby"), 3)]
+    assert summaries(data) == [("2hop__1", layouts.BORN, ("Skelby", "the town of Skelby"), 3)]
     assert supporting(data) == [TOWER, BLANE]
     assert data.items[0].gold.is_answerable is None
     both = [layouts.MUSIQUE, {**layouts.MUSIQUE, "id": "2hop__2", "answerable": False}]
@@ -102,7 +102,7 @@ def test_cisis_judgements_are_yes(tmp_path: Path) -> None:
 
 def test_own_lines(tmp_path: Path) -> None:
     data = read_data("jsonl", write(tmp_path / "a.jsonl", layouts.OWN, as_lines=True))
-    assert told(data) == [("born", layouts.BORN, ("Skelby",), 2), ("2", "Who sings?", ("Blane",), 1)]
+    assert summaries(data) == [("born", layouts.BORN, ("Skelby",), 2), ("2", "Who sings?", ("Blane",), 1)]
     assert supporting(data) == ["Blane keeps it.", "Blane was born in Skelby."]
     assert len(list(data.corpus())) == 2
 

@@ -25,7 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Measures]:
         made: list[object] = []
         for n in range(N):
             shown = passage("docs/a.txt", 10, f"Fact {n} is here. {EVIL}")
-            told = record(
+            entry = record(
                 f"gold {n} [1]" if n < n_right else f"{EVIL} no",
                 [shown],
                 [citation(1, shown), citation(7, None)],
@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Measures]:
                 seconds=tokens / 100 + n,
             )
             gold = {"answers": [f"gold {n}"], "supports": [["docs/a.txt", 10, 15]]}
-            made.append(line(n, told, gold, text=f"What is fact {n}? {EVIL}"))
+            made.append(line(n, entry, gold, text=f"What is fact {n}? {EVIL}"))
         made[-1] = line(N - 1, None, {"answers": ["x"]}, text="It fails", error=f"too long {EVIL}")
         return made
 
@@ -57,8 +57,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Chrom
     program = chromium.find()
     if program is None:
         pytest.skip("no chromium here: apt-get install chromium")
-    with chromium.Chromium(program, tmp_path_factory.mktemp("profile")) as found:
-        yield found
+    with chromium.Chromium(program, tmp_path_factory.mktemp("profile")) as chrome:
+        yield chrome
 
 
 def test_the_page_is_clicked_through(page: Path, browser: chromium.Chromium) -> None:

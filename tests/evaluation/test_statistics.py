@@ -29,40 +29,40 @@ def test_p_of_wins_and_losses_alone_is_the_sign_test() -> None:
     """For 0 and 1 a flip of signs is a coin: 9 wins of 11."""
     second = [1.0] * 9 + [0.0] * 2 + [0.5] * 20
     first = [0.0] * 9 + [1.0] * 2 + [0.5] * 20
-    found = paired(first, second)
-    assert (found.wins, found.losses, found.ties) == (9, 2, 20)
-    assert found.p == pytest.approx(stats.binomtest(9, 11).pvalue)
+    pair = paired(first, second)
+    assert (pair.wins, pair.losses, pair.ties) == (9, 2, 20)
+    assert pair.p == pytest.approx(stats.binomtest(9, 11).pvalue)
 
 
 def test_a_large_sample_agrees_with_t() -> None:
     first, second = pairs(400, 3, shift=0.03)
-    found = paired(first, second)
+    pair = paired(first, second)
     t = stats.ttest_rel(second, first)
     low, high = t.confidence_interval(0.95)
-    assert found.difference.mean == pytest.approx(np.mean(second) - np.mean(first))
-    assert found.difference.low == pytest.approx(low, abs=0.004)
-    assert found.difference.high == pytest.approx(high, abs=0.004)
-    assert found.p == pytest.approx(t.pvalue, abs=0.02)
+    assert pair.difference.mean == pytest.approx(np.mean(second) - np.mean(first))
+    assert pair.difference.low == pytest.approx(low, abs=0.004)
+    assert pair.difference.high == pytest.approx(high, abs=0.004)
+    assert pair.p == pytest.approx(t.pvalue, abs=0.02)
 
 
 def test_the_interval_is_that_of_drawing_by_hand() -> None:
     values = pairs(40, 5)[0]
     rng = np.random.default_rng(99)
     draws = [np.mean(rng.choice(values, len(values))) for _ in range(20_000)]
-    found = mean_interval(values, seed=1)
-    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.006)
-    assert mean_interval(values, seed=1) == found
-    assert mean_interval(values, seed=2) != found
+    interval = mean_interval(values, seed=1)
+    assert (interval.low, interval.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.006)
+    assert mean_interval(values, seed=1) == interval
+    assert mean_interval(values, seed=2) != interval
 
 
 def test_95_of_100_intervals_hold_the_truth() -> None:
     rng = np.random.default_rng(0)
     held = 0
     for n in range(200):
-        found = mean_interval(rng.normal(0.5, 0.2, 60).tolist(), seed=n)
-        assert found.low is not None
-        assert found.high is not None
-        held += found.low <= 0.5 <= found.high
+        interval = mean_interval(rng.normal(0.5, 0.2, 60).tolist(), seed=n)
+        assert interval.low is not None
+        assert interval.high is not None
+        held += interval.low <= 0.5 <= interval.high
     assert 180 <= held <= 198
 
 

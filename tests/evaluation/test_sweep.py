@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.evaluate import EvalOptions, Listener
-from pipeline.evaluation.grid import Halving, load_sweep, locate, put, short_names, spelt_out, word
 from pipeline.evaluation.sweep import Point, _with_front, run_sweep, rungs
+from pipeline.evaluation.sweep_file import Halving, load_sweep, locate, put, short_names, spelt_out, word
 from tests.evaluation.layouts import write
 
 PIPELINE = {

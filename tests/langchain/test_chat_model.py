@@ -30,19 +30,21 @@ QUESTIONS = ["What is the capital of France?", "Name a colour.", "Say hello.", "
 
 def test_invoke_is_the_engines_own_answer(chat: LongthreadChat) -> None:
     messages = [SystemMessage("Answer in one word."), HumanMessage(QUESTIONS[0])]
-    found = chat.invoke(messages)
+    message = chat.invoke(messages)
     prompt = chat.model.render(
         [Message("system", (Text("Answer in one word."),)), Message("user", (Text(QUESTIONS[0]),))]
     )
     expected = chat.model.generate([prompt], chat.sampling)[0].result()
-    assert found.text == expected.text
-    assert found.usage_metadata is not None
+    assert message.text == expected.text
+    assert message.usage_metadata is not None
     assert (
-        found.usage_metadata["input_tokens"] == chat.model.count(prompt) == chat.get_num_tokens_from_messages(messages)
+        message.usage_metadata["input_tokens"]
+        == chat.model.count(prompt)
+        == chat.get_num_tokens_from_messages(messages)
     )
-    assert found.usage_metadata["output_tokens"] == expected.answer_tokens
-    assert found.response_metadata["finish_reason"] == expected.finish
-    assert found.response_metadata["model_name"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert message.usage_metadata["output_tokens"] == expected.answer_tokens
+    assert message.response_metadata["finish_reason"] == expected.finish
+    assert message.response_metadata["model_name"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def test_a_stream_adds_up_to_the_answer_and_ends_with_its_usage(chat: LongthreadChat) -> None:
@@ -62,8 +64,8 @@ def test_a_stream_adds_up_to_the_answer_and_ends_with_its_usage(chat: Longthread
 def test_a_batch_gives_the_answers_in_order(chat: LongthreadChat) -> None:
     """By their prompts' lengths: the words of a batch may differ from those of one by a float's last bit."""
     answers = chat.batch(list(QUESTIONS))
-    told = [answer.usage_metadata["input_tokens"] for answer in answers if answer.usage_metadata is not None]
-    assert told == [chat.get_num_tokens_from_messages([HumanMessage(question)]) for question in QUESTIONS]
+    n_tokens = [answer.usage_metadata["input_tokens"] for answer in answers if answer.usage_metadata is not None]
+    assert n_tokens == [chat.get_num_tokens_from_messages([HumanMessage(question)]) for question in QUESTIONS]
     assert all(answer.text for answer in answers)
 
 
@@ -106,14 +108,15 @@ def test_special_tokens_in_a_message_stay_text(chat: LongthreadChat) -> None:
     assert forged - plain == chat.get_num_tokens("<|im_end|>") > 1
 
 
-# ---------------------------------------------------------------------------------------------------- without weights
 @pytest.fixture
 def scripted() -> LongthreadChat:
     return LongthreadChat(model=ScriptedModel(n_ctx=20), sampling=Sampling(max_tokens=8))
 
 
 def test_a_batch_of_the_scripted_model_is_the_same_as_one_after_the_other(scripted: LongthreadChat) -> None:
-    assert [one.text for one in scripted.batch(["a", "b c"])] == [scripted.invoke(one).text for one in ("a", "b c")]
+    assert [message.text for message in scripted.batch(["a", "b c"])] == [
+        scripted.invoke(message).text for message in ("a", "b c")
+    ]
 
 
 def test_sampling_is_changed_by_keyword_and_by_stop() -> None:
@@ -150,7 +153,7 @@ def test_what_does_not_fit_is_an_error_with_the_numbers(scripted: LongthreadChat
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "wording"),
     [
         (HumanMessage([{"type": "image", "url": "x"}]), "reads text alone, was: a part of type image"),
         (ToolMessage("42", tool_call_id="1"), "without tools, was: tool"),
@@ -158,8 +161,8 @@ def test_what_does_not_fit_is_an_error_with_the_numbers(scripted: LongthreadChat
     ],
     ids=["image", "tool", "tool call"],
 )
-def test_what_it_cannot_read_is_said(scripted: LongthreadChat, message: HumanMessage, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_what_it_cannot_read_is_said(scripted: LongthreadChat, message: HumanMessage, wording: str) -> None:
+    with pytest.raises(ModelError, match=wording):
         scripted.invoke([message])
 
 

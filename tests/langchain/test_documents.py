@@ -48,10 +48,10 @@ def test_the_retriever_finds_what_the_pipeline_finds(pipeline: Pipeline) -> None
     passages = component.search(Question(QUESTION), pipeline)
     assert [document.page_content for document in documents] == [passage.text for passage in passages]
     for document in documents:
-        told = document.metadata
-        source = pipeline.index.document(told["source"])
-        assert document.page_content == source.text[told["start"] : told["end"]]
-        assert told["line"] == source.place(told["start"]).line
+        metadata = document.metadata
+        source = pipeline.index.document(metadata["source"])
+        assert document.page_content == source.text[metadata["start"] : metadata["end"]]
+        assert metadata["line"] == source.place(metadata["start"]).line
 
 
 def test_the_retriever_of_a_pipeline_compresses_too(pipeline: Pipeline) -> None:
@@ -67,15 +67,18 @@ def test_questions_may_come_in_a_batch(pipeline: Pipeline) -> None:
 
 
 def test_the_compressor_keeps_places_and_what_documents_say_of_themselves(pipeline: Pipeline) -> None:
-    found = LongthreadRetriever(retriever=CONFIG.components[0], tools=pipeline).invoke(QUESTION)
-    for document in found:
+    documents = LongthreadRetriever(retriever=CONFIG.components[0], tools=pipeline).invoke(QUESTION)
+    for document in documents:
         document.metadata["mine"] = document.id
-    kept = LongthreadCompressor(compressor=Sentences(top_k=2), tools=pipeline).compress_documents(found, QUESTION)
+    kept = LongthreadCompressor(compressor=Sentences(top_k=2), tools=pipeline).compress_documents(documents, QUESTION)
     assert 0 < len(kept) <= 2
     for document in kept:
-        told = document.metadata
-        assert document.page_content == pipeline.index.document(told["source"]).text[told["start"] : told["end"]]
-        assert told["mine"].startswith(told["source"])
+        metadata = document.metadata
+        assert (
+            document.page_content
+            == pipeline.index.document(metadata["source"]).text[metadata["start"] : metadata["end"]]
+        )
+        assert metadata["mine"].startswith(metadata["source"])
 
 
 def test_documents_of_others_need_no_offsets(pipeline: Pipeline) -> None:
@@ -83,8 +86,12 @@ def test_documents_of_others_need_no_offsets(pipeline: Pipeline) -> None:
     others = [Document(text, metadata={"source": "mine.txt", "id": 7}), Document("Nothing of the kind.")]
     kept = LongthreadCompressor(compressor=Sentences(top_k=1), tools=pipeline).compress_documents(others, QUESTION)
     assert [document.page_content.strip() for document in kept] == ["The ferry leaves at noon."]
-    told = kept[0].metadata
-    assert (told["source"], told["id"], text[told["start"] : told["end"]]) == ("mine.txt", 7, kept[0].page_content)
+    metadata = kept[0].metadata
+    assert (metadata["source"], metadata["id"], text[metadata["start"] : metadata["end"]]) == (
+        "mine.txt",
+        7,
+        kept[0].page_content,
+    )
     assert LongthreadCompressor(compressor=Sentences(), tools=pipeline).compress_documents([], QUESTION) == []
 
 
@@ -114,9 +121,14 @@ def test_tracing_is_off_even_where_the_environment_asks_for_it() -> None:
         "text = LongthreadChat(model=ScriptedModel()).invoke('hello').text\n"
         "print(json.dumps([text, bool(langsmith.utils.tracing_is_enabled())]))\n"
     )
-    asked = {"LANGSMITH_TRACING": "true", "LANGCHAIN_TRACING_V2": "true", "LANGSMITH_API_KEY": "none"}
+    variables = {"LANGSMITH_TRACING": "true", "LANGCHAIN_TRACING_V2": "true", "LANGSMITH_API_KEY": "none"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **asked}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stderr == ""
     assert json.loads(done.stdout) == ["Not in the documents.", False]

@@ -43,17 +43,17 @@ def pipeline(folder: Path) -> Iterator[Pipeline]:
 
 
 def test_a_pipeline_answers_as_it_does_without_langchain(pipeline: Pipeline) -> None:
-    found = LongthreadPipeline(pipeline=pipeline).invoke(QUESTION)
+    result = LongthreadPipeline(pipeline=pipeline).invoke(QUESTION)
     state = pipeline.ask(Question(QUESTION))
     assert state.answer is not None
-    assert found["answer"] == state.answer.text
-    assert [document.page_content for document in found["documents"]] == [passage.text for passage in state.shown]
-    assert found["ledger"]["prompt_tokens"] == state.ledger.prompt_tokens
+    assert result["answer"] == state.answer.text
+    assert [document.page_content for document in result["documents"]] == [passage.text for passage in state.shown]
+    assert result["ledger"]["prompt_tokens"] == state.ledger.prompt_tokens
 
 
-def without_times(found: dict[str, Any]) -> dict[str, Any]:
-    ledger = {key: value for key, value in found["ledger"].items() if key not in ("stages", "generation")}
-    return {**found, "ledger": ledger}
+def without_times(result: dict[str, Any]) -> dict[str, Any]:
+    ledger = {key: value for key, value in result["ledger"].items() if key not in ("stages", "generation")}
+    return {**result, "ledger": ledger}
 
 
 def test_chunks_add_up_to_what_invoke_gives_and_the_draft(pipeline: Pipeline) -> None:
@@ -77,9 +77,9 @@ def test_a_stream_that_nobody_reads_on_frees_the_pipeline(pipeline: Pipeline) ->
 
 def test_a_batch_and_a_chain(pipeline: Pipeline) -> None:
     thread = LongthreadPipeline(pipeline=pipeline)
-    one, other = thread.batch([QUESTION, "Who may enter the garden?"])
-    assert one["answer"] == thread.invoke(QUESTION)["answer"] != other["answer"]
-    assert (thread | (lambda found: len(found["documents"]))).invoke(QUESTION) > 0
+    first, second = thread.batch([QUESTION, "Who may enter the garden?"])
+    assert first["answer"] == thread.invoke(QUESTION)["answer"] != second["answer"]
+    assert (thread | (lambda result: len(result["documents"]))).invoke(QUESTION) > 0
     with pytest.raises(ValueError, match="must be a question, or hold one under 'question'; it has: query"):
         thread.invoke({"query": QUESTION})
 
@@ -134,7 +134,10 @@ def test_what_a_compressor_wrote_itself_carries_the_spans_of_its_document() -> N
     passages = [Passage("a", 5, 14, "One. Two."), Passage("b", 0, 6, "Three.")]
     with Pipeline(with_compressor(CONFIG, FirstSentence(is_loud=True)), Path("nowhere")) as pipeline:
         loud = pipeline.config.components[-3].compress(Question("?"), passages, pipeline)
-    assert [(one.text, one.spans) for one in loud] == [("ONE.", (passages[0].span,)), ("THREE.", (passages[1].span,))]
+    assert [(passage.text, passage.spans) for passage in loud] == [
+        ("ONE.", (passages[0].span,)),
+        ("THREE.", (passages[1].span,)),
+    ]
     assert placed(Document("Two."), passages) == passages[0].part(10, 14)
     assert placed(Document("  "), passages) is None
 
@@ -142,7 +145,7 @@ def test_what_a_compressor_wrote_itself_carries_the_spans_of_its_document() -> N
 @pytest.mark.parametrize(
     "compressor",
     [Sentences(top_k=2, score="cosine"), Exit(threshold=0.3), Probe(model=None, keep_ratio=0.2)],
-    ids=lambda one: type(one).__name__,
+    ids=lambda stage: type(stage).__name__,
 )
 def test_inside_of_langchains_compression_retriever(compressor: Any, tmp_path: Path) -> None:
     classic = pytest.importorskip(
@@ -154,9 +157,14 @@ def test_inside_of_langchains_compression_retriever(compressor: Any, tmp_path: P
     with Pipeline(replace(CONFIG, index=settings), tmp_path) as pipeline:
         retriever = LongthreadRetriever(retriever=CONFIG.components[0], tools=pipeline)
         ours = LongthreadCompressor(compressor=compressor, tools=pipeline)
-        found = classic.ContextualCompressionRetriever(base_compressor=ours, base_retriever=retriever).invoke(QUESTION)
-        assert found
-        assert any("ticket" in document.page_content for document in found)
-        for document in found:
-            told = document.metadata
-            assert document.page_content == pipeline.index.document(told["source"]).text[told["start"] : told["end"]]
+        documents = classic.ContextualCompressionRetriever(base_compressor=ours, base_retriever=retriever).invoke(
+            QUESTION
+        )
+        assert documents
+        assert any("ticket" in document.page_content for document in documents)
+        for document in documents:
+            metadata = document.metadata
+            assert (
+                document.page_content
+                == pipeline.index.document(metadata["source"]).text[metadata["start"] : metadata["end"]]
+            )

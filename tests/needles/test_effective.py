@@ -37,20 +37,19 @@ def context(*tasks: TaskContext) -> EffectiveContext:
     return EffectiveContext("scripted", "scripted", {}, 0.75, tasks, 20, 0, 1.5, "2026-11-25T02:00:00+00:00")
 
 
-# ------------------------------------------------------------------------------------------------------------- search
 class Search(_Search):
     """A model that holds up to `true_pairs`, at a second for each pair."""
 
     true_pairs = 137
-    most = 1000
+    limit = 1000
     seconds_per_pair = 0.0
 
     def measure(self, pairs: int) -> Measured:
         self.clock.now += pairs * self.seconds_per_pair  # type: ignore[attr-defined]
         return measured(pairs, 20 if pairs <= self.true_pairs else 11)
 
-    def most_pairs(self) -> int:
-        return self.most
+    def max_pairs(self) -> int:
+        return self.limit
 
 
 class Clock:
@@ -60,41 +59,41 @@ class Clock:
         return self.now
 
 
-def search(true_pairs: int, most: int = 1000, seconds: float = 0.0, until: float = 1.0) -> TaskContext:
-    found = of_model(true_pairs, most, seconds, Clock())
-    found.run(until)
-    return found.found()
+def search(true_pairs: int, limit: int = 1000, seconds: float = 0.0, until: float = 1.0) -> TaskContext:
+    run = of_model(true_pairs, limit, seconds, Clock())
+    run.run(until)
+    return run.result()
 
 
-def of_model(true_pairs: int, most: int, seconds: float, clock: Clock) -> Search:
-    found = Search(Calibration(), "single", None, silent, silent, clock)  # type: ignore[arg-type]
-    found.true_pairs, found.most, found.seconds_per_pair = true_pairs, most, seconds
-    return found
+def of_model(true_pairs: int, limit: int, seconds: float, clock: Clock) -> Search:
+    run = Search(Calibration(), "single", None, silent, silent, clock)  # type: ignore[arg-type]
+    run.true_pairs, run.limit, run.seconds_per_pair = true_pairs, limit, seconds
+    return run
 
 
 @pytest.mark.parametrize("true_pairs", [6, 7, 25, 137, 500, 999])
 def test_the_search_comes_near_from_below(true_pairs: int) -> None:
-    found = search(true_pairs)
-    assert found.holds is not None
-    assert found.is_settled
-    assert found.holds.pairs <= true_pairs < found.holds.pairs * STEP + 1
-    assert len(found.tried) <= 14
-    assert [one.pairs for one in found.tried] == sorted(one.pairs for one in found.tried)
+    effective = search(true_pairs)
+    assert effective.holds is not None
+    assert effective.is_settled
+    assert effective.holds.pairs <= true_pairs < effective.holds.pairs * STEP + 1
+    assert len(effective.tried) <= 14
+    assert [size.pairs for size in effective.tried] == sorted(size.pairs for size in effective.tried)
 
 
 def test_a_model_that_holds_nothing_and_one_that_holds_all() -> None:
     nothing = search(0)
     assert (nothing.holds, len(nothing.tried), nothing.is_settled) == (None, 1, True)
-    everything = search(10**6, most=700)
+    everything = search(10**6, limit=700)
     assert everything.holds is not None
     assert (everything.holds.pairs, everything.is_settled) == (700, True)
 
 
 def test_the_time_is_kept_and_what_is_unsettled_is_said() -> None:
-    found = search(400, seconds=1.0, until=120.0)
-    assert found.holds is not None
-    assert not found.is_settled
-    assert sum(one.pairs for one in found.tried) <= 120
+    effective = search(400, seconds=1.0, until=120.0)
+    assert effective.holds is not None
+    assert not effective.is_settled
+    assert sum(size.pairs for size in effective.tried) <= 120
 
 
 def test_time_that_one_task_leaves_goes_to_those_that_are_not_settled() -> None:
@@ -102,16 +101,16 @@ def test_time_that_one_task_leaves_goes_to_those_that_are_not_settled() -> None:
     clock = Clock()
     tasks = [of_model(true_pairs, 1000, 1.0, clock) for true_pairs in (137, 0, 7, 25)]
     share_time(tasks, 1000.0, clock)
-    first = [one.is_settled for one in tasks]
+    first = [task.is_settled for task in tasks]
     left = 1000.0 - clock.now
-    share_time([one for one in tasks if not one.is_settled], 1000.0, clock)
+    share_time([task for task in tasks if not task.is_settled], 1000.0, clock)
     assert first == [False, True, True, True]
     assert left > 500
     assert tasks[0].is_settled
-    found = tasks[0].found()
-    assert found.holds is not None
-    assert found.holds.pairs <= 137 < found.holds.pairs * STEP + 1
-    assert clock.now == sum(sum(one.tried) for one in tasks) <= 1000.0  # nothing is measured twice
+    result = tasks[0].result()
+    assert result.holds is not None
+    assert result.holds.pairs <= 137 < result.holds.pairs * STEP + 1
+    assert clock.now == sum(sum(task.tried) for task in tasks) <= 1000.0  # nothing is measured twice
 
 
 def test_calibrate_uses_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +138,11 @@ def test_the_first_failure_ends_it() -> None:
 
 def test_a_size_that_cannot_hold_any_more_is_left() -> None:
     config = scripted(ARMS["full"].config, 4000)
-    found = calibrate(Calibration(("single",), n=20), config, silent, silent)
-    (task,) = found.tasks
+    effective = calibrate(Calibration(("single",), n=20), config, silent, silent)
+    (task,) = effective.tasks
     assert task.holds is None
     assert (task.tried[0].hits, task.tried[0].n) == (0, 4)  # the first batch settles it
-    assert (found.key, found.settings, found.threshold) == ("scripted", {}, 0.75)
+    assert (effective.key, effective.settings, effective.threshold) == ("scripted", {}, 0.75)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,6 @@ def test_bad_settings(settings: dict[str, Any], match: str) -> None:
         Calibration(**settings)
 
 
-# ------------------------------------------------------------------------------------------------------ kept, enforced
 def test_what_is_kept_is_read_again(cache: Path) -> None:
     model = ScriptedModel()
     assert stored(model) is None

@@ -40,23 +40,22 @@ def answer(haystack: Haystack, ask: Ask) -> tuple[str, ...]:
         character = re.search(r'character "(.)"', ask.text)
         assert character is not None
         return tuple(value for key, value in haystack.pairs if character[1] in key)
-    found = []
+    places = []
     for key in keys_in(ask):
         ways = ends(haystack.pairs, key)
         longest = max(ways, key=len)
         assert ask.task == "branched" or len(ways) == 1
         assert sum(len(way) == len(longest) for way in ways) == 1
-        found.append(longest[-1])
-    return tuple(found)
+        places.append(longest[-1])
+    return tuple(places)
 
 
-# --------------------------------------------------------------------------------------------------------- the bytes
 def test_a_seed_gives_the_same_bytes_everywhere() -> None:
-    found = {}
+    counts = {}
     for task in TASKS:
         haystack, asks = make(Shape(task), 64, 7, 2)  # type: ignore[arg-type]
-        found[task] = sha256("\n".join([haystack.text, *(ask.text for ask in asks)]))[:16]
-    assert found == {
+        counts[task] = sha256("\n".join([haystack.text, *(ask.text for ask in asks)]))[:16]
+    assert counts == {
         "single": "aeb1171dc0052725",
         "multiple": "6169505dbf564d85",
         "conditional": "b2c30751eb925b94",
@@ -88,7 +87,6 @@ def test_draws_are_about_even() -> None:
     assert all(880 < counts[n] < 1120 for n in range(6))
 
 
-# ------------------------------------------------------------------------------------------------------------- sizes
 @pytest.mark.parametrize(("task", "n_pairs"), list(product(TASKS, (12, 50, 333))))
 def test_a_pair_is_80_characters(task: str, n_pairs: int) -> None:
     haystack, _ = make(Shape(task, needles=2), n_pairs, 0, 1)  # type: ignore[arg-type]
@@ -104,7 +102,6 @@ def test_the_largest_haystack_of_the_paper() -> None:
     assert [answer(haystack, ask) for ask in asks[:2]] == [ask.expected for ask in asks[:2]]
 
 
-# ----------------------------------------------------------------------------------------------------------- answers
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(TASKS),
@@ -131,10 +128,10 @@ def test_a_thread_runs_as_it_says(task: str, direction: str, length: int) -> Non
     haystack, asks = make(shape, 200, 3, 1)
     assert len(asks[0].threads) == (2 if task == "multithread" else 1)
     for thread, key in zip(asks[0].threads, keys_in(asks[0]), strict=True):
-        at = key
+        current = key
         for place in thread:
-            assert haystack.pairs[place][0] == at
-            at = haystack.pairs[place][1]
+            assert haystack.pairs[place][0] == current
+            current = haystack.pairs[place][1]
         assert len(thread) == length
         if length == 2 and direction == "random":
             continue
@@ -188,7 +185,6 @@ def test_branches_share_their_key() -> None:
     assert len(json.loads(haystack.text)) == 50 - 3  # which is why it is written as a string
 
 
-# --------------------------------------------------------------------------------------------------------- bad input
 @pytest.mark.parametrize(
     ("shape", "n_pairs", "match"),
     [

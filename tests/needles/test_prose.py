@@ -37,9 +37,9 @@ def places(trial_text: str, needles: str) -> list[int]:
 @pytest.mark.parametrize("association", [False, True])
 @pytest.mark.parametrize("book", [None, BOOK], ids=["filler", "book"])
 def test_a_thread_of_sentences(direction: str, association: bool, book: str | None) -> None:
-    found = trials(ProseShape(5, direction, association), 8000, 3, 4, book)  # type: ignore[arg-type]
-    assert len(found) == 4
-    for trial in found:
+    made = trials(ProseShape(5, direction, association), 8000, 3, 4, book)  # type: ignore[arg-type]
+    assert len(made) == 4
+    for trial in made:
         assert 7600 < len(trial.haystack) <= 8000
         sentences = trial.needles.splitlines()
         people = [*trial.passed, *trial.expected]
@@ -48,12 +48,12 @@ def test_a_thread_of_sentences(direction: str, association: bool, book: str | No
         for sentence, giver, taker in zip(sentences, people, people[1:], strict=False):
             assert trial.haystack.count(sentence) == 1
             assert sentence.index(giver) < sentence.index(taker)
-        at = places(trial.haystack, trial.needles)
-        order = {"forward": sorted(at), "backward": sorted(at, reverse=True)}.get(direction)
-        assert at == order if order else at not in (sorted(at), sorted(at, reverse=True))
+        offsets = places(trial.haystack, trial.needles)
+        order = {"forward": sorted(offsets), "backward": sorted(offsets, reverse=True)}.get(direction)
+        assert offsets == order if order else offsets not in (sorted(offsets), sorted(offsets, reverse=True))
         assert (people[0] in trial.question) is not association
         assert trial.strays.isdisjoint(people)
-    assert found == trials(ProseShape(5, direction, association), 8000, 3, 4, book)  # type: ignore[arg-type]
+    assert made == trials(ProseShape(5, direction, association), 8000, 3, 4, book)  # type: ignore[arg-type]
 
 
 def test_without_the_needles_the_book_is_as_it_was() -> None:
@@ -67,9 +67,9 @@ def test_without_the_needles_the_book_is_as_it_was() -> None:
 def test_association_shares_no_word_with_its_needles() -> None:
     for place, clue in CLUES:
         first = FIRST_OF.format(giver="Anna", place=place, taker="Bert")
-        asked = set(content_words(QUESTION_OF.format(clue=clue)))
+        question_words = set(content_words(QUESTION_OF.format(clue=clue)))
         for needle in (first, *NEXT):
-            assert not asked & set(content_words(needle)), (needle, clue)
+            assert not question_words & set(content_words(needle)), (needle, clue)
 
 
 def test_names_stand_nowhere_in_the_book() -> None:
@@ -108,13 +108,12 @@ def test_a_book_is_read_from_the_users_documents(tmp_path: Path) -> None:
     assert "The second." in read_book([str(tmp_path)])
 
 
-# ----------------------------------------------------------------------------------------------------------- LongChat
 def test_lines() -> None:
-    found = lines.trials(100, 0, 5)
-    text = found[0].haystack
+    made = lines.trials(100, 0, 5)
+    text = made[0].haystack
     assert len(re.findall(r"^line [a-z]+-[a-z]+: REGISTER_CONTENT is <\d+>$", text, re.MULTILINE)) == 100
-    assert [trial.depth for trial in found] == pytest.approx([0, 0.25, 0.5, 0.75, 1.0], abs=0.01)
-    for trial in found:
+    assert [trial.depth for trial in made] == pytest.approx([0, 0.25, 0.5, 0.75, 1.0], abs=0.01)
+    for trial in made:
         name = re.search(r"in line (\S+) is", trial.question)
         assert name is not None
         assert re.findall(rf"line {name[1]}: REGISTER_CONTENT is <(\d+)>", text) == list(trial.expected)
@@ -140,7 +139,6 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
         lines.read_trials(path, 2)
 
 
-# --------------------------------------------------------------------------------------------------------------- bAbI
 STORY = """\
 1 Mary moved to the bathroom.
 2 John went to the hallway.
@@ -169,17 +167,16 @@ def test_stories(tmp_path: Path) -> None:
 def test_facts_keep_their_order_in_the_book(tmp_path: Path) -> None:
     path = tmp_path / "qa1_test.txt"
     path.write_text(STORY)
-    found = babi.trials(babi.read_stories(path), "babi1", 4000, 0, 3, BOOK)
-    for trial in found:
-        story = next(one for one in babi.read_stories(path) if one.question in trial.question)
-        at = [trial.haystack.index(fact) for fact in story.facts]
-        assert at == sorted(at)
+    made = babi.trials(babi.read_stories(path), "babi1", 4000, 0, 3, BOOK)
+    for trial in made:
+        story = next(story for story in babi.read_stories(path) if story.question in trial.question)
+        positions = [trial.haystack.index(fact) for fact in story.facts]
+        assert positions == sorted(positions)
         assert trial.expected == (story.answer,)
     (alone, *_) = babi.trials(babi.read_stories(path), "babi1", 0, 0, 1)
     assert len(alone.haystack) < 120
 
 
-# ------------------------------------------------------------------------------------------------------------ numbers
 def squad(tmp_path: Path) -> Path:
     qas = [
         {"id": "a", "question": "When?", "answers": [{"text": "in 1987", "answer_start": 0}]},
@@ -194,7 +191,7 @@ def squad(tmp_path: Path) -> Path:
 
 def test_numbers_are_altered_everywhere_and_only_they(tmp_path: Path) -> None:
     questions = altered.read_questions(squad(tmp_path))
-    assert [one.number for one in questions] == ["1987", "1,250"]
+    assert [question.number for question in questions] == ["1987", "1,250"]
     before, after = altered.trials(questions[:1], 10, 0, 1)
     assert before.expected == ("1987",)
     assert before.haystack == questions[0].paragraph

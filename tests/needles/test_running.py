@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.arms import ARMS, Arm, arm, scripted, with_reader
+from pipeline.evaluation.needles.arms import ARMS, NeedleArm, arm, scripted, with_reader
 from pipeline.evaluation.needles.grid import TASKS, Cell, Grid
 from pipeline.evaluation.needles.page import write_report
 from pipeline.evaluation.needles.pictures import effective, heat_maps
@@ -24,7 +24,7 @@ def silent(*_: Any) -> None:
     pass
 
 
-def scripted_arm(name: str, n_ctx: int = 1 << 20) -> Arm:
+def scripted_arm(name: str, n_ctx: int = 1 << 20) -> NeedleArm:
     return replace(ARMS[name], config=scripted(ARMS[name].config, n_ctx))
 
 
@@ -32,7 +32,6 @@ def ask(folder: Path, grid: Grid, name: str = "full", n_ctx: int = 1 << 20) -> R
     return run_grid(grid, scripted_arm(name, n_ctx), folder, silent, silent, silent)
 
 
-# -------------------------------------------------------------------------------------------------------------- grids
 def test_every_task_has_its_cells() -> None:
     grid = Grid(tasks=TASKS[:9], pairs=(50, 30), lengths=(2, 3), directions=("forward", "random"), n=3)
     cells = grid.cells()
@@ -40,7 +39,7 @@ def test_every_task_has_its_cells() -> None:
     for cell in cells:
         trials = grid.trials(cell)
         assert len(trials) == len({trial.id for trial in trials}) == 3
-        assert dict(trials[0].cell) == {**cell.told, "task": cell.task}
+        assert dict(trials[0].cell) == {**cell.to_dict(), "task": cell.task}
 
 
 def test_another_seed_is_another_haystack() -> None:
@@ -69,7 +68,6 @@ def test_a_thread_longer_than_the_haystack() -> None:
         Grid(tasks=("thread",), pairs=(12,), lengths=(30,)).cells()
 
 
-# --------------------------------------------------------------------------------------------------------------- arms
 @pytest.mark.parametrize("name", sorted(ARMS))
 def test_the_files_say_what_the_arms_are(name: str) -> None:
     assert load_config(CONFIGS / f"{name}.yaml").hash == ARMS[name].config.hash
@@ -84,21 +82,22 @@ def test_an_arm_by_its_file_and_by_a_wrong_name() -> None:
     assert (changed.components[-1].n_ctx, changed.components[-1].model) == (512, "smollm2-135m")
 
 
-# --------------------------------------------------------------------------------------------------------------- runs
 def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: Path) -> None:
     results = ask(tmp_path / "run", Grid(pairs=(5, 10), n=4), "oracle")
-    assert [(one.cell.pairs, one.n, one.accuracy.mean) for one in results.cells] == [(5, 4, 0.0), (10, 4, 0.0)]
+    assert [(cell.cell.pairs, cell.n, cell.accuracy.mean) for cell in results.cells] == [(5, 4, 0.0), (10, 4, 0.0)]
     lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
     assert len(lines) == 8
     assert {line["score"]["fault"] for line in lines} <= {"format_error", ""}
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["cells"] == [one.told() for one in results.cells]
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["cells"] == [
+        cell.to_dict() for cell in results.cells
+    ]
 
 
 @pytest.mark.parametrize("name", ["full", "one-shot", "hops", "hops-prose", "hops-prose-end", "memory"])
 def test_every_arm_runs_and_goes_on(tmp_path: Path, name: str) -> None:
     grid = Grid(tasks=("thread", "sentences"), pairs=(30,), lengths=(2,), n=3)
     first = ask(tmp_path / "run", grid, name)
-    assert [one.n for one in first.cells] == [3, 3]
+    assert [cell.n for cell in first.cells] == [3, 3]
     records = tmp_path / "run" / "run" / "records.jsonl"
     whole = records.read_text().splitlines(keepends=True)
     records.write_text("".join(whole[:2]) + whole[2][:40])  # as a kill leaves it
@@ -146,7 +145,7 @@ def test_sizes_beyond_the_context_are_refused_before_anything_is_asked(tmp_path:
     ) or "single at 200 pairs (16000 characters)" in str(error.value)
     assert "--rope yarn:4" in str(error.value)
     assert not (tmp_path / "run" / "run").exists()
-    assert [one.n for one in ask(tmp_path / "hops", Grid(pairs=(300,), n=2), "hops", n_ctx=260).cells] == [2]
+    assert [cell.n for cell in ask(tmp_path / "hops", Grid(pairs=(300,), n=2), "hops", n_ctx=260).cells] == [2]
 
 
 @pytest.mark.parametrize("task", ["single", "sentences", "lines"])
@@ -157,7 +156,6 @@ def test_sizes_in_tokens_are_near_what_was_asked(tmp_path: Path, task: str) -> N
         assert 0.85 * wanted < reader.count_text(grid.trials(cell)[0].haystack) < 1.1 * wanted
 
 
-# ------------------------------------------------------------------------------------------------------------ figures
 def result(pairs: int, hits: int, n: int, length: int = 2) -> CellResult:
     return CellResult(
         Cell("thread", pairs, length), pairs * 50, n, 0, wilson(hits, n), wilson(hits, n), 0.0, 0.0, 0.0, {}, 1.0, 100.0

@@ -30,8 +30,8 @@ def fields(*expected: str, passed: tuple[str, ...] = (), kind: str = "uuid", is_
     ],
 )
 def test_one_answer(reply: str, strict: bool, tolerant: bool, begins: bool) -> None:
-    found = score(reply, fields(A))
-    assert (found.strict, found.tolerant, found.begins) == (strict, tolerant, begins)
+    result = score(reply, fields(A))
+    assert (result.strict, result.tolerant, result.begins) == (strict, tolerant, begins)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_the_words() -> None:
 def test_the_lists(length: int) -> None:
     protocol = Protocol(shifts=2)
     by_condition = {condition: stimuli(protocol, length, "A pause.", condition) for condition in CONDITIONS}
-    assert {condition: len(found) for condition, found in by_condition.items()} == dict.fromkeys(CONDITIONS, 46)
+    assert {condition: len(members) for condition, members in by_condition.items()} == dict.fromkeys(CONDITIONS, 46)
     for repeated, permuted, novel, removed in zip(*by_condition.values(), strict=True):
         assert repeated == removed
         assert repeated.first == repeated.second == permuted.first == novel.first
@@ -60,9 +60,9 @@ def test_the_lists(length: int) -> None:
 
 
 def test_a_derangement_leaves_no_word_in_its_place() -> None:
-    found = {derangement("abcd", Draws(seed)) for seed in range(300)}
-    assert len(found) == 9  # all there are of four
-    assert all(a != b for words in found for a, b in zip(words, "abcd", strict=True))
+    orders = {derangement("abcd", Draws(seed)) for seed in range(300)}
+    assert len(orders) == 9  # all there are of four
+    assert all(a != b for words in orders for a, b in zip(words, "abcd", strict=True))
 
 
 def test_the_interval_draws_whole_base_lists() -> None:
@@ -95,12 +95,12 @@ def test_the_text_between_grows(engine: Engine) -> None:
 
 
 def test_repeated_is_below_permuted_below_novel_and_removed_is_as_novel(engine: Engine) -> None:
-    found, notes = measure(Protocol(lists=4, lengths=(5,), between=(26,)), engine, silent)
-    median = {one.condition: one.median for one in found}
+    results, notes = measure(Protocol(lists=4, lengths=(5,), between=(26,)), engine, silent)
+    median = {result.condition: result.median for result in results}
     assert notes == []
     assert median["repeated"] < 25 < median["permuted"] < 70 < median["novel"]
     assert median["removed"] > 75
-    assert all(one.low <= one.median <= one.high and one.n == 4 for one in found)
+    assert all(result.low <= result.median <= result.high and result.n == 4 for result in results)
 
 
 def test_surprisal_is_that_of_the_words_alone(engine: Engine) -> None:
@@ -112,8 +112,8 @@ def test_surprisal_is_that_of_the_words_alone(engine: Engine) -> None:
     for words in (stimulus.first, stimulus.second):
         total = []
         for word in words[1:]:
-            at = text.index(f" {word}")
-            before = len(engine.weights.tokenize(begin, True)) + len(engine.weights.tokenize(text[:at]))
+            position = text.index(f" {word}")
+            before = len(engine.weights.tokenize(begin, True)) + len(engine.weights.tokenize(text[:position]))
             after = before + len(engine.weights.tokenize(f" {word}"))
             whole = engine.logprobs((Text(begin, special=True), Text(text)))
             total.append(-whole[before - 1 : after - 1].sum())

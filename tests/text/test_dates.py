@@ -20,6 +20,6 @@ from pipeline.text.dates import dates
     ],
 )
 def test_dates_in_one_form(text: str, expected: list[str]) -> None:
-    found = dates(text)
-    assert [date.value for date in found] == expected
-    assert all(any(character.isdigit() for character in text[date.start : date.end]) for date in found)
+    result = dates(text)
+    assert [date.value for date in result] == expected
+    assert all(any(character.isdigit() for character in text[date.start : date.end]) for date in result)

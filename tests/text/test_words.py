@@ -40,11 +40,11 @@ def test_english_words() -> None:
     ],
 )
 def test_words_meet(text: str, question: str) -> None:
-    asked = content_words(question)
-    assert asked
+    question_words = content_words(question)
+    assert question_words
     if "?" not in question:
-        assert coverage(asked, text) == 1
-    assert coverage(asked, text) >= 0.5
+        assert coverage(question_words, text) == 1
+    assert coverage(question_words, text) >= 0.5
     assert WordIndex.build([(1, text), (2, "a dull remark")]).search(question, 1)[0][0] == 1
 
 
@@ -110,9 +110,9 @@ def test_composed_and_decomposed_give_the_same_words(text: str) -> None:
 @given(LETTERS)
 @settings(deadline=None)  # the first call loads the word lists
 def test_a_text_covers_itself(text: str) -> None:
-    asked = content_words(text)
-    assert set(asked) <= word_forms(text)
-    assert coverage(asked, text) == (1 if asked else 0)
+    question_words = content_words(text)
+    assert set(question_words) <= word_forms(text)
+    assert coverage(question_words, text) == (1 if question_words else 0)
 
 
 @given(
@@ -120,8 +120,8 @@ def test_a_text_covers_itself(text: str) -> None:
 )
 def test_a_word_meets_itself_whatever_language_its_text_is_in(text: list[str]) -> None:
     for word in text:
-        asked = content_words(word)
-        assert coverage(asked, " ".join(text)) == (1 if asked else 0)
+        question_words = content_words(word)
+        assert coverage(question_words, " ".join(text)) == (1 if question_words else 0)
 
 
 @given(LETTERS)

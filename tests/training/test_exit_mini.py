@@ -24,31 +24,31 @@ TELLING = 2
 def examples(n: int, column: int, seed: int) -> list[Example]:
     """Questions of eight sentences, of which the one with the highest value in a column supports, mostly."""
     draw = np.random.default_rng(seed)
-    found = []
+    made = []
     for _ in range(n):
         columns = [standardised(draw.normal(size=(8, len(FEATURES)))) for _ in TEMPERATURES]
         supports = np.zeros(8, bool)
         supports[int((columns[TELLING][:, column] + 0.3 * draw.normal(size=8)).argmax())] = True
-        found.append(Example(tuple(columns), supports, (10,) * 8, Links(), draw.normal(size=8)))
-    return found
+        made.append(Example(tuple(columns), supports, (10,) * 8, Links(), draw.normal(size=8)))
+    return made
 
 
 def test_what_tells_is_weighed_and_what_does_not_is_not() -> None:
     sets = {"a": examples(200, 1, 0), "b": examples(50, 1, 1)}
-    found = fit(sets, WordCounts(), "a command", 0)
-    assert found.temperature == TEMPERATURES[TELLING]
-    assert found.alone[1] > 2
-    assert abs(found.alone[0]) < 0.5
-    assert (found.metrics["a"]["n"], found.metrics["b"]["n"]) == (40, 10)
-    assert found.metrics["a"]["auc"] > 0.9 > found.metrics["a"]["auc_likeness"]
-    assert (found.n_questions, found.n_sentences) == (200, 1600)
-    assert found.embedder == "word counts"
+    classifier = fit(sets, WordCounts(), "a command", 0)
+    assert classifier.temperature == TEMPERATURES[TELLING]
+    assert classifier.alone[1] > 2
+    assert abs(classifier.alone[0]) < 0.5
+    assert (classifier.metrics["a"]["n"], classifier.metrics["b"]["n"]) == (40, 10)
+    assert classifier.metrics["a"]["auc"] > 0.9 > classifier.metrics["a"]["auc_likeness"]
+    assert (classifier.n_questions, classifier.n_sentences) == (200, 1600)
+    assert classifier.embedder == "word counts"
 
 
 def test_a_small_set_weighs_as_much_as_a_large_one() -> None:
     """Where two sets disagree, neither wins by its size."""
-    found = fit({"a": examples(400, 0, 0), "b": examples(100, 1, 1)}, WordCounts(), "", 0)
-    assert found.alone[0] == pytest.approx(found.alone[1], rel=0.25)
+    classifier = fit({"a": examples(400, 0, 0), "b": examples(100, 1, 1)}, WordCounts(), "", 0)
+    assert classifier.alone[0] == pytest.approx(classifier.alone[1], rel=0.25)
 
 
 def test_scores_become_the_probabilities_that_they_are() -> None:
@@ -76,9 +76,9 @@ def test_nothing_that_is_held_back_is_learned_from() -> None:
 def test_rows_that_are_marked_eval_are_not_learned_from() -> None:
     from compressors.calibration.labelled import read_labelled
 
-    learned = {one.question for found in questions_of(DATA, 0).values() for one in found}
+    learned = {question.question for questions in questions_of(DATA, 0).values() for question in questions}
     rows = read_labelled(DATA / "2wikimultihopqa" / "migres_train500.json")[EVAL_FROM["2wiki"] :]
     measured = [*rows, *read_labelled(DATA / "hotpotqa" / "literaptor_100.json")]
     assert len(measured) == 200
-    assert not learned & {one.question for one in measured}
+    assert not learned & {question.question for question in measured}
     assert questions_of(DATA, 0).keys() == questions_of(DATA, 1).keys()

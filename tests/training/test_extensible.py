@@ -25,9 +25,9 @@ from training.extensible.export import export, weights_of
 from training.extensible.heldout import HeldOut
 from training.extensible.instances import Branch, Instance
 from training.extensible.llama import Llama
-from training.extensible.losses import divergence, read, total
+from training.extensible.losses import divergence, read_branches, total
 from training.extensible.recipe import Recipe
-from training.extensible.teacher import Teacher, Told
+from training.extensible.teacher import Teacher, TeacherLogs
 from training.extensible.texts import WIKITEXT_TRAIN, Corpus, information, read_corpora, wikitext
 from training.extensible.trainer import Trainer, share_of_rate
 
@@ -40,23 +40,22 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
 
 
-def steps(one: Trainer, n: int) -> list[dict[str, float]]:
-    return [one.run_step(lambda: 0.25) for _ in range(n)]
+def steps(run: Trainer, n: int) -> list[dict[str, float]]:
+    return [run.run_step(lambda: 0.25) for _ in range(n)]
 
 
-# --------------------------------------------------------------------------------------------- what is learned from
 def test_branches_in_one_pass_are_read_as_each_would_be_alone() -> None:
     model = reader()
     branches = (Branch("next", text(6, 5), 1), Branch("copy", text(7, 6), 2, 3), Branch("next", text(5, 7), 2))
     whole = Instance("", text(32).reshape(2, 16), branches, 4, text(3, 8))
     soft = torch.randn(8, 32)
     end = torch.randn(3, 32)
-    for n, said in enumerate(read(model, whole, soft, end)):
+    for n, result in enumerate(read_branches(model, whole, soft, end)):
         branch = branches[n]
         alone = Instance("", whole.context[: branch.after], (branch,), 4, whole.before)
-        (expected,) = read(model, alone, soft[: 4 * branch.after], end)
-        assert torch.allclose(said.logs, expected.logs, atol=1e-5)
-        assert said.logs.shape == (len(branch.tokens) - branch.first, N_VOCAB)
+        (expected,) = read_branches(model, alone, soft[: 4 * branch.after], end)
+        assert torch.allclose(result.logs, expected.logs, atol=1e-5)
+        assert result.logs.shape == (len(branch.tokens) - branch.first, N_VOCAB)
 
 
 def test_the_vectors_at_the_end_stand_before_each_branch() -> None:
@@ -64,67 +63,66 @@ def test_the_vectors_at_the_end_stand_before_each_branch() -> None:
     model = reader()
     branch = Branch("copy", text(6, 6), 2, 3)
     soft, end = torch.randn(8, 32), torch.randn(4, 32)
-    (apart,) = read(model, Instance("", text(32).reshape(2, 16), (branch,), 4, NOTHING), soft, end)
+    (apart,) = read_branches(model, Instance("", text(32).reshape(2, 16), (branch,), 4, NOTHING), soft, end)
     longer = Instance("", text(48).reshape(3, 16), (replace(branch, after=3),), 4, NOTHING)
-    (within,) = read(model, longer, torch.cat([soft, end]))
+    (within,) = read_branches(model, longer, torch.cat([soft, end]))
     assert torch.allclose(apart.logs, within.logs, atol=1e-5)
 
 
 def test_a_models_own_embeddings_as_vectors_are_its_text() -> None:
     model = reader()
     context, after = text(16), text(8, 1)
-    (said,) = read(
+    (result,) = read_branches(
         model, Instance("", context.reshape(1, 16), (Branch("next", after, 1),), 1, NOTHING),
         model.embed(torch.from_numpy(context)),
     )  # fmt: skip
     everything = torch.from_numpy(np.concatenate([context, after]))
     states = model.states(model.embed(everything)[None], torch.arange(24))[0]
-    assert torch.allclose(said.logs, model.logits(states[16:23]).log_softmax(-1), atol=1e-5)
+    assert torch.allclose(result.logs, model.logits(states[16:23]).log_softmax(-1), atol=1e-5)
 
 
 def test_every_draw_is_what_it_says() -> None:
     draws, random = Draws(CORPUS, RECIPE, tokenize), np.random.default_rng(0)
     drawn = [draws.instance(random) for _ in range(60)]
-    assert {one.k for one in drawn} == {2, 4}
-    assert {len(one.context) for one in drawn} == {1, 2}
-    assert {one.source for one in drawn} == {"books", "questions"}
+    assert {instance.k for instance in drawn} == {2, 4}
+    assert {len(instance.context) for instance in drawn} == {1, 2}
+    assert {instance.source for instance in drawn} == {"books", "questions"}
     everything = [bytes(stream) for stream in CORPUS.streams["books"]]
-    for one in drawn:
-        context = one.context.reshape(-1)
-        for branch in one.branches:
+    for instance in drawn:
+        context = instance.context.reshape(-1)
+        for branch in instance.branches:
             if branch.kind == "copy":
                 assert bytes(branch.tokens[2:]) in bytes(context)
             if branch.kind == "next":
                 before = context[: branch.after * RECIPE.chunk]
                 assert any(bytes(np.concatenate([before, branch.tokens])) in stream for stream in everything)
             if branch.kind == "answer":
-                is_chat = len(one.before) > 0
+                is_chat = len(instance.before) > 0
                 assert list(branch.tokens[branch.first :]) == list(tokenize("Me." if is_chat else " Me."))
 
 
 def test_a_token_is_rarer_the_less_often_it_stands_in_kinds_that_count() -> None:
     """Half of one kind and a tenth of another are 'a'; 'b' is the rest; 'c' stands nowhere."""
-    one, other = np.repeat([0, 1], 5), np.repeat([0, 1], [1, 9])
-    found = information(Corpus({"one": (one,), "other": (other,)}, ()), {"one": 3.0, "other": 1.0}, 3)
-    assert found[:2] == pytest.approx(-np.log([0.75 * 0.5 + 0.25 * 0.1, 0.75 * 0.5 + 0.25 * 0.9]), abs=1e-3)
-    assert found[2] == pytest.approx(np.log(3_000_000), abs=0.01)
-    assert np.array_equal(found, found.astype(np.float16).astype(np.float32))
+    first, second = np.repeat([0, 1], 5), np.repeat([0, 1], [1, 9])
+    rarity = information(Corpus({"one": (first,), "other": (second,)}, ()), {"one": 3.0, "other": 1.0}, 3)
+    assert rarity[:2] == pytest.approx(-np.log([0.75 * 0.5 + 0.25 * 0.1, 0.75 * 0.5 + 0.25 * 0.9]), abs=1e-3)
+    assert rarity[2] == pytest.approx(np.log(3_000_000), abs=0.01)
+    assert np.array_equal(rarity, rarity.astype(np.float16).astype(np.float32))
 
 
-# ------------------------------------------------------------------------------------------------------- the teacher
 def test_the_teacher_tells_what_the_reader_says_after_the_raw_context(tmp_path: Path) -> None:
     model = reader()
     stream = text(48)
     branches = (Branch("next", stream[16:24], 1), Branch("copy", stream[3:9], 2, 2), Branch("next", stream[32:40], 2))
     instance = Instance("", stream[:32].reshape(2, 16), branches, 4, NOTHING)
-    told = Teacher(model, N_VOCAB, tmp_path).told(instance)
-    assert told[1] is None
-    for one, branch in zip(told, branches, strict=True):
-        if one is not None:
+    predictions = Teacher(model, N_VOCAB, tmp_path).predict(instance)
+    assert predictions[1] is None
+    for prediction, branch in zip(predictions, branches, strict=True):
+        if prediction is not None:
             raw = Instance("", instance.context[: branch.after], (branch,), 1, NOTHING)
-            (said,) = read(model, raw, model.embed(torch.from_numpy(stream[: 16 * branch.after])))
-            assert torch.allclose(one.logs, said.logs.gather(1, one.tokens), atol=0.02)
-            assert float(divergence(said.logs, one)) == pytest.approx(0, abs=0.01)
+            (result,) = read_branches(model, raw, model.embed(torch.from_numpy(stream[: 16 * branch.after])))
+            assert torch.allclose(prediction.logs, result.logs.gather(1, prediction.tokens), atol=0.02)
+            assert float(divergence(result.logs, prediction)) == pytest.approx(0, abs=0.01)
 
 
 def test_what_was_told_is_kept_and_asked_again_where_it_is_torn(
@@ -132,12 +130,12 @@ def test_what_was_told_is_kept_and_asked_again_where_it_is_torn(
 ) -> None:
     teacher = Teacher(reader(), 8, tmp_path)
     instance = Draws(CORPUS, RECIPE, tokenize).running(np.random.default_rng(0), "books", 2, 1)
-    first = teacher.told(instance)[0]
+    first = teacher.predict(instance)[0]
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:50])
-    again = teacher.told(instance)[0]
+    again = teacher.predict(instance)[0]
     monkeypatch.setattr(teacher, "_ask", lambda *_: pytest.fail("asked again"))
-    kept = teacher.told(instance)[0]
+    kept = teacher.predict(instance)[0]
     assert first is not None
     for other in (again, kept):
         assert other is not None
@@ -149,12 +147,11 @@ def test_the_divergence_is_that_of_the_whole_distribution_when_all_is_told() -> 
     logs, truth = torch.randn(2, 5, N_VOCAB).log_softmax(-1)
     values, tokens = truth.topk(N_VOCAB)
     expected = (truth.exp() * (truth - logs)).sum(1).mean()
-    assert float(divergence(logs, Told(tokens, values))) == pytest.approx(float(expected), abs=1e-4)
-    few = divergence(logs, Told(tokens[:, :10], values[:, :10]))
+    assert float(divergence(logs, TeacherLogs(tokens, values))) == pytest.approx(float(expected), abs=1e-4)
+    few = divergence(logs, TeacherLogs(tokens[:, :10], values[:, :10]))
     assert 0 < float(few) <= float(expected) + 1e-4
 
 
-# ----------------------------------------------------------------------------------------------------------- the run
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = trainer()
     expected = steps(whole, 6)
@@ -165,10 +162,10 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) ->
     checkpoint.restore(tmp_path / "checkpoint.pt", second)
     assert (second.step, second.seconds) == (3, first.seconds)
     assert begun + steps(second, 3) == expected
-    for (name, one), (_, other) in zip(
+    for (name, left), (_, right) in zip(
         whole.tokenizer.named_parameters(), second.tokenizer.named_parameters(), strict=True
     ):
-        assert torch.equal(one, other), name
+        assert torch.equal(left, right), name
 
 
 def test_a_run_may_begin_from_what_another_had_learned(tmp_path: Path) -> None:
@@ -178,10 +175,10 @@ def test_a_run_may_begin_from_what_another_had_learned(tmp_path: Path) -> None:
     second = trainer(replace(RECIPE, tone_first=0.0, learning_rate=1e-4))
     assert checkpoint.begin_from(path, second) == 3
     assert (second.step, second.seconds) == (0, 0.0)
-    for (name, one), (_, other) in zip(
+    for (name, left), (_, right) in zip(
         first.tokenizer.named_parameters(), second.tokenizer.named_parameters(), strict=True
     ):
-        assert torch.equal(one, other), name
+        assert torch.equal(left, right), name
     with pytest.raises(RunError, match="take the same layers and rank"):
         checkpoint.begin_from(path, trainer(replace(RECIPE, rank=2)))
     with pytest.raises(RunError, match="there is no checkpoint at"):
@@ -202,24 +199,24 @@ def test_training_lowers_the_loss_and_leaves_the_reader_alone() -> None:
     recipe = replace(
         RECIPE, ks=(2,), k_shares=(1.0,), chunks=(1,), answers=0.0, weight_contrast=0.0, learning_rate=1e-2
     )
-    one = trainer(recipe)
-    before = {name: tensor.clone() for name, tensor in one.tokenizer.reader.weights.items()}
-    losses = [found["copy"] for found in steps(one, 60)]
+    run = trainer(recipe)
+    before = {name: tensor.clone() for name, tensor in run.tokenizer.reader.weights.items()}
+    losses = [figures["copy"] for figures in steps(run, 60)]
     assert np.mean(losses[-15:]) < np.mean(losses[:15])
-    assert all(torch.equal(before[name], tensor) for name, tensor in one.tokenizer.reader.weights.items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.tokenizer.reader.weights.items())
 
 
 def test_the_tone_is_trained_first_and_alone() -> None:
-    def changed(one: Trainer, progress: float) -> set[str]:
-        before = {name: tensor.clone() for name, tensor in one.tokenizer.named_parameters()}
-        one.run_step(lambda: progress)
-        now = dict(one.tokenizer.named_parameters())
+    def changed(run: Trainer, progress: float) -> set[str]:
+        before = {name: tensor.clone() for name, tensor in run.tokenizer.named_parameters()}
+        run.run_step(lambda: progress)
+        now = dict(run.tokenizer.named_parameters())
         return {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, now[name])}
 
-    one = trainer(replace(RECIPE, tone_first=0.5))
-    assert changed(one, 0.4) == {"token_gain", "offset", "closing"}
-    changed(one, 0.5)  # the projection is zero until here, and passes nothing on
-    assert {"projection", "lora", "state_gain", "offset"} <= changed(one, 0.6)
+    run = trainer(replace(RECIPE, tone_first=0.5))
+    assert changed(run, 0.4) == {"token_gain", "offset", "closing"}
+    changed(run, 0.5)  # the projection is zero until here, and passes nothing on
+    assert {"projection", "lora", "state_gain", "offset"} <= changed(run, 0.6)
 
 
 def test_what_is_shared_counts_for_every_k_and_what_is_not_for_one() -> None:
@@ -243,8 +240,8 @@ def test_without_what_the_states_add_vectors_are_the_same_as_long_as_the_project
 
 
 def test_every_loss_of_the_recipe_is_logged_and_a_recipe_without_one_is_refused() -> None:
-    one = trainer(replace(RECIPE, answers=0.5))
-    names = {name for found in steps(one, 8) for name in found}
+    run = trainer(replace(RECIPE, answers=0.5))
+    names = {name for figures in steps(run, 8) for name in figures}
     assert {"next", "kl", "copy", "answer", "contrast", "rate", "gradient", "context_tokens"} <= names
     with pytest.raises(ValueError, match="every weight is 0 of: next"):
         total({"next": torch.tensor(1.0)}, replace(RECIPE, weight_next=0.0))
@@ -265,63 +262,62 @@ def test_settings_of_the_recipe_that_do_not_exist_are_named() -> None:
 
 
 def test_what_is_held_back_is_measured_alike_every_time_with_its_controls() -> None:
-    one = trainer()
-    held = HeldOut(CORPUS, RECIPE, tokenize, one.tokenizer.reader, 4)
-    found = held.measure(one.tokenizer)
-    assert found == held.measure(one.tokenizer)
-    gap = found["none_following"] - found["raw_following"]
-    assert found["k2_gap"] == pytest.approx((found["none_following"] - found["k2_following"]) / gap, abs=0.02)
-    assert {"wrong_following", "k4_wrong", "k4_content", "k4_copied"} <= set(found)
+    run = trainer()
+    held = HeldOut(CORPUS, RECIPE, tokenize, run.tokenizer.reader, 4)
+    metrics = held.measure(run.tokenizer)
+    assert metrics == held.measure(run.tokenizer)
+    gap = metrics["none_following"] - metrics["raw_following"]
+    assert metrics["k2_gap"] == pytest.approx((metrics["none_following"] - metrics["k2_following"]) / gap, abs=0.02)
+    assert {"wrong_following", "k4_wrong", "k4_content", "k4_copied"} <= set(metrics)
 
 
 def test_the_weights_are_exported_with_their_card(tmp_path: Path) -> None:
-    one = trainer()
-    steps(one, 2)
+    run = trainer()
+    steps(run, 2)
     model = resolve("smollm2-135m")
-    export(tmp_path / "extensible-tiny", one, model, "a command", {"k2_content": 0.1})
-    found = load(tmp_path / "extensible-tiny.json")
-    assert (found.card.steps, found.card.metrics, found.card.ks) == (2, {"k2_content": 0.1}, (2, 4))
+    export(tmp_path / "extensible-tiny", run, model, "a command", {"k2_content": 0.1})
+    loaded = load(tmp_path / "extensible-tiny.json")
+    assert (loaded.card.steps, loaded.card.metrics, loaded.card.ks) == (2, {"k2_content": 0.1}, (2, 4))
     tokens = torch.from_numpy(text(16).reshape(1, 16))
     with torch.no_grad():
-        expected = torch.cat([one.tokenizer.soft(tokens, 4), one.tokenizer.end(4)]).numpy()
-        states = one.tokenizer.states(tokens)[0].numpy()
-    table = one.tokenizer.reader.weights["token_embd.weight"].numpy()
-    exact = weights_of(one.tokenizer, found.card)
+        expected = torch.cat([run.tokenizer.soft(tokens, 4), run.tokenizer.end(4)]).numpy()
+        states = run.tokenizer.states(tokens)[0].numpy()
+    table = run.tokenizer.reader.weights["token_embd.weight"].numpy()
+    exact = weights_of(run.tokenizer, loaded.card)
     assert exact.vectors(tokens[0].numpy(), table, states, 4) == pytest.approx(expected, abs=1e-5)
-    assert found.vectors(tokens[0].numpy(), table, states, 4) == pytest.approx(expected, abs=0.02)
+    assert loaded.vectors(tokens[0].numpy(), table, states, 4) == pytest.approx(expected, abs=0.02)
 
 
 def test_a_run_may_begin_from_weights_that_were_exported(tmp_path: Path) -> None:
-    one, other = trainer(), trainer(replace(RECIPE, seed=1))
-    steps(one, 3)
-    export(tmp_path / "extensible-tiny", one, resolve("smollm2-135m"), "a command", {})
-    assert checkpoint.begin_from(tmp_path / "extensible-tiny.json", other) == 3
-    assert one.tokenizer.projection.abs().max() > 1e-3
-    assert torch.allclose(other.tokenizer.projection, one.tokenizer.projection, rtol=0.01, atol=1e-5)
+    first, second = trainer(), trainer(replace(RECIPE, seed=1))
+    steps(first, 3)
+    export(tmp_path / "extensible-tiny", first, resolve("smollm2-135m"), "a command", {})
+    assert checkpoint.begin_from(tmp_path / "extensible-tiny.json", second) == 3
+    assert first.tokenizer.projection.abs().max() > 1e-3
+    assert torch.allclose(second.tokenizer.projection, first.tokenizer.projection, rtol=0.01, atol=1e-5)
     tokens = torch.from_numpy(text(16).reshape(1, 16))
     for k in (2, 4):
-        learned, begun = one.tokenizer.soft(tokens, k), trainer().tokenizer.soft(tokens, k)
-        off = (other.tokenizer.soft(tokens, k) - learned).abs().max()  # weights are kept as float16
+        learned, begun = first.tokenizer.soft(tokens, k), trainer().tokenizer.soft(tokens, k)
+        off = (second.tokenizer.soft(tokens, k) - learned).abs().max()  # weights are kept as float16
         assert off < 0.02
         assert 5 * off < (begun - learned).abs().max()
-        assert torch.allclose(other.tokenizer.end(k), one.tokenizer.end(k), atol=0.01)
+        assert torch.allclose(second.tokenizer.end(k), first.tokenizer.end(k), atol=0.01)
     with pytest.raises(RunError, match="take the same layers and rank"):
         checkpoint.begin_from(tmp_path / "extensible-tiny.json", trainer(replace(RECIPE, rank=2)))
 
 
-# ---------------------------------------------------------------------------------------------------------- real data
 def test_the_reader_in_torch_is_the_one_in_llama_cpp() -> None:
     path = resolve("smollm2-135m")
-    said = "The keeper of the lighthouse had not spoken to anyone for eleven weeks when Marit came with a letter."
+    sentence = "The keeper of the lighthouse had not spoken to anyone for eleven weeks when Marit came with a letter."
     with open_engine(EngineSettings(n_ctx=256, n_seq_max=1), path) as engine:
-        tokens = torch.from_numpy(engine.tokenize(said).astype(np.int64))
-        expected = engine.logprobs((Text(said),), 1)
+        tokens = torch.from_numpy(engine.tokenize(sentence).astype(np.int64))
+        expected = engine.logprobs((Text(sentence),), 1)
     model = Llama.load(path, lambda *_: None)
     with torch.no_grad():
         states = model.states(model.embed(tokens)[None], torch.arange(len(tokens)))[0]
-        found = model.logits(states[:-1]).log_softmax(-1).gather(1, tokens[1:, None])[:, 0]
-    assert abs(float(found.mean()) - float(expected.mean())) < 0.05
-    assert np.abs(found.numpy() - expected).mean() < 0.15  # llama.cpp rounds activations to 8 bits beside Q4_1
+        logprobs = model.logits(states[:-1]).log_softmax(-1).gather(1, tokens[1:, None])[:, 0]
+    assert abs(float(logprobs.mean()) - float(expected.mean())) < 0.05
+    assert np.abs(logprobs.numpy() - expected).mean() < 0.15  # llama.cpp rounds activations to 8 bits beside Q4_1
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared data sets are not here")
@@ -329,11 +325,11 @@ def test_what_is_reported_on_is_not_trained_on() -> None:
     """Neither the second part of WikiText, nor what is held back, is among the texts of training."""
     first, second = wikitext(DATA / "wikitext2" / "valid.txt")
     assert len(first) == pytest.approx(WIKITEXT_TRAIN * (len(first) + len(second)), rel=0.01)
-    characters = lambda said: np.frombuffer(said.encode("utf-32-le"), np.int32)  # noqa: E731
+    characters = lambda text: np.frombuffer(text.encode("utf-32-le"), np.int32)  # noqa: E731
     train, held = read_corpora(DATA, characters)
     for kind in ("books", "talks", "wikitext"):
         assert len(train.streams[kind]) == len(held.streams[kind])
         assert sum(map(len, held.streams[kind])) < 0.09 * sum(map(len, train.streams[kind]))
     assert sum(map(len, train.streams["wikitext"])) + sum(map(len, held.streams["wikitext"])) == len(first)
-    assert len(train.asked) > 10 * len(held.asked) > 0
-    assert not {one.question for one in train.asked} & {one.question for one in held.asked}
+    assert len(train.questions) > 10 * len(held.questions) > 0
+    assert not {question.question for question in train.questions} & {question.question for question in held.questions}

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from compressors.soft.weights import MATRICES
 from training.extensible.draw import Draws
 from training.extensible.instances import Tokens
-from training.extensible.llama import Llama, Shape
+from training.extensible.llama import Llama, ModelShape
 from training.extensible.recipe import Recipe
 from training.extensible.teacher import Teacher
-from training.extensible.texts import Asked, Corpus, information
+from training.extensible.texts import Corpus, PassageQuestion, information
 from training.extensible.tokenizer import ExtensibleTokenizer, Words
 from training.extensible.trainer import Trainer
 
-SHAPE = Shape(n_layer=2, n_embd=32, n_head=4, n_head_kv=2, rope_base=10_000.0, epsilon=1e-5)
+SHAPE = ModelShape(n_layer=2, n_embd=32, n_head=4, n_head_kv=2, rope_base=10_000.0, epsilon=1e-5)
 N_VOCAB = 40
 RECIPE = Recipe(
     layers=1, rank=4, chunk=16, ks=(2, 4), k_shares=(1.0, 1.0), chunks=(1, 2),
@@ -48,7 +48,7 @@ def text(n: int, seed: int = 0) -> Tokens:
     return np.random.default_rng(seed).integers(N_VOCAB, size=n)
 
 
-CORPUS = Corpus({"books": (text(400), text(300, 1))}, (Asked((text(20, 2), text(30, 3)), 1, "Who?", "Me."),))
+CORPUS = Corpus({"books": (text(400), text(300, 1))}, (PassageQuestion((text(20, 2), text(30, 3)), 1, "Who?", "Me."),))
 
 
 def trainer(recipe: Recipe = RECIPE, teacher: Teacher | None = None) -> Trainer:

@@ -1,4 +1,4 @@
-"""Examples: a question searched for where its answer is, and where it was taken out, as the gate would see both."""
+"""Training examples: each question is searched with its answer in the corpus, and with it taken out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.retrieval import remembered
 from pipeline.retrieval.hybrid import Hybrid
 from pipeline.retrieval.word_index import WordIndex
 from pipeline.types import Document, Passage, Question
-from training.abstain.questions import Asked, Corpus
+from training.abstain.questions import Corpus, SourcedQuestion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class MemoryIndex:
-    """Chunks of a corpus, searched as an index of them would be; `hidden` sources are as if they were not there.
+    """Chunks of a corpus in memory, searched like an index. `hidden` sources are left out.
 
-    With `is_quick` a chunk's vector is that of its text behind its title, as the gate reads it, where an index reads
-    the text alone: so each chunk is read once.
+    With `is_quick`, a chunk's vector is that of its title and text, as the gate reads it. An index reads only the text.
+    So each chunk is read once instead of twice.
     """
 
     chunks: Sequence[Passage]
@@ -51,8 +51,8 @@ class MemoryIndex:
         return [self.chunks[n] for n in np.argsort(-scores, kind="stable") if self._is_there(int(n))][:k]
 
     def search_bm25(self, question: str, k: int, glob: Any = None) -> list[Passage]:
-        found = self.words.search(question, len(self.chunks))
-        return [self.chunks[n] for n, _ in found if self._is_there(n)][:k]
+        hits = self.words.search(question, len(self.chunks))
+        return [self.chunks[n] for n, _ in hits if self._is_there(n)][:k]
 
     @property
     def n_chunks(self) -> int:
@@ -68,7 +68,7 @@ class MemoryIndex:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What the gate sees of a question. `is_answerable`: whether its documents were there, and its answer with them."""
+    """The gate's view of a question. `is_answerable` says whether the documents with its answer were searched."""
 
     question: str
     is_answerable: bool
@@ -78,22 +78,22 @@ class Example:
 
 
 def examples(corpus: Corpus, embedder: Embedder, k: int = 8, chunk_tokens: int = 200) -> Iterator[Example]:
-    """Two for each question. One whose passages are not found by the search has its answer all the same."""
+    """Yields two examples for each question. It counts as answerable even if the search misses its passages."""
     index = MemoryIndex(chunks_of(corpus.documents, embedder, chunk_tokens), embedder)
-    for asked in corpus.questions:
-        for hidden in (frozenset[str](), asked.sources):
+    for question in corpus.questions:
+        for hidden in (frozenset[str](), question.sources):
             index.hidden = hidden
-            passages = Hybrid(k=k).search(Question(asked.question), SimpleNamespace(index=index, note=print))
+            passages = Hybrid(k=k).search(Question(question.question), SimpleNamespace(index=index, note=print))
             if passages:
-                yield example(asked, passages, not hidden, embedder)
+                yield example(question, passages, not hidden, embedder)
 
 
 def chunks_of(documents: Sequence[Document], embedder: Embedder, chunk_tokens: int = 200) -> list[Passage]:
-    """The documents as an index would cut them."""
+    """Cuts the documents into chunks as an index does."""
     chunker = Chunker(tokens=chunk_tokens)
     return [chunk for d in documents for chunk in chunker.chunk(d, embedder.count_tokens, embedder.max_tokens)]
 
 
-def example(asked: Asked, passages: Sequence[Passage], is_answerable: bool, embedder: Embedder) -> Example:
-    evidence = Evidence.of(asked.question, passages)
-    return Example(asked.question, is_answerable, evidence, evidence.token_match(embedder), evidence.word_signals())
+def example(question: SourcedQuestion, passages: Sequence[Passage], is_answerable: bool, embedder: Embedder) -> Example:
+    evidence = Evidence.of(question.question, passages)
+    return Example(question.question, is_answerable, evidence, evidence.token_match(embedder), evidence.word_signals())

@@ -1,9 +1,9 @@
-"""Fits the classifier of gate.support on rows marked train, and writes it with the figures it was measured by.
+"""Fits the classifier of gate.support on rows marked train, and writes it with its figures.
 
     python -m training.abstain.fit [--sets selqa ...] [--out FILE] [--data ../shared/data] [--seed 0]
 
-Every question is asked twice: once of documents that hold its answer, and once of the same documents without those that
-do. All figures come from questions that the weights were not fitted on (five folds). Prints them.
+Every question is asked twice: of documents that hold its answer, and of the same documents without those. All figures
+come from questions that the weights were not fitted on (five folds). Prints them.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 N_QUESTIONS = {"selqa": 400, "wikiqa": 220, "musique": 80, "hotpotqa": 50}
-"""Drawn at most from each corpus of a set."""
+"""Most questions from each corpus of a set."""
 N_CORPORA = 1
-"""Of those that each set is dealt into: more cost time, and what is held out hardly gains."""
+"""Number of a set's corpora to use. More take longer, and hardly improve the held-out figures."""
 N_FOLDS = 5
 PENALTY = 0.3
 """Inverse strength of the penalty on the logistic regression's weights."""
 EPOCHS, RATE, BATCH = 12, 0.03, 32
 GOLD_SHARE = 0.2
-"""Of the loss that ranks the right passage first, beside the loss that tells answerable questions from others."""
+"""Share of the loss that ranks the right passage first; the rest is the loss that separates answerable questions."""
 ROOM = 3 << 30
 
 Sets = Mapping[str, Sequence[Example]]
 
 
 def shares(sets: Sets) -> NDArray[np.float64]:
-    """What each example counts: a set by the square root of its size, so that none decides alone; their mean is 1."""
-    found = np.concatenate([np.full(len(some), 1 / len(some) ** 0.5) for some in sets.values()])
-    return np.asarray(found * len(found) / found.sum())
+    """The weights of the examples, with mean 1. A set weighs the square root of its size, so that none dominates."""
+    weights = np.concatenate([np.full(len(some), 1 / len(some) ** 0.5) for some in sets.values()])
+    return np.asarray(weights * len(weights) / weights.sum())
 
 
 def fit_matching(some: Sequence[Example], counts: NDArray[np.float64], seed: int) -> Matching:
-    """The soft AND by which the best sentence's score tells answerable questions from others."""
+    """Fits the soft AND whose score of the best sentence separates answerable questions from others."""
     import torch
     from torch.nn import functional
 
@@ -97,7 +97,7 @@ def fit_matching(some: Sequence[Example], counts: NDArray[np.float64], seed: int
 
 
 def columns(some: Sequence[Example], names: Sequence[str], matching: Matching | None) -> NDArray[np.float64]:
-    """The signals of examples, (n_examples, n_names)."""
+    """The signals of the examples, (n_examples, n_names)."""
     rows = [e.words | (e.evidence.vector_signals(e.tokens, matching) if matching else {}) for e in some]
     return np.array([[row[name] for name in names] for row in rows], np.float64)
 
@@ -105,6 +105,7 @@ def columns(some: Sequence[Example], names: Sequence[str], matching: Matching | 
 def fit_logistic(
     values: NDArray[np.float64], answerable: NDArray[np.bool_], counts: NDArray[np.float64], names: Sequence[str]
 ) -> Logistic:
+    """Fits a logistic regression on standardised signals."""
     from sklearn.linear_model import LogisticRegression
 
     means, scales = values.mean(axis=0), values.std(axis=0).clip(min=1e-6)
@@ -119,7 +120,7 @@ def fit_logistic(
 
 
 def calibrated(fit: Logistic, slope: float, shift: float) -> Logistic:
-    """The same with the logit times slope plus shift (Platt scaling)."""
+    """The same fit with its logit times slope plus shift (Platt scaling)."""
     weights = _rounded([weight * slope for weight in fit.weights])
     return Logistic(fit.signals, fit.means, fit.scales, weights, round(fit.bias * slope + shift, 4))
 
@@ -127,7 +128,7 @@ def calibrated(fit: Logistic, slope: float, shift: float) -> Logistic:
 def platt(
     logits: NDArray[np.float64], answerable: NDArray[np.bool_], counts: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """The slope and the shift by which logits are the most likely."""
+    """The slope and shift that maximise the likelihood of the logits (Platt scaling)."""
     from sklearn.linear_model import LogisticRegression
 
     fitted = LogisticRegression(C=1e6).fit(logits[:, None], answerable, counts)
@@ -139,7 +140,7 @@ def logits_of(fit: Logistic, values: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def folds_of(some: Sequence[Example], seed: int) -> NDArray[np.intp]:
-    """The fold of each example: both examples of a question are in the same one."""
+    """The fold of each example. Both examples of a question are in the same fold."""
     questions = sorted({e.question for e in some})
     random.Random(seed).shuffle(questions)  # noqa: S311 - no secret
     fold = {question: n % N_FOLDS for n, question in enumerate(questions)}
@@ -147,7 +148,7 @@ def folds_of(some: Sequence[Example], seed: int) -> NDArray[np.intp]:
 
 
 def fit(sets: Sets, embedder_name: str, fingerprint: str, command: str, seed: int) -> Classifier:
-    """Fits both classifiers. How sure they are, and all figures, are of examples that no weight was fitted on."""
+    """Fits both classifiers. Their scaling and all figures come from examples that the weights were not fitted on."""
     everything = [e for some in sets.values() for e in some]
     answerable = np.array([e.is_answerable for e in everything])
     counts, folds = shares(sets), folds_of(everything, seed)
@@ -158,8 +159,8 @@ def fit(sets: Sets, embedder_name: str, fingerprint: str, command: str, seed: in
         matching = fit_matching([everything[n] for n in train], counts[train], seed)
         for way in names:
             values = columns(everything, names[way], matching if way == "vectors" else None)
-            found = fit_logistic(values[train], answerable[train], counts[train], names[way])
-            logits[way][held] = logits_of(found, values[held])
+            logistic = fit_logistic(values[train], answerable[train], counts[train], names[way])
+            logits[way][held] = logits_of(logistic, values[held])
     sure = {way: platt(logits[way], answerable, counts) for way in names}
     probabilities = {way: 1 / (1 + np.exp(-(sure[way][0] * logits[way] + sure[way][1]))) for way in names}
     matching = fit_matching(everything, counts, seed)
@@ -199,8 +200,8 @@ def fit(sets: Sets, embedder_name: str, fingerprint: str, command: str, seed: in
 
 
 def figures(probabilities: NDArray[np.float64], answerable: NDArray[np.bool_]) -> dict[str, float]:
-    kept = probabilities >= 0.5
-    right, refused = float(kept[answerable].mean()), float((~kept)[~answerable].mean())
+    is_kept = probabilities >= 0.5
+    right, refused = float(is_kept[answerable].mean()), float((~is_kept)[~answerable].mean())
     return {
         "auc": round(auc(probabilities, answerable), 4),
         "balanced": round((right + refused) / 2, 4),
@@ -210,7 +211,7 @@ def figures(probabilities: NDArray[np.float64], answerable: NDArray[np.bool_]) -
 
 
 def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """The probability that one drawn from the positive scores above one drawn from the others; ties count half."""
+    """The probability that a positive example scores above another one. Ties count half."""
     from scipy.stats import rankdata
 
     n = int(positive.sum())
@@ -220,16 +221,16 @@ def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 def calibration_error(
     probabilities: NDArray[np.float64], answerable: NDArray[np.bool_], counts: NDArray[np.float64], n_bins: int = 10
 ) -> float:
-    """The mean distance, over bins of the probability, between it and the share that is answerable."""
+    """The expected calibration error: the mean distance, over bins, of probability and answerable share."""
     bins = np.minimum((probabilities * n_bins).astype(int), n_bins - 1)
     error = 0.0
     for n in range(n_bins):
-        here = bins == n
-        if here.any():
-            gap = np.average(probabilities[here], weights=counts[here]) - np.average(
-                answerable[here], weights=counts[here]
+        in_bin = bins == n
+        if in_bin.any():
+            gap = np.average(probabilities[in_bin], weights=counts[in_bin]) - np.average(
+                answerable[in_bin], weights=counts[in_bin]
             )
-            error += abs(float(gap)) * float(counts[here].sum())
+            error += abs(float(gap)) * float(counts[in_bin].sum())
     return error / float(counts.sum())
 
 
@@ -254,13 +255,13 @@ def main() -> None:
                 sets[name] += examples(corpus, embedder)
                 print(f"{name}: {len(sets[name]) // 2} questions searched for", file=sys.stderr, flush=True)
         command = shlex.join(["python", "-m", "training.abstain.fit", *sys.argv[1:]])
-        found = fit(sets, embedder.name, embedder.fingerprint, command, options.seed)
+        classifier = fit(sets, embedder.name, embedder.fingerprint, command, options.seed)
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.out, asdict(found))
+        write_json(options.out, asdict(classifier))
     except LongthreadError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    report: dict[str, Any] = asdict(found)
+    report: dict[str, Any] = asdict(classifier)
     print(json.dumps(report))
 
 

@@ -1,8 +1,8 @@
-"""Questions on rows marked train, with the documents that answer them and those that surround these.
+"""Reads questions on rows marked train, with the documents that answer them and related ones.
 
-Documents are paragraphs; those of one article, or of one question's candidates, are in one corpus, so that what is left
-when the right one is taken out is as near as it gets. WikiQA has no titles, SelQA half paraphrased questions, MuSiQue's
-steps are questions of their own, HotpotQA's need two paragraphs.
+Documents are paragraphs. The paragraphs of one article, or the candidates of one question, are in one corpus, so that
+very similar documents remain when the right one is taken out. WikiQA has no titles. Half of SelQA's questions are
+paraphrased. Each step of MuSiQue is a question. HotpotQA's questions need two paragraphs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FILES = {
     "hotpotqa": ("hotpotqa/hipporag_train100.json", "hotpotqa/amor_train100.json"),
 }
 N_CORPORA = 4
-"""Each set is dealt into as many, so that a corpus has the size of a folder: some hundred paragraphs."""
+"""Number of corpora per set, so that a corpus has the size of a folder: a few hundred paragraphs."""
 _STEP = re.compile(r"#(\d+)")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question, and the sources of the documents that its answer needs."""
+class SourcedQuestion:
+    """A question and the sources of the documents that its answer needs."""
 
     question: str
     sources: frozenset[str]
@@ -41,11 +41,11 @@ class Asked:
 @dataclass(frozen=True)
 class Corpus:
     documents: tuple[Document, ...]
-    questions: tuple[Asked, ...]
+    questions: tuple[SourcedQuestion, ...]
 
 
 def corpora(name: str, folder: Path, n_questions: int, seed: int, n_corpora: int | None = None) -> list[Corpus]:
-    """The set's corpora, `n_questions` drawn from each at most; of a set the first `n_corpora`, if given.
+    """The corpora of a set (or the first `n_corpora`), with at most `n_questions` random questions each.
 
     Raises DataError for a file that cannot be read.
     """
@@ -56,14 +56,14 @@ def corpora(name: str, folder: Path, n_questions: int, seed: int, n_corpora: int
         raise DataError(f"{folder}: {name} cannot be read: {type(error).__name__}: {error}") from None
     draw = random.Random(seed)  # noqa: S311 - no secret
     draw.shuffle(groups)
-    found = []
+    result = []
     for n in range(N_CORPORA)[:n_corpora]:
         dealt = groups[n::N_CORPORA]
         documents = {document.source: document for group in dealt for document in group.documents}
-        questions = list({asked.question: asked for group in dealt for asked in group.questions}.values())
+        questions = list({question.question: question for group in dealt for question in group.questions}.values())
         draw.shuffle(questions)
-        found.append(Corpus(tuple(documents.values()), tuple(questions[:n_questions])))
-    return found
+        result.append(Corpus(tuple(documents.values()), tuple(questions[:n_questions])))
+    return result
 
 
 def _document(title: str, text: str) -> Document:
@@ -75,43 +75,43 @@ def _rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _selqa(paths: Sequence[Path]) -> Iterator[Corpus]:
-    """Each article with its sections, of which each is a document."""
+    """Yields each article with its sections as documents."""
     articles: dict[str, list[tuple[str, Document]]] = {}
     for item in _rows(paths):
         text = " ".join(sentence.strip() for sentence in item["candidates"])
         articles.setdefault(item["article"], []).append((item["question"], _document(item["article"], text)))
     for pairs in articles.values():
-        questions = tuple(Asked(question, frozenset({document.source})) for question, document in pairs)
+        questions = tuple(SourcedQuestion(question, frozenset({document.source})) for question, document in pairs)
         yield Corpus(tuple(document for _, document in pairs), questions)
 
 
 def _wikiqa(paths: Sequence[Path]) -> Iterator[Corpus]:
-    """Each question with its document; one that no sentence answers leaves the document without a question."""
-    found: dict[str, list[tuple[str, bool]]] = {}
+    """Yields each question with its document. If no sentence answers the question, yields only the document."""
+    by_question: dict[str, list[tuple[str, bool]]] = {}
     for path in paths:
         for line in path.read_text("utf-8").splitlines():
             if line.strip():
                 question, sentence, label = line.split("\t")
-                found.setdefault(question, []).append((sentence.strip(), label.strip() == "1"))
-    for question, sentences in found.items():
+                by_question.setdefault(question, []).append((sentence.strip(), label.strip() == "1"))
+    for question, sentences in by_question.items():
         document = _document("", " ".join(text for text, _ in sentences if text))
-        asked = Asked(_as_typed(question), frozenset({document.source}))
-        yield Corpus((document,), (asked,) if any(label for _, label in sentences) else ())
+        answerable = SourcedQuestion(_as_typed(question), frozenset({document.source}))
+        yield Corpus((document,), (answerable,) if any(label for _, label in sentences) else ())
 
 
 def _as_typed(question: str) -> str:
-    """WikiQA's tokens as a person would type them: it has spaces before marks, and few capitals."""
+    """Removes WikiQA's spaces before punctuation and capitalises the first letter."""
     return re.sub(r"\s+(?=[?.,!'’])", "", question[:1].upper() + question[1:])
 
 
 def _musique(paths: Sequence[Path]) -> Iterator[Corpus]:
-    """Each item's paragraphs, and its steps that are asked in words ("Who founded #1?", the answer put in)."""
+    """Yields each item's paragraphs, and its steps in words ("Who founded #1?", with the answer filled in)."""
     for item in _rows(paths):
         documents = {p["idx"]: _document(p["title"], p["paragraph_text"]) for p in item["paragraphs"]}
         steps = item["question_decomposition"]
         answers = [str(step["answer"]) for step in steps]
         questions = [
-            Asked(
+            SourcedQuestion(
                 _filled(step["question"], answers),
                 frozenset({documents[step["paragraph_support_idx"]].source}),
             )
@@ -122,7 +122,7 @@ def _musique(paths: Sequence[Path]) -> Iterator[Corpus]:
 
 
 def _filled(step: str, answers: Sequence[str]) -> str:
-    """The step with the answers of those before it, which it names by their numbers."""
+    """Fills in the answers of earlier steps, which a step names by their numbers."""
     return _STEP.sub(lambda match: answers[int(match[1]) - 1], step)
 
 
@@ -131,4 +131,4 @@ def _hops(paths: Sequence[Path]) -> Iterator[Corpus]:
         paragraphs = Paragraphs.of(item)
         documents = {title: _document(title, joined(sentences)) for title, sentences in paragraphs.parts}
         sources = frozenset(documents[title].source for title, _ in paragraphs.facts if title in documents)
-        yield Corpus(tuple(documents.values()), (Asked(item["question"], sources),) if sources else ())
+        yield Corpus(tuple(documents.values()), (SourcedQuestion(item["question"], sources),) if sources else ())

@@ -1,8 +1,8 @@
-"""Fits the classifier of compress.exit_mini on rows marked train, and writes it with the figures it was measured by.
+"""Fits the classifier of compress.exit_mini on rows marked train, and writes it with its figures.
 
     python -m training.exit_mini.train --out compressors/trained/exit-mini.json [--data ../shared/data] [--seed 0]
 
-A fifth of the questions of each set is held back: how sure scores are, and all figures, come from it. Prints them.
+A fifth of the questions of each set is held out. It gives the scaling to probabilities and all figures. Prints them.
 """
 
 from __future__ import annotations
@@ -47,20 +47,22 @@ FILES = {
     "musique": ("musique/hipporag_train100.json",),
 }
 EVAL_FROM = {"2wiki": 400}
-"""The rows from this one on are marked eval."""
+"""The first row marked eval."""
 TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)
-MOST = 200
-"""Questions of one set, drawn at random where there are more."""
+MAX_QUESTIONS = 200
+"""Most questions per set. A larger set is sampled at random."""
 HELD_BACK = 0.2
 KEEP_RATIO = 0.3
 PENALTY = 1e-3
-"""Of a weight's square."""
+"""L2 penalty of the weights."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One question as it is learned from: its features (n_units, 2) at each of TEMPERATURES, standardised, which units
-    support, what each costs, and how good compress.sentences finds them.
+    """The training data of one question.
+
+    Its standardised features, (n_units, 2), at each of TEMPERATURES; the labels, costs and links of its units; and
+    their scores by compress.sentences (`likeness`).
     """
 
     features: tuple[NDArray[np.float64], ...]
@@ -72,67 +74,77 @@ class Example:
 
 Sets = Mapping[str, Sequence[Example]]
 Scores = dict[str, list[Any]]
-"""Of each set and question a score for each unit, float64 (n_units,)."""
+"""For each set and question the scores of the units, float64 (n_units,)."""
 
 
 def questions_of(folder: Path, seed: int) -> dict[str, list[Labelled]]:
-    """The questions that may be learned from, by set, in a drawn order; those that teach nothing are left out."""
-    found = {}
+    """The training questions by set, in random order. Skips questions that are not useful for fitting."""
+    sets = {}
     for name, paths in FILES.items():
-        everything = [one for path in paths for one in read_labelled(folder / path)][: EVAL_FROM.get(name)]
-        telling = [one for one in everything if one.is_telling]
-        found[name] = random.Random(seed).sample(telling, min(MOST, len(telling)))  # noqa: S311 - no secret
-    return found
+        everything = [question for path in paths for question in read_labelled(folder / path)][: EVAL_FROM.get(name)]
+        useful = [question for question in everything if question.is_telling]
+        sets[name] = random.Random(seed).sample(useful, min(MAX_QUESTIONS, len(useful)))  # noqa: S311 - no secret
+    return sets
 
 
-def example(one: Labelled, embedder: Embedder) -> Example:
-    nearest = nearest_tokens(one.question, one.units, embedder)
-    columns = tuple(standardised(features(one.question, one.units, nearest, at)) for at in TEMPERATURES)
-    likeness = standardised(similarities(one.question, one.units.parts, embedder)).sum(axis=1)
-    return Example(columns, np.array(one.supports), tuple(costs_of(one.units)), Links.of(one.units), likeness)
+def example(question: Labelled, embedder: Embedder) -> Example:
+    nearest = nearest_tokens(question.question, question.units, embedder)
+    columns = tuple(
+        standardised(features(question.question, question.units, nearest, temperature)) for temperature in TEMPERATURES
+    )
+    likeness = standardised(similarities(question.question, question.units.parts, embedder)).sum(axis=1)
+    return Example(
+        columns, np.array(question.supports), tuple(costs_of(question.units)), Links.of(question.units), likeness
+    )
 
 
 def parted(sets: Sets) -> tuple[dict[str, Sequence[Example]], dict[str, Sequence[Example]]]:
-    """What is learned from, and what is held back."""
-    cut = {name: round(len(found) * HELD_BACK) for name, found in sets.items()}
-    return {n: found[cut[n] :] for n, found in sets.items()}, {n: found[: cut[n]] for n, found in sets.items()}
+    """Splits each set into a training part and a held-out part."""
+    cut = {name: round(len(examples) * HELD_BACK) for name, examples in sets.items()}
+    return {n: examples[cut[n] :] for n, examples in sets.items()}, {
+        n: examples[: cut[n]] for n, examples in sets.items()
+    }
 
 
 def weights_for(sets: Sets, columns: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[NDArray[np.float64], float]:
-    """The weights by which supporting units stand out from the others of their question, and the loss with them."""
-    weights, loss = asked(sets).weights_for(np.vstack([one for name in sets for one in columns[name]]), PENALTY)
+    """The weights that rank supporting units above the others of their question, and their loss."""
+    weights, loss = questions_in(sets).weights_for(
+        np.vstack([matrix for name in sets for matrix in columns[name]]), PENALTY
+    )
     return weights.round(4), loss
 
 
 def sureness(sets: Sets, scores: Scores) -> tuple[float, float]:
-    """Slope and shift that make scores probabilities."""
-    return asked(sets).sureness(np.concatenate([one for name in sets for one in scores[name]]))
+    """The slope and shift that turn scores into probabilities."""
+    return questions_in(sets).sureness(np.concatenate([values for name in sets for values in scores[name]]))
 
 
 def log_loss(sets: Sets, scores: Scores, slope_and_shift: tuple[float, float]) -> float:
-    return asked(sets).log_loss(np.concatenate([one for name in sets for one in scores[name]]), slope_and_shift)
+    return questions_in(sets).log_loss(
+        np.concatenate([values for name in sets for values in scores[name]]), slope_and_shift
+    )
 
 
-def asked(sets: Sets) -> Questions:
-    """Each set weighs the same, in it each question."""
-    return Questions.of([[one.supports for one in found] for found in sets.values()])
+def questions_in(sets: Sets) -> Questions:
+    """All questions. All sets have the same weight, and all questions within a set."""
+    return Questions.of([[item.supports for item in examples] for examples in sets.values()])
 
 
 def scored(weights: NDArray[np.float64], columns: Mapping[str, Sequence[NDArray[np.float64]]]) -> Scores:
-    return {name: [matrix @ weights for matrix in found] for name, found in columns.items()}
+    return {name: [matrix @ weights for matrix in matrices] for name, matrices in columns.items()}
 
 
 def features_at(sets: Sets, n: int) -> dict[str, list[NDArray[np.float64]]]:
-    """The features of each question at the nth of TEMPERATURES."""
-    return {name: [one.features[n] for one in found] for name, found in sets.items()}
+    """The features of each question at TEMPERATURES[n]."""
+    return {name: [item.features[n] for item in examples] for name, examples in sets.items()}
 
 
 def links_of(sets: Sets, scores: Scores) -> dict[str, list[NDArray[np.float64]]]:
-    return {n: [with_links(z, one.links) for one, z in zip(sets[n], scores[n], strict=True)] for n in sets}
+    return {n: [with_links(z, item.links) for item, z in zip(sets[n], scores[n], strict=True)] for n in sets}
 
 
 def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
-    """Fits temperature and weights, and on what was held back how sure scores are."""
+    """Fits the temperature and weights on the training part, and the scaling to probabilities on the held-out part."""
     train, held = parted(sets)
     tried = [weights_for(train, features_at(train, n)) for n in range(len(TEMPERATURES))]
     best = min(range(len(TEMPERATURES)), key=lambda n: tried[n][1])
@@ -150,9 +162,11 @@ def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
         linked=(float(linked[0]), float(linked[1]), float(linked[2])),
         alone_sure=alone_sure,
         linked_sure=linked_sure,
-        data=tuple(f"{' and '.join(FILES.get(name, [name]))}: {len(found)} questions" for name, found in sets.items()),
-        n_questions=sum(len(found) for found in train.values()),
-        n_sentences=sum(len(one.supports) for found in train.values() for one in found),
+        data=tuple(
+            f"{' and '.join(FILES.get(name, [name]))}: {len(examples)} questions" for name, examples in sets.items()
+        ),
+        n_questions=sum(len(examples) for examples in train.values()),
+        n_sentences=sum(len(item.supports) for examples in train.values() for item in examples),
         seed=seed,
         date=datetime.now(UTC).date().isoformat(),
         command=command,
@@ -173,15 +187,15 @@ def fit(sets: Sets, embedder: Embedder, command: str, seed: int) -> Classifier:
 def metrics(
     held: Sequence[Example], plain: Sequence[NDArray[np.float64]], linked: Sequence[NDArray[np.float64]]
 ) -> dict[str, float]:
-    """AUC and recall, of the classifier, with links, and of what compress.sentences keeps by."""
-    found: dict[str, float] = {"n": len(held)}
-    ways = {"": plain, "_linked": linked, "_likeness": [one.likeness for one in held]}
+    """AUC and recall of the classifier, of the classifier with links, and of the scores of compress.sentences."""
+    result: dict[str, float] = {"n": len(held)}
+    ways = {"": plain, "_linked": linked, "_likeness": [item.likeness for item in held]}
     for way, scores in ways.items():
         pairs = list(zip(held, scores, strict=True))
-        found[f"auc{way}"] = round(float(np.mean([auc(z, one.supports.tolist()) for one, z in pairs])), 4)
-        recalls = [recall_at(z, one.supports.tolist(), one.costs, KEEP_RATIO) for one, z in pairs]
-        found[f"recall{way}"] = round(float(np.mean(recalls)), 4)
-    return found
+        result[f"auc{way}"] = round(float(np.mean([auc(z, item.supports.tolist()) for item, z in pairs])), 4)
+        recalls = [recall_at(z, item.supports.tolist(), item.costs, KEEP_RATIO) for item, z in pairs]
+        result[f"recall{way}"] = round(float(np.mean(recalls)), 4)
+    return result
 
 
 def main() -> None:
@@ -195,17 +209,17 @@ def main() -> None:
         sets: dict[str, list[Example]] = {}
         for name, questions in questions_of(options.data, options.seed).items():
             sets[name] = []
-            for n, one in enumerate(questions, 1):
-                sets[name].append(example(one, embedder))
+            for n, question in enumerate(questions, 1):
+                sets[name].append(example(question, embedder))
                 if n % 50 == 0 or n == len(questions):
                     print(f"{name}: {n} of {len(questions)} questions read", file=sys.stderr, flush=True)
         command = shlex.join(["python", "-m", "training.exit_mini.train", *sys.argv[1:]])
-        found = fit(sets, embedder, command, options.seed)
-        write_json(options.out, asdict(found))
+        classifier = fit(sets, embedder, command, options.seed)
+        write_json(options.out, asdict(classifier))
     except LongthreadError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    print(json.dumps(asdict(found)))
+    print(json.dumps(asdict(classifier)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A training run as it stands, in one file: written whole or not at all, and gone on from as if it had not stopped."""
+"""Checkpoints of a training run: one file, written atomically. A resumed run continues exactly as if uninterrupted."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ VERSION = 4
 
 
 def save(path: Path, trainer: Trainer) -> None:
+    """Writes the state of a run."""
     state = {
         "version": VERSION,
         "recipe": json.dumps(trainer.recipe.as_json()),
@@ -40,7 +41,7 @@ def save(path: Path, trainer: Trainer) -> None:
 
 
 def restore(path: Path, trainer: Trainer) -> None:
-    """Puts the trainer where the checkpoint was made. Raises RunError for a file that is none, or of other settings."""
+    """Restores a trainer's state. Raises RunError for a damaged file or other settings."""
     state = _read(path)
     recipe = Recipe.of_json(json.loads(state["recipe"]))
     if recipe != trainer.recipe:
@@ -57,10 +58,10 @@ def restore(path: Path, trainer: Trainer) -> None:
 
 
 def begin_from(path: Path, trainer: Trainer) -> int:
-    """Takes over what another run had learned, and nothing else of it; gives that run's steps.
+    """Takes over the parameters of another run, and nothing else. Gives that run's number of steps.
 
-    `path` is its checkpoint, or the card of weights that it left, as those that ship. Raises RunError for a file that
-    is no checkpoint, or whose numbers have another shape, and ModelError for a card that is none.
+    `path` is its checkpoint or the card of its weights, such as shipped ones. Raises RunError for a bad checkpoint or
+    other shapes, and ModelError for a bad card.
     """
     if not path.is_file():
         raise RunError(f"there is no checkpoint at {path}")
@@ -74,32 +75,35 @@ def begin_from(path: Path, trainer: Trainer) -> int:
 
 
 def parameters_of(weights: Weights) -> dict[str, Tensor]:
-    """What `export` wrote, as the parameters of an extensible tokenizer; what all k share is in the row of each."""
+    """The parameters of a tokenizer from exported weights. The shared rows are zero: each k's own row includes them."""
     arrays = weights.arrays
-    found = {}
+    parameters = {}
     for layer in range(weights.card.layers):
         for matrix in MATRICES:
             for part in ("down", "up"):
-                found[f"lora.{part}.{layer}_{matrix}"] = arrays[f"lora.{layer}.{matrix}.{part}"]
-    found |= {"projection": arrays["projection"] / np.float32(PROJECTION_SCALE), "state_gain": arrays["state_gain"]}
+                parameters[f"lora.{part}.{layer}_{matrix}"] = arrays[f"lora.{layer}.{matrix}.{part}"]
+    parameters |= {
+        "projection": arrays["projection"] / np.float32(PROJECTION_SCALE),
+        "state_gain": arrays["state_gain"],
+    }
     for name in ("token_gain", "offset", "closing"):
-        found[name] = np.concatenate([arrays[name], np.zeros_like(arrays[name][:1])])
-    return {name: torch.from_numpy(array) for name, array in found.items()}
+        parameters[name] = np.concatenate([arrays[name], np.zeros_like(arrays[name][:1])])
+    return {name: torch.from_numpy(array) for name, array in parameters.items()}
 
 
-def _put(path: Path, kept: Mapping[str, Tensor], trainer: Trainer) -> None:
+def _put(path: Path, saved: Mapping[str, Tensor], trainer: Trainer) -> None:
     with torch.no_grad():
         for name, parameter in trainer.tokenizer.named_parameters():
-            if name not in kept or kept[name].shape != parameter.shape:
+            if name not in saved or saved[name].shape != parameter.shape:
                 raise RunError(f"{path} has no {name} of shape {tuple(parameter.shape)}: take the same layers and rank")
-            parameter.copy_(kept[name])
+            parameter.copy_(saved[name])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         version = state["version"]
-    except Exception as error:  # torch says it in as many ways as there are damages
+    except Exception as error:  # torch raises many types for a damaged file
         raise RunError(f"{path} cannot be read as a checkpoint: {error}; delete it to begin anew") from None
     if version != VERSION:
         raise RunError(f"{path} is of version {version}, and this is {VERSION}: delete it to begin anew")

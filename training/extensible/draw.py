@@ -1,4 +1,4 @@
-"""Instances at random: running text with what follows it and stretches to say again, and questions on passages."""
+"""Draws random instances: running text with its continuation and stretches to copy, and questions on passages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from training.extensible.instances import Branch, Instance, Tokens
 from training.extensible.recipe import Recipe
-from training.extensible.texts import Asked, Corpus, Tokenize, tokens_of
+from training.extensible.texts import Corpus, PassageQuestion, Tokenize, tokens_of
 
 BEFORE = "<|im_start|>user\n"
 AFTER = "<|im_end|>\n<|im_start|>assistant\n"
-"""As SmolLM2's chat template has it: half of the questions are asked so."""
+"""SmolLM2's chat template. Half of the questions use it."""
 
 
 _NOTHING: Tokens = np.empty(0, np.int64)
@@ -22,25 +22,25 @@ _NOTHING: Tokens = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws instances from a corpus; the same generator in the same state draws the same."""
+    """Draws instances from a corpus. The generator's state decides the instance."""
 
     corpus: Corpus
     recipe: Recipe
     tokenize: Tokenize
-    """With control tokens: texts of the corpus are tokens already."""
+    """Parses control tokens as well. The texts of the corpus are already tokens."""
 
     def instance(self, random: np.random.Generator) -> Instance:
         recipe = self.recipe
         k = recipe.ks[random.choice(len(recipe.ks), p=_shares(recipe.k_shares))]
         n_chunks = recipe.chunks[random.integers(len(recipe.chunks))]
-        if self.corpus.asked and random.random() < recipe.answers:
+        if self.corpus.questions and random.random() < recipe.answers:
             return self._question(random, k, min(n_chunks, 2))
         names = [name for name, _ in recipe.sources]
         name = names[random.choice(len(names), p=_shares([share for _, share in recipe.sources]))]
         return self.running(random, name, k, n_chunks)
 
     def running(self, random: np.random.Generator, name: str, k: int, n_chunks: int) -> Instance:
-        """A window of running text of one kind: the text after each chunk, and copies of stretches of all of them."""
+        """A window of running text of one kind, with branches for the text after each chunk and for copies."""
         recipe = self.recipe
         text = self._window(random, name, n_chunks * recipe.chunk + recipe.continuation)
         context, after = text[: n_chunks * recipe.chunk], text[n_chunks * recipe.chunk :]
@@ -50,7 +50,7 @@ class Draws:
         return Instance(name, chunks, (*branches, *self._copies(random, context, n_chunks)), k, _NOTHING)
 
     def _window(self, random: np.random.Generator, name: str, length: int) -> Tokens:
-        """So many tokens of one text of that kind, every place as likely; texts that are shorter are said again."""
+        """`length` tokens of a text of one kind, from a uniformly random place. Repeats shorter texts."""
         texts = self.corpus.streams[name]
         room = np.array([max(1, len(text) - length + 1) for text in texts])
         text = texts[random.choice(len(texts), p=room / room.sum())]
@@ -60,24 +60,24 @@ class Draws:
         return text[start : start + length]
 
     def _copies(self, random: np.random.Generator, context: Tokens, n_chunks: int) -> list[Branch]:
-        """Stretches that begin anywhere; the cue is given, and the rest has to be found in the soft vectors."""
-        found = []
+        """Branches that repeat random stretches. The cue is given; the soft vectors must supply the rest."""
+        branches = []
         line = tokens_of("\n\n", self.tokenize)
         for _ in range(self.recipe.copies):
             start = random.integers(len(context) - self.recipe.copy_tokens + 1)
             stretch = context[start : start + self.recipe.copy_tokens]
-            found.append(Branch("copy", np.concatenate([line, stretch]), n_chunks, len(line) + self.recipe.cue))
-        return found
+            branches.append(Branch("copy", np.concatenate([line, stretch]), n_chunks, len(line) + self.recipe.cue))
+        return branches
 
     def _question(self, random: np.random.Generator, k: int, n_chunks: int) -> Instance:
-        """Passages of a question, those that support the answer among them, in any order, as whole chunks."""
-        asked = self.corpus.asked[random.integers(len(self.corpus.asked))]
+        """A question after its passages, with the supporting ones, in random order, filling whole chunks."""
+        item = self.corpus.questions[random.integers(len(self.corpus.questions))]
         room = n_chunks * self.recipe.chunk
-        context = _filled(random, asked, room)
+        context = _filled(random, item, room)
         is_chat = random.random() < 0.5
         before = tokens_of(BEFORE, self.tokenize) if is_chat else _NOTHING
-        end, answer = (AFTER, asked.answer) if is_chat else ("\nAnswer:", f" {asked.answer}")
-        lead = f"\n\nQuestion: {asked.question}{end}"
+        end, answer = (AFTER, item.answer) if is_chat else ("\nAnswer:", f" {item.answer}")
+        lead = f"\n\nQuestion: {item.question}{end}"
         question = tokens_of(lead, self.tokenize)
         branch = Branch("answer", np.concatenate([question, tokens_of(answer, self.tokenize)]), n_chunks, len(question))
         copies = self._copies(random, context, n_chunks)[:1]
@@ -88,16 +88,17 @@ def _shares(numbers: Sequence[float]) -> NDArray[np.float64]:
     return np.array(numbers) / sum(numbers)
 
 
-def _filled(random: np.random.Generator, asked: Asked, room: int) -> Tokens:
-    """Passages in `room` tokens, in any order; where not all of them fit, the supporting ones first, cut where it is
-    full; where there are too few, said again.
+def _filled(random: np.random.Generator, question: PassageQuestion, room: int) -> Tokens:
+    """Fills `room` tokens with passages in random order.
+
+    If they do not all fit, the supporting ones come first and the rest is cut. If they are too few, they repeat.
     """
-    others = random.permutation(np.arange(asked.n_supporting, len(asked.passages)))
-    chosen = [*asked.passages[: asked.n_supporting]]
+    others = random.permutation(np.arange(question.n_supporting, len(question.passages)))
+    chosen = [*question.passages[: question.n_supporting]]
     for n in others:
         if sum(map(len, chosen)) >= room:
             break
-        chosen.append(asked.passages[n])
+        chosen.append(question.passages[n])
     context = np.concatenate([chosen[n] for n in random.permutation(len(chosen))])
     whole = np.concatenate(chosen) if len(context) > room else context
     return np.tile(whole, -(-room // len(whole)))[:room]

@@ -1,4 +1,4 @@
-"""What a training run leaves: the numbers and the card, as compress.extensible reads them."""
+"""Writes the result of a training run: the numbers and the card, as compress.extensible reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compressors.soft.weights import MATRICES, MOST_BYTES, Card, Weights, save
+from compressors.soft.weights import MATRICES, MAX_BYTES, Card, Weights, save
 from pipeline.models.tune import source_sha256
 from training.extensible.tokenizer import PROJECTION_SCALE, ExtensibleTokenizer
 from training.extensible.trainer import Trainer
@@ -29,7 +29,7 @@ HELD_BACK = (
 def export(
     path: Path, trainer: Trainer, model: Path, command: str, metrics: dict[str, float], notes: Sequence[str] = ()
 ) -> Card:
-    """Writes weights and card beside each other at `path`, with the endings .npz and .json."""
+    """Writes the weights (.npz) and the card (.json) at `path`. Raises ValueError for weights over MAX_BYTES."""
     recipe = trainer.recipe
     card = Card(
         model=model.name,
@@ -52,18 +52,18 @@ def export(
     weights = weights_of(trainer.tokenizer, card)
     card = save(weights, path)
     size = path.with_suffix(".npz").stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"the weights take {size} bytes, and at most {MOST_BYTES} are shipped: lower layers or rank")
+    if size > MAX_BYTES:
+        raise ValueError(f"the weights take {size} bytes, and at most {MAX_BYTES} are shipped: lower layers or rank")
     return card
 
 
 def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> Weights:
-    """What was trained, as arrays; the projection in full size."""
+    """The trained parameters as arrays, with the projection in its real scale."""
     arrays = {}
     for layer in range(card.layers):
         for matrix in MATRICES:
-            for part, found in (("down", tokenizer.lora.down), ("up", tokenizer.lora.up)):
-                arrays[f"lora.{layer}.{matrix}.{part}"] = found[f"{layer}_{matrix}"].detach().numpy()
+            for part, matrices in (("down", tokenizer.lora.down), ("up", tokenizer.lora.up)):
+                arrays[f"lora.{layer}.{matrix}.{part}"] = matrices[f"{layer}_{matrix}"].detach().numpy()
     arrays["projection"] = tokenizer.projection.detach().numpy() * np.float32(PROJECTION_SCALE)
     arrays["state_gain"] = tokenizer.state_gain.detach().numpy()
     for name in ("token_gain", "offset", "closing"):

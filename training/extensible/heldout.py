@@ -1,7 +1,7 @@
-"""Whether content comes through: losses on text that is not trained on, beside those of another window's vectors.
+"""Measures whether the vectors carry content: losses on held-out text, after its own vectors and after others.
 
-Part of what a context gives is style, and any page of the same book gives that. So each text is read after its own
-context and after another window's, raw and soft; what the right one gives beyond the wrong one is content.
+Part of a context's benefit is style, which any page of the same book gives. So each text is read after its own context
+and after that of another window, raw and soft. The difference between the two is content.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from training.extensible.draw import Draws
 from training.extensible.instances import Branch, Instance
 from training.extensible.llama import Llama
-from training.extensible.losses import read
+from training.extensible.losses import read_branches
 from training.extensible.recipe import Recipe
 from training.extensible.texts import Corpus, Tokenize
 from training.extensible.tokenizer import ExtensibleTokenizer
@@ -27,14 +27,14 @@ KINDS = ("books", "talks", "wikitext")
 
 @dataclass(frozen=True)
 class Losses:
-    """Mean losses of one way to give the context, in nats a token: of the text that follows, and of a stretch of it."""
+    """Mean losses in nats per token with one form of context: on the text that follows, and on a stretch to copy."""
 
     following: float
     copied: float
 
 
 class HeldOut:
-    """The same windows every time, of running text of all kinds in turn; what does not change is read once."""
+    """Fixed windows of running text, of all kinds in turn. The losses without vectors are measured once."""
 
     def __init__(self, corpus: Corpus, recipe: Recipe, tokenize: Tokenize, reader: Llama, n: int) -> None:
         random = np.random.default_rng(recipe.seed + 1)
@@ -48,57 +48,59 @@ class HeldOut:
         self._fixed: dict[str, Losses] = {}
 
     def measure(self, tokenizer: ExtensibleTokenizer) -> dict[str, float]:
-        """For each k: losses, and the shares of the gap and of the content that the vectors recover, as means."""
+        """For each k the mean losses, and the shares of the gap and of the content that the vectors recover."""
         fixed = self._fixed = self._fixed or self._raw()
-        found = {
-            f"{name}_{part}": getattr(one, part) for name, one in fixed.items() for part in ("following", "copied")
+        result = {
+            f"{name}_{part}": getattr(losses, part)
+            for name, losses in fixed.items()
+            for part in ("following", "copied")
         }
         gap = fixed["none"].following - fixed["raw"].following
         content = fixed["wrong"].following - fixed["raw"].following
         for k in self.ks:
             right, wrong = self._soft(tokenizer, k)
-            found |= {f"k{k}_following": right.following, f"k{k}_wrong": wrong.following, f"k{k}_copied": right.copied}
-            found[f"k{k}_gap"] = (fixed["none"].following - right.following) / gap
-            found[f"k{k}_content"] = (wrong.following - right.following) / content
-        return {name: round(value, 4) for name, value in found.items()}
+            result |= {f"k{k}_following": right.following, f"k{k}_wrong": wrong.following, f"k{k}_copied": right.copied}
+            result[f"k{k}_gap"] = (fixed["none"].following - right.following) / gap
+            result[f"k{k}_content"] = (wrong.following - right.following) / content
+        return {name: round(value, 4) for name, value in result.items()}
 
     def _raw(self) -> dict[str, Losses]:
-        own = [_tokens(self.reader, one) for one in self.windows]
-        others = [_tokens(self.reader, one) for one in self.others]
+        contexts = [_tokens(self.reader, window) for window in self.windows]
+        others = [_tokens(self.reader, window) for window in self.others]
         return {
-            "none": self._losses([_without(one) for one in self.windows], [one[:0] for one in own]),
-            "raw": self._losses([replace(one, k=1) for one in self.windows], own),
-            "wrong": self._losses([replace(one, k=1) for one in self.windows], others),
+            "none": self._losses([_without(window) for window in self.windows], [window[:0] for window in contexts]),
+            "raw": self._losses([replace(window, k=1) for window in self.windows], contexts),
+            "wrong": self._losses([replace(window, k=1) for window in self.windows], others),
         }
 
     def _soft(self, tokenizer: ExtensibleTokenizer, k: int) -> tuple[Losses, Losses]:
-        windows = [replace(one, k=k) for one in self.windows]
+        windows = [replace(window, k=k) for window in self.windows]
         with torch.no_grad():
-            soft = [tokenizer.soft(torch.from_numpy(one.context), k) for one in self.windows]
-        at = {id(one): n for n, one in enumerate(self.windows)}
-        wrong = [soft[at[id(one)]] for one in self.others]
+            soft = [tokenizer.soft(torch.from_numpy(window.context), k) for window in self.windows]
+        index = {id(window): n for n, window in enumerate(self.windows)}
+        wrong = [soft[index[id(window)]] for window in self.others]
         end = tokenizer.end(k)
         return self._losses(windows, soft, end), self._losses(windows, wrong, end)
 
     def _losses(self, windows: Sequence[Instance], contexts: Sequence[Tensor], end: Tensor | None = None) -> Losses:
         with torch.no_grad():
-            said = [read(self.reader, *pair, end) for pair in zip(windows, contexts, strict=True)]
-        following, copied = ([float(branches[n].loss) for branches in said] for n in (0, 1))
+            results = [read_branches(self.reader, *pair, end) for pair in zip(windows, contexts, strict=True)]
+        following, copied = ([float(branches[n].loss) for branches in results] for n in (0, 1))
         return Losses(float(np.mean(following)), float(np.mean(copied)))
 
 
 def _last_only(instance: Instance) -> Instance:
-    """The instance with the text after the whole context, and the stretch of it."""
-    branches = [one for one in instance.branches if one.after == len(instance.context)]
+    """The instance with only the branches after the whole context."""
+    branches = [branch for branch in instance.branches if branch.after == len(instance.context)]
     return replace(instance, branches=tuple(branches))
 
 
 def _tokens(reader: Llama, instance: Instance) -> Tensor:
-    """The context's own input embeddings: as if k were 1."""
+    """The input embeddings of the context, as if k were 1."""
     return reader.embed(torch.from_numpy(instance.context.reshape(-1)))
 
 
 def _without(instance: Instance) -> Instance:
-    """The branches with nothing before them."""
-    bare = tuple(Branch(one.kind, one.tokens, 0, one.first) for one in instance.branches)
+    """The instance without its context."""
+    bare = tuple(Branch(branch.kind, branch.tokens, 0, branch.first) for branch in instance.branches)
     return replace(instance, context=instance.context[:0], branches=bare)

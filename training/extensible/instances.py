@@ -1,8 +1,8 @@
-"""What is learned from: a context that becomes soft vectors, and branches of raw text that are read after it.
+"""Training instances: a context that becomes soft vectors, and branches of raw text that are read after it.
 
-All branches are read in one pass of the reader. Each sees what stands before the context, the soft vectors up to its
-own place, and itself, at the positions that it would have alone: the same numbers as one pass for each, and the soft
-vectors are read once. With a branch after each chunk this is the paper's two streams.
+The reader reads all branches in one pass. Each branch sees the text before the context, the soft vectors before its own
+place, and itself, at the same positions as if it were alone. The result equals one pass per branch, but the soft
+vectors are read only once. With a branch after each chunk this is the paper's two streams.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Kind = Literal["next", "copy", "answer"]
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """Raw tokens that are read after the first `after` chunks; a loss is on tokens[first:], `first` being at least 1.
+    """Raw tokens to read after the first `after` chunks. The loss is on tokens[first:]; `first` is at least 1.
 
-    Kind `next`: the text that follows; `copy`: a stretch of the context; `answer`: a question, and then the answer.
+    Kind `next` is the text that follows, `copy` a stretch of the context, `answer` a question with its answer.
     """
 
     kind: Kind
@@ -35,7 +35,7 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """`context` is (n_chunks, chunk). `before` is raw text in front of it, which may be empty."""
+    """A context, (n_chunks, chunk), and its branches. `before` is raw text before it, possibly empty."""
 
     source: str
     context: Tokens
@@ -44,13 +44,13 @@ class Instance:
     before: Tokens
 
     @property
-    def soft_a_chunk(self) -> int:
+    def soft_per_chunk(self) -> int:
         return int(self.context.shape[1]) // self.k
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where a branch's cells lie in one pass, [start, end), and how many cells before all branches it sees."""
+class BranchCells:
+    """A branch's cells in a pass, [start, end), and `seen`: how many of the shared cells it attends to."""
 
     start: int
     end: int
@@ -58,48 +58,48 @@ class Place:
 
     @property
     def mask(self) -> Tensor:
-        """Bool (n, seen + n): all that it sees, and itself up to each cell."""
+        """Attention mask, bool (n, seen + n): the seen cells, and the branch up to each of its cells."""
         return torch.ones(self.end - self.start, self.seen + self.end - self.start, dtype=torch.bool).tril(self.seen)
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """How an instance's cells lie in one pass: `n_shared` before and soft, then the branches, one after the other.
+    """The cells of an instance in one pass: `n_shared` for the text before and the soft vectors, then the branches.
 
-    Each branch has `n_closing` cells in front of its tokens.
+    Each branch has `n_closing` cells before its tokens.
     """
 
     n_shared: int
     positions: Tensor
-    places: tuple[Place, ...]
+    places: tuple[BranchCells, ...]
     masks: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, instance: Instance, n_closing: int = 0) -> Layout:
-        n_before, a_chunk = len(instance.before), instance.soft_a_chunk
-        at = n_shared = n_before + a_chunk * len(instance.context)
+        n_before, per_chunk = len(instance.before), instance.soft_per_chunk
+        start = n_shared = n_before + per_chunk * len(instance.context)
         positions, places = [torch.arange(n_shared)], []
         for branch in instance.branches:
             n = n_closing + len(branch.tokens)
-            place = Place(at, at + n, n_before + branch.after * a_chunk)
+            place = BranchCells(start, start + n, n_before + branch.after * per_chunk)
             positions.append(torch.arange(place.seen, place.seen + n))
             places.append(place)
-            at = place.end
+            start = place.end
         return cls(n_shared, torch.cat(positions), tuple(places), tuple(place.mask for place in places))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of the shared cells to those before them, and of each branch to what it sees.
+        """Attention of the shared cells to those before them, and of each branch to the cells that it sees.
 
-        One product with a mask over all cells gives the same, and takes twice as long with four branches.
+        A single product with a mask over all cells gives the same, but takes twice as long with four branches.
         """
         n = self.n_shared
-        found = [functional.scaled_dot_product_attention(q[:, :, :n], k[:, :, :n], v[:, :, :n], is_causal=True)]
+        attended = [functional.scaled_dot_product_attention(q[:, :, :n], k[:, :, :n], v[:, :, :n], is_causal=True)]
         for place, mask in zip(self.places, self.masks, strict=True):
-            own = slice(place.start, place.end)
-            keys, values = (torch.cat([x[:, :, : place.seen], x[:, :, own]], 2) for x in (k, v))
-            found.append(functional.scaled_dot_product_attention(q[:, :, own], keys, values, attn_mask=mask))
-        return torch.cat(found if n else found[1:], 2)
+            branch = slice(place.start, place.end)
+            keys, values = (torch.cat([x[:, :, : place.seen], x[:, :, branch]], 2) for x in (k, v))
+            attended.append(functional.scaled_dot_product_attention(q[:, :, branch], keys, values, attn_mask=mask))
+        return torch.cat(attended if n else attended[1:], 2)
 
-    def asked(self, branch: Branch, place: Place) -> range:
-        """The cells whose logits are about tokens[first:] of a branch."""
+    def loss_cells(self, branch: Branch, place: BranchCells) -> range:
+        """The cells whose logits predict tokens[first:] of a branch."""
         return range(place.end - len(branch.tokens) + branch.first - 1, place.end - 1)

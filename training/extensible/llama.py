@@ -1,7 +1,7 @@
-"""The Llama architecture in torch on a GGUF's own tensors: what is frozen while an extensible tokenizer is trained.
+"""The Llama architecture in torch on a GGUF file's tensors: the frozen reader in the training.
 
-Names and layout are the GGUF's: queries and keys are rotated in pairs that lie side by side, as llama.cpp does, so a
-LoRA that is trained here can be added to the file's tensors as it is. float32, since bfloat16 is slower on most CPUs.
+Names and layout are those of the GGUF file. Queries and keys are rotated in adjacent pairs, as in llama.cpp, so that a
+LoRA trained here can be added to the file's tensors unchanged. float32, since bfloat16 is slower on most CPUs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The numbers of a model: of layers, of heads, the width, the base of its rotation, the norm's epsilon."""
+class ModelShape:
+    """The numbers of a model: layers, width, heads, the base of the rotation, the norm's epsilon."""
 
     n_layer: int
     n_embd: int
@@ -36,8 +36,8 @@ class Shape:
     epsilon: float
 
     @classmethod
-    def of(cls, metadata: Mapping[str, str]) -> Shape:
-        """Raises ModelError for another architecture than Llama's."""
+    def of(cls, metadata: Mapping[str, str]) -> ModelShape:
+        """Reads the metadata. Raises ModelError for any architecture but Llama."""
         if metadata.get("general.architecture") != "llama":
             raise ModelError(
                 f"only models of the llama architecture are trained, was: {metadata.get('general.architecture')}"
@@ -57,7 +57,7 @@ class Shape:
 
 
 class Lora(nn.Module):  # type: ignore[misc]
-    """Low-rank additions to every matrix of the first layers: W x + B A x, B being zero at the start."""
+    """Low-rank additions to every matrix of the first layers: W x + B A x. B is zero at the start."""
 
     def __init__(self, weights: Mapping[str, Tensor], n_layers: int, rank: int) -> None:
         super().__init__()
@@ -75,22 +75,22 @@ class Lora(nn.Module):  # type: ignore[misc]
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of each cell to those up to it."""
+    """Attention of each cell to itself and the cells before it."""
     return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 class Llama:
     """Frozen weights by their GGUF names, float32."""
 
-    def __init__(self, weights: Mapping[str, Tensor], shape: Shape) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], shape: ModelShape) -> None:
         self.weights = {name: tensor.requires_grad_(False) for name, tensor in weights.items()}
         self.shape = shape
 
     @classmethod
     def load(cls, path: Path, progress: Progress) -> Llama:
-        """The model in a GGUF file. Raises ModelError for one that is no Llama, or cannot be read."""
+        """Loads a GGUF file. Raises ModelError for an unreadable file or another architecture."""
         vocabulary = Vocabulary(path)
-        shape = Shape.of(vocabulary.metadata)
+        shape = ModelShape.of(vocabulary.metadata)
         vocabulary.close()
         with dequantised(path, progress) as tensors:
             return cls({name: torch.from_numpy(tensor.copy()) for name, tensor in tensors.items()}, shape)
@@ -105,7 +105,7 @@ class Llama:
     def states(
         self, x: Tensor, positions: Tensor, attend: Attend = causal, n_layers: int | None = None, lora: Any = None
     ) -> Tensor:
-        """The states after the last norm, (batch, n, n_embd), of input embeddings of that shape.
+        """The states after the last norm, (batch, n, n_embd), of input embeddings of the same shape.
 
         `positions` are (n,). `attend` is the attention of queries to keys and values, each (batch, heads, n, width).
         """
@@ -130,7 +130,7 @@ class Llama:
         return self._times(attend(q, k, v).transpose(1, 2).flatten(2), layer, "attn_output", lora)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(batch, n, heads x width) as (batch, heads, n, width)."""
+        """Reshapes (batch, n, heads x width) to (batch, heads, n, width)."""
         return x.unflatten(-1, (-1, self.shape.n_embd // self.shape.n_head)).transpose(1, 2)
 
     def _feed_forward(self, x: Tensor, layer: int, lora: Any) -> Tensor:
@@ -138,7 +138,7 @@ class Llama:
         return self._times(gate * self._times(x, layer, "ffn_up", lora), layer, "ffn_down", lora)
 
 
-def rotation(positions: Tensor, shape: Shape) -> Tensor:
+def rotation(positions: Tensor, shape: ModelShape) -> Tensor:
     """Cosine and sine of each position's angles, (2, n, width / 2)."""
     half = shape.n_embd // shape.n_head // 2
     angles = positions[:, None] * shape.rope_base ** (-torch.arange(half) / half)
@@ -146,7 +146,7 @@ def rotation(positions: Tensor, shape: Shape) -> Tensor:
 
 
 def rotated(x: Tensor, turns: Tensor) -> Tensor:
-    """Pairs that lie side by side turned by their angles; x is (batch, heads, n, width)."""
+    """Rotates adjacent pairs by their angles. x is (batch, heads, n, width)."""
     a, b = x[..., 0::2], x[..., 1::2]
     cos, sin = turns[0], turns[1]
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)

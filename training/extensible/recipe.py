@@ -1,7 +1,7 @@
-"""Everything that a training run may be told, in one place: it is written into the checkpoint, and into the card.
+"""All settings of a training run. The checkpoint and the card keep them.
 
-One change at a time: `--set copies=0` trains without copying, `--set weight_kl=0 --set weight_next=1` on the text
-alone.
+`--set` changes a setting: `--set copies=0` trains without copying, `--set weight_kl=0 --set weight_next=1` only on the
+text.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from pipeline.errors import ConfigError
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training run. Lengths are in tokens; weights multiply mean losses in nats a token.
+    """The settings of a training run. Lengths are in tokens. Weights multiply mean losses in nats per token.
 
-    :param layers: of the model, from the first, that the extensible tokenizer has.
-    :param rank: of the LoRA on each of their matrices.
-    :param chunk: what the extensible tokenizer reads at a time.
-    :param ks: tokens to one soft vector; one is drawn for each instance.
-    :param closing: vectors at the end of a context, learned for each of `ks`: they say that running text goes on.
-    :param k_shares: how often each of them is.
-    :param chunks: lengths of the context in chunks; one is drawn for each instance.
-    :param continuation: of the text after each chunk, so much is to be predicted.
-    :param copies: stretches of the context that are to be said again, in an instance.
+    :param layers: number of the model's first layers in the extensible tokenizer.
+    :param rank: rank of the LoRA on each of their matrices.
+    :param chunk: tokens that the extensible tokenizer reads at a time.
+    :param ks: possible numbers of tokens per soft vector; one is drawn for each instance.
+    :param closing: number of vectors at the end of a context, learned for each of `ks`.
+    :param k_shares: how often each of `ks` is drawn.
+    :param chunks: possible lengths of the context in chunks; one is drawn for each instance.
+    :param continuation: tokens to predict after each chunk.
+    :param copies: stretches of the context to repeat in an instance.
     :param copy_tokens: length of such a stretch.
-    :param cue: tokens at its beginning that are given.
-    :param answers: the share of instances that are passages with a question, rather than running text.
-    :param weight_next: of the text that follows the context.
-    :param weight_kl: of the divergence, there, from what the reader says after the context itself.
-    :param weight_copy: of the stretches that are said again.
-    :param weight_answer: of the answers to questions.
-    :param weight_contrast: of log(1 + exp(margin + right - wrong)), right and wrong being the loss of a stretch after
-        its own context and after another instance's. The wrong one is not trained: so it cannot fall by becoming worse,
-        and the term is a weight that lets go of what is already better after its own context.
-    :param margin: of that, in nats a token.
-    :param top: how many of the reader's likeliest tokens the divergence tells apart; the others count as one.
-    :param accumulate: instances in a step.
-    :param learning_rate: the highest, of what reads the text (LoRA, projection); rates grow over `warmup` steps, and
-        fall along a cosine to a tenth.
-    :param tone_rate: the same of gains, offset and the vectors at the end.
-    :param tone_first: for this share of the run only these are trained: what the reader needs to go on in the manner of
-        the text is learned fast, and would be learned at the cost of what the vectors say.
-    :param warmup: steps.
-    :param weight_decay: of AdamW, on what reads the text (LoRA, projection and the gain of its states).
-    :param clip: the longest gradient.
+    :param cue: tokens of its beginning that are given.
+    :param answers: share of instances that are passages with a question instead of running text.
+    :param weight_next: weight of the text that follows the context.
+    :param weight_kl: weight of the divergence, on that text, from the reader's predictions after the raw context.
+    :param weight_copy: weight of the repeated stretches.
+    :param weight_answer: weight of the answers to questions.
+    :param weight_contrast: weight of log(1 + exp(margin + right - wrong)): right and wrong are the losses of a stretch
+        after its own context and after that of another instance. The wrong loss has no gradient, so the term cannot
+        fall by making it worse. It gives less weight to stretches that are already better after their own context.
+    :param margin: margin of that term, in nats per token.
+    :param top: number of the reader's most likely tokens in the divergence; all others count as one token.
+    :param accumulate: instances per step.
+    :param learning_rate: highest rate of the LoRA and the projection. Rates grow over `warmup` steps, then fall along a
+        cosine to a tenth.
+    :param tone_rate: highest rate of gains, offset and closing vectors.
+    :param tone_first: for this first share of the run, only these are trained. The reader's way of continuing the text
+        is learned fast, and otherwise at the cost of the vectors' content.
+    :param warmup: number of warm-up steps.
+    :param weight_decay: weight decay of AdamW for the LoRA, the projection and the gain of states.
+    :param clip: largest norm of the gradient.
     :param sources: how often each kind of text is drawn.
-    :param seed: of every draw and of the weights at the start.
+    :param seed: seed of all draws and of the initial weights.
     """
 
     layers: int = 6
@@ -99,7 +99,7 @@ class Recipe:
             raise ValueError("continuation and copy_tokens must be at most chunk, and cue less than copy_tokens")
 
     def changed(self, settings: Sequence[str]) -> Recipe:
-        """The recipe with some `name=value` changed, values as JSON. Raises ConfigError for what it does not have."""
+        """The recipe with some `name=value` changed, values as JSON. Raises ConfigError for unknown names."""
         known = {field.name for field in fields(self)}
         new: dict[str, Any] = {}
         for setting in settings:
@@ -121,8 +121,8 @@ class Recipe:
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> Recipe:
-        return cls(**{name: _tuples(one) for name, one in value.items()})
+        return cls(**{name: _tuples(item) for name, item in value.items()})
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What the reader says after the context itself: kept on disk, so that a second run with the same draws is cheaper."""
+"""The teacher's predictions after the raw context. Cached on disk, so a second run with the same draws is cheaper."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from training.extensible.llama import Llama
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """The likeliest tokens at some places, (n, top), and their log-probabilities, best first."""
+class TeacherLogs:
+    """The most likely tokens at n places, (n, top), and their log-probabilities, best first."""
 
     tokens: Tensor
     logs: Tensor
 
 
 class Teacher:
-    """The reader after raw text. One pass tells of the text after every chunk, since each is after those before it.
+    """The reader after raw text. One pass gives the predictions after every chunk, because the chunks are consecutive.
 
-    `folder` keeps what was told, 6 bytes a token of the top; None: nothing is kept. A torn file is made again.
+    `folder` caches the predictions, 6 bytes per token of the top; None: no cache. A damaged file is made again.
     """
 
     def __init__(self, reader: Llama, top: int, folder: Path | None = None) -> None:
         self.reader, self.top, self.folder = reader, top, folder
 
-    def told(self, instance: Instance) -> list[Told | None]:
-        """Of each branch of kind `next` what the reader says of tokens[first:]; None for other branches."""
+    def predict(self, instance: Instance) -> list[TeacherLogs | None]:
+        """The reader's predictions of tokens[first:] for each branch of kind `next`; None for other branches."""
         after = {branch.after: branch for branch in instance.branches if branch.kind == "next"}
         if not after:
             return [None] * len(instance.branches)
@@ -44,23 +44,23 @@ class Teacher:
         text = np.concatenate([instance.before, context, after[last].tokens])
         start, chunk = len(instance.before), instance.context.shape[1]
         cells = {
-            n: range(start + n * chunk + one.first - 1, start + n * chunk + len(one.tokens) - 1)
-            for n, one in after.items()
+            n: range(start + n * chunk + branch.first - 1, start + n * chunk + len(branch.tokens) - 1)
+            for n, branch in after.items()
         }
-        tokens, logs = self._kept(text, [n for places in cells.values() for n in places])
+        tokens, logs = self._cached(text, [n for places in cells.values() for n in places])
         lengths = [len(places) for places in cells.values()]
-        split = [Told(*pair) for pair in zip(tokens.split(lengths), logs.split(lengths), strict=True)]
+        split = [TeacherLogs(*pair) for pair in zip(tokens.split(lengths), logs.split(lengths), strict=True)]
         by_place = dict(zip(cells, split, strict=True))
         return [by_place[branch.after] if branch.kind == "next" else None for branch in instance.branches]
 
-    def _kept(self, text: Tokens, cells: list[int]) -> tuple[Tensor, Tensor]:
+    def _cached(self, text: Tokens, cells: list[int]) -> tuple[Tensor, Tensor]:
         if self.folder is None:
             return self._ask(text, cells)
         key = hashlib.sha256(text.tobytes() + np.array([self.top, *cells]).tobytes()).hexdigest()[:32]
         path = self.folder / f"{key}.npz"
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-                return torch.from_numpy(kept["tokens"].astype(np.int64)), torch.from_numpy(kept["logs"]).float()
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+                return torch.from_numpy(arrays["tokens"].astype(np.int64)), torch.from_numpy(arrays["logs"]).float()
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             tokens, logs = self._ask(text, cells)
         path.parent.mkdir(parents=True, exist_ok=True)

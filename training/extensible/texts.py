@@ -1,8 +1,8 @@
-"""The texts that may be trained on, those held back from them, and the two that figures are reported on.
+"""The training texts, the held-out texts, and the two texts for reported figures.
 
-Only rows marked train in ../shared/data/INDEX.md are trained on, and of each kind the last part is held back, to watch
-the training by. Figures are reported on Gutenberg 1661 and on the second part of WikiText's file, which nothing here
-trains on, and which no setting may be chosen by.
+Only rows marked train in ../shared/data/INDEX.md are used for training. The last part of each kind is held out, to
+monitor the training. Figures are reported on Gutenberg 1661 and on the second part of WikiText's file. Nothing here
+trains on these, and no setting may be chosen with them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from training.extensible.instances import Tokens
 Tokenize = Callable[[str], NDArray[np.int32]]
 HELD_BACK = 0.08
 WIKITEXT_TRAIN = 0.6
-"""The share of WikiText's file, from its beginning, that may be trained on."""
+"""The first share of WikiText's file, which training may use."""
 
 _PART = re.compile(r"(.*)-part(\d+)\.txt$")
 _MARKS = ((" @-@ ", "-"), (" @,@ ", ","), (" @.@ ", "."))
@@ -32,8 +32,8 @@ _QUOTED = re.compile(r'" ([^"\n]*?) "')
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A question with its passages; the supporting ones come first in `passages`, as tokens each."""
+class PassageQuestion:
+    """A question with the tokens of its passages. The supporting passages come first."""
 
     passages: tuple[Tokens, ...]
     n_supporting: int
@@ -43,43 +43,43 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Running texts as tokens by the kind of source, and questions with passages."""
+    """Running texts as tokens, by kind of source, and questions with passages."""
 
     streams: dict[str, tuple[Tokens, ...]]
-    asked: tuple[Asked, ...]
+    questions: tuple[PassageQuestion, ...]
 
 
 def read_corpora(folder: Path, tokenize: Tokenize) -> tuple[Corpus, Corpus]:
-    """What is trained on, and what is held back from it. Raises DataError where a file is missing."""
+    """The training corpus and the held-out corpus. Raises DataError if a file is missing."""
     texts = {
         "books": [book(folder / "gutenberg" / name) for name in ("11-0.txt", "1342-0.txt")],
         "talks": _talks(folder / "graphrag_bench"),
         "wikitext": [wikitext(folder / "wikitext2" / "valid.txt")[0]],
     }
-    parts = {kind: [_cut(tokens_of(text, tokenize)) for text in found] for kind, found in texts.items()}
-    asked = [_asked(one, tokenize) for one in _labelled(folder) if one.answers]
-    n = round(len(asked) * (1 - HELD_BACK))
-    paragraphs = [np.concatenate(one.passages) for one in asked]
-    train = {kind: tuple(a for a, _ in found) for kind, found in parts.items()} | {"paragraphs": tuple(paragraphs[:n])}
-    held = {kind: tuple(b for _, b in found) for kind, found in parts.items()} | {"paragraphs": tuple(paragraphs[n:])}
-    return Corpus(train, tuple(asked[:n])), Corpus(held, tuple(asked[n:]))
+    parts = {kind: [_cut(tokens_of(text, tokenize)) for text in kind_texts] for kind, kind_texts in texts.items()}
+    questions = [_with_passages(question, tokenize) for question in _labelled(folder) if question.answers]
+    n = round(len(questions) * (1 - HELD_BACK))
+    paragraphs = [np.concatenate(question.passages) for question in questions]
+    train = {kind: tuple(a for a, _ in cuts) for kind, cuts in parts.items()} | {"paragraphs": tuple(paragraphs[:n])}
+    held = {kind: tuple(b for _, b in cuts) for kind, cuts in parts.items()} | {"paragraphs": tuple(paragraphs[n:])}
+    return Corpus(train, tuple(questions[:n])), Corpus(held, tuple(questions[n:]))
 
 
 def information(corpus: Corpus, shares: Mapping[str, float], n_vocab: int) -> NDArray[np.float32]:
-    """-log of how often each token stands in the texts, kinds in these shares, in nats; float32 (n_vocab,).
+    """-log of each token's frequency in the texts, in nats, float32 (n_vocab,). `shares` weighs the kinds of text.
 
-    What does not stand there counts as once in three million. Rounded as it is kept on the disk, to float16, so that of
-    two tokens the same one is the rarer in training and after it.
+    A missing token counts as once in three million. Values are rounded to float16, as on disk, so that tokens have the
+    same order of rarity during training and after it.
     """
-    found = np.full(n_vocab, 1 / 3_000_000)
+    frequencies = np.full(n_vocab, 1 / 3_000_000)
     for kind, share in shares.items():
         counts = np.bincount(np.concatenate(corpus.streams[kind]), minlength=n_vocab)
-        found += share / sum(shares.values()) * counts / counts.sum()
-    return np.asarray(-np.log(found / found.sum()), np.float32).astype(np.float16).astype(np.float32)
+        frequencies += share / sum(shares.values()) * counts / counts.sum()
+    return np.asarray(-np.log(frequencies / frequencies.sum()), np.float32).astype(np.float16).astype(np.float32)
 
 
 def book(path: Path) -> str:
-    """A Gutenberg text without its header and footer, its lines put together to paragraphs."""
+    """A Gutenberg text without header and footer, with its lines joined into paragraphs."""
     text = _read(path)
     start, end = text.find("*** START OF"), text.find("*** END OF")
     body = text[text.find("\n", start) + 1 : end] if 0 <= start < end else text
@@ -87,11 +87,11 @@ def book(path: Path) -> str:
 
 
 def wikitext(path: Path) -> tuple[str, str]:
-    """WikiText's tokenised text as one would write it, in two parts, the second never to be trained on. <unk> stays."""
+    """WikiText as ordinary text, in two parts. Training must not use the second. <unk> stays."""
     text = _read(path)
     for mark, plain in _MARKS:
         text = text.replace(mark, plain)
-    text = _QUOTED.sub(r'"\1"', _BEFORE.sub(lambda found: found[1] or "", text))
+    text = _QUOTED.sub(r'"\1"', _BEFORE.sub(lambda match: match[1] or "", text))
     cut = text.find("\n", round(len(text) * WIKITEXT_TRAIN))
     return text[:cut], text[cut:]
 
@@ -106,7 +106,7 @@ def _cut(tokens: Tokens) -> tuple[Tokens, Tokens]:
 
 
 def _talks(folder: Path) -> list[str]:
-    """Podcasts, their parts put together in order, and earnings calls."""
+    """Podcasts, with their parts joined in order, and earnings calls."""
     episodes: dict[str, list[tuple[int, str]]] = {}
     for path in sorted(folder.glob("*.zip")):
         with zipfile.ZipFile(path) as archive:
@@ -122,23 +122,25 @@ def _talks(folder: Path) -> list[str]:
 
 
 def _labelled(folder: Path) -> Sequence[Labelled]:
-    """Questions of HotpotQA, 2Wiki (its first 400 rows, the others are for measuring) and MuSiQue, kinds mixed."""
-    found = [
+    """Questions of HotpotQA, 2Wiki (the first 400 rows; the others are for evaluation) and MuSiQue, shuffled."""
+    questions = [
         *read_labelled(folder / "hotpotqa" / "hipporag_train100.json"),
         *read_labelled(folder / "hotpotqa" / "amor_train100.json"),
         *read_labelled(folder / "2wikimultihopqa" / "migres_train500.json")[:400],
         *read_labelled(folder / "musique" / "hipporag_train100.json"),
     ]
-    order = np.random.default_rng(0).permutation(len(found))
-    return [found[n] for n in order]
+    order = np.random.default_rng(0).permutation(len(questions))
+    return [questions[n] for n in order]
 
 
-def _asked(one: Labelled, tokenize: Tokenize) -> Asked:
-    units = one.units
-    good = {owner for owner, supports in zip(units.owners, one.supports, strict=True) if supports}
+def _with_passages(question: Labelled, tokenize: Tokenize) -> PassageQuestion:
+    units = question.units
+    good = {owner for owner, supports in zip(units.owners, question.supports, strict=True) if supports}
     order = sorted(range(len(units.passages)), key=lambda n: (n not in good, n))
     texts = [f"{units.passages[n].title}\n{units.passages[n].text}\n\n" for n in order]
-    return Asked(tuple(tokens_of(text, tokenize) for text in texts), len(good), one.question, one.answers[0])
+    return PassageQuestion(
+        tuple(tokens_of(text, tokenize) for text in texts), len(good), question.question, question.answers[0]
+    )
 
 
 def _read(path: Path) -> str:

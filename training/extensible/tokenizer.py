@@ -1,11 +1,11 @@
 """The extensible tokenizer: the first layers of the reader with a LoRA, and a projection into its input embeddings.
 
 Extensible Tokenization (Shao et al. 2024, arXiv 2401.07793): of every k tokens the last state is kept. Ours differs:
-of a chunk the sentences of the rarest words are taken, as many tokens as there are vectors; each is the input
-embedding of such a token, scaled, plus a projection of its state, which is zero at the start. So training begins from
-text, which the reader knows how to read, and not from noise or from a mean of embeddings, which is no word; a few
-vectors at the end are learned outright (docs/experiments.md has what each is worth). Gains, offset and the vectors at
-the end are of each k apart; the layers are the same for all, so that states that are kept on a disk serve every k.
+the sentences with the rarest words of a chunk are chosen, as many tokens as there are vectors. A vector is the scaled
+input embedding of such a token plus a projection of its state. The projection is zero at the start, so training begins
+with text, which the reader can read, and not with noise or a mean of embeddings. A few closing vectors are learned
+directly (docs/experiments.md has the effect of each part). Each k has its own gains, offset and closing vectors, but
+all share the layers, so that states on disk serve every k.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from compressors.soft.choice import chosen
 from training.extensible.llama import Llama, Lora, causal
 
 PROJECTION_SCALE = 0.1
-"""The projection is trained in units of this: a state has a length of some 40, an input embedding of 3."""
+"""Unit of the trained projection: the norm of a state is about 40, that of an input embedding about 3."""
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Of each token of the vocabulary how rare it is, in nats, and whether it ends a sentence; both (n_vocab,)."""
+    """For each token of the vocabulary its rarity in nats, and whether it ends a sentence; both (n_vocab,)."""
 
     information: NDArray[np.float32]
     ends: NDArray[np.bool_]
 
     def chosen(self, tokens: Tensor, n: int) -> Tensor:
-        """Positions of the n tokens of each chunk that become vectors, (n_chunks, n)."""
-        found = [chosen(chunk, self.information, self.ends, n) for chunk in tokens.numpy()]
-        return torch.from_numpy(np.stack(found))
+        """The positions of the n tokens of each chunk that become vectors, (n_chunks, n)."""
+        positions = [chosen(chunk, self.information, self.ends, n) for chunk in tokens.numpy()]
+        return torch.from_numpy(np.stack(positions))
 
     def commonest(self, n: int) -> Tensor:
         return torch.from_numpy(self.information.argsort(kind="stable")[:n])
 
 
 class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
-    """What is trained. `ks` are the numbers of tokens to one vector, `closing` counts the vectors at the end."""
+    """The trained module. `ks` are the possible numbers of tokens per vector; `closing` counts the closing vectors."""
 
     def __init__(self, reader: Llama, layers: int, rank: int, ks: Sequence[int], words: Words, closing: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
 
     @property
     def reading(self) -> list[nn.Parameter]:
-        """What reads the text: the LoRA and the projection. The other parameters only set its tone."""
+        """The parameters that read the text: LoRA, projection and the gain of states. The others set the tone."""
         return [*self.lora.parameters(), self.projection, self.state_gain]
 
     @property
@@ -66,35 +66,35 @@ class ExtensibleTokenizer(nn.Module):  # type: ignore[misc]
         return [self.token_gain, self.offset, self.closing]
 
     def states(self, tokens: Tensor) -> Tensor:
-        """The states of chunks, (n_chunks, chunk, n_embd), each chunk read by itself from position 0."""
+        """The states of chunks, (n_chunks, chunk, n_embd). Each chunk is read separately, from position 0."""
         embedded = self.reader.embed(tokens)
         return self.reader.states(embedded, torch.arange(tokens.shape[1]), causal, self.layers, self.lora)
 
     def soft(self, tokens: Tensor, k: int, has_states: bool = True) -> Tensor:
-        """Soft vectors (n_chunks x chunk / k, n_embd) of whole chunks, in the order of the tokens.
+        """The soft vectors, (n_chunks x chunk / k, n_embd), of whole chunks, in the order of the tokens.
 
-        `has_states` False leaves out what the states add: quicker, and the same where the projection is zero.
+        `has_states` False leaves out the projected states. That is faster, and the same while the projection is zero.
         """
         places = self.words.chosen(tokens, tokens.shape[1] // k)
-        found = self.reader.embed(tokens.gather(1, places)) * self.of_k("token_gain", k) + self.of_k("offset", k)
+        vectors = self.reader.embed(tokens.gather(1, places)) * self.of_k("token_gain", k) + self.of_k("offset", k)
         if has_states:
             states = self.states(tokens).take_along_dim(places[..., None], 1)
-            found = found + (states * self.state_gain[self.ks.index(k)]) @ (self.projection.T * PROJECTION_SCALE)
-        return found.flatten(0, 1)
+            vectors = vectors + (states * self.state_gain[self.ks.index(k)]) @ (self.projection.T * PROJECTION_SCALE)
+        return vectors.flatten(0, 1)
 
     def end(self, k: int) -> Tensor:
-        """What stands between the last soft vector and the text that follows, (closing, n_embd).
+        """The closing vectors, (closing, n_embd), between the last soft vector and the text that follows.
 
-        It begins as the commonest words: after sentences that broke off, the reader goes on in their manner otherwise.
+        They start as the most common words. Without them the reader continues the style of the chosen sentences.
         """
         return self.of_k("closing", k)
 
     def of_k(self, name: str, k: int) -> Tensor:
-        """Gain, offset or the vectors at the end, for this k: a row of its own, and one that all share."""
+        """A parameter (gain, offset or closing vectors) for this k: its own row plus the shared row."""
         rows = getattr(self, name)
         return rows[self.ks.index(k)] + rows[-1]
 
 
 def _with_shared(start: Tensor, n: int) -> Tensor:
-    """Rows that begin as `start`, and one of zeros that is added to each: what one k learns, all learn."""
+    """`n` rows of `start`, and a shared row of zeros that is added to each, so that every k learns from the others."""
     return torch.cat([start.expand(n, *start.shape), torch.zeros_like(start)[None]]).clone()

@@ -1,9 +1,9 @@
-"""Trains an extensible tokenizer for SmolLM2-135M, goes on where it was stopped, and writes weights with a card.
+"""Trains an extensible tokenizer for SmolLM2-135M, resumes an interrupted run, and writes weights with a card.
 
     python -m training.extensible.train --minutes 150 --out .cache/extensible [--set weight_kl=0 ...]
 
-The log (OUT/log.jsonl) has a line for each step and one for each look at the text that is held back. docs/training.md
-says how to read it. Ctrl-C stops after the step and keeps everything.
+The log (OUT/log.jsonl) has a line for each step and for each measurement on the held-out text. docs/training.md says
+how to read it. Ctrl-C stops after the current step and saves everything.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NAME = "extensible-smollm2-135m-instruct"
 
 
 class Run:
-    """A trainer, the text that is held back, and where it all is written."""
+    """A trainer, the held-out text, and the output folder."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         recipe = Recipe().changed(options.set)
@@ -72,17 +72,17 @@ class Run:
             checkpoint.restore(self.out / "checkpoint.pt", self.trainer)
 
     def progress(self) -> float:
-        """What part of the run is done: of its steps, if they are given, else of its minutes."""
+        """The share of the run that is done: of its steps if they are given, else of its minutes."""
         if self.options.steps:
             return float(self.trainer.step / self.options.steps)
         return float(self.trainer.seconds / (60 * self.options.minutes))
 
     def train(self) -> None:
-        """Steps until the minutes or the steps are used up, or somebody stops it; then the weights are written."""
+        """Trains until the minutes or steps are used up, then writes the weights. An interrupt stops it earlier."""
         trainer, options = self.trainer, self.options
         while not self.is_over():
-            found = trainer.run_step(self.progress)
-            self.log({"step": trainer.step, "seconds": round(trainer.seconds, 1), **found})
+            losses = trainer.run_step(self.progress)
+            self.log({"step": trainer.step, "seconds": round(trainer.seconds, 1), **losses})
             if trainer.step % options.look_every == 0 and not self.is_over():
                 self.look()
             if trainer.step % options.save_every == 0:
@@ -95,20 +95,20 @@ class Run:
         print(json.dumps({"weights": str(self.out / NAME), "sha256": card.sha256, "steps": trainer.step}))
 
     def is_over(self) -> bool:
-        most = self.options.steps
+        max_steps = self.options.steps
         return (
             self.is_stopped
             or self.trainer.seconds >= 60 * self.options.minutes
-            or bool(most and self.trainer.step >= most)
+            or bool(max_steps and self.trainer.step >= max_steps)
         )
 
     def look(self) -> dict[str, float]:
-        """Losses on what is held back; its seconds count as training."""
+        """Measures the losses on the held-out text. The time counts as training."""
         start = perf_counter()
-        found = self.held.measure(self.trainer.tokenizer)
+        losses = self.held.measure(self.trainer.tokenizer)
         self.trainer.seconds += perf_counter() - start
-        self.log({"step": self.trainer.step, "seconds": round(self.trainer.seconds, 1), "held_out": found})
-        return found
+        self.log({"step": self.trainer.step, "seconds": round(self.trainer.seconds, 1), "held_out": losses})
+        return losses
 
     def log(self, line: dict[str, Any]) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -119,16 +119,16 @@ class Run:
 
 
 def measure(run: Run, n_steps: int) -> None:
-    """Prints how long steps and looks take here, and what the minutes buy. Writes nothing, and keeps nothing."""
+    """Prints how long steps and measurements take here, and how many steps fit the minutes. Writes no files."""
     trainer = run.trainer
     for _ in range(n_steps):
         trainer.run_step(run.progress)
-    a_step = trainer.seconds / n_steps
+    step_s = trainer.seconds / n_steps
     start = perf_counter()
     run.held.measure(trainer.tokenizer)
-    a_look = perf_counter() - start
-    n = 60 * run.options.minutes / (a_step + a_look / run.options.look_every)
-    print(json.dumps({"s_a_step": round(a_step, 2), "s_a_look": round(a_look, 1), "steps": int(n)}))
+    look_s = perf_counter() - start
+    n = 60 * run.options.minutes / (step_s + look_s / run.options.look_every)
+    print(json.dumps({"s_a_step": round(step_s, 2), "s_a_look": round(look_s, 1), "steps": int(n)}))
 
 
 def stop_on_interrupt(run: Run) -> Callable[..., None]:

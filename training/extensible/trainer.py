@@ -1,4 +1,4 @@
-"""The training loop's state, and one step of it."""
+"""The state of the training loop, and its step."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 
 from training.extensible.draw import Draws
 from training.extensible.instances import Instance
-from training.extensible.losses import parts, read, total
+from training.extensible.losses import parts, read_branches, total
 from training.extensible.recipe import Recipe
-from training.extensible.teacher import Teacher, Told
+from training.extensible.teacher import Teacher, TeacherLogs
 from training.extensible.tokenizer import ExtensibleTokenizer
 
 LEAST_RATE = 0.1
 
 
 class Trainer:
-    """Trains an extensible tokenizer on instances as they are drawn; `progress` tells what part of the run is done.
+    """Trains an extensible tokenizer on randomly drawn instances.
 
-    `others` keeps the last vectors of each k and number: another window's, for the contrast.
+    `others` keeps the last vectors of each (k, number of vectors): another window's, for the contrastive loss.
     """
 
     def __init__(self, tokenizer: ExtensibleTokenizer, draws: Draws, teacher: Teacher) -> None:
@@ -46,7 +46,10 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.tokenizer.parameters())
 
     def run_step(self, progress: Callable[[], float]) -> dict[str, float]:
-        """One step: a few instances, one change. Gives the mean of each loss, and what the step was."""
+        """Runs one optimizer step on a few instances. Gives the mean of each loss and the step's figures.
+
+        `progress` gives the share of the run that is done, in [0, 1].
+        """
         start = perf_counter()
         done = progress()
         is_reading = done >= self.recipe.tone_first
@@ -55,12 +58,12 @@ class Trainer:
         n_tokens = 0
         for _ in range(self.recipe.accumulate):
             instance = self.draws.instance(self.random)
-            found = self._losses(instance, is_reading)
-            (total(found, self.recipe) / self.recipe.accumulate).backward()
-            for name, loss in found.items():
+            losses = self._losses(instance, is_reading)
+            (total(losses, self.recipe) / self.recipe.accumulate).backward()
+            for name, loss in losses.items():
                 sums[name] += float(loss.detach())
-            sums[f"{_first_kind(instance)}_k{instance.k}"] += float(found[_first_kind(instance)].detach())
-            times.update([*found, f"{_first_kind(instance)}_k{instance.k}"])
+            sums[f"{_first_kind(instance)}_k{instance.k}"] += float(losses[_first_kind(instance)].detach())
+            times.update([*losses, f"{_first_kind(instance)}_k{instance.k}"])
             n_tokens += instance.context.size
         rate, length = self._change(done)
         self.step += 1
@@ -72,20 +75,20 @@ class Trainer:
         reader, recipe = self.tokenizer.reader, self.recipe
         soft = self.tokenizer.soft(torch.from_numpy(instance.context), instance.k, is_reading)
         end = self.tokenizer.end(instance.k)
-        said = read(reader, instance, soft, end)
-        nothing: list[Told | None] = [None] * len(said)
-        told = self.teacher.told(instance) if recipe.weight_kl else nothing
+        results = read_branches(reader, instance, soft, end)
+        nothing: list[TeacherLogs | None] = [None] * len(results)
+        teachers = self.teacher.predict(instance) if recipe.weight_kl else nothing
         wrong = None
         if recipe.weight_contrast:
             other = self.others.get((instance.k, len(soft)))
             if other is not None:
                 with torch.no_grad():
-                    wrong = read(reader, instance, other, end)
+                    wrong = read_branches(reader, instance, other, end)
             self.others[instance.k, len(soft)] = soft.detach()
-        return parts(said, told, wrong, recipe)
+        return parts(results, teachers, wrong, recipe)
 
     def _change(self, progress: float) -> tuple[float, float]:
-        """Moves the weights that have a gradient; gives the share of the rates, and its length before it was cut."""
+        """Updates the weights. Gives the share of the learning rates, and the gradient's norm before clipping."""
         share = share_of_rate(self.step, self.recipe.warmup, progress)
         rates = (self.recipe.learning_rate, self.recipe.tone_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -97,7 +100,7 @@ class Trainer:
 
 
 def share_of_rate(step: int, warmup: int, progress: float) -> float:
-    """Grows over the first steps, then falls along a cosine to a tenth; `progress` is in [0, 1]."""
+    """The learning-rate schedule: linear warm-up, then a cosine to a tenth. `progress` is in [0, 1]."""
     falling = LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
     return min(1.0, (step + 1) / max(1, warmup)) * falling
 

@@ -1,7 +1,7 @@
-"""Questions whose answers are known, in one shape whatever file they came from.
+"""Questions with known answers, in one shape for every file format.
 
-A document's `source` names it within its data set. It is what a passage's source is when the document comes with the
-question; one that is put into an index is found under `corpus.path_of(source)`, and `Gold.moved` follows it there.
+A document's `source` names it within its data set. If the document comes with the question, its passages have that
+source. If it is indexed, its passages have the source `corpus.path_of(source)`, and `Gold.moved` translates the spans.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pipeline.types import Document, Question, Span
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """What is known of a question.
+    """The known answers and evidence of a question.
 
-    `answers` are the accepted ones, empty where none is known or there is none. `is_answerable` is None where the data
-    set asks nothing that cannot be answered. `supports` are the spans that hold the answer, `gains` what each judged
-    document is worth; both are None where the data set does not say.
+    `answers` are the accepted answers: empty if none is known or the question has none. `is_answerable` is None if the
+    data set has no unanswerable questions. `supports` are the spans that hold the answer, and `gains` the relevance of
+    each judged document. Both are None if the data set does not have them.
     """
 
     answers: tuple[str, ...] = ()
@@ -30,11 +30,11 @@ class Gold:
     gains: Mapping[str, int] | None = None
 
     def moved(self, place: Callable[[str], tuple[str, int]]) -> Gold:
-        """With the spans and documents where `place` says that they are: the source, and how far its text is moved."""
+        """The same gold for moved documents. `place` gives a document's new source and the shift of its text."""
         supports, gains = self.supports, self.gains
         if supports is not None:
-            found = [(*place(span.source), span) for span in supports]
-            supports = tuple(Span(source, span.start + shift, span.end + shift) for source, shift, span in found)
+            placed = [(*place(span.source), span) for span in supports]
+            supports = tuple(Span(source, span.start + shift, span.end + shift) for source, shift, span in placed)
         if gains is not None:
             gains = {place(source)[0]: gain for source, gain in gains.items()}
         return replace(self, supports=supports, gains=gains)
@@ -60,9 +60,9 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with the documents that come with it, and what is known of it.
+    """A question with its documents and its gold.
 
-    `fault` says what is wrong with it in its file: it is not asked, and its record is an error.
+    `fault` says what is wrong with it in its file. Such a question is not asked, and its record is an error.
     """
 
     question: Question
@@ -72,9 +72,9 @@ class Item:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The questions of one file or folder, in its order, and the documents that they can be answered from.
+    """The questions of one file or folder, in its order, and the documents that answer them.
 
-    `corpus` reads these anew each time, each once. `notes` say what a reader of the figures should know.
+    Each call of `corpus` reads the documents again and yields each once. `notes` are for readers of the figures.
     """
 
     name: str
@@ -94,7 +94,7 @@ class DataSet:
 
 
 def documents_of(items: Sequence[Item]) -> Iterator[Document]:
-    """The documents that come with the questions, each source once."""
+    """Yields the documents of the questions, each source once."""
     seen: set[str] = set()
     for item in items:
         for document in item.question.documents:
@@ -104,6 +104,6 @@ def documents_of(items: Sequence[Item]) -> Iterator[Document]:
 
 
 def named(kind: str, title: str, text: str) -> Document:
-    """A document named after what it holds, so that the same paragraph of two questions is one document."""
+    """A document named after its content, so that a paragraph shared by two questions is one document."""
     digest = hashlib.sha256(f"{title}\0{text}".encode("utf-8", "replace")).hexdigest()[:10]
     return Document(f"{kind}:{title}/{digest}" if title else f"{kind}:{digest}", text, title=title)

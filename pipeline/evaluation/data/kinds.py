@@ -1,4 +1,4 @@
-"""The layouts that questions with known answers come in, by the name that `--kind` takes."""
+"""The readers of data sets, by the name that `--kind` takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.evaluation.data import beir, hotpotqa, musique, own, smart, squad
+from pipeline.evaluation.data import beir, hotpotqa, jsonl, musique, smart, squad
 from pipeline.evaluation.data.dataset import DataSet
 from pipeline.registry import nearest
 
@@ -16,12 +16,12 @@ KINDS: dict[str, Callable[[Path], DataSet]] = {
     "musique": musique.read,
     "beir": beir.read,
     "smart": smart.read,
-    "jsonl": own.read,
+    "jsonl": jsonl.read,
 }
 
 
 def read_data(kind: str, path: str | Path) -> DataSet:
-    """The questions in a file or folder. Raises DataError for what cannot be read, with its file and line or place."""
+    """Reads the questions in a file or folder. Raises DataError with the file and the line or place of the fault."""
     if kind not in KINDS:
         raise ConfigError(
             f"there is no kind of data '{kind}'"

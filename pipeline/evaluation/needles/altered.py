@@ -1,7 +1,7 @@
-"""Questions whose numeric answers are altered in the text: does the answer come from the text, or from memory?
+"""Alters the numeric answers in a text: does the model answer from the text or from memory?
 
-AlteredNumericQA of Giraffe (https://arxiv.org/abs/2308.10882): years move by up to 10, other numbers become others of
-as many digits, everywhere in the text. A reply is scored by presence, as there.
+AlteredNumericQA of Giraffe (https://arxiv.org/abs/2308.10882): years move by up to 10, other numbers change to ones of
+the same length, everywhere in the text. As in the paper, a reply is scored by presence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _YEAR = re.compile(r"1\d{3}|20\d{2}")
 
 @dataclass(frozen=True, slots=True)
 class NumberQuestion:
-    """A question about a paragraph whose answer holds one number, `number`."""
+    """A question about a paragraph. Its answer holds one number, `number`."""
 
     id: str
     paragraph: str
@@ -31,26 +31,26 @@ class NumberQuestion:
 
 
 def read_questions(path: Path) -> list[NumberQuestion]:
-    """The questions of a SQuAD file with one number in the answer. Raises DataError for a file that is none."""
+    """Reads the questions of a SQuAD file with one number in the answer. Raises DataError for any other file."""
     try:
         articles = json.loads(path.read_text("utf-8"))["data"]
-        found = [
-            NumberQuestion(str(asked["id"]), str(paragraph["context"]), str(asked["question"]), numbers[0])
+        questions = [
+            NumberQuestion(str(item["id"]), str(paragraph["context"]), str(item["question"]), numbers[0])
             for article in articles
             for paragraph in article["paragraphs"]
-            for asked in paragraph["qas"]
-            if len(numbers := _NUMBER.findall(asked["answers"][0]["text"])) == 1
-            and len(re.findall(r"\w+", asked["answers"][0]["text"])) <= 4
+            for item in paragraph["qas"]
+            if len(numbers := _NUMBER.findall(item["answers"][0]["text"])) == 1
+            and len(re.findall(r"\w+", item["answers"][0]["text"])) <= 4
         ]
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path}: cannot be read as SQuAD ({type(error).__name__}: {error})") from None
-    if not found:
+    if not questions:
         raise DataError(f"{path}: holds no question whose answer is a number")
-    return found
+    return questions
 
 
 def other_number(number: str, draws: Draws) -> str:
-    """Another number of the same look: a year at most 10 away, else one of as many digits, none of them leading 0."""
+    """A different number of the same form: a year at most 10 away, or as many digits without a new leading 0."""
     while True:
         if _YEAR.fullmatch(number):
             other = str(int(number) - 10 + draws.below(21))
@@ -64,41 +64,42 @@ def other_number(number: str, draws: Draws) -> str:
 
 
 def alter(text: str, number: str, other: str) -> str:
-    """The text with a number replaced wherever it stands as a whole."""
+    """Replaces a number wherever it occurs as a whole."""
     return re.sub(rf"(?<![\d.,]){re.escape(number)}(?!\d|[.,]\d)", other, text)
 
 
 def trials(questions: list[NumberQuestion], n_chars: int, seed: int, n: int) -> list[Trial]:
-    """`n` questions, each twice: over its paragraph as it is and with the number altered, among other paragraphs up to
-    about `n_chars` characters.
+    """Makes `n` questions, each twice: over its original paragraph, and over the altered one.
+
+    Other paragraphs fill the text up to about `n_chars` characters.
     """
     draws = Draws(seed, f"altered {n_chars}")
-    paragraphs = list(dict.fromkeys(one.paragraph for one in questions))
-    found = []
-    for number, one in enumerate(draws.sample(questions, min(n, len(questions)))):
+    paragraphs = list(dict.fromkeys(question.paragraph for question in questions))
+    results = []
+    for number, question in enumerate(draws.sample(questions, min(n, len(questions)))):
         others: list[str] = []
         for paragraph in draws.shuffled(paragraphs):
-            if len(one.paragraph) + sum(map(len, others)) >= n_chars:
+            if len(question.paragraph) + sum(map(len, others)) >= n_chars:
                 break
-            if paragraph != one.paragraph:
+            if paragraph != question.paragraph:
                 others.append(paragraph)
         place = draws.below(len(others) + 1)
-        other = other_number(one.number, draws)
+        other = other_number(question.number, draws)
         for is_altered in (False, True):
-            own = alter(one.paragraph, one.number, other) if is_altered else one.paragraph
-            texts = [alter(text, one.number, other) if is_altered else text for text in others]
+            changed = alter(question.paragraph, question.number, other) if is_altered else question.paragraph
+            texts = [alter(text, question.number, other) if is_altered else text for text in others]
             name = "altered" if is_altered else "unaltered"
-            found.append(
+            results.append(
                 Trial(
                     id=f"{name}-{n_chars}-{seed}-{number}",
-                    question=QUESTION.format(question=one.question),
+                    question=QUESTION.format(question=question.question),
                     haystack_name=f"{name}-{n_chars}-{seed}-{number}.txt",
-                    haystack="\n\n".join([*texts[:place], own, *texts[place:]]),
-                    needles=own,
-                    expected=(other if is_altered else one.number,),
+                    haystack="\n\n".join([*texts[:place], changed, *texts[place:]]),
+                    needles=changed,
+                    expected=(other if is_altered else question.number,),
                     cell=(("task", name), ("chars", n_chars)),
                     kind="number",
-                    passed=(one.number,) if is_altered else (),
+                    passed=(question.number,) if is_altered else (),
                 )
             )
-    return found
+    return results

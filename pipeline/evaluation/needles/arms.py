@@ -1,14 +1,14 @@
-"""The ways in which a trial is answered, as pipelines: configs/needles/ has the same ones as files.
+"""The arms: pipelines that answer a trial in different ways. configs/needles/ has the same ones as files.
 
 full        the whole text in the prompt
-one-shot    one search by words, then the model
-hops        search after search, each for what the last one named; the model copies the value of the last pair
-hops-chain  the same, and the model is given all pairs of the chain
-hops-prose  the same for sentences: the model is given all that were found; one-shot-prose: one search
-hops-prose-end  the model is given the last sentence of the chain alone
-exit, probe the text in chunks, compressed to the sentences that matter, then the model
-memory      the text is read in segments into a memory, and the model is given what that recalls
-oracle      only the needles in the prompt: what the model could at best
+one-shot    one word search, then the model
+hops        repeated search, each for what the last one named; the model copies the value of the last pair
+hops-chain  the same, but the model reads all pairs of the chain
+hops-prose  the same for sentences: the model reads all that were retrieved; one-shot-prose: one search
+hops-prose-end  the model reads only the last sentence of the chain
+exit, probe the text in chunks, compressed to the relevant sentences, then the model
+memory      a memory reads the text in segments, and the model reads what it recalls
+oracle      only the needles in the prompt: an upper bound for the model
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pipeline.errors import ConfigError
 from pipeline.registry import Spec, nearest
 
 Given = Literal["haystack", "needles", "index", "memory"]
-"""What a question comes with: its text, only its needles, or nothing: then an index of the texts is searched, or a
-memory has read its text, segment by segment."""
+"""Where a question's evidence comes from: the whole text, only the needles, an index of the texts, or a memory that
+has read the text segment by segment."""
 
 MAX_TOKENS = 100
 LONG = {"n_seq_max": 4, "n_cached": 1}
-"""Settings for prompts as long as the context: cells of other texts, at work or idle, would be attended over."""
+"""Settings for prompts as long as the context: few other sequences, because attention reads their KV cells too."""
 WORDS = IndexSettings(embedder="none", chunk_tokens=32)
 PROSE = IndexSettings(embedder="none", chunk_tokens=120)
 
@@ -47,8 +47,8 @@ FOUND_SENTENCE = (
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A pipeline and what its questions come with."""
+class NeedleArm:
+    """A pipeline, and where the evidence of its questions comes from."""
 
     name: str
     config: PipelineConfig
@@ -64,19 +64,21 @@ def _config(name: str, index: IndexSettings, *stages: Spec, **generate: Any) -> 
     return PipelineConfig(f"the built-in arm {name}", (*stages, reader), index)
 
 
-ARMS: dict[str, Arm] = {
-    "full": Arm(
+ARMS: dict[str, NeedleArm] = {
+    "full": NeedleArm(
         "full",
         _config("full", WORDS, _spec("retrieve.given"), _spec("assemble.plain"), **LONG),
         "haystack",
     ),
-    "oracle": Arm("oracle", _config("oracle", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "needles"),
-    "one-shot": Arm(
+    "oracle": NeedleArm(
+        "oracle", _config("oracle", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "needles"
+    ),
+    "one-shot": NeedleArm(
         "one-shot",
         _config("one-shot", WORDS, _spec("retrieve.bm25", k=8), _spec("assemble.plain", order="source")),
         "index",
     ),
-    "hops": Arm(
+    "hops": NeedleArm(
         "hops",
         _config(
             "hops",
@@ -87,7 +89,7 @@ ARMS: dict[str, Arm] = {
         ),
         "index",
     ),
-    "hops-chain": Arm(
+    "hops-chain": NeedleArm(
         "hops-chain",
         _config(
             "hops-chain",
@@ -98,17 +100,17 @@ ARMS: dict[str, Arm] = {
         ),
         "index",
     ),
-    "one-shot-prose": Arm(
+    "one-shot-prose": NeedleArm(
         "one-shot-prose",
         _config("one-shot-prose", PROSE, _spec("retrieve.bm25", k=8), _spec("assemble.plain", order="source")),
         "index",
     ),
-    "hops-prose": Arm(
+    "hops-prose": NeedleArm(
         "hops-prose",
         _config("hops-prose", PROSE, _spec("retrieve.hops", by="names"), _spec("assemble.plain")),
         "index",
     ),
-    "hops-prose-end": Arm(
+    "hops-prose-end": NeedleArm(
         "hops-prose-end",
         _config(
             "hops-prose-end",
@@ -118,7 +120,7 @@ ARMS: dict[str, Arm] = {
         ),
         "index",
     ),
-    "memory": Arm(
+    "memory": NeedleArm(
         "memory",
         _config(
             "memory",
@@ -128,7 +130,7 @@ ARMS: dict[str, Arm] = {
         ),
         "memory",
     ),
-    "exit": Arm(
+    "exit": NeedleArm(
         "exit",
         _config(
             "exit",
@@ -139,7 +141,7 @@ ARMS: dict[str, Arm] = {
         ),
         "haystack",
     ),
-    "probe": Arm(
+    "probe": NeedleArm(
         "probe",
         _config(
             "probe",
@@ -153,23 +155,23 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def arm(name: str) -> Arm:
-    """The arm of a name, or of a pipeline file. Raises ConfigError for what is neither."""
+def arm(name: str) -> NeedleArm:
+    """The arm with a name, or the arm of a pipeline file. Raises ConfigError for anything else."""
     if name in ARMS:
         return ARMS[name]
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
         config = load_config(name)
         if config.stages[0].kind == "memory":
-            return Arm(Path(name).stem, config, "memory")
+            return NeedleArm(Path(name).stem, config, "memory")
         searches = getattr(config.components[0], "searches_index", True)
-        return Arm(Path(name).stem, config, "index" if searches else "haystack")
+        return NeedleArm(Path(name).stem, config, "index" if searches else "haystack")
     raise ConfigError(
         f"--arm: there is no arm '{name}'{nearest(name, list(ARMS))}; there are {', '.join(ARMS)}, or a pipeline file"
     )
 
 
 def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConfig:
-    """The same pipeline with other settings of its model; those that are None stay."""
+    """The same pipeline with changed settings of its model. A change to None keeps the setting."""
     changes = {name: value for name, value in changes.items() if value is not None}
     last = config.stages[-1]
     if not changes:
@@ -179,11 +181,11 @@ def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConf
         if not set(changes) <= known:
             raise ConfigError(f"{config.path} answers with {last.name}, which has no {', '.join(set(changes) - known)}")
     settings = {**dict(last.settings), **changes}
-    found = replace(config, stages=(*config.stages[:-1], Spec(last.name, tuple(settings.items()))))
-    found.stages[-1].build()
-    return found
+    changed = replace(config, stages=(*config.stages[:-1], Spec(last.name, tuple(settings.items()))))
+    changed.stages[-1].build()
+    return changed
 
 
 def scripted(config: PipelineConfig, n_ctx: int = 1 << 20) -> PipelineConfig:
-    """The same pipeline with the scripted model, which needs no weights: for a first look, and for tests."""
+    """The same pipeline with the scripted model, which needs no weights: for a first try, and for tests."""
     return replace(config, stages=(*config.stages[:-1], _spec("generate.scripted", n_ctx=n_ctx)))

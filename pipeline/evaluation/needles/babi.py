@@ -1,6 +1,6 @@
-"""Facts of a bAbI story hidden in a book, after BABILong (https://arxiv.org/abs/2406.10149): tasks 1 to 3.
+"""Hides the facts of a bAbI story in a book, after BABILong (https://arxiv.org/abs/2406.10149): tasks 1 to 3.
 
-Approximate: its books and its example prompts are other ones. The facts keep their order; the book's sentences stand
+Fidelity: approximate. The books and the example prompts differ. The facts keep their order, with sentences of the book
 between them.
 """
 
@@ -26,7 +26,7 @@ _PARTS = re.compile(r"\s*[\t|]\s*")
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A question with the facts before it; `supports` are the numbers of those that decide it."""
+    """A question with the facts before it. `supports` are the indices of the facts that decide the answer."""
 
     facts: tuple[str, ...]
     question: str
@@ -35,7 +35,7 @@ class Story:
 
 
 def read_stories(path: Path) -> list[Story]:
-    """The questions of a bAbI file, each with its story so far. Raises DataError with the line that is none."""
+    """Reads the questions of a bAbI file, each with its story so far. Raises DataError with the place of a bad line."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -48,15 +48,15 @@ def read_stories(path: Path) -> list[Story]:
         match = _LINE.fullmatch(line.strip())
         if match is None:
             raise DataError(f"{path}:{number}: is no line of bAbI: it must begin with a number, such as '1 John ...'")
-        at, text = int(match[1]), match[2]
-        if at == 1:
+        position, text = int(match[1]), match[2]
+        if position == 1:
             facts = {}
         parts = _PARTS.split(text)
         if len(parts) < 3:
-            facts[at] = text
+            facts[position] = text
             continue
         order = list(facts)
-        supports = tuple(order.index(int(one)) for one in parts[2].split() if int(one) in facts)
+        supports = tuple(order.index(int(support)) for support in parts[2].split() if int(support) in facts)
         stories.append(Story(tuple(facts.values()), parts[0].strip(), parts[1].strip(), supports))
     if not stories:
         raise DataError(f"{path}: holds no question of bAbI")
@@ -66,10 +66,10 @@ def read_stories(path: Path) -> list[Story]:
 def trials(
     stories: Sequence[Story], task: str, n_chars: int, seed: int, n: int, book: str | None = None
 ) -> list[Trial]:
-    """`n` stories, each hidden in a text of its own of about `n_chars` characters; 0: the facts alone."""
+    """Hides `n` stories, each in its own text of about `n_chars` characters. With 0, the facts are the text."""
     draws = Draws(seed, f"babi {task} {n_chars}")
     words = sorted({story.answer for story in stories})
-    found = []
+    results = []
     for number, story in enumerate(draws.sample(list(stories), min(n, len(stories)))):
         room = n_chars - sum(len(fact) + 1 for fact in story.facts)
         if n_chars and room < 200:
@@ -79,7 +79,7 @@ def trials(
             text = hide(hay, [(story.facts, "forward")], draws)
         else:
             text = "\n".join(story.facts)
-        found.append(
+        results.append(
             Trial(
                 id=f"{task}-{n_chars}-{seed}-{number}",
                 question=QUESTION.format(question=story.question),
@@ -92,4 +92,4 @@ def trials(
                 strays=frozenset(words) - {story.answer},
             )
         )
-    return found
+    return results

@@ -1,9 +1,9 @@
-"""How much context a model can use: the size of a text is doubled until a task no longer holds, then bisected.
+"""Measures a model's effective context: doubles the size of a text until a task fails, then bisects.
 
-A size holds when the lower bound of Wilson's 95 % interval of the accuracy is at least the threshold, there and at all
-smaller sizes that were tried: the effective context of Needle Threading (https://arxiv.org/abs/2411.05000), which reads
-its figure off a contour at 75 % instead. A reply counts by the tolerant score (see scoring.py). A size that can no
-longer hold is left at once.
+A size holds if the lower bound of Wilson's 95 % interval of the accuracy is at least the threshold, there and at all
+smaller sizes tried. This is the effective context of Needle Threading (https://arxiv.org/abs/2411.05000), which reads
+it off a contour at 75 % instead. Replies count by the tolerant score (see scoring.py). The measurement of a size stops
+early once it can no longer hold.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from pipeline.types import Document, Prompt, Question, State
 
 SMALLEST = 6
 STEP = 1.2
-"""Bisection ends when the smallest size that fails is at most so many times the largest that holds."""
+"""Bisection ends when the smallest failing size is at most this multiple of the largest holding one."""
 _GROWTH = 1.3
-"""How the time of a size grows with its characters, as an exponent: reading is a little more than linear."""
+"""Exponent of the time of a size over its characters: prefill grows a little faster than linearly."""
 
 OnSize = Callable[[str, Measured], None]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is measured. `tasks` are names, threads with their length (`thread:2`); see `parse_task`.
+    """What to measure. `tasks` are names, for threads with their length (`thread:2`); see `parse_task`.
 
-    :param threshold: of the lower bound of the accuracy, in (0, 1).
+    :param threshold: for the lower bound of the accuracy, in (0, 1).
     :param n: questions at each size.
-    :param minutes: for all tasks together.
-    :param book: documents that sentences are hidden in; none: prose that is written here.
+    :param minutes: time limit for all tasks together.
+    :param book: documents to hide the sentences in. Default: generated prose.
     """
 
     tasks: tuple[str, ...] = ("sentences", "single", "thread:2")
@@ -71,9 +71,9 @@ class Calibration:
 
 
 def parse_task(text: str) -> tuple[str, int]:
-    """The task and the length of its threads: `thread:5`; 1 sentence and 2 pairs where nothing is said."""
+    """Parses `thread:5` into the task and the length of its threads. The default is 1 sentence or 2 pairs."""
     task, _, length = text.partition(":")
-    possible = [one for one in TASKS if one in UUID_TASKS or one in LENGTHS_OF or one == "lines"]
+    possible = [name for name in TASKS if name in UUID_TASKS or name in LENGTHS_OF or name == "lines"]
     if task not in possible:
         raise ConfigError(f"--task: '{text}' cannot be calibrated{nearest(task, possible)}: {', '.join(possible)}")
     if not length:
@@ -90,20 +90,20 @@ def calibrate(
     on_size: OnSize,
     clock: Callable[[], float] = monotonic,
 ) -> EffectiveContext:
-    """Measures the reader of a pipeline that gives it whole texts (the arm `full`). Nothing is stored."""
+    """Measures the reader of a pipeline that gives it whole texts (the arm `full`). Does not store the result."""
     with Pipeline(config, Path("no index"), progress) as pipeline:
-        pipeline.window  # noqa: B018 - loads the model, which is no part of the measurement
+        pipeline.window  # noqa: B018 - loads the model, which is not part of the measured time
         started = clock()
         end = started + 60 * settings.minutes
         searches = [_Search(settings, task, pipeline, progress, on_size, clock) for task in settings.tasks]
         share_time(searches, end, clock)
-        share_time([one for one in searches if not one.is_settled], end, clock)
+        share_time([search for search in searches if not search.is_settled], end, clock)
         return EffectiveContext(
             model=pipeline.reader.name,
             key=model_key(pipeline.reader),
             settings=settings_of(pipeline.reader),
             threshold=settings.threshold,
-            tasks=tuple(one.found() for one in searches),
+            tasks=tuple(search.result() for search in searches),
             n=settings.n,
             seed=settings.seed,
             minutes=round((clock() - started) / 60, 2),
@@ -112,13 +112,13 @@ def calibrate(
 
 
 def share_time(searches: Sequence[_Search], end: float, clock: Callable[[], float]) -> None:
-    """Runs each for an equal part of the time that the ones before it have left; one that was run goes on."""
-    for number, one in enumerate(searches):
-        one.run(clock() + (end - clock()) / (len(searches) - number))
+    """Runs each search for an equal share of the time left. A search that ran before resumes."""
+    for number, search in enumerate(searches):
+        search.run(clock() + (end - clock()) / (len(searches) - number))
 
 
 class _Search:
-    """The search for one task. `is_settled` says whether it ended by itself, and not because its time ran out."""
+    """The search for one task. `is_settled` says whether it finished, and did not run out of time."""
 
     def __init__(
         self,
@@ -142,19 +142,19 @@ class _Search:
         self.seconds: dict[int, float] = {}
 
     def run(self, until: float) -> None:
-        """Searches up to a time of the clock; what was measured before is not measured again."""
+        """Searches until a time of the clock. Sizes measured before are not measured again."""
         self.until = until
         self.is_settled = self.search()
 
-    def found(self) -> TaskContext:
+    def result(self) -> TaskContext:
         tried = tuple(self.tried[pairs] for pairs in sorted(self.tried))
         return TaskContext(self.name, largest(tried, self.settings.threshold), tried, self.is_settled)
 
     def search(self) -> bool:
-        """Doubles, then bisects; False where the time ran out first."""
-        most = self.most_pairs()
+        """Doubles, then bisects. False if the time runs out."""
+        max_pairs = self.max_pairs()
         low, high = 0, max(SMALLEST, self.cell(SMALLEST).shape.n_pairs if self.task in UUID_TASKS else 1)
-        if high > most:
+        if high > max_pairs:
             return True
         while True:
             holds = self.holds(high)
@@ -163,11 +163,11 @@ class _Search:
             if not holds:
                 break
             low = high
-            if high == most:
+            if high == max_pairs:
                 return True
-            high = min(2 * high, most)
+            high = min(2 * high, max_pairs)
         while low and high / low > STEP and high - low > 1:
-            middle = round((low * high) ** 0.5)
+            middle = round((low * high) ** 0.5)  # the geometric mean, because STEP bounds a ratio
             if middle in (low, high):
                 break
             holds = self.holds(middle)
@@ -177,7 +177,7 @@ class _Search:
         return True
 
     def holds(self, pairs: int) -> bool | None:
-        """Whether a size holds; None where there is no time left to find out."""
+        """Whether a size holds; None if there is no time left to measure it."""
         if pairs not in self.tried:
             if self.expected_s(pairs) > self.until - self.clock():
                 return None
@@ -194,22 +194,23 @@ class _Search:
         return float(self.seconds[nearest_size] * (pairs / nearest_size) ** _GROWTH)
 
     def measure(self, pairs: int) -> Measured:
-        """Asks up to n questions of a size, as many at a time as the engine has sequences."""
+        """Asks up to n questions at a size, as many at once as the engine has sequences."""
         trials = self.grid(pairs).trials(self.cell(pairs))
         at_a_time = int(getattr(self.pipeline.config.components[-1], "n_seq_max", 4))
-        hits = asked = tokens = 0
+        hits = n_asked = tokens = 0
         left = iter(trials)
         while batch := list(islice(left, at_a_time)):
             prompts = [self.prompt(trial) for trial in batch]
             tokens = max(tokens, *(self.pipeline.reader.count(prompt) for prompt in prompts))
             for trial, reply in zip(batch, self.answers(prompts), strict=True):
                 hits += score(reply, trial.fields, trial.strays or None).tolerant
-                asked += 1
-            self.progress(f"{self.name} at {pairs} pairs", asked, len(trials))
-            if (wilson(hits + len(trials) - asked, len(trials)).low or 0.0) < self.settings.threshold:
+                n_asked += 1
+            self.progress(f"{self.name} at {pairs} pairs", n_asked, len(trials))
+            # Stop if the size would fail even with all remaining answers right.
+            if (wilson(hits + len(trials) - n_asked, len(trials)).low or 0.0) < self.settings.threshold:
                 break
         chars = len(trials[0].haystack)
-        return Measured(pairs, chars, tokens, hits, asked, round(wilson(hits, asked).low or 0.0, 4))
+        return Measured(pairs, chars, tokens, hits, n_asked, round(wilson(hits, n_asked).low or 0.0, 4))
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[str]:
         sampling = self.pipeline.config.components[-1].sampling
@@ -217,7 +218,7 @@ class _Search:
             yield stream.result().text
 
     def prompt(self, trial: Trial) -> Prompt:
-        """What the pipeline would give its reader."""
+        """The prompt that the pipeline gives its reader."""
         document = Document(trial.haystack_name, trial.haystack)
         state = State(Question(trial.question, trial.id, documents=(document,)), ledger=self.pipeline.ledger)
         stages = list(zip(self.pipeline.config.stages, self.pipeline.config.components, strict=True))
@@ -225,8 +226,8 @@ class _Search:
             state = run_stage(spec, component, state, self.pipeline, self.pipeline.reserve)
         return state.prompt
 
-    def most_pairs(self) -> int:
-        """The largest size whose prompt surely fits the window."""
+    def max_pairs(self) -> int:
+        """The largest size whose prompt is certain to fit the window."""
         room = self.pipeline.window - self.pipeline.reserve
         low, high = 0, max(SMALLEST, room)
         while low < high:
@@ -235,7 +236,7 @@ class _Search:
         return low
 
     def fits(self, pairs: int, room: int) -> bool:
-        """Whether a text of so many pairs fits, by its characters and the tokens of a small one, with 3 % to spare."""
+        """Whether a text of `pairs` pairs fits. Extrapolates from the tokens of a small text, with 3 % to spare."""
         return pairs * self.tokens_per_pair + self.tokens_of_question <= room
 
     @property
@@ -255,7 +256,7 @@ class _Search:
 
     @property
     def probe(self) -> Trial:
-        """One trial of 40 pairs, to count with."""
+        """One trial of 40 pairs, to count its tokens."""
         cell = self.cell(max(40, self.length))
         return replace(self.grid(cell.pairs), n=1).trials(cell)[0]
 
@@ -268,10 +269,10 @@ class _Search:
 
 
 def largest(tried: Sequence[Measured], threshold: float) -> Measured | None:
-    """The largest size that holds with all smaller ones, of sizes in ascending order: the first failure ends it."""
-    found = None
-    for one in tried:
-        if one.low < threshold:
+    """The largest size that holds together with all smaller ones. `tried` is in ascending order."""
+    effective = None
+    for measured in tried:
+        if measured.low < threshold:
             break
-        found = one
-    return found
+        effective = measured
+    return effective

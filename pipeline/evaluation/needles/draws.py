@@ -1,6 +1,6 @@
-"""Chance that is the same everywhere: SHA-256 in counter mode, so that a seed gives the same bytes for good.
+"""Random draws that are the same on every machine and version: SHA-256 in counter mode.
 
-Python promises that for `random.random` alone, and numpy for no distribution. Not for secrets.
+Python promises stable results only for `random.random`, and numpy for no distribution. Not for secrets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Draws:
-    """A stream of chance that the seed and the label decide; two labels are two independent streams."""
+    """A random stream, decided by a seed and a label. Different labels give independent streams."""
 
     def __init__(self, seed: int, label: str = "") -> None:
         self._key = f"longthread needles {label} {seed} ".encode()
@@ -23,7 +23,7 @@ class Draws:
         self._n_bits = 0
 
     def bits(self, n: int) -> int:
-        """A number in [0, 2^n), each equally likely."""
+        """A uniform number in [0, 2^n)."""
         while self._n_bits < n:
             digest = hashlib.sha256(self._key + str(self._block).encode()).digest()
             self._bits |= int.from_bytes(digest, "big") << self._n_bits
@@ -35,10 +35,10 @@ class Draws:
         return value
 
     def below(self, n: int) -> int:
-        """A number in [0, n), each equally likely."""
+        """A uniform number in [0, n)."""
         if n < 1:
             raise ValueError(f"n must be at least 1, was: {n}")
-        while True:
+        while True:  # rejection sampling: a remainder would favour small numbers
             value = self.bits((n - 1).bit_length())
             if value < n:
                 return value
@@ -47,7 +47,7 @@ class Draws:
         return items[self.below(len(items))]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """The items in an order of chance (Fisher and Yates)."""
+        """The items in random order (Fisher and Yates)."""
         result = list(items)
         for n in range(len(result) - 1, 0, -1):
             other = self.below(n + 1)
@@ -55,7 +55,7 @@ class Draws:
         return result
 
     def sample(self, items: Sequence[T], n: int) -> list[T]:
-        """So many different items, in an order of chance."""
+        """`n` different items in random order."""
         if not 0 <= n <= len(items):
             raise ValueError(f"n must be in [0, {len(items)}], was: {n}")
         return self.shuffled(items)[:n]

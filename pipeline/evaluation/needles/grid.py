@@ -1,4 +1,4 @@
-"""A grid of cells, each a task at a size, and its trials: the seed and the settings decide all of them."""
+"""A grid of cells (each a task at a size) and their trials. The seed and the settings decide all of them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ LENGTHS_OF = {"thread", "multithread", "branched", *PROSE_TASKS}
 NEEDLES_OF = {"multiple", "conditional"}
 LINE_CHARS = 56
 _HAYSTACKS = 1000
-"""Seeds that one grid may use: a run with the next seed but that many shares no haystack with it."""
+"""Seeds reserved for one grid: each seed of a grid has its own block of haystack seeds."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is asked: every task at every size, and every length, number of needles and direction that it has.
+    """What to ask: every task at every size, with every length, number of needles and direction that it has.
 
     :param tasks: see TASKS.
-    :param pairs: sizes in pairs of 80 characters; a text that holds no pairs has as many characters.
+    :param pairs: sizes in pairs of 80 characters. A text without pairs has as many characters.
     :param lengths: of threads, in pairs or sentences.
     :param needles: of `multiple` and `conditional`.
     :param threads: of `multithread`.
     :param directions: of threads: forward, backward, random.
     :param placement: of `multiple` and `conditional`: random or clustered.
     :param n: trials of each cell.
-    :param seed: of all chance.
-    :param book: documents that the sentences are hidden in; none: prose that is written here.
-    :param data: of babi a folder or file of bAbI, of altered a SQuAD file, of lines a file of the original's prompts.
+    :param seed: of all random draws.
+    :param book: documents to hide the sentences in. Default: generated prose.
+    :param data: for babi a folder or file of bAbI, for altered a SQuAD file, for lines a file of LongChat's prompts.
     """
 
     tasks: tuple[str, ...] = ("single",)
@@ -71,8 +71,8 @@ class Grid:
             raise ConfigError(f"-n must be at least 1, was: {self.n}")
 
     def cells(self) -> list[Cell]:
-        """The cells, sizes ascending. Raises DataError, with the numbers, for needles that do not fit."""
-        found = []
+        """The cells, sizes ascending. Raises DataError, with the numbers, if the needles do not fit."""
+        cells = []
         for task in self.tasks:
             lengths = self.lengths if task in LENGTHS_OF else (1,)
             directions = self.directions if task in LENGTHS_OF else ("forward",)
@@ -82,9 +82,9 @@ class Grid:
                 for pairs in sorted(set(self.pairs)):
                     cell = Cell(task, pairs, length, direction, n, n_threads, self.placement)
                     if task in UUID_TASKS and cell.shape.n_pairs > pairs:
-                        make(cell.shape, pairs, self.seed, 1)  # raises, with the numbers
-                    found.append(cell)
-        return found
+                        make(cell.shape, pairs, self.seed, 1)  # raises DataError with the numbers
+                    cells.append(cell)
+        return cells
 
     def trials(self, cell: Cell) -> list[Trial]:
         """The `n` trials of a cell."""
@@ -93,33 +93,33 @@ class Grid:
     def _trials(self, cell: Cell) -> Iterator[Trial]:
         left, part = self.n, 0
         while left > 0:
-            found = self._part(cell, self.seed * _HAYSTACKS + part, left)
-            if not found:
+            trials = self._part(cell, self.seed * _HAYSTACKS + part, left)
+            if not trials:
                 return
-            yield from found[:left]
-            left -= len(found) if cell.task != "altered" else self.n
+            yield from trials[:left]
+            left -= len(trials) if cell.task != "altered" else self.n
             part += 1
 
     def _part(self, cell: Cell, seed: int, n: int) -> list[Trial]:
-        """Trials over one text (or, where each has its own, all of them)."""
+        """The trials over one text, or all trials if each has its own text. Empty if the data has no more."""
         chars = cell.pairs * PAIR_CHARS
         if cell.task in UUID_TASKS:
             haystack, asks = make(cell.shape, cell.pairs, seed, min(n, cell.shape.at_a_time(cell.pairs)))
             return _uuid_trials(cell, haystack, asks)
         if cell.task in PROSE_TASKS:
             shape = prose.ProseShape(cell.length, cell.direction, cell.task == "association")  # type: ignore[arg-type]
-            found = prose.trials(shape, chars, seed, n, self._book)
+            trials = prose.trials(shape, chars, seed, n, self._book)
         elif cell.task == "lines":
             if self.data is not None:
-                found = lines.read_trials(Path(self.data), n) if seed == self.seed * _HAYSTACKS else []
+                trials = lines.read_trials(Path(self.data), n) if seed == self.seed * _HAYSTACKS else []
             else:
-                found = lines.trials(max(1, chars // LINE_CHARS), seed, min(n, 10))
+                trials = lines.trials(max(1, chars // LINE_CHARS), seed, min(n, 10))
         elif cell.task == "altered":
-            found = altered.trials(self._numbers, chars, seed, n)
+            trials = altered.trials(self._numbers, chars, seed, n)
         else:
             stories = babi.read_stories(self._story_file(cell.task))
-            found = babi.trials(stories, cell.task, chars, seed, n, self._book)
-        return [_in_cell(trial, cell) for trial in found]
+            trials = babi.trials(stories, cell.task, chars, seed, n, self._book)
+        return [_in_cell(trial, cell) for trial in trials]
 
     @cached_property
     def _book(self) -> str | None:
@@ -133,19 +133,19 @@ class Grid:
         path = Path(self.data or "")
         if path.is_file():
             return path
-        found = sorted(path.glob(f"qa{task[-1]}_*.txt"))
-        if not found:
+        files = sorted(path.glob(f"qa{task[-1]}_*.txt"))
+        if not files:
             raise DataError(f"{path}: there is no file qa{task[-1]}_*.txt of bAbI in it")
-        return found[-1]
+        return files[-1]
 
-    def told(self) -> dict[str, Any]:
-        """The settings as plain values."""
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One task at one size. `length`, `direction`, `needles` and `threads` count where the task has them."""
+    """One task at one size. `length`, `direction`, `needles` and `threads` apply only to tasks that have them."""
 
     task: str
     pairs: int
@@ -166,17 +166,16 @@ class Cell:
             placement=self.placement,  # type: ignore[arg-type]
         )
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """What identifies the cell, without what its task does not have."""
-        told: dict[str, Any] = {"task": self.task, "pairs": self.pairs, "chars": self.chars}
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that identify the cell: those that its task has."""
+        values: dict[str, Any] = {"task": self.task, "pairs": self.pairs, "chars": self.chars}
         if self.task in LENGTHS_OF:
-            told |= {"length": self.length, "direction": self.direction}
+            values |= {"length": self.length, "direction": self.direction}
         if self.task in NEEDLES_OF:
-            told |= {"needles": self.needles, "placement": self.placement}
+            values |= {"needles": self.needles, "placement": self.placement}
         if self.task == "multithread":
-            told |= {"threads": self.threads}
-        return told
+            values |= {"threads": self.threads}
+        return values
 
     @property
     def chars(self) -> int:
@@ -184,8 +183,8 @@ class Cell:
 
     @property
     def row(self) -> str:
-        """The cell without its size, in words: what a line of a picture stands for."""
-        return " ".join(str(value) for name, value in self.told.items() if name not in ("pairs", "chars"))
+        """The cell without its size, in words: the name of a row in a picture."""
+        return " ".join(str(value) for name, value in self.to_dict().items() if name not in ("pairs", "chars"))
 
 
 def _uuid_trials(cell: Cell, haystack: Haystack, asks: list[Ask]) -> list[Trial]:
@@ -198,7 +197,7 @@ def _uuid_trials(cell: Cell, haystack: Haystack, asks: list[Ask]) -> list[Trial]
             haystack=text,
             needles=written(ask.pairs(haystack)),
             expected=ask.expected,
-            cell=tuple(cell.told.items()),
+            cell=tuple(cell.to_dict().items()),
             is_set=ask.task == "conditional",
             passed=ask.passed,
             strays=strays,
@@ -209,5 +208,5 @@ def _uuid_trials(cell: Cell, haystack: Haystack, asks: list[Ask]) -> list[Trial]
 
 
 def _in_cell(trial: Trial, cell: Cell) -> Trial:
-    told = {**cell.told, "task": dict(trial.cell)["task"]}
-    return replace(trial, cell=tuple(told.items()))
+    values = {**cell.to_dict(), "task": dict(trial.cell)["task"]}
+    return replace(trial, cell=tuple(values.items()))

@@ -1,9 +1,8 @@
-"""Haystacks of UUID pairs: a JSON object of one line, 80 characters a pair, as in Needle Threading.
+"""Haystacks of UUID pairs: a JSON object on one line, 80 characters per pair, as in Needle Threading.
 
 Roberts, Han and Albanie, Needle Threading: Can LLMs Follow Threads through Near-Million-Scale Haystacks?, ICLR 2025
-(https://arxiv.org/abs/2411.05000). Fidelity: faithful. The authors published data and no generator: this one is ours,
-and its pairs are other ones. It is written as a string, since branched threads need keys that stand twice, which no
-JSON library would keep.
+(https://arxiv.org/abs/2411.05000). Fidelity: faithful. The authors published data but no generator: this one is ours,
+and makes other pairs. It writes JSON as a string, because branched threads repeat keys, which no JSON library keeps.
 """
 
 from __future__ import annotations
@@ -25,31 +24,31 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Haystack:
-    """Pairs of key and value in their order; `name` says how they were made."""
+    """Pairs of key and value, in order. `name` says how they were made."""
 
     name: str
     pairs: tuple[Pair, ...]
 
     @property
     def text(self) -> str:
-        """The JSON object: 80 characters a pair."""
+        """The JSON object, 80 characters per pair."""
         return written(self.pairs)
 
     @property
     def strays(self) -> frozenset[str]:
-        """Every key and value."""
+        """All keys and values."""
         return frozenset(text for pair in self.pairs for text in pair)
 
 
 def written(pairs: Sequence[Pair]) -> str:
-    """Pairs as the text of a JSON object."""
+    """Writes pairs as the text of a JSON object."""
     return "{" + ", ".join(f'"{key}": "{value}"' for key, value in pairs) + "}"
 
 
 class Plan:
-    """A haystack in the making: `n_pairs` places, some of which needles take; strangers fill the rest.
+    """Builds a haystack of `n_pairs` places. Needles take some of them, and distractor pairs fill the rest.
 
-    No UUID is drawn twice, so a value equals a key only where a thread wants it so.
+    No UUID is drawn twice, so a value equals a key only in a thread.
     """
 
     def __init__(self, n_pairs: int, seed: int, label: str) -> None:
@@ -63,15 +62,15 @@ class Plan:
 
     @property
     def free(self) -> list[int]:
-        """The places that nothing took yet, ascending."""
+        """The free places, ascending."""
         return [place for place in range(self.n_pairs) if place not in self._pairs]
 
     def uuid(self) -> str:
         while True:
-            found = self.draws.uuid()
-            if found not in self._used:
-                self._used.add(found)
-                return found
+            candidate = self.draws.uuid()
+            if candidate not in self._used:
+                self._used.add(candidate)
+                return candidate
 
     def put(self, place: int, key: str, value: str) -> None:
         if place in self._pairs:
@@ -79,7 +78,7 @@ class Plan:
         self._pairs[place] = (key, value)
 
     def places(self, n: int, what: str) -> list[int]:
-        """So many free places, in an order of chance. Raises DataError with the numbers where there are not so many."""
+        """`n` free places in random order. Raises DataError, with the numbers, if there are fewer."""
         free = self.free
         if n > len(free):
             raise DataError(
@@ -89,9 +88,9 @@ class Plan:
         return self.draws.sample(free, n)
 
     def run(self, n: int, what: str) -> list[int]:
-        """So many free places side by side, in an order of chance: clustered needles."""
+        """`n` adjacent free places in random order, for clustered needles. Raises DataError if there are none."""
         free = set(self.free)
-        starts = [at for at in range(self.n_pairs - n + 1) if all(at + step in free for step in range(n))]
+        starts = [first for first in range(self.n_pairs - n + 1) if all(first + step in free for step in range(n))]
         if not starts:
             self.places(n, what)
             raise DataError(f"{what}: no {n} pairs side by side are left in a haystack of {self.n_pairs} pairs")
@@ -99,14 +98,14 @@ class Plan:
         return self.draws.shuffled(range(start, start + n))
 
     def finish(self) -> Haystack:
-        """Fills the places that are left."""
+        """Fills the free places with distractor pairs."""
         for place in self.free:
             self._pairs[place] = (self.uuid(), self.uuid())
         return Haystack(self.name, tuple(self._pairs[place] for place in range(self.n_pairs)))
 
 
 def directed(places: Sequence[int], direction: Direction, draws: Draws) -> list[int]:
-    """The places in the order of a thread: ascending, descending, or with steps both ways (from three places on)."""
+    """Orders the places of a thread: ascending, descending, or (with at least three places) with steps both ways."""
     if direction == "forward":
         return sorted(places)
     if direction == "backward":
@@ -118,7 +117,7 @@ def directed(places: Sequence[int], direction: Direction, draws: Draws) -> list[
 
 
 def direction_of(places: Sequence[int]) -> Direction:
-    """What the order of a thread's places is: the opposite of `directed`, for tests and records."""
+    """The direction of a thread's places: the inverse of `directed`, for tests and records."""
     if list(places) == sorted(places):
         return "forward"
     return "backward" if list(places) == sorted(places, reverse=True) else "random"

@@ -1,7 +1,7 @@
-"""LongChat-Lines: find the number of one line among many (https://lmsys.org/blog/2023-06-29-longchat/).
+"""LongChat-Lines: find the number in one line of many (https://lmsys.org/blog/2023-06-29-longchat/).
 
-Faithful in its lines and its question; the words of the line indices are our own, unless a file of the original's
-prompts is named.
+Fidelity: faithful in the lines and the question. The words of the line indices are ours, unless the user names a file
+of the original prompts.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ QUESTION = (
 
 
 def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
-    """Up to `n` questions over one record of lines, at depths spread evenly over it."""
+    """Makes up to `n` questions over one record of lines, at evenly spaced depths."""
     if n_lines < 1:
         raise DataError(f"a record needs at least 1 line, asked for: {n_lines}")
     draws = Draws(seed, f"lines {n_lines}")
-    most = len(ADJECTIVES) * len(NOUNS)
-    if n_lines > most:
-        raise DataError(f"there are names for {most} lines, asked for: {n_lines}")
+    max_lines = len(ADJECTIVES) * len(NOUNS)
+    if n_lines > max_lines:
+        raise DataError(f"there are names for {max_lines} lines, asked for: {n_lines}")
     names = draws.sample([f"{adjective}-{noun}" for adjective in ADJECTIVES for noun in NOUNS], n_lines)
     numbers = [str(1 + draws.below(49_999)) for _ in names]
     lines = [f"line {name}: REGISTER_CONTENT is <{number}>" for name, number in zip(names, numbers, strict=True)]
     text = HEAD + "\n".join(lines)
     n = min(n, n_lines)
-    places = [round(at * (n_lines - 1) / max(1, n - 1)) for at in range(n)]
+    places = [round(step * (n_lines - 1) / max(1, n - 1)) for step in range(n)]
     return [
         Trial(
             id=f"lines-{n_lines}-{seed}-{number}",
@@ -57,8 +57,8 @@ def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
 
 
 def read_trials(path: Path, n: int) -> list[Trial]:
-    """The first `n` prompts of a file of the original's (JSON lines with `prompt` and `expected_number`)."""
-    found = []
+    """Reads the first `n` prompts of an original file (JSON lines with `prompt` and `expected_number`)."""
+    results = []
     for number, line in enumerate(_lines(path)[:n], 1):
         try:
             row = json.loads(line)
@@ -72,7 +72,7 @@ def read_trials(path: Path, n: int) -> list[Trial]:
             ) from None
         record, question = _split(prompt)
         place = record.find(needle)
-        found.append(
+        results.append(
             Trial(
                 id=f"lines-{path.stem}-{number}",
                 question=question,
@@ -86,14 +86,14 @@ def read_trials(path: Path, n: int) -> list[Trial]:
                 depth=max(0, place) / max(1, len(record)),
             )
         )
-    return found
+    return results
 
 
 def _split(prompt: str) -> tuple[str, str]:
-    """The record and the question after it."""
+    """Splits a prompt into the record and the question after it."""
     last = [match.end() for match in re.finditer(r"^line [^\n]*<\d+>[^\n]*$", prompt, re.MULTILINE)]
-    at = last[-1] if last else 0
-    return prompt[:at], prompt[at:].strip()
+    end = last[-1] if last else 0
+    return prompt[:end], prompt[end:].strip()
 
 
 def _lines(path: Path) -> list[str]:

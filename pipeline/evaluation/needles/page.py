@@ -1,4 +1,4 @@
-"""One HTML page of a needle run: pictures, cells, effective contexts, every reply. It loads nothing from anywhere."""
+"""Writes a needle run as one self-contained HTML page: pictures, cells, effective contexts and every reply."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from pipeline.evaluation.needles.pictures import THRESHOLD, HeatMap, effective, file_names, heat_maps, picture, rows_of
 from pipeline.evaluation.needles.running import SCORES, Results
@@ -28,7 +27,7 @@ _FAULTS = ("format_error", "intermediate_hop", "distractor_value", "invented_val
 
 
 def write_report(results: Results) -> list[Path]:
-    """The pictures and the page, in the run's folder; gives the files. Raises MissingExtraError without matplotlib."""
+    """Writes the pictures and the page, and gives their paths. Raises MissingExtraError without matplotlib."""
     heats = heat_maps(results)
     files: dict[str, bytes] = {}
     for name, heat in zip(file_names(heats), heats, strict=True):
@@ -46,7 +45,7 @@ def page(results: Results, heats: Sequence[HeatMap], drawings: Sequence[str]) ->
     missing = f"<p>{results.n_missing} questions have no reply yet.</p>" if results.n_missing else ""
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>Grid: <code>{escape(json.dumps(results.grid.told()))}</code></p>",
+        f"<p>Grid: <code>{escape(json.dumps(results.grid.to_dict()))}</code></p>",
         missing,
         *(f"<figure>{_inline(drawing)}</figure>" for drawing in drawings),
         "<h2>Effective context</h2>",
@@ -71,8 +70,8 @@ def _inline(drawing: str) -> str:
 
 def _effective(results: Results) -> str:
     rows = []
-    for row, own in rows_of(results).items():
-        held = effective(own)
+    for row, cells in rows_of(results).items():
+        held = effective(cells)
         if held is None:
             rows.append((row, "none of the sizes asked for", "", ""))
         else:
@@ -85,25 +84,25 @@ def _effective(results: Results) -> str:
 
 def _cells(results: Results) -> str:
     names = (*_COLUMNS, *_FIGURES, *_FAULTS)
-    rows = [(one.cell.row, *(one.told()[name] for name in names)) for one in results.cells]
+    rows = [(result.cell.row, *(result.to_dict()[name] for name in names)) for result in results.cells]
     return _table(("cell", *(name.replace("_", " ") for name in names)), rows)
 
 
 def _replies(path: Path) -> str:
     rows = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
-        one = json.loads(line)
-        score = one["score"] or {"strict": False, "tolerant": False, "fault": "no reply"}
+    for text in path.read_text("utf-8").splitlines() if path.exists() else []:
+        line = json.loads(text)
+        score = line["score"] or {"strict": False, "tolerant": False, "fault": "no reply"}
         style = "" if score["strict"] else "tolerant" if score["tolerant"] else "wrong"
-        error = (one["error"] or {}).get("message", "")
-        cells = (one["id"], ", ".join(one["expected"]), one["reply"] if one["reply"] is not None else error)
+        error = (line["error"] or {}).get("message", "")
+        cells = (line["id"], ", ".join(line["expected"]), line["reply"] if line["reply"] is not None else error)
         shown = "".join(f'<td class="text">{escape(str(cell))}</td>' for cell in cells)
-        rows.append(f'<tr class="{style}">{shown}<td>{score["fault"]}</td><td>{one["seconds"]:.1f}</td></tr>')
+        rows.append(f'<tr class="{style}">{shown}<td>{score["fault"]}</td><td>{line["seconds"]:.1f}</td></tr>')
     head = "".join(f"<th>{name}</th>" for name in ("question", "expected", "reply", "fault", "seconds"))
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _table(head: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
+def _table(head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"

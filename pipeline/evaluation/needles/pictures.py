@@ -1,6 +1,6 @@
-"""Heat maps of accuracy, size across and depth or length down: in the terminal, as SVG and as PNG.
+"""Heat maps of accuracy in the terminal, as SVG and as PNG. Columns are sizes, rows are depths or lengths.
 
-They are of the tolerant score, like the effective context: see scoring.py.
+They show the tolerant score, like the effective context: see scoring.py.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from pipeline.text.visible import picture_label
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 THRESHOLD = 0.75
 LETTERS_PER_INCH = 14
-"""Of a title, at its size."""
+"""Letters of a title per inch, at its font size."""
 INSTALL = "pictures need matplotlib: pip install 'longthread[plots]' (or pip install matplotlib)"
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Accuracy with its interval at (row, column); None where nothing was asked. Columns are sizes, ascending.
+    """Accuracy with its interval at (row, column); None if nothing was asked. Columns are sizes, ascending.
 
-    `marks` are columns at which a row still holds (the effective context), one a row, None for none.
+    `marks` gives each row's effective context as a column: the last one that holds, or None.
     """
 
     title: str
@@ -41,48 +42,48 @@ class HeatMap:
     @property
     def means(self) -> list[list[float]]:
         """Shape (rows, columns); NaN where nothing was asked."""
-        return [[float("nan") if one is None else one.mean for one in row] for row in self.values]
+        return [[float("nan") if interval is None else interval.mean for interval in row] for row in self.values]
 
     @property
     def lows(self) -> list[list[float]]:
-        return [[float("nan") if one is None else one.low or 0.0 for one in row] for row in self.values]
+        return [[float("nan") if interval is None else interval.low or 0.0 for interval in row] for row in self.values]
 
 
 def heat_maps(results: Results, threshold: float = THRESHOLD) -> list[HeatMap]:
-    """One map of size by what the tasks vary, and one of size by depth for each row that has depths."""
-    found = [_by_size(results, threshold)] if results.cells else []
+    """One map of all cells by size, and a map by size and depth for each row that has depths."""
+    maps = [_by_size(results, threshold)] if results.cells else []
     for row in dict.fromkeys(cell.row for cell, _, _, _ in results.depths):
-        found.append(_by_depth(results, row))
-    return found
+        maps.append(_by_depth(results, row))
+    return maps
 
 
 def effective(results: Sequence[CellResult], threshold: float = THRESHOLD) -> CellResult | None:
     """The largest size at which the lower bound is at least the threshold, there and at all smaller sizes."""
-    found = None
-    for one in sorted(results, key=lambda result: result.cell.pairs):
-        if (one.tolerant.low or 0.0) < threshold:
+    largest = None
+    for result in sorted(results, key=lambda result: result.cell.pairs):
+        if (result.tolerant.low or 0.0) < threshold:
             break
-        found = one
-    return found
+        largest = result
+    return largest
 
 
 def rows_of(results: Results) -> dict[str, list[CellResult]]:
-    """The cells of each row, that is of all that is the same but for the size."""
+    """Groups the cells into rows: cells of a row differ only in size."""
     rows: dict[str, list[CellResult]] = {}
-    for one in results.cells:
-        rows.setdefault(one.cell.row, []).append(one)
+    for result in results.cells:
+        rows.setdefault(result.cell.row, []).append(result)
     return rows
 
 
 def _by_size(results: Results, threshold: float) -> HeatMap:
     rows = rows_of(results)
-    sizes = sorted({one.cell.pairs for one in results.cells})
-    tokens = {one.cell.pairs: one.tokens for one in results.cells}
+    sizes = sorted({result.cell.pairs for result in results.cells})
+    tokens = {result.cell.pairs: result.tokens for result in results.cells}
     values, marks = [], []
-    for own in rows.values():
-        by_size = {one.cell.pairs: one.tolerant for one in own}
+    for cells in rows.values():
+        by_size = {cell.cell.pairs: cell.tolerant for cell in cells}
         values.append(tuple(by_size.get(size) for size in sizes))
-        held = effective(own, threshold)
+        held = effective(cells, threshold)
         marks.append(None if held is None else sizes.index(held.cell.pairs))
     title = f"{results.model}, arm {results.arm}: accuracy by size"
     columns = tuple(f"{_short(tokens[size])} tokens" for size in sizes)
@@ -90,19 +91,21 @@ def _by_size(results: Results, threshold: float) -> HeatMap:
 
 
 def _by_depth(results: Results, row: str) -> HeatMap:
-    own = [(cell, depth, hits, n) for cell, depth, hits, n in results.depths if cell.row == row]
-    sizes = sorted({cell.pairs for cell, _, _, _ in own})
-    depths = sorted({depth for _, depth, _, _ in own})
-    at: dict[tuple[float, int], Interval] = {(depth, cell.pairs): wilson(hits, n) for cell, depth, hits, n in own}
-    tokens = {one.cell.pairs: one.tokens for one in results.cells if one.cell.row == row}
-    values = tuple(tuple(at.get((depth, size)) for size in sizes) for depth in depths)
+    results_by_depth = [(cell, depth, hits, n) for cell, depth, hits, n in results.depths if cell.row == row]
+    sizes = sorted({cell.pairs for cell, _, _, _ in results_by_depth})
+    depths = sorted({depth for _, depth, _, _ in results_by_depth})
+    accuracy: dict[tuple[float, int], Interval] = {
+        (depth, cell.pairs): wilson(hits, n) for cell, depth, hits, n in results_by_depth
+    }
+    tokens = {result.cell.pairs: result.tokens for result in results.cells if result.cell.row == row}
+    values = tuple(tuple(accuracy.get((depth, size)) for size in sizes) for depth in depths)
     title = f"{results.model}, arm {results.arm}: {row}, accuracy by size and depth"
     columns = tuple(f"{_short(tokens.get(size, 0))} tokens" for size in sizes)
     return HeatMap(title, tuple(f"depth {depth:.0%}" for depth in depths), columns, values)
 
 
 def in_terminal(heat: HeatMap) -> RenderableType:
-    """The map as a table of coloured figures; a bar marks the effective context of a row."""
+    """The map as a table of coloured figures. A triangle marks the effective context of a row."""
     from rich.table import Table
     from rich.text import Text
 
@@ -112,7 +115,7 @@ def in_terminal(heat: HeatMap) -> RenderableType:
         table.add_column(column, justify="right")
     for number, (row, values) in enumerate(zip(heat.rows, heat.values, strict=True)):
         mark = heat.marks[number] if heat.marks else None
-        cells = [_cell(one, is_last=mark == at) for at, one in enumerate(values)]
+        cells = [_cell(interval, is_last=mark == column) for column, interval in enumerate(values)]
         table.add_row(Text(row), *cells)
     if any(mark is not None for mark in heat.marks):
         table.caption = f"◂ the effective context: the lower bound is at least {THRESHOLD:.0%} up to here"
@@ -120,20 +123,20 @@ def in_terminal(heat: HeatMap) -> RenderableType:
     return table
 
 
-def _cell(value: Interval | None, is_last: bool) -> Any:
+def _cell(value: Interval | None, is_last: bool) -> Text:
     from rich.text import Text
 
     if value is None:
         return Text("-", style="dim")
     red, green = round(200 * (1 - value.mean)), round(150 * value.mean)
-    said = f" {value.mean:4.0%} of {value.n:<3}"
-    return Text(said + ("◂" if is_last else " "), style=f"bold white on rgb({red},{green},60)")
+    label = f" {value.mean:4.0%} of {value.n:<3}"
+    return Text(label + ("◂" if is_last else " "), style=f"bold white on rgb({red},{green},60)")
 
 
 def picture(heat: HeatMap, kind: str) -> bytes:
-    """The map as `svg` or `png`, with the contour of the threshold where there are rows enough for one.
+    """The map as `svg` or `png`, with the contour of the threshold if there are at least two rows and columns.
 
-    Raises MissingExtraError where matplotlib is not installed.
+    Raises MissingExtraError if matplotlib is not installed.
     """
     try:
         import matplotlib as mpl
@@ -153,11 +156,11 @@ def picture(heat: HeatMap, kind: str) -> bytes:
         axes.set_yticks(range(n_rows), heat.rows, fontsize=8)
         figure.suptitle(title, x=0.02, ha="left", fontsize=9)
         for y, row in enumerate(heat.values):
-            for x, one in enumerate(row):
-                if one is not None:
-                    said = f"{one.mean:.0%}\n{one.low or 0:.0%}-{one.high or 0:.0%}"
-                    colour = "white" if one.mean < 0.15 or one.mean > 0.9 else "black"
-                    axes.text(x, y, said, ha="center", va="center", fontsize=6, color=colour)
+            for x, interval in enumerate(row):
+                if interval is not None:
+                    label = f"{interval.mean:.0%}\n{interval.low or 0:.0%}-{interval.high or 0:.0%}"
+                    colour = "white" if interval.mean < 0.15 or interval.mean > 0.9 else "black"
+                    axes.text(x, y, label, ha="center", va="center", fontsize=6, color=colour)
         _contour(axes, heat)
         axes.set_xlabel("accuracy, and below it its 95 % interval", fontsize=7, loc="left")
         figure.colorbar(drawn, ax=axes, label="accuracy")
@@ -167,7 +170,7 @@ def picture(heat: HeatMap, kind: str) -> bytes:
 
 
 def _contour(axes: Any, heat: HeatMap) -> None:
-    """The line at which the lower bound crosses the threshold, bilinear between the cells."""
+    """Draws where the lower bound crosses the threshold, bilinear between the cells."""
     import numpy as np
 
     lows = np.array(heat.lows)

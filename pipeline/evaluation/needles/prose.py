@@ -1,9 +1,9 @@
-"""Threads of sentences in a book: who gave it to whom, each sentence naming the person whom the next one begins with.
+"""Hides threads of sentences in a book. Each says who gave a thing to whom, and the next one begins with the receiver.
 
-After the natural-language needles of Needle Threading (https://arxiv.org/abs/2411.05000); approximate: its sentences
-and prompts are not published. With `association` the question shares no word with the needles but those that the world
-connects, as in NoLiMa (https://arxiv.org/abs/2502.05167): the needle says Portugal where the question says the country
-whose capital is Lisbon. Without a book the hay is written here, from a few hundred phrases.
+After the natural-language needles of Needle Threading (https://arxiv.org/abs/2411.05000). Fidelity: approximate, since
+its sentences and prompts are not published. With `association` the question and the needles share no word, only a fact
+about the world, as in NoLiMa (https://arxiv.org/abs/2502.05167): the needle says Portugal where the question says the
+country whose capital is Lisbon. Without a book, the text is generated from a few hundred phrases.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ _SCENES = (
 
 @dataclass(frozen=True, slots=True)
 class ProseShape:
-    """What is asked of a text: the thread's `length` in sentences, their `direction`, and whether the question shares
-    words with them (`association`: it does not).
+    """The shape of a thread: its `length` in sentences and their `direction`.
+
+    With `association`, the question shares no words with the sentences.
     """
 
     length: int = 3
@@ -103,15 +104,15 @@ class ProseShape:
 
 
 def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None = None) -> list[Trial]:
-    """Up to `n` questions over one text of about `n_chars` characters: a part of the book with the needles hidden.
+    """Makes up to `n` questions over one text of about `n_chars` characters: a part of the book with hidden needles.
 
-    As many as fit with a third of the sentences for needles, at least one. Raises DataError for a book that is too
-    short, and for a thread that does not fit.
+    Needles take up at most about a third of the sentences, but there is always one question. Raises DataError for a
+    book that is too short, and for a thread that does not fit.
     """
     draws = Draws(seed, f"prose {shape.task} {shape.length} {shape.direction} {n_chars}")
     names = _Names(draws, book or "")
-    most = min(len(CLUES) if shape.association else 10, names.n // (shape.length + 1))
-    n = max(1, min(n, most, n_chars // (3 * 80 * shape.length)))
+    max_threads = min(len(CLUES) if shape.association else 10, names.n // (shape.length + 1))
+    n = max(1, min(n, max_threads, n_chars // (3 * 80 * shape.length)))  # a sentence has about 80 characters
     threads = [_thread(shape, number, names, draws) for number in range(n)]
     n_needles = sum(len(sentence) + 1 for thread in threads for sentence in thread.sentences)
     if n_needles >= n_chars:
@@ -134,7 +135,7 @@ def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None 
             cell=cell,
             kind="name",
             passed=thread.names[:-1],
-            strays=frozenset(other for one in threads if one is not thread for other in one.names),
+            strays=frozenset(name for other in threads if other is not thread for name in other.names),
         )
         for number, thread in enumerate(threads)
     ]
@@ -162,7 +163,7 @@ def _thread(shape: ProseShape, number: int, names: _Names, draws: Draws) -> _Thr
 
 
 class _Names:
-    """First names that stand nowhere in the book, each given once."""
+    """Deals out first names that do not occur in the book, each once."""
 
     def __init__(self, draws: Draws, book: str) -> None:
         words = set(re.findall(r"\w+", book))
@@ -178,9 +179,8 @@ class _Names:
         return self._left.pop()
 
 
-# ----------------------------------------------------------------------------------------------------------- the text
 def filler(n_chars: int, draws: Draws) -> str:
-    """Prose without a plot, in paragraphs of five sentences, cut after the last whole sentence that fits."""
+    """Generates prose without a plot, in paragraphs of five sentences. Ends with the last sentence that fits."""
     sentences: list[str] = []
     length = 0
     while True:
@@ -191,12 +191,12 @@ def filler(n_chars: int, draws: Draws) -> str:
         if length > n_chars and sentences:
             break
         sentences.append(sentence)
-    paragraphs = [" ".join(sentences[at : at + 5]) for at in range(0, len(sentences), 5)]
+    paragraphs = [" ".join(sentences[start : start + 5]) for start in range(0, len(sentences), 5)]
     return "\n\n".join(paragraphs)
 
 
 def excerpt(book: str, n_chars: int, draws: Draws) -> str:
-    """A part of a book that begins where a paragraph does. Raises DataError for a book that is shorter than that."""
+    """An excerpt of a book that begins with a paragraph. Raises DataError for a book that is too short."""
     if len(book) < n_chars:
         raise DataError(f"the book has {len(book)} characters, and {n_chars} are wanted: name a longer one, or several")
     starts = [0, *(match.end() for match in re.finditer(r"\n[ \t]*\n\s*", book))]
@@ -206,36 +206,36 @@ def excerpt(book: str, n_chars: int, draws: Draws) -> str:
 
 
 def hide(hay: str, threads: Sequence[tuple[Sequence[str], Direction]], draws: Draws) -> str:
-    """The text with sentences put between its own, each at a place of its own as long as there are enough.
+    """Inserts sentences between those of the text, each at a different place while places last.
 
-    Raises DataError where there are fewer places than the longest thread has sentences.
+    Raises DataError if the longest thread has more sentences than the text has places.
     """
     from pipeline.documents.sentences import sentences as split
 
     places = [0, *(start for start, _ in split(hay) if start)]
     free = list(places)
     put: dict[int, list[str]] = {}
-    for own, direction in threads:
-        if len(places) < len(own):
+    for sentences, direction in threads:
+        if len(places) < len(sentences):
             raise DataError(
-                f"{len(own)} sentences cannot be hidden in a text of {len(places)}: take a longer text, or a shorter "
-                "thread"
+                f"{len(sentences)} sentences cannot be hidden in a text of {len(places)}: take a longer text, or a "
+                "shorter thread"
             )
-        if len(free) < len(own):
+        if len(free) < len(sentences):
             free = list(places)
-        chosen = directed(draws.sample(free, len(own)), direction, draws)
+        chosen = directed(draws.sample(free, len(sentences)), direction, draws)
         free = [place for place in free if place not in set(chosen)]
-        for place, sentence in zip(chosen, own, strict=True):
+        for place, sentence in zip(chosen, sentences, strict=True):
             put.setdefault(place, []).append(sentence)
-    parts, at = [], 0
+    parts, end = [], 0
     for place in sorted(put):
-        parts += [hay[at:place], "".join(f"{sentence} " for sentence in put[place])]
-        at = place
-    return "".join([*parts, hay[at:]])
+        parts += [hay[end:place], "".join(f"{sentence} " for sentence in put[place])]
+        end = place
+    return "".join([*parts, hay[end:]])
 
 
 def read_book(paths: Sequence[str]) -> str:
-    """The text of the user's own documents, one after the other, without the frame that Project Gutenberg adds."""
+    """The text of the user's documents, joined, without the header and footer of Project Gutenberg."""
     from pipeline.documents.discover import discover
     from pipeline.documents.load import load
 
@@ -243,7 +243,7 @@ def read_book(paths: Sequence[str]) -> str:
 
 
 def unframed(text: str) -> str:
-    """A book without the header and the footer of Project Gutenberg, where it has them."""
+    """Removes the header and the footer of Project Gutenberg, if present."""
     start = re.search(r"^\*\*\* ?START OF .*$", text, re.MULTILINE)
     end = re.search(r"^(?:\*\*\* ?END OF |End of (?:the )?Project Gutenberg).*$", text, re.MULTILINE)
     return text[start.end() if start else 0 : end.start() if end else len(text)].strip()

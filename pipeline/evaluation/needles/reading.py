@@ -1,4 +1,4 @@
-"""The executor of the memory arm: each text is read into a memory once, in segments, and its questions asked of it."""
+"""The executor of the memory arm. A memory reads each text once, in segments, and answers its questions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.types import Document
 
 
 class ReadingExecutor:
-    """Asks one question after the other. `texts` are the haystacks by their names; memories lie in `folder`."""
+    """Asks one question at a time. `texts` are the haystacks by name, and `folder` holds the memories."""
 
     def __init__(self, pipeline: Pipeline, texts: Mapping[str, str], folder: Path) -> None:
         self.pipeline = pipeline
@@ -39,10 +39,10 @@ class ReadingExecutor:
                 yield Outcome.of(task, None, Fault.of(error, "memory"))
 
     def _read(self, name: str) -> None:
-        """Opens the memory that has read this text; it reads it now, if it did not before."""
+        """Opens the memory of this text, and lets it read the text if it is not the open one."""
         if self._open is not None and self._open[0] == name:
             return
-        self._put_away()
+        self._close_memory()
         folder = self.folder / Path(name).stem
         memory = memory_of(self.pipeline).open(folder, self.pipeline)
         self._open = name, memory
@@ -53,20 +53,22 @@ class ReadingExecutor:
         self.pipeline.recollection = memory
         memory.read(self.pipeline.chunk(Document(name, self.texts[name])), self.pipeline, self.pipeline.progress)
 
-    def _put_away(self) -> None:
+    def _close_memory(self) -> None:
         if self._open is not None:
             self.pipeline.recollection = None
             self._open[1].close()
             self._open = None
 
     def close(self) -> None:
-        """The memories go: they are made from the texts again."""
-        self._put_away()
+        """Deletes the memories: the texts can make them again."""
+        self._close_memory()
         self.pipeline.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()

@@ -1,10 +1,10 @@
-"""Runs a grid in one arm into a folder, and reads from the folder what came of it.
+"""Runs a grid in one arm into a folder, and reads the results from the folder.
 
-OUT/needles.json      grid, arm, tokens of each cell: enough to make every trial again
-OUT/texts/            the texts, where the arm searches an index of them, and OUT/index/
-OUT/run/              run.json and records.jsonl: every reply, with its ledger; a run that was ended goes on there
-OUT/scores.jsonl      a line for each reply
-OUT/results.json      a line for each cell; then the pictures and the page
+OUT/needles.json      grid, arm, tokens of each cell: enough to make all trials again
+OUT/texts/            the texts, if the arm searches an index of them, and OUT/index/
+OUT/run/              run.json and records.jsonl: every reply with its ledger; an interrupted run resumes here
+OUT/scores.jsonl      one line per reply
+OUT/results.json      one entry per cell; beside it the pictures and the page
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model, Progress
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.arms import MAX_TOKENS, Arm, with_reader
+from pipeline.evaluation.needles.arms import MAX_TOKENS, NeedleArm, with_reader
 from pipeline.evaluation.needles.grid import Cell, Grid
 from pipeline.evaluation.needles.reading import ReadingExecutor
 from pipeline.evaluation.needles.scoring import FAULTS, Score, score
@@ -42,9 +42,11 @@ _TOKENS_PER_ANSWER = 60
 
 @dataclass(frozen=True)
 class CellResult:
-    """What came of one cell. `tokens` are the reader's, of the longest text; `accuracy` is strict, with Wilson's 95 %
-    interval; `found` is the mean share of answers in the reply; `faults` count the wrong ones.
-    `s_per_question` is the time in which the cell's questions were being answered, by their number.
+    """The results of one cell.
+
+    `tokens` counts the longest text in the reader's tokens. `accuracy` is strict, with Wilson's 95 % interval. `found`
+    is the mean share of the answers in a reply. `faults` counts the wrong replies by kind. `s_per_question` is the time
+    in which questions of the cell were being answered, divided by their number.
     """
 
     cell: Cell
@@ -60,10 +62,10 @@ class CellResult:
     s_per_question: float
     prompt_tokens: float
 
-    def told(self) -> dict[str, Any]:
-        """As results.json has it."""
+    def to_dict(self) -> dict[str, Any]:
+        """The cell's entry in results.json."""
         return {
-            **self.cell.told,
+            **self.cell.to_dict(),
             "tokens": self.tokens,
             "n": self.n,
             "n_failed": self.n_failed,
@@ -84,9 +86,9 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Results:
-    """A folder as it was read: the grid, the arm's name, the model's, and the results of the cells that have replies.
+    """A run read from its folder. `cells` are the results of the cells that have replies.
 
-    `depths` are (cell, depth, tolerant hits, n) for the trials that have a depth.
+    `depths` are (cell, depth, tolerant hits, n), for trials with a depth. `n_missing` counts trials without a reply.
     """
 
     folder: Path
@@ -100,7 +102,7 @@ class Results:
 
 def run_grid(
     grid: Grid,
-    arm: Arm,
+    arm: NeedleArm,
     folder: Path,
     progress: Progress,
     on_status: Callable[[RunStatus], None],
@@ -108,10 +110,10 @@ def run_grid(
     executor: str | None = None,
     max_in_flight: int | None = None,
 ) -> Results:
-    """Asks every trial that the folder has no reply to, and gives the results of all.
+    """Asks every trial that has no reply in the folder, and gives the results of all.
 
-    Raises WindowError before anything is asked, with the numbers, where a whole text is given and does not fit, and
-    RunError for a folder of another grid.
+    Raises WindowError, with the numbers and before the first question, if the arm reads whole texts and one does not
+    fit. Raises RunError for a folder of another grid.
     """
     cells = grid.cells()
     trials = {cell: grid.trials(cell) for cell in cells}
@@ -122,8 +124,8 @@ def run_grid(
     index = None
     if arm.given == "index":
         index = folder / INDEX
-        _index(folder, [trial for own in trials.values() for trial in own], config, progress)
-    samples = [_sample(trial, arm, folder) for own in trials.values() for trial in own]
+        _index(folder, [trial for cell_trials in trials.values() for trial in cell_trials], config, progress)
+    samples = [_sample(trial, arm, folder) for cell_trials in trials.values() for trial in cell_trials]
     options = RunOptions(executor=executor, max_in_flight=max_in_flight)  # type: ignore[arg-type]
     make = _reading(config, trials, folder, executor, progress) if arm.given == "memory" else None
     run(config, index, samples, folder / RUN, options, progress, on_status, on_note, make)
@@ -131,24 +133,23 @@ def run_grid(
 
 
 def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> PipelineConfig:
-    """The pipeline with as many tokens for the answer as the longest list of answers takes, where it has fewer."""
-    most = max((len(trial.expected) for own in trials.values() for trial in own), default=1)
-    needed = _TOKENS_PER_ANSWER * most
+    """Raises the pipeline's `max_tokens` to what the longest list of answers takes."""
+    max_answers = max((len(trial.expected) for cell_trials in trials.values() for trial in cell_trials), default=1)
+    needed = _TOKENS_PER_ANSWER * max_answers
     reserve = int(config.components[-1].max_tokens)
     return with_reader(config, {"max_tokens": max(MAX_TOKENS, needed)}) if needed > reserve else config
 
 
-# ------------------------------------------------------------------------------------------------------------- before
 def _measure(
-    config: PipelineConfig, arm: Arm, trials: dict[Cell, list[Trial]], progress: Progress
+    config: PipelineConfig, arm: NeedleArm, trials: dict[Cell, list[Trial]], progress: Progress
 ) -> tuple[dict[Cell, int], str]:
-    """Tokens of the longest text of each cell, and the model's name; refuses texts that cannot fit."""
+    """The tokens of the longest text of each cell, and the model's name. WindowError for texts that cannot fit."""
     tokens: dict[Cell, int] = {}
     too_long: list[str] = []
     with Pipeline(config, Path("no index"), progress) as pipeline:
         reader = pipeline.reader
-        for number, (cell, own) in enumerate(trials.items(), 1):
-            longest = max(own, key=lambda trial: len(trial.haystack))
+        for number, (cell, cell_trials) in enumerate(trials.items(), 1):
+            longest = max(cell_trials, key=lambda trial: len(trial.haystack))
             tokens[cell] = reader.count_text(longest.haystack)
             if arm.given == "haystack" and _is_whole(config):
                 prompt = tokens[cell] + reader.count_text(longest.question)
@@ -161,7 +162,7 @@ def _measure(
 
 
 def _is_whole(config: PipelineConfig) -> bool:
-    """Whether the reader gets all of the text: nothing compresses it."""
+    """Whether the reader gets the whole text: no stage compresses it."""
     return all(spec.kind != "compress" for spec in config.stages)
 
 
@@ -180,14 +181,14 @@ def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:
 def _check_plan(folder: Path, grid: Grid, arm: str, config: PipelineConfig) -> None:
     if not (folder / PLAN).exists():
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        if any(not name.startswith(f".{PLAN}.") for name in names):  # such a file is a plan that was being written
+        if any(not name.startswith(f".{PLAN}.") for name in names):  # such files are left by an interrupted write
             raise RunError(f"{folder}: holds no needle run, but other files: name a folder that is new or empty")
         return
     try:
         before = _read_plan(folder)
-    except _DamagedPlanError:  # it is written again, and records of another grid have other keys
+    except _DamagedPlanError:  # the plan is written again; records of another grid have other keys, so none is reused
         return
-    now = {"grid": json.loads(json.dumps(grid.told())), "arm": arm, "config_hash": config.hash}
+    now = {"grid": json.loads(json.dumps(grid.to_dict())), "arm": arm, "config_hash": config.hash}
     other = [name for name, value in now.items() if before.get(name) != value]
     if other:
         raise RunError(
@@ -201,13 +202,13 @@ def _write_plan(
 ) -> None:
     from pipeline.models.files import write_json
 
-    listed = [{**cell.told, "tokens": n} for cell, n in tokens.items()]
-    about = {"grid": grid.told(), "arm": arm, "model": model, "config_hash": config.hash, "cells": listed}
+    listed = [{**cell.to_dict(), "tokens": n} for cell, n in tokens.items()]
+    about = {"grid": grid.to_dict(), "arm": arm, "model": model, "config_hash": config.hash, "cells": listed}
     write_json(folder / PLAN, with_checksum({"format": FORMAT, **about}))
 
 
 class _DamagedPlanError(DataError):
-    """A plan that cannot be read, and that the same command replaces."""
+    """An unreadable plan. Repeating the command replaces it."""
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
@@ -243,11 +244,11 @@ def _reading(
 ) -> Callable[[], Executor]:
     if executor == "ray":
         raise ConfigError("a memory has one writer: the arm memory runs with --executor local")
-    texts = {trial.haystack_name: trial.haystack for own in trials.values() for trial in own}
+    texts = {trial.haystack_name: trial.haystack for cell_trials in trials.values() for trial in cell_trials}
     return lambda: ReadingExecutor(Pipeline(config, Path("no index"), progress), texts, folder / MEMORY)
 
 
-def _sample(trial: Trial, arm: Arm, folder: Path) -> Sample:
+def _sample(trial: Trial, arm: NeedleArm, folder: Path) -> Sample:
     if arm.given == "index":
         glob = f"{(folder / TEXTS).resolve().as_posix()}/{trial.haystack_name}"
         return Sample(Question(trial.question, trial.id, glob=_literal(glob)), trial.fields)
@@ -259,33 +260,32 @@ def _sample(trial: Trial, arm: Arm, folder: Path) -> Sample:
 
 
 def _literal(path: str) -> str:
-    """A path as a pattern that matches it alone."""
+    """Escapes a path as a glob that matches only this path."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
 
 
-# -------------------------------------------------------------------------------------------------------------- after
 def read_results(folder: Path, write: bool = True) -> Results:
-    """The scores of all replies so far; written into the folder as well."""
+    """Scores all replies so far. With `write`, writes the scores and results into the folder."""
     plan = _read_plan(folder)
-    told: dict[str, Any] = plan["grid"]
-    settings: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    fields: dict[str, Any] = plan["grid"]
+    settings: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     grid = Grid(**settings)
-    tokens = {_key(told): int(told["tokens"]) for told in plan["cells"]}
+    tokens = {_key(fields): int(fields["tokens"]) for fields in plan["cells"]}
     replies = {record["id"]: record for record in read_run(folder / RUN).records}
     cells, depths, lines, n_missing = [], [], [], 0
     for cell in grid.cells():
-        own = grid.trials(cell)
+        cell_trials = grid.trials(cell)
         scored = []
-        for trial in own:
+        for trial in cell_trials:
             record = replies.get(trial.id)
             n_missing += record is None
             if record is not None:
                 scored.append((trial, record, _scored(trial, record)))
-        lines += [_line(trial, record, one) for trial, record, one in scored]
+        lines += [_line(trial, record, result) for trial, record, result in scored]
         for task in dict.fromkeys(dict(trial.cell)["task"] for trial, _, _ in scored):
-            part = [one for one in scored if dict(one[0].cell)["task"] == task]
+            part = [entry for entry in scored if dict(entry[0].cell)["task"] == task]
             named = Cell(task, *list(asdict(cell).values())[1:])
-            cells.append(_result(named, tokens.get(_key(cell.told), 0), part))
+            cells.append(_result(named, tokens.get(_key(cell.to_dict()), 0), part))
             depths += _by_depth(named, part)
     results = Results(folder, grid, plan["arm"], plan["model"], tuple(cells), tuple(depths), n_missing)
     if write:
@@ -293,8 +293,8 @@ def read_results(folder: Path, write: bool = True) -> Results:
     return results
 
 
-def _key(told: dict[str, Any]) -> str:
-    return json.dumps({name: value for name, value in told.items() if name != "tokens"}, sort_keys=True)
+def _key(fields: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in fields.items() if name != "tokens"}, sort_keys=True)
 
 
 def _scored(trial: Trial, record: dict[str, Any]) -> Score | None:
@@ -307,31 +307,33 @@ Scored = tuple[Trial, dict[str, Any], Score | None]
 
 
 def _result(cell: Cell, tokens: int, scored: Sequence[Scored]) -> CellResult:
-    """A sample that failed counts as wrong: no reply is no answer."""
+    """Aggregates a cell. A failed sample counts as wrong."""
     n = len(scored)
-    scores = [one for _, _, one in scored if one is not None]
+    scores = [result for _, _, result in scored if result is not None]
     generations = [_generation(record) for _, record, _ in scored]
-    prompts = [one["prompt_tokens"] for one in generations if one]
+    prompts = [generation["prompt_tokens"] for generation in generations if generation]
     return CellResult(
         cell=cell,
         tokens=tokens,
         n=n,
         n_failed=n - len(scores),
-        accuracy=wilson(sum(one.strict for one in scores), n),
-        tolerant=wilson(sum(one.tolerant for one in scores), n),
-        begins=sum(one.begins for one in scores) / n,
-        found=sum(one.found for one in scores) / n,
-        f1=sum(one.f1 for one in scores) / n,
-        faults={fault: sum(one.fault == fault for one in scores) for fault in FAULTS},
+        accuracy=wilson(sum(result.strict for result in scores), n),
+        tolerant=wilson(sum(result.tolerant for result in scores), n),
+        begins=sum(result.begins for result in scores) / n,
+        found=sum(result.found for result in scores) / n,
+        f1=sum(result.f1 for result in scores) / n,
+        faults={fault: sum(result.fault == fault for result in scores) for fault in FAULTS},
         s_per_question=_busy_s([record for _, record, _ in scored]) / n,
         prompt_tokens=sum(prompts) / len(prompts) if prompts else 0.0,
     )
 
 
 def _busy_s(records: Sequence[dict[str, Any]]) -> float:
-    """Seconds in which at least one of the questions was being answered: several may be at a time."""
+    """Seconds in which at least one question was being answered. Questions may overlap."""
     total, until = 0.0, float("-inf")
-    begins = sorted((datetime.fromisoformat(one["started"]).timestamp(), float(one["seconds"])) for one in records)
+    begins = sorted(
+        (datetime.fromisoformat(record["started"]).timestamp(), float(record["seconds"])) for record in records
+    )
     for start, seconds in begins:
         end = start + seconds
         total += max(0.0, end - max(start, until))
@@ -340,27 +342,27 @@ def _busy_s(records: Sequence[dict[str, Any]]) -> float:
 
 
 def _generation(record: dict[str, Any]) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = ((record["record"] or {}).get("ledger") or {}).get("generation")
-    return found
+    generation: dict[str, Any] | None = ((record["record"] or {}).get("ledger") or {}).get("generation")
+    return generation
 
 
 def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, int, int]]:
     depths: dict[float, list[bool]] = {}
-    for trial, _, one in scored:
+    for trial, _, result in scored:
         if trial.depth is not None:
-            depths.setdefault(round(trial.depth, 1), []).append(one is not None and one.tolerant)
+            depths.setdefault(round(trial.depth, 1), []).append(result is not None and result.tolerant)
     return [(cell, depth, sum(hits), len(hits)) for depth, hits in sorted(depths.items())]
 
 
-def _line(trial: Trial, record: dict[str, Any], one: Score | None) -> dict[str, Any]:
+def _line(trial: Trial, record: dict[str, Any], result: Score | None) -> dict[str, Any]:
     return {
         "id": trial.id,
         **dict(trial.cell),
         "depth": trial.depth,
         "expected": list(trial.expected),
-        "reply": None if one is None else record["record"]["answer"],
+        "reply": None if result is None else record["record"]["answer"],
         "error": record["error"],
-        "score": None if one is None else asdict(one),
+        "score": None if result is None else asdict(result),
         "seconds": record["seconds"],
     }
 
@@ -370,9 +372,9 @@ def _write(results: Results, lines: Sequence[dict[str, Any]]) -> None:
 
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_whole(results.folder / SCORES, text)
-    told = [cell.told() for cell in results.cells]
+    cells = [cell.to_dict() for cell in results.cells]
     about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing}
-    write_json(results.folder / RESULTS, {**about, "cells": told})
+    write_json(results.folder / RESULTS, {**about, "cells": cells})
 
 
 def _rounded(value: float | None) -> float | None:
@@ -380,7 +382,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 def sizes_of(grid: Grid, tokens: Sequence[int], reader: Model) -> Grid:
-    """The grid with sizes that come nearest to so many of the reader's tokens from below, by the grid's first task."""
+    """The grid with, for each of `tokens`, the largest size of at most that many reader tokens.
+
+    Extrapolates from a small text of the grid's first task.
+    """
     small = replace(grid, pairs=(max(40, *grid.lengths, *grid.needles),), n=1)
     trial = small.trials(small.cells()[0])[0]
     each = reader.count_text(trial.haystack) / small.pairs[0]

@@ -1,12 +1,12 @@
-"""What a reply is worth: strictly, the reply is the answer and nothing else; tolerantly, the answer is what it ends on.
+"""Scores a reply. Strict: the reply is the answer and nothing else. Tolerant: the reply ends with the answer.
 
-Strict: the whole reply, white space, quotes and a full stop apart, is the answer; of several answers it is a list of
-them (separated by commas or lines, in brackets or not), in order where the question asks for one. Tolerant: the last
-answer-like thing in the reply is the answer; of several answers all of them are there, and no others. `begins` is the
-rule of the paper's data: the first characters of the reply are the answer (https://arxiv.org/abs/2411.05000).
+Strict ignores white space, quotes and a full stop. Several answers must be a list of them (separated by commas or
+lines, with or without brackets), in order if the question asks for one. Tolerant takes the last candidate in the reply
+as the answer. Several answers must all be there, and no other candidate. `begins` is the rule of the paper's data: the
+reply starts with the answer (https://arxiv.org/abs/2411.05000).
 
-The effective context goes by the tolerant score, as in the paper, which has a model take the answer out of the reply
-before it compares: how a model words its answer is no question of context.
+The effective context uses the tolerant score. In the paper a model extracts the answer from the reply before it is
+compared, for the same reason: how a model words its answer does not depend on the context's length.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _UUID = re.compile(UUID)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _STRIP = " \t\r\n\"'`“”"
 
-Fault = Literal["", "format_error", "intermediate_hop", "distractor_value", "invented_value", "incomplete"]
-"""Why a reply is wrong: nothing in it can be an answer; it is a value on the way; another value of the text; one that
-stands nowhere; right as far as it goes, but not all."""
+ReplyFault = Literal["", "format_error", "intermediate_hop", "distractor_value", "invented_value", "incomplete"]
+"""Why a reply is wrong. In this order: it is right; it has no candidate; its last wrong candidate is a value on the way
+to the answer, another value of the text, or a value that is not in the text; it has not all of the answers."""
 
-FAULTS: tuple[Fault, ...] = (
+FAULTS: tuple[ReplyFault, ...] = (
     "format_error",
     "intermediate_hop",
     "distractor_value",
@@ -36,8 +36,9 @@ FAULTS: tuple[Fault, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`found` is the share of the answers that stand in the reply, `f1` of the set that it gives; `first` says whether
-    the first answer-like thing is the (first) answer.
+    """A reply's score. `found` is the share of the answers in the reply, and `f1` that of the set of its candidates.
+
+    `first` says whether the first candidate is the (first) answer.
     """
 
     strict: bool
@@ -46,49 +47,49 @@ class Score:
     first: bool
     found: float
     f1: float
-    fault: Fault
+    fault: ReplyFault
 
 
 def score(reply: str, fields: dict[str, Any], strays: frozenset[str] | None = None) -> Score:
-    """The score of a reply by a trial's fields (see Trial.fields). `strays` are other values of its text, if known."""
+    """Scores a reply by its trial's fields (see Trial.fields). `strays` are other values of the text, if known."""
     expected, passed = list(fields["expected"]), list(fields["passed"])
-    said = candidates(reply, fields["kind"], [*expected, *passed, *(strays or ())])
+    answers = candidates(reply, fields["kind"], [*expected, *passed, *(strays or ())])
     is_set = bool(fields["is_set"])
     if len(expected) == 1:
         strict = bare(reply, fields["kind"]) == bare(expected[0], fields["kind"])
-        tolerant = said[-1:] == expected
+        tolerant = answers[-1:] == expected
     else:
         parts = listed(reply)
         strict = sorted(parts) == sorted(expected) if is_set else parts == expected
-        once = list(dict.fromkeys(said))
+        once = list(dict.fromkeys(answers))
         tolerant = sorted(once) == sorted(expected) if is_set else once == expected
-    hits = len(set(said) & set(expected))
-    f1 = 2 * hits / (len(set(said)) + len(set(expected))) if said else 0.0
+    hits = len(set(answers) & set(expected))
+    f1 = 2 * hits / (len(set(answers)) + len(set(expected))) if answers else 0.0
     return Score(
         strict=strict,
         tolerant=tolerant or strict,
         begins=reply.strip(_STRIP).startswith(expected[0]),
-        first=said[:1] == expected[:1],
+        first=answers[:1] == expected[:1],
         found=hits / len(set(expected)),
         f1=f1,
-        fault="" if tolerant or strict else _fault(said, expected, passed, strays),
+        fault="" if tolerant or strict else _fault(answers, expected, passed, strays),
     )
 
 
 def candidates(reply: str, kind: str, names: Sequence[str]) -> list[str]:
-    """What in a reply can be an answer, in its order: UUIDs, numbers, or the names and words of the trial."""
+    """The candidates in a reply, in order: UUIDs, numbers, or names and words of the trial."""
     if kind == "uuid":
         return _UUID.findall(reply.lower())
     if kind == "number":
         return [number.rstrip(".,") for number in _NUMBER.findall(reply)]
     if kind == "word":
         return re.findall(r"[^\W\d_]+", reply.lower())
-    known = sorted(set(names), key=len, reverse=True)
+    known = sorted(set(names), key=len, reverse=True)  # a pattern takes the first alternative that matches
     return re.findall("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in known), reply) if known else []
 
 
 def bare(reply: str, kind: str) -> str:
-    """A reply without what surrounds an answer: white space, quotes, a full stop; case, where it does not matter."""
+    """Strips white space, quotes and a full stop from a reply. Lowercases it if case does not matter."""
     text = reply.strip(_STRIP)
     text = text.removesuffix(".").rstrip(_STRIP)
     text = text.strip("<>") if kind == "number" else text
@@ -96,15 +97,17 @@ def bare(reply: str, kind: str) -> str:
 
 
 def listed(reply: str) -> list[str]:
-    """A reply as a list of answers, as strict parsing sees it: brackets, quotes and commas or line breaks."""
+    """Parses a reply strictly as a list of answers: brackets, quotes, and commas or line breaks."""
     text = reply.strip().removeprefix("[").removesuffix("]")
     return [part.strip(_STRIP + "-*") for part in re.split(r"[,\n]", text) if part.strip(_STRIP + "-*")]
 
 
-def _fault(said: Sequence[str], expected: Sequence[str], passed: Sequence[str], strays: frozenset[str] | None) -> Fault:
-    if not said:
+def _fault(
+    answers: Sequence[str], expected: Sequence[str], passed: Sequence[str], strays: frozenset[str] | None
+) -> ReplyFault:
+    if not answers:
         return "format_error"
-    wrong = [one for one in said if one not in expected]
+    wrong = [answer for answer in answers if answer not in expected]
     if not wrong:
         return "incomplete"
     if wrong[-1] in passed:

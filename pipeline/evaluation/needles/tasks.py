@@ -1,8 +1,8 @@
 """The tasks of Needle Threading over haystacks of UUID pairs, with their prompts.
 
-https://arxiv.org/abs/2411.05000, section 3. The prompt of the single needle is the paper's; it shows no others, so the
-rest are ours, in its words: docs/needles.md has them all. A haystack serves several questions, so that its reading is
-paid once: needles of one are strangers to the others. That differs from the paper, where each question has its own.
+https://arxiv.org/abs/2411.05000, section 3. The prompt of the single needle is the paper's. It shows no others, so the
+rest are ours, in its words: docs/needles.md lists them. Unlike in the paper, several questions share a haystack, so
+that the model reads it once. The needles of one question are distractors for the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.haystack import Direction, Haystack, Pair, Placement, Plan, directed
 
-Task = Literal["single", "multiple", "conditional", "thread", "multithread", "branched"]
+UuidTask = Literal["single", "multiple", "conditional", "thread", "multithread", "branched"]
 DEPTHS = tuple(n / 10 for n in range(11))
 CHARACTERS = ("*", "&")
 BRANCHES = 2
@@ -49,12 +49,12 @@ BRANCHED = (
 class Ask:
     """One question over a haystack.
 
-    `expected` are the values asked for, in order. `threads` are the places of each thread's pairs, in the order of its
-    hops (of each needle, where there is no thread). `passed` are values on the way that are no answer. `traits` say
-    what kind of question it is: depth, length, direction and so on, as plain values.
+    `expected` are the requested values, in order. `threads` are the places of each thread's pairs, in the order of its
+    hops (without threads: the place of each needle). `passed` are values on the way to the answer. `traits` describe
+    the question: depth, length, direction and so on, as plain values.
     """
 
-    task: Task
+    task: UuidTask
     text: str
     expected: tuple[str, ...]
     threads: tuple[tuple[int, ...], ...]
@@ -62,23 +62,23 @@ class Ask:
     traits: tuple[tuple[str, Any], ...] = ()
 
     def pairs(self, haystack: Haystack) -> list[Pair]:
-        """All that one needs to know to answer: the pairs of the threads, in the order of hops."""
+        """The pairs that decide the answer: those of the threads, in the order of hops."""
         return [haystack.pairs[place] for thread in self.threads for place in thread]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is asked of a haystack.
+    """The shape of the questions over a haystack.
 
     :param task: single, multiple, conditional, thread, multithread or branched.
-    :param needles: how many keys of `multiple` and `conditional`.
+    :param needles: number of keys for `multiple` and `conditional`.
     :param length: pairs of a thread; 1 is a single needle.
-    :param threads: how many threads of `multithread`.
-    :param direction: whether the pairs of a thread stand in the order of its hops, against it, or in neither.
-    :param placement: whether the needles of `multiple` and `conditional` stand side by side.
+    :param threads: number of threads for `multithread`.
+    :param direction: whether a thread's pairs are placed in the order of its hops, in reverse, or neither.
+    :param placement: whether the needles of `multiple` and `conditional` are adjacent.
     """
 
-    task: Task = "single"
+    task: UuidTask = "single"
     needles: int = 5
     length: int = 3
     threads: int = 2
@@ -86,7 +86,7 @@ class Shape:
     placement: Placement = "random"
 
     def __post_init__(self) -> None:
-        for name, choices in (("task", Task), ("direction", Direction), ("placement", Placement)):
+        for name, choices in (("task", UuidTask), ("direction", Direction), ("placement", Placement)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, was: {getattr(self, name)}")
         for name in ("needles", "length", "threads"):
@@ -95,7 +95,7 @@ class Shape:
 
     @property
     def n_pairs(self) -> int:
-        """Pairs that one question takes up."""
+        """Pairs that one question takes."""
         return {
             "single": 1,
             "multiple": self.needles,
@@ -108,27 +108,27 @@ class Shape:
     @property
     def traits(self) -> dict[str, Any]:
         """The settings that this task has."""
-        own: dict[str, tuple[str, ...]] = {
+        names: dict[str, tuple[str, ...]] = {
             "multiple": ("needles", "placement"),
             "conditional": ("needles", "placement"),
             "thread": ("length", "direction"),
             "multithread": ("length", "direction", "threads"),
             "branched": ("length", "direction"),
         }
-        return {name: getattr(self, name) for name in own.get(self.task, ())}
+        return {name: getattr(self, name) for name in names.get(self.task, ())}
 
     def at_a_time(self, n_pairs: int) -> int:
-        """How many questions one haystack serves: needles take up at most a third of it, one question always goes."""
+        """Questions per haystack: at least one, and as many as fit while needles take at most a third of the pairs."""
         if self.task == "single":
             return min(len(DEPTHS), n_pairs)
-        most = len(CHARACTERS) if self.task == "conditional" else 10
-        return max(1, min(most, n_pairs // (3 * self.n_pairs)))
+        max_questions = len(CHARACTERS) if self.task == "conditional" else 10
+        return max(1, min(max_questions, n_pairs // (3 * self.n_pairs)))
 
 
 def make(shape: Shape, n_pairs: int, seed: int, n: int) -> tuple[Haystack, list[Ask]]:
-    """A haystack of `n_pairs` pairs with n questions in it. The seed and the arguments decide all of it.
+    """Makes a haystack of `n_pairs` pairs with `n` questions. The seed and the arguments decide the result.
 
-    Raises DataError, with the numbers, where the needles do not fit into the haystack.
+    Raises DataError, with the numbers, if the needles do not fit.
     """
     if n < 1:
         raise DataError(f"at least 1 question must be asked, was: {n}")
@@ -191,13 +191,13 @@ def _several(plan: Plan, shape: Shape, character: str | None) -> Ask:
 
 
 def _marked(plan: Plan, character: str | None) -> str:
-    """A key, one of whose hexadecimal digits is replaced by the character."""
+    """A new key with a random hexadecimal digit replaced by the character."""
     key = plan.uuid()
     if character is None:
         return key
-    digits = [at for at, letter in enumerate(key) if letter != "-"]
-    at = plan.draws.choice(digits)
-    return key[:at] + character + key[at + 1 :]
+    digits = [position for position, letter in enumerate(key) if letter != "-"]
+    position = plan.draws.choice(digits)
+    return key[:position] + character + key[position + 1 :]
 
 
 def _thread(plan: Plan, shape: Shape, n: int) -> list[Ask]:
@@ -228,7 +228,7 @@ def _multithread(plan: Plan, shape: Shape, n: int) -> list[Ask]:
 
 
 def _wind(plan: Plan, shape: Shape, what: str) -> tuple[list[str], list[int]]:
-    """Puts one thread into the haystack: its first key, then its values; and its places, in the order of hops."""
+    """Puts one thread into the haystack. Gives its first key and its values, and its places, both in order of hops."""
     places = directed(plan.places(shape.length, what), shape.direction, plan.draws)
     keys = [plan.uuid() for _ in range(shape.length + 1)]
     for place, key, value in zip(places, keys, keys[1:], strict=False):
@@ -255,7 +255,7 @@ def _listed(pairs: Sequence[Pair]) -> str:
     return ", ".join(f'"{key}"' for key, _ in pairs)
 
 
-_MAKE: dict[Task, Callable[[Plan, Shape, int], list[Ask]]] = {
+_MAKE: dict[UuidTask, Callable[[Plan, Shape, int], list[Ask]]] = {
     "single": _single,
     "multiple": _multiple,
     "conditional": _conditional,

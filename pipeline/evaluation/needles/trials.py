@@ -1,4 +1,4 @@
-"""A trial: one question over one long text, with all that is needed to ask it in any arm, and to score the reply."""
+"""A trial: one question over one long text, with the data to ask it in any arm and to score the reply."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["uuid", "name", "number", "word"]
-"""What a reply is searched for: see scoring.py."""
+"""The kind of candidate to look for in a reply: see scoring.py."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One question over the text `haystack`, which may serve several trials and is known by `haystack_name`.
+    """One question over the text `haystack`. Trials may share a text, identified by `haystack_name`.
 
-    `needles` is what one needs to know to answer, for the oracle arm. `expected` are the answers, in order; `is_set`
-    says that their order does not count. `passed` are wrong ones that stand on the way; `strays` other ones of the
-    text. `cell` says where in a grid the trial belongs: task, size (pairs or characters), and what the task varies.
+    `needles` is the evidence, for the oracle arm. `expected` are the answers, in order; with `is_set`, order does not
+    matter. `passed` are wrong values on the way to the answer, and `strays` other wrong values in the text. `cell`
+    locates the trial in a grid: task, size (pairs or characters), and the task's other parameters.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Trial:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What goes into the record of a run beside the question, as plain values."""
+        """The plain values that a run's record keeps beside the question."""
         return {
             "haystack": self.haystack_name,
             "chars": len(self.haystack),

@@ -1,9 +1,9 @@
-"""Verbatim short-term memory: is a list of words that stood in the context less surprising the second time?
+"""Verbatim short-term memory: is a list of words less surprising when it appears in the context a second time?
 
 Armeni, Honey and Linzen, Characterizing Verbatim Short-Term Memory in Neural Language Models, CoNLL 2022
-(https://arxiv.org/abs/2210.13569). Their frame sentences, conditions and measure; the nouns and the text between are
-ours. Fidelity: faithful but for these. A cheap test for everything that touches the cache: with the first list removed
-from it, the second has to be as surprising as a new one.
+(https://arxiv.org/abs/2210.13569). The frame sentences, conditions and measure are theirs, the nouns and the text
+between are ours. Fidelity: faithful except for these. This is a cheap test of the KV cache: with the first list
+removed from the cache, the second list must be as surprising as a new one.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ BETWEEN = (
     "Somebody had opened a window, so that it was cold now, and the noise of the street could be heard from below.",
 )
 TARGETS = (26, 47, 99, 194, 435)
-"""Tokens between the lists, `AGAIN` included, that the paper has; ours are the nearest that whole sentences give."""
+"""The paper's numbers of tokens between the lists, with `AGAIN`. Ours are the nearest that whole sentences give."""
 LENGTHS = (3, 5, 7, 10)
-MOST = 10
+MAX_WORDS = 10
 
 Condition = Literal["repeated", "permuted", "novel", "removed"]
 CONDITIONS: tuple[Condition, ...] = ("repeated", "permuted", "novel", "removed")
-"""The second list is the first; the first in an order in which no word keeps its place; one of other words; the first
-again, but with the first list's cells removed from the cache."""
+"""The second list, in this order: the same as the first; the same words, each in another place; other words; the same
+as the first, but with the first list's cells removed from the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stimulus:
-    """Two lists with a text between. `base` says which lists are made of the same words."""
+    """Two lists with a text between them. Stimuli with the same `base` use the same words."""
 
     base: int
     first: tuple[str, ...]
@@ -71,15 +71,15 @@ class Stimulus:
         return f"{PREFACE} {', '.join(self.first)}. {self.between} {AGAIN} {', '.join(self.second)}."
 
     def spans(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Where the words of both lists stand in the text, as characters."""
+        """The character spans of the words of both lists."""
         head = len(f"{PREFACE} ")
         after = head + len(", ".join(self.first)) + len(f". {self.between} {AGAIN} ")
         return _spans(self.first, head), _spans(self.second, after)
 
 
 @dataclass(frozen=True, slots=True)
-class Surprisal:
-    """Median repeat surprisal in percent over the stimuli, with its 95 % interval (bootstrap over base lists)."""
+class RepeatSurprisal:
+    """The median repeat surprisal of the stimuli in percent, with its 95 % interval (bootstrap over base lists)."""
 
     condition: Condition
     length: int
@@ -89,17 +89,17 @@ class Surprisal:
     high: float
     n: int
 
-    def told(self) -> dict[str, Any]:
-        told = asdict(self)
-        return {**told, **{name: round(told[name], 2) for name in ("median", "low", "high")}}
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        return {**values, **{name: round(values[name], 2) for name in ("median", "low", "high")}}
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How much is measured. `lists` base lists of ten words (at most 23), each in `shifts` circular shifts (1 to 10).
+    """How much to measure: `lists` base lists of ten words (at most 23), each in `shifts` circular shifts (1 to 10).
 
-    :param lengths: words of a list, each at most 10.
-    :param between: tokens of the text between.
+    :param lengths: words per list, each at most 10.
+    :param between: tokens between the lists.
     """
 
     lists: int = 23
@@ -110,29 +110,29 @@ class Protocol:
     nouns: tuple[str, ...] = NOUNS
 
     def __post_init__(self) -> None:
-        most = len(self.nouns) // MOST
-        if not 2 <= self.lists <= most:
-            raise ConfigError(f"--lists must be in [2, {most}], was: {self.lists}")
-        if not 1 <= self.shifts <= MOST:
-            raise ConfigError(f"--shifts must be in [1, {MOST}], was: {self.shifts}")
+        max_lists = len(self.nouns) // MAX_WORDS
+        if not 2 <= self.lists <= max_lists:
+            raise ConfigError(f"--lists must be in [2, {max_lists}], was: {self.lists}")
+        if not 1 <= self.shifts <= MAX_WORDS:
+            raise ConfigError(f"--shifts must be in [1, {MAX_WORDS}], was: {self.shifts}")
         for length in self.lengths:
-            if not 2 <= length <= MOST:
-                raise ConfigError(f"--lengths must be in [2, {MOST}], was: {length}")
+            if not 2 <= length <= MAX_WORDS:
+                raise ConfigError(f"--lengths must be in [2, {MAX_WORDS}], was: {length}")
         for tokens in self.between:
             if tokens < 1:
                 raise ConfigError(f"--between must be at least 1, was: {tokens}")
 
     def bases(self) -> list[tuple[str, ...]]:
-        """The base lists: no word is in two of them."""
-        words = Draws(self.seed, "verbatim lists").sample(self.nouns, self.lists * MOST)
-        return [tuple(words[at : at + MOST]) for at in range(0, len(words), MOST)]
+        """The base lists. No word occurs in two of them."""
+        words = Draws(self.seed, "verbatim lists").sample(self.nouns, self.lists * MAX_WORDS)
+        return [tuple(words[start : start + MAX_WORDS]) for start in range(0, len(words), MAX_WORDS)]
 
 
 def stimuli(protocol: Protocol, length: int, between: str, condition: Condition) -> list[Stimulus]:
     """All stimuli of one length, text and condition."""
     bases = protocol.bases()
     draws = Draws(protocol.seed, f"verbatim {length}")
-    found = []
+    result = []
     for number, base in enumerate(bases):
         for shift in range(protocol.shifts):
             words = (base[shift:] + base[:shift])[:length]
@@ -140,29 +140,29 @@ def stimuli(protocol: Protocol, length: int, between: str, condition: Condition)
             deranged = derangement(words, draws)
             novel = (other[shift:] + other[:shift])[:length]
             second = {"repeated": words, "removed": words, "permuted": deranged, "novel": novel}[condition]
-            found.append(Stimulus(number, words, second, between))
-    return found
+            result.append(Stimulus(number, words, second, between))
+    return result
 
 
 def derangement(words: Sequence[str], draws: Draws) -> tuple[str, ...]:
-    """The words in an order of chance in which none keeps its place."""
+    """The words in a random order in which none keeps its place."""
     while True:
         order = draws.shuffled(range(len(words)))
-        if all(place != at for at, place in enumerate(order)):
+        if all(place != position for position, place in enumerate(order)):
             return tuple(words[place] for place in order)
 
 
 def text_between(engine: Engine, tokens: int) -> tuple[str, int]:
-    """Whole sentences that with `AGAIN` come nearest to so many tokens, and how many they are."""
+    """Whole sentences whose tokens, with `AGAIN`, come nearest to `tokens`; and their number of tokens."""
     texts = [" ".join([BREAK, *BETWEEN[:n]]) for n in range(len(BETWEEN) + 1)]
     counts = [engine.count_text(f" {text} {AGAIN}") for text in texts]
     best = min(range(len(texts)), key=lambda n: abs(counts[n] - tokens))
     return texts[best], counts[best]
 
 
-def measure(protocol: Protocol, engine: Engine, progress: Progress) -> tuple[list[Surprisal], list[str]]:
-    """Repeat surprisal of every condition, length and distance; and notes on what could not be measured."""
-    results: list[Surprisal] = []
+def measure(protocol: Protocol, engine: Engine, progress: Progress) -> tuple[list[RepeatSurprisal], list[str]]:
+    """Measures the repeat surprisal of every condition, length and distance. Also gives notes on failures."""
+    results: list[RepeatSurprisal] = []
     notes: list[str] = []
     cells = [(length, tokens) for length in protocol.lengths for tokens in protocol.between]
     total, done = len(cells) * len(CONDITIONS) * protocol.lists * protocol.shifts, 0
@@ -170,28 +170,28 @@ def measure(protocol: Protocol, engine: Engine, progress: Progress) -> tuple[lis
         between, n_tokens = text_between(engine, tokens)
         values: dict[Condition, list[tuple[int, float]]] = {condition: [] for condition in CONDITIONS}
         each = [stimuli(protocol, length, between, condition) for condition in CONDITIONS]
-        for row in zip(*each, strict=True):  # the conditions of one list in turn: what they begin with is read once
+        for row in zip(*each, strict=True):  # the conditions of one list together: the cache keeps their shared prefix
             for condition, stimulus in zip(CONDITIONS, row, strict=True):
                 done += 1
                 progress(f"{length} words, {n_tokens} tokens between", done, total)
                 try:
-                    found = repeat_surprisal(stimulus, engine, condition == "removed")
+                    percent = repeat_surprisal(stimulus, engine, condition == "removed")
                 except ModelError as error:
                     if condition != "removed":
                         raise
                     notes.append(f"removed: {error}")
                     continue
-                values[condition].append((stimulus.base, found))
+                values[condition].append((stimulus.base, percent))
         results += [
-            Surprisal(condition, length, n_tokens, *median_interval(own, protocol.seed), len(own))
-            for condition, own in values.items()
-            if own
+            RepeatSurprisal(condition, length, n_tokens, *median_interval(pairs, protocol.seed), len(pairs))
+            for condition, pairs in values.items()
+            if pairs
         ]
     return results, list(dict.fromkeys(notes))
 
 
 def repeat_surprisal(stimulus: Stimulus, engine: Engine, is_removed: bool = False) -> float:
-    """100 x mean surprisal of the second list / that of the first, the first word of each left out, in percent."""
+    """Mean surprisal of the second list, in percent of the first's. Leaves out the first word of each list."""
     begin = engine.weights.special_texts()["bos_token"]
     prompt: Prompt = (Text(begin, special=True), Text(stimulus.text)) if begin else (Text(stimulus.text),)
     cells = engine.cells(prompt)
@@ -213,35 +213,36 @@ def repeat_surprisal(stimulus: Stimulus, engine: Engine, is_removed: bool = Fals
 
 
 def median_interval(values: Sequence[tuple[int, float]], seed: int, draws: int = 2000) -> tuple[float, float, float]:
-    """The median of (base, value) pairs, and the 95 % percentile interval of a bootstrap that draws whole bases."""
+    """The median of (base, value) pairs with its 95 % percentile interval, from a bootstrap over whole bases."""
     groups: dict[int, list[float]] = {}
     for base, value in values:
         groups.setdefault(base, []).append(value)
-    own = [np.array(group) for group in groups.values()]
+    by_base = [np.array(group) for group in groups.values()]
     rng = np.random.default_rng(seed)
     medians = [
-        float(np.median(np.concatenate([own[n] for n in rng.integers(0, len(own), len(own))]))) for _ in range(draws)
+        float(np.median(np.concatenate([by_base[n] for n in rng.integers(0, len(by_base), len(by_base))])))
+        for _ in range(draws)
     ]
     low, high = np.percentile(medians, [2.5, 97.5])
     return float(np.median([value for _, value in values])), float(low), float(high)
 
 
-def _spans(words: Sequence[str], at: int) -> list[tuple[int, int]]:
-    found = []
+def _spans(words: Sequence[str], start: int) -> list[tuple[int, int]]:
+    spans = []
     for word in words:
-        found.append((at, at + len(word)))
-        at += len(word) + len(", ")
-    return found
+        spans.append((start, start + len(word)))
+        start += len(word) + len(", ")
+    return spans
 
 
 def _token_spans(engine: Engine, keys: Sequence[int], n_before: int) -> Iterator[tuple[int, int]]:
-    """The characters of the text that each token covers; the text is ASCII. Tokens before it cover none."""
-    at = 0
+    """The character span of each token in the (ASCII) text. The first `n_before` tokens have empty spans."""
+    start = 0
     for n, key in enumerate(keys):
         size = len(engine.weights.piece(key)) if n >= n_before else 0
-        yield at, at + size
-        at += size
+        yield start, start + size
+        start += size
 
 
-def _meets(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
+def _meets(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return span[0] < other[1] and other[0] < span[1]

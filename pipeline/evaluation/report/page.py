@@ -1,8 +1,8 @@
-"""A report as one HTML file that needs nothing but itself: tables that sort, the plots, and every question in detail.
+"""Writes a report as one self-contained HTML file: sortable tables, the plots, and every question in detail.
 
-Nothing that a document, a model or a person wrote is ever markup: all of it is JSON, put into the page as text by a
-script, and the page's own policy lets no other script run and nothing be loaded. The details of a question are packed
-(gzip, base64) and unpacked when they are opened; they are written one by one, so a long report takes little memory.
+Text from documents, models and people is never markup. It is JSON that a script puts into the page as text, and the
+page's content security policy blocks all other scripts and all loading. The details of a question are packed (gzip,
+base64), and unpacked when a reader opens them. They are written one by one, so a long report takes little memory.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def write_page(
     seed: int = 0,
     n_detailed: int | None = None,
 ) -> None:
-    """Writes the report of some runs on the same questions; `n_detailed` bounds how many questions can be opened."""
+    """Writes the report of runs on the same questions. `n_detailed` limits how many questions have details."""
     plot, no_plot = _plot(runs, metric, seed)
     quality = quality_of(runs, metric)
     ids = list(dict.fromkeys(row.id for run in runs for row in run.rows))
-    found = {
+    content = {
         "title": title,
         "about": list(about),
         "notes": list(comparison.notes) if comparison else [],
@@ -54,7 +54,7 @@ def write_page(
     script = _part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     csp = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-    parts = {"csp": csp, "title": html.escape(title), "style": _part("page.css"), "plot": plot, "data": _json(found)}
+    parts = {"csp": csp, "title": html.escape(title), "style": _part("page.css"), "plot": plot, "data": _json(content)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         _fill(file, _part("page.html"), parts)
@@ -65,7 +65,7 @@ def write_page(
 
 
 def _fill(file: TextIO, template: str, parts: Mapping[str, str]) -> None:
-    """The template with each `{name}` in its place, once, so that no value can stand for another's name."""
+    """Writes the template with each `{name}` replaced once, in order, so that a value is never taken for a name."""
     rest = template
     for name, value in parts.items():
         before, marker, rest = rest.partition(f"{{{name}}}")
@@ -76,7 +76,7 @@ def _fill(file: TextIO, template: str, parts: Mapping[str, str]) -> None:
 
 
 def _plot(runs: Sequence[Measures], metric: str | None, seed: int) -> tuple[str, str]:
-    """The picture as an image inside the page, or why there is none."""
+    """(the picture as an inline image, "") or ("", why there is none)."""
     try:
         data = picture(runs, metric, seed)
     except MissingExtraError as error:
@@ -91,12 +91,13 @@ def _part(name: str) -> str:
     return (files("pipeline.evaluation.report") / name).read_text("utf-8")
 
 
-def _json(value: Any) -> str:
-    """JSON that cannot end the script element that it stands in."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+def _json(value: object) -> str:
+    """Encodes JSON so that it cannot end the script element around it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028")  # U+2028 ends a line in older JavaScript
 
 
-def _packed(value: Any) -> str:
+def _packed(value: object) -> str:
     data = json.dumps(value, ensure_ascii=True, allow_nan=False).encode()
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
 
@@ -107,20 +108,20 @@ def _metrics(runs: Sequence[Measures]) -> list[dict[str, Any]]:
 
 
 def _differences(comparison: Comparison) -> list[dict[str, Any]]:
-    told = as_json(comparison)["differences"]
+    rows = as_json(comparison)["differences"]
     return [
         {
-            **one,
+            **row,
             "title": d.metric.title,
             "is_significant": d.is_significant,
             "is_better": d.is_better,
         }
-        for one, d in zip(told, comparison.differences, strict=True)
+        for row, d in zip(rows, comparison.differences, strict=True)
     ]
 
 
 def _listed(n: int, id_: str, runs: Sequence[Measures], quality: str | None) -> dict[str, Any]:
-    """A question's line: its text and gold from the first run that has it, the quality of each."""
+    """A question's row: text and gold from the first run that has it, and its quality in each run."""
     line = next(run for run in runs if id_ in run.by_id).record(id_)
     gold = (line.get("fields") or {}).get("gold") or {}
     rows = [run.by_id.get(id_) for run in runs]
@@ -139,15 +140,15 @@ def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
     if row is None:
         return None
     line = run.record(id_)
-    told: dict[str, Any] = {"values": dict(row.measured.values), "missing": dict(row.measured.missing)}
+    detail: dict[str, Any] = {"values": dict(row.measured.values), "missing": dict(row.measured.missing)}
     if line["status"] != "ok":
-        return {**told, "error": line["error"]}
+        return {**detail, "error": line["error"]}
     record = line["record"]
     ledger = record["ledger"]
     gold = ((line.get("fields") or {}).get("gold") or {}).get("supports") or []
     supports = [Span(*span) for span in gold]
     return {
-        **told,
+        **detail,
         "error": None,
         "answer": record["answer"],
         "is_abstention": record["is_abstention"],
@@ -176,18 +177,21 @@ def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
             for stage in ledger["stages"]
             for drop in stage["dropped"]
         ],
-        "stages": [{name: value for name, value in one.items() if name != "dropped"} for one in ledger["stages"]],
+        "stages": [{name: value for name, value in stage.items() if name != "dropped"} for stage in ledger["stages"]],
         "parts": ledger["parts"],
         "prompt_tokens": ledger["prompt_tokens"],
         "window": ledger["window"],
         "reserved": ledger["reserved"],
         "generation": ledger["generation"],
-        "notes": [*(f"{one['stage']}: {note}" for one in ledger["stages"] for note in one["notes"]), *ledger["notes"]],
+        "notes": [
+            *(f"{stage['stage']}: {note}" for stage in ledger["stages"] for note in stage["notes"]),
+            *ledger["notes"],
+        ],
     }
 
 
 def marked(text: str, span: Span | None, supports: Sequence[Span]) -> list[tuple[str, bool]]:
-    """The text in stretches, each with whether it supports the answer. `span` is where it stands in its source."""
+    """Splits a text into (stretch, whether it supports the answer). `span` is the text's span in its source."""
     if span is None or len(text) != span.end - span.start:
         return [(text, False)]
     flags = [False] * len(text)
@@ -206,7 +210,7 @@ def marked(text: str, span: Span | None, supports: Sequence[Span]) -> list[tuple
 
 
 def _place(source: str, place: Mapping[str, Any]) -> str:
-    """Where a text stands, short: the file's name without its folders, or the source as the data set names it."""
+    """A text's place in short: the file's name without folders (or the data set's name for it), page, heading, line."""
     name = source.rpartition("/")[2] if source.startswith("/") else source
     heading = tuple(place["heading"])
     label = place.get("label", "")

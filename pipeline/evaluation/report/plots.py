@@ -1,4 +1,4 @@
-"""Quality against what it costs, as a picture: one mark a pipeline, with the 95 % intervals of both means."""
+"""Plots quality against cost: one mark per pipeline, with the 95 % intervals of both means."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.evaluation.statistics import Interval
 from pipeline.text.visible import picture_label
 
 QUALITIES = ("f1", "ndcg_at_10", "support_recall", "answerability")
-"""What is drawn, and what the sweep goes by: the first of these that the runs have."""
+"""The metrics to plot and to rank a sweep by: the first of these that the runs have."""
 
 COSTS = ("prompt_tokens", "seconds")
 INSTALL = "plots need matplotlib: pip install 'longthread[plots]' (or pip install matplotlib)"
@@ -22,7 +22,7 @@ _MARKS = "osD^vPX*"
 
 
 def quality_of(runs: Sequence[Measures], metric: str | None = None) -> str | None:
-    """The metric that some run has values of: the one that is named, or the first of the usual ones."""
+    """The named metric, or the first of QUALITIES, if a run has values of it; else None."""
     for name in (metric,) if metric else QUALITIES:
         if any(run.values(name) for run in runs):
             return name
@@ -30,9 +30,9 @@ def quality_of(runs: Sequence[Measures], metric: str | None = None) -> str | Non
 
 
 def picture(runs: Sequence[Measures], metric: str | None = None, seed: int = 0, dpi: int = 150) -> bytes | None:
-    """A PNG with one panel a cost, without the runs that have no value; None where none has.
+    """A PNG with one panel per cost. Leaves out runs without values, and gives None if no run has any.
 
-    Raises MissingExtraError where matplotlib is not installed.
+    Raises MissingExtraError if matplotlib is not installed.
     """
     quality = quality_of(runs, metric)
     if quality is None:
@@ -87,5 +87,5 @@ def _bars(interval: Interval) -> list[list[float]] | None:
 
 
 def _plain(name: str) -> str:
-    """A label that matplotlib neither reads as mathematics nor hides."""
+    """A label that matplotlib does not parse as mathematics, and does not hide for a leading underscore."""
     return picture_label(name).lstrip("_")

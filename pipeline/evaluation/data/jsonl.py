@@ -1,4 +1,4 @@
-"""Our own lines: one JSON object a question.
+"""Reads longthread's own format: one JSON object per question.
 
 {"question": "...", "answers": ["..."], "id": "...",
  "documents": [{"text": "...", "title": "..."}],
@@ -6,10 +6,10 @@
 
 {"question": "...", "answer": "...", "source": "manual/ferry.md"}
 
-Only `question` has to be there. `answer` may stand for `answers` with one; `answerable: false` is a question that
-cannot be answered. `supports` name a document by its number from 0, and a span of it by its text or by its offsets;
-without either the whole document. `source` names a file below the folders of --docs that holds the answer. Without an
-id a question has its line's number.
+Only `question` is required. `answer` is short for `answers` with one entry. `answerable: false` marks a question that
+the documents do not answer. `supports` name a document by its number from 0, and a span of it by its text or its
+offsets. Without either, the whole document supports the answer. `source` names a file below the folders of --docs that
+holds the answer. The default `id` is the line number.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supp
 
 
 def read(path: Path) -> DataSet:
-    """Raises DataError where no item can be used; a bad one among others is an item with a fault."""
+    """Reads the file. A bad question becomes an item with a fault. Raises DataError if all of them are bad."""
     items = usable(_items(path))
     if any(item.gold.is_answerable is False for item in items):
         items = tuple(

@@ -1,15 +1,15 @@
-"""A sweep's file: one pipeline, questions, and the values that some of its settings shall take.
+"""Reads a sweep's file: a pipeline, questions, and a list of values for each setting to vary.
 
-pipeline: cosine.yaml                  # paths are seen from this file
+pipeline: cosine.yaml                  # paths are relative to this file
 data: questions.jsonl
 kind: jsonl
 docs: [manual]                         # optional: search these files
 sample: 200
 vary:                                  # every combination is run
   compress.sentences.top_k: [3, 5, 8]  # a component's setting,
-  index.chunk_tokens: [120, 200]       # one of a section,
-  stages[2]: [compress.sentences, compress.probe]  # or a whole stage by its number from 0
-halving: {start: 25, factor: 2}        # optional: begin with few questions, go on with the better half, and so on
+  index.chunk_tokens: [120, 200]       # a section's setting,
+  stages[2]: [compress.sentences, compress.probe]  # or a whole stage, by its number from 0
+halving: {start: 25, factor: 2}        # optional: start with few questions, keep the better half, and so on
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.config import SECTIONS, FileFault, PipelineConfig, check_file
 from pipeline.errors import ConfigError
@@ -30,13 +30,14 @@ from pipeline.evaluation.metrics import BY_NAME
 from pipeline.registry import build_dataclass, nearest
 from pipeline.yaml import KeyPath, YamlFile, read_yaml
 
-MOST = 500
+T = TypeVar("T")
+MAX_VARIANTS = 500
 _TOKEN = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Successive halving (https://arxiv.org/abs/1502.07943): all on `start` questions, then the best on more.
+    """Successive halving (https://arxiv.org/abs/1502.07943): all variants on `start` questions, then the best on more.
 
     Each round keeps the best 1 / `factor` and asks `factor` times as many questions, until the sample is used up.
     """
@@ -52,8 +53,8 @@ class Halving:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a sweep's file says, the lists apart."""
+class SweepSettings:
+    """The settings in a sweep's file, without `vary` and `halving`."""
 
     pipeline: str
     data: str
@@ -78,20 +79,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Variant:
-    """One combination: its name, the values that it was given, and the pipeline as it would stand in a file."""
+    """One combination: its name, its chosen values, and its pipeline as the value of a file and as a config."""
 
     name: str
-    chosen: tuple[tuple[str, Any], ...]
+    chosen: tuple[tuple[str, object], ...]
     value: dict[str, Any]
     config: PipelineConfig
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep. `data` and `docs` are paths seen from here."""
+    """A checked sweep. `data` and `docs` are paths relative to the working directory."""
 
     path: str
-    settings: Settings
+    settings: SweepSettings
     data: Path
     docs: tuple[str, ...]
     variants: tuple[Variant, ...]
@@ -99,22 +100,25 @@ class Sweep:
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """The sweep in a file. Raises ConfigError with every fault, one a line: its own, and those of what it varies."""
+    """Reads a sweep. Raises ConfigError with all faults, one per line, those of its pipelines included."""
     file = read_yaml(path)
-    check = _Check(file)
-    sweep = check.sweep()
-    faults = [FileFault(file.path, fault.line, fault.message) for fault in file.faults] + check.faults
+    checker = _SweepChecker(file)
+    sweep = checker.sweep()
+    faults = [FileFault(file.path, fault.line, fault.message) for fault in file.faults] + checker.faults
     if faults or sweep is None:
         raise ConfigError("\n".join(dict.fromkeys(map(str, sorted(faults, key=lambda f: (f.path, f.line, f.message))))))
     return sweep
 
 
-class _Check:
+class _SweepChecker:
+    """Builds a sweep from a file's value and collects all faults."""
+
     def __init__(self, file: YamlFile) -> None:
         self.file = file
         self.faults: list[FileFault] = []
 
     def sweep(self) -> Sweep | None:
+        """The sweep; None if there are faults."""
         value = self.file.value
         if not isinstance(value, dict):
             if not self.file.faults:
@@ -122,7 +126,7 @@ class _Check:
             return None
         value = dict(value)
         vary, halving = value.pop("vary", None), value.pop("halving", None)
-        settings = self.section(Settings, value, (), "sweep")
+        settings = self.section(SweepSettings, value, (), "sweep")
         stages = None if halving is None else self.section(Halving, halving, ("halving",), "halving")
         lists = self.lists(vary)
         if settings is None or lists is None or self.faults:
@@ -135,18 +139,20 @@ class _Check:
         docs = tuple(str(folder / path) for path in settings.docs)
         return Sweep(self.file.path, settings, folder / settings.data, docs, tuple(variants), stages)
 
-    def section(self, cls: type, value: Any, path: KeyPath, name: str) -> Any:
+    def section(self, cls: type[T], value: object, path: KeyPath, name: str) -> T | None:
         if not isinstance(value, dict):
             self.fault(path, f"{name}: must be a mapping")
             return None
         built, faults = build_dataclass(cls, value, name)
-        first = {fault.path: fault for fault in reversed(faults)}  # one that is wrong is not missing as well
+        # One fault per path: a setting with a wrong value is reported as missing as well.
+        first = {fault.path: fault for fault in reversed(faults)}
         for fault in first.values():
             dotted = ".".join(map(str, (*path, *fault.path)))
             self.fault((*path, *fault.path), f"{dotted}: {fault.message}" if dotted else fault.message)
         return built
 
-    def lists(self, vary: Any) -> dict[str, list[Any]] | None:
+    def lists(self, vary: object) -> dict[str, list[Any]] | None:
+        """Checks the lists of values: none empty, no value twice, at most MAX_VARIANTS combinations."""
         if not isinstance(vary, dict) or not vary:
             self.fault(
                 ("vary",), "vary: must name settings with a list of values each: compress.sentences.top_k: [3, 5]"
@@ -155,17 +161,19 @@ class _Check:
         for key, values in vary.items():
             if not isinstance(values, list) or not values:
                 self.fault(("vary", key), f"vary: {key}: must have a list of values, was: {json.dumps(values)[:60]}")
-            elif len({json.dumps(one, sort_keys=True) for one in values}) < len(values):
+            elif len({json.dumps(value, sort_keys=True) for value in values}) < len(values):
                 self.fault(("vary", key), f"vary: {key}: a value stands twice in the list")
         n = 1
         for values in vary.values():
             n *= len(values) if isinstance(values, list) else 1
-        if n > MOST:
-            self.fault(("vary",), f"vary: these lists make {n} pipelines, and {MOST} are the most: shorten them")
+        if n > MAX_VARIANTS:
+            self.fault(
+                ("vary",), f"vary: these lists make {n} pipelines, and {MAX_VARIANTS} are the most: shorten them"
+            )
         return None if self.faults else vary
 
     def variants(self, base: YamlFile, lists: dict[str, list[Any]]) -> list[Variant]:
-        """Each list's values are tried alone first, so that a fault is told at the line of its value."""
+        """Builds all combinations. Checks each value alone first, so that a fault names the line of its value."""
         _, faults = check_file(base)
         if faults:
             self.faults += faults
@@ -178,48 +186,50 @@ class _Check:
             except ValueError as error:
                 self.fault(("vary", key), f"vary: {key}: {error}")
                 continue
-            for n, one in enumerate(values):
-                _, faults = check_file(replace_value(base, put(plain, places[key], one)))
+            for n, option in enumerate(values):
+                _, faults = check_file(replace_value(base, put(plain, places[key], option)))
                 for fault in faults:
                     self.fault(("vary", key, n), f"vary: {key}: {_tail(fault.message)}")
         if self.faults:
             return []
         names = short_names(lists)
-        found = []
+        variants = []
         for combination in itertools.product(*lists.values()):
             chosen = tuple(zip(lists, combination, strict=True))
             value = plain
-            for key, one in chosen:
-                value = put(value, places[key], one)
-            name = "_".join(f"{names[key]}-{word(one)}" for key, one in chosen)
+            for key, option in chosen:
+                value = put(value, places[key], option)
+            name = "_".join(f"{names[key]}-{word(option)}" for key, option in chosen)
             config, faults = check_file(replace_value(base, value))
             for fault in faults:
                 self.fault(("vary",), f"vary: {name}: {fault.message}")
             if config is not None:
-                found.append(Variant(name, chosen, value, replace(config, path=f"{name} of {self.file.path}")))
-        return _numbered(found)
+                variants.append(Variant(name, chosen, value, replace(config, path=f"{name} of {self.file.path}")))
+        return _numbered(variants)
 
     def fault(self, path: KeyPath, message: str) -> None:
         self.faults.append(FileFault(self.file.path, self.file.line(path), message))
 
 
 def _tail(message: str) -> str:
-    """A fault of the pipeline without the place in it, which the key says already."""
+    """A fault's message without its place in the pipeline, which the key already names."""
     return re.sub(r"^(?:[\w.]+|\[\d+\])+: ", "", message)
 
 
-def replace_value(file: YamlFile, value: Any) -> YamlFile:
+def replace_value(file: YamlFile, value: object) -> YamlFile:
     return YamlFile(file.path, value, file.lines)
 
 
 def spelt_out(value: dict[str, Any]) -> dict[str, Any]:
-    """A pipeline's value with each stage as `{name: settings}` and each section there, so that all can be named."""
-    stages = [{one: {}} if isinstance(one, str) else {n: s or {} for n, s in one.items()} for one in value["stages"]]
+    """A pipeline's value with each stage as `{name: settings}` and all sections present, for `vary` to name them."""
+    stages = [
+        {stage: {}} if isinstance(stage, str) else {n: s or {} for n, s in stage.items()} for stage in value["stages"]
+    ]
     return {**{name: value.get(name) or {} for name in SECTIONS}, "stages": stages}
 
 
 def locate(value: dict[str, Any], text: str) -> KeyPath:
-    """The path of keys that a dotted text means. Raises ValueError that says what it should be."""
+    """Translates a dotted text into a path of keys. Raises ValueError that says what it should be."""
     if _TOKEN.sub("", text).strip(".") or not text:
         raise ValueError("must be names with dots between, and numbers in brackets: stages[2].compress.sentences.top_k")
     tokens: list[str | int] = [int(n) if n else name for n, name in _TOKEN.findall(text)]
@@ -238,7 +248,7 @@ def locate(value: dict[str, Any], text: str) -> KeyPath:
     return _walk(value, ["stages", named[component][0], *tokens])
 
 
-def _walk(value: Any, tokens: Sequence[str | int], before: KeyPath = ()) -> KeyPath:
+def _walk(value: object, tokens: Sequence[str | int], before: KeyPath = ()) -> KeyPath:
     if not tokens:
         return before
     if isinstance(value, list):
@@ -260,37 +270,43 @@ def _walk(value: Any, tokens: Sequence[str | int], before: KeyPath = ()) -> KeyP
     raise ValueError(f"'{_dotted(before)}' has nothing below it")
 
 
-def put(value: Any, path: KeyPath, one: Any) -> Any:
-    """A copy of the value with another one at the path."""
+def put(value: Any, path: KeyPath, replacement: Any) -> Any:
+    """A copy of the value with a replacement at the path."""
     changed = copy.deepcopy(value)
-    at = changed
+    parent = changed
     for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = copy.deepcopy(one)
+        parent = parent[key]
+    parent[path[-1]] = copy.deepcopy(replacement)
     return changed
 
 
 def short_names(keys: Sequence[str] | dict[str, Any]) -> dict[str, str]:
-    """The last words of the keys, as many as tell them apart."""
+    """Shortens the keys to their last words, as few as tell them apart."""
     words = {key: [str(n or name) for n, name in _TOKEN.findall(key)] for key in keys}
     n = 1
-    while len({".".join(one[-n:]) for one in words.values()}) < len(words):
+    while len({".".join(parts[-n:]) for parts in words.values()}) < len(words):
         n += 1
-    return {key: ".".join(one[-n:]) if not one[-1].isdigit() else "".join(one[-2:]) for key, one in words.items()}
+    return {
+        key: ".".join(parts[-n:]) if not parts[-1].isdigit() else "".join(parts[-2:]) for key, parts in words.items()
+    }
 
 
-def word(value: Any) -> str:
-    """A value as part of a folder's name."""
+def word(value: object) -> str:
+    """Formats a value as part of a folder's name."""
     if isinstance(value, dict) and len(value) == 1:
         ((name, settings),) = value.items()
-        told = "-".join(f"{key}-{word(one)}" for key, one in settings.items()) if isinstance(settings, dict) else ""
-        value = f"{name}-{told}" if told else name
+        details = (
+            "-".join(f"{key}-{word(setting)}" for key, setting in settings.items())
+            if isinstance(settings, dict)
+            else ""
+        )
+        value = f"{name}-{details}" if details else name
     text = value if isinstance(value, str) else json.dumps(value)
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:40] or "empty"
 
 
 def _numbered(variants: list[Variant]) -> list[Variant]:
-    """The variants, each under a name of its own."""
+    """The variants with unique names: a repeated name gets a number."""
     seen: dict[str, int] = {}
     result = []
     for variant in variants:
