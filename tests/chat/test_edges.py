@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.settings import DAMAGED
 from cli.main import main
 from tests.chat.conftest import Talk
 from tests.cli.hostile import HTML, NAME, SEEN, TEXT, dangers
@@ -52,6 +53,7 @@ def test_settings_that_cannot_be_written_are_said_and_the_chat_goes_on(
         (settings,) = tmp_path.rglob("chat.json")
         settings.unlink()
         settings.mkdir()  # whoever writes the settings now finds a folder in the place of the file
+        (settings.with_name(DAMAGED) / "full").mkdir(parents=True)  # and no room to move it away
         yield "/set ledger on\n"
         yield "When does the boat sail?\n"
 
@@ -67,6 +69,6 @@ def test_settings_that_cannot_be_written_are_said_and_the_chat_goes_on(
     with pytest.raises(SystemExit, match="2"):
         main()
     out, err = capsys.readouterr()
-    assert "chat.json: Is a directory" in err
+    assert "chat.json: Directory not empty" in err
     assert "Traceback" not in err
     assert out.splitlines()[-1].startswith("The boat sails at nine.")

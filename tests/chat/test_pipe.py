@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.settings import DAMAGED
 from pipeline.answers.citations import REFUSAL
 from tests.chat.conftest import Talk
 
@@ -262,14 +263,16 @@ def test_what_a_document_writes_cannot_drive_the_terminal(talk: Talk, documents:
     assert "\x07" not in done.out
 
 
-def test_a_damaged_chat_file_says_what_to_do(talk: Talk, tmp_path: Path) -> None:
+def test_a_damaged_chat_file_is_said_and_kept_and_the_chat_goes_on(talk: Talk, tmp_path: Path) -> None:
     talk(TOWER)
     path = tmp_path / "data" / "sessions" / "s" / "chat.json"
     path.write_text("{")
-    done = talk(TOWER, extra=())
-    assert done.code == 2
+    done = talk("/set ledger on", TOWER, extra=())
+    assert done.code == 0, done.err
     assert "chat.json cannot be read" in done.err
-    assert "delete it" in done.err
+    assert "the chat goes on with its default settings" in done.err
+    assert path.with_name(DAMAGED).read_text() == "{"
+    assert talk(TOWER, extra=()).err == ""
 
 
 def test_documents_that_are_gone_are_answered_from_as_they_were(talk: Talk, documents: Path, tmp_path: Path) -> None:

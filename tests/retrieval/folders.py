@@ -75,6 +75,7 @@ def make_old(manifest: Path, format_: int) -> None:
     db.execute("UPDATE settings SET value = ? WHERE key = 'format'", (str(format_),))
     db.commit()
     db.close()
+    checksum_file(manifest).unlink()  # which older formats do not have
 
 
 def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
