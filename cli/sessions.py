@@ -102,8 +102,8 @@ def move_old_sessions() -> None:
     if moved:
         what = "1 conversation was" if len(moved) == 1 else f"{len(moved)} conversations were"
         print_line(f"{what} moved from the cache, which cleaners empty, to {sessions_folder()}", is_error=True)
-    if left:
-        print_line(f"still in the cache, because another chat has them open: {', '.join(left)}", is_error=True)
+    for name, why in left:
+        print_line(f"the conversation {name} is still in the cache: {why}", is_error=True)
 
 
 def megabytes(size: int) -> str:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from pipeline.cache import cache_folder, size_of
 from pipeline.errors import StoreError
 from pipeline.retrieval.generations import MANIFEST, newest
+from pipeline.retrieval.lock import lock_unless_written
 from pipeline.storage.folders import delete_folder
 from pipeline.storage.whole import is_left_over
 
@@ -50,24 +52,32 @@ def list_indexes() -> tuple[IndexInfo, ...]:
     if not root.is_dir():
         return ()
     sweep_indexes()
-    infos = [_info(path) for path in root.iterdir() if path.is_dir() and any(path.rglob(MANIFEST))]
+    infos = []
+    for path in root.iterdir():
+        with suppress(FileNotFoundError):  # another process has deleted it meanwhile
+            if path.is_dir() and any(path.rglob(MANIFEST)):
+                infos.append(_info(path))
     return tuple(sorted(infos, key=lambda info: info.used, reverse=True))
 
 
 def delete_index(name: str) -> int:
-    """Deletes an index; gives the bytes that are free again. Raises StoreError for one that is not there.
+    """Deletes an index; gives the bytes that are free again.
 
-    Whoever has it open goes on with what is loaded, and makes it again when it is opened next.
+    Whoever reads it goes on with what is loaded, and makes it again when it is opened next. Raises StoreError for one
+    that is not there, and for one that a process is writing.
     """
     folder = indexes_folder() / name
     if Path(name).name != name or name.startswith(".") or not folder.is_dir():
         known = ", ".join(info.name for info in list_indexes()[:4])
         raise StoreError(f"there is no index '{name}'" + (f"; there are: {known}" if known else ""))
     size = size_of(folder)
+    lock = lock_unless_written(folder)
     try:
         delete_folder(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be deleted: {error.strerror or error}") from None
+    finally:
+        lock.release()
     return size
 
 

@@ -71,11 +71,11 @@ def other_sessions(folder: Path) -> list[Path]:
     return [path for path in folders if path.resolve() != folder.resolve() and not path.name.startswith(".")]
 
 
-def move_from_cache() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Moves the sessions that an older version kept in the cache folder; the names of those that came, and that stayed.
+def move_from_cache() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Moves the sessions that an older version kept in the cache folder.
 
-    One stays while another process has it open. Where the name is taken, the session gets another. Killed on the way,
-    it goes on the next time.
+    Returns the names of those that came, and of those that stayed, each with the reason: another process has it open,
+    or it is damaged. Where the name is taken, the session gets another. Killed on the way, it goes on the next time.
     """
     source = cache_folder() / "sessions"
     if not source.is_dir() or source.resolve() == sessions_folder().resolve():
@@ -85,11 +85,13 @@ def move_from_cache() -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:
             lock = lock_session(folder)
         except StoreError:
-            left.append(folder.name)
+            left.append((folder.name, "another chat has it open"))
             continue
         try:
             moved.append(_move(folder).name)
             shutil.rmtree(folder)
+        except StoreError as error:
+            left.append((folder.name, str(error)))
         finally:
             lock.release()
     if not left:

@@ -70,6 +70,18 @@ def wait_for_writer(folder: Path, progress: Progress) -> bool:
     return had_to_wait
 
 
+def lock_unless_written(folder: Path) -> FileLock:
+    """Locks an index that no process writes now. Raises StoreError, with who does, for one that is being written."""
+    from filelock import Timeout
+
+    lock = _lock(folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(f"{folder}: {_writer(_note(folder))}: wait for it, or end that process") from None
+    return lock
+
+
 def _lock(folder: Path) -> FileLock:
     from filelock import FileLock
 

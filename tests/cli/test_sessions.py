@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from pipeline.cached_indexes import delete_index, indexes_folder
+from pipeline.errors import StoreError
+from pipeline.retrieval.lock import lock_for_writing
 from pipeline.sessions import list_sessions, lock_session, move_from_cache, session_folder
 from pipeline.transcript import Transcript
 from pipeline.typed import TypedLine, append_typed
@@ -98,7 +102,7 @@ def test_conversations_of_an_older_version_are_moved_once_and_that_is_said(
     code, _, err = run(capsys, monkeypatch, "sessions", "list")
     assert code == 0
     assert f"2 conversations were moved from the cache, which cleaners empty, to {tmp_path / 'data'}" in err
-    assert "still in the cache, because another chat has them open: garden" in err
+    assert "the conversation garden is still in the cache: another chat has it open" in err
     lock.release()
     code, _, err = run(capsys, monkeypatch, "sessions", "list")
     assert "1 conversation was moved" in err
@@ -116,6 +120,28 @@ def test_a_long_name_that_is_taken_is_moved_under_another(tmp_path: Path) -> Non
     ((moved,), left) = move_from_cache()
     assert (moved, left) == (f"{name[:44]} from the cache 1", ())
     assert {info.name for info in list_sessions()} == {name[:64], moved}
+
+
+def test_a_damaged_session_stays_in_the_cache_and_stops_no_other(tmp_path: Path) -> None:
+    make(tmp_path / "cache" / "sessions" / "boat", "When does it sail?")
+    damaged = make(tmp_path / "cache" / "sessions" / "garden", "How many beehives?")
+    make(session_folder("garden"), "Another garden?")
+    (damaged / "session.sqlite").write_bytes(b"no database" * 1000)
+    moved, ((name, why),) = move_from_cache()
+    assert (moved, name) == (("boat",), "garden")
+    assert str(damaged) in why
+    assert damaged.is_dir()
+
+
+def test_an_index_that_is_being_written_is_not_deleted(tmp_path: Path) -> None:
+    folder = indexes_folder() / "abc"
+    folder.mkdir(parents=True)
+    lock = lock_for_writing(folder, lambda what, done, total: None)
+    with pytest.raises(StoreError, match=rf"abc: another process \(pid {os.getpid()}\) is writing to this index"):
+        delete_index("abc")
+    lock.release()
+    assert delete_index("abc") > 0
+    assert not folder.exists()
 
 
 def test_a_session_whose_beginning_cannot_be_read_is_listed(tmp_path: Path) -> None:
