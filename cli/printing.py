@@ -160,7 +160,8 @@ def account_line(state: State) -> str:
     if ledger.generation is not None:
         generation = ledger.generation
         thought = f"{thought_for(generation)}, " if generation.thought_tokens else ""
-        parts = [f"{generation.prompt_tokens} tokens read, {thought}{generation.answer_tokens} written {seconds}"]
+        kept = f" ({generation.restored_tokens} of them from kept cells)" if generation.restored_tokens else ""
+        parts = [f"{generation.prompt_tokens} tokens read{kept}, {thought}{generation.answer_tokens} written {seconds}"]
     n_left = sum(not any(_overlap(found, shown) for shown in state.shown) for found in state.found)
     if n_left and ledger.generation is not None:
         parts.append(f"{n_left} of {len(state.found)} passages left out")
