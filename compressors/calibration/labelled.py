@@ -125,10 +125,14 @@ def _layout(item: dict[str, Any], where: str) -> Callable[..., Iterator[Labelled
 
 
 def _hotpot(item: dict[str, Any]) -> Iterator[Labelled]:
-    found = Paragraphs.of(item)
-    labels = [(t, n) in found.facts for t, sentences in found.parts for n, s in enumerate(sentences) if s.strip()]
+    paragraphs = Paragraphs.of(item)
+    labels = [
+        (t, n) in paragraphs.facts for t, sentences in paragraphs.parts for n, s in enumerate(sentences) if s.strip()
+    ]
     answer = item.get("answer")
-    yield Labelled(item["question"], _units(found.parts), tuple(labels), (answer,) if isinstance(answer, str) else ())
+    yield Labelled(
+        item["question"], _units(paragraphs.parts), tuple(labels), (answer,) if isinstance(answer, str) else ()
+    )
 
 
 def _selqa(item: dict[str, Any]) -> Iterator[Labelled]:
@@ -147,12 +151,12 @@ def _squad(item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labe
 def _paragraph(paragraph: dict[str, Any], title: str, number: int, where: str, faults: list[str]) -> Iterator[Labelled]:
     text = paragraph["context"]
     units = units_of([Passage(f"{title} {number}", 0, len(text), text, title=title)])
-    for asked in paragraph["qas"]:
-        with _noting(faults, f"{where}: '{title}', paragraph {number}: {str(asked)[:60]}"):
-            spans = [(answer["answer_start"], len(answer["text"])) for answer in asked["answers"]]
+    for qa in paragraph["qas"]:
+        with _noting(faults, f"{where}: '{title}', paragraph {number}: {str(qa)[:60]}"):
+            spans = [(answer["answer_start"], len(answer["text"])) for answer in qa["answers"]]
             labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
-            answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
-            yield Labelled(asked["question"], units, labels, answers)
+            answers = tuple(dict.fromkeys(answer["text"] for answer in qa["answers"]))
+            yield Labelled(qa["question"], units, labels, answers)
 
 
 def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
@@ -162,29 +166,29 @@ def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
     for n, step in enumerate(steps):
         if ">>" in step["question"]:  # a relation, not a question: "Brand >> author"
             continue
-        asked = _STEP.sub(lambda found: answers[int(found[1]) - 1], step["question"])
+        question = _STEP.sub(lambda match: answers[int(match[1]) - 1], step["question"])
         paragraph = paragraphs[step["paragraph_support_idx"]]
         text, title = paragraph["paragraph_text"], paragraph["title"]
         units = units_of([Passage(f"{title} {item['id']} {n}", 0, len(text), text, title=title)])
         labels = tuple(answers[n].casefold() in unit.text.casefold() for unit in units.parts)
         if sum(labels) == 1:
-            yield Labelled(asked, units, labels, (answers[n],))
+            yield Labelled(question, units, labels, (answers[n],))
 
 
 def _own(item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labelled]:
     titles = list(item["documents"])
-    for asked in item["questions"]:
-        with _noting(faults, f"{where}: {str(asked)[:60]}"):
-            places = [titles.index(title) for title, _ in asked["supporting_facts"]]
+    for question in item["questions"]:
+        with _noting(faults, f"{where}: {str(question)[:60]}"):
+            places = [titles.index(title) for title, _ in question["supporting_facts"]]
             last = max(places)
             others = [n % len(titles) for n in range(last + 1, last + len(titles)) if n % len(titles) not in places]
             chosen = sorted([*set(places), *others[: N_OWN - len(set(places))]])
             context = [[titles[n], item["documents"][titles[n]]] for n in chosen]
-            yield from _hotpot({**asked, "context": context})
+            yield from _hotpot({**question, "context": context})
 
 
 def _wikiqa(text: str, path: Path, faults: list[str]) -> list[Labelled]:
-    found: list[tuple[str, list[str], list[bool]]] = []
+    groups: list[tuple[str, list[str], list[bool]]] = []
     for n, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -192,12 +196,12 @@ def _wikiqa(text: str, path: Path, faults: list[str]) -> list[Labelled]:
         if len(cells) != 3 or cells[2].strip() not in ("0", "1"):
             faults.append(f"{path}:{n}: must be question TAB sentence TAB 1 or 0, was: {line[:60]}")
             continue
-        if not found or found[-1][0] != cells[0]:
-            found.append((cells[0], [], []))
+        if not groups or groups[-1][0] != cells[0]:
+            groups.append((cells[0], [], []))
         if cells[1].strip():
-            found[-1][1].append(cells[1])
-            found[-1][2].append(cells[2].strip() == "1")
-    return [Labelled(question, _units([("", said)]), tuple(labels)) for question, said, labels in found]
+            groups[-1][1].append(cells[1])
+            groups[-1][2].append(cells[2].strip() == "1")
+    return [Labelled(question, _units([("", sentences)]), tuple(labels)) for question, sentences, labels in groups]
 
 
 def _units(parts: Sequence[tuple[str, Sequence[str]]]) -> Units:

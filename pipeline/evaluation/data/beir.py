@@ -22,17 +22,17 @@ def read(path: Path) -> DataSet:
     qrels = path if path.is_file() else _qrels(path)
     folder = qrels.parent.parent if path.is_file() else path
     gains, faults = judgements(qrels)
-    asked = {}
+    items = {}
     for row in object_rows(read_utf8(folder / "queries.jsonl"), folder / "queries.jsonl"):
         name = "" if row.fault else str(row.value.get("_id", ""))
         if name in gains:
-            asked[name] = _item(row, name, gains[name])
+            items[name] = _item(row, name, gains[name])
     for name in gains:
-        if name not in asked:
+        if name not in items:
             fault = f"{qrels}: judges the question '{name}', which {folder / 'queries.jsonl'} does not hold"
-            asked[name] = Item(Question("", name), Gold(), fault)
+            items[name] = Item(Question("", name), Gold(), fault)
     notes = left_out(faults, "judgements")
-    return DataSet(f"{folder.name}/{qrels.stem}", KIND, usable(asked.values()), lambda: _corpus(folder), notes)
+    return DataSet(f"{folder.name}/{qrels.stem}", KIND, usable(items.values()), lambda: _corpus(folder), notes)
 
 
 def _item(row: Row, name: str, gains: dict[str, int]) -> Item:

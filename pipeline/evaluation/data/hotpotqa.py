@@ -36,8 +36,11 @@ class Paragraphs:
         if isinstance(facts, dict):
             facts = list(zip(facts["title"], facts["sent_id"], strict=True))
         parts = tuple((title, tuple(sentences)) for title, sentences in context)
-        numbered = [(title, at if isinstance(at, list) else [at]) for title, at, *_ in facts]
-        return cls(parts, frozenset((title, n) for title, at in numbered for n in at))
+        numbered = [
+            (title, sentence_ids if isinstance(sentence_ids, list) else [sentence_ids])
+            for title, sentence_ids, *_ in facts
+        ]
+        return cls(parts, frozenset((title, n) for title, sentence_ids in numbered for n in sentence_ids))
 
 
 def read(path: Path) -> DataSet:
@@ -54,7 +57,7 @@ def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[Item]:
         raise DataError(
             f"{where}: context must be a list of [title, [sentences]]: {type(error).__name__}: {error}"
         ) from None
-    documents, supports, found = [], [], set()
+    documents, supports, matched = [], [], set()
     for title, sentences in paragraphs.parts:
         document = named(KIND, title, joined(sentences))
         documents.append(document)
@@ -64,8 +67,8 @@ def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[Item]:
             end = start + len(sentence.strip())
             if (title, n) in paragraphs.facts and sentence.strip():
                 supports.append(Span(document.source, start, end))
-                found.add((title, n))
-    lost += [f"{where}: {fact}" for fact in paragraphs.facts - found]
+                matched.add((title, n))
+    lost += [f"{where}: {fact}" for fact in paragraphs.facts - matched]
     answer = need(item, "answer", str, where)
     name = str(
         next((item[key] for key in ("_id", "id") if item.get(key) not in (None, "")), where.rpartition(":")[2].strip())

@@ -40,5 +40,5 @@ def _items(item: dict[str, Any], where: str) -> Iterator[Item]:
     question = Question(
         need(item, "question", str, where), need(item, "id", str, where), documents=tuple(dict.fromkeys(documents))
     )
-    found = tuple(dict.fromkeys(supports)) or None
-    yield Item(question, Gold(answers if is_answerable else (), is_answerable, found))
+    spans = tuple(dict.fromkeys(supports)) or None
+    yield Item(question, Gold(answers if is_answerable else (), is_answerable, spans))

@@ -29,17 +29,17 @@ def read(path: Path) -> DataSet:
     by_number = {int(name): fields.get("W", "") for name, fields in written if name.isdigit()}
     by_order = {n: fields.get("W", "") for n, (_, fields) in enumerate(written, 1)}
     is_by_order = len(set(gains) - set(by_order)) < len(set(gains) - set(by_number))
-    asked = by_order if is_by_order else by_number
+    queries_by_id = by_order if is_by_order else by_number
     notes = left_out(faults, "judgements")
     if is_by_order:
         notes = ("the judgements number the questions by their order", *notes)
     items = [
         Item(Question(" ".join(text.split()), str(n)), Gold(gains={f"{KIND}:{d}": g for d, g in gains[n].items()}))
-        for n, text in asked.items()
+        for n, text in queries_by_id.items()
         if n in gains
     ]
-    for n in sorted(set(gains) - set(asked)):
-        fault = f"{judged}: judges question {n}, and {queries} has {len(asked)} questions"
+    for n in sorted(set(gains) - set(queries_by_id)):
+        fault = f"{judged}: judges question {n}, and {queries} has {len(queries_by_id)} questions"
         items.append(Item(Question("", str(n)), Gold(), fault))
     return DataSet(path.name, KIND, usable(items), lambda: _corpus(documents), notes)
 
@@ -50,10 +50,10 @@ def entries(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    found = re.split(r"^\.I ", text, flags=re.MULTILINE)[1:]
-    if not found:
+    entries = re.split(r"^\.I ", text, flags=re.MULTILINE)[1:]
+    if not entries:
         raise DataError(f"{path}: has no line that begins with '.I ': it is not in SMART's format")
-    for entry in found:
+    for entry in entries:
         number, _, rest = entry.partition("\n")
         parts = re.split(r"^\.([TABWX])[ \t]*\n", rest, flags=re.MULTILINE)
         yield number.strip(), {letter: text.strip() for letter, text in zip(parts[1::2], parts[2::2], strict=True)}
@@ -105,7 +105,7 @@ def _file(folder: Path, *parts: str) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: must be the folder of a SMART collection")
     names = sorted(path for path in folder.iterdir() if path.is_file() and "readme" not in path.name.lower())
-    found = [path for path in names if any(part in path.name.lower() for part in parts)]
-    if not found:
+    matches = [path for path in names if any(part in path.name.lower() for part in parts)]
+    if not matches:
         raise DataError(f"{folder}: no file has {' or '.join(parts)} in its name: documents, questions and judgements")
-    return found[0]
+    return matches[0]

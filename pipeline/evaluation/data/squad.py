@@ -30,31 +30,31 @@ def _articles(path: Path, value: dict[str, Any], where: str) -> Iterator[Item]:
 
         def paragraph_items(paragraph: dict[str, Any], place: str) -> Iterator[Item]:
             document = named(KIND, title, need(paragraph, "context", str, place))
-            return each_item(path, paragraph, "qas", place, lambda asked, place: iter([_item(asked, document, place)]))
+            return each_item(path, paragraph, "qas", place, lambda qa, place: iter([_item(qa, document, place)]))
 
         yield from each_item(path, article, "paragraphs", place, paragraph_items)
 
     return each_item(path, value, "data", where.removesuffix(": [0]"), article_items)
 
 
-def _item(asked: dict[str, Any], document: Document, where: str) -> Item:
-    spans = tuple(_span(answer, document, at) for at, answer in each(asked, "answers", where))
+def _item(qa: dict[str, Any], document: Document, where: str) -> Item:
+    spans = tuple(_span(answer, document, place) for place, answer in each(qa, "answers", where))
     answers = tuple(dict.fromkeys(document.text[start:end] for start, end in spans))
-    is_impossible = need(asked, "is_impossible", bool, where, None)
+    is_impossible = need(qa, "is_impossible", bool, where, None)
     if is_impossible:
         answers, spans = (), ()
     elif not spans:
         raise DataError(f"{where}: has no answers, and is_impossible is not true")
-    question = Question(need(asked, "question", str, where), str(asked.get("id", where)), documents=(document,))
+    question = Question(need(qa, "question", str, where), str(qa.get("id", where)), documents=(document,))
     supports = sentences_at(document, spans) if spans else None
     return Item(question, Gold(answers, None if is_impossible is None else not is_impossible, supports))
 
 
 def _span(answer: dict[str, Any], document: Document, where: str) -> tuple[int, int]:
     text, start = need(answer, "text", str, where), need(answer, "answer_start", int, where)
-    found = document.text[start : start + len(text)]
-    if not text or found != text:
-        raise DataError(f"{where}: the answer '{text[:40]}' is not at {start}, where the context has '{found[:40]}'")
+    actual = document.text[start : start + len(text)]
+    if not text or actual != text:
+        raise DataError(f"{where}: the answer '{text[:40]}' is not at {start}, where the context has '{actual[:40]}'")
     return start, start + len(text)
 
 
