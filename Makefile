@@ -25,11 +25,12 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
+# With CI set, pytest's list of what failed has whole messages, which are too long to read.
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	env -u CI COLUMNS=160 $(BIN)/pytest  # with CI set, pytest's list of what failed has whole messages: too long to read
+	env -u CI COLUMNS=160 $(BIN)/pytest
 
 zoo: $(READY)
 	$(BIN)/python -m tests.models.zoo

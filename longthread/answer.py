@@ -21,6 +21,8 @@ class Answer:
     """
 
     state: State
+    unread: tuple[tuple[str, str], ...] = ()
+    """(path, reason) of the files among the documents that could not be read: the answer knows nothing of them."""
 
     @property
     def question(self) -> str:

@@ -124,7 +124,8 @@ class Pipeline:
         Raises LongthreadError where you can do something about it: its text says what.
         """
         with self._lock:
-            return Answer(self._open().ask(_question(question, glob)))
+            state = self._open().ask(_question(question, glob))
+        return Answer(state, self.unread)
 
     def stream(self, question: str | Question, *, glob: str | None = None) -> AnswerStream:
         """The answer as it is written.
@@ -136,7 +137,7 @@ class Pipeline:
         """
         with self._lock:
             runner = self._open()
-        return AnswerStream(stream(runner, _question(question, glob), self._lock))
+        return AnswerStream(stream(runner, _question(question, glob), self._lock), self.unread)
 
     def run(
         self,
@@ -212,8 +213,9 @@ class AnswerStream:
     the place of what was written.
     """
 
-    def __init__(self, pieces: Iterator[str | Retry | State]) -> None:
+    def __init__(self, pieces: Iterator[str | Retry | State], unread: tuple[tuple[str, str], ...] = ()) -> None:
         self._pieces = pieces
+        self._unread = unread
         self._state: State | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -230,7 +232,7 @@ class AnswerStream:
             pass
         if self._state is None:
             raise ConfigError("the stream was closed before the answer was whole")
-        return Answer(self._state)
+        return Answer(self._state, self._unread)
 
 
 def ask(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection, Superseded
@@ -25,6 +25,9 @@ from pipeline.models.capabilities import Dated, Forgets, Thinks
 from pipeline.models.settings import EngineSettings
 from pipeline.models.thinking import CLOSING_ROOM
 from pipeline.types import Document, Ledger, Passage, Question, State
+
+if TYPE_CHECKING:
+    from pipeline.retrieval.scope import Scope
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -174,6 +177,11 @@ class Pipeline:
     @property
     def searches_index(self) -> bool:
         return bool(getattr(self.config.components[0], "searches_index", self.config.stages[0].kind == "retrieve"))
+
+    def scope(self, question: Question) -> Scope | None:
+        from pipeline.retrieval.scope import scope_of
+
+        return scope_of(self.config.components[0], question)
 
     def _open_index(self) -> Index:
         from pipeline.retrieval.index import open_index

@@ -192,6 +192,9 @@ class Tools(Protocol):
     def searches_index(self) -> bool:
         """Whether passages come from the index, and not with the question or from elsewhere."""
 
+    def scope(self, question: Question) -> Scope | None:
+        """The part of the index that the question is searched in; None for all of it."""
+
     @property
     def assembler(self) -> Assembler:
         """The pipeline's assemble stage."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pipeline.answers.answerable import Evidence, words_of
 from pipeline.answers.classifier import shipped
 from pipeline.contracts import Tools
+from pipeline.retrieval.scope import size_of
 from pipeline.types import Answer, Citation, Passage, Question
 
 REFUSAL = "The documents do not hold the answer."
@@ -96,7 +97,8 @@ class Support:
     def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict:
         """The same with the probability and the nearest sentences."""
         if tools.searches_index:
-            searched = f"searched {tools.index.n_chunks} passages of {len(tools.index.sources)} documents"
+            n_passages, n_documents = size_of(tools.index, tools.scope(question))
+            searched = f"searched {n_passages} passages of {n_documents} documents"
         else:
             n_documents = len(question.documents or {passage.source for passage in passages})
             searched = f"read {len(passages)} passages of {n_documents} documents"

@@ -23,7 +23,7 @@ from pipeline.answers.judging import (
 from pipeline.contracts import Generator, Model, Tools
 from pipeline.registry import Spec
 from pipeline.retrieval.embedder_languages import TRAINED_ON
-from pipeline.retrieval.scope import check_scope, scope_of
+from pipeline.retrieval.scope import check_scope, scope_of, size_of
 from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
@@ -44,9 +44,10 @@ def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State
     passages = tuple(component.search(state.question, tools))
     searched = ""
     if getattr(component, "searches_index", True):
-        searched = f" of {tools.index.n_chunks}"
+        scope = scope_of(component, state.question)
+        searched = f" of {size_of(tools.index, scope)[0]}"
         if not passages:
-            check_scope(tools.index, scope_of(component, state.question))
+            check_scope(tools.index, scope)
         note_language(component, state.question.text, tools)
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 

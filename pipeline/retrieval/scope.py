@@ -46,6 +46,10 @@ class Searched(Protocol):
     @property
     def sources(self) -> tuple[str, ...]: ...
     @property
+    def n_chunks(self) -> int: ...
+    @property
+    def counts(self) -> dict[str, int]: ...
+    @property
     def metadata(self) -> dict[str, Metadata]: ...
     def pages(self, source: str) -> tuple[int, ...]: ...
 
@@ -58,6 +62,17 @@ def scope_of(component: object, question: Question) -> Scope | None:
     return None if scope.is_everything else scope
 
 
+def size_of(index: Searched, scope: Scope | None) -> tuple[int, int]:
+    """(passages, documents) of an index in a scope; a document counts whole where a filter takes some of its pages."""
+    if scope is None:
+        return index.n_chunks, len(index.sources)
+    counts, sources = index.counts, matching(index.sources, scope.globs)
+    if scope.filters:
+        metadata = index.metadata
+        sources = [source for source in sources if _is_inside(index, metadata[source], scope)]
+    return sum(counts[source] for source in sources), len(sources)
+
+
 def check_scope(index: Searched, scope: Scope | None) -> None:
     """Raises DataError, with what there is, where a scope leaves nothing of an index that holds something."""
     if scope is None or not index.sources:
@@ -67,10 +82,14 @@ def check_scope(index: Searched, scope: Scope | None) -> None:
     kept = [known[source] for source in matching(index.sources, scope.globs)]
     for text in scope.filters:
         one = Scope(filters=(text,))
-        if not any(one.matches(about, page) for about in kept for page in _pages(index, about, one)):
+        if not any(_is_inside(index, about, one) for about in kept):
             raise nothing_left(text, kept, (page for about in kept for page in index.pages(about.source)))
-    if not any(scope.matches(about, page) for about in kept for page in _pages(index, about, scope)):
+    if not any(_is_inside(index, about, scope) for about in kept):
         raise nothing_left(" and ".join(f"({text})" for text in scope.filters), kept)
+
+
+def _is_inside(index: Searched, about: Metadata, scope: Scope) -> bool:
+    return any(scope.matches(about, page) for page in _pages(index, about, scope))
 
 
 def _pages(index: Searched, about: Metadata, scope: Scope) -> Iterator[int | None]:

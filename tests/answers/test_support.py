@@ -40,7 +40,9 @@ def minilm() -> Embedder:
 def tools(embedder: Any = None, noted: list[str] | None = None) -> Any:
     index = SimpleNamespace(n_chunks=3, sources=("0.txt", "1.txt", "2.txt"))
     note = noted.append if noted is not None else print
-    return SimpleNamespace(embedder=embedder or minilm(), index=index, searches_index=True, note=note)
+    return SimpleNamespace(
+        embedder=embedder or minilm(), index=index, searches_index=True, scope=lambda question: None, note=note
+    )
 
 
 def why(question: str, passages: list[Passage] = PASSAGES, gate: Support | None = None) -> str | None:

@@ -60,6 +60,7 @@ QUARTERS = "Quarter: Q2; Revenue: 934; Staff: 46\nQuarter: Q4; Revenue: 1,077; S
         (QUARTERS, "1,077", "What was the revenue in the fourth quarter?", False),
         (QUARTERS, "47", "What was the revenue in the fourth quarter?", True),
         (SHIPS, "4.1", "What is the draught in m of the Tern?", False),
+        ("Quarter: 4; Revenue: 1,077; Staff: 47", "47", "How many people worked there in quarter 4?", False),
     ],
 )
 def test_an_answer_out_of_another_column_is_unusable(table: str, answer: str, question: str, is_other: bool) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.show import write_svg
+from tests.chat.conftest import SCRIPTED
 from tests.chat.terminal import HAS_TMUX, SECONDS, Terminal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -156,16 +157,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-SCRIPTED = """\
-index: {embedder: none}
-stages:
-  - retrieve.bm25: {k: 3}
-  - memory.window
-  - assemble.cited
-  - generate.scripted: {n_ctx: 4096}
-"""
 
 
 def test_a_watched_folder_is_answered_from_as_it_is_now(tmp_path: Path) -> None:

@@ -102,10 +102,11 @@ def test_the_key_is_of_all_that_an_answer_depends_on() -> None:
         Sample(Question("Why?", "b")).key("c", "i"),
         Sample(Question("Why?", "a", "*.md")).key("c", "i"),
         Sample(Question("Why?", "a", None, (Document("d", "text"),))).key("c", "i"),
+        Sample(Question("Why?", "a", json_schema='{"type": "number"}')).key("c", "i"),
         sample.key("d", "i"),
         sample.key("c", None),
     ]
-    assert len({sample.key("c", "i"), *others}) == 7
+    assert len({sample.key("c", "i"), *others}) == 8
 
 
 LINES = '{"id": 0, "question": "When?\u2028At noon?"}\n{"question": "Where?"}\n'

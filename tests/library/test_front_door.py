@@ -85,8 +85,10 @@ def test_documents_that_change_are_read_again(tmp_path: Path) -> None:
         assert "green" in pipeline.ask("What colour is the lamp?").text
         (tmp_path / "a.txt").write_text("The lamp is yellow now.")
         (tmp_path / "b.bin").write_bytes(bytes(range(256)))
-        assert "yellow" in pipeline.ask("What colour is the lamp?").text
-        assert [Path(path).name for path, _ in pipeline.unread] == ["b.bin"]
+        answer = pipeline.ask("What colour is the lamp?")
+        assert "yellow" in answer.text
+        assert [Path(path).name for path, _ in answer.unread] == ["b.bin"]
+        assert pipeline.stream("What colour is the lamp?").answer.unread == answer.unread
 
 
 def test_a_pipeline_goes_to_yaml_and_comes_back(tmp_path: Path, scripted: lt.Pipeline) -> None:

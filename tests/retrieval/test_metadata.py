@@ -14,7 +14,7 @@ from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.generations import MANIFEST
 from pipeline.retrieval.index import open_index
 from pipeline.retrieval.metadata import Metadata
-from pipeline.retrieval.scope import Scope, check_scope, scope_of
+from pipeline.retrieval.scope import Scope, check_scope, scope_of, size_of
 from pipeline.types import Question
 from tests.documents.pdf_file import pdf
 from tests.retrieval.folders import CHUNKER, generation, make_old, read, silent, update, write
@@ -102,6 +102,17 @@ def test_a_scope_that_leaves_nothing_is_told(docs: Path, tmp_path: Path) -> None
             check_scope(opened, Scope(filters=("page=4",)))
         with pytest.raises(DataError, match=r"'year=2024' leaves none of the 1 documents .* year is 2023"):
             check_scope(opened, Scope(("*.pdf",), ("year=2024",)))
+
+
+def test_a_scope_has_a_size(docs: Path, tmp_path: Path) -> None:
+    update(tmp_path / "index", docs, Letters())
+    with read(tmp_path / "index", Letters()) as opened:
+        counts = {Path(source).name: n for source, n in opened.counts.items()}
+        assert size_of(opened, None) == (opened.n_chunks, 3) == (sum(counts.values()), 3)
+        assert size_of(opened, Scope(("fares.md",))) == (counts["fares.md"], 1)
+        assert size_of(opened, Scope(filters=("kind!=pdf",))) == (counts["fares.md"] + counts["log.txt"], 2)
+        assert size_of(opened, Scope(("*.pdf",), ("page=2",))) == (counts["book.pdf"], 1)
+        assert size_of(opened, Scope(("*.pdf",), ("page=9",))) == (0, 0)
 
 
 def test_a_retriever_has_a_filter_of_its_own() -> None:
