@@ -62,7 +62,7 @@ def main() -> None:
         embedder = open_embedder("minilm")
         documents, pairs = questions(options.data)
         index = MemoryIndex(chunks_of(documents, embedder), embedder, is_quick=False)
-        tools: Any = SimpleNamespace(index=index, embedder=embedder, note=print)
+        runtime: Any = SimpleNamespace(index=index, embedder=embedder, note=print)
         drawn = random.Random(options.seed).sample(pairs, min(options.n, len(pairs)))
         refused: dict[bool, list[bool]] = {True: [], False: []}
         probabilities: dict[bool, list[float]] = {True: [], False: []}
@@ -71,7 +71,7 @@ def main() -> None:
             for is_there in (True, False):
                 index.hidden = frozenset() if is_there else frozenset({source})
                 question = Question(text)
-                verdict = gate.judge(question, Hybrid(k=8).search(question, tools), tools)
+                verdict = gate.judge(question, Hybrid(k=8).search(question, runtime), runtime)
                 refused[is_there].append(verdict.why is not None)
                 probabilities[is_there].append(1.0 if verdict.probability is None else verdict.probability)
     except LongthreadError as error:

@@ -69,7 +69,7 @@ class Asked:
 class Way:
     """A pipeline, and what was measured with it, question by question."""
 
-    tools: Pipeline
+    runtime: Pipeline
     begin: Prompt = ()
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -124,7 +124,7 @@ class Bench:
         self.piece_s, self.piece_tokens = 0.0, 0
 
     def measure(self, way: Way, asked: Asked) -> None:
-        tools, engine = way.tools, self.engine
+        runtime, engine = way.runtime, self.engine
         self._read_passages(way, asked)
         started, cpu_started = perf_counter(), process_time()
         first: list[float] = []
@@ -133,8 +133,8 @@ class Bench:
             if not first:
                 first.extend((perf_counter() - started, process_time() - cpu_started))
 
-        tools.on_text = on_text
-        state = self._answered(tools, asked.question)
+        runtime.on_text = on_text
+        state = self._answered(runtime, asked.question)
         if not first:
             on_text("")
         done, answer = state.ledger.generation, state.answer
@@ -156,25 +156,25 @@ class Bench:
         for entry in state.ledger.stages[:-1]:
             way.stages[entry.stage].append(entry.seconds)
 
-    def _answered(self, tools: Pipeline, question: Question) -> State:
+    def _answered(self, runtime: Pipeline, question: Question) -> State:
         """What `Pipeline.ask` gives, without a second attempt where these are left out."""
-        state = State(question, ledger=tools.ledger)
-        for spec, component in zip(tools.config.stages, tools.config.components, strict=True):
+        state = State(question, ledger=runtime.ledger)
+        for spec, component in zip(runtime.config.stages, runtime.config.components, strict=True):
             if not self.has_second_attempts:
                 state = replace(state, second_prompt=())
-            state = run_stage(spec, component, state, tools, tools.reserve)
+            state = run_stage(spec, component, state, runtime, runtime.reserve)
         return state
 
     def _read_passages(self, way: Way, asked: Asked) -> None:
         """Everything as it is when the passages were read for another question: their cells are kept, and the cache
         holds the beginning of the prompt.
         """
-        tools, engine = way.tools, self.engine
-        is_reused = tools.assembler.reuse != "exact" and not engine.why_not_compose  # type: ignore[attr-defined]
+        runtime, engine = way.runtime, self.engine
+        is_reused = runtime.assembler.reuse != "exact" and not engine.why_not_compose  # type: ignore[attr-defined]
         if is_reused or not way.begin:
-            state = State(asked.question, ledger=tools.ledger)
-            for spec, component in list(zip(tools.config.stages, tools.config.components, strict=True))[:-1]:
-                state = run_stage(spec, component, state, tools, tools.reserve)
+            state = State(asked.question, ledger=runtime.ledger)
+            for spec, component in list(zip(runtime.config.stages, runtime.config.components, strict=True))[:-1]:
+                state = run_stage(spec, component, state, runtime, runtime.reserve)
             way.begin = beginning(state.prompt)
         if is_reused:
             n_before, s_before = engine.pieces.n_read, engine.pieces.read_s
@@ -251,9 +251,9 @@ def run(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
     first = configs[names[0]]
     if given or paths:
         update_index(folder, paths, first.index, lambda what, done, total: None, given=given)
-    with Pipeline(first, folder) as tools:
-        ways = {name: Way(tools.changed(config, folder)) for name, config in configs.items()}
-        engine = tools.reader
+    with Pipeline(first, folder) as runtime:
+        ways = {name: Way(runtime.changed(config, folder)) for name, config in configs.items()}
+        engine = runtime.reader
         assert isinstance(engine, Engine)
         bench = Bench(engine, not options.one_attempt)
         start = perf_counter()

@@ -109,11 +109,11 @@ def run(
             report = index.update(Discovery(()), lambda what, done, total: None, corpora)
         indexing_s = perf_counter() - started
         with open_index(folder, embedder, chunker(settings)) as index:
-            tools: Any = SimpleNamespace(
+            runtime: Any = SimpleNamespace(
                 index=index, embedder=embedder, note=lambda text, once=False: None, reader=_Counting(embedder)
             )
             for one in asked:
-                found = search(Question(one.text), tools)
+                found = search(Question(one.text), runtime)
                 counts = embedder.count_tokens([passage.text for passage in found])
                 rows.append((*measured(one, found[:K]), *measured(one, within(found, counts))))
     values = np.array(rows)

@@ -101,7 +101,7 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
     def sentences(score: Any) -> Method:
         component = Sentences(score=score, **{"top_k": None, **limits})
         spec = Spec("compress.sentences", (("score", score), *{"top_k": None, **limits}.items()))
-        return Method(spec, lambda q, units, tools: component.scores(q, units, tools.embedder))
+        return Method(spec, lambda q, units, runtime: component.scores(q, units, runtime.embedder))
 
     def probe(similarity: bool) -> Method:
         settings = {"model": model, "similarity": similarity, "window": window, "keep_ratio": None, **limits}
@@ -110,8 +110,8 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
 
     def exit_() -> Method:
         component = Exit(model=model)
-        scores = lambda q, units, tools: component.p_of(q, units, component.classifier(tools))  # noqa: E731
-        least = lambda tools: component.least(component.classifier(tools), tools)  # noqa: E731
+        scores = lambda q, units, runtime: component.p_of(q, units, component.classifier(runtime))  # noqa: E731
+        least = lambda runtime: component.least(component.classifier(runtime), runtime)  # noqa: E731
         return Method(Spec("compress.exit", (("model", model),)), scores, least)
 
     def exit_mini() -> Method:
@@ -122,14 +122,14 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
         settings = {"model": model, "keep_ratio": None, **limits}
         component = Surprisal(**settings)
 
-        def scores(q: str, units: Units, tools: Pipeline) -> Scores:
-            reader = tools.reader if component.model is None else tools.model(component._settings)
-            return component.scores(units, reader, tools.progress)
+        def scores(q: str, units: Units, runtime: Pipeline) -> Scores:
+            reader = runtime.reader if component.model is None else runtime.model(component._settings)
+            return component.scores(units, reader, runtime.progress)
 
         return Method(Spec("compress.surprisal", tuple(settings.items())), scores)
 
     makers: dict[str, Callable[[], Method]] = {
-        "none": lambda: Method(None, lambda q, units, tools: np.zeros(len(units))),
+        "none": lambda: Method(None, lambda q, units, runtime: np.zeros(len(units))),
         "sentences": lambda: sentences("both"),
         "cosine": lambda: sentences("cosine"),
         "maxsim": lambda: sentences("maxsim"),
@@ -144,20 +144,20 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
 
 
 # -------------------------------------------------------------------------------------------- what is found, and kept
-def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipeline, keep_ratio: float) -> None:
+def find(questions: Sequence[Labelled], methods: dict[str, Method], runtime: Pipeline, keep_ratio: float) -> None:
     """Scores every question's sentences by every method."""
     warm = questions[0]
     for method in methods.values():
-        method.scores(warm.question, warm.units, tools)  # loads weights
-    counter = next((m for m in tools.loaded.models.values()), None) or tools.reader
+        method.scores(warm.question, warm.units, runtime)  # loads weights
+    counter = next((m for m in runtime.loaded.models.values()), None) or runtime.reader
     for n, question in enumerate(questions):
         costs = question.units.tokens(counter)
         for name, method in methods.items():
-            forget(tools)
+            forget(runtime)
             start = perf_counter()
-            scores = np.asarray(method.scores(question.question, question.units, tools), float)
+            scores = np.asarray(method.scores(question.question, question.units, runtime), float)
             seconds = perf_counter() - start
-            kept = kept_by(method, scores, costs, keep_ratio, tools, name)
+            kept = kept_by(method, scores, costs, keep_ratio, runtime, name)
             method.add(
                 seconds=seconds,
                 tokens=sum(costs),
@@ -172,22 +172,22 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], tools: Pipel
             print(f"{n + 1} of {len(questions)}: " + account(methods), file=sys.stderr, flush=True)
 
 
-def forget(tools: Pipeline) -> None:
+def forget(runtime: Pipeline) -> None:
     """Makes the models read something else, and drops vectors: no method finds what the one before it has read."""
     remembered.KEPT = remembered.Kept()
-    for model in (*tools.loaded.models.values(), tools.reader):
+    for model in (*runtime.loaded.models.values(), runtime.reader):
         if isinstance(model, Attender) and model.window > 2:
             model.attend((Text("."),), (Text("?"),), ((0, 0),))
 
 
 def kept_by(
-    method: Method, scores: Scores, costs: Sequence[int], keep_ratio: float, tools: Pipeline, name: str
+    method: Method, scores: Scores, costs: Sequence[int], keep_ratio: float, runtime: Pipeline, name: str
 ) -> list[int]:
     from compressors.selection import Limits
 
     if name == "none":
         return list(range(len(scores)))
-    limits = Limits(threshold=method.threshold(tools)) if method.threshold else Limits(keep_ratio=keep_ratio)
+    limits = Limits(threshold=method.threshold(runtime)) if method.threshold else Limits(keep_ratio=keep_ratio)
     return limits.choose(scores.tolist(), lambda: costs)
 
 
@@ -200,24 +200,24 @@ def account(methods: dict[str, Method]) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- end to end
 def answer(
-    questions: Sequence[Labelled], passages: Sequence[Sequence[Passage]], methods: dict[str, Method], tools: Pipeline
+    questions: Sequence[Labelled], passages: Sequence[Sequence[Passage]], methods: dict[str, Method], runtime: Pipeline
 ) -> None:
     """Every question answered from its passages after each method, by the stages that a pipeline runs."""
-    assemble, generate = tools.config.stages[-2:]
-    last = dict(zip(tools.config.stages, tools.config.components, strict=True))
+    assemble, generate = runtime.config.stages[-2:]
+    last = dict(zip(runtime.config.stages, runtime.config.components, strict=True))
     built: dict[str, Any] = {name: method.spec.build() for name, method in methods.items() if method.spec}
     for component in built.values():  # loads weights
-        component.compress(Question("Why?"), passages[0][:1], tools)
+        component.compress(Question("Why?"), passages[0][:1], runtime)
     for n, (question, given) in enumerate(zip(questions, passages, strict=True)):
         for name, method in methods.items():
             state = State(
-                Question(question.question), tuple(given), ledger=stage_ledger(tools.window, tools.reserve, "")
+                Question(question.question), tuple(given), ledger=stage_ledger(runtime.window, runtime.reserve, "")
             )
             start = perf_counter()
             if method.spec:
-                state = run_stage(method.spec, built[name], state, tools, tools.reserve)
+                state = run_stage(method.spec, built[name], state, runtime, runtime.reserve)
             for spec in (assemble, generate):
-                state = run_stage(spec, last[spec], state, tools, tools.reserve)
+                state = run_stage(spec, last[spec], state, runtime, runtime.reserve)
             seconds = perf_counter() - start
             reply = state.answer.text if state.answer else ""
             generation = state.ledger.generation
@@ -239,20 +239,20 @@ def answer(
             print(f"{n + 1} of {len(questions)}: {reply}", file=sys.stderr, flush=True)
 
 
-def passages_of(questions: Sequence[Labelled], name: str, everything: Sequence[Labelled], tools: Pipeline) -> Any:
+def passages_of(questions: Sequence[Labelled], name: str, everything: Sequence[Labelled], runtime: Pipeline) -> Any:
     """The passages that each question is answered from."""
     if not name.startswith("xquad"):
         return [question.units.passages for question in questions]
     pool = list({p.source: p for question in everything for p in question.units.passages}.values())
-    vectors = paragraph_vectors(pool, tools)
-    vectors_asked = tools.embedder.embed([question.question for question in questions])
+    vectors = paragraph_vectors(pool, runtime)
+    vectors_asked = runtime.embedder.embed([question.question for question in questions])
     return [[pool[place] for place in np.argsort(-(vectors @ row), kind="stable")[:TOP_K]] for row in vectors_asked]
 
 
-def paragraph_vectors(pool: Sequence[Passage], tools: Pipeline) -> Any:
+def paragraph_vectors(pool: Sequence[Passage], runtime: Pipeline) -> Any:
     from compressors.crag import vectors
 
-    return vectors(pool, tools.embedder)
+    return vectors(pool, runtime.embedder)
 
 
 def interval(differences: Sequence[float], seed: int) -> tuple[float, float, float]:
@@ -330,17 +330,17 @@ def main() -> None:
     )
     names = options.methods.split(",")
     methods = methods_of(names, None if is_reader else options.model, options.window, limits)
-    with Pipeline(config, ROOT / "nowhere") as tools:
+    with Pipeline(config, ROOT / "nowhere") as runtime:
         if not options.skip_find:
-            find(chosen, methods, tools, options.keep_ratio)
+            find(chosen, methods, runtime, options.keep_ratio)
         if options.reader:
-            answer(chosen, passages_of(chosen, options.set, everything, tools), methods, tools)
+            answer(chosen, passages_of(chosen, options.set, everything, runtime), methods, runtime)
         about = {
             "set": options.set,
             "n": len(chosen),
             "seed": options.seed,
             "model": options.model,
-            "model_file": next((m.name for m in tools.loaded.models.values()), tools.reader.name),
+            "model_file": next((m.name for m in runtime.loaded.models.values()), runtime.reader.name),
             "reader": resolve(reader).name if options.reader else None,
             "keep_ratio": options.keep_ratio,
             "against": options.against,

@@ -403,9 +403,9 @@ def measure(
     with open_index(index_folder, embedder, chunker(settings), mode="write") as index:
         report = index.update(discover([str(folder)]), lambda what, done, total: None)
         wrong += [f"{path}: {why}" for path, why in report.failed]
-        tools: Any = SimpleNamespace(index=index, embedder=embedder, note=lambda text, once=False: None)
+        runtime: Any = SimpleNamespace(index=index, embedder=embedder, note=lambda text, once=False: None)
         for kind, source, fact in facts:
-            quote = quote_of(Hybrid().search(Question(fact.question), tools), source, fact)
+            quote = quote_of(Hybrid().search(Question(fact.question), runtime), source, fact)
             score = scores[kind]
             is_right = quote is not None and all(w in quote.text for w in fact.beside) and not MARKUP.search(quote.text)
             answer = find_answer(quote.text, fact.answer) if quote else None

@@ -67,18 +67,18 @@ Tokens = NDArray[np.int32]
 class Bench:
     """The reader, its encoder, and what was asked for."""
 
-    tools: Pipeline
+    runtime: Pipeline
     options: argparse.Namespace
     texts: dict[str, Tokens] = field(default_factory=dict)
 
     @property
     def reader(self) -> Engine:
-        reader = self.tools.reader
+        reader = self.runtime.reader
         assert isinstance(reader, Engine)
         return reader
 
     def encoder(self, keep: bool = True) -> Encoder:
-        return Encoder(self.reader, weights_for(self.reader, self.options.weights), self.tools, keep)
+        return Encoder(self.reader, weights_for(self.reader, self.options.weights), self.runtime, keep)
 
     def tokens(self, name: str) -> Tokens:
         """A text that is reported on, as tokens."""
@@ -165,9 +165,9 @@ def measure_questions(bench: Bench, n: int) -> dict[str, Any]:
         rows.setdefault("raw", []).append(answered(bench, labelled.answers, question, passages))
         rows.setdefault("none", []).append(answered(bench, labelled.answers, question, ()))
         for k in KS:
-            soft = Extensible(k, bench.options.weights).compress(question, passages, bench.tools)
+            soft = Extensible(k, bench.options.weights).compress(question, passages, bench.runtime)
             n_cells = sum(len(passage.soft.vectors) for passage in soft if passage.soft)
-            kept = Sentences(top_k=None, budget=n_cells).compress(question, passages, bench.tools)
+            kept = Sentences(top_k=None, budget=n_cells).compress(question, passages, bench.runtime)
             rows.setdefault(f"k{k}", []).append(answered(bench, labelled.answers, question, soft))
             rows.setdefault(f"sentences_k{k}", []).append(answered(bench, labelled.answers, question, kept))
         tell("qa", done, n)
@@ -176,10 +176,10 @@ def measure_questions(bench: Bench, n: int) -> dict[str, Any]:
 
 def answered(bench: Bench, golds: Sequence[str], question: Question, passages: Sequence[Passage]) -> tuple[float, int]:
     """The best F1 of an answer from these passages, and the prompt's cells."""
-    tools = bench.tools
-    state = State(question, tuple(passages), ledger=stage_ledger(tools.window, tools.reserve, ""))
-    for spec, component in list(zip(tools.config.stages, tools.config.components, strict=True))[-2:]:
-        state = run_stage(spec, component, state, tools, tools.reserve)
+    runtime = bench.runtime
+    state = State(question, tuple(passages), ledger=stage_ledger(runtime.window, runtime.reserve, ""))
+    for spec, component in list(zip(runtime.config.stages, runtime.config.components, strict=True))[-2:]:
+        state = run_stage(spec, component, state, runtime, runtime.reserve)
     assert state.answer is not None
     return max(f1(state.answer.text, gold) for gold in golds), state.ledger.prompt_tokens
 
@@ -319,13 +319,13 @@ def main() -> None:
     generate = Spec("generate.llama", tuple(settings.items()))
     assemble = Spec("assemble.cited", (("instructions", INSTRUCTIONS),))
     config = PipelineConfig("the benchmark", (Spec("retrieve.dense"), assemble, generate))
-    with Pipeline(config, ROOT / "nowhere") as tools:
-        bench = Bench(tools, options)
-        card = weights_for(tools.reader, options.weights).card
+    with Pipeline(config, ROOT / "nowhere") as runtime:
+        bench = Bench(runtime, options)
+        card = weights_for(runtime.reader, options.weights).card
         report = measure(bench, parts)
         about = {
             "seed": options.seed,
-            "reader": tools.reader.name,
+            "reader": runtime.reader.name,
             "weights": card.sha256,
             "trained": {"steps": card.steps, "minutes": card.minutes},
             "machine": machine(),

@@ -103,12 +103,12 @@ def main() -> None:
     tallies: dict[str, list[dict[str, float]]] = {f"{name}@{peer}": [] for peer in PEERS for name in (peer, *names)}
     n_failed = dict.fromkeys(PEERS, 0)
     peer = Peer(resolve("smollm2-135m"))
-    with Pipeline(config, ROOT / "nowhere") as tools:
-        given = passages_of(chosen, "xquad", everything, tools)
-        warm(tools, peer, given[0])
+    with Pipeline(config, ROOT / "nowhere") as runtime:
+        given = passages_of(chosen, "xquad", everything, runtime)
+        warm(runtime, peer, given[0])
         for n, (question, passages) in enumerate(zip(chosen, given, strict=True), 1):
             golds = [normal(gold) for gold in question.answers]
-            whole = tokens(" ".join(p.text for p in passages), tools)
+            whole = tokens(" ".join(p.text for p in passages), runtime)
             if not any(gold in normal(" ".join(p.text for p in passages)) for gold in golds):
                 continue
             for rival in PEERS:
@@ -117,18 +117,18 @@ def main() -> None:
                     n_failed[rival] += 1
                     continue
                 text, seconds = compressed
-                ratio = tokens(text, tools) / whole
+                ratio = tokens(text, runtime) / whole
                 add(tallies[f"{rival}@{rival}"], text, golds, ratio, seconds)
                 for name in names:
                     component = ours(name, min(ratio, 1.0))
-                    forget(tools)
+                    forget(runtime)
                     start = perf_counter()
-                    kept = component.compress(Question(question.question), passages, tools)
+                    kept = component.compress(Question(question.question), passages, runtime)
                     seconds = perf_counter() - start
                     text = " ".join(p.text for p in kept)
-                    add(tallies[f"{name}@{rival}"], text, golds, tokens(text, tools) / whole, seconds)
+                    add(tallies[f"{name}@{rival}"], text, golds, tokens(text, runtime) / whole, seconds)
             print(f"{n} of {len(chosen)}: {summary(tallies)}", file=sys.stderr, flush=True)
-        probed = next(m.name for m in tools.loaded.models.values())
+        probed = next(m.name for m in runtime.loaded.models.values())
     peer.close()
     about = {
         "set": "xquad",
@@ -144,20 +144,20 @@ def main() -> None:
     print(json.dumps({"about": about, **{rival: block(tallies, rival, names, options.seed) for rival in PEERS}}))
 
 
-def warm(tools: Pipeline, peer: Peer, passages: list[Passage]) -> None:
+def warm(runtime: Pipeline, peer: Peer, passages: list[Passage]) -> None:
     """Loads weights, on a paragraph that is then asked about again."""
-    paragraph_vectors(passages[:1], tools)
+    paragraph_vectors(passages[:1], runtime)
     for name in ("cosine", "sentences", "probe"):
-        ours(name, 0.5).compress(Question("Why?"), passages[:1], tools)
+        ours(name, 0.5).compress(Question("Why?"), passages[:1], runtime)
     for rival in PEERS:
         peer.compress(rival, [p.text for p in passages[:2]], "Why?", 0.5)
 
 
-def tokens(text: str, tools: Pipeline) -> int:
+def tokens(text: str, runtime: Pipeline) -> int:
     return (
-        next(iter(tools.loaded.models.values())).count_text(text)
-        if tools.loaded.models
-        else tools.reader.count_text(text)
+        next(iter(runtime.loaded.models.values())).count_text(text)
+        if runtime.loaded.models
+        else runtime.reader.count_text(text)
     )
 
 

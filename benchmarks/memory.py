@@ -133,18 +133,18 @@ class Once:
         return getattr(self.inner, name)
 
 
-def rankings(one: Talk, folder: Path, tools: Pipeline) -> dict[str, list[list[int]]]:
+def rankings(one: Talk, folder: Path, runtime: Pipeline) -> dict[str, list[list[int]]]:
     """For each method and question the numbers of the turns, best first."""
     depth = max(AT)
     return {
-        "hierarchical": by_memory(one, folder, tools, depth),
-        "dense": by_cosine(one, tools.embedder, depth),
+        "hierarchical": by_memory(one, folder, runtime, depth),
+        "dense": by_cosine(one, runtime.embedder, depth),
         "bm25": by_words(one, depth),
     }
 
 
-def by_memory(one: Talk, folder: Path, tools: Pipeline, depth: int) -> list[list[int]]:
-    memory = Hierarchical(summarise="none").open(folder, tools)
+def by_memory(one: Talk, folder: Path, runtime: Pipeline, depth: int) -> list[list[int]]:
+    memory = Hierarchical(summarise="none").open(folder, runtime)
     for turn in one.turns:
         memory.commit(turn)
     component = memory.settings
@@ -328,12 +328,12 @@ def main() -> None:
     switch_off_telemetry()
     start = perf_counter()
     talks = conversations(DATA, arguments.conversations)
-    tools = Pipeline(PipelineConfig("memory.py", ()), Path("nowhere"))
-    tools.use(embedder=Once(open_embedder(IndexSettings())))
+    runtime = Pipeline(PipelineConfig("memory.py", ()), Path("nowhere"))
+    runtime.use(embedder=Once(open_embedder(IndexSettings())))
     rows: list[tuple[str, Asked, dict[str, list[int]]]] = []
     with tempfile.TemporaryDirectory() as temporary:
         for one in () if arguments.answers_only else talks:
-            ranked = rankings(one, Path(temporary) / one.name, tools)
+            ranked = rankings(one, Path(temporary) / one.name, runtime)
             for n, asked in enumerate(one.questions):
                 rows.append((one.name, asked, {method: found[n] for method, found in ranked.items()}))
             print(f"{one.name}: {len(one.turns)} turns, {len(one.questions)} questions, {perf_counter() - start:.0f} s")
@@ -356,7 +356,7 @@ def main() -> None:
             result["seed"] = arguments.seed
             result["answers"] = answered(
                 talks, arguments.model, arguments.questions, arguments.window, arguments.max_tokens, arguments.seed,
-                Path(temporary), arguments.summaries, tools.embedder,
+                Path(temporary), arguments.summaries, runtime.embedder,
             )  # fmt: skip
     for method in ("hierarchical", "dense", "bm25") if rows else ():
         print(f"{method:13}", "  ".join(f"recall@{k} {result[method][f'recall_at_{k}']:.4f}" for k in AT))

@@ -71,11 +71,11 @@ def write_files(documents: dict[str, str], folder: Path) -> None:
 def ranked(index: DocumentIndex, spec: Spec, questions: dict[str, str]) -> dict[str, dict[str, float]]:
     """For each question the score of each document found: that of its best chunk."""
     retriever = spec.build()
-    tools: Any = SimpleNamespace(index=index, embedder=index.embedder, note=lambda text, once=False: None)
+    runtime: Any = SimpleNamespace(index=index, embedder=index.embedder, note=lambda text, once=False: None)
     run: dict[str, dict[str, float]] = {}
     for number, text in questions.items():
         found: dict[str, float] = {}
-        for rank, passage in enumerate(retriever.search(Question(text), tools)):
+        for rank, passage in enumerate(retriever.search(Question(text), runtime)):
             for source in (passage.source, *(copy.source for copy in passage.copies)):
                 found.setdefault(Path(source).stem, float(-rank))  # by rank, so that ties stay as we broke them
         run[number] = found

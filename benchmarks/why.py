@@ -129,23 +129,23 @@ class Asked:
         assembler = config.stages[-2]
         own_words = Spec(assembler.name, tuple({**dict(assembler.settings), "answer": "generate"}.items()))
         stages = [Spec("retrieve.given"), own_words, config.stages[-1]]
-        self.tools = Pipeline(PipelineConfig("the benchmark", tuple(stages)), ROOT)
-        self.stages = list(zip(self.tools.config.stages, self.tools.config.components, strict=True))[1:]
+        self.runtime = Pipeline(PipelineConfig("the benchmark", tuple(stages)), ROOT)
+        self.stages = list(zip(self.runtime.config.stages, self.runtime.config.components, strict=True))[1:]
         self.method = method
 
     def ask(self, question: str, passages: Sequence[Passage]) -> State:
         """The answer, with nothing in the cache before."""
-        reader: Any = self.tools.reader
+        reader: Any = self.runtime.reader
         reader.pool.forget()
-        ledger = stage_ledger(self.tools.window, self.tools.reserve, "")
+        ledger = stage_ledger(self.runtime.window, self.runtime.reserve, "")
         state = State(Question(question), tuple(passages), ledger=ledger)
         for spec, component in self.stages:
-            state = run_stage(spec, component, state, self.tools, self.tools.reserve)
+            state = run_stage(spec, component, state, self.runtime, self.runtime.reserve)
             state = replace(state, second_prompt=())
         return state
 
     def why(self, state: State, method: Method | None = None) -> Attribution:
-        return attribute(state, self.stages[0][1], self.tools, method=method or self.method)
+        return attribute(state, self.stages[0][1], self.runtime, method=method or self.method)
 
 
 def text_of(state: State) -> str:
@@ -186,7 +186,7 @@ def say(text: str) -> None:
 def xquad(asked: Asked, folder: Path, n: int, n_exact: int, n_gold: int, seed: int, until: float) -> dict[str, Any]:
     questions = read_labelled(folder / "xquad" / "xquad.en.json")
     pool = list({p.source: p for one in questions for p in one.units.passages}.values())
-    vectors = paragraph_vectors(pool, asked.tools)
+    vectors = paragraph_vectors(pool, asked.runtime)
     random.Random(seed).shuffle(questions)
     rows: list[dict[str, Any]] = []
     gold: list[bool] = []
@@ -196,7 +196,7 @@ def xquad(asked: Asked, folder: Path, n: int, n_exact: int, n_gold: int, seed: i
         if len(rows) >= n or perf_counter() > until:
             break
         n_asked += 1
-        (row,) = asked.tools.embedder.embed([one.question])
+        (row,) = asked.runtime.embedder.embed([one.question])
         shown = [pool[place] for place in np.argsort(-(vectors @ row), kind="stable")[:TOP_K]]
         state = asked.ask(one.question, shown)
         is_right = holds(text_of(state), one.answers)
@@ -228,7 +228,7 @@ def measured(asked: Asked, state: State, one: Labelled, exact: bool) -> dict[str
     if not row["hit"]:
         say(f"  missed: {one.question} | {text_of(state)} | {[round(d, 2) for _, d in summed(attribution)]}")
     if exact:
-        asked.tools.reader.pool.forget()  # type: ignore[attr-defined]
+        asked.runtime.reader.pool.forget()  # type: ignore[attr-defined]
         asked.ask(state.question.text, state.passages)
         other = asked.why(state, "prompts")
         mine, theirs = ([drop for _, drop in summed(each)] for each in (attribution, other))

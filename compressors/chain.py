@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.config import needs
-from pipeline.contracts import Compressor, Tools
+from pipeline.contracts import Compressor, Runtime
 from pipeline.registry import Inner
 from pipeline.types import Passage, Question
 
@@ -39,8 +39,8 @@ class Chain:
     def why_dropped(self) -> str:
         return "; or ".join(getattr(compressor, "why_dropped", "not kept") for compressor in self.compressors)
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         left = list(passages)
         for compressor in self.compressors:
-            left = compressor.compress(question, left, tools)
+            left = compressor.compress(question, left, runtime)
         return left

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compressors.summaries import summarise
-from pipeline.contracts import Embedder, Tools
+from pipeline.contracts import Embedder, Runtime
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -65,17 +65,17 @@ class Crag:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, was: {getattr(self, name)}")
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if len(passages) < self.least:
-            tools.note(
+            runtime.note(
                 f"{len(passages)} passages are too few for clusters: they stay as they are"
             ) if passages else None
             return list(passages)
         ordered = sorted(passages, key=lambda passage: (passage.source, passage.start, passage.end))
-        groups = self.clusters(ordered, vectors(ordered, tools.embedder))
-        summaries = summarise(groups, INSTRUCTIONS.format(words=self.words), self.max_tokens, tools)
+        groups = self.clusters(ordered, vectors(ordered, runtime.embedder))
+        summaries = summarise(groups, INSTRUCTIONS.format(words=self.words), self.max_tokens, runtime)
         n = len(passages)
-        tools.note(f"{n} passages in {len(groups)} clusters of {', '.join(str(len(group)) for group in groups)}")
+        runtime.note(f"{n} passages in {len(groups)} clusters of {', '.join(str(len(group)) for group in groups)}")
         return [
             summary.passage(f"Summary of {len(group)} of {n} passages", len(group) / n)
             for summary, group in zip(summaries, groups, strict=True)

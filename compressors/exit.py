@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compressors.calibration.store import ExitCalibration, stored
 from compressors.selection import Limits, Units, halves
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings, Lora
@@ -70,37 +70,37 @@ class Exit:
     def why_dropped(self) -> str:
         return "P(Yes) is below the threshold" + (f", or beyond {self._limits(None)}" if self._has_limits else "")
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        units = Units.of(passages, tools)
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        units = Units.of(passages, runtime)
         if not units:
             return []
-        model = self.classifier(tools)
-        scores = self.p_of(question.text, units, model, tools.progress).tolist()
-        limits = self._limits(self.least(model, tools))
-        return units.merged(limits.choose(scores, lambda: units.tokens(tools.reader)), scores)
+        model = self.classifier(runtime)
+        scores = self.p_of(question.text, units, model, runtime.progress).tolist()
+        limits = self._limits(self.least(model, runtime))
+        return units.merged(limits.choose(scores, lambda: units.tokens(runtime.reader)), scores)
 
-    def least(self, model: Model, tools: Tools) -> float:
+    def least(self, model: Model, runtime: Runtime) -> float:
         """The threshold. Adds a note unless the user set it."""
         if self.threshold != "auto":
             return self.threshold
         calibration = stored(ExitCalibration, model)
         if calibration is not None:
             evidence = calibration.evidence
-            tools.note(
+            runtime.note(
                 f"P(Yes) >= {calibration.threshold:.4g}, fitted on {evidence.n_questions} questions: "
                 f"recall {evidence.recall:.2f} at {evidence.kept_ratio:.2f} of the tokens",
                 once=True,
             )
             return calibration.threshold
-        tools.note(
+        runtime.note(
             f"P(Yes) >= {PAPER_THRESHOLD}, the paper's threshold for its own classifier: {model.name} is not "
             "calibrated, and may keep everything or nothing; 'longthread calibrate' fits the threshold",
             once=True,
         )
         return PAPER_THRESHOLD
 
-    def classifier(self, tools: Tools) -> Model:
-        return tools.reader if self.model is None else tools.model(self._settings)
+    def classifier(self, runtime: Runtime) -> Model:
+        return runtime.reader if self.model is None else runtime.model(self._settings)
 
     def p_of(self, question: str, units: Units, model: Model, progress: Progress | None = None) -> NDArray[np.float64]:
         """P(Yes) of each unit, float64 (n_units,), in [0, 1]. Raises ModelError for a model that cannot score."""

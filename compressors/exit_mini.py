@@ -20,7 +20,7 @@ from compressors.features import features
 from compressors.links import Links
 from compressors.selection import Limits, Units, extract
 from compressors.votes import nearest_tokens
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -68,19 +68,19 @@ class ExitMini:
     def why_dropped(self) -> str:
         return f"less likely to help than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
-            passages, tools, lambda units: self.scores(question.text, units, tools), self.limits, self.neighbours
+            passages, runtime, lambda units: self.scores(question.text, units, runtime), self.limits, self.neighbours
         )
 
-    def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
+    def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
         classifier = shipped()
-        if tools.embedder.fingerprint != classifier.embedder:
-            tools.note(
-                f"compress.exit_mini was fitted with another embedder than {tools.embedder.name}: its probabilities "
+        if runtime.embedder.fingerprint != classifier.embedder:
+            runtime.note(
+                f"compress.exit_mini was fitted with another embedder than {runtime.embedder.name}: its probabilities "
                 "are a guess here"
             )
         links = Links.of(units) if self.links else None
-        nearest = nearest_tokens(question, units, tools.embedder)
+        nearest = nearest_tokens(question, units, runtime.embedder)
         return classifier.probabilities(features(question, units, nearest, classifier.temperature), links)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from compressors.soft.encoder import Encoder
 from compressors.soft.weights import weights_for
 from pipeline.answers.cited import unwrapped
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Tokenizing
 from pipeline.types import Passage, Question, Soft
@@ -51,30 +51,30 @@ class Extensible:
         if self.k not in KS:
             raise ValueError(f"k must be one of {', '.join(map(str, KS))}, was: {self.k}")
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
-        encoder = self.encoder(tools)
+        encoder = self.encoder(runtime)
         softened = []
         for n, passage in enumerate(passages):
-            tools.progress("read passages for vectors", n, len(passages))
+            runtime.progress("read passages for vectors", n, len(passages))
             softened.append(self.softened(passage, encoder))
-        tools.progress("read passages for vectors", len(passages), len(passages))
+        runtime.progress("read passages for vectors", len(passages), len(passages))
         soft = [passage.soft for passage in softened if passage.soft is not None]
         n_cells, n_tokens = sum(len(part.vectors) for part in soft), sum(part.stands_for for part in soft)
-        tools.note(
+        runtime.note(
             f"{n_cells} soft vectors stand for {n_tokens} tokens of {len(soft)} passages (k = {self.k}): the "
             "sentences of the rarest words have vectors of their own, the others at best a share in these"
         )
         return softened
 
-    def encoder(self, tools: Tools) -> Encoder:
+    def encoder(self, runtime: Runtime) -> Encoder:
         """The encoder of the reader. Raises ModelError without weights for the reader or for this k."""
-        weights = weights_for(tools.reader, self.weights)
+        weights = weights_for(runtime.reader, self.weights)
         if self.k not in weights.card.ks:
             trained = ", ".join(map(str, weights.card.ks))
             raise ModelError(f"compress.extensible: the weights are for k of {trained}, was: {self.k}")
-        return Encoder(tools.reader, weights, tools, self.keep)
+        return Encoder(runtime.reader, weights, runtime, self.keep)
 
     def softened(self, passage: Passage, encoder: Encoder) -> Passage:
         """The passage with its vectors. A passage without tokens stays unchanged."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from compressors.wrapper import Wrapper
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -26,12 +26,12 @@ class Fallback(Wrapper):
         if self.min_tokens < 1:
             raise ValueError(f"min_tokens must be at least 1, was: {self.min_tokens}")
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        kept = self.compressor.compress(question, passages, tools)
-        n_tokens = sum(tools.reader.count_text(passage.text) for passage in kept)
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        kept = self.compressor.compress(question, passages, runtime)
+        n_tokens = sum(runtime.reader.count_text(passage.text) for passage in kept)
         if n_tokens >= self.min_tokens or not passages:
             return kept
-        tools.note(
+        runtime.note(
             f"{self.of.name} left {n_tokens} tokens, fewer than {self.min_tokens}: the passages stay as they are"
         )
         return list(passages)

@@ -15,7 +15,7 @@ from time import perf_counter
 from weakref import WeakKeyDictionary
 
 from compressors.wrapper import Wrapper
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question, Sampling, Text
 
@@ -60,31 +60,31 @@ class Gate(Wrapper):
         if self.least_gain < 1:
             raise ValueError(f"least_gain must be at least 1, was: {self.least_gain}")
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
-        n_tokens = sum(tools.reader.count_text(passage.text) for passage in passages)
-        speed = measured(tools.reader, passages)
+        n_tokens = sum(runtime.reader.count_text(passage.text) for passage in passages)
+        speed = measured(runtime.reader, passages)
         work = speed.compressors.setdefault(json.dumps(asdict(self.of), sort_keys=True), Work())
         if not work.tokens_in:
-            self.compressor.compress(question, passages[:1], tools)  # loads its models: that time must not count
-            tools.note(f"{self.of.name} is timed on this question")
-        elif not self.pays(n_tokens, work, speed.reader, tools):
+            self.compressor.compress(question, passages[:1], runtime)  # loads its models: that time must not count
+            runtime.note(f"{self.of.name} is timed on this question")
+        elif not self.pays(n_tokens, work, speed.reader, runtime):
             return list(passages)
         start = perf_counter()
-        kept = self.compressor.compress(question, passages, tools)
+        kept = self.compressor.compress(question, passages, runtime)
         work.seconds += perf_counter() - start
         work.tokens_in += n_tokens
-        work.tokens_out += sum(tools.reader.count_text(passage.text) for passage in kept)
+        work.tokens_out += sum(runtime.reader.count_text(passage.text) for passage in kept)
         return kept
 
-    def pays(self, n_tokens: int, work: Work, reader: float, tools: Tools) -> bool:
+    def pays(self, n_tokens: int, work: Work, reader: float, runtime: Runtime) -> bool:
         """Whether compressing `n_tokens` is expected to save time. Notes the figures."""
         full_s = n_tokens / reader
         rate, ratio = work.seconds / work.tokens_in, work.tokens_out / work.tokens_in
         compressed_s = n_tokens * rate + ratio * full_s
         pays = compressed_s * self.least_gain < full_s
-        tools.note(
+        runtime.note(
             f"{'compressed' if pays else 'not compressed'}: expected {compressed_s:.2f} s with {self.of.name} "
             f"({1 / max(rate, 1e-9):.0f} tokens/s, keeps {ratio:.2f}), {full_s:.2f} s without (the reader's "
             f"{reader:.0f} tokens/s)"

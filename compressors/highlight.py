@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from compressors.summaries import summarise
 from compressors.wrapper import Wrapper
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -44,11 +44,11 @@ class Highlight(Wrapper):
     def why_dropped(self) -> str:
         return f"not highlighted: {self.why_not_kept}"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        highlights = self.compressor.compress(question, passages, tools)
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        highlights = self.compressor.compress(question, passages, runtime)
         if not highlights:
             return []
         instructions = INSTRUCTIONS.format(words=self.words, question=question.text)
-        (summary,) = summarise([highlights], instructions, self.max_tokens, tools)
+        (summary,) = summarise([highlights], instructions, self.max_tokens, runtime)
         best = max(passage.score for passage in highlights)
         return [summary.passage(f"Summary of {len(summary.made_from)} highlights", best)]

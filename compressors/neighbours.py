@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from compressors.selection import Units, score_of, units_in
 from compressors.wrapper import Wrapper
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -35,9 +35,9 @@ class Neighbours(Wrapper):
     def why_dropped(self) -> str:
         return f"{self.why_not_kept}, and not beside it"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        kept = self.compressor.compress(question, passages, tools)
-        units = Units.of(passages, tools)
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        kept = self.compressor.compress(question, passages, runtime)
+        units = Units.of(passages, runtime)
         chosen = units.widened(units_in(units, kept), self.n)
         made = [passage for passage in kept if passage.spans and passage not in passages]
         return [*units.merged(chosen, score_of(units, kept)), *made]

@@ -33,7 +33,7 @@ from compressors.features import standardised
 from compressors.links import Links
 from compressors.selection import Limits, Units, UnitWindow, extract, windows
 from compressors.votes import nearest_tokens
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender
 from pipeline.models.settings import EngineSettings
@@ -102,27 +102,27 @@ class Probe:
         by = "the question's attention, votes and words" if self.similarity else "the question's attention"
         return f"less likely to help, by {by}, than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
-            passages, tools, lambda units: self.scores(question.text, units, tools), self.limits, self.neighbours
+            passages, runtime, lambda units: self.scores(question.text, units, runtime), self.limits, self.neighbours
         )
 
-    def scores(self, question: str, units: Units, tools: Tools) -> NDArray[np.float64]:
+    def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
         import numpy as np
 
-        model = tools.reader if self.model is None else tools.model(self._settings)
+        model = runtime.reader if self.model is None else runtime.model(self._settings)
         calibrated = calibration(model)
-        features = standardised(log_mass(question, units, model, calibrated.heads, self.window, tools.progress))
+        features = standardised(log_mass(question, units, model, calibrated.heads, self.window, runtime.progress))
         weighing = calibrated.alone
         if self.similarity:
             weighing = calibrated.with_similarity
-            if tools.embedder.fingerprint != shipped().embedder:
-                tools.note(
-                    f"compress.probe was calibrated with another embedder than {tools.embedder.name}: its "
+            if runtime.embedder.fingerprint != shipped().embedder:
+                runtime.note(
+                    f"compress.probe was calibrated with another embedder than {runtime.embedder.name}: its "
                     "probabilities are a guess here; 'similarity: false' goes by attention alone"
                 )
-            nearest = nearest_tokens(question, units, tools.embedder)
+            nearest = nearest_tokens(question, units, runtime.embedder)
             similarity = standardised(features_of(question, units, nearest, calibrated.temperature))
             features = np.hstack([features, similarity])
         logits = weighing.logits(features)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from compressors.selection import Units, score_of, units_in
 from compressors.wrapper import Wrapper
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -49,14 +49,14 @@ class Protect(Wrapper):
     def why_dropped(self) -> str:
         return f"{self.why_not_kept}, and not protected"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
-        kept = self.compressor.compress(question, passages, tools)
-        units = Units.of(passages, tools)
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        kept = self.compressor.compress(question, passages, runtime)
+        units = Units.of(passages, runtime)
         chosen = units_in(units, kept)
         seen = "\n".join(passage.text for passage in kept)
         missed = [(n, why) for n, why in self.turned_on(question.text, units, seen) if n not in chosen]
         for n, why in missed:
-            tools.note(f"kept for {why}: {' '.join(units.parts[n].text.split())[:80]}")
+            runtime.note(f"kept for {why}: {' '.join(units.parts[n].text.split())[:80]}")
         if not missed:
             return kept
         made = [passage for passage in kept if passage.spans and passage not in passages]

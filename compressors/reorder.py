@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.types import Passage, Question
 
 
@@ -21,5 +21,5 @@ class Reorder:
     dropped from the end, so use a budget in a stage before this one.
     """
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return [*passages[::2], *passages[1::2][::-1]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipeline.config import needs
-from pipeline.contracts import Compressor, Tools
+from pipeline.contracts import Compressor, Runtime
 from pipeline.registry import Inner, Spec
 from pipeline.types import Passage, Question
 
@@ -76,12 +76,12 @@ class Route:
             dict.fromkeys(getattr(compressor, "why_dropped", "not kept") for compressor in self.compressors)
         )
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         word = self.gist_word(question.text)
         spec, compressor = (self.facts, self.compressors[0]) if word is None else (self.gist, self.compressors[1])
         why = "asks for a fact" if word is None else f"asks for the gist ('{word}')"
-        tools.note(f"the question {why}: {spec.name}")
-        return compressor.compress(question, passages, tools)
+        runtime.note(f"the question {why}: {spec.name}")
+        return compressor.compress(question, passages, runtime)
 
     def gist_word(self, question: str) -> str | None:
         """The words that mark a question about the gist; None for a question about a fact."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.types import Passage, ScoredSentence
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ class Units:
     parts: tuple[Passage, ...]
 
     @classmethod
-    def of(cls, passages: Sequence[Passage], tools: Tools) -> Units:
+    def of(cls, passages: Sequence[Passage], runtime: Runtime) -> Units:
         """Cuts passages into units, and notes how many have no sentences."""
         cut = [split(passage) for passage in passages]
         owned = [(owner, part) for owner, parts in enumerate(cut) for part in parts]
         units = cls(tuple(passages), tuple(owner for owner, _ in owned), tuple(part for _, part in owned))
         bare = sum(not has_sentences(parts) for parts in cut)
         if bare:
-            tools.note(f"{bare} of {len(passages)} passages have no sentences: they are taken line by line")
+            runtime.note(f"{bare} of {len(passages)} passages have no sentences: they are taken line by line")
         return units
 
     def __len__(self) -> int:
@@ -217,20 +217,20 @@ class Limits:
 
 def extract(
     passages: Sequence[Passage],
-    tools: Tools,
+    runtime: Runtime,
     scores: Callable[[Units], NDArray[np.floating]],
     limits: Limits,
     neighbours: int = 0,
 ) -> list[Passage]:
     """Scores the units, chooses some within the limits, adds neighbours and table headers, and joins them."""
-    units = Units.of(passages, tools)
+    units = Units.of(passages, runtime)
     if not units:
         return []
     unit_scores = scores(units).tolist()
-    chosen = limits.choose(unit_scores, lambda: units.tokens(tools.reader))
+    chosen = limits.choose(unit_scores, lambda: units.tokens(runtime.reader))
     kept = units.widened(chosen, neighbours)
     with_headers = units.with_headers(kept)
-    if with_headers != kept and limits.allow(with_headers, lambda: units.tokens(tools.reader)):
+    if with_headers != kept and limits.allow(with_headers, lambda: units.tokens(runtime.reader)):
         kept = with_headers
     return units.merged(kept, unit_scores)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compressors.selection import Limits, Units, extract
 from compressors.votes import TEMPERATURE, nearest_tokens, votes
-from pipeline.contracts import Embedder, Tools
+from pipeline.contracts import Embedder, Runtime
 from pipeline.retrieval import remembered
 from pipeline.types import Passage, Question
 
@@ -62,11 +62,11 @@ class Sentences:
     def why_dropped(self) -> str:
         return f"farther from the question than what was kept ({self.limits})" if str(self.limits) else "not kept"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
             passages,
-            tools,
-            lambda units: self.scores(question.text, units, tools.embedder),
+            runtime,
+            lambda units: self.scores(question.text, units, runtime.embedder),
             self.limits,
             self.neighbours,
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache import cache_folder
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.identity import model_key
 from pipeline.types import Message, Passage, Prompt, Sampling, Text
@@ -33,23 +33,25 @@ class Summary:
         return Passage(first.source, first.start, first.end, self.text, score, first.place, title, spans)
 
 
-def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens: int, tools: Tools) -> list[Summary]:
+def summarise(
+    groups: Sequence[Sequence[Passage]], instructions: str, max_tokens: int, runtime: Runtime
+) -> list[Summary]:
     """Summarises each group, in order. Leaves out passages beyond the reader's window, with a note.
 
     Raises ModelError if not even the first passage of a group fits.
     """
-    fitted = [_fitted(group, instructions, max_tokens, tools.reader) for group in groups]
+    fitted = [_fitted(group, instructions, max_tokens, runtime.reader) for group in groups]
     n_left = sum(map(len, groups)) - sum(map(len, fitted))
     if n_left:
-        tools.note(f"{n_left} passages do not fit the window that a summary is made from: they are dropped")
-    prompts = [_prompt(group, instructions, tools.reader) for group in fitted]
-    files = [_file(prompt, max_tokens, tools.reader) for prompt in prompts]
+        runtime.note(f"{n_left} passages do not fit the window that a summary is made from: they are dropped")
+    prompts = [_prompt(group, instructions, runtime.reader) for group in fitted]
+    files = [_file(prompt, max_tokens, runtime.reader) for prompt in prompts]
     texts = [_load(file) for file in files]
     new = [n for n, text in enumerate(texts) if text is None]
     if len(new) < len(groups):
-        tools.note(f"{len(groups) - len(new)} of {len(groups)} summaries were made before")
+        runtime.note(f"{len(groups) - len(new)} of {len(groups)} summaries were made before")
     if new:
-        streams = tools.reader.generate([prompts[n] for n in new], Sampling(max_tokens=max_tokens), tools.progress)
+        streams = runtime.reader.generate([prompts[n] for n in new], Sampling(max_tokens=max_tokens), runtime.progress)
         n_cut = 0
         for n, stream in zip(new, streams, strict=True):
             generation = stream.result()
@@ -57,7 +59,7 @@ def summarise(groups: Sequence[Sequence[Passage]], instructions: str, max_tokens
             texts[n] = " ".join(generation.text.split())
             _save(files[n], texts[n] or "")
         if n_cut:
-            tools.note(f"{n_cut} of {len(groups)} summaries were cut at {max_tokens} tokens")
+            runtime.note(f"{n_cut} of {len(groups)} summaries were cut at {max_tokens} tokens")
     return [Summary(text or "", tuple(group)) for text, group in zip(texts, fitted, strict=True)]
 
 

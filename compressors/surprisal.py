@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compressors.selection import Limits, Units, extract, windows
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Surprised
 from pipeline.models.settings import EngineSettings
@@ -55,12 +55,12 @@ class Surprisal:
     def why_dropped(self) -> str:
         return f"less surprising than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         def scores(units: Units) -> NDArray[np.float64]:
-            model = tools.reader if self.model is None else tools.model(self._settings)
-            return self.scores(units, model, tools.progress)
+            model = runtime.reader if self.model is None else runtime.model(self._settings)
+            return self.scores(units, model, runtime.progress)
 
-        return extract(passages, tools, scores, self.limits)
+        return extract(passages, runtime, scores, self.limits)
 
     def scores(self, units: Units, model: Model, progress: Progress) -> NDArray[np.float64]:
         """The mean surprisal of each unit's tokens, in nats, float64 (n_units,)."""

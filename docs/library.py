@@ -51,6 +51,6 @@ for passage in lt.compress(lt.ExitMini(keep_ratio=None, top_k=1), "How many beeh
 config = load_config("default")
 with Pipeline(config, docs_folder([garden], config.index)) as runner:
     print(LongthreadPipeline(pipeline=runner).invoke("Who repaired the clock in the tower in 1987?")["answer"])
-    retriever = LongthreadRetriever(retriever=lt.Bm25(k=2), tools=runner)
+    retriever = LongthreadRetriever(retriever=lt.Bm25(k=2), runtime=runner)
     with Pipeline(with_retriever(config, retriever), Path("unused")) as other:
         print(LongthreadPipeline(pipeline=other).invoke("Who repaired the clock in the tower in 1987?")["answer"])

@@ -39,5 +39,5 @@ def compress(
     ]
     stages = (spec_of(Given()), spec_of(Cited()), Spec("generate.llama", (("model", model),)))
     config = PipelineConfig("compress", stages, IndexSettings(embedder=embedder))
-    with Pipeline(config, Path("nowhere")) as tools:
-        return compressor.compress(Question(question), passages, tools)
+    with Pipeline(config, Path("nowhere")) as runtime:
+        return compressor.compress(Question(question), passages, runtime)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory.window import Last
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 
 
 @dataclass(frozen=True)
 class Full:
     """Repeats all turns that fit beside the passages; whole turns only, and what does not fit is noted."""
 
-    def open(self, folder: Path, tools: Tools) -> Last:
+    def open(self, folder: Path, runtime: Runtime) -> Last:
         return Last(folder, most=None, tokens=None)

@@ -29,7 +29,7 @@ from memory.units import Running, Unit, Units
 from memory.vectors import NAME as VECTORS
 from memory.vectors import Meaning
 from memory.words import Words, standardised
-from pipeline.contracts import Progress, Tools
+from pipeline.contracts import Progress, Runtime
 from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.documents.sentences import sentences
 from pipeline.errors import StoreError
@@ -100,8 +100,8 @@ class Hierarchical:
     def needs(self) -> frozenset[str]:
         return frozenset({"embedder"}) if self.dense_weight else frozenset()
 
-    def open(self, folder: Path, tools: Tools) -> Tiers:
-        return Tiers(folder, self, tools)
+    def open(self, folder: Path, runtime: Runtime) -> Tiers:
+        return Tiers(folder, self, runtime)
 
     def query(self, text: str) -> str:
         """The first part of a text by which is recalled: HMT's j = L/2, and a short text whole."""
@@ -113,10 +113,10 @@ class Hierarchical:
 class Tiers(Transcribed):
     """The open memory. Vectors, words and units are brought up to date before they are used."""
 
-    def __init__(self, folder: Path, settings: Hierarchical, tools: Tools) -> None:
+    def __init__(self, folder: Path, settings: Hierarchical, runtime: Runtime) -> None:
         super().__init__(folder)
         self.settings = settings
-        self.tools = tools
+        self.runtime = runtime
         self._meaning: Meaning | None = None
         try:
             with told(folder):
@@ -128,27 +128,27 @@ class Tiers(Transcribed):
         self._lengths: dict[int, int] = {}
 
     # ------------------------------------------------------------------------------------------------------- recall
-    def recall(self, question: Question, tools: Tools, room: int) -> Recall:
+    def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
         """Where the room is less than the budgets together, each has its share of it."""
-        self._close_segments(tools)
+        self._close_segments(runtime)
         self._index()
         own = self.settings
         share = min(1.0, room / max(1, own.sensory_tokens + own.summary_tokens + own.recall_tokens))
         closed = self.units.closed
         open_turns = [turn for turn in self.turns if turn.number > closed]
-        shown = newest(open_turns, int(own.sensory_tokens * share), tools.reader)
-        summary = self._summary(int(own.summary_tokens * share), tools)
+        shown = newest(open_turns, int(own.sensory_tokens * share), runtime.reader)
+        summary = self._summary(int(own.summary_tokens * share), runtime)
         left_out = [turn.number for turn in open_turns if turn not in shown]
         among = {turn.number for turn in self.turns if turn.number <= closed} | set(left_out)
         query = own.query(question.text)
         pieces = self.units.pieces()
-        passages = self._passages(query, among & pieces.keys(), pieces, int(own.recall_tokens * share), tools)
-        used = sum(tools.reader.count_text(passage.text) for passage in passages)
-        units = self._units(query, among - pieces.keys(), int(own.recall_tokens * share) - used, tools)
+        passages = self._passages(query, among & pieces.keys(), pieces, int(own.recall_tokens * share), runtime)
+        used = sum(runtime.reader.count_text(passage.text) for passage in passages)
+        units = self._units(query, among - pieces.keys(), int(own.recall_tokens * share) - used, runtime)
         return Recall(shown, (*summary, *units), passages)
 
     def _passages(
-        self, query: str, among: set[int], pieces: dict[int, Passage], budget: int, tools: Tools
+        self, query: str, among: set[int], pieces: dict[int, Passage], budget: int, runtime: Runtime
     ) -> tuple[Passage, ...]:
         """Of what was read the best pieces that fit the budget, best first; their scores are their weights."""
         best = self.ranked(query, among)[: self.settings.recall_turns] if among else []
@@ -156,13 +156,13 @@ class Tiers(Transcribed):
         for (number, _), weight in zip(
             best, softmax([score for _, score in best], self.settings.temperature), strict=True
         ):
-            size = tools.reader.count_text(pieces[number].text)
+            size = runtime.reader.count_text(pieces[number].text)
             if size <= budget:
                 budget -= size
                 found.append(replace(pieces[number], score=weight))
         return tuple(found)
 
-    def read(self, pieces: Sequence[Passage], tools: Tools, progress: Progress | None = None) -> int:
+    def read(self, pieces: Sequence[Passage], runtime: Runtime, progress: Progress | None = None) -> int:
         """Reads pieces in segments of `segment_tokens`: each becomes a unit, whose summary is made with what its first
         half recalls from earlier ones. Pieces that were read before are passed over.
         """
@@ -174,13 +174,13 @@ class Tiers(Transcribed):
             self.units.close(waiting[0], waiting[-1])
         done = 0
         while done < len(new):
-            if tools.is_cancelled:
+            if runtime.is_cancelled:
                 break
             segment = [new[done]]
-            size = tools.reader.count_text(new[done].text)
+            size = runtime.reader.count_text(new[done].text)
             while done + len(segment) < len(new) and size < own.segment_tokens:
                 segment.append(new[done + len(segment)])
-                size += tools.reader.count_text(segment[-1].text)
+                size += runtime.reader.count_text(segment[-1].text)
             with told(self.transcript.folder), self.transcript.transaction():
                 first = self.next_number
                 for piece in segment:
@@ -190,33 +190,33 @@ class Tiers(Transcribed):
                 self.units.close(first, number)
             self._index()
             (unit,) = [unit for unit in self.units.all() if unit.first == first]
-            self._summarise(unit, tools, None, self._recalled_for(unit, tools))
+            self._summarise(unit, runtime, None, self._recalled_for(unit, runtime))
             done += len(segment)
             if progress is not None:
                 progress("read", done, len(new))
         return done
 
-    def _recalled_for(self, unit: Unit, tools: Tools) -> str:
+    def _recalled_for(self, unit: Unit, runtime: Runtime) -> str:
         """What the first half of a segment recalls from before it: HMT's query."""
         text = " ".join(said(turn) for turn in self._of(unit))
         among = {turn.number for turn in self.turns if turn.number < unit.first}
         pieces = self.units.pieces()
         found = self._passages(
-            self.settings.query(text), among & pieces.keys(), pieces, self.settings.recall_tokens // 2, tools
+            self.settings.query(text), among & pieces.keys(), pieces, self.settings.recall_tokens // 2, runtime
         )
         return "\n".join(passage.text for passage in found)
 
-    def _summary(self, cap: int, tools: Tools) -> tuple[Recalled, ...]:
+    def _summary(self, cap: int, runtime: Runtime) -> tuple[Recalled, ...]:
         running = self.units.running
-        text = clipped(running.text, cap, tools.reader) if running.text and cap else ""
+        text = clipped(running.text, cap, runtime.reader) if running.text and cap else ""
         if not text:
             return ()
         if running.by == "extract" and self.settings.summarise == "model":
-            tools.note("the running summary is made of sentences of the conversation: the model's was of no use")
+            runtime.note("the running summary is made of sentences of the conversation: the model's was of no use")
         turns = tuple(turn.number for turn in self.turns if turn.number <= running.upto)
-        return (Recalled("summary", text, tools.reader.count_text(text), None, turns, running.time),)
+        return (Recalled("summary", text, runtime.reader.count_text(text), None, turns, running.time),)
 
-    def _units(self, query: str, among: set[int], budget: int, tools: Tools) -> list[Recalled]:
+    def _units(self, query: str, among: set[int], budget: int, runtime: Runtime) -> list[Recalled]:
         """The best turns that fit the budget, as runs in the order of the conversation."""
         best = self.ranked(query, among)[: self.settings.recall_turns]
         weights = dict(
@@ -226,7 +226,7 @@ class Tiers(Transcribed):
                 strict=True,
             )
         )
-        texts = self._shown_texts([number for number, _ in best], query, budget, tools)
+        texts = self._shown_texts([number for number, _ in best], query, budget, runtime)
         runs = _Runs(self.turns, self.units.all())
         chosen: list[int] = []
         made: list[Recalled] = []
@@ -235,7 +235,7 @@ class Tiers(Transcribed):
                 Recalled(
                     tier="unit",
                     text=(text := "\n".join(texts[n] for n in run)),
-                    tokens=tools.reader.count_text(text),
+                    tokens=runtime.reader.count_text(text),
                     weight=round(min(1.0, sum(weights[n] for n in run)), 6),
                     turns=tuple(run),
                     time=runs.times[run[-1]],
@@ -246,10 +246,12 @@ class Tiers(Transcribed):
                 chosen.append(number)
                 made = tried
         if len(chosen) < len(best):
-            tools.note(f"{len(best) - len(chosen)} of {len(best)} turns that bear on the question exceed recall_tokens")
+            runtime.note(
+                f"{len(best) - len(chosen)} of {len(best)} turns that bear on the question exceed recall_tokens"
+            )
         return made
 
-    def _shown_texts(self, numbers: Sequence[int], query: str, budget: int, tools: Tools) -> dict[int, str]:
+    def _shown_texts(self, numbers: Sequence[int], query: str, budget: int, runtime: Runtime) -> dict[int, str]:
         """Each turn's text, of a long one the sentences nearest to the query, with what supersedes what it says."""
         turns = {turn.number: turn for turn in self.turns}
         facts = self.units.facts()
@@ -258,8 +260,8 @@ class Tiers(Transcribed):
         for number in numbers:
             text = said(turns[number])
             most = max(budget // 2, 1)
-            if tools.reader.count_text(text) > most:
-                text = _excerpt(text, query, most, tools)
+            if runtime.reader.count_text(text) > most:
+                text = _excerpt(text, query, most, runtime)
             for fact in facts:
                 newer = _last_of(fact, by_id)
                 if fact.turn == number and newer is not None:
@@ -299,39 +301,39 @@ class Tiers(Transcribed):
         return best
 
     # ------------------------------------------------------------------------------------------- moving between tiers
-    def settle(self, tools: Tools, progress: Progress | None = None) -> None:
-        self._close_segments(tools)
+    def settle(self, runtime: Runtime, progress: Progress | None = None) -> None:
+        self._close_segments(runtime)
         self._index(progress)
         pending = self.units.without_summary()
         for n, unit in enumerate(pending):
             if progress is not None:
                 progress("remember", n, len(pending))
-            if tools.is_cancelled:
+            if runtime.is_cancelled:
                 return
-            self._summarise(unit, tools, progress)
+            self._summarise(unit, runtime, progress)
         if pending and progress is not None:
             progress("remember", len(pending), len(pending))
         self._index()
 
-    def _close_segments(self, tools: Tools) -> None:
+    def _close_segments(self, runtime: Runtime) -> None:
         """By arithmetic: while the open turns exceed the sensory budget, the oldest of them become a unit."""
         own = self.settings
         closed = self.units.closed
         waiting = [turn for turn in self.turns if turn.number > closed]
-        total = sum(self._length(turn, tools) for turn in waiting)
+        total = sum(self._length(turn, runtime) for turn in waiting)
         while waiting and total > own.sensory_tokens:
             first, size = waiting[0], 0
             last = first
             while waiting and size < min(own.segment_tokens, total):
                 last = waiting.pop(0)
-                size += self._length(last, tools)
+                size += self._length(last, runtime)
             total -= size
             with told(self.transcript.folder):
                 self.units.close(first.number, last.number)
 
-    def _length(self, turn: Turn, tools: Tools) -> int:
+    def _length(self, turn: Turn, runtime: Runtime) -> int:
         if turn.number not in self._lengths:
-            count = tools.reader.count_text
+            count = runtime.reader.count_text
             self._lengths[turn.number] = count(turn.question) + count(turn.answer)
         return self._lengths[turn.number]
 
@@ -347,7 +349,7 @@ class Tiers(Transcribed):
         texts |= {f"f{fact.id}": fact.text for fact in self.units.facts() if not meaning.has(f"f{fact.id}")}
         meaning.add({id_: text for id_, text in texts.items() if text.strip()})
 
-    def _summarise(self, unit: Unit, tools: Tools, progress: Progress | None, recalled: str = "") -> None:
+    def _summarise(self, unit: Unit, runtime: Runtime, progress: Progress | None, recalled: str = "") -> None:
         """The unit's facts and summary, and the running summary renewed by it: all of it or nothing."""
         turns = self._of(unit)
         running = self.units.running
@@ -358,10 +360,10 @@ class Tiers(Transcribed):
             part, new = "", running
         else:
             if self.settings.summarise == "model" and cap:
-                made = renew(running.text, turns, cap, tools, progress, recalled)
+                made = renew(running.text, turns, cap, runtime, progress, recalled)
             else:
-                made = extracted(running.text, turns, cap, tools.reader)
-            if tools.is_cancelled:
+                made = extracted(running.text, turns, cap, runtime.reader)
+            if runtime.is_cancelled:
                 return
             part = made.part
             facts += made.facts
@@ -370,12 +372,12 @@ class Tiers(Transcribed):
                 new = Running(made.running, unit.last, made.by, turns[-1].time)
         with told(self.transcript.folder), self.transcript.transaction():
             self.units.summarised(unit, part)
-            self._add_facts(facts, tools)
+            self._add_facts(facts, runtime)
             self.units.running = new
 
-    def _add_facts(self, facts: Sequence[Fact], tools: Tools) -> None:
+    def _add_facts(self, facts: Sequence[Fact], runtime: Runtime) -> None:
         """Adds what was not said before; what it differs from, and is older, is superseded."""
-        embedder = tools.embedder if self._has_vectors else None
+        embedder = runtime.embedder if self._has_vectors else None
         there = self.units.facts()
         for fact in sorted(facts, key=lambda fact: fact.turn):
             same = [old for old in there if is_about_the_same(old, fact, embedder)]
@@ -444,7 +446,7 @@ class Tiers(Transcribed):
                 running = self.units.running
                 if running.text and running.upto >= min(gone):
                     parts = " ".join(unit.summary or "" for unit in self.units.all() if unit.last <= running.upto)
-                    text = weightiest(parts, self.settings.summary_tokens, self.tools.reader)
+                    text = weightiest(parts, self.settings.summary_tokens, self.runtime.reader)
                     self.units.running = replace(running, text=text, by="extract")
                 if next_number is not None:
                     self.transcript.set("closed", min(self.units.closed, next_number - 1))
@@ -469,11 +471,11 @@ class Tiers(Transcribed):
             self.units.delete(unit)
         elif unit.summary is not None:
             text = "\n".join(said(turn) for turn in turns)
-            self.units.summarised(unit, weightiest(text, SHORT_TOKENS, self.tools.reader))
+            self.units.summarised(unit, weightiest(text, SHORT_TOKENS, self.runtime.reader))
 
     def _relink(self) -> None:
         """Facts that nothing supersedes any more are looked at again: a still later one may."""
-        embedder = self.tools.embedder if self._has_vectors else None
+        embedder = self.runtime.embedder if self._has_vectors else None
         facts = self.units.facts()
         for old in facts:
             if old.superseded_by is not None:
@@ -514,7 +516,7 @@ class Tiers(Transcribed):
             self.units.add_piece(int(line["turn"]), Passage(*span, "", place=place, title=str(line["title"])))
         elif line["kind"] == "fact":
             fact = Fact(int(line["turn"]), str(line["about"]), str(line["value"]), str(line["time"]))
-            self._add_facts([fact], self.tools)
+            self._add_facts([fact], self.runtime)
         elif line["kind"] == "summary":
             self.units.running = Running(line["text"], int(line["upto"]), line["by"], line["time"])
         else:
@@ -534,14 +536,14 @@ class Tiers(Transcribed):
     def _opened_meaning(self) -> Meaning:
         """Vectors of another embedder are made anew."""
         if self._meaning is None:
-            if not self.tools.embedder.dimension:
+            if not self.runtime.embedder.dimension:
                 raise StoreError("memory.hierarchical needs vectors, but index.embedder is none: set dense_weight to 0")
-            fingerprint = self.tools.embedder.fingerprint
+            fingerprint = self.runtime.embedder.fingerprint
             if self.transcript.get("embedder") != fingerprint:
                 with self.transcript.transaction():
                     self.transcript.set("vectors", int(self.transcript.get("vectors", 0)) + 1)
                     self.transcript.set("embedder", fingerprint)
-            self._meaning = Meaning(self.transcript.folder, int(self.transcript.get("vectors")), self.tools.embedder)
+            self._meaning = Meaning(self.transcript.folder, int(self.transcript.get("vectors")), self.runtime.embedder)
             kept = self._vector_ids()
             if any(id_.partition(".")[0] not in kept for id_ in self._meaning.ids):
                 self._rewrite(self._meaning)  # forgetting was interrupted
@@ -585,7 +587,7 @@ def _last_of(fact: Fact, by_id: dict[int, Fact]) -> Fact | None:
     return newer
 
 
-def _excerpt(text: str, query: str, most: int, tools: Tools) -> str:
+def _excerpt(text: str, query: str, most: int, runtime: Runtime) -> str:
     """Of a long text its sentences that share most words with the query, in their order, in at most `most` tokens."""
     asked = content_words(query)
     pieces = [" ".join(text[start:end].split()) for start, end in sentences(text)]
@@ -593,7 +595,7 @@ def _excerpt(text: str, query: str, most: int, tools: Tools) -> str:
     result = ""
     for n in sorted(range(len(pieces)), key=lambda n: -coverage(asked, pieces[n])):
         tried = " … ".join(pieces[m] for m in sorted([*taken, n]))
-        if tools.reader.count_text(tried) <= most:
+        if runtime.reader.count_text(tried) <= most:
             taken.append(n)
             result = tried
-    return result or clipped(text, most, tools.reader)
+    return result or clipped(text, most, runtime.reader)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory.transcribed import Transcribed
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 
 
 @dataclass(frozen=True)
 class Nothing:
     """Recalls nothing: a baseline."""
 
-    def open(self, folder: Path, tools: Tools) -> Transcribed:
+    def open(self, folder: Path, runtime: Runtime) -> Transcribed:
         return Transcribed(folder)

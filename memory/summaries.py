@@ -16,7 +16,7 @@ from typing import Any
 
 from memory.facts import MAX_CHARS, Fact, checked
 from memory.transcribed import said
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.documents.sentences import sentences
 from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text, Turn
@@ -50,19 +50,19 @@ class Renewed:
 
 
 def renew(
-    before: str, turns: Sequence[Turn], cap: int, tools: Tools, progress: Progress | None, recalled: str = ""
+    before: str, turns: Sequence[Turn], cap: int, runtime: Runtime, progress: Progress | None, recalled: str = ""
 ) -> Renewed:
     """The summaries after a segment, by the reader, and by extraction where it fails. `recalled`: what was said earlier
     and bears on the segment.
     """
-    found = _asked(before, turns, cap, tools, progress, recalled)
+    found = _asked(before, turns, cap, runtime, progress, recalled)
     text = "\n".join(said(turn) for turn in turns)
     part, notes = (" ".join(str(found.get(key, "")).split()) for key in ("part", "notes"))
-    plain = extracted(before, turns, cap, tools.reader)
+    plain = extracted(before, turns, cap, runtime.reader)
     is_good = is_of_use(notes, f"{before}\n{recalled}\n{text}")
     return Renewed(
-        part=clipped(part, SHORT_TOKENS, tools.reader) if is_of_use(part, text) else plain.part,
-        running=clipped(notes, cap, tools.reader) if is_good else plain.running,
+        part=clipped(part, SHORT_TOKENS, runtime.reader) if is_of_use(part, text) else plain.part,
+        running=clipped(notes, cap, runtime.reader) if is_good else plain.running,
         facts=tuple(checked(found.get("facts"), turns)),
         by="model" if is_good else "extract",
     )
@@ -128,7 +128,7 @@ def clipped(text: str, cap: int, reader: Model) -> str:
 
 
 def _asked(
-    before: str, turns: Sequence[Turn], cap: int, tools: Tools, progress: Progress | None, recalled: str
+    before: str, turns: Sequence[Turn], cap: int, runtime: Runtime, progress: Progress | None, recalled: str
 ) -> dict[str, Any]:
     """What the reader says, as far as it can be read; turns that do not fit its window are left to extraction."""
     most = cap + SHORT_TOKENS + MAX_FACTS * 40
@@ -139,13 +139,13 @@ def _asked(
         Text(f"{numbered}\n\n", "history"),
         Text(INSTRUCTIONS, "system"),
     )
-    prompt = tools.reader.render([Message("user", content)])
-    if tools.reader.count(prompt) + most > tools.reader.window:
+    prompt = runtime.reader.render([Message("user", content)])
+    if runtime.reader.count(prompt) + most > runtime.reader.window:
         return {}
     sampling = Sampling(max_tokens=most, json_schema=schema([turn.number for turn in turns], cap), repeat_penalty=1.1)
-    (stream,) = tools.reader.generate([prompt], sampling, progress)
+    (stream,) = runtime.reader.generate([prompt], sampling, progress)
     for _ in stream:
-        if tools.is_cancelled:
+        if runtime.is_cancelled:
             stream.cancel()
             break
     return readable(stream.result().text)

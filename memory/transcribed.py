@@ -12,7 +12,7 @@ from typing import Any
 
 from memory.units import forget_tiers
 from memory.vectors import NAME as VECTORS
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import DataError, StoreError
 from pipeline.storage.whole import write_whole
 from pipeline.text.normal import normal
@@ -39,13 +39,13 @@ class Transcribed:
     def next_number(self) -> int:
         return self.transcript.next_number
 
-    def recall(self, question: Question, tools: Tools, room: int) -> Recall:
+    def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
         return Recall()
 
     def commit(self, turn: Turn) -> None:
         self.transcript.commit(turn)
 
-    def settle(self, tools: Tools, progress: Progress | None = None) -> None:
+    def settle(self, runtime: Runtime, progress: Progress | None = None) -> None:
         """There is no other tier to move anything to."""
 
     def items(self) -> tuple[Item, ...]:

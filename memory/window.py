@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory.transcribed import Transcribed, newest
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.types import Question, Recall
 
 
@@ -27,7 +27,7 @@ class Window:
         if self.tokens is not None and self.tokens < 1:
             raise ValueError(f"tokens must be at least 1, was: {self.tokens}")
 
-    def open(self, folder: Path, tools: Tools) -> Last:
+    def open(self, folder: Path, runtime: Runtime) -> Last:
         return Last(folder, self.turns, self.tokens)
 
 
@@ -39,9 +39,9 @@ class Last(Transcribed):
         self.most = most
         self.tokens = tokens
 
-    def recall(self, question: Question, tools: Tools, room: int) -> Recall:
+    def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
         turns = self.turns if self.most is None else self.turns[-self.most :]
-        shown = newest(turns, room if self.tokens is None else min(room, self.tokens), tools.reader)
+        shown = newest(turns, room if self.tokens is None else min(room, self.tokens), runtime.reader)
         if len(shown) < len(turns):
-            tools.note(f"{len(turns) - len(shown)} earlier turns have no room")
+            runtime.note(f"{len(turns) - len(shown)} earlier turns have no room")
         return Recall(shown)

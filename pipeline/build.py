@@ -42,7 +42,7 @@ def _unheard(text: str) -> None:
 class Pipeline:
     """One pipeline in this process: its stages, and what they share, each made on first use.
 
-    It is the `Tools` of its stages. Its settings stay as they are: `changed` gives a pipeline of others, and both go
+    It is the `Runtime` of its stages. Its settings stay as they are: `changed` gives a pipeline of others, and both go
     on with what is loaded. Not safe for several threads: the model's context has one owner.
     """
 

@@ -1,7 +1,7 @@
 """What a component promises, as Protocols. Tests repeat the promises over every registered component.
 
 A component is a frozen dataclass whose fields are its configuration; it holds no weights. What it needs while it
-works (the reader, the embedder, the index) it takes from the `Tools` that it is given.
+works (the reader, the embedder, the index) it takes from the `Runtime` that it is given.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Index(Protocol):
         """The document as it was indexed, so that a quote can be checked at its offsets."""
 
 
-class Tools(Protocol):
+class Runtime(Protocol):
     """What the stages of one pipeline share in one process; each is made on first use."""
 
     @property
@@ -241,7 +241,7 @@ class Tools(Protocol):
 class Retriever(Protocol):
     """Finds passages for a question: best first, at most the number its settings name, none twice."""
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]: ...
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]: ...
 
 
 class Reranker(Protocol):
@@ -250,10 +250,10 @@ class Reranker(Protocol):
     Best first; of equal scores the passage that came first. The same input gives the same result.
     """
 
-    def load(self, tools: Tools) -> None:
+    def load(self, runtime: Runtime) -> None:
         """Loads what it works with, before the first question."""
 
-    def rerank(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]: ...
+    def rerank(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]: ...
 
 
 class Compressor(Protocol):
@@ -264,13 +264,13 @@ class Compressor(Protocol):
     entered into the ledger by the runner, which compares input and output: a compressor cannot drop in silence.
     """
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]: ...
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]: ...
 
 
 class Gate(Protocol):
     """Decides whether the passages hold an answer: the verdict says why a question is refused, or that it passes."""
 
-    def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict: ...
+    def judge(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> Verdict: ...
 
 
 class Recollection(Protocol):
@@ -288,13 +288,13 @@ class Recollection(Protocol):
     def next_number(self) -> int:
         """The number of the turn that comes next: a number that was forgotten is not given again."""
 
-    def recall(self, question: Question, tools: Tools, room: int) -> Recall:
+    def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
         """What bears on the question, in at most `room` tokens of the reader as the texts alone count."""
 
     def commit(self, turn: Turn) -> None:
         """Keeps a turn whose number is `next_number`: durable when it returns."""
 
-    def settle(self, tools: Tools, progress: Progress | None = None) -> None:
+    def settle(self, runtime: Runtime, progress: Progress | None = None) -> None:
         """Moves what exceeds its tier's budget to the next, which may ask the model. Interrupted, it goes on later."""
 
     def items(self) -> tuple[Item, ...]: ...
@@ -331,27 +331,27 @@ class Recollection(Protocol):
 class DocumentReader(Protocol):
     """A recollection that reads documents longer than the window: segment by segment, with recall from earlier ones."""
 
-    def read(self, pieces: Sequence[Passage], tools: Tools, progress: Progress | None = None) -> int:
+    def read(self, pieces: Sequence[Passage], runtime: Runtime, progress: Progress | None = None) -> int:
         """Takes in the pieces of documents in their order; gives how many were new. Interrupted, it goes on later."""
 
 
 class Memory(Protocol):
     """Remembers a conversation: in a pipeline file at most one, right before `assemble`."""
 
-    def open(self, folder: Path, tools: Tools) -> Recollection:
+    def open(self, folder: Path, runtime: Runtime) -> Recollection:
         """The memory in a folder, made where there is none. Raises StoreError for one that a newer longthread wrote."""
 
 
 class Assembler(Protocol):
     """Lays out the prompt and keeps it within the window: fills `shown`, `prompt` and the ledger's `parts`."""
 
-    def assemble(self, state: State, tools: Tools, reserve: int) -> State: ...
+    def assemble(self, state: State, runtime: Runtime, reserve: int) -> State: ...
 
 
 class Generator(Protocol):
     """Has the reader answer the prompt. `max_tokens` is the room that has to be kept for the answer.
 
-    `generate` reads the stream of `tools.reader.generate([prompt], sampling)`: batches read many of them at a time.
+    `generate` reads the stream of `runtime.reader.generate([prompt], sampling)`: batches read many of them at a time.
     """
 
     @property
@@ -364,5 +364,5 @@ class Generator(Protocol):
     def load(self, progress: Progress) -> Model:
         """The reader that these settings describe, loaded. The pipeline owns it and closes it."""
 
-    def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
+    def generate(self, prompt: Prompt, runtime: Runtime, sampling: Sampling | None = None) -> Generation:
         """`sampling` takes the place of the settings' own."""

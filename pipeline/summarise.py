@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.answers.cited import free_tag, parts, unwrapped
 from pipeline.answers.contract import check, without_lead
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.text.words import content_words, coverage
 from pipeline.types import (
     Answer,
@@ -95,7 +95,7 @@ class KeySentences:
 def summarise(
     question: Question,
     documents: Mapping[str, Sequence[Passage]],
-    tools: Tools,
+    runtime: Runtime,
     ledger: Ledger,
     language: str = "en",
     passage_vectors: Vectors | None = None,
@@ -104,15 +104,15 @@ def summarise(
 
     `documents` holds all passages of each document in its order, by source. The state is like that of a question:
     `shown` are the quoted sentences, `answer` cites each, and the ledger says how many passages were read. The answer's
-    `said` holds what the model wrote, used or not. `tools.on_text` is given the quotes, and later the model's words.
+    `said` holds what the model wrote, used or not. `runtime.on_text` is given the quotes, and later the model's words.
     `passage_vectors` gives the vectors of passages where an index has them; without it they are embedded. Cancelled, it
     gives what there is.
     """
     started = time.perf_counter()
     passages = [passage for of_one in documents.values() for passage in of_one]
-    tools.take_notes()
+    runtime.take_notes()
     keys = [
-        key_sentences(of_one, tools, *(PART_LIMITS if len(documents) == 1 else OVERVIEW_LIMITS), passage_vectors)
+        key_sentences(of_one, runtime, *(PART_LIMITS if len(documents) == 1 else OVERVIEW_LIMITS), passage_vectors)
         for of_one in documents.values()
         if of_one
     ]
@@ -123,12 +123,12 @@ def summarise(
         time.perf_counter() - started,
         len(passages),
         len(shown),
-        sum(tools.reader.count_text(passage.text) for passage in passages),
-        sum(tools.reader.count_text(passage.text) for passage in shown),
+        sum(runtime.reader.count_text(passage.text) for passage in passages),
+        sum(runtime.reader.count_text(passage.text) for passage in shown),
         notes=(
             f"all {len(passages)} passages were read: {n_units} sentences, of which {len(shown)} are quoted, one of "
             + ("each part" if len(documents) == 1 else "each document"),
-            *tools.take_notes(),
+            *runtime.take_notes(),
         ),
         ranked=tuple(Ranked(sentence.span, sentence.score) for sentence in shown),
     )
@@ -137,11 +137,11 @@ def summarise(
     state = State(
         question, shown, shown, ledger=ledger.with_stage(read), found=shown, answer=Answer(text, citations, by="quote")
     )
-    tools.on_text(text)
-    if not shown or tools.is_cancelled:
+    runtime.on_text(text)
+    if not shown or runtime.is_cancelled:
         return state
     extract = [passage for key in keys for passage in key.extract]
-    return _with_model(state, passages, extract, tools, language)
+    return _with_model(state, passages, extract, runtime, language)
 
 
 def quoted(sentences: Sequence[Passage], with_names: bool = False) -> str:
@@ -156,7 +156,7 @@ def quoted(sentences: Sequence[Passage], with_names: bool = False) -> str:
 # ------------------------------------------------------------------------------------------------------- key sentences
 def key_sentences(
     passages: Sequence[Passage],
-    tools: Tools,
+    runtime: Runtime,
     max_parts: int = MAX_PARTS,
     max_units: int = MAX_UNITS,
     passage_vectors: Vectors | None = None,
@@ -173,10 +173,10 @@ def key_sentences(
     copies = Counter(_words_of(unit) for unit in units)
     is_long = len(units) > max_units
     items = list(passages) if is_long else units
-    if is_long and passage_vectors is not None and tools.embedder.dimension:
+    if is_long and passage_vectors is not None and runtime.embedder.dimension:
         points = passage_vectors(items)
     else:
-        points = vectors([item.text for item in items], tools)
+        points = vectors([item.text for item in items], runtime)
     k = min(max_parts, max(min(3, max_parts), round((len(items) / 2) ** 0.5) + 1))
     starts = _starts(points, items, k)
     whole = points.mean(axis=0)
@@ -188,8 +188,8 @@ def key_sentences(
         if is_long:
             best = np.argsort(-(near @ mean), kind="stable")[:BEST_PASSAGES]
             candidates = [unit for n in sorted(best.tolist()) for unit in _units(candidates[n])]
-            near = vectors([unit.text for unit in candidates], tools)
-            if not tools.embedder.dimension:  # vectors of words are only comparable within one call
+            near = vectors([unit.text for unit in candidates], runtime)
+            if not runtime.embedder.dimension:  # vectors of words are only comparable within one call
                 mean = whole = near.mean(axis=0)
         scores = near @ mean + 0.25 * (near @ whole)
         scores -= np.array([_penalty(unit.text) for unit in candidates])
@@ -228,30 +228,30 @@ def _penalty(text: str) -> float:
     return 0.15 * points_back + 0.2 * (n_words < MIN_WORDS or not _ENDS.search(text)) + 0.15 * (n_words > MAX_WORDS)
 
 
-def vectors(texts: Sequence[str], tools: Tools) -> NDArray[np.float32]:
+def vectors(texts: Sequence[str], runtime: Runtime) -> NDArray[np.float32]:
     """A unit vector of each text, (n, dimension): the embedder's, or of its words where the embedder has none."""
     import numpy as np
 
-    embedder = tools.embedder
+    embedder = runtime.embedder
     if not embedder.dimension:
         return _word_vectors(texts)
     counts = embedder.count_tokens(texts)
     pieces = [
         (n, piece)
         for n, (text, count) in enumerate(zip(texts, counts, strict=True))
-        for piece in ([text] if count <= embedder.max_tokens else _halves(text, tools))
+        for piece in ([text] if count <= embedder.max_tokens else _halves(text, runtime))
     ]
-    each = embedder.embed([piece for _, piece in pieces], tools.progress)
+    each = embedder.embed([piece for _, piece in pieces], runtime.progress)
     total = np.zeros((len(texts), each.shape[1]), np.float32)
     np.add.at(total, [n for n, _ in pieces], each)
     return _unit(total)
 
 
-def _halves(text: str, tools: Tools) -> list[str]:
-    if tools.embedder.count_tokens([text])[0] <= tools.embedder.max_tokens or len(text) < 2:
+def _halves(text: str, runtime: Runtime) -> list[str]:
+    if runtime.embedder.count_tokens([text])[0] <= runtime.embedder.max_tokens or len(text) < 2:
         return [text]
     half = len(text) // 2
-    return [*_halves(text[:half], tools), *_halves(text[half:], tools)]
+    return [*_halves(text[:half], runtime), *_halves(text[half:], runtime)]
 
 
 def _word_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -312,54 +312,56 @@ def _starts(points: NDArray[np.float32], items: Sequence[Passage], k: int) -> li
 
 # --------------------------------------------------------------------------------------------------- the model's words
 def _with_model(
-    state: State, passages: Sequence[Passage], extract: Sequence[Passage], tools: Tools, language: str
+    state: State, passages: Sequence[Passage], extract: Sequence[Passage], runtime: Runtime, language: str
 ) -> State:
     """The state with the model's own summary behind the quotes, as far as it is usable."""
     started = time.perf_counter()
     answer = state.answer or Answer("")
     room = min(state.ledger.window - SUMMARY_TOKENS, READ_TOKENS)
-    chosen = _that_fit(passages, extract, tools, room)
-    prompt = _prompt(chosen, tools)
-    if not chosen or tools.reader.count(prompt) + SUMMARY_TOKENS > state.ledger.window:
-        tools.note("the window holds no summary by the model: key sentences alone")
-        return replace(state, ledger=state.ledger.with_stage(_entry(started, 0, 0, tools)))
+    chosen = _that_fit(passages, extract, runtime, room)
+    prompt = _prompt(chosen, runtime)
+    if not chosen or runtime.reader.count(prompt) + SUMMARY_TOKENS > state.ledger.window:
+        runtime.note("the window holds no summary by the model: key sentences alone")
+        return replace(state, ledger=state.ledger.with_stage(_entry(started, 0, 0, runtime)))
     is_whole = len(chosen) == len(passages) and list(chosen) == list(passages)
-    tools.note(
+    runtime.note(
         "the model read the whole document" if is_whole else f"the model read {len(chosen)} sentences from all parts"
     )
-    generation = _generated(prompt, tools)
+    generation = _generated(prompt, runtime)
     if generation is None:
-        return replace(state, ledger=state.ledger.with_stage(_entry(started, len(chosen), 0, tools)))
+        return replace(state, ledger=state.ledger.with_stage(_entry(started, len(chosen), 0, runtime)))
     usable = usable_sentences(generation, passages)
     faults: tuple[str, ...] = ()
     text = answer.text
     if usable:
-        more = f"\n\n{IN_OTHER_WORDS.get(language, IN_OTHER_WORDS['en']).format(model=tools.reader.name)} {usable}"
-        tools.on_text(more)
+        more = f"\n\n{IN_OTHER_WORDS.get(language, IN_OTHER_WORDS['en']).format(model=runtime.reader.name)} {usable}"
+        runtime.on_text(more)
         text += more
     else:
-        faults = (f"{tools.reader.name} wrote no summary that stands on the document: key sentences alone",)
-        tools.note(faults[0])
-    ledger = replace(state.ledger, parts=parts(prompt, tools.reader), generation=generation)
-    ledger = ledger.with_stage(_entry(started, len(chosen), bool(usable), tools))
+        faults = (f"{runtime.reader.name} wrote no summary that stands on the document: key sentences alone",)
+        runtime.note(faults[0])
+    ledger = replace(state.ledger, parts=parts(prompt, runtime.reader), generation=generation)
+    ledger = ledger.with_stage(_entry(started, len(chosen), bool(usable), runtime))
     answer = replace(answer, text=text, said=generation.text.strip(), faults=faults)
     return replace(state, answer=answer, prompt=prompt, ledger=ledger)
 
 
-def _entry(started: float, n_read: int, n_written: int, tools: Tools) -> StageEntry:
+def _entry(started: float, n_read: int, n_written: int, runtime: Runtime) -> StageEntry:
     return StageEntry(
-        "summarise.model", time.perf_counter() - started, n_read, n_written, 0, 0, notes=tools.take_notes()
+        "summarise.model", time.perf_counter() - started, n_read, n_written, 0, 0, notes=runtime.take_notes()
     )
 
 
-def _that_fit(passages: Sequence[Passage], extract: Sequence[Passage], tools: Tools, room: int) -> Sequence[Passage]:
+def _that_fit(
+    passages: Sequence[Passage], extract: Sequence[Passage], runtime: Runtime, room: int
+) -> Sequence[Passage]:
     """All passages where they fit; else as many sentences of the extract as do, in the order of the document."""
-    if tools.reader.count(_prompt(passages, tools)) <= room:
+    if runtime.reader.count(_prompt(passages, runtime)) <= room:
         return passages
-    left = room - tools.reader.count(_prompt((), tools))
+    left = room - runtime.reader.count(_prompt((), runtime))
     chosen: list[Passage] = []
     for unit in extract:
-        left -= tools.reader.count_text(unit.text) + 2
+        left -= runtime.reader.count_text(unit.text) + 2
         if left < 0:
             break
         chosen.append(unit)
@@ -367,32 +369,32 @@ def _that_fit(passages: Sequence[Passage], extract: Sequence[Passage], tools: To
     return sorted(chosen, key=lambda unit: (order[unit.source], unit.start))
 
 
-def _prompt(passages: Sequence[Passage], tools: Tools) -> tuple[Text, ...]:
+def _prompt(passages: Sequence[Passage], runtime: Runtime) -> tuple[Text, ...]:
     texts = [unwrapped(passage.text.strip()) for passage in passages]
     tag = free_tag(texts, "document")
     body = "\n".join(texts)
     content = (Text(f"<{tag}>\n{body}\n</{tag}>\n", "passages"), Text(f"\n{REQUEST}", "question"))
-    return tools.reader.render([Message("system", (Text(INSTRUCTIONS, "system"),)), Message("user", content)])  # type: ignore[return-value]
+    return runtime.reader.render([Message("system", (Text(INSTRUCTIONS, "system"),)), Message("user", content)])  # type: ignore[return-value]
 
 
 class _Stopped(Exception):
     """Ends the reading of a prompt."""
 
 
-def _generated(prompt: tuple[Text, ...], tools: Tools) -> Generation | None:
+def _generated(prompt: tuple[Text, ...], runtime: Runtime) -> Generation | None:
     """What the model writes; None where the person stopped it before it began."""
 
     def progress(what: str, done: int, total: int) -> None:
-        tools.progress(what, done, total)
-        if tools.is_cancelled and done < total:
+        runtime.progress(what, done, total)
+        if runtime.is_cancelled and done < total:
             raise _Stopped
 
     sampling = Sampling(max_tokens=SUMMARY_TOKENS, repeat_penalty=1.1)
-    (stream,) = tools.reader.generate([prompt], sampling, progress)
+    (stream,) = runtime.reader.generate([prompt], sampling, progress)
     try:
         for n, _ in enumerate(stream, 1):
-            tools.progress("summarise", n, SUMMARY_TOKENS)
-            if tools.is_cancelled:
+            runtime.progress("summarise", n, SUMMARY_TOKENS)
+            if runtime.is_cancelled:
                 stream.cancel()
                 break
     except _Stopped:

@@ -41,8 +41,8 @@ def test_a_question_in_another_language_than_the_embedder_is_noted(
     component: Any, embedder: str, question: str, is_noted: bool
 ) -> None:
     notes: list[str] = []
-    tools: Any = SimpleNamespace(embedder=SimpleNamespace(name=embedder), note=lambda text, once: notes.append(text))
-    note_language(component, question, tools)
+    runtime: Any = SimpleNamespace(embedder=SimpleNamespace(name=embedder), note=lambda text, once: notes.append(text))
+    note_language(component, question, runtime)
     assert [note.startswith("the question looks German, and the embedder minilm") for note in notes] == [
         True
     ] * is_noted

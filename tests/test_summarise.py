@@ -23,7 +23,7 @@ PROSE = "\n\n".join(
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Pipeline]:
+def runtime(tmp_path: Path) -> Iterator[Pipeline]:
     """A pipeline by words alone, with the scripted model."""
     stages = (Spec("retrieve.bm25"), Spec("assemble.cited"), Spec("generate.scripted", (("n_ctx", 4096),)))
     config = PipelineConfig(path="a test", index=IndexSettings(embedder="none", chunk_tokens=60), stages=stages)
@@ -31,14 +31,14 @@ def tools(tmp_path: Path) -> Iterator[Pipeline]:
         yield pipeline
 
 
-def summary(tools: Pipeline, *documents: Document) -> State:
-    cut = {document.source: tools.chunk(document) for document in documents}
-    return summarise(Question("summarise"), cut, tools, tools.ledger)
+def summary(runtime: Pipeline, *documents: Document) -> State:
+    cut = {document.source: runtime.chunk(document) for document in documents}
+    return summarise(Question("summarise"), cut, runtime, runtime.ledger)
 
 
-def test_every_part_of_the_document_is_quoted_in_its_order(tools: Pipeline) -> None:
+def test_every_part_of_the_document_is_quoted_in_its_order(runtime: Pipeline) -> None:
     document = Document("/d/harbour.txt", PROSE)
-    state = summary(tools, document)
+    state = summary(runtime, document)
     quoted = [next(thing for thing in SUBJECTS if thing in sentence.text) for sentence in state.shown]
     assert len(state.shown) >= 4
     assert quoted == sorted(set(quoted), key=SUBJECTS.index)  # no two of one part, and in the document's order
@@ -47,11 +47,11 @@ def test_every_part_of_the_document_is_quoted_in_its_order(tools: Pipeline) -> N
         assert sentence.place.line == document.place(sentence.start).line
 
 
-def test_the_ledger_says_that_all_was_read(tools: Pipeline) -> None:
+def test_the_ledger_says_that_all_was_read(runtime: Pipeline) -> None:
     document = Document("/d/harbour.txt", PROSE)
-    state = summary(tools, document)
+    state = summary(runtime, document)
     read, written = state.ledger.stages
-    n_passages = len(tools.chunk(document))
+    n_passages = len(runtime.chunk(document))
     assert n_passages > 3
     assert (read.stage, read.passages_in, read.passages_out) == ("summarise.read", n_passages, len(state.shown))
     assert f"all {n_passages} passages were read: 24 sentences" in read.notes[0]
@@ -59,8 +59,8 @@ def test_the_ledger_says_that_all_was_read(tools: Pipeline) -> None:
     assert sum(tokens for _, tokens in state.ledger.parts) == state.ledger.generation.prompt_tokens  # type: ignore[union-attr]
 
 
-def test_each_quote_is_cited(tools: Pipeline) -> None:
-    state = summary(tools, Document("/d/harbour.txt", PROSE))
+def test_each_quote_is_cited(runtime: Pipeline) -> None:
+    state = summary(runtime, Document("/d/harbour.txt", PROSE))
     answer = state.answer
     assert answer is not None
     assert [citation.number for citation in answer.citations] == list(range(1, len(state.shown) + 1))
@@ -68,47 +68,47 @@ def test_each_quote_is_cited(tools: Pipeline) -> None:
     assert all(citation.quote is not None and citation.quote.text in answer.text for citation in answer.citations)
 
 
-def test_a_long_document_is_cut_by_its_passages(tools: Pipeline) -> None:
+def test_a_long_document_is_cut_by_its_passages(runtime: Pipeline) -> None:
     text = "\n\n".join(f"Day {n}. {PROSE}" for n in range(20)) + "\n\nThe zebra arrived last of all."
-    passages = tools.chunk(Document("/d/long.txt", text))
-    found = key_sentences(passages, tools)
+    passages = runtime.chunk(Document("/d/long.txt", text))
+    found = key_sentences(passages, runtime)
     assert found.n_units > 400
     assert 3 <= len(found.sentences) <= MAX_PARTS
     starts = [sentence.start for sentence in found.sentences]
     assert starts == sorted(starts)
     assert starts[0] < len(text) / 4
     assert starts[-1] > len(text) / 2
-    state = summary(tools, Document("/d/long.txt", text))
+    state = summary(runtime, Document("/d/long.txt", text))
     assert "sentences from all parts" in " ".join(state.ledger.stages[-1].notes)
     assert state.ledger.prompt_tokens <= 1500
 
 
-def test_boilerplate_is_not_quoted(tools: Pipeline) -> None:
+def test_boilerplate_is_not_quoted(runtime: Pipeline) -> None:
     text = "\n\n".join(f"All {thing} are old. The plan is paid from the general fund every year." for thing in SUBJECTS)
-    state = summary(tools, Document("/d/lease.txt", text))
+    state = summary(runtime, Document("/d/lease.txt", text))
     assert state.shown
     assert not [one.text for one in state.shown if "general fund" in one.text]
 
 
-def test_an_overview_has_a_sentence_of_each_document(tools: Pipeline) -> None:
+def test_an_overview_has_a_sentence_of_each_document(runtime: Pipeline) -> None:
     state = summary(
-        tools, Document("/d/a.txt", "Apples are red."), Document("/d/b.txt", PROSE), Document("/d/c.txt", "")
+        runtime, Document("/d/a.txt", "Apples are red."), Document("/d/b.txt", PROSE), Document("/d/c.txt", "")
     )
     assert [sentence.source for sentence in state.shown] == ["/d/a.txt", "/d/b.txt"]
     assert state.answer is not None
     assert state.answer.text.startswith("- a.txt: Apples are red. [1]\n- b.txt: ")
 
 
-def test_tables_and_nothing_at_all(tools: Pipeline) -> None:
-    state = summary(tools, Document("/d/ships.csv", "name,draught\nZephyrus,10.2\nAurora,7.5\n"))
+def test_tables_and_nothing_at_all(runtime: Pipeline) -> None:
+    state = summary(runtime, Document("/d/ships.csv", "name,draught\nZephyrus,10.2\nAurora,7.5\n"))
     assert len(state.shown) >= 1
-    empty = summary(tools, Document("/d/empty.txt", ""))
+    empty = summary(runtime, Document("/d/empty.txt", ""))
     assert (empty.shown, empty.answer.text if empty.answer else None) == ((), "")
 
 
-def test_a_stopped_summary_keeps_its_quotes(tools: Pipeline) -> None:
-    tools.is_cancelled = True
-    state = summary(tools, Document("/d/harbour.txt", PROSE))
+def test_a_stopped_summary_keeps_its_quotes(runtime: Pipeline) -> None:
+    runtime.is_cancelled = True
+    state = summary(runtime, Document("/d/harbour.txt", PROSE))
     assert state.shown
     assert state.ledger.generation is None
 

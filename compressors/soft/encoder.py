@@ -17,7 +17,7 @@ import numpy as np
 from compressors.soft.store import StateStore
 from compressors.soft.weights import Weights
 from pipeline.cache import cache_folder
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Embeds, OnFile
 from pipeline.models.settings import EngineSettings
@@ -46,7 +46,7 @@ class Encoder:
 
     reader: Model
     weights: Weights
-    tools: Tools
+    runtime: Runtime
     keep: bool = True
 
     def vectors(self, tokens: NDArray[np.int32], k: int) -> NDArray[np.float32]:
@@ -77,7 +77,7 @@ class Encoder:
         settings = EngineSettings(
             model=str(self.files[0]), n_ctx=chunk, n_batch=chunk, n_ubatch=chunk, n_seq_max=1, n_cached=0
         )
-        engine = self.tools.model(settings)
+        engine = self.runtime.model(settings)
         if not isinstance(engine, Embeds):
             raise ModelError(f"compress.extensible: {engine.name} gives no hidden states")
         return engine
@@ -106,7 +106,7 @@ class Encoder:
                 raise ModelError(
                     f"compress.extensible: {self.reader.name} is no GGUF file, so it has no layers to take"
                 )
-            write_layers(self.reader.path, self.weights, layers, table, self.tools.progress)
+            write_layers(self.reader.path, self.weights, layers, table, self.runtime.progress)
         return layers, table
 
 

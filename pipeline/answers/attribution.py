@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pipeline.answers.left_out import ALL, Method, Part, Variants, variants_of
-from pipeline.contracts import Assembler, Model, Tools
+from pipeline.contracts import Assembler, Model, Runtime
 from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Metered, before_answer
@@ -115,7 +115,7 @@ class Attribution:
 def attribute(
     state: State,
     assembler: Assembler,
-    tools: Tools,
+    runtime: Runtime,
     sentences: Sequence[str] | None = None,
     method: Method | None = None,
 ) -> Attribution:
@@ -128,14 +128,14 @@ def attribute(
     Raises ModelError for a model that gives no probabilities, and for a state without prompt or answer.
     """
     start = perf_counter()
-    reader = tools.reader
+    reader = runtime.reader
     state = replace(state, prompt=before_answer(reader, state.prompt))
     texts = _answer_sentences(state) if sentences is None else [text.strip() for text in sentences if text.strip()]
     if not state.prompt or not texts:
         raise ModelError("there is no answer of the model here whose passages could be looked for")
     n_before = reader.n_decoded if isinstance(reader, Metered) else 0
     target, slices = _target(_original(state), texts, reader)
-    variants = variants_of(state, assembler, tools, target, method)
+    variants = variants_of(state, assembler, runtime, target, method)
     grounds = _left_out(state, texts, slices, variants)
     n_tokens = reader.n_decoded - n_before if isinstance(reader, Metered) else None
     return Attribution(tuple(grounds), variants.method, variants.n_scored, n_tokens, perf_counter() - start)

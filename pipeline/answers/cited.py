@@ -25,7 +25,7 @@ from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
 from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
 from pipeline.answers.tried import NOT_TRIED, stored
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.errors import WindowError
 from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
 from pipeline.types import (
@@ -103,18 +103,18 @@ class Cited:
         if self.reread and self.reuse == "exact":
             raise ValueError(f"reread must be 0 where reuse is exact, was: {self.reread}")
 
-    def assemble(self, state: State, tools: Tools, reserve: int) -> State:
+    def assemble(self, state: State, runtime: Runtime, reserve: int) -> State:
         """Numbers the passages that fit beside `reserve` free cells in the ledger's window.
 
         Raises WindowError when not one does, or when not all do and the budget's rule is to refuse.
         """
-        reader = tools.reader
+        reader = runtime.reader
         room = state.ledger.window - reserve
         question = state.question.wording
         ranked = distinct(state.passages)
-        layout, lead = self.suited(reader, tools)
-        chunks = self._chunks(state, tools)
-        recall = self._recall_that_fits(state, ranked[:1], tools, room, layout)
+        layout, lead = self.suited(reader, runtime)
+        chunks = self._chunks(state, runtime)
+        recall = self._recall_that_fits(state, ranked[:1], runtime, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
             return self.prompt(question, passages, reader, recall, layout, chunks)
@@ -123,7 +123,7 @@ class Cited:
         if reader.count(empty) > room:
             raise WindowError(_too_long(reader.count(empty), state.ledger.window, reserve, "the question alone"))
         n = _largest(len(ranked), lambda k: reader.count(prompt(ranked[:k])) <= room)
-        if n < len(ranked) and (tools.on_overflow == "refuse" or n == 0):
+        if n < len(ranked) and (runtime.on_overflow == "refuse" or n == 0):
             whole = reader.count(prompt(ranked))
             raise WindowError(_too_long(whole, state.ledger.window, reserve, f"{len(ranked)} passages"))
         shown = self.arrange(ranked[:n], state.shown_before)
@@ -158,7 +158,7 @@ class Cited:
             ledger=ledger,
         )
 
-    def suited(self, reader: Model, tools: Tools) -> tuple[Layout, Lead]:
+    def suited(self, reader: Model, runtime: Runtime) -> tuple[Layout, Lead]:
         """The layout for this reader, and what leads its answers; notes once that a model file was never tried.
 
         Own instructions get the plainest layout: whoever writes them wants nothing beside them.
@@ -166,7 +166,7 @@ class Cited:
         is_open = self.layout == "auto" and self.instructions is None
         tried = stored(reader) if is_open or self.answer == "auto" else None
         if is_open and tried is None and isinstance(reader, OnFile):
-            tools.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
+            runtime.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
         default = DEFAULT if self.instructions is None else PLAIN
         name = default if self.layout == "auto" else self.layout
         if is_open and tried is not None:
@@ -268,18 +268,18 @@ class Cited:
     def _as_shown(self, text: str) -> str:
         return unwrapped(text) if self.unwrap else text
 
-    def _chunks(self, state: State, tools: Tools) -> Chunks | None:
+    def _chunks(self, state: State, runtime: Runtime) -> Chunks | None:
         """What is read once; None where everything is read anew, which is noted once where it was not asked for."""
         if self.reuse == "exact":
             return None
-        why = why_not_compose(tools.reader)
+        why = why_not_compose(runtime.reader)
         if why:
-            tools.note(f"reuse: {self.reuse} is not possible, so everything is read: {why}", once=True)
+            runtime.note(f"reuse: {self.reuse} is not possible, so everything is read: {why}", once=True)
             return None
-        return Chunks(state.found, tools.reader, self.reuse == "sentences", self.reread)
+        return Chunks(state.found, runtime.reader, self.reuse == "sentences", self.reread)
 
     def _recall_that_fits(
-        self, state: State, best: tuple[Passage, ...], tools: Tools, room: int, layout: Layout
+        self, state: State, best: tuple[Passage, ...], runtime: Runtime, room: int, layout: Layout
     ) -> Recall | None:
         """What memory gave, less what has to go for the question and the best passage to fit: of the recalled units the
         lightest, then the oldest turns, then the summary. Raises WindowError instead where the budget says to refuse.
@@ -287,9 +287,9 @@ class Cited:
         if not state.has_memory:
             return None
         recall = Recall(state.turns, state.recalled)
-        question, reader = state.question.wording, tools.reader
+        question, reader = state.question.wording, runtime.reader
         n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
-        if n_tokens > room and tools.on_overflow == "refuse" and (recall.turns or recall.recalled):
+        if n_tokens > room and runtime.on_overflow == "refuse" and (recall.turns or recall.recalled):
             raise WindowError(
                 f"with what is remembered the prompt has {n_tokens} tokens, and {room} are free: raise budget.window "
                 "or n_ctx, or lower the budgets of the memory"
@@ -299,7 +299,7 @@ class Cited:
             n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
         n_gone = len(state.turns) - len(recall.turns), len(state.recalled) - len(recall.recalled)
         if any(n_gone):
-            tools.note(f"{n_gone[0]} turns and {n_gone[1]} recalled texts do not fit the window and are left out")
+            runtime.note(f"{n_gone[0]} turns and {n_gone[1]} recalled texts do not fit the window and are left out")
         return recall
 
     def head(self, passage: Passage) -> str:

@@ -26,7 +26,7 @@ from pipeline.answers.citations import (
 )
 from pipeline.answers.contract import check, has_words, without_lead
 from pipeline.answers.table_rows import is_other_column, named_row
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.errors import ModelError
 from pipeline.text.words import content_words, coverage
 from pipeline.types import Answer, Citation, Generation, Passage, Sampling, State
@@ -256,16 +256,16 @@ def quoted(state: State, judged: Judged) -> Answer:
     return Answer(text, citations, by="quote", said=_said(judged), why=why, faults=judged.answer.faults)
 
 
-def attributed(state: State, judged: Judged, tools: Tools) -> Judged:
+def attributed(state: State, judged: Judged, runtime: Runtime) -> Judged:
     """An answer without evidence, cited by what makes it likely; as it was where nothing does."""
     from pipeline.answers.attribution import attribute
 
     try:
-        grounds = attribute(replace(state, answer=judged.answer), tools.assembler, tools)
+        grounds = attribute(replace(state, answer=judged.answer), runtime.assembler, runtime)
     except ModelError as error:
-        tools.note(f"no attribution: {error}")
+        runtime.note(f"no attribution: {error}")
         return judged
-    tools.note(f"no words of the answer stand in what was shown: {grounds.account} in {grounds.seconds:.1f} s")
+    runtime.note(f"no words of the answer stand in what was shown: {grounds.account} in {grounds.seconds:.1f} s")
     found = []
     for sentence in grounds.sentences:
         if sentence.best is not None and sentence.quote is not None:

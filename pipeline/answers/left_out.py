@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipeline.answers.reuse import read_anew
-from pipeline.contracts import Assembler, Model, Tools
+from pipeline.contracts import Assembler, Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Ablates, Surprised, TokenSpans, before_answer
 from pipeline.types import Excerpt, Passage, Prompt, Soft, State, Text
@@ -46,8 +46,10 @@ class Variants(Protocol):
 ALL = Part(-1)
 
 
-def variants_of(state: State, assembler: Assembler, tools: Tools, target: Prompt, method: Method | None) -> Variants:
-    reader = tools.reader
+def variants_of(
+    state: State, assembler: Assembler, runtime: Runtime, target: Prompt, method: Method | None
+) -> Variants:
+    reader = runtime.reader
     state = replace(state, prompt=_with_read_ending(state.prompt))
     can_forget = isinstance(reader, Ablates) and isinstance(reader, TokenSpans) and reader.can_forget
     if method == "cells" and not can_forget:
@@ -55,15 +57,15 @@ def variants_of(state: State, assembler: Assembler, tools: Tools, target: Prompt
     if method != "prompts" and can_forget:
         places = _places(state.prompt, state.shown, reader)
         if places is not None:
-            return HiddenCells(state, assembler, tools, target, places)
+            return HiddenCells(state, assembler, runtime, target, places)
         if method == "cells":
             raise ModelError("the passages cannot be found in the prompt as they were shown: take the method 'prompts'")
     if not isinstance(reader, Surprised):
         raise ModelError(f"{reader.name} gives no probabilities: what an answer stands on cannot be computed with it")
-    return NewPrompts(state, assembler, tools, target)
+    return NewPrompts(state, assembler, runtime, target)
 
 
-def _prompt_without(state: State, assembler: Assembler, tools: Tools, part: Part) -> Prompt:
+def _prompt_without(state: State, assembler: Assembler, runtime: Runtime, part: Part) -> Prompt:
     """The prompt assembled anew without the part."""
     shown = state.shown
     if part is ALL:
@@ -72,8 +74,8 @@ def _prompt_without(state: State, assembler: Assembler, tools: Tools, part: Part
         without = _without(shown[part.number], part)
         left = (*shown[: part.number], *([without] if without else []), *shown[part.number + 1 :])
     state = replace(state, passages=left, shown=(), shown_before=left, prompt=(), answer=None)
-    prompt = assembler.assemble(state, tools, state.ledger.reserved).prompt
-    return before_answer(tools.reader, _with_read_ending(prompt))
+    prompt = assembler.assemble(state, runtime, state.ledger.reserved).prompt
+    return before_answer(runtime.reader, _with_read_ending(prompt))
 
 
 def _ending(prompt: Prompt) -> Prompt:
@@ -97,8 +99,8 @@ class NewPrompts:
 
     method: Method = "prompts"
 
-    def __init__(self, state: State, assembler: Assembler, tools: Tools, target: Prompt) -> None:
-        self.state, self.assembler, self.tools, self.target = state, assembler, tools, target
+    def __init__(self, state: State, assembler: Assembler, runtime: Runtime, target: Prompt) -> None:
+        self.state, self.assembler, self.runtime, self.target = state, assembler, runtime, target
         self.n_scored = 0
 
     def score(self, parts: Sequence[Part | None]) -> NDArray[np.float32]:
@@ -107,13 +109,13 @@ class NewPrompts:
         rows = []
         for part in parts:
             prompt = self.state.prompt if part is None else self._without(part)
-            n_prompt = self.tools.reader.count(prompt)
-            rows.append(self.tools.reader.logprobs((*prompt, *self.target), n_prompt))  # type: ignore[attr-defined]
+            n_prompt = self.runtime.reader.count(prompt)
+            rows.append(self.runtime.reader.logprobs((*prompt, *self.target), n_prompt))  # type: ignore[attr-defined]
             self.n_scored += part is not None
         return np.array(rows)
 
     def _without(self, part: Part) -> Prompt:
-        return _prompt_without(self.state, self.assembler, self.tools, part)
+        return _prompt_without(self.state, self.assembler, self.runtime, part)
 
 
 def _without(passage: Passage, part: Part) -> Passage | None:
@@ -130,10 +132,10 @@ class HiddenCells:
     method: Method = "cells"
 
     def __init__(
-        self, state: State, assembler: Assembler, tools: Tools, target: Prompt, places: Sequence[_Place]
+        self, state: State, assembler: Assembler, runtime: Runtime, target: Prompt, places: Sequence[_Place]
     ) -> None:
-        self.state, self.assembler, self.tools, self.target, self.places = state, assembler, tools, target, places
-        self.tail = _tail(state.prompt, max(place.high for place in places), tools.reader)
+        self.state, self.assembler, self.runtime, self.target, self.places = state, assembler, runtime, target, places
+        self.tail = _tail(state.prompt, max(place.high for place in places), runtime.reader)
         self.ending = _ending(state.prompt)
         self.repeats = any(span.part == "passages" for span in self.ending)
         self.n_scored = 0
@@ -142,13 +144,13 @@ class HiddenCells:
         self.n_scored += sum(part is not None for part in parts)
         cuts = [self._cut(part) for part in parts]
         endings = [self._ending(part) for part in parts] if self.repeats else None
-        return self.tools.reader.ablate(self.state.prompt, self.target, cuts, self.tail, endings)  # type: ignore[attr-defined,no-any-return]
+        return self.runtime.reader.ablate(self.state.prompt, self.target, cuts, self.tail, endings)  # type: ignore[attr-defined,no-any-return]
 
     def _ending(self, part: Part | None) -> Prompt | None:
         """The end of the prompt without the part's repeated sentences; None where it stays as it is."""
         if part is None:
             return None
-        ending = _ending(_prompt_without(self.state, self.assembler, self.tools, part))
+        ending = _ending(_prompt_without(self.state, self.assembler, self.runtime, part))
         return None if ending == self.ending else ending
 
     def _cut(self, part: Part | None) -> tuple[int, int]:

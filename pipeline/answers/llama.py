@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.answers.scripted import stream
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Generation, LogitBias, Prompt, Sampling
 
@@ -143,8 +143,8 @@ class Llama(EngineSettings):
 
         return open_engine(self.engine, self.file, progress)
 
-    def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
-        return stream(prompt, sampling or self.sampling, tools)
+    def generate(self, prompt: Prompt, runtime: Runtime, sampling: Sampling | None = None) -> Generation:
+        return stream(prompt, sampling or self.sampling, runtime)
 
 
 _FORMS = ("json_schema", "grammar")

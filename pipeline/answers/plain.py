@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.answers.cited import distinct, free_tag, parts, soft_cells
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.errors import WindowError
 from pipeline.models.capabilities import render_answer
 from pipeline.types import Message, Passage, Prompt, Soft, State, Text
@@ -47,19 +47,19 @@ class Plain:
         if any(self.template.count(name) != 1 for name in (_PASSAGES, _QUESTION)):
             raise ValueError(f"template must hold {_PASSAGES} and {_QUESTION} once each, was: {self.template!r}")
 
-    def assemble(self, state: State, tools: Tools, reserve: int) -> State:
+    def assemble(self, state: State, runtime: Runtime, reserve: int) -> State:
         """As many of the best passages as fit beside `reserve` free cells in the ledger's window.
 
         Raises WindowError when not one does, or when not all do and the budget's rule is to refuse.
         """
-        reader, room = tools.reader, state.ledger.window - reserve
+        reader, room = runtime.reader, state.ledger.window - reserve
         ranked = list(distinct(state.passages))
         n = len(ranked)
         prompt = self.prompt(state, self.arrange(ranked), reader)
         whole = reader.count(prompt)
         while reader.count(prompt) > room:
             n -= 1
-            if n < 1 or tools.on_overflow == "refuse":
+            if n < 1 or runtime.on_overflow == "refuse":
                 raise WindowError(
                     f"{len(ranked)} passages and the question have {whole} tokens, but the window holds "
                     f"{state.ledger.window} and {reserve} of them are kept for the answer. Raise budget.window or "

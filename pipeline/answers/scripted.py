@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.contracts import Model, Progress, Tools
+from pipeline.contracts import Model, Progress, Runtime
 from pipeline.types import Generation, Prompt, Sampling
 
 
@@ -37,30 +37,30 @@ class Scripted:
 
         return ScriptedModel(n_ctx=self.n_ctx)
 
-    def generate(self, prompt: Prompt, tools: Tools, sampling: Sampling | None = None) -> Generation:
-        return stream(prompt, sampling or self.sampling, tools)
+    def generate(self, prompt: Prompt, runtime: Runtime, sampling: Sampling | None = None) -> Generation:
+        return stream(prompt, sampling or self.sampling, runtime)
 
 
 class _Stopped(Exception):
     """Raised inside the reading of a prompt, where nothing else can end it."""
 
 
-def stream(prompt: Prompt, sampling: Sampling, tools: Tools) -> Generation:
+def stream(prompt: Prompt, sampling: Sampling, runtime: Runtime) -> Generation:
     """Has the reader answer one prompt, passing each piece on as it comes, until the person wants it to end."""
 
     def progress(what: str, done: int, total: int) -> None:
-        tools.progress(what, done, total)
-        if tools.is_cancelled and done < total:
+        runtime.progress(what, done, total)
+        if runtime.is_cancelled and done < total:
             raise _Stopped
 
     try:
-        (answer,) = tools.reader.generate([prompt], sampling, progress)
+        (answer,) = runtime.reader.generate([prompt], sampling, progress)
     except _Stopped:  # while passages were read, whose cells are kept
-        return Generation("", "cancelled", tools.reader.count(prompt), 0, 0, 0.0, 0.0)
+        return Generation("", "cancelled", runtime.reader.count(prompt), 0, 0, 0.0, 0.0)
     try:
         for piece in answer:
-            tools.on_text(piece)
-            if tools.is_cancelled:
+            runtime.on_text(piece)
+            if runtime.is_cancelled:
                 answer.cancel()
                 break
     except _Stopped:

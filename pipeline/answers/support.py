@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pipeline.answers.answerable import Evidence, words_of
 from pipeline.answers.classifier import shipped
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.retrieval.scope import size_of
 from pipeline.types import Answer, Citation, Passage, Question
 
@@ -90,14 +90,14 @@ class Support:
         """The probability from which a question passes."""
         return 1 / (1 + self.cost) if self.threshold is None else self.threshold
 
-    def refuse(self, question: Question, passages: Sequence[Passage], tools: Tools) -> str | None:
+    def refuse(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> str | None:
         """Why the passages do not hold the answer, with the figures; None where they may."""
-        return self.judge(question, passages, tools).why
+        return self.judge(question, passages, runtime).why
 
-    def judge(self, question: Question, passages: Sequence[Passage], tools: Tools) -> Verdict:
+    def judge(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> Verdict:
         """The same with the probability and the nearest sentences."""
-        if tools.searches_index:
-            n_passages, n_documents = size_of(tools.index, tools.scope(question))
+        if runtime.searches_index:
+            n_passages, n_documents = size_of(runtime.index, runtime.scope(question))
             searched = f"searched {n_passages} passages of {n_documents} documents"
         else:
             n_documents = len(question.documents or {passage.source for passage in passages})
@@ -105,7 +105,7 @@ class Support:
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
         evidence = Evidence.of(question.text, passages)
-        values, similarity, scores = self._read(evidence, tools)
+        values, similarity, scores = self._read(evidence, runtime)
         nearest = _nearest(evidence, scores)
         if not evidence.words:
             return Verdict(None, None, nearest)  # a question of stop words: nothing to judge by
@@ -131,17 +131,17 @@ class Support:
         missing = _missing(evidence)
         return Verdict(probability, f"{why}; nothing near says: {', '.join(missing)}" if missing else why, nearest)
 
-    def _read(self, evidence: Evidence, tools: Tools) -> tuple[dict[str, float], float | None, list[float]]:
+    def _read(self, evidence: Evidence, runtime: Runtime) -> tuple[dict[str, float], float | None, list[float]]:
         """The signals, the cosine of the nearest passage where there are vectors, and a score of each sentence."""
         values = evidence.word_signals()
         if self.min_similarity is None:
             return values, None, evidence.coverage
-        tokens = evidence.token_match(tools.embedder)
+        tokens = evidence.token_match(runtime.embedder)
         classifier = shipped()
         scores = classifier.matching.scores(tokens.nearest, tokens.exact, tokens.classes).tolist()
-        if tools.embedder.fingerprint != classifier.embedder:
-            tools.note(
-                f"gate.support was fitted with another embedder than {tools.embedder.name}: it decides by words alone"
+        if runtime.embedder.fingerprint != classifier.embedder:
+            runtime.note(
+                f"gate.support was fitted with another embedder than {runtime.embedder.name}: it decides by words alone"
             )
             return values, tokens.cosine, scores
         return values | evidence.vector_signals(tokens, classifier.matching), tokens.cosine, scores

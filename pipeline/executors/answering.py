@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
-from pipeline.contracts import Generator, Stream, Tools
+from pipeline.contracts import Generator, Runtime, Stream
 from pipeline.errors import ModelError
 from pipeline.executors.stages import answered, is_formal, sampling_for
 from pipeline.registry import Spec
@@ -33,11 +33,11 @@ class _Answer:
 class Answering:
     """Answers under way. A ticket is whatever the caller knows a question by."""
 
-    def __init__(self, spec: Spec, component: Generator, tools: Tools) -> None:
+    def __init__(self, spec: Spec, component: Generator, runtime: Runtime) -> None:
         self.spec = spec
         self.component = component
-        self.tools = tools
-        self.reader = tools.reader
+        self.runtime = runtime
+        self.reader = runtime.reader
         self._active: list[_Answer] = []
 
     def __len__(self) -> int:
@@ -89,4 +89,4 @@ class Answering:
             one.pieces = iter(one.stream)
             return None
         first, second = (judged, None) if one.first is None else (one.first, judged)
-        return answered(self.spec, one.state, first, second, self.tools, one.started)
+        return answered(self.spec, one.state, first, second, self.runtime, one.started)

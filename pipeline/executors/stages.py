@@ -20,7 +20,7 @@ from pipeline.answers.judging import (
     second_sampling,
     settle,
 )
-from pipeline.contracts import Generator, Model, Tools
+from pipeline.contracts import Generator, Model, Runtime
 from pipeline.registry import Spec
 from pipeline.retrieval.embedder_languages import TRAINED_ON
 from pipeline.retrieval.scope import check_scope, scope_of, size_of
@@ -28,68 +28,68 @@ from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
-def run_stage(spec: Spec, component: Any, state: State, tools: Tools, reserve: int) -> State:
+def run_stage(spec: Spec, component: Any, state: State, runtime: Runtime, reserve: int) -> State:
     """The state after one stage. `reserve`: tokens kept for the answer. After an answer nothing more is done."""
     if state.answer is not None:
         return state
-    tools.take_notes()  # of a stage that failed
+    runtime.take_notes()  # of a stage that failed
     start = time.perf_counter()
-    after, notes, why = _RUN[spec.kind](component, state, tools, reserve)
+    after, notes, why = _RUN[spec.kind](component, state, runtime, reserve)
     seconds = time.perf_counter() - start
-    entry = _entry(spec.name, seconds, state, after, tools.reader, why, (*notes, *tools.take_notes()))
+    entry = _entry(spec.name, seconds, state, after, runtime.reader, why, (*notes, *runtime.take_notes()))
     return replace(after, ledger=after.ledger.with_stage(entry))
 
 
-def _retrieve(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    passages = tuple(component.search(state.question, tools))
+def _retrieve(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.search(state.question, runtime))
     searched = ""
     if getattr(component, "searches_index", True):
         scope = scope_of(component, state.question)
-        searched = f" of {size_of(tools.index, scope)[0]}"
+        searched = f" of {size_of(runtime.index, scope)[0]}"
         if not passages:
-            check_scope(tools.index, scope)
-        note_language(component, state.question.text, tools)
+            check_scope(runtime.index, scope)
+        note_language(component, state.question.text, runtime)
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 
-def note_language(component: Any, question: str, tools: Tools) -> None:
+def note_language(component: Any, question: str, runtime: Runtime) -> None:
     """Notes once that the question is in another language than the embedder was trained on."""
     if "embedder" not in getattr(component, "needs", ()):
         return
-    trained_on, language = TRAINED_ON.get(tools.embedder.name), content_words(question).language
+    trained_on, language = TRAINED_ON.get(runtime.embedder.name), content_words(question).language
     if trained_on is not None and language != trained_on:
-        tools.note(
-            f"the question looks {language.capitalize()}, and the embedder {tools.embedder.name} was trained on "
+        runtime.note(
+            f"the question looks {language.capitalize()}, and the embedder {runtime.embedder.name} was trained on "
             f"{trained_on.capitalize()}: words find more than meaning does; index.embedder takes a multilingual GGUF",
             once=True,
         )
 
 
-def _rerank(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    passages = tuple(component.rerank(state.question, state.passages, tools))
+def _rerank(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.rerank(state.question, state.passages, runtime))
     return replace(state, passages=passages), (), component.why_dropped
 
 
-def _compress(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    passages = tuple(component.compress(state.question, state.passages, tools))
+def _compress(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(component.compress(state.question, state.passages, runtime))
     return replace(state, passages=passages), (), getattr(component, "why_dropped", "not kept")
 
 
-def _gate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
-    verdict = component.judge(state.question, state.passages, tools)
+def _gate(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    verdict = component.judge(state.question, state.passages, runtime)
     state = replace(state, answerable=verdict.probability)
     if verdict.why is None:
         return state, (), ""
     return replace(state, answer=verdict.answer(state.passages)), (verdict.why,), ""
 
 
-def _remember(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:
+def _remember(component: Any, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
     """Memory may take what the passages leave of the window, and at least half of it."""
-    if tools.recollection is None:
+    if runtime.recollection is None:
         return replace(state, has_memory=True), ("no conversation is open: nothing is remembered",), ""
-    free = state.ledger.window - reserve - tools.reader.count_text(state.question.wording)
-    room = max(free - _tokens(state.passages, tools.reader), free // 2, 0)
-    recall = tools.recollection.recall(state.question, tools, room)
+    free = state.ledger.window - reserve - runtime.reader.count_text(state.question.wording)
+    room = max(free - _tokens(state.passages, runtime.reader), free // 2, 0)
+    recall = runtime.recollection.recall(state.question, runtime, room)
     n_units = sum(one.tier == "unit" for one in recall.recalled)
     said = f"{len(recall.turns)} turns word for word, {n_units} recalled"
     said += ", and the summary" if len(recall.recalled) > n_units else ""
@@ -99,30 +99,32 @@ def _remember(component: Any, state: State, tools: Tools, reserve: int) -> tuple
     return after, (said,), ""
 
 
-def _assemble(component: Any, state: State, tools: Tools, reserve: int) -> tuple[State, tuple[str, ...], str]:
-    after = component.assemble(state, tools, reserve)
+def _assemble(component: Any, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
+    after = component.assemble(state, runtime, reserve)
     return after, (), "shed: it does not fit the window"
 
 
-def _generate(component: Any, state: State, tools: Tools, _: int) -> tuple[State, tuple[str, ...], str]:
+def _generate(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
     sampling = sampling_for(component, state)
-    first = judge(state, component.generate(state.prompt, tools, sampling), is_formal(sampling))
+    first = judge(state, component.generate(state.prompt, runtime, sampling), is_formal(sampling))
     second = None
-    if is_asked_again(state, first) and not tools.is_cancelled:
-        tools.on_retry(first.unusable)
-        second = judge(state, component.generate(state.second_prompt, tools, second_sampling(sampling)))
-    first, second = by_attribution(state, first, second, tools)
+    if is_asked_again(state, first) and not runtime.is_cancelled:
+        runtime.on_retry(first.unusable)
+        second = judge(state, component.generate(state.second_prompt, runtime, second_sampling(sampling)))
+    first, second = by_attribution(state, first, second, runtime)
     return *settle(state, first, second), ""
 
 
-def by_attribution(state: State, first: Judged, second: Judged | None, tools: Tools) -> tuple[Judged, Judged | None]:
+def by_attribution(
+    state: State, first: Judged, second: Judged | None, runtime: Runtime
+) -> tuple[Judged, Judged | None]:
     """The attempts, with the first of them that no words tie to the passages cited by attribution instead."""
     if not first.unusable or (second is not None and not second.unusable) or state.lead == "quote":
         return first, second
     if second is not None and second.unusable == NO_EVIDENCE:
-        return first, attributed(state, second, tools)
+        return first, attributed(state, second, runtime)
     if first.unusable == NO_EVIDENCE:
-        first = attributed(state, first, tools)
+        first = attributed(state, first, runtime)
     return first, second
 
 
@@ -139,11 +141,11 @@ def is_formal(sampling: Sampling) -> bool:
     return sampling.grammar is not None or sampling.json_schema is not None
 
 
-def answered(spec: Spec, state: State, first: Judged, second: Judged | None, tools: Tools, started: float) -> State:
+def answered(spec: Spec, state: State, first: Judged, second: Judged | None, runtime: Runtime, started: float) -> State:
     """The state after a generate stage whose streams were read elsewhere, begun at `started` (perf_counter)."""
-    after, notes = settle(state, *by_attribution(state, first, second, tools))
+    after, notes = settle(state, *by_attribution(state, first, second, runtime))
     seconds = time.perf_counter() - started
-    entry = _entry(spec.name, seconds, state, after, tools.reader, "", (*notes, *tools.take_notes()))
+    entry = _entry(spec.name, seconds, state, after, runtime.reader, "", (*notes, *runtime.take_notes()))
     return replace(after, ledger=after.ledger.with_stage(entry))
 
 

@@ -9,7 +9,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
-from pipeline.contracts import Compressor, Tools
+from pipeline.contracts import Compressor, Runtime
 from pipeline.langchain.documents import to_document, to_passage
 from pipeline.types import Question
 
@@ -23,7 +23,7 @@ class LongthreadCompressor(BaseDocumentCompressor):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     compressor: SkipValidation[Compressor]
-    tools: SkipValidation[Tools]
+    runtime: SkipValidation[Runtime]
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def compress_documents(
@@ -31,7 +31,7 @@ class LongthreadCompressor(BaseDocumentCompressor):
     ) -> list[Document]:
         passages = [to_passage(document, n) for n, document in enumerate(documents, 1)]
         with self._lock:
-            kept = self.compressor.compress(Question(query), passages, self.tools)
+            kept = self.compressor.compress(Question(query), passages, self.runtime)
         result = []
         for passage in kept:
             document = to_document(passage)

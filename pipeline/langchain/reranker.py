@@ -9,7 +9,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
-from pipeline.contracts import Reranker, Tools
+from pipeline.contracts import Reranker, Runtime
 from pipeline.langchain.documents import to_passage
 from pipeline.types import Question
 
@@ -23,7 +23,7 @@ class LongthreadReranker(BaseDocumentCompressor):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     reranker: SkipValidation[Reranker]
-    tools: SkipValidation[Tools]
+    runtime: SkipValidation[Runtime]
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def compress_documents(
@@ -31,7 +31,7 @@ class LongthreadReranker(BaseDocumentCompressor):
     ) -> list[Document]:
         passages = [to_passage(document, n) for n, document in enumerate(documents, 1)]
         with self._lock:
-            best = self.reranker.rerank(Question(query), passages, self.tools)
+            best = self.reranker.rerank(Question(query), passages, self.runtime)
         left = list(zip(passages, documents, strict=True))
         result = []
         for passage in best:

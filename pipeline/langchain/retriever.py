@@ -10,7 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
 from pipeline.build import Pipeline
-from pipeline.contracts import Compressor, Reranker, Retriever, Tools
+from pipeline.contracts import Compressor, Reranker, Retriever, Runtime
 from pipeline.langchain.documents import to_document
 from pipeline.types import Question
 
@@ -24,7 +24,7 @@ class LongthreadRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     retriever: SkipValidation[Retriever]
-    tools: SkipValidation[Tools]
+    runtime: SkipValidation[Runtime]
     rerankers: SkipValidation[tuple[Reranker, ...]] = ()
     compressors: SkipValidation[tuple[Compressor, ...]] = ()
     glob: str | None = None
@@ -36,14 +36,14 @@ class LongthreadRetriever(BaseRetriever):
         by_kind = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
         compressors = tuple(component for spec, component in by_kind if spec.kind == "compress")
         rerankers = tuple(component for spec, component in by_kind if spec.kind == "rerank")
-        return cls(retriever=by_kind[0][1], tools=pipeline, rerankers=rerankers, compressors=compressors, glob=glob)
+        return cls(retriever=by_kind[0][1], runtime=pipeline, rerankers=rerankers, compressors=compressors, glob=glob)
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         question = Question(query, glob=self.glob)
         with self._lock:
-            passages = self.retriever.search(question, self.tools)
+            passages = self.retriever.search(question, self.runtime)
             for reranker in self.rerankers:
-                passages = reranker.rerank(question, passages, self.tools)
+                passages = reranker.rerank(question, passages, self.runtime)
             for compressor in self.compressors:
-                passages = compressor.compress(question, passages, self.tools)
+                passages = compressor.compress(question, passages, self.runtime)
         return [to_document(passage) for passage in passages]

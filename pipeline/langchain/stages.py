@@ -17,7 +17,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
 
 from pipeline.config import PipelineConfig
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.langchain.documents import to_document, to_passage
 from pipeline.registry import Spec
 from pipeline.types import Passage, Question
@@ -31,9 +31,9 @@ class FromRetriever:
 
     searches_index = False
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]:
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         if question.glob is not None:
-            tools.note("the glob was not applied: a retriever from LangChain does not know it")
+            runtime.note("the glob was not applied: a retriever from LangChain does not know it")
         passages = [to_passage(document, n) for n, document in enumerate(self.retriever.invoke(question.text), 1)]
         return list({passage.span: passage for passage in passages}.values())
 
@@ -50,7 +50,7 @@ class FromCompressor:
 
     why_dropped = "not kept by a compressor of LangChain"
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
         documents = [to_document(passage) for passage in passages]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.near_copies import POOL, Copies, folded
 from pipeline.retrieval.parents import check_parents, with_parents
@@ -35,6 +35,6 @@ class Bm25:
         check_settings(self.k, None, self.filter)
         check_parents(self.parents)
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]:
-        found = tools.index.search_bm25(question.text, self.k * POOL, scope_of(self, question))
-        return with_parents(folded(found, self.k, self.copies, tools.note), self.parents, tools)
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]:
+        found = runtime.index.search_bm25(question.text, self.k * POOL, scope_of(self, question))
+        return with_parents(folded(found, self.k, self.copies, runtime.note), self.parents, runtime)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.retrieval.filters import read_filter
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import POOL, Copies, folded
@@ -43,16 +43,16 @@ class Dense:
         check_settings(self.k, self.mmr, self.filter)
         check_parents(self.parents)
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]:
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
         if self.mmr is None:
-            found = tools.index.search_dense(question.text, self.k * POOL, scope)
-            return with_parents(folded(found, self.k, self.copies, tools.note), self.parents, tools)
-        found = tools.index.search_dense(question.text, self.k * MMR_POOL, scope)
+            found = runtime.index.search_dense(question.text, self.k * POOL, scope)
+            return with_parents(folded(found, self.k, self.copies, runtime.note), self.parents, runtime)
+        found = runtime.index.search_dense(question.text, self.k * MMR_POOL, scope)
         return with_parents(
-            diverse(folded(found, len(found), self.copies, tools.note), self.k, self.mmr, tools.index),
+            diverse(folded(found, len(found), self.copies, runtime.note), self.k, self.mmr, runtime.index),
             self.parents,
-            tools,
+            runtime,
         )
 
 

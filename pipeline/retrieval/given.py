@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.documents.places import Places
 from pipeline.errors import DataError
 from pipeline.types import Document, Passage, Question
@@ -24,14 +24,14 @@ class Given:
 
     searches_index = False
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]:
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         if not question.documents:
             raise DataError(
                 "retrieve.given needs documents that come with the question, and this one has none: "
                 "name them in the data, or search an index with retrieve.hybrid"
             )
         if not self.whole:
-            return [passage for document in question.documents for passage in tools.chunk(document)]
+            return [passage for document in question.documents for passage in runtime.chunk(document)]
         return [_whole(document) for document in question.documents if document.text]
 
 

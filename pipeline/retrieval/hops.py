@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.documents.places import Places
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.scope import Scope, scope_of
@@ -82,33 +82,33 @@ class Hops:
     def needs(self) -> frozenset[str]:
         return frozenset({"embedder"}) if self.first == "hybrid" else frozenset()
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]:
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
         keys = keys_of(question.text) if self.by != "names" else []
-        found = self.by_keys(keys, scope, tools) if keys else []
+        found = self.by_keys(keys, scope, runtime) if keys else []
         if not found and self.by != "keys":
-            found = self.by_names(question, scope, tools)
+            found = self.by_names(question, scope, runtime)
         if not found:
-            tools.note("nothing to follow: a plain search by words")
+            runtime.note("nothing to follow: a plain search by words")
         if self.fill or not found:
-            found = _distinct([*found, *tools.index.search_bm25(question.text, self.k, scope)])
+            found = _distinct([*found, *runtime.index.search_bm25(question.text, self.k, scope)])
         return [replace(passage, score=1 / rank) for rank, passage in enumerate(found[: self.k], 1)]
 
     # ------------------------------------------------------------------------------------------------- keys and values
-    def by_keys(self, keys: Sequence[str], scope: Scope | None, tools: Tools) -> list[Passage]:
+    def by_keys(self, keys: Sequence[str], scope: Scope | None, runtime: Runtime) -> list[Passage]:
         """The pairs on the ways that start at the keys: each way in the order of its hops, the longest last."""
         found: list[Passage] = []
         for key in keys:
-            ways = sorted(self.ways(key, scope, tools), key=len)
+            ways = sorted(self.ways(key, scope, runtime), key=len)
             if not ways:
-                tools.note(f'no passage holds "{key}" as a key')
+                runtime.note(f'no passage holds "{key}" as a key')
                 continue
-            self.tell(key, ways, tools)
+            self.tell(key, ways, runtime)
             kept = [ways[-1][-1:]] if self.give == "end" else ways
             found += [hop.given(self.whole) for way in kept for hop in way]
         return _distinct(found)
 
-    def ways(self, key: str, scope: Scope | None, tools: Tools) -> list[list[Hop]]:
+    def ways(self, key: str, scope: Scope | None, runtime: Runtime) -> list[list[Hop]]:
         """Every way from a key to where it ends, as its hops. A key that stands twice is where ways part."""
         ways: list[list[Hop]] = []
         pairs: dict[str, list[Hop]] = {}
@@ -116,7 +116,7 @@ class Hops:
         while open_ and len(ways) < self.k:
             at, way = open_.pop(0)
             if at not in pairs:
-                pairs[at] = self.look_up(at, scope, tools)
+                pairs[at] = self.look_up(at, scope, runtime)
             seen = {hop.key for hop in way} | {at}
             onward = [] if len(way) >= self.hops else [hop for hop in pairs[at] if hop.value not in seen]
             if way and not onward:
@@ -124,40 +124,40 @@ class Hops:
             open_ += [(hop.value, [*way, hop]) for hop in onward]
         return ways
 
-    def look_up(self, key: str, scope: Scope | None, tools: Tools) -> list[Hop]:
+    def look_up(self, key: str, scope: Scope | None, runtime: Runtime) -> list[Hop]:
         """Where the key stands as a key, with its value; by source and offset."""
         if len(key) > _MOST_KEY_CHARS:
             return []
-        passages = tools.index.search_bm25(key, self.pool, scope)
+        passages = runtime.index.search_bm25(key, self.pool, scope)
         found = {hop.pair.span: hop for passage in passages for hop in hops_in(key, passage, passage)}
         for passage in [] if found else passages:
-            near = _with_surroundings(passage, tools.index.document(passage.source))
+            near = _with_surroundings(passage, runtime.index.document(passage.source))
             found.update((hop.pair.span, hop) for hop in hops_in(key, near, passage))
         return [found[span] for span in sorted(found, key=lambda span: (span.source, span.start))]
 
-    def tell(self, key: str, ways: Sequence[Sequence[Hop]], tools: Tools) -> None:
+    def tell(self, key: str, ways: Sequence[Sequence[Hop]], runtime: Runtime) -> None:
         """The hops and where they end, for the ledger."""
         for way in ways:
             for n, hop in enumerate(way, 1):
-                tools.note(f'hop {n}: "{hop.key}" -> "{hop.value}" ({_where(hop.pair)})')
+                runtime.note(f'hop {n}: "{hop.key}" -> "{hop.value}" ({_where(hop.pair)})')
             last = way[-1]
             why = "is no key" if len(way) < self.hops else f"is as far as hops = {self.hops} goes"
-            tools.note(f'from "{key}" in {len(way)} hops to "{last.value}", which {why}')
+            runtime.note(f'from "{key}" in {len(way)} hops to "{last.value}", which {why}')
         left = "copies it from the last pair" if self.give == "end" else "reads all pairs"
-        tools.note(f"found by searching, not by the model, which {left}")
+        runtime.note(f"found by searching, not by the model, which {left}")
 
     # ------------------------------------------------------------------------------------------- sentences with names
-    def by_names(self, question: Question, scope: Scope | None, tools: Tools) -> list[Passage]:
+    def by_names(self, question: Question, scope: Scope | None, runtime: Runtime) -> list[Passage]:
         """The sentences on the way from the question's names, or from its best sentence, in the order of the hops."""
         asked = names_of(question.text)
-        way = _Way(question, scope, tools, asked)
+        way = _Way(question, scope, runtime, asked)
         start = [step for name in asked for step in self.steps(name, way)] or self.best(way)
         for step in start[: self.branches]:
             way.add(step)
         while way.names and way.n_hops < self.hops and len(way.steps) < self.k:
             name = self.choose(way)
             if name is None:
-                tools.note(f"the model looks up {_NONE} more")
+                runtime.note(f"the model looks up {_NONE} more")
                 break
             way.n_hops += 1
             for step in self.steps(name, way)[: self.branches]:
@@ -172,7 +172,7 @@ class Hops:
         word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         found = [
             Step(name, sentence, passage)
-            for passage in way.tools.index.search_bm25(name, self.pool, way.scope)
+            for passage in way.runtime.index.search_bm25(name, self.pool, way.scope)
             if word.search(passage.text) or word.search(_flat(passage.text))
             for sentence in sentences_in(passage)
             if word.search(_flat(sentence.text)) and sentence.span not in way.seen
@@ -181,7 +181,7 @@ class Hops:
 
     def best(self, way: _Way) -> list[Step]:
         """The sentence of the first search that is nearest to the question, by its words or by its meaning."""
-        index, text = way.tools.index, way.question.text
+        index, text = way.runtime.index, way.question.text
         passages = index.search_bm25(text, self.pool, way.scope)
         if self.first == "hybrid":
             passages = _distinct([*index.search_dense(text, self.pool, way.scope), *passages])
@@ -190,7 +190,7 @@ class Hops:
             return []
         if self.first == "hybrid":
             texts = [sentence.text for sentence, _ in sentences]
-            scores = _similarities(text, texts, way.tools)
+            scores = _similarities(text, texts, way.runtime)
         else:
             scores = [coverage(way.words, sentence.text) for sentence, _ in sentences]
         place = max(range(len(scores)), key=lambda n: (scores[n], -n))
@@ -207,14 +207,14 @@ class Hops:
             f"Facts:\n{facts}\n\nQuestion: {way.question.text}\n\nWhich name has to be looked up next to answer the "
             f'question: {", ".join(choices[:-1])}? Say "{_NONE}" if the facts are enough. Answer with the name alone.'
         )
-        prompt = way.tools.reader.render([Message("user", (Text(asked, "question"),))])
-        (stream,) = way.tools.reader.generate([prompt], Sampling(max_tokens=32, grammar=grammar))
+        prompt = way.runtime.reader.render([Message("user", (Text(asked, "question"),))])
+        (stream,) = way.runtime.reader.generate([prompt], Sampling(max_tokens=32, grammar=grammar))
         said = stream.result().text.strip()
         if said == _NONE:
             return None
         name = said if said in way.names else way.names[0]
         way.names.remove(name)
-        way.tools.note(f'the model says to look up "{said}"' + ("" if said == name else f'; taken: "{name}"'))
+        way.runtime.note(f'the model says to look up "{said}"' + ("" if said == name else f'; taken: "{name}"'))
         return name
 
 
@@ -244,10 +244,10 @@ class Step:
 class _Way:
     """The sentences so far, and the names that are still to be looked up."""
 
-    def __init__(self, question: Question, scope: Scope | None, tools: Tools, asked: Sequence[str]) -> None:
+    def __init__(self, question: Question, scope: Scope | None, runtime: Runtime, asked: Sequence[str]) -> None:
         self.question = question
         self.scope = scope
-        self.tools = tools
+        self.runtime = runtime
         self.words = content_words(question.text)
         self.steps: list[Step] = []
         self.seen: set[Span] = set()
@@ -266,7 +266,7 @@ class _Way:
         found = f", which names {', '.join(new)}" if new else ", which names nothing new"
         by = f'"{step.name}"' if step.name else "the question"
         text = _flat(step.sentence.text)
-        self.tools.note(f"hop {len(self.steps)}: {by} -> {_where(step.sentence)}: {text}{found}")
+        self.runtime.note(f"hop {len(self.steps)}: {by} -> {_where(step.sentence)}: {text}{found}")
 
 
 def keys_of(text: str) -> list[str]:
@@ -325,13 +325,13 @@ def _with_surroundings(passage: Passage, document: Document) -> Passage:
     return replace(passage, start=start, end=end, text=text, place=Places(document).at(start, end))
 
 
-def _similarities(question: str, texts: Sequence[str], tools: Tools) -> list[float]:
+def _similarities(question: str, texts: Sequence[str], runtime: Runtime) -> list[float]:
     from pipeline.retrieval.questions import question_vector
 
-    vector = question_vector(tools.embedder, question)
-    counts = tools.embedder.count_tokens(texts)
-    short = [text if n <= tools.embedder.max_tokens else "" for text, n in zip(texts, counts, strict=True)]
-    return [float(score) for score in tools.embedder.embed(short) @ vector]
+    vector = question_vector(runtime.embedder, question)
+    counts = runtime.embedder.count_tokens(texts)
+    short = [text if n <= runtime.embedder.max_tokens else "" for text, n in zip(texts, counts, strict=True)]
+    return [float(score) for score in runtime.embedder.embed(short) @ vector]
 
 
 def _distinct(passages: Sequence[Passage]) -> list[Passage]:

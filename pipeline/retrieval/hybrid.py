@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import Copies, folded
@@ -64,17 +64,17 @@ class Hybrid:
         if self.dense_weight == self.bm25_weight == 0:
             raise ValueError("dense_weight and bm25_weight must not both be 0")
 
-    def search(self, question: Question, tools: Tools) -> list[Passage]:
+    def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
-        dense = tools.index.search_dense(question.text, self.pool, scope) if self.dense_weight else []
-        bm25 = tools.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
+        dense = runtime.index.search_dense(question.text, self.pool, scope) if self.dense_weight else []
+        bm25 = runtime.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
         fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
         if self.mmr is None:
-            return with_parents(folded(fused, self.k, self.copies, tools.note), self.parents, tools)
+            return with_parents(folded(fused, self.k, self.copies, runtime.note), self.parents, runtime)
         return with_parents(
-            diverse(folded(fused, self.pool, self.copies, tools.note), self.k, self.mmr, tools.index),
+            diverse(folded(fused, self.pool, self.copies, runtime.note), self.k, self.mmr, runtime.index),
             self.parents,
-            tools,
+            runtime,
         )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import Index, Tools
+from pipeline.contracts import Index, Runtime
 from pipeline.documents.places import Places
 from pipeline.types import Document, Passage
 
 
-def with_parents(passages: Sequence[Passage], max_tokens: int | None, tools: Tools) -> list[Passage]:
+def with_parents(passages: Sequence[Passage], max_tokens: int | None, runtime: Runtime) -> list[Passage]:
     """The passages, each grown up to `max_tokens` of the reader; None leaves them as they are.
 
     A hit that a better one has grown over is left out: its text is there. Grown passages do not overlap.
@@ -25,8 +25,8 @@ def with_parents(passages: Sequence[Passage], max_tokens: int | None, tools: Too
     found: list[Passage] = []
     for hit in passages:
         if hit.source not in sources:
-            sources[hit.source] = _Source.of(hit.source, tools.index)
-        grown = sources[hit.source].grow(hit, max_tokens, tools.reader.count_text)
+            sources[hit.source] = _Source.of(hit.source, runtime.index)
+        grown = sources[hit.source].grow(hit, max_tokens, runtime.reader.count_text)
         if grown is not None:
             found.append(grown)
     return found

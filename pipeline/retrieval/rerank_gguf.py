@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import Tools
+from pipeline.contracts import Runtime
 from pipeline.retrieval.reranking import check_k, ranked, titled, why_dropped
 from pipeline.types import Passage, Question
 
@@ -41,18 +41,18 @@ class GgufReranker:
 
         resolve(self.model)
 
-    def load(self, tools: Tools) -> None:
-        tools.ranker(self.model)
+    def load(self, runtime: Runtime) -> None:
+        runtime.ranker(self.model)
 
-    def rerank(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def rerank(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
-        ranker = tools.ranker(self.model)
+        ranker = runtime.ranker(self.model)
         if ranker.has_two_types:
-            tools.note(
+            runtime.note(
                 f"{ranker.name} was trained with two token types, and llama.cpp reads both texts with the first: its "
                 "order may differ from the original's",
                 once=True,
             )
         texts = [titled(passage) for passage in passages]
-        return ranked(passages, ranker.rank(question.text, texts, tools.progress).tolist(), self.k)
+        return ranked(passages, ranker.rank(question.text, texts, runtime.progress).tolist(), self.k)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import Model, Tools
+from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings
@@ -55,13 +55,13 @@ class YesNo:
 
             resolve(self.model)
 
-    def load(self, tools: Tools) -> None:
-        self._judge(tools)
+    def load(self, runtime: Runtime) -> None:
+        self._judge(runtime)
 
-    def rerank(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def rerank(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
-        model = self._judge(tools)
+        model = self._judge(runtime)
         if not isinstance(model, Scorer):
             raise ModelError(f"rerank.yes_no: {model.name} cannot score; set 'model' to a GGUF file")
         prefix, after = prompt(question.text, model)
@@ -78,13 +78,13 @@ class YesNo:
             suffixes = [(Text(piece + ASK, "passages"), *after) for _, piece in part]
             for (n, _), (yes, no) in zip(part, model.score(prefix, suffixes, ["Yes", "No"]).tolist(), strict=True):
                 best[n] = max(best[n], yes - no)
-            tools.progress("rank passages", part[-1][0] + 1, len(passages))
+            runtime.progress("rank passages", part[-1][0] + 1, len(passages))
         return ranked(passages, best, self.k)
 
-    def _judge(self, tools: Tools) -> Model:
+    def _judge(self, runtime: Runtime) -> Model:
         if self.model is None:
-            return tools.reader
-        return tools.model(EngineSettings(model=self.model, n_ctx=self.window, n_cells=2 * self.window))
+            return runtime.reader
+        return runtime.model(EngineSettings(model=self.model, n_ctx=self.window, n_cells=2 * self.window))
 
 
 def prompt(question: str, model: Model) -> tuple[Prompt, Prompt]:

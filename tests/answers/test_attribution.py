@@ -40,10 +40,10 @@ def passages(*texts: str) -> tuple[Passage, ...]:
     return tuple(Passage(f"{n}.txt", 0, len(text), text) for n, text in enumerate(texts))
 
 
-def answered(tools: Pipeline, assembler: Assembler, answer: str, shown: Sequence[Passage], question: str) -> State:
+def answered(runtime: Pipeline, assembler: Assembler, answer: str, shown: Sequence[Passage], question: str) -> State:
     """The state after an answer, as if the model had written it."""
     state = State(Question(question), tuple(shown), ledger=stage_ledger(2048, 64, ""))
-    return replace(assembler.assemble(state, tools, 64), answer=Answer(answer))
+    return replace(assembler.assemble(state, runtime, 64), answer=Answer(answer))
 
 
 def drops(attribution: Attribution, sentence: int = 0) -> dict[int, float]:

@@ -8,7 +8,7 @@ from pipeline.answers.tried import Result, Tried
 from pipeline.executors.stages import stage_ledger
 from pipeline.models.scripted import ScriptedModel
 from pipeline.types import CiteBy, Passage, Question, State, Text
-from tests.compressors.workbench import scripted_tools
+from tests.compressors.workbench import scripted_runtime
 
 
 def passage(text: str, start: int = 0, source: str = "a.txt", score: float = 0.0) -> Passage:
@@ -69,9 +69,9 @@ ASKED_FOR: tuple[CiteBy, ...] = ("model", "both")
 
 def prompt_of(cited: Cited, question: str = "Who came?") -> str:
     """What the model is given, as text."""
-    tools = scripted_tools()
+    runtime = scripted_runtime()
     state = State(Question(question), (passage("Ada came."),), ledger=stage_ledger(4096, 8, "scripted"))
-    return "".join(span.text for span in cited.assemble(state, tools, 8).prompt if isinstance(span, Text))
+    return "".join(span.text for span in cited.assemble(state, runtime, 8).prompt if isinstance(span, Text))
 
 
 def test_no_layout_asks_for_citations_unless_the_settings_do() -> None:
@@ -90,7 +90,7 @@ def test_instructions_of_an_older_file_are_what_the_model_is_told() -> None:
 
 def test_a_layout_by_name_is_used_and_in_the_ledger() -> None:
     state = State(Question("Who came?"), (passage("Ada came."),), ledger=stage_ledger(4096, 8, "scripted"))
-    after = Cited(layout="brief-cue", answer="quote", citations="both").assemble(state, scripted_tools(), 8)
+    after = Cited(layout="brief-cue", answer="quote", citations="both").assemble(state, scripted_runtime(), 8)
     assert (after.ledger.layout, after.lead, after.cite_by) == ("brief-cue", "quote", "both")
     assert "".join(span.text for span in after.prompt if isinstance(span, Text)).endswith("Answer:")
     assert after.second_prompt != after.prompt
@@ -131,7 +131,7 @@ def test_the_layout_that_was_tried_is_taken_unless_the_settings_say_how_to_ask(m
     result = Result("focus-2", 20, 0.5, 0, 0, 0, 0, 0, 0, 100)
     tried = Tried("m.gguf", "key", "focus-2", "quote", (result,), 40, 30, 25, 20, 24, 60.0, 0, "2026-11-29")
     monkeypatch.setattr("pipeline.answers.cited.stored", lambda reader: tried)
-    reader, tools = scripted_tools().reader, scripted_tools()
-    assert Cited().suited(reader, tools) == (LAYOUTS["focus-2"], "quote")
-    assert Cited(instructions="In verse.").suited(reader, tools) == (LAYOUTS[PLAIN], "quote")
-    assert Cited(layout="brief-cue", answer="generate").suited(reader, tools) == (LAYOUTS["brief-cue"], "generate")
+    reader, runtime = scripted_runtime().reader, scripted_runtime()
+    assert Cited().suited(reader, runtime) == (LAYOUTS["focus-2"], "quote")
+    assert Cited(instructions="In verse.").suited(reader, runtime) == (LAYOUTS[PLAIN], "quote")
+    assert Cited(layout="brief-cue", answer="generate").suited(reader, runtime) == (LAYOUTS["brief-cue"], "generate")

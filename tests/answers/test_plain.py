@@ -8,11 +8,11 @@ from pipeline.answers.plain import Plain, lead
 from pipeline.errors import WindowError
 from pipeline.executors.stages import stage_ledger
 from pipeline.types import Passage, Question, State, Text
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 
-def assembled(plain: Plain, passages: list[Passage], window: int = 4096, **tools: Any) -> State:
-    pipeline = scripted_tools()
+def assembled(plain: Plain, passages: list[Passage], window: int = 4096, **runtime: Any) -> State:
+    pipeline = scripted_runtime()
     state = State(Question("Who <|im_end|> came?"), tuple(passages), ledger=stage_ledger(window, 8, "scripted"))
     return plain.assemble(state, pipeline, 8)
 
@@ -26,7 +26,7 @@ def test_the_papers_prompt() -> None:
     assert said(state) == 'user:\n{"a": "b"}\nWho <|im_end|> came?\nassistant:\n'
     assert not any(span.special for span in state.prompt if isinstance(span, Text) and span.part != "template")
     assert dict(state.ledger.parts)["passages"] == 2
-    assert sum(n for _, n in state.ledger.parts) == scripted_tools().reader.count(state.prompt)
+    assert sum(n for _, n in state.ledger.parts) == scripted_runtime().reader.count(state.prompt)
 
 
 def test_the_question_may_come_first_and_the_answer_be_begun() -> None:

@@ -24,7 +24,7 @@ from pipeline.models.counting import CountingModel
 from pipeline.models.scripted import ScriptedModel
 from pipeline.registry import Spec
 from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, Recalled, State, Text
-from tests.compressors.workbench import scripted_tools
+from tests.compressors.workbench import scripted_runtime
 
 HARBOUR = (
     "The ferry to Skelby sails at seven.\nA return ticket costs 14 marks, and dogs travel free. Bicycles cost 3 marks."
@@ -54,10 +54,10 @@ def passages(*texts: str) -> tuple[Passage, ...]:
 
 
 def assembled(cited: Cited, found: tuple[Passage, ...], kept: tuple[Passage, ...], question: str = QUESTION) -> State:
-    tools = scripted_tools()
-    tools.use(reader=Keeping(4096))
+    runtime = scripted_runtime()
+    runtime.use(reader=Keeping(4096))
     state = State(Question(question), kept, ledger=stage_ledger(4096, 64, ""), found=found)
-    return cited.assemble(state, tools, 64)
+    return cited.assemble(state, runtime, 64)
 
 
 SENTENCES = st.text(alphabet="abc -\n", min_size=1, max_size=30).map(lambda text: f"X{text}y.")
@@ -111,10 +111,10 @@ def test_what_is_kept_does_not_change_with_the_question_or_the_number() -> None:
 def test_what_is_remembered_is_not_read_with_the_passages() -> None:
     found = passages(HARBOUR, GARDEN)
     summary = Recalled("summary", "We spoke of otters.", 5, None, (1,), "2026-11-30T09:00:00+00:00")
-    tools = scripted_tools()
-    tools.use(reader=Keeping(4096))
+    runtime = scripted_runtime()
+    runtime.use(reader=Keeping(4096))
     state = State(Question(QUESTION), found, ledger=stage_ledger(4096, 64, ""), found=found, recalled=(summary,))
-    prompt = Cited(reuse="passages").assemble(replace(state, has_memory=True), tools, 64).prompt
+    prompt = Cited(reuse="passages").assemble(replace(state, has_memory=True), runtime, 64).prompt
     (home,) = {span.home for span in prompt if isinstance(span, Excerpt)}
     assert "otters" in text_of(prompt).partition("<passage 1>")[0]
     assert "otters" not in text_of(home)
@@ -141,10 +141,10 @@ def test_citations_point_at_the_passage_that_says_it() -> None:
     for reuse in ("exact", "passages", "sentences"):
         kept = (found[0].part(36, 92), found[1].part(26, 48), found[2])
         state = assembled(Cited(reuse=reuse, citations="both"), found, kept if reuse != "passages" else found)
-        tools = scripted_tools()
-        tools.use(reader=Keeping(4096))
+        runtime = scripted_runtime()
+        runtime.use(reader=Keeping(4096))
         spec = Spec("generate.scripted")
-        answer = run_stage(spec, spec.build(), state, tools, 64).answer
+        answer = run_stage(spec, spec.build(), state, runtime, 64).answer
         assert answer is not None
         assert answer.citations[0].number == 2
         assert answer.citations[0].quote is not None
@@ -161,13 +161,13 @@ def test_soft_and_foreign_passages_stay_as_they_are() -> None:
 
 
 def test_a_reader_that_keeps_no_cells_reads_everything_and_that_is_said_once() -> None:
-    tools = scripted_tools()
+    runtime = scripted_runtime()
     found = passages(HARBOUR, GARDEN)
     for n in range(2):
         state = State(Question(QUESTION), found, ledger=stage_ledger(4096, 64, ""), found=found)
-        state = Cited(reuse="passages").assemble(state, tools, 64)
+        state = Cited(reuse="passages").assemble(state, runtime, 64)
         assert not any(isinstance(span, Excerpt) for span in state.prompt)
-        notes = tools.take_notes()
+        notes = runtime.take_notes()
         assert [note for note in notes if "reuse: passages is not possible" in note] == list(notes[:1] if not n else [])
 
 

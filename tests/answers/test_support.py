@@ -37,7 +37,7 @@ def minilm() -> Embedder:
     return open_embedder("minilm")
 
 
-def tools(embedder: Any = None, noted: list[str] | None = None) -> Any:
+def runtime(embedder: Any = None, noted: list[str] | None = None) -> Any:
     index = SimpleNamespace(n_chunks=3, sources=("0.txt", "1.txt", "2.txt"))
     note = noted.append if noted is not None else print
     return SimpleNamespace(
@@ -46,7 +46,7 @@ def tools(embedder: Any = None, noted: list[str] | None = None) -> Any:
 
 
 def why(question: str, passages: list[Passage] = PASSAGES, gate: Support | None = None) -> str | None:
-    return (gate or Support()).refuse(Question(question), passages, tools())
+    return (gate or Support()).refuse(Question(question), passages, runtime())
 
 
 ANSWERED = (
@@ -118,7 +118,7 @@ def test_a_question_is_in_english_by_its_small_words_and_a_few_words_are_given_t
 
 def test_the_verdict_shows_the_nearest_sentences_and_where_they_stand() -> None:
     question = Question("Who repaired the organ in 1987?")
-    answer = Support(threshold=1.0).judge(question, PASSAGES, tools()).answer(PASSAGES)
+    answer = Support(threshold=1.0).judge(question, PASSAGES, runtime()).answer(PASSAGES)
     assert (answer.text, answer.is_abstention, answer.by) == (REFUSAL, True, "gate")
     assert answer.why.startswith("searched 3 passages")
     first = answer.citations[0]
@@ -131,7 +131,7 @@ def test_the_verdict_shows_the_nearest_sentences_and_where_they_stand() -> None:
 def test_the_sentences_that_a_compressor_scored_are_the_nearest() -> None:
     start = TOWN.index("It strikes")
     scored = replace(PASSAGES[0], sentences=(ScoredSentence(start, len(TOWN), 0.9),))
-    nearest = Support().judge(Question("Who repaired the clock?"), [scored], tools()).nearest
+    nearest = Support().judge(Question("Who repaired the clock?"), [scored], runtime()).nearest
     assert nearest[0][1].text.startswith("It strikes")
 
 
@@ -182,14 +182,14 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], mes
 def test_without_vectors_no_embedder_is_asked() -> None:
     gate = Support(min_similarity=None)
     assert gate.needs == frozenset()
-    assert gate.refuse(Question(ANSWERED[0]), PASSAGES, tools(NoVectors())) is None
-    assert gate.refuse(Question(UNANSWERED[1]), PASSAGES, tools(NoVectors())) is not None
+    assert gate.refuse(Question(ANSWERED[0]), PASSAGES, runtime(NoVectors())) is None
+    assert gate.refuse(Question(UNANSWERED[1]), PASSAGES, runtime(NoVectors())) is not None
 
 
 def test_another_embedder_is_said_and_words_decide() -> None:
     noted: list[str] = []
-    verdict = Support(min_similarity=-1.0).judge(Question(UNANSWERED[1]), PASSAGES, tools(WordCounts(), noted))
-    by_words = Support(min_similarity=None).judge(Question(UNANSWERED[1]), PASSAGES, tools(WordCounts()))
+    verdict = Support(min_similarity=-1.0).judge(Question(UNANSWERED[1]), PASSAGES, runtime(WordCounts(), noted))
+    by_words = Support(min_similarity=None).judge(Question(UNANSWERED[1]), PASSAGES, runtime(WordCounts()))
     assert noted == ["gate.support was fitted with another embedder than word counts: it decides by words alone"]
     assert verdict.probability == by_words.probability
 
@@ -200,9 +200,9 @@ def test_a_gate_says_the_same_twice_changes_nothing_and_gives_none_or_a_text(nam
     gate: Any = Spec(name).build()
     passages = list(PASSAGES)
     for question in (*ANSWERED, *UNANSWERED, "", "?"):
-        first = gate.refuse(Question(question), passages, tools())
+        first = gate.refuse(Question(question), passages, runtime())
         assert first is None or (isinstance(first, str) and first)
-        assert gate.refuse(Question(question), passages, tools()) == first
+        assert gate.refuse(Question(question), passages, runtime()) == first
     assert passages == PASSAGES
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
-from tests.compressors.workbench import scripted_tools
+from tests.compressors.workbench import scripted_runtime
 
 
 @pytest.fixture(autouse=True)
@@ -15,8 +15,8 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def tools() -> Iterator[Pipeline]:
-    with scripted_tools() as pipeline:
+def runtime() -> Iterator[Pipeline]:
+    with scripted_runtime() as pipeline:
         yield pipeline
 
 

@@ -66,8 +66,8 @@ def judged(n: int, seed: int = 0) -> list[Judged]:
     return [Judged(rng.normal([0.4] + [0.2] * 9, 0.05).clip(0, 1), (True, *[False] * 9), (5,) * 10) for _ in range(n)]
 
 
-def test_a_threshold_with_its_evidence(tools: Pipeline) -> None:
-    calibration = exit_threshold.fit(judged(200), tools.reader, ["mine"], 0, 0.9)
+def test_a_threshold_with_its_evidence(runtime: Pipeline) -> None:
+    calibration = exit_threshold.fit(judged(200), runtime.reader, ["mine"], 0, 0.9)
     assert calibration.threshold == pytest.approx(0.4 - 1.28 * 0.05, abs=0.01)
     assert calibration.evidence.recall == pytest.approx(0.9, abs=0.04)
     assert calibration.evidence.kept_ratio == pytest.approx(0.1, abs=0.03)
@@ -78,7 +78,7 @@ def test_a_threshold_with_its_evidence(tools: Pipeline) -> None:
         200,
     )
     with pytest.raises(DataError, match=r"19 telling questions .* are too few to fit a threshold on: at least 20"):
-        exit_threshold.fit(judged(19), tools.reader, ["mine"], 0, 0.9)
+        exit_threshold.fit(judged(19), runtime.reader, ["mine"], 0, 0.9)
 
 
 def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) -> list[QuestionFeatures]:
@@ -99,7 +99,7 @@ def seen(n: int, informative: Sequence[int], n_heads: int = 1, seed: int = 0) ->
     return result
 
 
-def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.MonkeyPatch, tools: Pipeline) -> None:
+def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.MonkeyPatch, runtime: Pipeline) -> None:
     """Of 10 layers of 4 heads four in layers 3 and 4 know; four copies of them in layer 9 add nothing."""
     planted = [12, 15, 17, 18]
     rows = seen(120, planted, 80)
@@ -107,7 +107,7 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
         row.features[:, 36:40] = row.features[:, planted]
     monkeypatch.setattr(probe_heads, "_heads_of", lambda _: tuple((n // 4, n % 4) for n in range(40)))
     progress: list[tuple[str, int, int]] = []
-    calibration = probe_heads.fit(rows, tools.reader, ["mine"], 0, progress=lambda *step: progress.append(step))
+    calibration = probe_heads.fit(rows, runtime.reader, ["mine"], 0, progress=lambda *step: progress.append(step))
     assert [done for _, done, _ in progress] == list(range(1, len(progress) + 1))
     assert progress[-1] == ("weigh heads", len(progress), len(progress))
     assert set(calibration.heads) >= {(layer, head, "question") for layer, head in ((3, 0), (3, 3), (4, 1), (4, 2))}
@@ -115,15 +115,15 @@ def test_planted_heads_are_found_and_low_layers_are_enough(monkeypatch: pytest.M
     assert calibration.with_similarity.weights[-2] > 0.1
     assert calibration.evidence.auc > 0.95
     with pytest.raises(DataError, match=r"3 telling questions .* are too few to choose heads by"):
-        probe_heads.fit(rows[:3], tools.reader, ["mine"], 0)
+        probe_heads.fit(rows[:3], runtime.reader, ["mine"], 0)
 
 
-def test_the_order_of_the_questions_makes_no_difference(monkeypatch: pytest.MonkeyPatch, tools: Pipeline) -> None:
+def test_the_order_of_the_questions_makes_no_difference(monkeypatch: pytest.MonkeyPatch, runtime: Pipeline) -> None:
     """Questions of two files, one after the other and in turns."""
     monkeypatch.setattr(probe_heads, "_heads_of", lambda _: ((0, 0), (0, 1), (1, 0), (1, 1)))
     rows = [replace(row, file="a" if n < 30 else "b") for n, row in enumerate(seen(60, [1], 8))]
     in_turns = [rows[n // 2 + 30 * (n % 2)] for n in range(60)]
-    calibration, other = (probe_heads.fit(some, tools.reader, ["mine"], 0) for some in (rows, in_turns))
+    calibration, other = (probe_heads.fit(some, runtime.reader, ["mine"], 0) for some in (rows, in_turns))
     assert calibration.heads == other.heads
     for name in ("alone", "with_similarity", "links"):
         row, same = getattr(calibration, name), getattr(other, name)
@@ -148,23 +148,23 @@ def test_the_ranking_of_heads_is_that_of_their_aucs() -> None:
     assert ranked == pytest.approx(sorted(means, reverse=True))
 
 
-def test_a_calibration_is_kept_and_goes_before_the_shipped_one(tools: Pipeline) -> None:
-    shipped = stored(ProbeCalibration, tools.reader)
+def test_a_calibration_is_kept_and_goes_before_the_shipped_one(runtime: Pipeline) -> None:
+    shipped = stored(ProbeCalibration, runtime.reader)
     assert shipped is not None
     changed = replace(shipped, alone=Weighing((5.0,), 0.0))
     path = store(changed)
     assert path == cache_folder() / "calibrations" / "scripted" / "probe.json"
-    assert stored(ProbeCalibration, tools.reader) == changed
-    assert stored(ExitCalibration, tools.reader) is None
+    assert stored(ProbeCalibration, runtime.reader) == changed
+    assert stored(ExitCalibration, runtime.reader) is None
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"key": "scripted"}', '{"key": "scripted", "model": 3}'])
-def test_a_damaged_calibration_is_told_and_not_passed_over(text: str, tools: Pipeline) -> None:
+def test_a_damaged_calibration_is_told_and_not_passed_over(text: str, runtime: Pipeline) -> None:
     path = cache_folder() / "calibrations" / "scripted" / "probe.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(ModelError, match=r"probe\.json.*calibrat"):
-        Probe(model=None).compress(Question("?"), [passage("One. Two.")], tools)
+        Probe(model=None).compress(Question("?"), [passage("One. Two.")], runtime)
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*-*.json")), ids=lambda path: path.name)
@@ -179,13 +179,13 @@ def test_what_ships_can_be_read_and_has_its_evidence(path: Path) -> None:
     assert not any("eval" in name or "literaptor" in name or "xquad" in name for name in calibration.evidence.data)
 
 
-def test_the_whole_way_with_the_scripted_model(tools: Pipeline) -> None:
+def test_the_whole_way_with_the_scripted_model(runtime: Pipeline) -> None:
     questions = read_labelled(Path(SHIPPED) / "questions.json")
-    rows = probe_heads.look(questions, tools.reader, tools.embedder, 2048, lambda *_: None)
-    calibration = probe_heads.fit(rows, tools.reader, ["questions.json"], 0)
+    rows = probe_heads.look(questions, runtime.reader, runtime.embedder, 2048, lambda *_: None)
+    calibration = probe_heads.fit(rows, runtime.reader, ["questions.json"], 0)
     assert (0, 0, "question") in calibration.heads
     assert calibration.alone.weights[0] > 0
     assert calibration.evidence.auc > 0.8
-    verdicts = exit_threshold.judge(questions, tools.reader, 1024, lambda *_: None)
-    threshold = exit_threshold.fit(verdicts, tools.reader, ["questions.json"], 0, 0.9)
+    verdicts = exit_threshold.judge(questions, runtime.reader, 1024, lambda *_: None)
+    threshold = exit_threshold.fit(verdicts, runtime.reader, ["questions.json"], 0, 0.9)
     assert 0 < threshold.threshold < 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.executors.stages import dropped
 from pipeline.registry import COMPONENTS, Spec, build
 from pipeline.types import Passage, Question
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 PROBE = {"compress.probe": {"model": None}}
 WITHOUT_WEIGHTS: dict[str, dict[str, Any]] = {
@@ -51,8 +51,8 @@ def component(name: str, **more: Any) -> Any:
 
 
 def compressed(name: str, passages: Sequence[Passage], question: Question = QUESTION, **more: Any) -> list[Passage]:
-    with scripted_tools(200_000) as tools:
-        kept: list[Passage] = component(name, **more).compress(question, passages, tools)
+    with scripted_runtime(200_000) as runtime:
+        kept: list[Passage] = component(name, **more).compress(question, passages, runtime)
         return kept
 
 
@@ -148,18 +148,18 @@ def test_a_budget_holds(name: str, budget: int) -> None:
     given_ = [passage(FERRY), passage(TOWN, 0, "b.txt")]
     more: dict[str, Any] = {"budget": budget} | ({"top_k": None} if name == "compress.sentences" else {})
     kept = compressed(name, given_, **more)
-    with scripted_tools() as tools:
-        n_tokens = sum(tools.reader.count_text(result.text) for result in kept)
-        longest = max(tools.reader.count_text(sentence) for sentence in FERRY.split(". "))
+    with scripted_runtime() as runtime:
+        n_tokens = sum(runtime.reader.count_text(result.text) for result in kept)
+        longest = max(runtime.reader.count_text(sentence) for sentence in FERRY.split(". "))
     assert 0 < n_tokens <= max(budget, longest)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_dropped_can_be_accounted_for(name: str) -> None:
     given_ = [passage(FERRY, 10), passage(TOWN, 0, "b.txt")]
-    with scripted_tools() as tools:
-        kept = component(name).compress(QUESTION, given_, tools)
-        drops = dropped(given_, kept, tools.reader, "why")
+    with scripted_runtime() as runtime:
+        kept = component(name).compress(QUESTION, given_, runtime)
+        drops = dropped(given_, kept, runtime.reader, "why")
     covered = {(s.source, n) for result in kept for s in result.spans or (result.span,) for n in range(s.start, s.end)}
     lost = {(drop.span.source, n) for drop in drops for n in range(drop.span.start, drop.span.end)}
     everything = {(p.source, n) for p in given_ for n in range(p.start, p.end) if not p.text[n - p.start].isspace()}
@@ -181,11 +181,11 @@ def test_each_says_why_it_drops(name: str) -> None:
 
 
 def test_a_text_without_sentences_is_said_to_have_none() -> None:
-    with scripted_tools() as tools:
+    with scripted_runtime() as runtime:
         component("compress.probe").compress(
-            QUESTION, [passage("| a | b |\n| ferry | 9 |"), passage(FERRY, 0, "b")], tools
+            QUESTION, [passage("| a | b |\n| ferry | 9 |"), passage(FERRY, 0, "b")], runtime
         )
-        lines, embedder = tools.take_notes()
+        lines, embedder = runtime.take_notes()
         assert lines == "1 of 2 passages have no sentences: they are taken line by line"
         assert embedder.startswith("compress.probe was calibrated with another embedder than word counts")
 

@@ -18,19 +18,19 @@ from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
 from pipeline.types import Question, Text
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 QUESTION = Question("When does the ferry leave in winter?")
 FERRY = "The ferry sails from the quay. In winter it leaves at nine. Dogs pay too."
 
 
-def engine_of(tools: Pipeline) -> Engine:
-    assert isinstance(tools.reader, Engine)
-    return tools.reader
+def engine_of(runtime: Pipeline) -> Engine:
+    assert isinstance(runtime.reader, Engine)
+    return runtime.reader
 
 
-def units_of(tools: Pipeline, text: str = FERRY, title: str = "Ferry") -> Units:
-    return Units.of([passage(text, title=title)], tools)
+def units_of(runtime: Pipeline, text: str = FERRY, title: str = "Ferry") -> Units:
+    return Units.of([passage(text, title=title)], runtime)
 
 
 def test_the_prompt_is_the_papers_word_for_word(real: Pipeline) -> None:
@@ -83,17 +83,17 @@ def test_a_calibration_gives_the_threshold_and_its_evidence(real: Pipeline) -> N
 
 
 def test_a_long_passage_is_read_in_windows_and_a_giant_sentence_in_pieces() -> None:
-    with scripted_tools() as tools:
+    with scripted_runtime() as runtime:
         text = "One boat sails. " * 60 + "word " * 300 + "in winter the ferry leaves at nine."
-        units = Units.of([passage(text, title="Ferry")], tools)
-        pieces = list(Exit(window=128).windows(QUESTION.text, units, tools.reader))
+        units = Units.of([passage(text, title="Ferry")], runtime)
+        pieces = list(Exit(window=128).windows(QUESTION.text, units, runtime.reader))
         assert [n for owners, _, _ in pieces for n in owners if n < 60] == list(range(60))
-        assert all(tools.reader.count_text(context) <= 90 for _, context, _ in pieces)
+        assert all(runtime.reader.count_text(context) <= 90 for _, context, _ in pieces)
         assert all(context.startswith("Ferry\n") for owners, context, _ in pieces if owners[0] < 60)
-        scores = Exit(window=128).p_of(QUESTION.text, units, tools.reader)
+        scores = Exit(window=128).p_of(QUESTION.text, units, runtime.reader)
         assert int(scores.argmax()) == 60
         with pytest.raises(ModelError, match=r"the question takes .* tokens, which leaves no room for a context"):
-            Exit(window=128).p_of("why " * 100, units, tools.reader)
+            Exit(window=128).p_of("why " * 100, units, runtime.reader)
 
 
 def adapter(path: Path, engine: Engine, scale: float) -> Path:
@@ -120,15 +120,15 @@ def test_an_adapter_judges_and_has_a_calibration_of_its_own(real: Pipeline, tmp_
     file = adapter(tmp_path / "exit.gguf", engine, 0.4)
     plain = Exit().p_of(QUESTION.text, units_of(real), engine)
     with_adapter = Exit(model="smollm2-135m", lora=str(file), window=512)
-    with Pipeline(DEFAULT, Path("nowhere")) as tools:
-        judge = with_adapter.classifier(tools)
-        assert judge is with_adapter.classifier(tools)
+    with Pipeline(DEFAULT, Path("nowhere")) as runtime:
+        judge = with_adapter.classifier(runtime)
+        assert judge is with_adapter.classifier(runtime)
         judged = with_adapter.p_of(QUESTION.text, units_of(real), judge)
         assert np.abs(judged - plain).max() > 0.02
         assert model_key(judge) not in (model_key(engine), model_key(real.reader))
         store(calibrated(engine, 0.9))
-        with_adapter.compress(QUESTION, [passage(FERRY)], tools)
-        assert "is not calibrated" in tools.take_notes()[-1]
+        with_adapter.compress(QUESTION, [passage(FERRY)], runtime)
+        assert "is not calibrated" in runtime.take_notes()[-1]
     with pytest.raises(ModelError, match="the model is closed"):
         with_adapter.p_of(QUESTION.text, units_of(real), judge)
 

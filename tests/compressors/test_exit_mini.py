@@ -22,14 +22,14 @@ from compressors.votes import nearest_tokens
 from pipeline.errors import ModelError
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.types import Passage, Question
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 FERRY = "The ferry sails from the quay. In winter it leaves at nine. A ticket costs six marks."
 
 
 def units_of(*passages: Passage) -> Units:
-    with scripted_tools() as tools:
-        return Units.of(passages, tools)
+    with scripted_runtime() as runtime:
+        return Units.of(passages, runtime)
 
 
 def a_classifier(slope: float = 1.0) -> Classifier:
@@ -117,18 +117,18 @@ def test_the_temperature_is_the_one_that_was_fitted(monkeypatch: pytest.MonkeyPa
     for temperature in (0.05, 5.0):
         fitted = replace(a_classifier(), temperature=temperature)
         monkeypatch.setattr("compressors.exit_mini.shipped", lambda fitted=fitted: fitted)
-        with scripted_tools() as tools:
-            units = Units.of([passage(FERRY)], tools)
-            scores[temperature] = ExitMini(links=False).scores(question, units, tools)
-            columns = features(question, units, nearest_tokens(question, units, tools.embedder), temperature)
+        with scripted_runtime() as runtime:
+            units = Units.of([passage(FERRY)], runtime)
+            scores[temperature] = ExitMini(links=False).scores(question, units, runtime)
+            columns = features(question, units, nearest_tokens(question, units, runtime.embedder), temperature)
         assert scores[temperature] == pytest.approx(fitted.probabilities(columns, None))
     assert scores[0.05] != pytest.approx(scores[5.0])
 
 
 def test_another_embedder_is_noted() -> None:
-    with scripted_tools() as tools:
-        ExitMini().compress(Question("When?"), [passage(FERRY)], tools)
-        assert any("fitted with another embedder than word counts" in note for note in tools.take_notes())
+    with scripted_runtime() as runtime:
+        ExitMini().compress(Question("When?"), [passage(FERRY)], runtime)
+        assert any("fitted with another embedder than word counts" in note for note in runtime.take_notes())
 
 
 def test_the_classifier_that_ships_knows_its_embedder() -> None:
@@ -149,12 +149,12 @@ def test_the_second_hop_is_found_on_real_vectors() -> None:
         passage("Marit Holm was a baker. She was born in Lund.", 0, "d", "Marit Holm"),
     ]
     question = Question("In which town was the first keeper of Merrow Light born?")
-    with scripted_tools() as tools:
-        tools.use(embedder=open_embedder("minilm"))
-        kept = ExitMini(keep_ratio=None, top_k=3).compress(question, given, tools)
-        tools.take_notes()
-        alone = ExitMini(keep_ratio=None, top_k=3, links=False).compress(question, given, tools)
-        assert tools.take_notes() == ()
+    with scripted_runtime() as runtime:
+        runtime.use(embedder=open_embedder("minilm"))
+        kept = ExitMini(keep_ratio=None, top_k=3).compress(question, given, runtime)
+        runtime.take_notes()
+        alone = ExitMini(keep_ratio=None, top_k=3, links=False).compress(question, given, runtime)
+        assert runtime.take_notes() == ()
     assert "born in Tarn" in " ".join(result.text for result in kept)
     assert "first keeper was Osric" in " ".join(result.text for result in kept)
     assert kept != alone

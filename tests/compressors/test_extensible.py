@@ -48,7 +48,7 @@ from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
 from pipeline.registry import Spec
 from pipeline.types import Passage, Question, Soft, State, Text
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 N_VOCAB, N_EMBD, N_FF, N_KV = 49152, 576, 1536, 192
 N_CLOSING = 2
@@ -144,8 +144,8 @@ def test_without_weights_it_says_how_to_get_them(smol: Pipeline, monkeypatch: py
 
 
 def test_no_passages_need_no_weights() -> None:
-    with scripted_tools() as tools:
-        assert Extensible().compress(QUESTION, [], tools) == []
+    with scripted_runtime() as runtime:
+        assert Extensible().compress(QUESTION, [], runtime) == []
 
 
 def test_weights_of_another_model_are_refused(smol: Pipeline, tmp_path: Path) -> None:
@@ -163,10 +163,10 @@ def test_a_k_that_the_weights_lack_is_refused(smol: Pipeline, tmp_path: Path) ->
 
 def test_a_reader_that_is_no_file_has_no_layers(tmp_path: Path) -> None:
     with (
-        scripted_tools() as tools,
+        scripted_runtime() as runtime,
         pytest.raises(ModelError, match="scripted does not tell its tokens"),
     ):
-        Extensible(weights=kept(untrained("scripted"), tmp_path)).compress(QUESTION, [passage(FERRY)], tools)
+        Extensible(weights=kept(untrained("scripted"), tmp_path)).compress(QUESTION, [passage(FERRY)], runtime)
 
 
 def test_weights_come_back_as_float16_had_them(tmp_path: Path) -> None:

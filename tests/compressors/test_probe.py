@@ -16,7 +16,7 @@ from pipeline.errors import ModelError
 from pipeline.models.engine import Engine
 from pipeline.text.words import content_words
 from pipeline.types import Question, Text
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 HEADS: tuple[Head, ...] = (
     (17, 4, "question"), (14, 3, "question"), (17, 4, "answer"), (17, 3, "question"), (18, 6, "answer"),
@@ -39,8 +39,8 @@ def silent(what: str, done: int, total: int) -> None:
     """No progress display."""
 
 
-def units_of(tools: Pipeline) -> Units:
-    return Units.of(PAPER, tools)
+def units_of(runtime: Pipeline) -> Units:
+    return Units.of(PAPER, runtime)
 
 
 def test_each_unit_knows_its_cells(real: Pipeline) -> None:
@@ -124,14 +124,14 @@ def test_windows_are_about_equal_and_the_answer_is_found_in_any(real: Pipeline) 
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("similarity", [True, False])
-def test_a_score_is_what_its_features_weigh(similarity: bool, links: bool, tools: Pipeline) -> None:
+def test_a_score_is_what_its_features_weigh(similarity: bool, links: bool, runtime: Pipeline) -> None:
     """Log attention, the logarithm of the votes, and the words in common, each standardised over all sentences."""
-    shipped = stored(ProbeCalibration, tools.reader)
+    shipped = stored(ProbeCalibration, runtime.reader)
     assert shipped is not None
-    units = units_of(tools)
+    units = units_of(runtime)
     question = "When was the older lighthouse crane built?"
-    attention = log_mass(question, units, tools.reader, shipped.heads, 2048, silent)
-    shares = votes(nearest_tokens(question, units, tools.embedder), shipped.temperature)
+    attention = log_mass(question, units, runtime.reader, shipped.heads, 2048, silent)
+    shares = votes(nearest_tokens(question, units, runtime.embedder), shipped.temperature)
     embedder = np.column_stack([np.log(shares * len(units) + 0.1), overlap(question, units)])
     columns = np.hstack([attention, embedder]) if similarity else attention
     weighing = shipped.with_similarity if similarity else shipped.alone
@@ -140,16 +140,16 @@ def test_a_score_is_what_its_features_weigh(similarity: bool, links: bool, tools
         named = Links.of(units).strengths(logits)
         named = (named - named.mean(axis=0)) / np.where(named.std(axis=0), named.std(axis=0), 1)
         logits = np.column_stack([logits, named]) @ np.array(shipped.links.weights) + shipped.links.bias
-    scores = Probe(model=None, similarity=similarity, links=links).scores(question, units, tools)
+    scores = Probe(model=None, similarity=similarity, links=links).scores(question, units, runtime)
     assert scores == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-5)
     assert len(set(scores.round(6))) > 3
 
 
 @pytest.mark.parametrize("similarity", [True, False])
-def test_another_embedder_than_that_of_the_calibration_is_noted(similarity: bool, tools: Pipeline) -> None:
-    tools.take_notes()
-    Probe(model=None, similarity=similarity).scores("When?", units_of(tools), tools)
-    noted = [note for note in tools.take_notes() if "calibrated with another embedder than" in note]
+def test_another_embedder_than_that_of_the_calibration_is_noted(similarity: bool, runtime: Pipeline) -> None:
+    runtime.take_notes()
+    Probe(model=None, similarity=similarity).scores("When?", units_of(runtime), runtime)
+    noted = [note for note in runtime.take_notes() if "calibrated with another embedder than" in note]
     assert len(noted) == similarity  # the embedder here counts words
 
 
@@ -169,25 +169,25 @@ def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
 
 
 def test_a_model_beside_the_reader_is_opened_once_and_closed_with_the_pipeline() -> None:
-    with scripted_tools() as tools:
-        Probe().compress(Question(QUESTION), PAPER, tools)
-        (beside,) = tools.loaded.models.values()
-        Probe(keep_ratio=0.9).compress(Question(QUESTION), PAPER, tools)
-        assert list(tools.loaded.models.values()) == [beside]
-        assert tools.reader.name == "scripted"
+    with scripted_runtime() as runtime:
+        Probe().compress(Question(QUESTION), PAPER, runtime)
+        (beside,) = runtime.loaded.models.values()
+        Probe(keep_ratio=0.9).compress(Question(QUESTION), PAPER, runtime)
+        assert list(runtime.loaded.models.values()) == [beside]
+        assert runtime.reader.name == "scripted"
     assert isinstance(beside, Engine)
     assert beside.is_closed
 
 
-def test_a_model_without_heads_is_told_the_command(tools: Pipeline) -> None:
-    object.__setattr__(tools.reader, "__class__", type("Other", (type(tools.reader),), {"name": "other.gguf"}))
+def test_a_model_without_heads_is_told_the_command(runtime: Pipeline) -> None:
+    object.__setattr__(runtime.reader, "__class__", type("Other", (type(runtime.reader),), {"name": "other.gguf"}))
     with pytest.raises(
         ModelError, match=r"nobody has looked yet which heads of other\.gguf .* 'longthread calibrate MODEL"
     ):
-        Probe(model=None).compress(Question(QUESTION), PAPER, tools)
+        Probe(model=None).compress(Question(QUESTION), PAPER, runtime)
 
 
-def test_settings_that_make_no_sense(tools: Pipeline) -> None:
+def test_settings_that_make_no_sense(runtime: Pipeline) -> None:
     for settings, message in (
         ({"threshold": -1.0}, r"threshold must be in \[0, 1\], was: -1"),
         ({"window": 5}, "window must be at least 128, was: 5"),
@@ -197,4 +197,4 @@ def test_settings_that_make_no_sense(tools: Pipeline) -> None:
         with pytest.raises(ValueError, match=message):
             Probe(**settings)
     with pytest.raises(ModelError, match=r"the question takes .* tokens, which leaves no room for the passages"):
-        Probe(model=None, window=128).compress(Question("why " * 200), PAPER, tools)
+        Probe(model=None, window=128).compress(Question("why " * 200), PAPER, runtime)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressors.selection import Limits, Units, split, units_in, windows
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 
 SCORES = [0.2, 0.9, 0.9, 0.1, 0.5]
 
@@ -61,15 +61,15 @@ def test_units_and_their_gaps_are_the_passage() -> None:
         ("- four", 69, 6),
         ("| a | b |", 77, 8),
     ]
-    with scripted_tools() as tools:
-        units = Units.of([passage(text, 40)], tools)
+    with scripted_runtime() as runtime:
+        units = Units.of([passage(text, 40)], runtime)
     assert "".join(units.with_gap(n) for n in range(len(units))) == text[9:].rstrip("\n")
 
 
 def test_neighbours_are_joined_with_what_stands_between_them() -> None:
     given_ = [passage("One. Two.\nThree. Four.", 5), passage("Five. Six.", 0, "b.txt")]
-    with scripted_tools() as tools:
-        units = Units.of(given_, tools)
+    with scripted_runtime() as runtime:
+        units = Units.of(given_, runtime)
     merged = units.merged([4, 1, 0, 3], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     assert [(part.text, part.score) for part in merged] == [("One. Two.", 0.2), ("Four.", 0.4), ("Five.", 0.5)]
     assert units_in(units, merged) == {0, 1, 3, 4}
@@ -79,17 +79,17 @@ def test_neighbours_are_joined_with_what_stands_between_them() -> None:
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(18, 60))
 def test_windows_hold_everything_once_in_order_and_are_not_too_full(lengths: list[int], room: int) -> None:
     text = " ".join(" ".join(["word"] * (n - 1) + ["end."]) for n in lengths)
-    with scripted_tools() as tools:
-        units = Units.of([passage(text)], tools)
-        pieces = windows(units, tools.reader, room)
+    with scripted_runtime() as runtime:
+        units = Units.of([passage(text)], runtime)
+        pieces = windows(units, runtime.reader, room)
         assert [n for window in pieces for n, _ in window] == list(range(len(units)))
-        sizes = [sum(tools.reader.count_text(text) for _, text in window) for window in pieces]
+        sizes = [sum(runtime.reader.count_text(text) for _, text in window) for window in pieces]
     assert max(sizes) <= room
 
 
 def test_a_giant_unit_comes_in_pieces() -> None:
-    with scripted_tools() as tools:
-        units = Units.of([passage("word " * 100 + "end.")], tools)
-        pieces = windows(units, tools.reader, 40)
+    with scripted_runtime() as runtime:
+        units = Units.of([passage("word " * 100 + "end.")], runtime)
+        pieces = windows(units, runtime.reader, 40)
     assert {n for window in pieces for n, _ in window} == {0}
     assert "".join(text for window in pieces for _, text in window) == units.parts[0].text

@@ -17,7 +17,7 @@ from pipeline.retrieval import remembered
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.retrieval.remembered import Kept
 from pipeline.types import Passage, Question
-from tests.compressors.workbench import WordCounts, passage, scripted_tools
+from tests.compressors.workbench import WordCounts, passage, scripted_runtime
 
 
 class Noting(WordCounts):
@@ -39,8 +39,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def units_of(*passages: Passage) -> Units:
-    with scripted_tools() as tools:
-        return Units.of(passages, tools)
+    with scripted_runtime() as runtime:
+        return Units.of(passages, runtime)
 
 
 def test_each_token_shares_one_vote() -> None:
@@ -134,7 +134,7 @@ def test_reading_in_the_document_says_what_a_pronoun_stands_for() -> None:
 def test_sentences_can_be_kept_by_votes() -> None:
     """The second sentence gets both votes: 'ferry' stands in each, 'winter' in it alone."""
     given_ = [passage("The ferry is red. The ferry sails in winter. The captain is old.")]
-    with scripted_tools() as tools:
-        kept = Sentences(top_k=1, score="votes").compress(Question("ferry winter"), given_, tools)
+    with scripted_runtime() as runtime:
+        kept = Sentences(top_k=1, score="votes").compress(Question("ferry winter"), given_, runtime)
     assert [result.text for result in kept] == ["The ferry sails in winter."]
     assert kept[0].score == pytest.approx(0.75, abs=0.01)

@@ -43,25 +43,25 @@ def test_what_the_one_inside_needs_and_says_is_passed_on(name: str) -> None:
     assert not compressor(name, of={"compress.probe": {"similarity": False}}).needs
 
 
-def test_neighbours_bring_the_bridge(tools: Pipeline) -> None:
+def test_neighbours_bring_the_bridge(runtime: Pipeline) -> None:
     question = Question("Which boat sails in winter?")
     given = [passage(FERRY)]
-    assert texts(compressor("chain", of=[ONE]).compress(question, given, tools)) == ["She sails in winter at nine."]
-    kept = compressor("neighbours", of=ONE).compress(question, given, tools)
+    assert texts(compressor("chain", of=[ONE]).compress(question, given, runtime)) == ["She sails in winter at nine."]
+    kept = compressor("neighbours", of=ONE).compress(question, given, runtime)
     assert texts(kept) == ["The Merrow is a boat. She sails in winter at nine. Dogs do not sail."]
 
 
-def test_a_chain_goes_on_with_what_is_left(tools: Pipeline) -> None:
+def test_a_chain_goes_on_with_what_is_left(runtime: Pipeline) -> None:
     two = {"compress.probe": {"model": None, "top_k": 2, "keep_ratio": None}}
     question = Question("winter ticket ticket")
-    kept = compressor("chain", of=[two, "compress.reorder", ONE]).compress(question, [passage(FERRY)], tools)
+    kept = compressor("chain", of=[two, "compress.reorder", ONE]).compress(question, [passage(FERRY)], runtime)
     assert len(kept) == 1
     assert kept[0].text in FERRY
 
 
-def test_reorder_puts_the_best_at_both_ends(tools: Pipeline) -> None:
+def test_reorder_puts_the_best_at_both_ends(runtime: Pipeline) -> None:
     ranked = [passage(str(n), n) for n in range(1, 7)]
-    ordered = compressor("reorder").compress(Question("?"), ranked, tools)
+    ordered = compressor("reorder").compress(Question("?"), ranked, runtime)
     assert texts(ordered) == ["1", "3", "5", "6", "4", "2"]
 
 
@@ -73,7 +73,7 @@ def test_reorder_puts_the_best_at_both_ends(tools: Pipeline) -> None:
         ("Do dogs sail in winter?", "Dogs do not sail."),
     ],
 )
-def test_protect_brings_back_what_the_question_turns_on(question: str, kept_too: str, tools: Pipeline) -> None:
+def test_protect_brings_back_what_the_question_turns_on(question: str, kept_too: str, runtime: Pipeline) -> None:
     winter = {"compress.sentences": {"top_k": 1, "score": "cosine"}}
     given = [
         passage(
@@ -82,12 +82,12 @@ def test_protect_brings_back_what_the_question_turns_on(question: str, kept_too:
             )
         )
     ]
-    plain = compressor("chain", of=[winter]).compress(Question(question), given, tools)
+    plain = compressor("chain", of=[winter]).compress(Question(question), given, runtime)
     assert kept_too not in " ".join(texts(plain))
-    tools.take_notes()
-    kept = compressor("protect", of=winter).compress(Question(question), given, tools)
+    runtime.take_notes()
+    kept = compressor("protect", of=winter).compress(Question(question), given, runtime)
     assert kept_too in " ".join(texts(kept))
-    assert any(kept_too in note for note in tools.take_notes())
+    assert any(kept_too in note for note in runtime.take_notes())
 
 
 def test_protected_words() -> None:
@@ -96,42 +96,42 @@ def test_protected_words() -> None:
     assert Protect(names=False).words("Did Ada pay 3 marks?") == ["3"]
 
 
-def test_fallback_gives_everything_and_says_so(tools: Pipeline) -> None:
+def test_fallback_gives_everything_and_says_so(runtime: Pipeline) -> None:
     nothing = {"compress.exit": {"threshold": 1.0}}
     given = [passage(FERRY)]
-    assert compressor("chain", of=[nothing]).compress(Question("Why?"), given, tools) == []
-    assert compressor("fallback", of=nothing).compress(Question("Why?"), given, tools) == given
-    assert tools.take_notes()[-1] == "compress.exit left 0 tokens, fewer than 1: the passages stay as they are"
+    assert compressor("chain", of=[nothing]).compress(Question("Why?"), given, runtime) == []
+    assert compressor("fallback", of=nothing).compress(Question("Why?"), given, runtime) == given
+    assert runtime.take_notes()[-1] == "compress.exit left 0 tokens, fewer than 1: the passages stay as they are"
 
 
-def test_gate_compresses_where_it_saves_time(tools: Pipeline) -> None:
+def test_gate_compresses_where_it_saves_time(runtime: Pipeline) -> None:
     gated = compressor("gate", of=ONE)
     question, given = Question("Which boat sails in winter?"), [passage(FERRY)]
-    compressed = gated.compress(question, given, tools)
+    compressed = gated.compress(question, given, runtime)
     assert texts(compressed) == ["She sails in winter at nine."]
-    assert "compress.probe is timed on this question" in tools.take_notes()
-    speed = measured(tools.reader, given)
+    assert "compress.probe is timed on this question" in runtime.take_notes()
+    speed = measured(runtime.reader, given)
     (work,) = speed.compressors.values()
     assert (work.tokens_in, work.tokens_out) == (24, 6)
 
     speed.reader, work.seconds = 10.0, 1.1  # 24 tokens: 2.4 s to read, 1.1 s to compress and 0.6 s for the rest
-    assert gated.compress(question, given, tools) == compressed
-    assert tools.take_notes() == (
+    assert gated.compress(question, given, runtime) == compressed
+    assert runtime.take_notes() == (
         "compressed: expected 1.70 s with compress.probe (22 tokens/s, keeps 0.25), 2.40 s without (the reader's "
         "10 tokens/s)",
         ANOTHER_EMBEDDER,
     )
     speed.reader = 1000.0
-    assert gated.compress(question, given, tools) == given
-    assert tools.take_notes()[-1].startswith("not compressed: expected ")
+    assert gated.compress(question, given, runtime) == given
+    assert runtime.take_notes()[-1].startswith("not compressed: expected ")
 
 
-def test_gate_knows_each_compressor_of_its_own(tools: Pipeline) -> None:
-    speed = gate._MEASURED[tools.reader] = Speed(10.0, {})
+def test_gate_knows_each_compressor_of_its_own(runtime: Pipeline) -> None:
+    speed = gate._MEASURED[runtime.reader] = Speed(10.0, {})
     gated = compressor("gate", of=ONE)
-    assert gated.pays(100, Work(1.0, 100, 30), speed.reader, tools)
-    assert not gated.pays(100, Work(8.0, 100, 30), speed.reader, tools)
-    assert not compressor("gate", of=ONE, least_gain=3).pays(100, Work(1.0, 100, 30), speed.reader, tools)
+    assert gated.pays(100, Work(1.0, 100, 30), speed.reader, runtime)
+    assert not gated.pays(100, Work(8.0, 100, 30), speed.reader, runtime)
+    assert not compressor("gate", of=ONE, least_gain=3).pays(100, Work(1.0, 100, 30), speed.reader, runtime)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_the_router_by_its_words(question: str, word: str | None) -> None:
     assert Route().gist_word(question) == word
 
 
-def test_the_router_says_where_a_question_went(tools: Pipeline) -> None:
+def test_the_router_says_where_a_question_went(runtime: Pipeline) -> None:
     routed = compressor("route", facts=ONE, gist={"compress.reorder": {}}, gist_words=["vibe"])
     given = [passage(FERRY)]
-    assert routed.compress(Question("What is the vibe on board?"), given, tools) == given
-    assert tools.take_notes() == ("the question asks for the gist ('vibe'): compress.reorder",)
-    assert len(routed.compress(Question("Which boat sails in winter?"), given, tools)) == 1
-    assert tools.take_notes() == ("the question asks for a fact: compress.probe", ANOTHER_EMBEDDER)
+    assert routed.compress(Question("What is the vibe on board?"), given, runtime) == given
+    assert runtime.take_notes() == ("the question asks for the gist ('vibe'): compress.reorder",)
+    assert len(routed.compress(Question("Which boat sails in winter?"), given, runtime)) == 1
+    assert runtime.take_notes() == ("the question asks for a fact: compress.probe", ANOTHER_EMBEDDER)
     assert routed.facts == Spec("compress.probe", tuple(ONE["compress.probe"].items()))
     with pytest.raises(ValueError, match=r"gist_words must be regular expressions: '\('"):
         Route(gist_words=("(",))

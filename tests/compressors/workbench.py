@@ -1,4 +1,4 @@
-"""The tools of compressors in tests: the scripted model reads, and an embedder counts words. No weights."""
+"""The runtime of compressors in tests: the scripted model reads, and an embedder counts words. No weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WordCounts:
         return [[word.span() for word in re.finditer(r"\S+", text)] for text in texts]
 
 
-def scripted_tools(n_ctx: int = 4096) -> Pipeline:
+def scripted_runtime(n_ctx: int = 4096) -> Pipeline:
     """A pipeline whose reader is the scripted model, and whose embedder counts words."""
     config = replace(DEFAULT, stages=(*DEFAULT.stages[:-1], Spec("generate.scripted", (("n_ctx", n_ctx),))))
     pipeline = Pipeline(config, Path("nowhere"))

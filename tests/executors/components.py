@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.answers.scripted import Scripted
-from pipeline.contracts import Model, Progress, Stream, Tools
+from pipeline.contracts import Model, Progress, Runtime, Stream
 from pipeline.models.scripted import ScriptedModel
 from pipeline.registry import COMPONENTS
 from pipeline.types import Generation, Passage, Prompt, Question, Sampling
@@ -45,7 +45,7 @@ class Trouble:
     eat_by: str = "limit"
     calls: str = ""
 
-    def compress(self, question: Question, passages: Sequence[Passage], tools: Tools) -> list[Passage]:
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if self.calls:
             with open(self.calls, "a") as file:
                 file.write(f"{question.id}\n")

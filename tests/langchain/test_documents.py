@@ -44,7 +44,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 def test_the_retriever_finds_what_the_pipeline_finds(pipeline: Pipeline) -> None:
     component = CONFIG.components[0]
-    documents = LongthreadRetriever(retriever=component, tools=pipeline).invoke(QUESTION)
+    documents = LongthreadRetriever(retriever=component, runtime=pipeline).invoke(QUESTION)
     passages = component.search(Question(QUESTION), pipeline)
     assert [document.page_content for document in documents] == [passage.text for passage in passages]
     for document in documents:
@@ -67,10 +67,10 @@ def test_questions_may_come_in_a_batch(pipeline: Pipeline) -> None:
 
 
 def test_the_compressor_keeps_places_and_what_documents_say_of_themselves(pipeline: Pipeline) -> None:
-    documents = LongthreadRetriever(retriever=CONFIG.components[0], tools=pipeline).invoke(QUESTION)
+    documents = LongthreadRetriever(retriever=CONFIG.components[0], runtime=pipeline).invoke(QUESTION)
     for document in documents:
         document.metadata["mine"] = document.id
-    kept = LongthreadCompressor(compressor=Sentences(top_k=2), tools=pipeline).compress_documents(documents, QUESTION)
+    kept = LongthreadCompressor(compressor=Sentences(top_k=2), runtime=pipeline).compress_documents(documents, QUESTION)
     assert 0 < len(kept) <= 2
     for document in kept:
         metadata = document.metadata
@@ -84,7 +84,7 @@ def test_the_compressor_keeps_places_and_what_documents_say_of_themselves(pipeli
 def test_documents_of_others_need_no_offsets(pipeline: Pipeline) -> None:
     text = "Cats sleep a lot. The ferry leaves at noon. Bread is baked at night."
     others = [Document(text, metadata={"source": "mine.txt", "id": 7}), Document("Nothing of the kind.")]
-    kept = LongthreadCompressor(compressor=Sentences(top_k=1), tools=pipeline).compress_documents(others, QUESTION)
+    kept = LongthreadCompressor(compressor=Sentences(top_k=1), runtime=pipeline).compress_documents(others, QUESTION)
     assert [document.page_content.strip() for document in kept] == ["The ferry leaves at noon."]
     metadata = kept[0].metadata
     assert (metadata["source"], metadata["id"], text[metadata["start"] : metadata["end"]]) == (
@@ -92,7 +92,7 @@ def test_documents_of_others_need_no_offsets(pipeline: Pipeline) -> None:
         7,
         kept[0].page_content,
     )
-    assert LongthreadCompressor(compressor=Sentences(), tools=pipeline).compress_documents([], QUESTION) == []
+    assert LongthreadCompressor(compressor=Sentences(), runtime=pipeline).compress_documents([], QUESTION) == []
 
 
 def test_a_passage_survives_the_way_there_and_back() -> None:

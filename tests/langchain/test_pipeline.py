@@ -155,8 +155,8 @@ def test_inside_of_langchains_compression_retriever(compressor: Any, tmp_path: P
     settings = replace(CONFIG.index, embedder="minilm")
     update_index(tmp_path, demo, settings, lambda *_: None)
     with Pipeline(replace(CONFIG, index=settings), tmp_path) as pipeline:
-        retriever = LongthreadRetriever(retriever=CONFIG.components[0], tools=pipeline)
-        ours = LongthreadCompressor(compressor=compressor, tools=pipeline)
+        retriever = LongthreadRetriever(retriever=CONFIG.components[0], runtime=pipeline)
+        ours = LongthreadCompressor(compressor=compressor, runtime=pipeline)
         documents = classic.ContextualCompressionRetriever(base_compressor=ours, base_retriever=retriever).invoke(
             QUESTION
         )

@@ -22,13 +22,13 @@ Open = Callable[[Path], Recollection]
 
 
 @pytest.fixture(params=NAMES)
-def opened(request: pytest.FixtureRequest, tools: Pipeline) -> Iterator[Open]:
+def opened(request: pytest.FixtureRequest, runtime: Pipeline) -> Iterator[Open]:
     """Opens the memory in a folder; closes what was opened."""
     component = Spec(request.param).build()
     all_opened: list[Recollection] = []
 
     def open_(folder: Path) -> Recollection:
-        all_opened.append(component.open(folder, tools))
+        all_opened.append(component.open(folder, runtime))
         return all_opened[-1]
 
     yield open_
@@ -37,15 +37,15 @@ def opened(request: pytest.FixtureRequest, tools: Pipeline) -> Iterator[Open]:
         one.close()
 
 
-def filled(memory: Recollection, tools: Pipeline, n: int = 30) -> Recollection:
+def filled(memory: Recollection, runtime: Pipeline, n: int = 30) -> Recollection:
     for number in range(1, n + 1):
         memory.commit(turn(number, f"What is number {number}?", f"It is word{number}." + " more" * 30, day=number))
-    memory.settle(tools)
+    memory.settle(runtime)
     return memory
 
 
-def test_what_was_committed_is_there_when_opened_again(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    memory = filled(opened(tmp_path), tools)
+def test_what_was_committed_is_there_when_opened_again(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), runtime)
     turns, items = memory.turns, memory.items()
     memory.close()
     again = opened(tmp_path)
@@ -63,10 +63,10 @@ def test_only_the_next_turn_is_taken(opened: Open, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [0, 10, 40, 100, 300, 5000])
-def test_what_is_recalled_fits_the_room(opened: Open, tools: Pipeline, tmp_path: Path, room: int) -> None:
-    memory = filled(opened(tmp_path), tools)
-    found = memory.recall(Question("What is number 7, and word7?"), tools, room)
-    count = tools.reader.count_text
+def test_what_is_recalled_fits_the_room(opened: Open, runtime: Pipeline, tmp_path: Path, room: int) -> None:
+    memory = filled(opened(tmp_path), runtime)
+    found = memory.recall(Question("What is number 7, and word7?"), runtime, room)
+    count = runtime.reader.count_text
     used = sum(count(one.question) + count(one.answer) for one in found.turns)
     used += sum(count(one.text) for one in found.recalled)
     assert used <= room
@@ -76,15 +76,15 @@ def test_what_is_recalled_fits_the_room(opened: Open, tools: Pipeline, tmp_path:
     assert all(weight is not None and 0 <= weight <= 1 for weight in weights)
 
 
-def test_the_same_question_recalls_the_same(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    memory = filled(opened(tmp_path), tools)
-    assert memory.recall(Question("word9"), tools, 400) == memory.recall(Question("word9"), tools, 400)
+def test_the_same_question_recalls_the_same(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), runtime)
+    assert memory.recall(Question("word9"), runtime, 400) == memory.recall(Question("word9"), runtime, 400)
 
 
-def test_an_empty_memory_recalls_nothing(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
+def test_an_empty_memory_recalls_nothing(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
     memory = opened(tmp_path)
-    memory.settle(tools)
-    found = memory.recall(Question("Anything?"), tools, 500)
+    memory.settle(runtime)
+    found = memory.recall(Question("Anything?"), runtime, 500)
     assert (found.turns, found.recalled, memory.items(), memory.search("anything"), memory.undo()) == (
         (),
         (),
@@ -94,8 +94,8 @@ def test_an_empty_memory_recalls_nothing(opened: Open, tools: Pipeline, tmp_path
     )
 
 
-def test_a_search_finds_the_turn(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    memory = filled(opened(tmp_path), tools)
+def test_a_search_finds_the_turn(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), runtime)
     found = memory.search("word17", k=3)
     assert 17 in found[0].turns
     assert len(found) <= 3
@@ -107,10 +107,10 @@ def test_a_search_finds_the_turn(opened: Open, tools: Pipeline, tmp_path: Path) 
     ids=str,
 )
 def test_what_is_forgotten_is_in_no_tier_and_in_no_byte(
-    opened: Open, tools: Pipeline, tmp_path: Path, how: dict[str, object], gone: set[int]
+    opened: Open, runtime: Pipeline, tmp_path: Path, how: dict[str, object], gone: set[int]
 ) -> None:
     folder = tmp_path / "session"
-    memory = filled(opened(folder), tools)
+    memory = filled(opened(folder), runtime)
     assert set(memory.forget(**how)) == gone  # type: ignore[arg-type]
     assert {one.number for one in memory.turns} == set(range(1, 31)) - gone
     assert memory.next_number == 31
@@ -121,7 +121,7 @@ def test_what_is_forgotten_is_in_no_tier_and_in_no_byte(
     for number in gone:
         assert not any(f"word{number}." in one.text for one in memory.search(f"word{number}"))
     assert traces(folder, words) == []
-    memory.settle(tools)
+    memory.settle(runtime)
     memory.close()
     assert traces(folder, words) == []
     assert {one.number for one in opened(folder).turns} == set(range(1, 31)) - gone
@@ -139,13 +139,13 @@ def traces(folder: Path, words: list[str]) -> list[tuple[str, str]]:
     ]
 
 
-def test_the_search_for_traces_finds_them(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    filled(opened(tmp_path), tools)
+def test_the_search_for_traces_finds_them(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    filled(opened(tmp_path), runtime)
     assert traces(tmp_path, ["word12."])
 
 
-def test_what_cannot_be_forgotten_is_said(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    memory = filled(opened(tmp_path), tools, 3)
+def test_what_cannot_be_forgotten_is_said(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), runtime, 3)
     with pytest.raises(DataError, match="there is no turn 7"):
         memory.forget(turns=[2, 7])
     with pytest.raises(DataError, match="'soon' is not a date"):
@@ -158,8 +158,8 @@ def test_what_cannot_be_forgotten_is_said(opened: Open, tools: Pipeline, tmp_pat
     assert len(memory.turns) == 3
 
 
-def test_undo_gives_the_last_turn_back_and_frees_its_number(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    memory = filled(opened(tmp_path), tools, 12)
+def test_undo_gives_the_last_turn_back_and_frees_its_number(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path), runtime, 12)
     last = memory.turns[-1]
     assert memory.undo() == last
     assert memory.next_number == 12
@@ -168,13 +168,13 @@ def test_undo_gives_the_last_turn_back_and_frees_its_number(opened: Open, tools:
     assert memory.turns[-1].answer == "Other."
 
 
-def test_an_export_is_taken_in_whole(opened: Open, tools: Pipeline, tmp_path: Path) -> None:
-    memory = filled(opened(tmp_path / "one"), tools)
+def test_an_export_is_taken_in_whole(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = filled(opened(tmp_path / "one"), runtime)
     memory.forget(turns=[5])
     assert memory.export(tmp_path / "a.jsonl") == 29
     other = opened(tmp_path / "other")
     assert other.import_(tmp_path / "a.jsonl") == 29
-    other.settle(tools)
+    other.settle(runtime)
     assert other.turns == memory.turns
     assert other.items() == memory.items()
     other.export(tmp_path / "b.jsonl")

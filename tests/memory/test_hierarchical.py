@@ -24,12 +24,12 @@ from tests.memory.talks import pipeline_with, turn
 SETTINGS = Hierarchical(sensory_tokens=40, segment_tokens=20, summary_tokens=30, recall_tokens=60, summarise="extract")
 
 
-def told(tools: Pipeline, folder: Path, *texts: str, settings: Hierarchical = SETTINGS, days: int = 1) -> Tiers:
+def told(runtime: Pipeline, folder: Path, *texts: str, settings: Hierarchical = SETTINGS, days: int = 1) -> Tiers:
     """Each text as a turn, so many days after the one before."""
-    memory = settings.open(folder, tools)
+    memory = settings.open(folder, runtime)
     for n, text in enumerate(texts, 1):
         memory.commit(turn(n, text, f"I see, number {n}.", day=1 + (n - 1) * days))
-        memory.settle(tools)
+        memory.settle(runtime)
     return memory
 
 
@@ -37,22 +37,22 @@ FILLER = [f"The weather on day {n} was neither warm nor cold, they said." for n 
 
 
 # ------------------------------------------------------------------------------------------------------------- tiers
-def test_turns_move_to_the_next_tier_when_their_budget_is_used_up(tools: Pipeline, tmp_path: Path) -> None:
-    memory = told(tools, tmp_path, *["one two three four five six"] * 9)  # 6 + 4 tokens each
-    found = memory.recall(Question("six"), tools, 1000)
+def test_turns_move_to_the_next_tier_when_their_budget_is_used_up(runtime: Pipeline, tmp_path: Path) -> None:
+    memory = told(runtime, tmp_path, *["one two three four five six"] * 9)  # 6 + 4 tokens each
+    found = memory.recall(Question("six"), runtime, 1000)
     assert [one.number for one in found.turns] == [7, 8, 9]
     assert [(unit.first, unit.last) for unit in memory.units.all()] == [(1, 2), (3, 4), (5, 6)]
     memory.close()
 
 
 @pytest.mark.parametrize("sensory", [0, 10, 40, 100])
-def test_the_open_turns_never_exceed_the_sensory_budget(tools: Pipeline, tmp_path: Path, sensory: int) -> None:
+def test_the_open_turns_never_exceed_the_sensory_budget(runtime: Pipeline, tmp_path: Path, sensory: int) -> None:
     settings = Hierarchical(sensory_tokens=sensory, segment_tokens=15, summarise="none")
-    memory = settings.open(tmp_path, tools)
+    memory = settings.open(tmp_path, runtime)
     for n, text in enumerate(FILLER, 1):
         memory.commit(turn(n, text))
-        memory.settle(tools)
-        shown = memory.recall(Question("weather"), tools, 5000).turns
+        memory.settle(runtime)
+        shown = memory.recall(Question("weather"), runtime, 5000).turns
         assert sum(len(one.question.split()) + len(one.answer.split()) for one in shown) <= sensory
         first = shown[0].number if shown else n + 1
         assert memory.units.closed == first - 1
@@ -60,9 +60,9 @@ def test_the_open_turns_never_exceed_the_sensory_budget(tools: Pipeline, tmp_pat
     memory.close()
 
 
-def test_the_running_summary_keeps_its_cap(tools: Pipeline, tmp_path: Path) -> None:
-    memory = told(tools, tmp_path, *FILLER)
-    summary = memory.recall(Question("weather"), tools, 1000).recalled[0]
+def test_the_running_summary_keeps_its_cap(runtime: Pipeline, tmp_path: Path) -> None:
+    memory = told(runtime, tmp_path, *FILLER)
+    summary = memory.recall(Question("weather"), runtime, 1000).recalled[0]
     assert summary.tier == "summary"
     assert 0 < summary.tokens <= 30
     assert summary.weight is None
@@ -70,9 +70,9 @@ def test_the_running_summary_keeps_its_cap(tools: Pipeline, tmp_path: Path) -> N
     memory.close()
 
 
-def test_what_left_the_sensory_tier_is_recalled_word_for_word(tools: Pipeline, tmp_path: Path) -> None:
-    memory = told(tools, tmp_path, "The spare key hangs behind the blue boiler.", *FILLER)
-    found = memory.recall(Question("Where is the spare key?"), tools, 1000)
+def test_what_left_the_sensory_tier_is_recalled_word_for_word(runtime: Pipeline, tmp_path: Path) -> None:
+    memory = told(runtime, tmp_path, "The spare key hangs behind the blue boiler.", *FILLER)
+    found = memory.recall(Question("Where is the spare key?"), runtime, 1000)
     units = [one for one in found.recalled if one.tier == "unit"]
     holding = next(one for one in units if 1 in one.turns)
     assert "The spare key hangs behind the blue boiler.\nI see, number 1." in holding.text
@@ -83,11 +83,11 @@ def test_what_left_the_sensory_tier_is_recalled_word_for_word(tools: Pipeline, t
     memory.close()
 
 
-def test_a_neighbours_words_lead_to_a_turn(tools: Pipeline, tmp_path: Path) -> None:
+def test_a_neighbours_words_lead_to_a_turn(runtime: Pipeline, tmp_path: Path) -> None:
     asked = ["What did the plumber say about the boiler?", "Six weeks, and no sooner."]
     texts = [*FILLER[:8], *asked, *FILLER[8:]]
     alone, together = (
-        told(tools, tmp_path / str(n), *texts, settings=replace(SETTINGS, around=n, dense_weight=0.0), days=0)
+        told(runtime, tmp_path / str(n), *texts, settings=replace(SETTINGS, around=n, dense_weight=0.0), days=0)
         for n in (0, 2)
     )
     question = "plumber and boiler"
@@ -123,24 +123,24 @@ def test_the_query_is_the_first_half_of_a_long_text_and_all_of_a_short_one() -> 
     assert Hierarchical(query_share=1.0).query("a b " * 100) == "a b " * 100
 
 
-def test_recency_prefers_the_later_of_equals(tools: Pipeline, tmp_path: Path) -> None:
+def test_recency_prefers_the_later_of_equals(runtime: Pipeline, tmp_path: Path) -> None:
     texts = ["The ferry is late.", *FILLER[:4], "The ferry is late.", *FILLER[4:8]]
-    memory = told(tools, tmp_path, *texts, settings=Hierarchical(sensory_tokens=0, around=0, recency=1.0))
+    memory = told(runtime, tmp_path, *texts, settings=Hierarchical(sensory_tokens=0, around=0, recency=1.0))
     ranked = [number for number, _ in memory.ranked("ferry late", set(range(1, 11)))]
     assert ranked[:2] == [6, 1]
     memory.close()
 
 
-def test_vectors_that_are_missing_are_made_again(tools: Pipeline, tmp_path: Path) -> None:
+def test_vectors_that_are_missing_are_made_again(runtime: Pipeline, tmp_path: Path) -> None:
     import shutil
 
-    memory = told(tools, tmp_path, "The spare key hangs behind the boiler.", *FILLER)
-    before = memory.recall(Question("Where is the spare key?"), tools, 500)
+    memory = told(runtime, tmp_path, "The spare key hangs behind the boiler.", *FILLER)
+    before = memory.recall(Question("Where is the spare key?"), runtime, 500)
     memory.close()
     (folder,) = tmp_path.glob("vectors-*")
     shutil.rmtree(folder)
-    again = SETTINGS.open(tmp_path, tools)
-    assert again.recall(Question("Where is the spare key?"), tools, 500) == before
+    again = SETTINGS.open(tmp_path, runtime)
+    assert again.recall(Question("Where is the spare key?"), runtime, 500) == before
     again.close()
 
 
@@ -183,14 +183,14 @@ COLOURS = [
 ]  # fmt: skip
 
 
-def test_a_newer_fact_supersedes_an_older_and_both_keep_their_dates(tools: Pipeline, tmp_path: Path) -> None:
+def test_a_newer_fact_supersedes_an_older_and_both_keep_their_dates(runtime: Pipeline, tmp_path: Path) -> None:
     settings = Hierarchical(sensory_tokens=0, recall_tokens=200, summarise="extract")
-    memory = told(tools, tmp_path, *COLOURS[:-1], settings=settings)
+    memory = told(runtime, tmp_path, *COLOURS[:-1], settings=settings)
     facts = {one.text: one for one in memory.items() if one.tier == "fact" and "colour" in one.text}
     old, new = facts["My favourite colour: blue"], facts["My favourite colour: green"]
     assert (old.time[:10], old.superseded_by) == ("2026-01-01", "green (2026-01-08, turn 8)")
     assert (new.time[:10], new.superseded_by) == ("2026-01-08", "")
-    found = memory.recall(Question("What is my favourite colour?"), tools, 1000)
+    found = memory.recall(Question("What is my favourite colour?"), runtime, 1000)
     text = "\n".join(one.text for one in found.recalled if one.tier == "unit")
     assert "My favourite colour is blue.\nI see, number 1.\n(Later, on 2026-01-08: My favourite colour: green)" in text
     assert text.rindex("My favourite colour is green.") > text.index("My favourite colour is blue.")
@@ -261,17 +261,17 @@ class Babbling(ScriptedModel):
 )
 def test_a_useless_summary_gives_way_to_an_extractive_one_and_that_is_said(tmp_path: Path, says: str, by: str) -> None:
     settings = Hierarchical(sensory_tokens=20, segment_tokens=20, summary_tokens=30)
-    with pipeline_with(None) as tools:
+    with pipeline_with(None) as runtime:
         model = Babbling(says)
-        tools.use(reader=model)
-        memory = told(tools, tmp_path, *FILLER[:6], settings=settings)
+        runtime.use(reader=model)
+        memory = told(runtime, tmp_path, *FILLER[:6], settings=settings)
         assert memory.units.running.by == by
         assert "weather" in memory.units.running.text
         assert 0 < model.count_text(memory.units.running.text) <= 30
         assert all(0 < model.count_text(unit.summary or "") <= SHORT_TOKENS for unit in memory.units.all())
-        tools.take_notes()
-        memory.recall(Question("weather"), tools, 1000)
-        assert any("the model's was of no use" in note for note in tools.take_notes()) == (by == "extract")
+        runtime.take_notes()
+        memory.recall(Question("weather"), runtime, 1000)
+        assert any("the model's was of no use" in note for note in runtime.take_notes()) == (by == "extract")
         assert all(sampling.json_schema for sampling in model.samplings)
         memory.close()
 

@@ -56,19 +56,19 @@ def test_a_question_is_answered_from_more_than_the_window_holds(book: Path) -> N
     assert state.ledger.prompt_tokens + 32 <= pipeline.window
 
 
-def test_what_was_read_is_not_read_again(book: Path, tools: Pipeline, tmp_path: Path) -> None:
-    memory = Hierarchical(sensory_tokens=0, segment_tokens=100, summarise="extract").open(tmp_path / "read", tools)
-    pieces = tools.chunk(load(book))
-    assert memory.read(pieces[:10], tools) == 10
-    assert memory.read(pieces, tools) == len(pieces) - 10
-    assert memory.read(pieces, tools) == 0
+def test_what_was_read_is_not_read_again(book: Path, runtime: Pipeline, tmp_path: Path) -> None:
+    memory = Hierarchical(sensory_tokens=0, segment_tokens=100, summarise="extract").open(tmp_path / "read", runtime)
+    pieces = runtime.chunk(load(book))
+    assert memory.read(pieces[:10], runtime) == 10
+    assert memory.read(pieces, runtime) == len(pieces) - 10
+    assert memory.read(pieces, runtime) == 0
     assert [one.span for one in memory.units.pieces().values()] == [one.span for one in pieces]
     assert next(iter(memory.units.pieces().values())) == pieces[0]
     units = memory.units.all()
     assert [m for unit in units for m in range(unit.first, unit.last + 1)] == list(range(1, len(pieces) + 1))
     assert all(unit.summary for unit in units)
     memory.export(tmp_path / "a.jsonl")
-    other = Hierarchical(sensory_tokens=0, summarise="extract").open(tmp_path / "other", tools)
+    other = Hierarchical(sensory_tokens=0, summarise="extract").open(tmp_path / "other", runtime)
     other.import_(tmp_path / "a.jsonl")
     assert other.units.pieces() == memory.units.pieces()
     memory.forget(matching=HIDDEN)
@@ -77,12 +77,12 @@ def test_what_was_read_is_not_read_again(book: Path, tools: Pipeline, tmp_path: 
     other.close()
 
 
-def test_a_segment_recalls_from_before_it(tools: Pipeline, book: Path, tmp_path: Path) -> None:
-    memory = Hierarchical(sensory_tokens=0, segment_tokens=100, summarise="extract").open(tmp_path, tools)
-    memory.read(tools.chunk(load(book)), tools)
+def test_a_segment_recalls_from_before_it(runtime: Pipeline, book: Path, tmp_path: Path) -> None:
+    memory = Hierarchical(sensory_tokens=0, segment_tokens=100, summarise="extract").open(tmp_path, runtime)
+    memory.read(runtime.chunk(load(book)), runtime)
     first, *_, last = memory.units.all()
-    assert memory._recalled_for(first, tools) == ""
-    assert memory._recalled_for(last, tools)
+    assert memory._recalled_for(first, runtime) == ""
+    assert memory._recalled_for(last, runtime)
     memory.close()
 
 

@@ -14,7 +14,7 @@ from pipeline.retrieval.scope import Scope
 from pipeline.types import Copy, Passage, Place, Question
 from tests.retrieval.folders import contents, counts, generation, make_old, read, update, write
 from tests.retrieval.letters import Letters
-from tests.retrieval.test_retrievers import tools
+from tests.retrieval.test_retrievers import runtime
 
 FERRY = "The ferry leaves at noon.\n\nIt carries forty goats and no dogs at all.\n"
 FILES = {"a/ferry.txt": FERRY, "b/ferry.txt": FERRY, "c/old.txt": FERRY, "lamp.txt": "The lamp burns oil.\n"}
@@ -152,9 +152,9 @@ def test_copies_do_not_fill_the_top_k_and_the_setting_keeps_them(tmp_path: Path)
     with read(tmp_path / "index", Letters()) as opened:
         question = Question("who opens the gate of the harbour wall")
         for retriever in (Hybrid(k=3), Dense(k=3)):
-            found = retriever.search(question, tools(opened))
+            found = retriever.search(question, runtime(opened))
             assert sorted(Path(one.source).name[0] for one in found) == ["d", "v"]
-        found = Hybrid(k=3, copies="keep").search(question, tools(opened))
+        found = Hybrid(k=3, copies="keep").search(question, runtime(opened))
         assert sorted(Path(one.source).name[0] for one in found) in (["d", "v", "v"], ["v", "v", "v"])
 
 

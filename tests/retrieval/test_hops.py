@@ -27,13 +27,13 @@ class Workbench:
 
     def search(self, question: str, **settings: Any) -> list[Passage]:
         with read(self.folder / "index", self.none) as index:
-            tools: Any = SimpleNamespace(
+            runtime: Any = SimpleNamespace(
                 index=index,
                 embedder=self.none,
                 reader=ScriptedModel(),
                 note=lambda text, once=False: self.notes.append(text),
             )
-            found = Hops(**settings).search(Question(question), tools)
+            found = Hops(**settings).search(Question(question), runtime)
             for passage in found:
                 assert passage.text == index.document(passage.source).text[passage.start : passage.end]
             return found

@@ -28,8 +28,8 @@ def index(tmp_path: Path) -> Any:
 
 def search(index: DocumentIndex, question: str, parents: int | None, k: int = 1) -> list[str]:
     reader = SimpleNamespace(count_text=lambda text: len(text.split()))
-    tools: Any = SimpleNamespace(index=index, embedder=index.embedder, note=print, reader=reader)
-    found = Bm25(k=k, parents=parents).search(Question(question), tools)
+    runtime: Any = SimpleNamespace(index=index, embedder=index.embedder, note=print, reader=reader)
+    found = Bm25(k=k, parents=parents).search(Question(question), runtime)
     for passage in found:
         document = index.document(passage.source)
         assert passage.text == document.text[passage.start : passage.end]

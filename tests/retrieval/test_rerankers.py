@@ -25,7 +25,7 @@ from pipeline.retrieval import rerank_yes_no
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder
 from pipeline.retrieval.rerank_yes_no import YesNo
 from pipeline.types import Passage, Question, State, Text
-from tests.compressors.workbench import passage, scripted_tools
+from tests.compressors.workbench import passage, scripted_runtime
 from tests.models.embedder_file import cross_encoder, minilm_file
 from tests.models.gguf_file import tiny_llama
 
@@ -48,9 +48,9 @@ def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tools() -> Iterator[Pipeline]:
-    with scripted_tools() as tools:
-        yield tools
+def runtime() -> Iterator[Pipeline]:
+    with scripted_runtime() as runtime:
+        yield runtime
 
 
 def component(name: str, ranker: Path, **more: Any) -> Any:
@@ -62,26 +62,26 @@ def component(name: str, ranker: Path, **more: Any) -> Any:
 # ---------------------------------------------------------------------------------------------------- over the registry
 @pytest.mark.parametrize("name", NAMES)
 def test_passages_come_back_as_they_are_best_first_and_always_the_same(
-    name: str, ranker: Path, tools: Pipeline
+    name: str, ranker: Path, runtime: Pipeline
 ) -> None:
-    ranked = component(name, ranker).rerank(QUESTION, GIVEN, tools)
+    ranked = component(name, ranker).rerank(QUESTION, GIVEN, runtime)
     assert {(p.span, p.text, p.title) for p in ranked} == {(p.span, p.text, p.title) for p in GIVEN}
     assert len(ranked) == len(GIVEN)
     scores = [p.score for p in ranked]
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) > 1
-    assert ranked == component(name, ranker).rerank(QUESTION, GIVEN, tools)
-    assert component(name, ranker).rerank(QUESTION, [], tools) == []
+    assert ranked == component(name, ranker).rerank(QUESTION, GIVEN, runtime)
+    assert component(name, ranker).rerank(QUESTION, [], runtime) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_k_keeps_the_best_and_the_ledger_lists_the_others(name: str, ranker: Path, tools: Pipeline) -> None:
-    whole = component(name, ranker).rerank(QUESTION, GIVEN, tools)
-    assert component(name, ranker, k=2).rerank(QUESTION, GIVEN, tools) == whole[:2]
-    assert component(name, ranker, k=99).rerank(QUESTION, GIVEN, tools) == whole
+def test_k_keeps_the_best_and_the_ledger_lists_the_others(name: str, ranker: Path, runtime: Pipeline) -> None:
+    whole = component(name, ranker).rerank(QUESTION, GIVEN, runtime)
+    assert component(name, ranker, k=2).rerank(QUESTION, GIVEN, runtime) == whole[:2]
+    assert component(name, ranker, k=99).rerank(QUESTION, GIVEN, runtime) == whole
     spec = Spec(name, (("k", 2), *((("model", str(ranker)),) if name == "rerank.gguf" else ())))
-    state = State(QUESTION, ledger=tools.ledger, passages=tuple(GIVEN))
-    after = run_stage(spec, spec.build(), state, tools, 10)
+    state = State(QUESTION, ledger=runtime.ledger, passages=tuple(GIVEN))
+    after = run_stage(spec, spec.build(), state, runtime, 10)
     (entry,) = after.ledger.stages
     assert (entry.passages_in, entry.passages_out) == (5, 2)
     assert {drop.why for drop in entry.dropped} == {"ranked below the 2 best"}
@@ -91,32 +91,32 @@ def test_k_keeps_the_best_and_the_ledger_lists_the_others(name: str, ranker: Pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equal_passages_stay_in_their_order(name: str, ranker: Path, tools: Pipeline) -> None:
+def test_equal_passages_stay_in_their_order(name: str, ranker: Path, runtime: Pipeline) -> None:
     same = [passage("A boat sails.", 0, f"{n}.txt") for n in range(5)]
-    assert [p.source for p in component(name, ranker).rerank(QUESTION, same, tools)] == [p.source for p in same]
+    assert [p.source for p in component(name, ranker).rerank(QUESTION, same, runtime)] == [p.source for p in same]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_long_passage_counts_by_its_best_piece(name: str, ranker: Path, tools: Pipeline) -> None:
+def test_a_long_passage_counts_by_its_best_piece(name: str, ranker: Path, runtime: Pipeline) -> None:
     long = passage("word " * 3000 + "In winter the ferry leaves at nine. " + "word " * 3000, 0, "long.txt")
-    ranked = component(name, ranker).rerank(QUESTION, [GIVEN[0], long], tools)
+    ranked = component(name, ranker).rerank(QUESTION, [GIVEN[0], long], runtime)
     assert {p.source for p in ranked} == {"a.txt", "long.txt"}
     if name == "rerank.yes_no":
         assert ranked[0].source == "long.txt"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_question_that_leaves_no_room_is_refused(name: str, ranker: Path, tools: Pipeline) -> None:
+def test_a_question_that_leaves_no_room_is_refused(name: str, ranker: Path, runtime: Pipeline) -> None:
     with pytest.raises(ModelError, match=r"ask shorter"):
-        component(name, ranker).rerank(Question("ferry " * 2000), GIVEN, tools)
+        component(name, ranker).rerank(Question("ferry " * 2000), GIVEN, runtime)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts=st.lists(st.text(max_size=60), max_size=4))
-def test_any_text(name: str, ranker: Path, tools: Pipeline, texts: list[str]) -> None:
+def test_any_text(name: str, ranker: Path, runtime: Pipeline, texts: list[str]) -> None:
     given_ = [passage(text, 3, f"{n}.txt") for n, text in enumerate(texts)]
-    ranked = component(name, ranker).rerank(QUESTION, given_, tools)
+    ranked = component(name, ranker).rerank(QUESTION, given_, runtime)
     assert sorted(p.source for p in ranked) == sorted(p.source for p in given_)
     assert all(np.isfinite(p.score) for p in ranked)
 
@@ -154,10 +154,10 @@ def test_the_rank_head_gives_what_its_formula_says(ranker: Path) -> None:
 
 
 def test_two_token_types_are_noted_once(ranker: Path) -> None:
-    with scripted_tools() as tools:
+    with scripted_runtime() as runtime:
         for _ in range(2):
-            component("rerank.gguf", ranker).rerank(QUESTION, GIVEN, tools)
-        (note,) = tools.take_notes()
+            component("rerank.gguf", ranker).rerank(QUESTION, GIVEN, runtime)
+        (note,) = runtime.take_notes()
     assert note.startswith(
         "ranker.gguf was trained with two token types, and llama.cpp reads both texts with the first"
     )
@@ -176,14 +176,14 @@ def test_files_without_a_rank_head_are_refused(tmp_path: Path) -> None:
     path = minilm_file(tmp_path / "embedder.gguf")
     with pytest.raises(ModelError, match=r"embedder\.gguf has no rank head \(no tensor cls\), so it is no reranker"):
         CrossEncoder(path)
-    with scripted_tools() as tools, pytest.raises(ModelError, match=r"no such model file: .*nowhere\.gguf"):
-        component("rerank.gguf", tmp_path / "nowhere.gguf").rerank(QUESTION, GIVEN, tools)
+    with scripted_runtime() as runtime, pytest.raises(ModelError, match=r"no such model file: .*nowhere\.gguf"):
+        component("rerank.gguf", tmp_path / "nowhere.gguf").rerank(QUESTION, GIVEN, runtime)
 
 
 # ------------------------------------------------------------------------------------------------------- rerank.yes_no
-def test_log_odds_of_yes_by_hand(tools: Pipeline) -> None:
+def test_log_odds_of_yes_by_hand(runtime: Pipeline) -> None:
     """The scripted model says Yes with (1 + shared words) / (2 + words of the question)."""
-    ranked = YesNo().rerank(Question("ferry winter"), [GIVEN[0], GIVEN[1]], tools)
+    ranked = YesNo().rerank(Question("ferry winter"), [GIVEN[0], GIVEN[1]], runtime)
     words = {p.source: p.score for p in ranked}
     assert words["b.txt"] == pytest.approx(max(words.values()))
     assert ranked[0].source == "b.txt"
@@ -193,27 +193,27 @@ def test_a_real_model_is_asked_in_its_template_with_the_question_read_once(tmp_p
     """The scores are log P(Yes) - log P(No) of whole prompts, each read alone."""
     path = tmp_path / "tiny.gguf"
     path.write_bytes(tiny_llama())
-    with scripted_tools() as tools:
+    with scripted_runtime() as runtime:
         stage = YesNo(model=str(path), window=256)
         question = Question("the sea?")
         given_ = [passage("the ferry", 0, "a"), passage("salt", 0, "b")]
-        ranked = {p.source: p.score for p in stage.rerank(question, given_, tools)}
-        model: Any = stage._judge(tools)
+        ranked = {p.source: p.score for p in stage.rerank(question, given_, runtime)}
+        model: Any = stage._judge(runtime)
         prefix, after = rerank_yes_no.prompt(question.text, model)
         for one in given_:
             whole = (*prefix, Text(one.text + rerank_yes_no.ASK, "passages"), *after)
             ((yes, no),) = model.score(whole, [""], ["Yes", "No"])
             assert ranked[one.source] == pytest.approx(float(yes - no), abs=2e-2)
         before = model.n_decoded
-        stage.rerank(question, given_ * 8, tools)
+        stage.rerank(question, given_ * 8, runtime)
         n_suffixes = 8 * sum(model.count((Text(p.text + rerank_yes_no.ASK), *after)) for p in given_)
         assert model.n_decoded - before <= n_suffixes + 16 * 12
 
 
-def test_a_model_that_cannot_score_is_refused(tools: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(YesNo, "_judge", lambda self, tools: SimpleNamespace(name="mute", window=1000))
+def test_a_model_that_cannot_score_is_refused(runtime: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(YesNo, "_judge", lambda self, runtime: SimpleNamespace(name="mute", window=1000))
     with pytest.raises(ModelError, match=r"rerank\.yes_no: mute cannot score; set 'model' to a GGUF file"):
-        YesNo().rerank(QUESTION, GIVEN, tools)
+        YesNo().rerank(QUESTION, GIVEN, runtime)
 
 
 # ---------------------------------------------------------------------------------------------------------- a pipeline
@@ -243,15 +243,15 @@ def test_a_pipeline_says_beforehand_that_a_file_is_missing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_langchain_gets_the_same_order_with_scores(name: str, ranker: Path, tools: Pipeline) -> None:
+def test_langchain_gets_the_same_order_with_scores(name: str, ranker: Path, runtime: Pipeline) -> None:
     from langchain_core.documents import Document
 
     from pipeline.langchain.documents import to_document
     from pipeline.langchain.reranker import LongthreadReranker
 
     reranker = component(name, ranker, k=3)
-    expected: list[Passage] = reranker.rerank(QUESTION, GIVEN, tools)
-    adapter = LongthreadReranker(reranker=reranker, tools=tools)
+    expected: list[Passage] = reranker.rerank(QUESTION, GIVEN, runtime)
+    adapter = LongthreadReranker(reranker=reranker, runtime=runtime)
     found = adapter.compress_documents([to_document(p) for p in GIVEN], QUESTION.text)
     assert [document.metadata["source"] for document in found] == [p.source for p in expected]
     assert [document.metadata["relevance_score"] for document in found] == [p.score for p in expected]

@@ -35,7 +35,7 @@ def index(tmp_path: Path) -> Any:
         yield opened
 
 
-def tools(index: DocumentIndex) -> Any:
+def runtime(index: DocumentIndex) -> Any:
     return SimpleNamespace(index=index, embedder=index.embedder, note=lambda text, once=False: None)
 
 
@@ -48,21 +48,21 @@ class TestEveryRetriever:
     def test_gives_at_most_k_each_once_and_best_first(self, name: str, index: DocumentIndex) -> None:
         for k in (1, 3, 99):
             settings = (("k", k), *((("pool", 99),) if name == "retrieve.hybrid" else ()))
-            found = Spec(name, settings).build().search(Question("grey herons on the harbour wall"), tools(index))
+            found = Spec(name, settings).build().search(Question("grey herons on the harbour wall"), runtime(index))
             assert len(found) == len({p.span for p in found}) <= k
             assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
             for p in found:
                 assert p.text == index.document(p.source).text[p.start : p.end]
 
     def test_breaks_ties_by_source(self, name: str, index: DocumentIndex) -> None:
-        found = Spec(name).build().search(Question("seven grey herons stand on the harbour wall."), tools(index))
+        found = Spec(name).build().search(Question("seven grey herons stand on the harbour wall."), runtime(index))
         assert [Path(p.source).name for p in found[:2]] == ["echo.txt", "wall.txt"]
         if name in ("retrieve.dense", "retrieve.bm25"):  # the others score by ranks
             assert found[0].score == found[1].score
 
     def test_keeps_to_its_own_glob_and_to_the_questions(self, name: str, index: DocumentIndex) -> None:
         retriever = Spec(name, (("glob", "*.txt"),)).build()
-        found = retriever.search(Question("the harbour wall and the lamp", glob="*/a/*"), tools(index))
+        found = retriever.search(Question("the harbour wall and the lamp", glob="*/a/*"), runtime(index))
         assert {Path(p.source).name for p in found} == {"lamp.txt"}
 
     def test_says_what_is_out_of_range(self, name: str, index: DocumentIndex) -> None:
@@ -84,7 +84,7 @@ def test_fusion_breaks_ties_by_source_and_then_by_offset() -> None:
 
 def test_a_weight_of_0_leaves_the_other_list_alone(index: DocumentIndex) -> None:
     question = Question("patience of the harbour keeper")
-    words = Hybrid(dense_weight=0, copies="keep").search(question, tools(index))
+    words = Hybrid(dense_weight=0, copies="keep").search(question, runtime(index))
     assert [p.span for p in words] == [p.span for p in index.search_bm25(question.text, 8)]
 
 
@@ -102,9 +102,9 @@ def test_mmr_by_hand() -> None:
 def test_mmr_does_not_say_the_same_twice(index: DocumentIndex) -> None:
     question = Question("seven grey herons stand on the wall")
     for plain in (Dense(k=2), Hybrid(k=2), Dense(k=2, mmr=1.0), Hybrid(k=2, mmr=1.0)):
-        assert [Path(p.source).name for p in plain.search(question, tools(index))] == ["echo.txt", "wall.txt"]
+        assert [Path(p.source).name for p in plain.search(question, runtime(index))] == ["echo.txt", "wall.txt"]
     for diverse in (Dense(k=2, mmr=0.3), Hybrid(k=2, mmr=0.3)):
-        first, second = diverse.search(question, tools(index))
+        first, second = diverse.search(question, runtime(index))
         assert Path(first.source).name == "echo.txt"
         assert Path(second.source).name not in ("echo.txt", "wall.txt")
 

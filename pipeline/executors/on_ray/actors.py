@@ -74,38 +74,38 @@ class StageActor:
     def __init__(self, order: Order) -> None:
         switch_off_telemetry()
         self.order = order
-        self.tools = Pipeline(order.config, order.index_folder)
+        self.runtime = Pipeline(order.config, order.index_folder)
 
     def start(self) -> Place:
         """Loads what can be loaded without the reader. Raises what is wrong with this node's index or model."""
         order = self.order
-        self.tools.index_folder = _index_folder(order)
+        self.runtime.index_folder = _index_folder(order)
         _model_sha256(order)
-        warm_up(self.tools, range(order.place, order.place + 1), with_reader=False)
+        warm_up(self.runtime, range(order.place, order.place + 1), with_reader=False)
         return here()
 
     def run(self, state: State, reader: Reader) -> Reply:
         """The stage's work on one question."""
         spec, component = self.order.config.stages[self.order.place], self.order.config.components[self.order.place]
         try:
-            if self.tools.loaded.reader.peek() is None:
-                self.tools.use(reader=counting(self.tools, reader))
-            return Reply(run_stage(spec, component, state, self.tools, self.tools.reserve))
+            if self.runtime.loaded.reader.peek() is None:
+                self.runtime.use(reader=counting(self.runtime, reader))
+            return Reply(run_stage(spec, component, state, self.runtime, self.runtime.reserve))
         except Exception as error:
             return Reply(None, Fault.of(error, spec.name))
 
 
-def counting(tools: Pipeline, reader: Reader) -> Model:
+def counting(runtime: Pipeline, reader: Reader) -> Model:
     """A reader for exact counts: of a model in a file, its vocabulary."""
-    last = tools.config.components[-1]
+    last = runtime.config.components[-1]
     file: Path | None = getattr(last, "file", None)
     if file is None:
-        loaded: Model = last.load(tools.progress)
+        loaded: Model = last.load(runtime.progress)
         return loaded
     from pipeline.models.counting import CountingModel
 
     adapters = tuple(Path(one.path) for one in getattr(last, "lora", ()))
-    load = partial(last.load, tools.progress)
+    load = partial(last.load, runtime.progress)
     return CountingModel(file, reader.window, adapters, load, last.engine, reader.why_not_compose)
 
 
@@ -120,7 +120,7 @@ class GenerateActor:
         if threads is not None:
             order = replace(order, config=_with_threads(order.config, threads))
         self.order = order
-        self.tools = Pipeline(order.config, order.index_folder)
+        self.runtime = Pipeline(order.config, order.index_folder)
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
         self._begun = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -148,10 +148,10 @@ class GenerateActor:
     def _start(self) -> tuple[Place, Reader]:
         with self._begun:
             sha256 = _model_sha256(self.order)
-            model = self.tools.reader
-            is_reused = getattr(self.tools.assembler, "reuse", "exact") != "exact"
+            model = self.runtime.reader
+            is_reused = getattr(self.runtime.assembler, "reuse", "exact") != "exact"
             why = why_not_compose(model) if is_reused else ""
-            reader = Reader(model.name, model.window, sha256, self.tools.ledger, why)
+            reader = Reader(model.name, model.window, sha256, self.runtime.ledger, why)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="longthread answers", daemon=True)
                 self._thread.start()
@@ -163,9 +163,9 @@ class GenerateActor:
         return asked
 
     def _work(self) -> None:
-        config = self.tools.config
+        config = self.runtime.config
         spec, component = config.stages[-1], config.components[-1]
-        answering = Answering(spec, component, self.tools)
+        answering = Answering(spec, component, self.runtime)
         held: deque[_Asked] = deque()
         """Questions that find no room beside the answers under way: they go when there are none."""
         while True:
