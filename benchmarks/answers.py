@@ -37,7 +37,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.answers.citations import forms_of
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig, load_config
 from pipeline.conversation import Conversation
 from pipeline.default import CHAT, DEFAULT, with_model
@@ -47,6 +46,7 @@ from pipeline.evaluation.corpus import materialise
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.statistics import mean_interval
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.text.numbers import number_forms
 from pipeline.text.words import content_words
 from pipeline.types import Answer, Document, Passage, Question, State

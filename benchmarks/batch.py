@@ -44,7 +44,6 @@ from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from pipeline.answers.cited import Cited
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model
 from pipeline.docs_index import update_index
@@ -60,6 +59,7 @@ from pipeline.langchain.embeddings import LongthreadEmbeddings
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine, tuned
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.retrieval.generations import newest
 from pipeline.types import Passage, Prompt, Question, Text
@@ -355,7 +355,7 @@ def named(
 
 def prompts_of(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Prompt]:
     """The prompts that the pipeline makes, for the bare engine."""
-    from pipeline.executors.stages import run_stage, stage_ledger
+    from pipeline.stages import run_stage, stage_ledger
     from pipeline.types import State
 
     found = {}

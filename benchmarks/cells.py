@@ -38,18 +38,18 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.compression import difference, questions_of, sample
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import f1
-from pipeline.executors.stages import run_stage
 from pipeline.models import cell_files
 from pipeline.models.capabilities import before_answer
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.retrieval import remembered
+from pipeline.stages import run_stage
 from pipeline.types import Document, Prompt, Question, State
 
 ROOT = Path(__file__).parent.parent

@@ -37,12 +37,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cli.chat.chat import Chat
 from cli.chat.settings import Settings
 from cli.progress import Display
-from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.conversation import Conversation
 from pipeline.default import CHAT
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 
 ROOT = Path(__file__).parent.parent

@@ -29,11 +29,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.retrieval import DATA
-from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.contracts import Embedder
 from pipeline.documents.discover import Discovery
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import chunker, open_embedder
 from pipeline.registry import Spec
 from pipeline.retrieval.index import open_index
 from pipeline.types import Document, Passage, Question

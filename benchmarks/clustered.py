@@ -30,10 +30,10 @@ sys.path.append(str(Path(__file__).parent.parent / ".peers"))
 import numpy as np
 
 from benchmarks.compression import ROOT, interval
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Document, Question, State
 

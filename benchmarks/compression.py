@@ -37,16 +37,16 @@ from compressors.probe import Probe
 from compressors.selection import Units
 from compressors.sentences import Sentences
 from compressors.surprisal import Surprisal
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.evaluation.answers import f1 as f1
 from pipeline.evaluation.answers import normal as normal
-from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.capabilities import Attender
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.retrieval import remembered
+from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Passage, Question, State, Text
 
 ROOT = Path(__file__).parent.parent
@@ -149,7 +149,7 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], runtime: Pip
     warm = questions[0]
     for method in methods.values():
         method.scores(warm.question, warm.units, runtime)  # loads weights
-    counter = next((m for m in runtime.loaded.models.values()), None) or runtime.reader
+    counter = next((m for m in runtime.resources.models.values()), None) or runtime.reader
     for n, question in enumerate(questions):
         costs = question.units.tokens(counter)
         for name, method in methods.items():
@@ -175,7 +175,7 @@ def find(questions: Sequence[Labelled], methods: dict[str, Method], runtime: Pip
 def forget(runtime: Pipeline) -> None:
     """Makes the models read something else, and drops vectors: no method finds what the one before it has read."""
     remembered.KEPT = remembered.Kept()
-    for model in (*runtime.loaded.models.values(), runtime.reader):
+    for model in (*runtime.resources.models.values(), runtime.reader):
         if isinstance(model, Attender) and model.window > 2:
             model.attend((Text("."),), (Text("?"),), ((0, 0),))
 
@@ -340,7 +340,7 @@ def main() -> None:
             "n": len(chosen),
             "seed": options.seed,
             "model": options.model,
-            "model_file": next((m.name for m in runtime.loaded.models.values()), runtime.reader.name),
+            "model_file": next((m.name for m in runtime.resources.models.values()), runtime.reader.name),
             "reader": resolve(reader).name if options.reader else None,
             "keep_ratio": options.keep_ratio,
             "against": options.against,

@@ -34,11 +34,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
 from pipeline.documents.sentences import sentences
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.hybrid import Hybrid
 from pipeline.retrieval.index import open_index
 from pipeline.types import Passage, Question

@@ -42,14 +42,14 @@ from compressors.extensible import KS, Extensible
 from compressors.sentences import Sentences
 from compressors.soft.encoder import Encoder
 from compressors.soft.weights import weights_for
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.evaluation.answers import f1
 from pipeline.evaluation.statistics import mean_interval
-from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.engine import Engine
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
+from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Passage, Prompt, Question, Soft, State, Text
 from training.extensible.texts import book, wikitext
 

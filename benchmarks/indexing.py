@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.retrieval import DATA, SETS, collection_of, write_files
-from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.index import DocumentIndex, open_index
 from pipeline.retrieval.sentence_folder import SentenceFolder
 from pipeline.types import Passage

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.compression import ROOT, forget, interval, normal, paragraph_vectors, passages_of, questions_of, sample
 from compressors.probe import Probe
 from compressors.sentences import Sentences
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Passage, Question
 
@@ -128,7 +128,7 @@ def main() -> None:
                     text = " ".join(p.text for p in kept)
                     add(tallies[f"{name}@{rival}"], text, golds, tokens(text, runtime) / whole, seconds)
             print(f"{n} of {len(chosen)}: {summary(tallies)}", file=sys.stderr, flush=True)
-        probed = next(m.name for m in runtime.loaded.models.values())
+        probed = next(m.name for m in runtime.resources.models.values())
     peer.close()
     about = {
         "set": "xquad",
@@ -155,8 +155,8 @@ def warm(runtime: Pipeline, peer: Peer, passages: list[Passage]) -> None:
 
 def tokens(text: str, runtime: Pipeline) -> int:
     return (
-        next(iter(runtime.loaded.models.values())).count_text(text)
-        if runtime.loaded.models
+        next(iter(runtime.resources.models.values())).count_text(text)
+        if runtime.resources.models
         else runtime.reader.count_text(text)
     )
 

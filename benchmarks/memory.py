@@ -42,10 +42,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memory.hierarchical import Hierarchical
 from memory.transcribed import said
-from pipeline.build import Pipeline, open_embedder
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import Pipeline, open_embedder
 from pipeline.registry import Spec
 from pipeline.retrieval.word_index import WordIndex
 from pipeline.types import Question, Turn

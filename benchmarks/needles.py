@@ -22,12 +22,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.build import Pipeline
 from pipeline.errors import LongthreadError
 from pipeline.evaluation.needles.arms import arm, with_reader
 from pipeline.evaluation.needles.grid import Grid
 from pipeline.evaluation.needles.running import run_grid, sizes_of
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 
 
 def main() -> None:

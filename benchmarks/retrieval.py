@@ -22,11 +22,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
 from pipeline.evaluation.data import smart
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import chunker, open_embedder
 from pipeline.registry import Spec
 from pipeline.retrieval.index import DocumentIndex, open_index
 from pipeline.types import Question

@@ -41,14 +41,14 @@ from benchmarks.compression import ROOT, TOP_K, paragraph_vectors
 from compressors.calibration.labelled import Labelled, read_labelled
 from pipeline.answers.attribution import Attribution, attribute
 from pipeline.answers.left_out import Method
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.default import DEFAULT, with_model, with_settings
 from pipeline.evaluation import answers as accepted
-from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
+from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Answer, Passage, Question, State
 
 MAX_TOKENS = 32

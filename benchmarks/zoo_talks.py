@@ -44,10 +44,10 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
     """A conversation on the garden; small tiers make the model summarise each turn."""
     from contextlib import ExitStack, contextmanager
 
-    from pipeline.build import Pipeline, chunker
     from pipeline.config import IndexSettings, PipelineConfig
     from pipeline.conversation import Conversation
     from pipeline.documents.discover import discover
+    from pipeline.pipeline import Pipeline, chunker
     from pipeline.registry import Spec
     from pipeline.retrieval.index import open_index
     from tests.compressors.workbench import WordCounts

@@ -18,11 +18,11 @@ from cli.input import as_text
 from cli.output import open_console, print_json, print_line
 from cli.printing import print_state
 from cli.progress import Display
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config, with_filter, with_model, with_thinking
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.pipeline import Pipeline
 from pipeline.reading import reading_config
 from pipeline.records import record
 from pipeline.text.visible import visible

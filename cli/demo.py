@@ -11,10 +11,10 @@ from cli.ask import Writing
 from cli.output import open_console
 from cli.printing import print_state, shown_path
 from cli.progress import Display
-from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.pipeline import Pipeline
 from pipeline.presets import is_checkout, presets_folder
 from pipeline.types import Question
 

@@ -44,10 +44,10 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from pipeline.build import Pipeline
     from pipeline.evaluation.needles.arms import arm, with_reader
     from pipeline.evaluation.needles.grid import Grid
     from pipeline.evaluation.needles.running import run_grid, sizes_of
+    from pipeline.pipeline import Pipeline
 
     if executor not in (None, "local", "ray"):
         raise ConfigError(f"--executor must be local or ray, was: {executor}")

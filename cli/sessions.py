@@ -23,7 +23,7 @@ from pipeline.text.visible import one_line
 from pipeline.transcript import read_turns
 
 if TYPE_CHECKING:
-    from pipeline.build import Pipeline
+    from pipeline.pipeline import Pipeline
 
 
 def list_all(json: bool) -> int:
@@ -123,7 +123,7 @@ def _finish_forgetting(folder: Path) -> None:
 
 def _pipeline() -> Pipeline:
     """The chat's own: its memory reads what any other memory has written, and nothing is loaded for that."""
-    from pipeline.build import Pipeline
     from pipeline.default import CHAT, with_default_model
+    from pipeline.pipeline import Pipeline
 
     return Pipeline(with_default_model(CHAT), Path("no index"))

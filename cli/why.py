@@ -17,7 +17,7 @@ from cli.output import open_console, print_json
 from cli.printing import answer_lines, dropped, ledger, linked_location, shortened
 from cli.progress import Display
 from pipeline.answers.attribution import MIN_DROP, Attribution, Grounds, PassageDrop, attribute, with_account
-from pipeline.build import Pipeline
+from pipeline.pipeline import Pipeline
 from pipeline.records import record
 from pipeline.text.visible import one_line
 from pipeline.types import State

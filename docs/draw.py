@@ -12,10 +12,10 @@ from rich.text import Text
 from cli.printing import print_state
 from cli.progress import Display
 from cli.show import write_svg
-from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import Pipeline
 from pipeline.types import Question
 
 ROOT = Path(__file__).parent.parent

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import longthread as lt
-from pipeline.build import Pipeline
 from pipeline.config import load_config
 from pipeline.docs_index import docs_folder
 from pipeline.langchain.retriever import LongthreadRetriever
 from pipeline.langchain.runnable import LongthreadPipeline
 from pipeline.langchain.stages import with_retriever
+from pipeline.pipeline import Pipeline
 
 garden = sys.argv[1] if len(sys.argv) > 1 else "configs/demo/documents"
 output = Path(sys.argv[2] if len(sys.argv) > 2 else "library-output")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.answers.cited import Cited
-from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Compressor
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec, spec_of
 from pipeline.retrieval.given import Given
 from pipeline.types import Passage, Question

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from longthread.answer import Answer
-from pipeline.build import Pipeline as Runner
 from pipeline.config import Budget, IndexSettings, PipelineConfig, load_config, misordered
 from pipeline.contracts import Progress
 from pipeline.default import CHAT, DEFAULT, with_default_model, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.executors.settings import ExecutorSettings
+from pipeline.pipeline import Pipeline as Runner
 from pipeline.pipeline_yaml import to_yaml
 from pipeline.registry import spec_of
 from pipeline.streaming import Retry, stream

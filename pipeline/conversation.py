@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.build import Pipeline
 from pipeline.contracts import Memory, Model, Progress, Recollection
 from pipeline.errors import ConfigError, ModelError, StoreError
 from pipeline.forgetting import (
@@ -28,6 +27,7 @@ from pipeline.forgetting import (
     sweep,
 )
 from pipeline.models.capabilities import Resumes
+from pipeline.pipeline import Pipeline
 from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
@@ -186,7 +186,7 @@ class Conversation:
             spans = [(passage.source, passage.start, passage.end) for passage in self._shown]
             write_whole(self.folder / _SHOWN, json.dumps(spans), private=True)
         reader, prompt = last
-        if reader is self.pipeline.loaded.reader.peek() and isinstance(reader, Resumes):
+        if reader is self.pipeline.resources.reader.peek() and isinstance(reader, Resumes):
             with suppress(ModelError):  # a closed model
                 reader.keep(prompt)
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.contracts import DocumentReader
@@ -20,6 +19,7 @@ from pipeline.conversation import memory_of
 from pipeline.documents.discover import discover
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.sessions import lock_session
 from pipeline.types import Document

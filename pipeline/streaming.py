@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.build import Pipeline
+from pipeline.pipeline import Pipeline
 from pipeline.types import Question, State
 
 

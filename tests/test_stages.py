@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.executors.stages import note_language, uncovered
 from pipeline.retrieval.bm25 import Bm25
 from pipeline.retrieval.hybrid import Hybrid
+from pipeline.stages import note_language, uncovered
 
 intervals = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda pair: (min(pair), max(pair))))
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.default import CHAT
 from pipeline.documents.load import load
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.summarise import MAX_PARTS, key_sentences, summarise, usable_sentences
 from pipeline.types import Document, Generation, Passage, Question, State

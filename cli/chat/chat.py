@@ -23,7 +23,6 @@ from cli.chat.watched import Watched
 from cli.output import print_line
 from cli.printing import shown_path
 from cli.progress import Display
-from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import Conversation
@@ -31,6 +30,7 @@ from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.forgetting import Forgotten
+from pipeline.pipeline import Pipeline
 from pipeline.retrieval.metadata import Metadata
 from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible

@@ -12,13 +12,13 @@ from cli.index import failures, raise_if_nothing_was_read
 from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
-from pipeline.build import Pipeline
 from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.docs_index import copy_index, docs_folder, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import DocumentError
 from pipeline.models.capabilities import ChecksSampling
+from pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from cli.chat.chat import Chat

@@ -1,7 +1,7 @@
 """What an answer must be before it is shown: words, without loops or echoes, and complete or marked as cut.
 
 Repairs come in a fixed order: echoes of the prompt and repetitions are cut at their first occurrence, then what is left
-is judged. An answer that is judged unusable is asked for once more (pipeline/executors/stages.py), and if that fails a
+is judged. An answer that is judged unusable is asked for once more (pipeline/stages.py), and if that fails a
 sentence of the documents takes its place. Whether an answer's names and numbers stand in the documents is checked in
 pipeline/answers/citations.py, which knows the documents.
 """

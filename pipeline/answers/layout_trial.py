@@ -25,13 +25,13 @@ from pipeline.answers.contract import ECHOED, LOOPED, check, has_words
 from pipeline.answers.judging import is_asked_again, judge, second_sampling, settle
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import Result, Tried, answer_first, best_layout
-from pipeline.build import Pipeline
 from pipeline.contracts import Progress
 from pipeline.default import DEFAULT, with_model, with_settings
 from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import best, f1, holds
-from pipeline.executors.stages import run_stage, sampling_for
 from pipeline.models.identity import model_key
+from pipeline.pipeline import Pipeline
+from pipeline.stages import run_stage, sampling_for
 from pipeline.types import Generation, Passage, Question, State
 
 FOLDER = Path(__file__).parent / "trial"

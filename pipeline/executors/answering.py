@@ -14,8 +14,8 @@ from typing import Any
 from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
 from pipeline.contracts import Generator, Runtime, Stream
 from pipeline.errors import ModelError
-from pipeline.executors.stages import answered, is_formal, sampling_for
 from pipeline.registry import Spec
+from pipeline.stages import answered, is_formal, sampling_for
 from pipeline.types import State
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.build import Pipeline
 from pipeline.config import needs
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
-from pipeline.executors.stages import run_stage
 from pipeline.executors.tasks import Fault, Outcome, Task
+from pipeline.pipeline import Pipeline
+from pipeline.stages import run_stage
 from pipeline.types import State
 
 SEQUENCES = 4

@@ -22,7 +22,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
 from pipeline.errors import ConfigError, ModelError, RunError
@@ -30,6 +29,7 @@ from pipeline.executors.folder import RunFolder
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
 from pipeline.executors.tasks import Executor, Fault, Outcome, Task
+from pipeline.pipeline import Pipeline
 from pipeline.records import record
 from pipeline.retrieval.generations import hold_newest
 

@@ -9,9 +9,9 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
-from pipeline.build import Pipeline
 from pipeline.contracts import Compressor, Reranker, Retriever, Runtime
 from pipeline.langchain.documents import to_document
+from pipeline.pipeline import Pipeline
 from pipeline.types import Question
 
 

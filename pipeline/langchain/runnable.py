@@ -21,8 +21,8 @@ from langchain_core.runnables.utils import AddableDict
 from langchain_core.tools import StructuredTool
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
-from pipeline.build import Pipeline
 from pipeline.langchain.documents import to_document
+from pipeline.pipeline import Pipeline
 from pipeline.records import record
 from pipeline.streaming import stream
 from pipeline.types import Question, State

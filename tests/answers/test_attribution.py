@@ -19,14 +19,14 @@ from pipeline.answers.attribution import (
 from pipeline.answers.cited import Cited
 from pipeline.answers.left_out import Method
 from pipeline.answers.plain import Plain
-from pipeline.build import Pipeline
 from pipeline.contracts import Assembler
 from pipeline.default import DEFAULT
 from pipeline.documents.sentences import sentences
 from pipeline.errors import ModelError
-from pipeline.executors.stages import stage_ledger
 from pipeline.models.scripted import ScriptedModel
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
+from pipeline.stages import stage_ledger
 from pipeline.types import Answer, Passage, Prompt, Question, State, Text
 
 BRIDGE = "The bridge at Aldmoor was opened in 1904. It has nine arches. It is narrow."

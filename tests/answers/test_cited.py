@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from pipeline.answers.cited import NUMBERS, Cited, distinct, free_tag, unwrapped
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN
 from pipeline.answers.tried import Result, Tried
-from pipeline.executors.stages import stage_ledger
 from pipeline.models.scripted import ScriptedModel
+from pipeline.stages import stage_ledger
 from pipeline.types import CiteBy, Passage, Question, State, Text
 from tests.compressors.workbench import scripted_runtime
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.answers.plain import Plain, lead
 from pipeline.errors import WindowError
-from pipeline.executors.stages import stage_ledger
+from pipeline.stages import stage_ledger
 from pipeline.types import Passage, Question, State, Text
 from tests.compressors.workbench import passage, scripted_runtime
 

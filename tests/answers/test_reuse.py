@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from pipeline.answers.attribution import attribute
 from pipeline.answers.cited import Cited
-from pipeline.build import Pipeline
 from pipeline.contracts import Model
 from pipeline.default import DEFAULT
 from pipeline.documents.sentences import sentences
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
-from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.executors.tasks import Task
 from pipeline.models.capabilities import why_not_compose
 from pipeline.models.counting import CountingModel
 from pipeline.models.scripted import ScriptedModel
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
+from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, Recalled, State, Text
 from tests.compressors.workbench import scripted_runtime
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.conversation import Conversation
 from pipeline.followup import rewrite
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Passage, Question
 from tests.cli.conftest import Run

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
+from pipeline.pipeline import Pipeline
 from tests.compressors.workbench import scripted_runtime
 
 

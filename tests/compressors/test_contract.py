@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.executors.stages import dropped
 from pipeline.registry import COMPONENTS, Spec, build
+from pipeline.stages import dropped
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage, scripted_runtime
 

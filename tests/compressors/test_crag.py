@@ -10,8 +10,8 @@ import pytest
 from compressors.crag import Crag, vectors
 from compressors.route import Route
 from compressors.summaries import summarise
-from pipeline.build import Pipeline
 from pipeline.errors import ModelError
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage, scripted_runtime

@@ -11,12 +11,12 @@ import pytest
 from compressors.calibration.store import Evidence, ExitCalibration, store
 from compressors.exit import Exit, prompt
 from compressors.selection import Units
-from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
 from pipeline.errors import ModelError
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
+from pipeline.pipeline import Pipeline
 from pipeline.types import Question, Text
 from tests.compressors.workbench import passage, scripted_runtime
 

@@ -39,14 +39,14 @@ from compressors.soft.weights import (
 )
 from pipeline.answers.cited import Cited
 from pipeline.answers.plain import Plain
-from pipeline.build import Pipeline
 from pipeline.default import DEFAULT
 from pipeline.errors import ConfigError, ModelError
-from pipeline.executors.stages import run_stage, stage_ledger
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
+from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Passage, Question, Soft, State, Text
 from tests.compressors.workbench import passage, scripted_runtime
 

@@ -9,7 +9,7 @@ from compressors.calibration.labelled import units_of
 from compressors.links import Links
 from compressors.probe import Probe
 from compressors.selection import Units
-from pipeline.build import Pipeline
+from pipeline.pipeline import Pipeline
 from pipeline.types import Passage, Place
 from tests.compressors.workbench import passage
 

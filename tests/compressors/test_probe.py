@@ -11,9 +11,9 @@ from compressors.links import Links
 from compressors.probe import Probe, _prompt, _windows, log_mass
 from compressors.selection import Units
 from compressors.votes import nearest_tokens, votes
-from pipeline.build import Pipeline
 from pipeline.errors import ModelError
 from pipeline.models.engine import Engine
+from pipeline.pipeline import Pipeline
 from pipeline.text.words import content_words
 from pipeline.types import Question, Text
 from tests.compressors.workbench import passage, scripted_runtime
@@ -171,9 +171,9 @@ def test_it_compresses_with_the_shipped_heads(real: Pipeline) -> None:
 def test_a_model_beside_the_reader_is_opened_once_and_closed_with_the_pipeline() -> None:
     with scripted_runtime() as runtime:
         Probe().compress(Question(QUESTION), PAPER, runtime)
-        (beside,) = runtime.loaded.models.values()
+        (beside,) = runtime.resources.models.values()
         Probe(keep_ratio=0.9).compress(Question(QUESTION), PAPER, runtime)
-        assert list(runtime.loaded.models.values()) == [beside]
+        assert list(runtime.resources.models.values()) == [beside]
         assert runtime.reader.name == "scripted"
     assert isinstance(beside, Engine)
     assert beside.is_closed

@@ -11,7 +11,7 @@ from compressors import gate
 from compressors.gate import Speed, Work, measured
 from compressors.protect import Protect
 from compressors.route import Route
-from pipeline.build import Pipeline
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec, build
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage

@@ -11,9 +11,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.build import Pipeline
 from pipeline.contracts import Progress
 from pipeline.default import DEFAULT
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Passage
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, DataError, RunError, StoreError
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Question
 from tests.executors.conftest import config, samples

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.answers.layouts import BRIEF, DEFAULT, next_layout
-from pipeline.build import Pipeline
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, run
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Question, State
 from tests.executors.conftest import ASKED, config, samples

@@ -13,7 +13,6 @@ import pytest
 from langchain_core.documents import Document
 
 from compressors.sentences import Sentences
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.default import DEFAULT
 from pipeline.docs_index import update_index
@@ -21,6 +20,7 @@ from pipeline.langchain.compressor import LongthreadCompressor
 from pipeline.langchain.documents import to_document, to_passage
 from pipeline.langchain.embeddings import LongthreadEmbeddings
 from pipeline.langchain.retriever import LongthreadRetriever
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Passage, Place, Question
 

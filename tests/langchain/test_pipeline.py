@@ -15,13 +15,13 @@ from langchain_core.retrievers import BaseRetriever
 from compressors.exit import Exit
 from compressors.probe import Probe
 from compressors.sentences import Sentences
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig, load_config
 from pipeline.docs_index import update_index
 from pipeline.langchain.compressor import LongthreadCompressor
 from pipeline.langchain.retriever import LongthreadRetriever
 from pipeline.langchain.runnable import LongthreadPipeline
 from pipeline.langchain.stages import placed, with_compressor, with_retriever
+from pipeline.pipeline import Pipeline
 from pipeline.types import Passage, Question
 
 ROOT = Path(__file__).parent.parent.parent

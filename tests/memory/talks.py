@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.build import Pipeline, chunker
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.documents.discover import discover
+from pipeline.pipeline import Pipeline, chunker
 from pipeline.registry import Spec
 from pipeline.retrieval.index import open_index
 from pipeline.types import Turn

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.contracts import Recollection
 from pipeline.errors import DataError, StoreError
+from pipeline.pipeline import Pipeline
 from pipeline.registry import COMPONENTS, Spec
 from pipeline.transcript import read_turns
 from pipeline.types import Question

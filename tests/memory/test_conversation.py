@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
 from pipeline.errors import ConfigError, StoreError
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.sessions import (
     delete_session,

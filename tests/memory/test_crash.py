@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Question
 from tests.memory.talks import pipeline_with

@@ -13,9 +13,9 @@ from memory.facts import Fact, checked, drawn, is_about_the_same
 from memory.hierarchical import Hierarchical, Tiers
 from memory.summaries import INSTRUCTIONS, SHORT_TOKENS, is_of_use, readable, schema, weightiest
 from memory.words import Words
-from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
 from pipeline.models.scripted import ScriptedModel
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.retrieval.word_index import WordIndex
 from pipeline.types import Prompt, Question, Sampling, Text, Turn

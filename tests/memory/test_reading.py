@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from memory.hierarchical import Hierarchical
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.default import DEFAULT
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
+from pipeline.pipeline import Pipeline
 from pipeline.reading import read, reading_config
 from pipeline.registry import Spec
 from pipeline.types import Question

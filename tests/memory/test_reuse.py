@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.conversation import Conversation
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.sessions import delete_session, session_folder
 from tests.memory.talks import indexed, pipeline_with

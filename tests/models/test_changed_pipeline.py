@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.config import Budget, IndexSettings, PipelineConfig
 from pipeline.errors import LongthreadError, WindowError
+from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.types import Question
 from tests.models.zoo import TINY

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.config import Budget, load_config
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.needles.arms import ARMS, scripted
@@ -14,6 +13,7 @@ from pipeline.evaluation.needles.calibrate import STEP, Calibration, _Search, ca
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, effective_window, store, stored
 from pipeline.models.scripted import ScriptedModel
+from pipeline.pipeline import Pipeline
 from pipeline.types import Document, Question
 
 OFFLINE = Path(__file__).parent.parent.parent / "configs" / "offline.yaml"

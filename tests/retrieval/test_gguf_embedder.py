@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.build import chunker, open_embedder
 from pipeline.config import IndexSettings, load_config
 from pipeline.contracts import QuestionEmbedder
 from pipeline.docs_index import docs_folder, update_index
@@ -14,6 +13,7 @@ from pipeline.errors import ConfigError, StoreError
 from pipeline.langchain.embeddings import LongthreadEmbeddings
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
+from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder
 from pipeline.retrieval.gguf_embedder import GgufEmbedder
 from pipeline.retrieval.index import open_index

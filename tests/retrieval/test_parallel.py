@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import Pipeline
 from pipeline.config import IndexSettings, load_config
 from pipeline.docs_index import copy_index, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import StoreError
+from pipeline.pipeline import Pipeline
 from pipeline.retrieval import generations as generations_module
 from pipeline.retrieval.fingerprint import fingerprint
 from pipeline.retrieval.generations import begin_from, holding, newest

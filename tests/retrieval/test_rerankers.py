@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.build import Pipeline
 from pipeline.config import load_config
 from pipeline.default import DEFAULT
 from pipeline.errors import ConfigError, ModelError
-from pipeline.executors.stages import run_stage
 from pipeline.models.cross_encoder import CrossEncoder
+from pipeline.pipeline import Pipeline
 from pipeline.registry import COMPONENTS, Spec, build
 from pipeline.retrieval import rerank_yes_no
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder
 from pipeline.retrieval.rerank_yes_no import YesNo
+from pipeline.stages import run_stage
 from pipeline.types import Passage, Question, State, Text
 from tests.compressors.workbench import passage, scripted_runtime
 from tests.models.embedder_file import cross_encoder, minilm_file

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import chunker
 from pipeline.config import IndexSettings
 from pipeline.docs_index import update_index
+from pipeline.pipeline import chunker
 from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.index import open_index
 from pipeline.watch_process import Watcher

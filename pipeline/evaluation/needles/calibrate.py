@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from time import monotonic
 
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
 from pipeline.errors import ConfigError
@@ -23,10 +22,11 @@ from pipeline.evaluation.needles.grid import LENGTHS_OF, TASKS, UUID_TASKS, Cell
 from pipeline.evaluation.needles.scoring import score
 from pipeline.evaluation.needles.trials import Trial
 from pipeline.evaluation.statistics import wilson
-from pipeline.executors.stages import run_stage
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, settings_of
 from pipeline.models.identity import model_key
+from pipeline.pipeline import Pipeline
 from pipeline.registry import nearest
+from pipeline.stages import run_stage
 from pipeline.types import Document, Prompt, Question, State
 
 SMALLEST = 6

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.build import Pipeline
 from pipeline.contracts import DocumentReader, Recollection
 from pipeline.conversation import memory_of
 from pipeline.errors import ConfigError
 from pipeline.executors.tasks import Fault, Outcome, Task
+from pipeline.pipeline import Pipeline
 from pipeline.types import Document
 
 

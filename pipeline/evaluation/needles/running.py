@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model, Progress
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
@@ -30,6 +29,7 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor
+from pipeline.pipeline import Pipeline
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
 from pipeline.types import Document, Question

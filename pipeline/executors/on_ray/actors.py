@@ -17,16 +17,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.build import Pipeline
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model
 from pipeline.errors import ModelError, StoreError
 from pipeline.executors.answering import Answering
 from pipeline.executors.local import warm_up
-from pipeline.executors.stages import run_stage
 from pipeline.executors.tasks import Fault
 from pipeline.models.capabilities import why_not_compose
 from pipeline.offline import switch_off_telemetry
+from pipeline.pipeline import Pipeline
+from pipeline.stages import run_stage
 from pipeline.types import Ledger, State
 
 
@@ -88,7 +88,7 @@ class StageActor:
         """The stage's work on one question."""
         spec, component = self.order.config.stages[self.order.place], self.order.config.components[self.order.place]
         try:
-            if self.runtime.loaded.reader.peek() is None:
+            if self.runtime.resources.reader.peek() is None:
                 self.runtime.use(reader=counting(self.runtime, reader))
             return Reply(run_stage(spec, component, state, self.runtime, self.runtime.reserve))
         except Exception as error:

@@ -50,7 +50,7 @@ class Slot(Generic[T]):
 
 
 @dataclass
-class Loaded:
+class Resources:
     """Everything that was loaded. `models` are those beside the reader."""
 
     reader: Slot[Model] = field(default_factory=Slot)

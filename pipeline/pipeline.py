@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection, Superseded
 from pipeline.errors import WindowError
-from pipeline.executors.stages import run_stage, stage_ledger
-from pipeline.loaded import Loaded
 from pipeline.models.capabilities import Dated, Forgets, Thinks
 from pipeline.models.settings import EngineSettings
 from pipeline.models.thinking import CLOSING_ROOM
+from pipeline.resources import Resources
+from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Document, Ledger, Passage, Question, State
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Pipeline:
     is_cancelled: bool = False
     day: str | None = None
     """What the reader's chat template is told for today; None leaves it at its fixed day."""
-    loaded: Loaded = field(default_factory=Loaded, repr=False)
+    resources: Resources = field(default_factory=Resources, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
@@ -88,19 +88,19 @@ class Pipeline:
     def use(self, reader: Model | None = None, embedder: Embedder | None = None, index: Index | None = None) -> None:
         """Goes on with these in the place of what the settings name."""
         if reader is not None:
-            self.loaded.reader.put(_engine_of(self.config), reader)
+            self.resources.reader.put(_engine_of(self.config), reader)
         if embedder is not None:
-            self.loaded.embedder.put(self.config.index.reading, embedder)
+            self.resources.embedder.put(self.config.index.reading, embedder)
         if index is not None:
-            self.loaded.index.put((self.index_folder, self.config.index), index)
+            self.resources.index.put((self.index_folder, self.config.index), index)
 
     def follow_index(self) -> None:
         """Goes on with the newest state of the index, where another process has published one."""
-        self.loaded.index.drop_if(lambda index: isinstance(index, Superseded) and index.is_superseded)
+        self.resources.index.drop_if(lambda index: isinstance(index, Superseded) and index.is_superseded)
 
     @property
     def reader(self) -> Model:
-        reader = self.loaded.reader.get(_engine_of(self.config), self._load_reader)
+        reader = self.resources.reader.get(_engine_of(self.config), self._load_reader)
         if isinstance(reader, Thinks):
             reader.thinks = self._thinking_tokens > 0
         return reader
@@ -119,7 +119,7 @@ class Pipeline:
     def set_day(self, day: str) -> None:
         """Tells the reader's chat template what day it is, when it is loaded or now."""
         self.day = day
-        reader = self.loaded.reader.peek()
+        reader = self.resources.reader.peek()
         if isinstance(reader, Dated):
             reader.set_day(day)
 
@@ -131,7 +131,7 @@ class Pipeline:
 
     def model(self, settings: EngineSettings) -> Model:
         """A model beside the reader, from the file that `longthread models tune` found fastest for scoring."""
-        models = self.loaded.models
+        models = self.resources.models
         if settings not in models:
             from pipeline.models.catalogue import resolve
             from pipeline.models.engine import open_engine
@@ -142,7 +142,7 @@ class Pipeline:
         return models[settings]
 
     def ranker(self, name: str) -> Ranker:
-        rankers = self.loaded.rankers
+        rankers = self.resources.rankers
         if name not in rankers:
             from pipeline.models.catalogue import resolve
             from pipeline.models.cross_encoder import CrossEncoder
@@ -152,7 +152,7 @@ class Pipeline:
 
     def forget(self, text: str) -> None:
         """Has the models that are loaded forget the cells that hold a text, in memory and on disk."""
-        for model in (self.loaded.reader.peek(), *self.loaded.models.values()):
+        for model in (self.resources.reader.peek(), *self.resources.models.values()):
             if isinstance(model, Forgets):
                 model.forget(text)
 
@@ -168,11 +168,11 @@ class Pipeline:
 
     @property
     def embedder(self) -> Embedder:
-        return self.loaded.embedder.get(self.config.index.reading, lambda: open_embedder(self.config.index))
+        return self.resources.embedder.get(self.config.index.reading, lambda: open_embedder(self.config.index))
 
     @property
     def index(self) -> Index:
-        return self.loaded.index.get((self.index_folder, self.config.index), self._open_index)
+        return self.resources.index.get((self.index_folder, self.config.index), self._open_index)
 
     @property
     def searches_index(self) -> bool:
@@ -245,7 +245,7 @@ class Pipeline:
         return replace(empty, notes=(why,)) if why else empty
 
     def close(self) -> None:
-        self.loaded.close()
+        self.resources.close()
 
     def __enter__(self) -> Self:
         return self
