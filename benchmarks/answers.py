@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pipeline.answers.citations import forms_of
 from pipeline.config import PipelineConfig, load_config
 from pipeline.conversation import Conversation
-from pipeline.default import CHAT, DEFAULT, with_model
+from pipeline.default import chat_pipeline, default_pipeline, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.evaluation.corpus import materialise
@@ -264,13 +264,13 @@ def _mean(values: Sequence[float]) -> float | None:
 # -------------------------------------------------------------------------------------------------------------- asking
 def config_for(name: str, model: str | None, has_own_documents: bool) -> PipelineConfig:
     """The built-in pipeline, or that of a file; for documents that come with the question `retrieve.given` is first."""
-    config = {"ask": DEFAULT, "chat": CHAT}.get(name) or load_config(name)
+    config = {"ask": default_pipeline(), "chat": chat_pipeline()}.get(name) or load_config(name)
     if model:
         config = with_model(config, model)
     if has_own_documents:
-        from pipeline.registry import Spec
+        from pipeline.registry import make
 
-        config = replace(config, stages=(Spec("retrieve.given"), *config.stages[1:]))
+        config = replace(config, stages=(make("retrieve.given"), *config.stages[1:]))
     return config
 
 
@@ -327,7 +327,7 @@ def main() -> None:
     result = {
         "set": arguments.set,
         "pipeline": arguments.pipeline,
-        "model": Path(str(config.components[-1].model)).name,
+        "model": Path(str(config.generator.model_name)).name,
         "seed": arguments.seed,
         **summary(rows),
         "unreadable": unreadable,

@@ -60,7 +60,7 @@ from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine, tuned
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval.generations import newest
 from pipeline.types import Passage, Prompt, Question, Text
 
@@ -137,7 +137,7 @@ def text_of(prompt: Prompt) -> str:
 def bare(pipeline: Pipeline, prompts: Sequence[Prompt], samples: Sequence[Sample], way: Way) -> None:
     """The engine given all prompts of a block at once."""
     start = perf_counter()
-    streams = pipeline.reader.generate(prompts, pipeline.config.components[-1].sampling)
+    streams = pipeline.reader.generate(prompts, pipeline.config.generator.sampling)
     generations = [stream.result() for stream in streams]
     way.seconds += perf_counter() - start
     for sample, generation in zip(samples, generations, strict=True):
@@ -184,7 +184,7 @@ class Chain:
         import llama_cpp
 
         engine: Any = pipeline.reader
-        resolved, last = engine.resolved, pipeline.config.components[-1]
+        resolved, last = engine.resolved, pipeline.config.generator
         self.way = Way()
         self.prompts: dict[str, str] = {}
         self.llama = llama_cpp.Llama(
@@ -198,7 +198,7 @@ class Chain:
             verbose=False,
         )
         self.store = type(store).__name__
-        layout: Cited = Spec("assemble.cited", CITED).build()
+        layout: Cited = make("assemble.cited", dict(CITED))
 
         def lay_out(found: dict[str, Any]) -> str:
             passages = tuple(to_passage(document, n) for n, document in enumerate(found["documents"], 1))
@@ -233,9 +233,13 @@ def blocks(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
 
 def configs(model: str, k: int, top_k: int, n_ctx: int, max_tokens: int) -> tuple[PipelineConfig, PipelineConfig]:
     settings = (("model", model), ("n_ctx", n_ctx), ("n_cells", 2 * n_ctx), ("n_cached", 0), ("max_tokens", max_tokens))
-    stages = (Spec("retrieve.dense", (("k", k),)), Spec("assemble.cited", CITED), Spec("generate.llama", settings))
+    stages = (
+        make("retrieve.dense", {"k": k}),
+        make("assemble.cited", dict(CITED)),
+        make("generate.llama", dict(settings)),
+    )
     whole = PipelineConfig("the benchmark", stages)
-    kept = Spec("compress.sentences", (("top_k", top_k), ("score", "cosine")))
+    kept = make("compress.sentences", {"top_k": top_k, "score": "cosine"})
     return whole, replace(whole, stages=(stages[0], kept, *stages[1:]))
 
 
@@ -361,8 +365,8 @@ def prompts_of(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Promp
     found = {}
     for sample in samples:
         state = State(sample.question, ledger=stage_ledger(pipeline.window, pipeline.reserve, ""))
-        for spec, component in list(zip(pipeline.config.stages, pipeline.config.components, strict=True))[:-1]:
-            state = run_stage(spec, component, state, pipeline, pipeline.reserve)
+        for stage in pipeline.config.stages[:-1]:
+            state = run_stage(stage, state, pipeline, pipeline.reserve)
         found[sample.question.id] = state.prompt
     return found
 

@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.compression import difference, questions_of, sample
 from pipeline.config import PipelineConfig
+from pipeline.contracts import Component
 from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import f1
 from pipeline.models import cell_files
@@ -47,7 +48,7 @@ from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval import remembered
 from pipeline.stages import run_stage
 from pipeline.types import Document, Prompt, Question, State
@@ -99,19 +100,19 @@ def read(name: str, n: int, seed: int, data: Path) -> tuple[list[Asked], list[Do
     return asked, [], []
 
 
-def stages_of(way: str, name: str, model: str, n_ctx: int, threads: int | str = "auto") -> tuple[Spec, ...]:
+def stages_of(way: str, name: str, model: str, n_ctx: int, threads: int | str = "auto") -> tuple[Component, ...]:
     """The built-in pipeline's stages in one of the ways."""
     given = name in ("hotpotqa", "2wiki")
-    retrieve = Spec("retrieve.given") if given else Spec("retrieve.hybrid", (("k", 5),))
+    retrieve = make("retrieve.given") if given else make("retrieve.hybrid", {"k": 5})
     chooses = way in ("read_sentences", "sentences")
     limits = (("keep_ratio", 0.3),) if given else (("keep_ratio", None), ("top_k", 5))
-    compress = (Spec("compress.exit_mini", limits),) if chooses else ()
+    compress = (make("compress.exit_mini", dict(limits)),) if chooses else ()
     cited: tuple[tuple[str, Any], ...] = (("reuse", "sentences"),) if way == "sentences" else ()
     if way.startswith("passages_k"):
         cited = (("reuse", "passages"), ("reread", int(way.removeprefix("passages_k"))))
     engine = (("model", model), ("max_tokens", MAX_TOKENS), ("n_ctx", n_ctx), ("threads", threads))
-    generate = Spec("generate.llama", engine)
-    return (retrieve, *compress, Spec("assemble.cited", cited), generate)
+    generate = make("generate.llama", dict(engine))
+    return (retrieve, *compress, make("assemble.cited", dict(cited)), generate)
 
 
 # --------------------------------------------------------------------------------------------------------- measuring
@@ -159,10 +160,10 @@ class Bench:
     def _answered(self, runtime: Pipeline, question: Question) -> State:
         """What `Pipeline.ask` gives, without a second attempt where these are left out."""
         state = State(question, ledger=runtime.ledger)
-        for spec, component in zip(runtime.config.stages, runtime.config.components, strict=True):
+        for stage in runtime.config.stages:
             if not self.has_second_attempts:
                 state = replace(state, second_prompt=())
-            state = run_stage(spec, component, state, runtime, runtime.reserve)
+            state = run_stage(stage, state, runtime, runtime.reserve)
         return state
 
     def _read_passages(self, way: Way, asked: Asked) -> None:
@@ -173,8 +174,8 @@ class Bench:
         is_reused = runtime.assembler.reuse != "exact" and not engine.why_not_compose  # type: ignore[attr-defined]
         if is_reused or not way.begin:
             state = State(asked.question, ledger=runtime.ledger)
-            for spec, component in list(zip(runtime.config.stages, runtime.config.components, strict=True))[:-1]:
-                state = run_stage(spec, component, state, runtime, runtime.reserve)
+            for stage in runtime.config.stages[:-1]:
+                state = run_stage(stage, state, runtime, runtime.reserve)
             way.begin = beginning(state.prompt)
         if is_reused:
             n_before, s_before = engine.pieces.n_read, engine.pieces.read_s

@@ -37,13 +37,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cli.chat.chat import Chat
 from cli.chat.settings import Settings
 from cli.progress import Display
+from memory.hierarchical import Hierarchical
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.conversation import Conversation
-from pipeline.default import CHAT
+from pipeline.default import chat_pipeline
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT_TOKENS = 1500
@@ -60,7 +61,7 @@ QUESTIONS = (
     "Where does the council meet?",
 )
 FOLLOW_UPS = ("And why?", "Who said that?", "How much does it cost?")
-MEMORY = next(spec for spec in CHAT.stages if spec.kind == "memory")
+MEMORY = chat_pipeline().memory or Hierarchical()
 
 
 # ----------------------------------------------------------------------------------------------------- the first word
@@ -115,13 +116,13 @@ def first_words(folder: Path, index: Path, config: PipelineConfig) -> list[dict[
 
 def measure_first_words(rounds: int, work: Path) -> dict[str, Any]:
     config = replace(
-        CHAT,
+        chat_pipeline(),
         index=IndexSettings(),
         stages=(
-            Spec("retrieve.dense", (("k", 400),)),
+            make("retrieve.dense", {"k": 400}),
             MEMORY,
-            Spec("assemble.cited"),
-            Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 48))),
+            make("assemble.cited"),
+            make("generate.llama", {"model": "smollm2-135m", "max_tokens": 48}),
         ),
     )
     documents = work / "documents"

@@ -34,7 +34,7 @@ from pipeline.contracts import Embedder
 from pipeline.documents.discover import Discovery
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval.index import open_index
 from pipeline.types import Document, Passage, Question
 
@@ -101,7 +101,7 @@ def run(
 ) -> dict[str, Any]:
     mode, _, tokens = variant.partition(":")
     settings = IndexSettings(chunks=mode, chunk_tokens=int(tokens))  # type: ignore[arg-type]
-    search = Spec("retrieve.hybrid", tuple({"k": POOL, **retriever}.items())).build().search
+    search = make("retrieve.hybrid", {"k": POOL, **retriever}).search
     rows: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         started = perf_counter()

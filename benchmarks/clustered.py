@@ -34,7 +34,7 @@ from pipeline.config import PipelineConfig
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Document, Question, State
 
 SIZES = (4, 16, 75)
@@ -80,10 +80,10 @@ def amazon(folder: Path) -> list[Topic]:
 
 
 def config_of(method: str, model: str) -> PipelineConfig:
-    compress = () if method == "none" else (Spec("compress.crag", (("words", 30), ("max_tokens", 64))),)
-    generate = Spec("generate.llama", (("model", model), ("n_ctx", 8192), ("n_cached", 0), ("max_tokens", 96)))
-    assemble = Spec("assemble.cited", (("instructions", INSTRUCTIONS), ("show_titles", False)))
-    return PipelineConfig("the benchmark", (Spec("retrieve.given"), *compress, assemble, generate))
+    compress = () if method == "none" else (make("compress.crag", {"words": 30, "max_tokens": 64}),)
+    generate = make("generate.llama", {"model": model, "n_ctx": 8192, "n_cached": 0, "max_tokens": 96})
+    assemble = make("assemble.cited", {"instructions": INSTRUCTIONS, "show_titles": False})
+    return PipelineConfig("the benchmark", (make("retrieve.given"), *compress, assemble, generate))
 
 
 def ask(pipeline: Pipeline, question: str, topic: Topic, reviews: list[str]) -> tuple[State, float]:

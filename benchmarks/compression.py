@@ -38,13 +38,14 @@ from compressors.selection import Units
 from compressors.sentences import Sentences
 from compressors.surprisal import Surprisal
 from pipeline.config import PipelineConfig
+from pipeline.contracts import Compressor
 from pipeline.evaluation.answers import f1 as f1
 from pipeline.evaluation.answers import normal as normal
 from pipeline.models.capabilities import Attender
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval import remembered
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Passage, Question, State, Text
@@ -82,7 +83,7 @@ def sample(questions: Sequence[Labelled], n: int, seed: int) -> list[Labelled]:
 class Method:
     """A way to compress: the component as a pipeline file names it, and how it scores units."""
 
-    spec: Spec | None
+    stage: Compressor | None
     scores: Callable[[str, Units, Pipeline], Scores]
     threshold: Callable[[Pipeline], float] | None = None
     tallies: dict[str, list[Any]] = field(default_factory=dict)
@@ -100,23 +101,23 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
 
     def sentences(score: Any) -> Method:
         component = Sentences(score=score, **{"top_k": None, **limits})
-        spec = Spec("compress.sentences", (("score", score), *{"top_k": None, **limits}.items()))
-        return Method(spec, lambda q, units, runtime: component.scores(q, units, runtime.embedder))
+        stage = make("compress.sentences", {"score": score, "top_k": None, **limits})
+        return Method(stage, lambda q, units, runtime: component.scores(q, units, runtime.embedder))
 
     def probe(similarity: bool) -> Method:
         settings = {"model": model, "similarity": similarity, "window": window, "keep_ratio": None, **limits}
         component = Probe(**settings)
-        return Method(Spec("compress.probe", tuple(settings.items())), component.scores)
+        return Method(make("compress.probe", settings), component.scores)
 
     def exit_() -> Method:
         component = Exit(model=model)
         scores = lambda q, units, runtime: component.p_of(q, units, component.classifier(runtime))  # noqa: E731
         least = lambda runtime: component.least(component.classifier(runtime), runtime)  # noqa: E731
-        return Method(Spec("compress.exit", (("model", model),)), scores, least)
+        return Method(make("compress.exit", {"model": model}), scores, least)
 
     def exit_mini() -> Method:
         settings = {"keep_ratio": None, **limits}
-        return Method(Spec("compress.exit_mini", tuple(settings.items())), ExitMini(**settings).scores)
+        return Method(make("compress.exit_mini", settings), ExitMini(**settings).scores)
 
     def surprisal() -> Method:
         settings = {"model": model, "keep_ratio": None, **limits}
@@ -126,7 +127,7 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
             reader = runtime.reader if component.model is None else runtime.model(component._settings)
             return component.scores(units, reader, runtime.progress)
 
-        return Method(Spec("compress.surprisal", tuple(settings.items())), scores)
+        return Method(make("compress.surprisal", settings), scores)
 
     makers: dict[str, Callable[[], Method]] = {
         "none": lambda: Method(None, lambda q, units, runtime: np.zeros(len(units))),
@@ -204,20 +205,19 @@ def answer(
 ) -> None:
     """Every question answered from its passages after each method, by the stages that a pipeline runs."""
     assemble, generate = runtime.config.stages[-2:]
-    last = dict(zip(runtime.config.stages, runtime.config.components, strict=True))
-    built: dict[str, Any] = {name: method.spec.build() for name, method in methods.items() if method.spec}
-    for component in built.values():  # loads weights
-        component.compress(Question("Why?"), passages[0][:1], runtime)
+    for method in methods.values():  # loads weights
+        if method.stage is not None:
+            method.stage.compress(Question("Why?"), passages[0][:1], runtime)
     for n, (question, given) in enumerate(zip(questions, passages, strict=True)):
-        for name, method in methods.items():
+        for method in methods.values():
             state = State(
                 Question(question.question), tuple(given), ledger=stage_ledger(runtime.window, runtime.reserve, "")
             )
             start = perf_counter()
-            if method.spec:
-                state = run_stage(method.spec, built[name], state, runtime, runtime.reserve)
-            for spec in (assemble, generate):
-                state = run_stage(spec, last[spec], state, runtime, runtime.reserve)
+            if method.stage is not None:
+                state = run_stage(method.stage, state, runtime, runtime.reserve)
+            for stage in (assemble, generate):
+                state = run_stage(stage, state, runtime, runtime.reserve)
             seconds = perf_counter() - start
             reply = state.answer.text if state.answer else ""
             generation = state.ledger.generation
@@ -231,7 +231,7 @@ def answer(
                 ),
                 prompt_tokens=generation.prompt_tokens,
                 s_end_to_end=seconds,
-                s_compress=state.ledger.stages[0].seconds if method.spec else 0.0,
+                s_compress=state.ledger.stages[0].seconds if method.stage is not None else 0.0,
                 s_read=generation.prefill_s,
             )
         if n % 10 == 9:
@@ -320,13 +320,12 @@ def main() -> None:
     is_reader = options.reader is not None and options.model == options.reader
     limits = {"top_k": TOP_K} if options.set.startswith("xquad") else {"keep_ratio": options.keep_ratio}
     reader = options.reader or options.model
-    generate = Spec(
-        "generate.llama",
-        (("model", reader), ("n_ctx", 4096), ("n_cached", 0), ("max_tokens", 32), ("use_tuned", False)),
+    generate = make(
+        "generate.llama", {"model": reader, "n_ctx": 4096, "n_cached": 0, "max_tokens": 32, "use_tuned": False}
     )
     config = PipelineConfig(
         "the benchmark",
-        (Spec("retrieve.dense"), Spec("assemble.cited", (("instructions", INSTRUCTIONS),)), generate),
+        (make("retrieve.dense"), make("assemble.cited", {"instructions": INSTRUCTIONS}), generate),
     )
     names = options.methods.split(",")
     methods = methods_of(names, None if is_reader else options.model, options.window, limits)

@@ -48,7 +48,7 @@ from pipeline.evaluation.statistics import mean_interval
 from pipeline.models.engine import Engine
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Passage, Prompt, Question, Soft, State, Text
 from training.extensible.texts import book, wikitext
@@ -178,8 +178,8 @@ def answered(bench: Bench, golds: Sequence[str], question: Question, passages: S
     """The best F1 of an answer from these passages, and the prompt's cells."""
     runtime = bench.runtime
     state = State(question, tuple(passages), ledger=stage_ledger(runtime.window, runtime.reserve, ""))
-    for spec, component in list(zip(runtime.config.stages, runtime.config.components, strict=True))[-2:]:
-        state = run_stage(spec, component, state, runtime, runtime.reserve)
+    for stage in runtime.config.stages[-2:]:
+        state = run_stage(stage, state, runtime, runtime.reserve)
     assert state.answer is not None
     return max(f1(state.answer.text, gold) for gold in golds), state.ledger.prompt_tokens
 
@@ -316,9 +316,9 @@ def main() -> None:
         "n_cached": 0,
         "max_tokens": 24,
     }  # idle cells would be attended over
-    generate = Spec("generate.llama", tuple(settings.items()))
-    assemble = Spec("assemble.cited", (("instructions", INSTRUCTIONS),))
-    config = PipelineConfig("the benchmark", (Spec("retrieve.dense"), assemble, generate))
+    generate = make("generate.llama", settings)
+    assemble = make("assemble.cited", {"instructions": INSTRUCTIONS})
+    config = PipelineConfig("the benchmark", (make("retrieve.dense"), assemble, generate))
     with Pipeline(config, ROOT / "nowhere") as runtime:
         bench = Bench(runtime, options)
         card = weights_for(runtime.reader, options.weights).card

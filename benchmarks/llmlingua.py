@@ -31,7 +31,7 @@ from pipeline.config import PipelineConfig
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Passage, Question
 
 PEERS = ("llmlingua", "longllmlingua")
@@ -97,7 +97,7 @@ def main() -> None:
     everything = questions_of("xquad", options.data)
     chosen = sample(everything, options.n, options.seed)
     config = PipelineConfig(
-        "the benchmark", (Spec("retrieve.dense"), Spec("assemble.cited"), Spec("generate.llama", (("n_ctx", 1024),)))
+        "the benchmark", (make("retrieve.dense"), make("assemble.cited"), make("generate.llama", {"n_ctx": 1024}))
     )
     names = ("cosine", "sentences", "probe")
     tallies: dict[str, list[dict[str, float]]] = {f"{name}@{peer}": [] for peer in PEERS for name in (peer, *names)}

@@ -44,9 +44,10 @@ from memory.hierarchical import Hierarchical
 from memory.transcribed import said
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
+from pipeline.conversation import memory_of
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline, open_embedder
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval.word_index import WordIndex
 from pipeline.types import Question, Turn
 
@@ -204,17 +205,17 @@ def answered(
     pool = [(t, asked) for t in talks for asked in t.questions if asked.category != 5 and asked.answer]
     sample = random.Random(seed).sample(pool, min(n, len(pool)))
     methods = {
-        "none": Spec("memory.none"),
-        "window": Spec("memory.window", (("turns", 10), ("tokens", 600))),
-        "hierarchical": Spec("memory.hierarchical", (("summarise", summarise),)),
-        "full": Spec("memory.window", (("turns", 100_000), ("tokens", int(FULL_SHARE * window)))),
+        "none": make("memory.none"),
+        "window": make("memory.window", {"turns": 10, "tokens": 600}),
+        "hierarchical": make("memory.hierarchical", {"summarise": summarise}),
+        "full": make("memory.window", {"turns": 100_000, "tokens": int(FULL_SHARE * window)}),
     }
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-    generate = Spec("generate.llama", (("model", model), ("n_ctx", window), ("max_tokens", max_tokens)))
-    assemble = Spec("assemble.cited", (("instructions", INSTRUCTIONS),))
+    generate = make("generate.llama", {"model": model, "n_ctx": window, "max_tokens": max_tokens})
+    assemble = make("assemble.cited", {"instructions": INSTRUCTIONS})
     shared: Pipeline | None = None
-    for name, spec in methods.items():
-        config = PipelineConfig("memory.py", (spec, assemble, generate))
+    for name, memory in methods.items():
+        config = PipelineConfig("memory.py", (memory, assemble, generate))
         pipeline = Pipeline(config, folder)
         pipeline.use(embedder=embedder)
         if shared is not None:  # one model for all
@@ -234,8 +235,7 @@ def _ask_all(
     one: Talk, questions: Sequence[Asked], name: str, pipeline: Pipeline, folder: Path
 ) -> list[dict[str, float]]:
     """Each question alone after the whole conversation: none of them becomes a turn."""
-    component = pipeline.config.components[0]
-    memory = component.open(folder / f"{one.name}-{name}", pipeline)
+    memory = memory_of(pipeline).open(folder / f"{one.name}-{name}", pipeline)
     start = perf_counter()
     for turn in paired(one.turns):
         memory.commit(turn)

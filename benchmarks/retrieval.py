@@ -23,11 +23,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.config import IndexSettings
+from pipeline.contracts import Retriever
 from pipeline.documents.discover import discover
 from pipeline.evaluation.data import smart
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
-from pipeline.registry import Spec
+from pipeline.registry import make, settings_of
 from pipeline.retrieval.index import DocumentIndex, open_index
 from pipeline.types import Question
 
@@ -68,9 +69,8 @@ def write_files(documents: dict[str, str], folder: Path) -> None:
         (folder / f"{number}.txt").write_text(text)
 
 
-def ranked(index: DocumentIndex, spec: Spec, questions: dict[str, str]) -> dict[str, dict[str, float]]:
+def ranked(index: DocumentIndex, retriever: Retriever, questions: dict[str, str]) -> dict[str, dict[str, float]]:
     """For each question the score of each document found: that of its best chunk."""
-    retriever = spec.build()
     runtime: Any = SimpleNamespace(index=index, embedder=index.embedder, note=lambda text, once=False: None)
     run: dict[str, dict[str, float]] = {}
     for number, text in questions.items():
@@ -100,10 +100,10 @@ def main() -> None:
     collection = collection_of(DATA / arguments.set)
     settings = IndexSettings()
     specs = {
-        "bm25": Spec("retrieve.bm25", (("k", DEPTH), ("copies", "keep"))),
-        "dense": Spec("retrieve.dense", (("k", DEPTH), ("copies", "keep"))),
-        "hybrid": Spec("retrieve.hybrid", tuple({"k": DEPTH, "copies": "keep", **arguments.settings}.items())),
-        "folded": Spec("retrieve.hybrid", tuple({"k": DEPTH, **arguments.settings}.items())),
+        "bm25": make("retrieve.bm25", {"k": DEPTH, "copies": "keep"}),
+        "dense": make("retrieve.dense", {"k": DEPTH, "copies": "keep"}),
+        "hybrid": make("retrieve.hybrid", {"k": DEPTH, "copies": "keep", **arguments.settings}),
+        "folded": make("retrieve.hybrid", {"k": DEPTH, **arguments.settings}),
     }
     with tempfile.TemporaryDirectory() as temporary:
         place = arguments.keep or Path(temporary)
@@ -114,7 +114,8 @@ def main() -> None:
             report = index.update(discover([str(docs)]), lambda what, done, total: None)
         with open_index(folder, embedder, cutter) as index:
             measures = {
-                name: measured(collection, ranked(index, spec, collection.questions)) for name, spec in specs.items()
+                name: measured(collection, ranked(index, retriever, collection.questions))
+                for name, retriever in specs.items()
             }
     for name, values in measures.items():
         print(f"{name:8}", "  ".join(f"{measure} {value:.4f}" for measure, value in values.items()))
@@ -126,7 +127,7 @@ def main() -> None:
         "ndcg_at_10": {name: values["nDCG@10"] for name, values in measures.items()},
         "recall_at_10": {name: values["R@10"] for name, values in measures.items()},
         "recall_at_100": {name: values["R@100"] for name, values in measures.items()},
-        "hybrid": specs["hybrid"].build().__dict__,
+        "hybrid": settings_of(specs["hybrid"]),
     }
     print(json.dumps(answer))
 

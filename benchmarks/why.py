@@ -42,12 +42,13 @@ from compressors.calibration.labelled import Labelled, read_labelled
 from pipeline.answers.attribution import Attribution, attribute
 from pipeline.answers.left_out import Method
 from pipeline.config import PipelineConfig
-from pipeline.default import DEFAULT, with_model, with_settings
+from pipeline.default import default_pipeline, with_generator_settings, with_model
 from pipeline.evaluation import answers as accepted
 from pipeline.models.catalogue import resolve
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import with_settings
+from pipeline.retrieval.given import Given
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Answer, Passage, Question, State
 
@@ -125,12 +126,11 @@ class Asked:
 
     def __init__(self, model: str, method: Method | None, threads: int | None) -> None:
         settings = {"max_tokens": MAX_TOKENS, "threads": threads or "auto"}
-        config = with_settings(with_model(DEFAULT, model), settings)
-        assembler = config.stages[-2]
-        own_words = Spec(assembler.name, tuple({**dict(assembler.settings), "answer": "generate"}.items()))
-        stages = [Spec("retrieve.given"), own_words, config.stages[-1]]
-        self.runtime = Pipeline(PipelineConfig("the benchmark", tuple(stages)), ROOT)
-        self.stages = list(zip(self.runtime.config.stages, self.runtime.config.components, strict=True))[1:]
+        config = with_generator_settings(with_model(default_pipeline(), model), settings)
+        own_words = with_settings(config.assembler, {"answer": "generate"})
+        stages = (Given(), own_words, config.generator)
+        self.runtime = Pipeline(PipelineConfig("the benchmark", stages), ROOT)
+        self.stages = self.runtime.config.stages[1:]
         self.method = method
 
     def ask(self, question: str, passages: Sequence[Passage]) -> State:
@@ -139,13 +139,13 @@ class Asked:
         reader.pool.forget()
         ledger = stage_ledger(self.runtime.window, self.runtime.reserve, "")
         state = State(Question(question), tuple(passages), ledger=ledger)
-        for spec, component in self.stages:
-            state = run_stage(spec, component, state, self.runtime, self.runtime.reserve)
+        for stage in self.stages:
+            state = run_stage(stage, state, self.runtime, self.runtime.reserve)
             state = replace(state, second_prompt=())
         return state
 
     def why(self, state: State, method: Method | None = None) -> Attribution:
-        return attribute(state, self.stages[0][1], self.runtime, method=method or self.method)
+        return attribute(state, self.runtime.config.assembler, self.runtime, method=method or self.method)
 
 
 def text_of(state: State) -> str:

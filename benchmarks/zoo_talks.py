@@ -48,7 +48,7 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
     from pipeline.conversation import Conversation
     from pipeline.documents.discover import discover
     from pipeline.pipeline import Pipeline, chunker
-    from pipeline.registry import Spec
+    from pipeline.registry import make
     from pipeline.retrieval.index import open_index
     from tests.compressors.workbench import WordCounts
 
@@ -68,10 +68,10 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
         ("recall_tokens", 60),
     )
     stages = (
-        Spec("retrieve.bm25", (("k", 8),)),
-        Spec("memory.hierarchical", memory),
-        Spec("assemble.cited", (("layout", "brief"),)),
-        Spec("generate.llama", settings),
+        make("retrieve.bm25", {"k": 8}),
+        make("memory.hierarchical", dict(memory)),
+        make("assemble.cited", {"layout": "brief"}),
+        make("generate.llama", dict(settings)),
     )
 
     @contextmanager

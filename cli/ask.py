@@ -86,7 +86,7 @@ def answer_and_show(
     config = with_filter(config, filter_text)
     if read:
         config = reading_config(config)
-    config.components[-1].check()
+    config.generator.check()
     with (
         Display(quiet) as display,
         _indexed(docs, index, read, config, display) as (folder, report),

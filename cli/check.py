@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cli.errors import EXIT_ERROR
 from cli.output import print_line
 from pipeline.config import check_config, missing_paths
+from pipeline.registry import stage_name
 
 
 def run(files: Sequence[str]) -> int:
@@ -20,5 +21,5 @@ def run(files: Sequence[str]) -> int:
             print_line(f"{path}: {message}", is_error=True)
         n_faults += len(faults) + len(missing)
         if config is not None and not missing:
-            print_line(f"{path}: {' -> '.join(spec.name for spec in config.stages)}")
+            print_line(f"{path}: {' -> '.join(stage_name(stage) for stage in config.stages)}")
     return EXIT_ERROR if n_faults else 0

@@ -11,7 +11,7 @@ from cli.ask import Writing
 from cli.output import open_console
 from cli.printing import print_state, shown_path
 from cli.progress import Display
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
@@ -26,7 +26,7 @@ def tune_once(display: Display, console: Console) -> None:
     from pipeline.models.catalogue import resolve
     from pipeline.models.tune import is_tuned, tune
 
-    path = resolve(DEFAULT.components[-1].model)
+    path = resolve(default_pipeline().generator.model_name)
     if is_tuned(path):
         return
     report = tune(path, display)
@@ -45,13 +45,13 @@ def run(account: bool, quiet: bool) -> int:
     documents = [str(FOLDER / "documents")]
     questions = [json.loads(line) for line in (FOLDER / "questions.jsonl").read_text("utf-8").splitlines()]
     console = open_console()
-    folder = docs_folder(documents, DEFAULT.index)
+    folder = docs_folder(documents, default_pipeline().index)
     with Display(quiet) as display:
         tune_once(display, console)
-        report = update_index(folder, documents, DEFAULT.index, display)
+        report = update_index(folder, documents, default_pipeline().index, display)
         display.stop()
         console.print(f"{report.n_chunks} passages of {shown_path(documents[0])}, which no model has read before.")
-        with Pipeline(DEFAULT, folder, progress=display) as pipeline:
+        with Pipeline(default_pipeline(), folder, progress=display) as pipeline:
             for question in questions:
                 console.print(Text(f"\n{question['question']}", style="cyan"))
                 pipeline.on_text = Writing(display)

@@ -57,7 +57,7 @@ def run(
         raise ConfigError("say how long the texts are: --pairs 12,25,50 or --tokens 1000,2000, one of them")
     chosen = arm(arm_name)
     config = with_reader(chosen.config, {"model": model, **reader})
-    config.components[-1].check()
+    config.generator.check()
     with Display(quiet) as display, RunDisplay(quiet) as shown:
         grid = Grid(
             tasks=tuple(dict.fromkeys(tasks or ["single"])),
@@ -113,7 +113,7 @@ def calibrate(
     settings = Calibration(minutes=minutes, threshold=threshold, n=n, seed=seed, book=tuple(book or ()))
     settings = replace(settings, tasks=tuple(dict.fromkeys(tasks))) if tasks else settings
     config = with_reader(ARMS["full"].config, {"model": model, **reader})
-    config.components[-1].check()
+    config.generator.check()
     console = SafeConsole(is_error=True)
     with Display(quiet) as display:
 

@@ -123,7 +123,7 @@ def _finish_forgetting(folder: Path) -> None:
 
 def _pipeline() -> Pipeline:
     """The chat's own: its memory reads what any other memory has written, and nothing is loaded for that."""
-    from pipeline.default import CHAT, with_default_model
+    from pipeline.default import chat_pipeline, with_default_model
     from pipeline.pipeline import Pipeline
 
-    return Pipeline(with_default_model(CHAT), Path("no index"))
+    return Pipeline(with_default_model(chat_pipeline()), Path("no index"))

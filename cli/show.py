@@ -13,7 +13,7 @@ from rich.text import Text
 from cli.output import SafeConsole
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config
-from pipeline.registry import first_line, settings_of
+from pipeline.registry import changed_settings, first_line, settings_of, stage_name
 from pipeline.storage.whole import write_whole
 from pipeline.text.visible import one_line
 
@@ -32,16 +32,16 @@ def run(path: str, svg: str | None) -> int:
 
 
 def drawing(config: PipelineConfig) -> RenderableType:
-    """The stages from the question to the answer, each with its settings; those set in the file stand out."""
+    """The stages from the question to the answer, each with its settings; those that are not defaults stand out."""
     rows: list[RenderableType] = [_end("question")]
-    for spec, component in zip(config.stages, config.components, strict=True):
-        given = dict(spec.settings)
-        text = Text(first_line(type(component)), style="dim")
-        for name, value in settings_of(component).items():
+    for stage in config.stages:
+        given = changed_settings(stage)
+        text = Text(first_line(type(stage)), style="dim")
+        for name, value in settings_of(stage).items():
             if name in given or _is_short(value):
                 text.append(f"\n{name}: ", style="bold" if name in given else "dim")
                 text.append(_short(value), style="bold cyan" if name in given else "dim")
-        rows += [_arrow(), Panel(text, title=Text(spec.name), title_align="left", width=84)]
+        rows += [_arrow(), Panel(text, title=Text(stage_name(stage)), title_align="left", width=84)]
     rows += [_arrow(), _end("answer, citations, ledger")]
     rows.append(Text(f"\nindex: {_line(config.index.to_dict())}\nbudget: {_line(asdict(config.budget))}", style="dim"))
     return Group(*rows)

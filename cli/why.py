@@ -72,8 +72,7 @@ def is_explicable(state: State) -> bool:
 
 def explain(state: State, pipeline: Pipeline, exact: bool, display: Display) -> Attribution:
     """The attribution of the answer, with the assembler that made its prompt."""
-    stages = zip(pipeline.config.stages, pipeline.config.components, strict=True)
-    assembler = next(component for spec, component in stages if spec.kind == "assemble")
+    assembler = pipeline.config.assembler
     display("leave passages out", 0, 0)
     return attribute(state, assembler, pipeline, method="prompts" if exact else None)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Runtime
+from compressors.wrapper import needs_embedder, why_dropped
+from pipeline.contracts import Runtime
+from pipeline.errors import SettingError
 from pipeline.registry import Inner
 from pipeline.types import Passage, Question
 
@@ -25,22 +25,18 @@ class Chain:
 
     def __post_init__(self) -> None:
         if not self.of:
-            raise ValueError("of must name at least one compressor")
-
-    @cached_property
-    def compressors(self) -> tuple[Compressor, ...]:
-        return tuple(spec.build() for spec in self.of)
+            raise SettingError("of", "must name at least one compressor")
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset[str]().union(*map(needs, self.compressors))
+    def needs_embedder(self) -> bool:
+        return any(map(needs_embedder, self.of))
 
     @property
     def why_dropped(self) -> str:
-        return "; or ".join(getattr(compressor, "why_dropped", "not kept") for compressor in self.compressors)
+        return "; or ".join(map(why_dropped, self.of))
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         left = list(passages)
-        for compressor in self.compressors:
+        for compressor in self.of:
             left = compressor.compress(question, left, runtime)
         return left

@@ -11,7 +11,7 @@ import numpy as np
 
 from compressors.features import FEATURES, standardised
 from compressors.links import Links
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Classifier:
         if self.features != FEATURES or len(self.alone) != len(FEATURES):
             raise ValueError(f"a weight is needed for each of {', '.join(FEATURES)}")
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, was: {self.temperature}")
+            raise SettingError("temperature", f"must be above 0, was: {self.temperature}")
 
     def probabilities(self, features: NDArray[np.float64], links: Links | None) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1].

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compressors.summaries import summarise
+from pipeline.checks import at_least
 from pipeline.contracts import Embedder, Runtime
+from pipeline.errors import SettingError
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -55,15 +57,14 @@ class Crag:
     least: int = 3
     seed: int = 0
 
-    needs = frozenset({"embedder"})
+    needs_embedder = True
     why_dropped = "it did not fit into a summary"
 
     def __post_init__(self) -> None:
         if isinstance(self.k, int) and self.k < 1:
-            raise ValueError(f"k must be at least 1, was: {self.k}")
+            raise SettingError("k", f"must be at least 1, was: {self.k}")
         for name, least in (("words", 5), ("max_tokens", 8), ("least", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, was: {getattr(self, name)}")
+            at_least(name, getattr(self, name), least)
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if len(passages) < self.least:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Literal
 
 from compressors.calibration.store import ExitCalibration, stored
 from compressors.selection import Limits, Units, halves
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings, Lora
 from pipeline.types import Message, Passage, Prompt, Question, Text
@@ -59,11 +60,10 @@ class Exit:
 
     def __post_init__(self) -> None:
         if self.threshold != "auto" and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1] or auto, was: {self.threshold}")
+            raise SettingError("threshold", f"must be in [0, 1] or auto, was: {self.threshold}")
         if self.lora is not None and self.model is None:
-            raise ValueError("lora needs 'model', the GGUF file that the adapter was made for")
-        if self.window < 128:
-            raise ValueError(f"window must be at least 128, was: {self.window}")
+            raise SettingError("lora", "needs 'model', the GGUF file that the adapter was made for")
+        at_least("window", self.window, 128)
         self._limits(0.0)
 
     @property
@@ -75,7 +75,7 @@ class Exit:
         if not units:
             return []
         model = self.classifier(runtime)
-        scores = self.p_of(question.text, units, model, runtime.progress).tolist()
+        scores = self.p_of(question.query, units, model, runtime.progress).tolist()
         limits = self._limits(self.least(model, runtime))
         return units.merged(limits.choose(scores, lambda: units.tokens(runtime.reader)), scores)
 

@@ -20,6 +20,7 @@ from compressors.features import features
 from compressors.links import Links
 from compressors.selection import Limits, Units, extract
 from compressors.votes import nearest_tokens
+from pipeline.checks import at_least, in_range
 from pipeline.contracts import Runtime
 from pipeline.types import Passage, Question
 
@@ -51,14 +52,12 @@ class ExitMini:
     links: bool = True
     neighbours: int = 0
 
-    needs = frozenset({"embedder"})
+    needs_embedder = True
 
     def __post_init__(self) -> None:
         self.limits  # noqa: B018 - its own checks
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], was: {self.threshold}")
-        if self.neighbours < 0:
-            raise ValueError(f"neighbours must be at least 0, was: {self.neighbours}")
+        in_range("threshold", self.threshold, 0, 1)
+        at_least("neighbours", self.neighbours, 0)
 
     @property
     def limits(self) -> Limits:
@@ -70,7 +69,7 @@ class ExitMini:
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
-            passages, runtime, lambda units: self.scores(question.text, units, runtime), self.limits, self.neighbours
+            passages, runtime, lambda units: self.scores(question.query, units, runtime), self.limits, self.neighbours
         )
 
     def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:

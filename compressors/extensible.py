@@ -22,7 +22,7 @@ from compressors.soft.encoder import Encoder
 from compressors.soft.weights import weights_for
 from pipeline.answers.cited import unwrapped
 from pipeline.contracts import Runtime
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Tokenizing
 from pipeline.types import Passage, Question, Soft
 
@@ -49,7 +49,7 @@ class Extensible:
 
     def __post_init__(self) -> None:
         if self.k not in KS:
-            raise ValueError(f"k must be one of {', '.join(map(str, KS))}, was: {self.k}")
+            raise SettingError("k", f"must be one of {', '.join(map(str, KS))}, was: {self.k}")
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:

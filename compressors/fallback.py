@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from compressors.exit import Exit
 from compressors.wrapper import Wrapper
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner, Spec
+from pipeline.registry import Inner, stage_name
 from pipeline.types import Passage, Question
 
 
@@ -19,19 +21,18 @@ class Fallback(Wrapper):
     :param min_tokens: fewest tokens of the reader that count as enough.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.exit"))
+    of: Inner = field(default_factory=Exit)
     min_tokens: int = 1
 
     def __post_init__(self) -> None:
-        if self.min_tokens < 1:
-            raise ValueError(f"min_tokens must be at least 1, was: {self.min_tokens}")
+        at_least("min_tokens", self.min_tokens, 1)
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
-        kept = self.compressor.compress(question, passages, runtime)
+        kept = self.of.compress(question, passages, runtime)
         n_tokens = sum(runtime.reader.count_text(passage.text) for passage in kept)
         if n_tokens >= self.min_tokens or not passages:
             return kept
         runtime.note(
-            f"{self.of.name} left {n_tokens} tokens, fewer than {self.min_tokens}: the passages stay as they are"
+            f"{stage_name(self.of)} left {n_tokens} tokens, fewer than {self.min_tokens}: the passages stay as they are"
         )
         return list(passages)

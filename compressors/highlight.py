@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from compressors.probe import Probe
 from compressors.summaries import summarise
 from compressors.wrapper import Wrapper
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner, Spec
+from pipeline.registry import Inner
 from pipeline.types import Passage, Question
 
 INSTRUCTIONS = (
@@ -31,24 +33,23 @@ class Highlight(Wrapper):
     :param max_tokens: upper limit of the summary's tokens.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.probe"))
+    of: Inner = field(default_factory=Probe)
     words: int = 60
     max_tokens: int = 128
 
     def __post_init__(self) -> None:
         for name, least in (("words", 5), ("max_tokens", 8)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, was: {getattr(self, name)}")
+            at_least(name, getattr(self, name), least)
 
     @property
     def why_dropped(self) -> str:
         return f"not highlighted: {self.why_not_kept}"
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
-        highlights = self.compressor.compress(question, passages, runtime)
+        highlights = self.of.compress(question, passages, runtime)
         if not highlights:
             return []
-        instructions = INSTRUCTIONS.format(words=self.words, question=question.text)
+        instructions = INSTRUCTIONS.format(words=self.words, question=question.query)
         (summary,) = summarise([highlights], instructions, self.max_tokens, runtime)
         best = max(passage.score for passage in highlights)
         return [summary.passage(f"Summary of {len(summary.made_from)} highlights", best)]

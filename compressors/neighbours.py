@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from compressors.exit_mini import ExitMini
 from compressors.selection import Units, score_of, units_in
 from compressors.wrapper import Wrapper
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner, Spec
+from pipeline.registry import Inner
 from pipeline.types import Passage, Question
 
 
@@ -24,19 +26,18 @@ class Neighbours(Wrapper):
     :param n: number of sentences before and after.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
+    of: Inner = field(default_factory=ExitMini)
     n: int = 1
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"n must be at least 1, was: {self.n}")
+        at_least("n", self.n, 1)
 
     @property
     def why_dropped(self) -> str:
         return f"{self.why_not_kept}, and not beside it"
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
-        kept = self.compressor.compress(question, passages, runtime)
+        kept = self.of.compress(question, passages, runtime)
         units = Units.of(passages, runtime)
         chosen = units.widened(units_in(units, kept), self.n)
         made = [passage for passage in kept if passage.spans and passage not in passages]

@@ -33,6 +33,7 @@ from compressors.features import standardised
 from compressors.links import Links
 from compressors.selection import Limits, Units, UnitWindow, extract, windows
 from compressors.votes import nearest_tokens
+from pipeline.checks import at_least, in_range
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender
@@ -82,16 +83,13 @@ class Probe:
 
     def __post_init__(self) -> None:
         self.limits  # noqa: B018 - its own checks
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], was: {self.threshold}")
-        if self.window < 128:
-            raise ValueError(f"window must be at least 128, was: {self.window}")
-        if self.neighbours < 0:
-            raise ValueError(f"neighbours must be at least 0, was: {self.neighbours}")
+        in_range("threshold", self.threshold, 0, 1)
+        at_least("window", self.window, 128)
+        at_least("neighbours", self.neighbours, 0)
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"embedder"}) if self.similarity else frozenset()
+    def needs_embedder(self) -> bool:
+        return self.similarity
 
     @property
     def limits(self) -> Limits:
@@ -104,7 +102,7 @@ class Probe:
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
-            passages, runtime, lambda units: self.scores(question.text, units, runtime), self.limits, self.neighbours
+            passages, runtime, lambda units: self.scores(question.query, units, runtime), self.limits, self.neighbours
         )
 
     def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:

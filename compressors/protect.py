@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from compressors.exit_mini import ExitMini
 from compressors.selection import Units, score_of, units_in
 from compressors.wrapper import Wrapper
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner, Spec
+from pipeline.registry import Inner
 from pipeline.types import Passage, Question
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -35,26 +37,25 @@ class Protect(Wrapper):
     :param shared_words: number of shared content words that make a negation relevant to the question.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
+    of: Inner = field(default_factory=ExitMini)
     numbers: bool = True
     names: bool = True
     negations: bool = True
     shared_words: int = 2
 
     def __post_init__(self) -> None:
-        if self.shared_words < 1:
-            raise ValueError(f"shared_words must be at least 1, was: {self.shared_words}")
+        at_least("shared_words", self.shared_words, 1)
 
     @property
     def why_dropped(self) -> str:
         return f"{self.why_not_kept}, and not protected"
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
-        kept = self.compressor.compress(question, passages, runtime)
+        kept = self.of.compress(question, passages, runtime)
         units = Units.of(passages, runtime)
         chosen = units_in(units, kept)
         seen = "\n".join(passage.text for passage in kept)
-        missed = [(n, why) for n, why in self.turned_on(question.text, units, seen) if n not in chosen]
+        missed = [(n, why) for n, why in self.turned_on(question.query, units, seen) if n not in chosen]
         for n, why in missed:
             runtime.note(f"kept for {why}: {' '.join(units.parts[n].text.split())[:80]}")
         if not missed:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from pipeline.config import needs
-from pipeline.contracts import Compressor, Runtime
-from pipeline.registry import Inner, Spec
+from compressors.crag import Crag
+from compressors.exit_mini import ExitMini
+from compressors.wrapper import needs_embedder, why_dropped
+from pipeline.contracts import Runtime
+from pipeline.errors import SettingError
+from pipeline.registry import Inner, stage_name
 from pipeline.types import Passage, Question
 
 GIST = (
@@ -51,8 +53,8 @@ class Route:
     :param gist_words: additional regular expressions for questions about the gist.
     """
 
-    facts: Inner = field(default_factory=lambda: Spec("compress.exit_mini"))
-    gist: Inner = field(default_factory=lambda: Spec("compress.crag"))
+    facts: Inner = field(default_factory=ExitMini)
+    gist: Inner = field(default_factory=Crag)
     gist_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,27 +62,21 @@ class Route:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"gist_words must be regular expressions: '{pattern}': {error}") from None
-
-    @cached_property
-    def compressors(self) -> tuple[Compressor, Compressor]:
-        return self.facts.build(), self.gist.build()
+                raise SettingError("gist_words", f"must be regular expressions: '{pattern}': {error}") from None
 
     @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressors[0]) | needs(self.compressors[1])
+    def needs_embedder(self) -> bool:
+        return needs_embedder(self.facts) or needs_embedder(self.gist)
 
     @property
     def why_dropped(self) -> str:
-        return "; or ".join(
-            dict.fromkeys(getattr(compressor, "why_dropped", "not kept") for compressor in self.compressors)
-        )
+        return "; or ".join(dict.fromkeys(map(why_dropped, (self.facts, self.gist))))
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
-        word = self.gist_word(question.text)
-        spec, compressor = (self.facts, self.compressors[0]) if word is None else (self.gist, self.compressors[1])
+        word = self.gist_word(question.query)
+        compressor = self.facts if word is None else self.gist
         why = "asks for a fact" if word is None else f"asks for the gist ('{word}')"
-        runtime.note(f"the question {why}: {spec.name}")
+        runtime.note(f"the question {why}: {stage_name(compressor)}")
         return compressor.compress(question, passages, runtime)
 
     def gist_word(self, question: str) -> str | None:

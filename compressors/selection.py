@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.contracts import Model, Runtime
+from pipeline.errors import SettingError
 from pipeline.types import Passage, ScoredSentence
 
 if TYPE_CHECKING:
@@ -178,11 +179,11 @@ class Limits:
         for name in ("top_k", "budget"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, was: {value}")
+                raise SettingError(name, f"must be at least 1, was: {value}")
         for name in ("keep_ratio", "mass"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
-                raise ValueError(f"{name} must be in (0, 1], was: {value}")
+                raise SettingError(name, f"must be in (0, 1], was: {value}")
 
     def __str__(self) -> str:
         names = ("top_k", "threshold", "budget", "keep_ratio", "mass")

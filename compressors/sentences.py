@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compressors.selection import Limits, Units, extract
 from compressors.votes import TEMPERATURE, nearest_tokens, votes
+from pipeline.checks import at_least
 from pipeline.contracts import Embedder, Runtime
 from pipeline.retrieval import remembered
 from pipeline.types import Passage, Question
@@ -47,12 +48,11 @@ class Sentences:
     score: Literal["cosine", "maxsim", "both", "votes"] = "both"
     neighbours: int = 0
 
-    needs = frozenset({"embedder"})
+    needs_embedder = True
 
     def __post_init__(self) -> None:
         self.limits  # noqa: B018 - its own checks
-        if self.neighbours < 0:
-            raise ValueError(f"neighbours must be at least 0, was: {self.neighbours}")
+        at_least("neighbours", self.neighbours, 0)
 
     @property
     def limits(self) -> Limits:
@@ -66,7 +66,7 @@ class Sentences:
         return extract(
             passages,
             runtime,
-            lambda units: self.scores(question.text, units, runtime.embedder),
+            lambda units: self.scores(question.query, units, runtime.embedder),
             self.limits,
             self.neighbours,
         )

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compressors.selection import Limits, Units, extract, windows
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Surprised
@@ -44,8 +45,7 @@ class Surprisal:
 
     def __post_init__(self) -> None:
         self.limits  # noqa: B018 - its own checks
-        if self.window < 128:
-            raise ValueError(f"window must be at least 128, was: {self.window}")
+        at_least("window", self.window, 128)
 
     @property
     def limits(self) -> Limits:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
-from pipeline.config import needs
-from pipeline.contracts import Compressor
+from pipeline.contracts import Compressor, Explains, NeedsEmbedder
 from pipeline.registry import Inner
 
 
 class Wrapper:
-    """A compressor around the one that its field `of` names.
-
-    The inner compressor is built on first use. The wrapper has the same `needs`.
-    """
+    """A compressor around the one in its field `of`, with the same `needs_embedder`."""
 
     of: Inner
 
-    @cached_property
-    def compressor(self) -> Compressor:
-        """The inner compressor."""
-        inner: Compressor = self.of.build()
-        return inner
-
     @property
-    def needs(self) -> frozenset[str]:
-        return needs(self.compressor)
+    def needs_embedder(self) -> bool:
+        return needs_embedder(self.of)
 
     @property
     def why_not_kept(self) -> str:
         """The inner compressor's reason for what it drops."""
-        return str(getattr(self.compressor, "why_dropped", "not kept"))
+        return why_dropped(self.of)
 
     @property
     def why_dropped(self) -> str:
         return self.why_not_kept
+
+
+def needs_embedder(compressor: Compressor) -> bool:
+    return isinstance(compressor, NeedsEmbedder) and compressor.needs_embedder
+
+
+def why_dropped(compressor: Compressor) -> str:
+    """A compressor's reason for what it drops; a general one if it gives none."""
+    return compressor.why_dropped if isinstance(compressor, Explains) else "not kept"

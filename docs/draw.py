@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.printing import print_state
 from cli.progress import Display
 from cli.show import write_svg
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
@@ -28,10 +28,10 @@ def main() -> None:
     os.chdir(ROOT)
     switch_off_telemetry()
     console = Console(record=True, width=104, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    folder = docs_folder([DOCUMENTS], DEFAULT.index)
+    folder = docs_folder([DOCUMENTS], default_pipeline().index)
     with Display() as display:
-        update_index(folder, [DOCUMENTS], DEFAULT.index, display)
-        with Pipeline(DEFAULT, folder, progress=display) as pipeline:
+        update_index(folder, [DOCUMENTS], default_pipeline().index, display)
+        with Pipeline(default_pipeline(), folder, progress=display) as pipeline:
             state = pipeline.ask(Question(QUESTION))
     console.print(Text(f"$ {COMMAND}", style="dim"))
     print_state(state, console)

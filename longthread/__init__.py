@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from compressors.exit_mini import ExitMini as ExitMini
     from compressors.extensible import Extensible as Extensible
     from compressors.fallback import Fallback as Fallback
-    from compressors.gate import Gate as Gate
     from compressors.highlight import Highlight as Highlight
+    from compressors.if_faster import IfFaster as IfFaster
     from compressors.neighbours import Neighbours as Neighbours
     from compressors.probe import Probe as Probe
     from compressors.protect import Protect as Protect
@@ -92,7 +92,7 @@ _HOMES = {
     "compressors.exit_mini": "ExitMini",
     "compressors.extensible": "Extensible",
     "compressors.fallback": "Fallback",
-    "compressors.gate": "Gate",
+    "compressors.if_faster": "IfFaster",
     "compressors.highlight": "Highlight",
     "compressors.neighbours": "Neighbours",
     "compressors.probe": "Probe",

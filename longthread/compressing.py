@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.answers.cited import Cited
+from pipeline.answers.llama import Llama
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Compressor
+from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec, spec_of
+from pipeline.registry import kind_of
 from pipeline.retrieval.given import Given
 from pipeline.types import Passage, Question
 
@@ -33,11 +35,12 @@ def compress(
 
     `start` and `end` are characters of the text. Raises ConfigError for what is no compressor.
     """
-    spec_of(compressor)
+    if kind_of(compressor) != "compress":
+        raise ConfigError(f"{compressor!r} is no compressor: take one such as longthread.ExitMini()")
     passages = [
         Passage(f"text {n}", 0, len(one), one) if isinstance(one, str) else one for n, one in enumerate(texts, 1)
     ]
-    stages = (spec_of(Given()), spec_of(Cited()), Spec("generate.llama", (("model", model),)))
+    stages = (Given(), Cited(), Llama(model=model))
     config = PipelineConfig("compress", stages, IndexSettings(embedder=embedder))
     with Pipeline(config, Path("nowhere")) as runtime:
         return compressor.compress(Question(question), passages, runtime)

@@ -12,13 +12,13 @@ from typing import Any, Literal, Self
 from longthread.answer import Answer
 from pipeline.config import Budget, IndexSettings, PipelineConfig, load_config, misordered
 from pipeline.contracts import Progress
-from pipeline.default import CHAT, DEFAULT, with_default_model, with_model
+from pipeline.default import chat_pipeline, default_pipeline, with_default_model, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.executors.settings import ExecutorSettings
 from pipeline.pipeline import Pipeline as Runner
 from pipeline.pipeline_yaml import to_yaml
-from pipeline.registry import spec_of
+from pipeline.registry import checked, stage_name
 from pipeline.streaming import Retry, stream
 from pipeline.types import Question, State
 
@@ -71,7 +71,7 @@ class Pipeline:
         else:
             self.config = PipelineConfig(
                 name,
-                tuple(spec_of(stage) for stage in stages),
+                tuple(checked(stage) for stage in stages),
                 index or IndexSettings(),
                 budget or Budget(),
                 executor or ExecutorSettings(),
@@ -202,7 +202,7 @@ class Pipeline:
         self.close()
 
     def __repr__(self) -> str:
-        stages = ", ".join(spec.name for spec in self.config.stages)
+        stages = ", ".join(stage_name(stage) for stage in self.config.stages)
         return f"Pipeline([{stages}], docs={list(self.docs)!r})"
 
 
@@ -256,7 +256,7 @@ def ask(
     if pipeline is not None:
         made = Pipeline.from_yaml(pipeline, docs, model=model, index_folder=index_folder, progress=progress)
     else:
-        config = with_default_model(DEFAULT)
+        config = with_default_model(default_pipeline())
         config = config if model is None else with_model(config, model)
         made = Pipeline(config, docs, index_folder=index_folder, progress=progress)
     if not made.docs and index_folder is None:
@@ -272,10 +272,10 @@ def preset(
 
     Raises ConfigError for a name that there is not.
     """
-    built_in = {"default": DEFAULT, "chat": CHAT}.get(name)
+    built_in = {"default": default_pipeline, "chat": chat_pipeline}.get(name)
     if built_in is None:
         return Pipeline.from_yaml(name, docs, model=model, progress=progress)
-    config = with_default_model(built_in)
+    config = with_default_model(built_in())
     return Pipeline(config if model is None else with_model(config, model), docs, progress=progress)
 
 

@@ -29,10 +29,11 @@ from memory.units import Running, Unit, Units
 from memory.vectors import NAME as VECTORS
 from memory.vectors import Meaning
 from memory.words import Words, standardised
+from pipeline.checks import at_least
 from pipeline.contracts import Progress, Runtime
 from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.documents.sentences import sentences
-from pipeline.errors import StoreError
+from pipeline.errors import SettingError, StoreError
 from pipeline.text.words import content_words, coverage
 from pipeline.transcript import now, told
 from pipeline.types import Item, Passage, Question, Recall, Recalled, Turn
@@ -81,24 +82,22 @@ class Hierarchical:
 
     def __post_init__(self) -> None:
         for name in ("segment_tokens", "recall_turns", "query_least", "pool"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, was: {getattr(self, name)}")
+            at_least(name, getattr(self, name), 1)
         for name in (
             "sensory_tokens", "summary_tokens", "recall_tokens", "around", "dense_weight", "bm25_weight", "recency",
             "salience",
         ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, was: {getattr(self, name)}")
+            at_least(name, getattr(self, name), 0)
         if not 0 < self.query_share <= 1:
-            raise ValueError(f"query_share must be in (0, 1], was: {self.query_share}")
+            raise SettingError("query_share", f"must be in (0, 1], was: {self.query_share}")
         if self.temperature <= 0:
-            raise ValueError(f"temperature must be greater than 0, was: {self.temperature}")
+            raise SettingError("temperature", f"must be greater than 0, was: {self.temperature}")
         if self.dense_weight == self.bm25_weight == 0:
-            raise ValueError("dense_weight and bm25_weight must not both be 0")
+            raise SettingError("dense_weight", "and bm25_weight must not both be 0")
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"embedder"}) if self.dense_weight else frozenset()
+    def needs_embedder(self) -> bool:
+        return self.dense_weight > 0
 
     def open(self, folder: Path, runtime: Runtime) -> Tiers:
         return Tiers(folder, self, runtime)
@@ -140,7 +139,7 @@ class Tiers(Transcribed):
         summary = self._summary(int(own.summary_tokens * share), runtime)
         left_out = [turn.number for turn in open_turns if turn not in shown]
         among = {turn.number for turn in self.turns if turn.number <= closed} | set(left_out)
-        query = own.query(question.text)
+        query = own.query(question.query)
         pieces = self.units.pieces()
         passages = self._passages(query, among & pieces.keys(), pieces, int(own.recall_tokens * share), runtime)
         used = sum(runtime.reader.count_text(passage.text) for passage in passages)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory.transcribed import Transcribed, newest
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
 from pipeline.types import Question, Recall
 
@@ -22,10 +23,8 @@ class Window:
     tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.turns < 1:
-            raise ValueError(f"turns must be at least 1, was: {self.turns}")
-        if self.tokens is not None and self.tokens < 1:
-            raise ValueError(f"tokens must be at least 1, was: {self.tokens}")
+        at_least("turns", self.turns, 1)
+        at_least("tokens", self.tokens, 1)
 
     def open(self, folder: Path, runtime: Runtime) -> Last:
         return Last(folder, self.turns, self.tokens)

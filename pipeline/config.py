@@ -22,15 +22,29 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import ConfigError
+from pipeline.checks import at_least
+from pipeline.contracts import Assembler, Component, Compressor, Generator, Memory, NeedsEmbedder, Reranker, Retriever
+from pipeline.errors import ConfigError, SettingError
 from pipeline.executors.settings import ExecutorSettings
 from pipeline.presets import preset_or_path
-from pipeline.registry import COMPONENTS, Fault, Spec, build, build_dataclass, nearest, settings_of, unknown_component
+from pipeline.registry import (
+    ALIASES,
+    COMPONENTS,
+    Fault,
+    build,
+    build_dataclass,
+    changed_settings,
+    kind_of,
+    name_of,
+    nearest,
+    settings_of,
+    stage_name,
+    unknown_component,
+)
 from pipeline.yaml import YamlFile, read_yaml
 
 
@@ -61,16 +75,15 @@ class IndexSettings:
 
     def __post_init__(self) -> None:
         if not self.embedder:
-            raise ValueError("embedder must be a name or a path, was: ''")
-        if self.chunk_tokens < 16:
-            raise ValueError(f"chunk_tokens must be at least 16, was: {self.chunk_tokens}")
+            raise SettingError("embedder", "must be a name or a path, was: ''")
+        at_least("chunk_tokens", self.chunk_tokens, 16)
         if not 0 <= self.overlap < self.chunk_tokens // 2:
-            raise ValueError(f"overlap must be in [0, chunk_tokens / 2), was: {self.overlap}")
+            raise SettingError("overlap", f"must be in [0, chunk_tokens / 2), was: {self.overlap}")
         if self.overlap and self.chunks == "structure":
-            raise ValueError(f"overlap must be 0 with chunks: structure, was: {self.overlap}")
+            raise SettingError("overlap", f"must be 0 with chunks: structure, was: {self.overlap}")
         for name, default in (("pooling", "auto"), ("question_prefix", None), ("passage_prefix", None)):
             if getattr(self, name) != default and not self.embedder.lower().endswith(".gguf"):
-                raise ValueError(f"{name} is for an embedder that is a GGUF file, and embedder is {self.embedder}")
+                raise SettingError(name, f"is for an embedder that is a GGUF file, and embedder is {self.embedder}")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values. Those of GGUF files, and `chunks`, are left out where nothing is set: they are
@@ -106,7 +119,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if isinstance(self.window, int) and self.window < 1:
-            raise ValueError(f"window must be greater than 0, was: {self.window}")
+            raise SettingError("window", f"must be greater than 0, was: {self.window}")
 
 
 SECTIONS: dict[str, type] = {"index": IndexSettings, "budget": Budget, "executor": ExecutorSettings}
@@ -114,24 +127,85 @@ SECTIONS: dict[str, type] = {"index": IndexSettings, "budget": Budget, "executor
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """A checked pipeline: every stage has been built once, so its settings are known to be right."""
+    """A checked pipeline.
+
+    :param path: the file that it was read from, or a name for reports.
+    :param stages: the components, in the order in which a question passes them.
+    :param names_model: whether somebody chose the model. If not, the user's default model may take its place.
+    """
 
     path: str
-    stages: tuple[Spec, ...]
+    stages: tuple[Component, ...]
     index: IndexSettings = field(default_factory=IndexSettings)
     budget: Budget = field(default_factory=Budget)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    names_model: bool = True
 
-    @cached_property
-    def components(self) -> tuple[Any, ...]:
-        """The stages' components, in order; built anew by each process from the specs."""
-        return tuple(spec.build() for spec in self.stages)
+    @property
+    def retriever(self) -> Retriever | None:
+        """The first stage, if it finds passages."""
+        retriever: Retriever | None = self._first("retrieve")
+        return retriever
+
+    @property
+    def rerankers(self) -> tuple[Reranker, ...]:
+        return self.of_kind("rerank")
+
+    @property
+    def compressors(self) -> tuple[Compressor, ...]:
+        return self.of_kind("compress")
+
+    @property
+    def memory(self) -> Memory | None:
+        memory: Memory | None = self._first("memory")
+        return memory
+
+    @property
+    def assembler(self) -> Assembler:
+        """Raises ConfigError for a pipeline without one, as `generator` does."""
+        assembler: Assembler = self._required("assemble")
+        return assembler
+
+    @property
+    def generator(self) -> Generator:
+        generator: Generator = self._required("generate")
+        return generator
+
+    @property
+    def searches_index(self) -> bool:
+        """Whether passages come from an index of documents."""
+        return self.retriever is not None and self.retriever.searches_index
+
+    def of_kind(self, kind: str) -> tuple[Any, ...]:
+        """The stages of one kind, in order."""
+        return tuple(stage for stage in self.stages if kind_of(stage) == kind)
+
+    def _first(self, kind: str) -> Any:
+        return next(iter(self.of_kind(kind)), None)
+
+    def _required(self, kind: str) -> Any:
+        stage = self._first(kind)
+        if stage is None:
+            raise ConfigError(f"{self.path}: a pipeline needs one {kind} stage, there is none")
+        return stage
+
+    def replacing(self, kind: str, *stages: Component) -> PipelineConfig:
+        """The same pipeline with these stages in the place of those of a kind; without any, the kind goes."""
+        places = [place for place, stage in enumerate(self.stages) if kind_of(stage) == kind]
+        if not places:
+            raise ConfigError(f"{self.path}: there is no {kind} stage to replace")
+        rest = [stage for stage in self.stages if kind_of(stage) != kind]
+        return replace(self, stages=(*rest[: places[0]], *stages, *rest[places[0] :]))
+
+    def before(self, kind: str, stage: Component) -> PipelineConfig:
+        """The same pipeline with one more stage, right before the first of a kind, or at the end without one."""
+        places = [place for place, other in enumerate(self.stages) if kind_of(other) == kind]
+        place = places[0] if places else len(self.stages)
+        return replace(self, stages=(*self.stages[:place], stage, *self.stages[place:]))
 
     def resolved(self) -> dict[str, Any]:
         """Every setting that an answer depends on, defaults included: what a run's record keeps."""
-        stages = [
-            {spec.name: settings_of(component)} for spec, component in zip(self.stages, self.components, strict=True)
-        ]
+        stages = [{stage_name(stage): settings_of(stage)} for stage in self.stages]
         return {"index": self.index.to_dict(), "budget": asdict(self.budget), "stages": stages}
 
     @property
@@ -220,8 +294,8 @@ def missing_paths(config: PipelineConfig) -> list[str]:
             elif key in (*_PATHS, *_NAMES_OR_PATHS) and isinstance(item, str) and _is_missing(item):
                 found.append(f"{place}: there is no such file: {item} (paths are relative to the pipeline file)")
 
-    for i, spec in enumerate(config.stages):
-        look(dict(spec.settings), f"stages[{i}]")
+    for i, stage in enumerate(config.stages):
+        look(settings_of(stage), f"stages[{i}]")
     look({"embedder": config.index.embedder}, "index")
     return found
 
@@ -232,6 +306,8 @@ class _Check:
     def __init__(self, file: YamlFile) -> None:
         self.file = file
         self.faults: list[FileFault] = []
+        self.given: list[dict[str, Any]] = []
+        """The settings that the file gives each stage."""
 
     def config(self) -> PipelineConfig | None:
         value = self.file.value
@@ -245,11 +321,16 @@ class _Check:
             if key not in known:
                 self.fault((key,), f"{key}: there is no such section{nearest(key, known)}")
         sections = {name: self.section(name, value.get(name, {})) for name in SECTIONS}
-        specs = self.stages(value)
-        if self.faults or self.file.faults or specs is None:
+        stages = self.stages(value)
+        if self.faults or self.file.faults or stages is None:
             return None
         config = PipelineConfig(
-            self.file.path, tuple(specs), sections["index"], sections["budget"], sections["executor"]
+            self.file.path,
+            tuple(stages),
+            sections["index"],
+            sections["budget"],
+            sections["executor"],
+            names_model="model" in self.given[-1],
         )
         self.order(config)
         return None if self.faults else config
@@ -264,39 +345,41 @@ class _Check:
         self.all(faults, (name,), name)
         return section
 
-    def stages(self, value: dict[str, Any]) -> list[Spec] | None:
+    def stages(self, value: dict[str, Any]) -> list[Component] | None:
         stages = value.get("stages")
         if not isinstance(stages, list) or not stages:
             self.fault(("stages",), "stages: must be a list of stages, such as '- retrieve.hybrid'")
             return None
-        specs = [self.stage(item, ("stages", i)) for i, item in enumerate(stages)]
-        return [spec for spec in specs if spec is not None]
+        components = [self.stage(item, ("stages", i)) for i, item in enumerate(stages)]
+        return [component for component in components if component is not None]
 
-    def stage(self, item: Any, path: tuple[str | int, ...]) -> Spec | None:
+    def stage(self, item: Any, path: tuple[str | int, ...]) -> Component | None:
         where = _dotted(path)
         if isinstance(item, str):
             item = {item: {}}
         if not isinstance(item, dict) or len(item) != 1:
             self.fault(path, f"{where}: must be one name, with its settings below it: '- retrieve.hybrid: {{k: 8}}'")
             return None
-        ((name, settings),) = item.items()
+        ((keyed, settings),) = item.items()
+        name = str(ALIASES.get(keyed, keyed))
         if name not in COMPONENTS:
-            self.fault((*path, name), f"{where}: {unknown_component(name)}")
+            self.fault((*path, keyed), f"{where}: {unknown_component(name)}")
             return None
         settings = {} if settings is None else settings
         if not isinstance(settings, dict):
-            self.fault((*path, name), f"{where}: the settings of {name} must be a mapping")
+            self.fault((*path, keyed), f"{where}: the settings of {name} must be a mapping")
             return None
-        _, faults = build(name, settings)
-        self.all(faults, (*path, name), where)
-        return Spec(name, tuple(settings.items()))
+        component, faults = build(name, settings)
+        self.all(faults, (*path, keyed), where)
+        self.given.append(settings)
+        return component
 
     def order(self, config: PipelineConfig) -> None:
-        for path, message in misordered(config):
+        for path, message in misordered(config, self.given):
             self.fault(path, f"{_dotted(path)}: {message}")
 
         for name in config.executor.stages:
-            known = [spec.name for spec in config.stages] + [spec.kind for spec in config.stages]
+            known = [stage_name(stage) for stage in config.stages] + [kind_of(stage) for stage in config.stages]
             if name not in known:
                 path = ("executor", "stages", name)
                 self.fault(path, f"{_dotted(path)}: this pipeline has no such stage{nearest(name, known)}")
@@ -310,10 +393,17 @@ class _Check:
         self.faults.append(FileFault(self.file.path, self.file.line(path), message))
 
 
-def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with the stages as a sequence: (key path, message) for each fault."""
+def misordered(
+    config: PipelineConfig, given: Sequence[dict[str, Any]] | None = None
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the stages as a sequence: (key path, message) for each fault.
+
+    `given` are the settings that somebody wrote for each stage. Without them, those that are not defaults count.
+    """
     found: list[tuple[tuple[str | int, ...], str]] = []
-    kinds = [spec.kind for spec in config.stages]
+    if given is None:
+        given = [changed_settings(stage) for stage in config.stages]
+    kinds = [kind_of(stage) for stage in config.stages]
     n = len(kinds)
     optional = {"memory", *(["retrieve"] if "memory" in kinds else [])}
     for kind, position in (("retrieve", 0), ("memory", n - 3), ("assemble", n - 2), ("generate", n - 1)):
@@ -329,61 +419,64 @@ def misordered(config: PipelineConfig) -> list[tuple[tuple[str | int, ...], str]
                 "assemble": "comes right before generate",
                 "generate": "comes last",
             }[kind]
-            found.append((("stages", places[0]), f"{config.stages[places[0]].name} is out of order: {kind} {rule}"))
+            name = stage_name(config.stages[places[0]])
+            found.append((("stages", places[0]), f"{name} is out of order: {kind} {rule}"))
     for i, kind in enumerate(kinds):
         if kind == "rerank" and (i == 0 or kinds[i - 1] not in ("retrieve", "rerank")):
             where = "comes between retrieve and compress"
-            found.append((("stages", i), f"{config.stages[i].name} is out of order: rerank {where}"))
-    found += [(("stages", i), message) for i, message in _second_compressors(config)]
+            found.append((("stages", i), f"{stage_name(config.stages[i])} is out of order: rerank {where}"))
+    found += [(("stages", i), message) for i, message in _second_compressors(config, given)]
     if config.index.embedder == "none":
-        for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):
-            if "embedder" in needs(component):
-                found.append((("stages", i), f"{spec.name} needs vectors, but index.embedder is none"))
+        for i, stage in enumerate(config.stages):
+            if isinstance(stage, NeedsEmbedder) and stage.needs_embedder:
+                found.append((("stages", i), f"{stage_name(stage)} needs vectors, but index.embedder is none"))
     return found
 
 
-def _second_compressors(config: PipelineConfig) -> list[tuple[int, str]]:
+def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
     """Wrappers that follow a compressor and do not name the one inside: (position, message) for each.
 
     Such a wrapper would run its default compressor on what the step before has left.
     """
     found: list[tuple[int, str]] = []
-    before: Spec | None = None
-    for i, (spec, component) in enumerate(zip(config.stages, config.components, strict=True)):
-        if spec.kind != "compress":
+    before: tuple[str, dict[str, Any]] | None = None
+    for i, (stage, settings) in enumerate(zip(config.stages, given, strict=True)):
+        if kind_of(stage) != "compress":
             continue
-        settings = dict(spec.settings)
-        inner = {f.name: v for f in fields(component) if f.init and isinstance(v := getattr(component, f.name), Spec)}
+        name = stage_name(stage)
+        inner = _inner_compressors(stage)
         if before is not None and inner and not settings.keys() & inner.keys():
-            name, default = next(iter(inner.items()))
-            wrapped = {before.name: dict(before.settings)} if before.settings else before.name
+            field_name, default = next(iter(inner.items()))
+            wrapped = {before[0]: before[1]} if before[1] else before[0]
             found.append(
                 (
                     i,
-                    f"{spec.name} runs a compressor of its own, {default.name}, after {before.name}. To wrap "
-                    f"{before.name}, put this step in the place of both: '{_flow(spec, name, wrapped)}'. To run one "
-                    f"after the other, name the second: '{_flow(spec, name, default.name)}'",
+                    f"{name} runs a compressor of its own, {default}, after {before[0]}. To wrap "
+                    f"{before[0]}, put this step in the place of both: '{_flow(name, settings, field_name, wrapped)}'. "
+                    f"To run one after the other, name the second: '{_flow(name, settings, field_name, default)}'",
                 )
             )
-        before = spec
+        before = name, settings
     return found
 
 
-def _flow(spec: Spec, name: str, inner: Any) -> str:
+def _inner_compressors(stage: Component) -> dict[str, str]:
+    """The names of the compressors in a wrapper's settings, by field."""
+    if not is_dataclass(stage):
+        return {}
+    names = {field.name: name_of(getattr(stage, field.name)) for field in fields(stage) if field.init}
+    return {name: inner for name, inner in names.items() if inner is not None and inner.startswith("compress.")}
+
+
+def _flow(name: str, settings: dict[str, Any], field_name: str, inner: Any) -> str:
     """The step on one line of YAML, with that compressor inside."""
-    return f"- {spec.name}: {_yaml({name: inner, **dict(spec.settings)})}"
+    return f"- {name}: {_yaml({field_name: inner, **settings})}"
 
 
 def _yaml(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
     return value if isinstance(value, str) and re.fullmatch(r"[\w.]+", value) else json.dumps(value, ensure_ascii=False)
-
-
-def needs(component: Any) -> frozenset[str]:
-    """What a component cannot do without, beside the reader: `embedder` or nothing."""
-    found: Any = getattr(component, "needs", frozenset())
-    return found if isinstance(found, frozenset) else frozenset()
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -6,7 +6,7 @@ works (the reader, the embedder, the index) it takes from the `Runtime` that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -238,8 +238,46 @@ class Runtime(Protocol):
 
 
 # ---------------------------------------------------------------------------------------------------------- stages
+@runtime_checkable
+class NeedsEmbedder(Protocol):
+    """A component that may work with vectors: `needs_embedder` says whether it does, with these settings."""
+
+    @property
+    def needs_embedder(self) -> bool: ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A component that says in a few words why it drops what it drops, for the ledger."""
+
+    @property
+    def why_dropped(self) -> str: ...
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A component outside the registry with a name for ledgers: `kind.name`."""
+
+    @property
+    def stage_name(self) -> str: ...
+
+
+@runtime_checkable
+class Scoped(Protocol):
+    """A retriever with settings that keep to a part of the index: see `pipeline.retrieval.scope`."""
+
+    @property
+    def glob(self) -> str | None: ...
+    @property
+    def filter(self) -> str | None: ...
+
+
 class Retriever(Protocol):
     """Finds passages for a question: best first, at most the number its settings name, none twice."""
+
+    @property
+    def searches_index(self) -> bool:
+        """Whether the passages come from the pipeline's index, and not with the question or from elsewhere."""
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]: ...
 
@@ -250,8 +288,13 @@ class Reranker(Protocol):
     Best first; of equal scores the passage that came first. The same input gives the same result.
     """
 
+    @property
+    def why_dropped(self) -> str: ...
+    def check(self) -> None:
+        """Raises what `load` would, as far as a glance shows it."""
+
     def load(self, runtime: Runtime) -> None:
-        """Loads what it works with, before the first question."""
+        """Loads its model before the first question."""
 
     def rerank(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]: ...
 
@@ -348,6 +391,14 @@ class Assembler(Protocol):
     def assemble(self, state: State, runtime: Runtime, reserve: int) -> State: ...
 
 
+@runtime_checkable
+class Reuses(Protocol):
+    """An assembler that can compose prompts of kept cells: `reuse` is `exact` where it does not."""
+
+    @property
+    def reuse(self) -> str: ...
+
+
 class Generator(Protocol):
     """Has the reader answer the prompt. `max_tokens` is the room that has to be kept for the answer.
 
@@ -358,11 +409,30 @@ class Generator(Protocol):
     def max_tokens(self) -> int: ...
     @property
     def sampling(self) -> Sampling: ...
+    @property
+    def n_parallel(self) -> int:
+        """How many questions its reader answers at a time."""
+
+    @property
+    def model_name(self) -> str:
+        """The reader as the settings name it: a path, or a name of the catalogue."""
+
+    @property
+    def reader_key(self) -> Hashable:
+        """Equal for generators that can share one reader."""
+
+    def model_file(self) -> Path | None:
+        """The file that the reader is loaded from; None for one without. Raises ModelError if it is missing."""
+
     def check(self) -> None:
-        """Raises what `load` would, as far as it can be known in a moment: before documents are indexed for it."""
+        """Raises what `load` would, as far as a glance shows it: before documents are indexed for it."""
 
     def load(self, progress: Progress) -> Model:
         """The reader that these settings describe, loaded. The pipeline owns it and closes it."""
 
     def generate(self, prompt: Prompt, runtime: Runtime, sampling: Sampling | None = None) -> Generation:
         """`sampling` takes the place of the settings' own."""
+
+
+Component = Retriever | Reranker | Compressor | Gate | Memory | Assembler | Generator
+"""A stage of a pipeline: a frozen dataclass of settings with the method of its kind."""

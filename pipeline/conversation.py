@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pipeline.contracts import Memory, Model, Progress, Recollection
 from pipeline.errors import ConfigError, ModelError, StoreError
@@ -28,6 +28,7 @@ from pipeline.forgetting import (
 )
 from pipeline.models.capabilities import Resumes
 from pipeline.pipeline import Pipeline
+from pipeline.registry import stage_name
 from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
@@ -77,7 +78,7 @@ class Conversation:
         """
         self.pipeline.is_cancelled = False
         wording = ask_for or text
-        question = Question(search_for, asked=wording) if search_for and search_for != wording else Question(wording)
+        question = Question(wording, search_query=search_for or "")
         reader = self.pipeline.reader
         if not self._is_resumed and isinstance(reader, Resumes):
             reader.resume()
@@ -247,11 +248,11 @@ def _restore(folder: Path, memory: Recollection) -> None:
 
 def memory_of(pipeline: Pipeline) -> Memory:
     """The pipeline's memory component. Raises ConfigError where it has none."""
-    for spec, component in zip(pipeline.config.stages, pipeline.config.components, strict=True):
-        if spec.kind == "memory":
-            found: Any = component
-            return found  # type: ignore[no-any-return]
+    memory = pipeline.config.memory
+    if memory is not None:
+        return memory
+    name = stage_name(pipeline.config.assembler)
     raise ConfigError(
-        f"{pipeline.config.path}: a conversation needs a memory stage right before {pipeline.config.stages[-2].name}: "
+        f"{pipeline.config.path}: a conversation needs a memory stage right before {name}: "
         "memory.hierarchical, memory.window, memory.full, or memory.none"
     )

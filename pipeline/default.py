@@ -1,46 +1,43 @@
-"""The pipelines that run when no file is named: configs/default.yaml and chat.yaml say the same, to read and change."""
+"""The pipelines that run when no file is named, and changes of pipelines that commands ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import IndexSettings, PipelineConfig, load_config
+from memory.hierarchical import Hierarchical
+from pipeline.answers.llama import Llama
+from pipeline.config import PipelineConfig, load_config
+from pipeline.contracts import Scoped
 from pipeline.errors import ConfigError
-from pipeline.registry import COMPONENTS, Spec, component_class
+from pipeline.presets import presets_folder
+from pipeline.registry import kind_of, stage_name, with_settings
 from pipeline.retrieval.filters import FilterError, read_filter
 from pipeline.user import user_file, user_settings
 
-DEFAULT = PipelineConfig(
-    path="the built-in pipeline",
-    index=IndexSettings(),
-    stages=(
-        Spec("retrieve.hybrid", (("k", 8),)),
-        Spec("gate.support"),
-        Spec("compress.exit_mini", (("keep_ratio", None), ("top_k", 5))),
-        Spec("assemble.cited"),
-        Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 128))),
-    ),
-)
 
-CHAT = PipelineConfig(
-    path="the built-in chat pipeline",
-    index=IndexSettings(),
-    stages=(  # without a gate: it would refuse what the conversation alone can answer
-        Spec("retrieve.hybrid", (("k", 8),)),
-        Spec("compress.exit_mini", (("keep_ratio", None), ("top_k", 5))),
-        Spec("memory.hierarchical"),
-        Spec("assemble.cited"),
-        Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 256))),
-    ),
-)
+@cache
+def default_pipeline() -> PipelineConfig:
+    """The pipeline of `ask` and `run`: configs/default.yaml."""
+    return _built_in("default", "the built-in pipeline")
+
+
+@cache
+def chat_pipeline() -> PipelineConfig:
+    """The pipeline of `chat`: configs/chat.yaml."""
+    return _built_in("chat", "the built-in chat pipeline")
+
+
+def _built_in(preset: str, name: str) -> PipelineConfig:
+    return replace(load_config(presets_folder() / f"{preset}.yaml"), path=name, names_model=False)
 
 
 def default_config(path: str | None) -> PipelineConfig:
     """The pipeline of the file, or the built-in one, read by the user's default model where the file names none."""
-    return with_default_model(DEFAULT if path is None else load_config(path))
+    return with_default_model(default_pipeline() if path is None else load_config(path))
 
 
 def with_default_model(config: PipelineConfig) -> PipelineConfig:
@@ -48,9 +45,7 @@ def with_default_model(config: PipelineConfig) -> PipelineConfig:
 
     Raises ConfigError for a default that is a path and is gone: nobody named it in this command.
     """
-    last = config.stages[-1]
-    is_built_in = config.path in (DEFAULT.path, CHAT.path)
-    if last.name != "generate.llama" or (not is_built_in and "model" in dict(last.settings)):
+    if config.names_model or not isinstance(config.generator, Llama):
         return config
     model = user_settings().model
     if model is None:
@@ -65,11 +60,10 @@ def with_default_model(config: PipelineConfig) -> PipelineConfig:
 
 def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
     """The same pipeline with another model to read. Raises ConfigError for one that has no model to choose."""
-    last = config.stages[-1]
-    if last.name not in COMPONENTS or last.name != "generate.llama":
-        raise ConfigError(f"{config.path} answers with {last.name}: --model needs a pipeline with generate.llama")
-    settings = (*((key, value) for key, value in last.settings if key != "model"), ("model", model))
-    return replace(config, stages=(*config.stages[:-1], Spec(last.name, settings)))
+    if not isinstance(config.generator, Llama):
+        name = stage_name(config.generator)
+        raise ConfigError(f"{config.path} answers with {name}: --model needs a pipeline with generate.llama")
+    return _with_generator(config, {"model": model}, names_model=True)
 
 
 def with_filter(config: PipelineConfig, text: str | None) -> PipelineConfig:
@@ -79,40 +73,39 @@ def with_filter(config: PipelineConfig, text: str | None) -> PipelineConfig:
     """
     if not text:
         return config
-    first = config.stages[0]
-    settings = dict(first.settings)
-    if "filter" not in {field.name for field in fields(component_class(first.name))}:
-        raise ConfigError(f"{config.path} finds passages by {first.name}: a filter needs a retriever with an index")
+    retriever = config.stages[0]
+    if not isinstance(retriever, Scoped):
+        name = stage_name(retriever)
+        raise ConfigError(f"{config.path} finds passages by {name}: a filter needs a retriever with an index")
     try:
         read_filter(text)
     except FilterError as error:
         raise ConfigError(str(error)) from None
-    own = settings.get("filter")
-    settings["filter"] = f"({own}) and ({text})" if own else text
-    return replace(config, stages=(Spec(first.name, tuple(settings.items())), *config.stages[1:]))
+    both = f"({retriever.filter}) and ({text})" if retriever.filter else text
+    return replace(config, stages=(with_settings(retriever, {"filter": both}), *config.stages[1:]))
 
 
 def with_thinking(config: PipelineConfig) -> PipelineConfig:
     """The same pipeline, whose model thinks before it answers unless a setting says otherwise."""
-    last = config.stages[-1]
-    if last.name != "generate.llama" or dict(last.settings).get("thinking", "auto") != "auto":
+    generator = config.generator
+    if not isinstance(generator, Llama) or generator.thinking != "auto":
         return config
-    return with_settings(config, {"thinking": "on"})
+    return with_generator_settings(config, {"thinking": "on"})
 
 
-def with_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
-    """The same pipeline with some settings of its last stage changed. Raises ConfigError for those that are wrong."""
-    if not settings:
-        return config
-    last = config.stages[-1]
-    spec = Spec(last.name, tuple({**dict(last.settings), **settings}.items()))
-    spec.build()
-    return replace(config, stages=(*config.stages[:-1], spec))
+def with_generator_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
+    """The same pipeline with some settings of its generator changed. Raises ConfigError for those that are wrong."""
+    return _with_generator(config, settings, config.names_model or "model" in settings) if settings else config
+
+
+def _with_generator(config: PipelineConfig, settings: Mapping[str, Any], names_model: bool) -> PipelineConfig:
+    generator = with_settings(config.generator, settings)
+    return replace(config.replacing("generate", generator), names_model=names_model)
 
 
 def without_documents(config: PipelineConfig) -> PipelineConfig:
     """The same pipeline for a chat about nothing but the conversation: what finds and chooses passages is left out."""
-    return replace(config, stages=tuple(spec for spec in config.stages if spec.kind in _OF_A_CONVERSATION))
+    return replace(config, stages=tuple(stage for stage in config.stages if kind_of(stage) in _OF_A_CONVERSATION))
 
 
 _OF_A_CONVERSATION = ("memory", "assemble", "generate")
@@ -120,7 +113,7 @@ _OF_A_CONVERSATION = ("memory", "assemble", "generate")
 
 def with_memory(config: PipelineConfig) -> PipelineConfig:
     """The same pipeline with hierarchical memory, by words alone where there are no vectors, if it has no memory."""
-    if any(spec.kind == "memory" for spec in config.stages):
+    if config.memory is not None:
         return config
-    memory = Spec("memory.hierarchical", (("dense_weight", 0.0),) if config.index.embedder == "none" else ())
-    return replace(config, stages=(*config.stages[:-2], memory, *config.stages[-2:]))
+    memory = Hierarchical(dense_weight=0.0) if config.index.embedder == "none" else Hierarchical()
+    return config.before("assemble", memory)

@@ -25,6 +25,23 @@ class ConfigError(LongthreadError):
     """A pipeline file or a setting is wrong. The message may hold several lines, one a fault."""
 
 
+class SettingError(ValueError):
+    """A setting has a value that its component cannot work with.
+
+    :param field: the setting's name; the message goes on after it.
+
+    Whoever read the setting from a file or a command turns it into a ConfigError with the place.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(field, message)
+        self.field = field
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.message}"
+
+
 class DocumentError(LongthreadError):
     """A file cannot be read as a document."""
 

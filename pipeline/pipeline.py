@@ -1,8 +1,10 @@
-"""The composition root: from a checked configuration to a pipeline that answers.
+"""A pipeline in this process: it runs a question through the stages, and holds what they share.
 
-with open_pipeline(load_config("configs/default.yaml"), index="my-index") as pipeline:
+with Pipeline(load_config("configs/default.yaml"), index_folder) as pipeline:
     state = pipeline.ask(Question("..."))
     state.answer, state.ledger
+
+`longthread.Pipeline` is the front door: it takes documents, and questions that are strings.
 """
 
 from __future__ import annotations
@@ -61,9 +63,9 @@ class Pipeline:
 
     def check(self) -> None:
         """Raises what is wrong with the reader and the rerankers as far as it can be known in a moment."""
-        for spec, component in zip(self.config.stages, self.config.components, strict=True):
-            if spec.kind in ("rerank", "generate"):
-                component.check()
+        for reranker in self.config.rerankers:
+            reranker.check()
+        self.config.generator.check()
 
     def ask(self, question: Question, shown_before: tuple[Passage, ...] = ()) -> State:
         """The question's way through all stages. Raises LongthreadError where the user can do something about it.
@@ -72,10 +74,10 @@ class Pipeline:
         """
         self.follow_index()
         state = State(question, ledger=self.ledger, shown_before=shown_before)
-        for spec, component in zip(self.config.stages, self.config.components, strict=True):
+        for stage in self.config.stages:
             if self.is_cancelled:
                 return state
-            state = run_stage(spec, component, state, self, self.reserve)
+            state = run_stage(stage, state, self, self.reserve)
         return state
 
     def changed(self, config: PipelineConfig, index_folder: Path) -> Pipeline:
@@ -88,7 +90,7 @@ class Pipeline:
     def use(self, reader: Model | None = None, embedder: Embedder | None = None, index: Index | None = None) -> None:
         """Goes on with these in the place of what the settings name."""
         if reader is not None:
-            self.resources.reader.put(_engine_of(self.config), reader)
+            self.resources.reader.put(self.config.generator.reader_key, reader)
         if embedder is not None:
             self.resources.embedder.put(self.config.index.reading, embedder)
         if index is not None:
@@ -100,13 +102,13 @@ class Pipeline:
 
     @property
     def reader(self) -> Model:
-        reader = self.resources.reader.get(_engine_of(self.config), self._load_reader)
+        reader = self.resources.reader.get(self.config.generator.reader_key, self._load_reader)
         if isinstance(reader, Thinks):
             reader.thinks = self._thinking_tokens > 0
         return reader
 
     def _load_reader(self) -> Model:
-        reader: Model = self.config.components[-1].load(self.progress)
+        reader = self.config.generator.load(self.progress)
         if self.day is not None and isinstance(reader, Dated):
             reader.set_day(self.day)
         return reader
@@ -114,7 +116,7 @@ class Pipeline:
     @property
     def _thinking_tokens(self) -> int:
         """The budget of thoughts before an answer; 0 where the reader is not to think."""
-        return int(self.config.components[-1].sampling.thinking_tokens)
+        return self.config.generator.sampling.thinking_tokens
 
     def set_day(self, day: str) -> None:
         """Tells the reader's chat template what day it is, when it is loaded or now."""
@@ -176,12 +178,12 @@ class Pipeline:
 
     @property
     def searches_index(self) -> bool:
-        return bool(getattr(self.config.components[0], "searches_index", self.config.stages[0].kind == "retrieve"))
+        return self.config.searches_index
 
     def scope(self, question: Question) -> Scope | None:
         from pipeline.retrieval.scope import scope_of
 
-        return scope_of(self.config.components[0], question)
+        return scope_of(self.config.retriever, question)
 
     def _open_index(self) -> Index:
         from pipeline.retrieval.index import open_index
@@ -195,8 +197,7 @@ class Pipeline:
 
     @property
     def assembler(self) -> Assembler:
-        found: Assembler = self.config.components[-2]
-        return found
+        return self.config.assembler
 
     @property
     def on_overflow(self) -> Literal["shed", "refuse"]:
@@ -205,7 +206,7 @@ class Pipeline:
     @property
     def reserve(self) -> int:
         """Cells kept free for the answer, and for the thoughts before it."""
-        n_answer = int(self.config.components[-1].max_tokens)
+        n_answer = self.config.generator.max_tokens
         reader = self.reader
         if not self._thinking_tokens or not isinstance(reader, Thinks) or not reader.profile.is_there:
             return n_answer
@@ -252,13 +253,6 @@ class Pipeline:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def _engine_of(config: PipelineConfig) -> Any:
-    """What decides which reader is loaded: the engine's settings, or for other generators all of them."""
-    last = config.components[-1]
-    engine = getattr(last, "engine", None)
-    return last if engine is None else (engine, last.use_tuned)
 
 
 def open_embedder(settings: IndexSettings) -> Embedder:

@@ -6,7 +6,10 @@ import io
 from dataclasses import fields
 from typing import Any
 
+from pipeline.answers.llama import Llama
 from pipeline.config import SECTIONS, PipelineConfig
+from pipeline.contracts import Component
+from pipeline.registry import changed_settings, stage_name
 
 
 def to_yaml(config: PipelineConfig) -> str:
@@ -24,10 +27,7 @@ def to_yaml(config: PipelineConfig) -> str:
         }
         if changed:
             value[name] = changed
-    value["stages"] = [
-        {spec.name: {key: _plain(one) for key, one in spec.settings}} if spec.settings else spec.name
-        for spec in config.stages
-    ]
+    value["stages"] = [_stage(stage, config.names_model) for stage in config.stages]
     text = io.StringIO()
     writer: Any = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
@@ -35,6 +35,14 @@ def to_yaml(config: PipelineConfig) -> str:
     writer.allow_unicode = True
     writer.dump(value, text)
     return text.getvalue()
+
+
+def _stage(stage: Component, names_model: bool) -> Any:
+    """A stage with the settings that are not defaults, and its model in any case where somebody chose it."""
+    settings = changed_settings(stage)
+    if names_model and isinstance(stage, Llama):
+        settings = {"model": stage.model, **settings}
+    return {stage_name(stage): settings} if settings else stage_name(stage)
 
 
 def _plain(value: Any) -> Any:

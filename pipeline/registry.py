@@ -14,11 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema, create_model
 
-from pipeline.errors import ConfigError
+from pipeline.contracts import Compressor, Named
+from pipeline.errors import ConfigError, SettingError
+
+T = TypeVar("T")
 
 KINDS = ("retrieve", "rerank", "compress", "gate", "memory", "assemble", "generate")
 """The kinds of stages, in the order in which a pipeline has them."""
@@ -45,7 +48,7 @@ COMPONENTS: dict[str, str] = {
     "compress.neighbours": "compressors.neighbours:Neighbours",
     "compress.protect": "compressors.protect:Protect",
     "compress.fallback": "compressors.fallback:Fallback",
-    "compress.gate": "compressors.gate:Gate",
+    "compress.if_faster": "compressors.if_faster:IfFaster",
     "compress.route": "compressors.route:Route",
     "gate.support": "pipeline.answers.support:Support",
     "memory.hierarchical": "memory.hierarchical:Hierarchical",
@@ -58,6 +61,9 @@ COMPONENTS: dict[str, str] = {
     "generate.scripted": "pipeline.answers.scripted:Scripted",
 }
 
+ALIASES = {"compress.gate": "compress.if_faster"}
+"""Names of earlier releases, which pipeline files may still hold."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -67,74 +73,116 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True)
-class Spec:
-    """A component as it was named: enough to build it again, here or in another process."""
-
-    name: str
-    settings: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def kind(self) -> str:
-        return self.name.split(".", 1)[0]
-
-    def build(self) -> Any:
-        """The component. Raises ConfigError with every fault of the settings."""
-        component, faults = build(self.name, dict(self.settings))
-        if faults:
-            raise ConfigError("\n".join(f"{'.'.join(map(str, (self.name, *f.path)))}: {f.message}" for f in faults))
-        return component
-
-
-def name_of(component: Any) -> str | None:
+def name_of(component: object) -> str | None:
     """The name of a component's class in the table; None for a class that is not in it."""
-    home = f"{type(component).__module__}:{type(component).__qualname__}"
-    return next((name for name, known in COMPONENTS.items() if known == home), None)
+    location = f"{type(component).__module__}:{type(component).__qualname__}"
+    return next((name for name, known in COMPONENTS.items() if known == location), None)
 
 
-def spec_of(component: Any) -> Spec:
-    """A component that was made in Python, as a pipeline file would name it: with the settings that are no defaults.
+def stage_name(component: object) -> str:
+    """A stage's name in ledgers and records: the one in the table, or its kind and its class."""
+    name = name_of(component)
+    if name is not None:
+        return name
+    if isinstance(component, Named):
+        return component.stage_name
+    return f"{kind_of(component)}.{type(component).__name__}"
 
-    Raises ConfigError for what is no component of longthread's.
+
+def kind_of(component: object) -> str:
+    """The kind of a component: a word of `KINDS`. Raises ConfigError for an object that is no component."""
+    name = name_of(component)
+    if name is not None:
+        return name.partition(".")[0]
+    kind = next((kind for kind, method in _METHODS.items() if callable(getattr(component, method, None))), None)
+    if kind is None or isinstance(component, type):
+        raise ConfigError(
+            f"{component!r} is no component: a pipeline's stages are instances of classes such as longthread.Hybrid, "
+            "longthread.ExitMini, longthread.Cited and longthread.Llama, or have one of the methods "
+            f"{', '.join(_METHODS.values())}"
+        )
+    return kind
+
+
+_METHODS = {
+    "retrieve": "search",
+    "rerank": "rerank",
+    "compress": "compress",
+    "gate": "judge",
+    "memory": "open",
+    "assemble": "assemble",
+    "generate": "generate",
+}
+"""The method that makes an object a component of a kind."""
+
+
+def make(name: str, settings: Mapping[str, Any] | None = None) -> Any:
+    """The component of that name with these settings. Raises ConfigError with every fault of the settings."""
+    name = ALIASES.get(name, name)
+    if name not in COMPONENTS:
+        raise ConfigError(unknown_component(name))
+    component, faults = build(name, settings or {})
+    if faults:
+        raise ConfigError("\n".join(f"{'.'.join(map(str, (name, *f.path)))}: {f.message}" for f in faults))
+    return component
+
+
+def checked(component: T) -> T:
+    """A component that was made in Python, once its settings are known to be of the right types.
+
+    Raises ConfigError for wrong settings, and for an object that is no component.
     """
+    kind_of(component)
+    name = name_of(component)
+    if name is not None:
+        make(name, changed_settings(component))
+    return component
+
+
+def with_settings(component: T, settings: Mapping[str, Any]) -> T:
+    """A component with some settings changed, given as a pipeline file has them. Raises ConfigError as `make` does."""
     name = name_of(component)
     if name is None:
-        raise ConfigError(
-            f"{component!r} is no component of longthread's: a pipeline's stages are instances of classes such as "
-            "longthread.Hybrid, longthread.ExitMini, longthread.Cited and longthread.Llama"
-        )
-    settings = settings_of(component)
-    defaults = {
-        field.name: _plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
-        for field in dataclasses.fields(component)
-        if field.init
-    }
-    return Spec(name, tuple((key, value) for key, value in settings.items() if value != defaults[key]))
+        raise ConfigError(f"{stage_name(component)} has no settings that can be changed by name")
+    changed: T = make(name, {**changed_settings(component), **settings})
+    return changed
 
 
-def settings_of(component: Any) -> dict[str, Any]:
+def settings_of(component: object) -> dict[str, Any]:
     """Every setting of a component as plain values, defaults included; an inner component as `{name: settings}`."""
+    if not dataclasses.is_dataclass(component):
+        return {}
     return {field.name: _plain(getattr(component, field.name)) for field in dataclasses.fields(component) if field.init}
 
 
+def changed_settings(component: object) -> dict[str, Any]:
+    """The settings of a component that are not their defaults, as plain values."""
+    if not dataclasses.is_dataclass(component):
+        return {}
+    defaults = {
+        field.name: _plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
+        for field in dataclasses.fields(component)
+    }
+    return {name: value for name, value in settings_of(component).items() if value != defaults[name]}
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, Spec):
-        return {value.name: settings_of(value.build())}
     if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = name_of(value)
         return settings_of(value) if name is None else {name: settings_of(value)}
     return value if isinstance(value, str | int | float | None) else f"{type(value).__module__}.{type(value).__name__}"
 
 
-def _inner(value: object) -> Spec:
-    """A compressor named inside another's settings, checked: a name, or a mapping of one name to its settings."""
+def _inner_compressor(value: object) -> Compressor:
+    """A compressor inside another's settings: an instance, a name, or a mapping of one name to its settings."""
     if isinstance(value, str):
         value = {value: {}}
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError("must be one compressor's name, with its settings below it")
-    ((name, settings),) = value.items()
+    ((keyed, settings),) = value.items()
+    name = str(ALIASES.get(keyed, keyed))
     if name not in COMPONENTS or not name.startswith("compress."):
         known = [other for other in COMPONENTS if other.startswith("compress.")]
         raise ValueError(
@@ -142,20 +190,19 @@ def _inner(value: object) -> Spec:
         )
     if not isinstance(settings or {}, dict):
         raise ValueError(f"the settings of {name} must be a mapping")
-    spec = Spec(name, tuple((settings or {}).items()))
     try:
-        spec.build()
+        compressor: Compressor = make(name, settings)
     except ConfigError as error:
         raise ValueError(str(error)) from None
-    return spec
+    return compressor
 
 
 Inner = Annotated[
-    Spec,
-    PlainValidator(_inner),
+    Compressor,
+    PlainValidator(_inner_compressor),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}),
 ]
-"""The type of a setting that names a compressor: for components that wrap others."""
+"""The type of a setting that is a compressor: for components that wrap others."""
 
 
 def component_class(name: str) -> type:
@@ -232,10 +279,8 @@ def _try_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[A
         return None, _merged([_fault(problem, known, name, settings) for problem in error.errors()])
     try:
         return cls(**{key: getattr(checked, key) for key in checked.model_fields_set}), ()
-    except ValueError as error:
-        field = str(error).split(" ", 1)[0]
-        path = (field,) if field in settings else ()
-        return None, (Fault(path, str(error)),)
+    except SettingError as error:
+        return None, (Fault((error.field,) if error.field in settings else (), str(error)),)
 
 
 def _fault(problem: Any, known: list[str], name: str, settings: Mapping[str, Any]) -> Fault:

@@ -7,7 +7,7 @@ drop text in silence, and every kind is timed and counted in the same way.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,41 +20,55 @@ from pipeline.answers.judging import (
     second_sampling,
     settle,
 )
-from pipeline.contracts import Generator, Model, Runtime
-from pipeline.registry import Spec
+from pipeline.contracts import (
+    Assembler,
+    Component,
+    Compressor,
+    Explains,
+    Gate,
+    Generator,
+    Memory,
+    Model,
+    NeedsEmbedder,
+    Reranker,
+    Retriever,
+    Runtime,
+)
+from pipeline.registry import kind_of, stage_name
 from pipeline.retrieval.embedder_languages import TRAINED_ON
 from pipeline.retrieval.scope import check_scope, scope_of, size_of
 from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
 
-def run_stage(spec: Spec, component: Any, state: State, runtime: Runtime, reserve: int) -> State:
+def run_stage(stage: Component, state: State, runtime: Runtime, reserve: int) -> State:
     """The state after one stage. `reserve`: tokens kept for the answer. After an answer nothing more is done."""
     if state.answer is not None:
         return state
     runtime.take_notes()  # of a stage that failed
     start = time.perf_counter()
-    after, notes, why = _RUN[spec.kind](component, state, runtime, reserve)
+    after, notes, why = _RUN[kind_of(stage)](stage, state, runtime, reserve)
     seconds = time.perf_counter() - start
-    entry = _entry(spec.name, seconds, state, after, runtime.reader, why, (*notes, *runtime.take_notes()))
+    notes = (*notes, *runtime.take_notes())
+    entry = _entry(stage_name(stage), seconds, state, after, runtime.reader, why, notes)
     return replace(after, ledger=after.ledger.with_stage(entry))
 
 
-def _retrieve(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
-    passages = tuple(component.search(state.question, runtime))
+def _retrieve(retriever: Retriever, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(retriever.search(state.question, runtime))
     searched = ""
-    if getattr(component, "searches_index", True):
-        scope = scope_of(component, state.question)
+    if retriever.searches_index:
+        scope = scope_of(retriever, state.question)
         searched = f" of {size_of(runtime.index, scope)[0]}"
         if not passages:
             check_scope(runtime.index, scope)
-        note_language(component, state.question.text, runtime)
+        note_language(retriever, state.question.query, runtime)
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 
-def note_language(component: Any, question: str, runtime: Runtime) -> None:
+def note_language(retriever: Retriever, question: str, runtime: Runtime) -> None:
     """Notes once that the question is in another language than the embedder was trained on."""
-    if "embedder" not in getattr(component, "needs", ()):
+    if not (isinstance(retriever, NeedsEmbedder) and retriever.needs_embedder):
         return
     trained_on, language = TRAINED_ON.get(runtime.embedder.name), content_words(question).language
     if trained_on is not None and language != trained_on:
@@ -65,29 +79,30 @@ def note_language(component: Any, question: str, runtime: Runtime) -> None:
         )
 
 
-def _rerank(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
-    passages = tuple(component.rerank(state.question, state.passages, runtime))
-    return replace(state, passages=passages), (), component.why_dropped
+def _rerank(reranker: Reranker, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(reranker.rerank(state.question, state.passages, runtime))
+    return replace(state, passages=passages), (), reranker.why_dropped
 
 
-def _compress(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
-    passages = tuple(component.compress(state.question, state.passages, runtime))
-    return replace(state, passages=passages), (), getattr(component, "why_dropped", "not kept")
+def _compress(compressor: Compressor, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    passages = tuple(compressor.compress(state.question, state.passages, runtime))
+    why = compressor.why_dropped if isinstance(compressor, Explains) else "not kept"
+    return replace(state, passages=passages), (), why
 
 
-def _gate(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
-    verdict = component.judge(state.question, state.passages, runtime)
+def _gate(gate: Gate, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    verdict = gate.judge(state.question, state.passages, runtime)
     state = replace(state, answerable=verdict.probability)
     if verdict.why is None:
         return state, (), ""
     return replace(state, answer=verdict.answer(state.passages)), (verdict.why,), ""
 
 
-def _remember(component: Any, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
+def _remember(_: Memory, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
     """Memory may take what the passages leave of the window, and at least half of it."""
     if runtime.recollection is None:
         return replace(state, has_memory=True), ("no conversation is open: nothing is remembered",), ""
-    free = state.ledger.window - reserve - runtime.reader.count_text(state.question.wording)
+    free = state.ledger.window - reserve - runtime.reader.count_text(state.question.text)
     room = max(free - _tokens(state.passages, runtime.reader), free // 2, 0)
     recall = runtime.recollection.recall(state.question, runtime, room)
     n_units = sum(one.tier == "unit" for one in recall.recalled)
@@ -99,18 +114,18 @@ def _remember(component: Any, state: State, runtime: Runtime, reserve: int) -> t
     return after, (said,), ""
 
 
-def _assemble(component: Any, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
-    after = component.assemble(state, runtime, reserve)
+def _assemble(assembler: Assembler, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
+    after = assembler.assemble(state, runtime, reserve)
     return after, (), "shed: it does not fit the window"
 
 
-def _generate(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
-    sampling = sampling_for(component, state)
-    first = judge(state, component.generate(state.prompt, runtime, sampling), is_formal(sampling))
+def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
+    sampling = sampling_for(generator, state)
+    first = judge(state, generator.generate(state.prompt, runtime, sampling), is_formal(sampling))
     second = None
     if is_asked_again(state, first) and not runtime.is_cancelled:
         runtime.on_retry(first.unusable)
-        second = judge(state, component.generate(state.second_prompt, runtime, second_sampling(sampling)))
+        second = judge(state, generator.generate(state.second_prompt, runtime, second_sampling(sampling)))
     first, second = by_attribution(state, first, second, runtime)
     return *settle(state, first, second), ""
 
@@ -128,9 +143,9 @@ def by_attribution(
     return first, second
 
 
-def sampling_for(component: Generator, state: State) -> Sampling:
+def sampling_for(generator: Generator, state: State) -> Sampling:
     """The generator's sampling, with the strings that end an answer to this prompt, and the form that it must have."""
-    sampling = component.sampling
+    sampling = generator.sampling
     if state.question.json_schema:
         sampling = replace(sampling, json_schema=state.question.json_schema, grammar=None)
     return replace(sampling, stop=(*sampling.stop, *state.stop)) if state.stop else sampling
@@ -141,15 +156,18 @@ def is_formal(sampling: Sampling) -> bool:
     return sampling.grammar is not None or sampling.json_schema is not None
 
 
-def answered(spec: Spec, state: State, first: Judged, second: Judged | None, runtime: Runtime, started: float) -> State:
+def answered(
+    generator: Generator, state: State, first: Judged, second: Judged | None, runtime: Runtime, started: float
+) -> State:
     """The state after a generate stage whose streams were read elsewhere, begun at `started` (perf_counter)."""
     after, notes = settle(state, *by_attribution(state, first, second, runtime))
     seconds = time.perf_counter() - started
-    entry = _entry(spec.name, seconds, state, after, runtime.reader, "", (*notes, *runtime.take_notes()))
+    notes = (*notes, *runtime.take_notes())
+    entry = _entry(stage_name(generator), seconds, state, after, runtime.reader, "", notes)
     return replace(after, ledger=after.ledger.with_stage(entry))
 
 
-_RUN = {
+_RUN: dict[str, Callable[[Any, State, Runtime, int], tuple[State, tuple[str, ...], str]]] = {
     "retrieve": _retrieve,
     "rerank": _rerank,
     "compress": _compress,

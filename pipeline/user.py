@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from pipeline.storage.whole import write_whole
 
 NAME = "longthread.yaml"
@@ -25,7 +25,7 @@ class UserSettings:
 
     def __post_init__(self) -> None:
         if self.model == "":
-            raise ValueError("model must be a name or a path, was: ''")
+            raise SettingError("model", "must be a name or a path, was: ''")
 
 
 def user_file() -> Path:

@@ -1,10 +1,13 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.config import check_config, load_config, missing_paths
-from pipeline.default import CHAT, DEFAULT, default_config, with_default_model, with_model
+from pipeline.answers.llama import Llama
+from pipeline.answers.scripted import Scripted
+from pipeline.config import PipelineConfig, check_config, load_config, missing_paths
+from pipeline.default import chat_pipeline, default_config, default_pipeline, with_default_model, with_model
 from pipeline.errors import ConfigError
 from pipeline.user import UserSettings, save_user_settings
 
@@ -29,8 +32,8 @@ def test_every_config_is_right_and_says_for_whom_it_is(path: Path) -> None:
 
 
 def test_the_default_file_says_what_the_built_in_pipeline_does() -> None:
-    assert load_config(CONFIGS / "default.yaml").resolved() == DEFAULT.resolved()
-    assert load_config(CONFIGS / "default.yaml").hash == DEFAULT.hash
+    assert load_config(CONFIGS / "default.yaml").resolved() == default_pipeline().resolved()
+    assert load_config(CONFIGS / "default.yaml").hash == default_pipeline().hash
 
 
 def test_all_faults_of_a_file_come_at_once_in_the_order_of_lines(faults: Callable[[str], list[str]]) -> None:
@@ -89,9 +92,9 @@ def test_a_missing_file_is_an_error_for_the_user() -> None:
 
 
 def test_with_model_changes_only_the_model() -> None:
-    changed = with_model(DEFAULT, "/models/x.gguf").resolved()
+    changed = with_model(default_pipeline(), "/models/x.gguf").resolved()
     assert changed["stages"][-1]["generate.llama"]["model"] == "/models/x.gguf"
-    assert changed["stages"][:-1] == DEFAULT.resolved()["stages"][:-1]
+    assert changed["stages"][:-1] == default_pipeline().resolved()["stages"][:-1]
     with pytest.raises(ConfigError, match=r"--model needs a pipeline with generate\.llama"):
         with_model(load_config(CONFIGS / "offline.yaml"), "x")
 
@@ -143,7 +146,7 @@ def test_a_wrapper_after_a_compressor_must_name_what_it_wraps(
     assert faults(WRAPPED.format(first=first, second=beside.removeprefix("- "))) == []
 
 
-@pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "gate", "highlight", "route"])
+@pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "if_faster", "highlight", "route"])
 def test_every_wrapper_after_a_compressor_is_such_a_fault(name: str, faults: Callable[[str], list[str]]) -> None:
     (fault,) = faults(WRAPPED.format(first="compress.sentences", second=f"compress.{name}"))
     assert fault.startswith(f"4: stages[2]: compress.{name} runs a compressor of its own, compress.")
@@ -192,20 +195,25 @@ def pipeline(folder: Path, generate: str, index: str = "none") -> Path:
     return path
 
 
+def _llama(config: PipelineConfig) -> Llama:
+    assert isinstance(config.generator, Llama)
+    return config.generator
+
+
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deep").mkdir()
     path = pipeline(tmp_path / "deep", "{model: ../m.gguf, lora: [{path: a.gguf}]}", "models/minilm")
     for named in (path, "deep/p.yaml"):
         config = load_config(named)
-        assert config.components[-1].model == str(tmp_path / "deep" / ".." / "m.gguf")
-        assert config.components[-1].lora[0].path == str(tmp_path / "deep" / "a.gguf")
+        assert config.generator.model_name == str(tmp_path / "deep" / ".." / "m.gguf")
+        assert _llama(config).lora[0].path == str(tmp_path / "deep" / "a.gguf")
         assert config.index.embedder == str(tmp_path / "deep" / "models" / "minilm")
 
 
 @pytest.mark.parametrize("model", ["smollm2-135m", "hf:someone/some-GGUF/some.gguf", "~/m.gguf", "/m.gguf"])
 def test_names_and_absolute_paths_stay_as_they_are(tmp_path: Path, model: str) -> None:
-    assert load_config(pipeline(tmp_path, f"{{model: {model}}}")).components[-1].model == model
+    assert load_config(pipeline(tmp_path, f"{{model: {model}}}")).generator.model_name == model
 
 
 def test_a_path_inside_a_wrapped_step_is_relative_too(tmp_path: Path) -> None:
@@ -214,8 +222,25 @@ def test_a_path_inside_a_wrapped_step_is_relative_too(tmp_path: Path) -> None:
         "stages:\n  - retrieve.hybrid\n  - compress.fallback: {of: {compress.exit: {model: m.gguf}}}\n"
         "  - assemble.cited\n  - generate.llama\n"
     )
-    inner = load_config(path).components[1].of
-    assert inner.build().model == str(tmp_path / "m.gguf")
+    inner: Any = load_config(path).stages[1]
+    assert inner.of.model == str(tmp_path / "m.gguf")
+
+
+def test_names_of_earlier_releases_still_work(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    gates = ["compress.gate: {of: compress.sentences}", "compress.fallback: {of: compress.gate}", "compress.gate"]
+    for gate in gates:
+        path.write_text(f"stages:\n  - retrieve.hybrid\n  - {gate}\n  - assemble.cited\n  - generate.llama\n")
+        old = load_config(path)
+        path.write_text(path.read_text().replace("compress.gate", "compress.if_faster"))
+        assert old == load_config(path)
+    path.write_text(
+        "stages:\n  - retrieve.hybrid\n  - compress.gate: {least_gain: 0}\n  - assemble.cited\n  - generate.llama\n"
+    )
+    _, faults = check_config(path)
+    assert [str(fault) for fault in faults] == [
+        f"{path}:3: stages[1].least_gain: least_gain must be at least 1, was: 0"
+    ]
 
 
 def test_check_names_paths_that_are_not_there(tmp_path: Path) -> None:
@@ -233,14 +258,14 @@ def test_check_names_paths_that_are_not_there(tmp_path: Path) -> None:
 def test_the_users_default_answers_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTHREAD_CONFIG", str(tmp_path))
     none_named, named = pipeline(tmp_path, "{n_ctx: 512}"), CONFIGS / "default.yaml"
-    assert default_config(None) == DEFAULT
+    assert default_config(None) == default_pipeline()
     save_user_settings(UserSettings(model="gemma3-270m"))
-    models = [default_config(path).components[-1].model for path in (None, str(none_named), str(named))]
+    models = [default_config(path).generator.model_name for path in (None, str(none_named), str(named))]
     assert models == ["gemma3-270m", "gemma3-270m", "smollm2-135m"]
-    assert with_default_model(CHAT).components[-1].model == "gemma3-270m"
-    assert with_model(default_config(None), "/m.gguf").components[-1].model == "/m.gguf"
+    assert with_default_model(chat_pipeline()).generator.model_name == "gemma3-270m"
+    assert with_model(default_config(None), "/m.gguf").generator.model_name == "/m.gguf"
     offline = default_config(str(CONFIGS / "offline.yaml"))
-    assert offline.stages[-1].name == "generate.scripted"
+    assert isinstance(offline.generator, Scripted)
 
 
 @pytest.mark.parametrize(

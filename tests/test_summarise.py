@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.default import CHAT
+from pipeline.default import chat_pipeline
 from pipeline.documents.load import load
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.summarise import MAX_PARTS, key_sentences, summarise, usable_sentences
 from pipeline.types import Document, Generation, Passage, Question, State
 
@@ -25,7 +25,7 @@ PROSE = "\n\n".join(
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Pipeline]:
     """A pipeline by words alone, with the scripted model."""
-    stages = (Spec("retrieve.bm25"), Spec("assemble.cited"), Spec("generate.scripted", (("n_ctx", 4096),)))
+    stages = (make("retrieve.bm25"), make("assemble.cited"), make("generate.scripted", {"n_ctx": 4096}))
     config = PipelineConfig(path="a test", index=IndexSettings(embedder="none", chunk_tokens=60), stages=stages)
     with Pipeline(config, tmp_path) as pipeline:
         yield pipeline
@@ -146,7 +146,7 @@ def test_of_the_models_words_only_those_stay_that_stand_there(text: str, kept: s
 
 @pytest.mark.parametrize("name", ["ferry.md", "garden.html"])
 def test_the_real_model_summarises_a_demo_document(tmp_path: Path, name: str) -> None:
-    with Pipeline(CHAT, tmp_path) as pipeline:
+    with Pipeline(chat_pipeline(), tmp_path) as pipeline:
         document = load(DEMO / name)
         passages = pipeline.chunk(document)
         pieces: list[str] = []

@@ -25,10 +25,10 @@ from cli.input import as_text
 from cli.printing import ledger as print_ledger
 from cli.printing import shown_path
 from cli.printing import thoughts as print_thoughts
-from pipeline.default import with_settings
+from pipeline.default import with_generator_settings
 from pipeline.errors import ConfigError
 from pipeline.presets import preset_or_path
-from pipeline.registry import nearest, settings_of
+from pipeline.registry import nearest, settings_of, stage_name
 from pipeline.storage.whole import write_whole
 from pipeline.text.visible import visible
 from pipeline.types import State
@@ -333,7 +333,7 @@ def greeting(chat: Chat) -> Text:
 def model_list(chat: Chat, words: list[str]) -> None:
     from pipeline.models.catalogue import list_models
 
-    now = getattr(chat.config.components[-1], "model", "")
+    now = chat.config.generator.model_name
     for model in list_models():
         mark = "*" if model.name == now else " "
         here = "here" if model.is_here else "not here: longthread models pull"
@@ -356,7 +356,7 @@ def config_show(chat: Chat, words: list[str]) -> None:
 def config_use(chat: Chat, words: list[str]) -> None:
     path = _one(words, "config", "use", "which pipeline file?")
     chat.change(replace(chat.settings, config=absolute(str(preset_or_path(path))), model=None, answering="{}"))
-    chat.say(f"{' -> '.join(spec.name for spec in chat.config.stages)}")
+    chat.say(f"{' -> '.join(stage_name(stage) for stage in chat.config.stages)}")
 
 
 def set_(chat: Chat, words: list[str]) -> None:
@@ -374,7 +374,7 @@ def set_(chat: Chat, words: list[str]) -> None:
 
 def setting_values(chat: Chat) -> list[tuple[str, str]]:
     own = [(name, said(getattr(chat.settings, name))) for name in OWN]
-    component = chat.config.components[-1]
+    component = chat.config.generator
     values = settings_of(component)
     return own + [(name, said(values[name])) for name in answering_names(chat.config)]
 
@@ -398,13 +398,13 @@ def retry(chat: Chat, words: list[str]) -> None:
 
 def _ask_again(chat: Chat, question: str) -> None:
     chat.tries += 1
-    temperature = getattr(chat.config.components[-1], "temperature", None)
+    temperature = getattr(chat.config.generator, "temperature", None)
     if temperature is None:
         talk(chat, question)
         return
     warm = {"temperature": temperature or RETRY_TEMPERATURE, "seed": chat.tries}
     chat.remark(Text(f"again, at temperature {warm['temperature']}, seed {chat.tries}, for this answer", style="dim"))
-    with chat.answering_with(with_settings(chat.config, warm)):
+    with chat.answering_with(with_generator_settings(chat.config, warm)):
         talk(chat, question)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def config_of(settings: Settings) -> PipelineConfig:
     """The pipeline of the settings, its model looked for but not loaded. Raises what is wrong with either."""
     config = settings.pipeline()
-    config.components[-1].check()
+    config.generator.check()
     return config
 
 
@@ -38,7 +38,7 @@ def check_what_answers(pipeline: Pipeline, settings: Settings) -> None:
     """
     pipeline.window  # noqa: B018 - loads the reader
     if isinstance(pipeline.reader, ChecksSampling):
-        pipeline.reader.check_sampling(pipeline.config.components[-1].sampling)
+        pipeline.reader.check_sampling(pipeline.config.generator.sampling)
     if settings.docs or settings.index:
         pipeline.index  # noqa: B018 - opens it
 

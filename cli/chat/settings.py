@@ -10,20 +10,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 from pipeline.config import PipelineConfig
 from pipeline.default import (
-    CHAT,
+    chat_pipeline,
     with_default_model,
     with_filter,
+    with_generator_settings,
     with_memory,
     with_model,
-    with_settings,
     without_documents,
 )
 from pipeline.errors import ConfigError, StoreError
-from pipeline.registry import build_dataclass, component_class, nearest
+from pipeline.registry import build_dataclass, nearest
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
 from pipeline.storage.whole import write_whole
 
@@ -64,10 +64,10 @@ class Settings:
         """The pipeline that these settings describe. Raises ConfigError with every fault."""
         from pipeline.config import load_config
 
-        config = with_default_model(CHAT if self.config is None else load_config(self.config))
+        config = with_default_model(chat_pipeline() if self.config is None else load_config(self.config))
         if self.model is not None:
             config = with_model(config, self.model)
-        config = with_memory(with_settings(config, json.loads(self.answering)))
+        config = with_memory(with_generator_settings(config, json.loads(self.answering)))
         return with_filter(config, self.filter) if self.docs or self.index else without_documents(config)
 
     def with_docs(self, docs: tuple[str, ...]) -> Settings:
@@ -80,7 +80,7 @@ OWN = ("keys", "rewrite", "sources", "ledger")
 
 def answering_names(config: PipelineConfig) -> list[str]:
     """The settings of the stage that answers, as far as a chat can change them: all but the model."""
-    return [field.name for field in fields(component_class(config.stages[-1].name)) if field.name != "model"]
+    return [field.name for field in fields(cast("Any", config.generator)) if field.name != "model"]
 
 
 def changed(settings: Settings, name: str, value: str) -> Settings:
@@ -94,7 +94,7 @@ def changed(settings: Settings, name: str, value: str) -> Settings:
     if name in OWN:
         given: Any = SWITCHES.get(value, value) if isinstance(getattr(settings, name), bool) else value
         return _checked({**asdict(settings), name: given}, name)
-    choices = get_args(get_type_hints(component_class(config.stages[-1].name))[name])
+    choices = get_args(get_type_hints(type(config.generator))[name])
     answering = {**json.loads(settings.answering), name: value if value in choices else _plain(value)}
     after = replace(settings, answering=json.dumps(answering))
     after.pipeline()

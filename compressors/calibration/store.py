@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 from pipeline.models.identity import model_key
 
 if TYPE_CHECKING:
@@ -103,11 +103,13 @@ class ProbeCalibration:
         if not self.heads or len(self.alone.weights) != len(self.heads):
             raise ValueError(f"each head needs a weight: {len(self.heads)} heads, {len(self.alone.weights)} weights")
         if len(self.with_similarity.weights) != len(self.heads) + 2:
-            raise ValueError("with_similarity must have a weight for each head, one for votes, one for words in common")
+            raise SettingError(
+                "with_similarity", "must have a weight for each head, one for votes, one for words in common"
+            )
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, was: {self.temperature}")
+            raise SettingError("temperature", f"must be above 0, was: {self.temperature}")
         if len(self.links.weights) != 3:
-            raise ValueError("links must have a weight for the logit, one for being named, one for naming")
+            raise SettingError("links", "must have a weight for the logit, one for being named, one for naming")
 
 
 C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)

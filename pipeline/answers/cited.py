@@ -25,8 +25,9 @@ from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
 from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
 from pipeline.answers.tried import NOT_TRIED, stored
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
-from pipeline.errors import WindowError
+from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
 from pipeline.types import (
     CiteBy,
@@ -97,11 +98,10 @@ class Cited:
 
     def __post_init__(self) -> None:
         if self.layout not in ("auto", *LAYOUTS):
-            raise ValueError(f"layout must be auto or one of {', '.join(LAYOUTS)}, was: {self.layout}")
-        if self.reread < 0:
-            raise ValueError(f"reread must be at least 0, was: {self.reread}")
+            raise SettingError("layout", f"must be auto or one of {', '.join(LAYOUTS)}, was: {self.layout}")
+        at_least("reread", self.reread, 0)
         if self.reread and self.reuse == "exact":
-            raise ValueError(f"reread must be 0 where reuse is exact, was: {self.reread}")
+            raise SettingError("reread", f"must be 0 where reuse is exact, was: {self.reread}")
 
     def assemble(self, state: State, runtime: Runtime, reserve: int) -> State:
         """Numbers the passages that fit beside `reserve` free cells in the ledger's window.
@@ -110,7 +110,7 @@ class Cited:
         """
         reader = runtime.reader
         room = state.ledger.window - reserve
-        question = state.question.wording
+        question = state.question.text
         ranked = distinct(state.passages)
         layout, lead = self.suited(reader, runtime)
         chunks = self._chunks(state, runtime)
@@ -287,7 +287,7 @@ class Cited:
         if not state.has_memory:
             return None
         recall = Recall(state.turns, state.recalled)
-        question, reader = state.question.wording, runtime.reader
+        question, reader = state.question.text, runtime.reader
         n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
         if n_tokens > room and runtime.on_overflow == "refuse" and (recall.turns or recall.recalled):
             raise WindowError(

@@ -64,7 +64,7 @@ class Judged:
 
 def judge(state: State, generation: Generation, is_formal: bool = False) -> Judged:
     """The answer to the question of `state`, repaired and cited; a formal one is cited alone."""
-    question = state.question.wording
+    question = state.question.text
     if is_formal:
         cited = cite(generation.text, state.shown, question, state.cite_by)
         return Judged(Answer(generation.text.strip(), cited.citations), "", generation, is_formal=True)
@@ -117,7 +117,7 @@ def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question:
 
 def _stands_in_nearest(state: State, answer: Answer) -> bool:
     """Whether all that the answer says stands in sentences as near to the question as any."""
-    share = relevance(answer, evidence_in(state.shown, state.question.wording))
+    share = relevance(answer, evidence_in(state.shown, state.question.text))
     return share is not None and share >= MIN_RELEVANCE_LED
 
 
@@ -191,7 +191,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
 
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
     """The n sentences that were shown nearest to the question; of a table, first the row that the question names."""
-    question = state.question.wording
+    question = state.question.text
     evidence = evidence_in(state.shown, question)
     best = nearest(evidence, 1)
     row = next((one for one in evidence if best and best[0].quote is not None and one.quote == best[0].quote), None)
@@ -214,7 +214,7 @@ def agree(state: State, first: Judged, second: Judged) -> bool:
     """
     if not first.unusable == second.unusable == OFF_QUESTION or not is_bridged(state, first.answer):
         return False
-    asked = set(content_words(state.question.wording))
+    asked = set(content_words(state.question.text))
     said = [set(content_words(judged.answer.text)) - asked for judged in (first, second)]
     return bool(said[0] and said[1]) and (said[0] <= said[1] or said[1] <= said[0])
 
@@ -223,7 +223,7 @@ def is_bridged(state: State, answer: Answer) -> bool:
     """Whether a quote of the answer, or its document's title, shares a name with the sentence nearest to the question
     that the question does not have, the two being of different documents.
     """
-    question = state.question.wording
+    question = state.question.text
     best = max(evidence_in(state.shown, question), key=lambda one: one.score, default=None)
     if best is None:
         return False

@@ -21,16 +21,19 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from pipeline.answers.citations import cite
+from pipeline.answers.cited import Cited
 from pipeline.answers.contract import ECHOED, LOOPED, check, has_words
 from pipeline.answers.judging import is_asked_again, judge, second_sampling, settle
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import Result, Tried, answer_first, best_layout
 from pipeline.contracts import Progress
-from pipeline.default import DEFAULT, with_model, with_settings
+from pipeline.default import default_pipeline, with_generator_settings, with_model
 from pipeline.docs_index import update_index
+from pipeline.errors import ConfigError
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
+from pipeline.registry import kind_of
 from pipeline.stages import run_stage, sampling_for
 from pipeline.types import Generation, Passage, Question, State
 
@@ -78,9 +81,9 @@ def try_layouts(
     questions = trial_questions(folder, n, seed)
     # llama.cpp attends over the cells of all prompts under way: with those of one question, which share most, a token
     # costs least.
-    config = with_settings(with_model(DEFAULT, model), {"n_seq_max": len(layouts), "n_cached": 1})
+    config = with_generator_settings(with_model(default_pipeline(), model), {"n_seq_max": len(layouts), "n_cached": 1})
     documents = [str(folder / "documents")]
-    config.components[-1].check()
+    config.generator.check()
     with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
         update_index(Path(index), documents, config.index, progress)
         states = []
@@ -122,9 +125,9 @@ def try_layouts(
 def prepared(pipeline: Pipeline, question: TrialQuestion) -> State:
     """The question's state before its prompt is laid out."""
     state = State(Question(question.question, question.id), ledger=pipeline.ledger)
-    for spec, component in zip(pipeline.config.stages, pipeline.config.components, strict=True):
-        if spec.kind in SHARED_STAGES:
-            state = run_stage(spec, component, state, pipeline, pipeline.reserve)
+    for stage in pipeline.config.stages:
+        if kind_of(stage) in SHARED_STAGES:
+            state = run_stage(stage, state, pipeline, pipeline.reserve)
     return state
 
 
@@ -132,13 +135,15 @@ def ask_all(
     pipeline: Pipeline, states: Sequence[State], layouts: Sequence[str], progress: Progress
 ) -> list[list[tuple[State, Generation]]]:
     """For each layout, the states with their prompts laid out and the model's answers to them."""
-    spec, assemble = pipeline.config.stages[-2], pipeline.config.components[-2]
+    assembler = pipeline.config.assembler
+    if not isinstance(assembler, Cited):
+        raise ConfigError(f"{pipeline.config.path}: layouts are those of assemble.cited")
     rows = [
-        [run_stage(spec, replace(assemble, layout=name), state, pipeline, pipeline.reserve) for name in layouts]
+        [run_stage(replace(assembler, layout=name), state, pipeline, pipeline.reserve) for name in layouts]
         for state in states
     ]
     laid_out = [state for row in rows for state in row]
-    generate = pipeline.config.components[-1]
+    generate = pipeline.config.generator
     samplings = [sampling_for(generate, state) for state in laid_out]
     streams = pipeline.reader.generate([state.prompt for state in laid_out], samplings)
     generations: list[Generation] = []
@@ -153,7 +158,7 @@ def answers_shown(
     pipeline: Pipeline, answers: Sequence[tuple[State, Generation]], progress: Progress
 ) -> tuple[list[State], list[State]]:
     """What is shown of these first answers where the model's words lead, with second attempts, and where quotes do."""
-    generate = pipeline.config.components[-1]
+    generate = pipeline.config.generator
     led = [replace(state, lead="generate") for state, _ in answers]
     first = [judge(state, generation) for state, (_, generation) in zip(led, answers, strict=True)]
     again = [n for n, state in enumerate(led) if is_asked_again(state, first[n])]

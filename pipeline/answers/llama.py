@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pipeline.answers.scripted import stream
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
+from pipeline.errors import SettingError
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Generation, LogitBias, Prompt, Sampling
 
@@ -94,20 +97,20 @@ class Llama(EngineSettings):
     def __post_init__(self) -> None:
         EngineSettings.__post_init__(self)
         if self.json_schema is not None and self.grammar is not None:
-            raise ValueError("grammar must not stand beside json_schema: give one of the two")
+            raise SettingError("grammar", "must not stand beside json_schema: give one of the two")
         self.sampling  # noqa: B018 - its own checks
         if self.top_p is not None and self.top_p <= 0:
-            raise ValueError(f"top_p must be in (0, 1], was: {self.top_p}")
+            raise SettingError("top_p", f"must be in (0, 1], was: {self.top_p}")
         if self.typical_p <= 0:
-            raise ValueError(f"typical_p must be in (0, 1], was: {self.typical_p}")
-        if self.thinking_tokens < 1:
-            raise ValueError(f"thinking_tokens must be at least 1, was: {self.thinking_tokens}")
+            raise SettingError("typical_p", f"must be in (0, 1], was: {self.typical_p}")
+        at_least("thinking_tokens", self.thinking_tokens, 1)
         if isinstance(self.n_ctx, int) and self.max_tokens >= self.n_ctx:
-            raise ValueError(f"max_tokens must be less than n_ctx ({self.n_ctx}), was: {self.max_tokens}")
+            raise SettingError("max_tokens", f"must be less than n_ctx ({self.n_ctx}), was: {self.max_tokens}")
         if isinstance(self.n_ctx, int) and self.sampling.thinking_tokens + self.max_tokens >= self.n_ctx:
-            raise ValueError(
-                f"thinking_tokens and max_tokens must be less than n_ctx ({self.n_ctx}) together, were: "
-                f"{self.thinking_tokens} and {self.max_tokens}"
+            raise SettingError(
+                "thinking_tokens",
+                f"and max_tokens must be less than n_ctx ({self.n_ctx}) together, were: "
+                f"{self.thinking_tokens} and {self.max_tokens}",
             )
 
     @property
@@ -130,8 +133,19 @@ class Llama(EngineSettings):
         require_generator(resolve(self.model))
 
     @property
-    def file(self) -> Path:
-        """The file that is loaded. Raises ModelError where there is none."""
+    def n_parallel(self) -> int:
+        return self.n_seq_max
+
+    @property
+    def model_name(self) -> str:
+        return self.model
+
+    @property
+    def reader_key(self) -> Hashable:
+        return self.engine, self.use_tuned
+
+    def model_file(self) -> Path:
+        """The file that is loaded: the tuned one if there is one. Raises ModelError for a model that is missing."""
         from pipeline.models.catalogue import resolve
         from pipeline.models.tune import tuned
 
@@ -141,7 +155,7 @@ class Llama(EngineSettings):
     def load(self, progress: Progress) -> Model:
         from pipeline.models.engine import open_engine
 
-        return open_engine(self.engine, self.file, progress)
+        return open_engine(self.engine, self.model_file(), progress)
 
     def generate(self, prompt: Prompt, runtime: Runtime, sampling: Sampling | None = None) -> Generation:
         return stream(prompt, sampling or self.sampling, runtime)
@@ -160,9 +174,9 @@ def _read(setting: str, path: str | None) -> str | None:
         stat = file.stat()
         return _text(file, stat.st_size, stat.st_mtime_ns)
     except FileNotFoundError:
-        raise ValueError(f"{setting} must be a file that is there, was: {path}") from None
+        raise SettingError(setting, f"must be a file that is there, was: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{setting} must be a text file that can be read, was: {path} ({error})") from None
+        raise SettingError(setting, f"must be a text file that can be read, was: {path} ({error})") from None
 
 
 @lru_cache(16)
@@ -176,5 +190,5 @@ def _schema(path: str | None) -> str | None:
         try:
             json.loads(text)
         except ValueError as error:
-            raise ValueError(f"json_schema must be a file of JSON, was: {path} ({error})") from None
+            raise SettingError("json_schema", f"must be a file of JSON, was: {path} ({error})") from None
     return text

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pipeline.answers.cited import distinct, free_tag, parts, soft_cells
 from pipeline.contracts import Model, Runtime
-from pipeline.errors import WindowError
+from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import render_answer
 from pipeline.types import Message, Passage, Prompt, Soft, State, Text
 
@@ -45,7 +45,7 @@ class Plain:
 
     def __post_init__(self) -> None:
         if any(self.template.count(name) != 1 for name in (_PASSAGES, _QUESTION)):
-            raise ValueError(f"template must hold {_PASSAGES} and {_QUESTION} once each, was: {self.template!r}")
+            raise SettingError("template", f"must hold {_PASSAGES} and {_QUESTION} once each, was: {self.template!r}")
 
     def assemble(self, state: State, runtime: Runtime, reserve: int) -> State:
         """As many of the best passages as fit beside `reserve` free cells in the ledger's window.
@@ -82,7 +82,7 @@ class Plain:
             messages.append(Message("user", (Text(turn.question, "history"),)))
             messages.append(Message("assistant", (Text(turn.answer, "history"),)))
         recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
-        spans = self.filled(self.spans(passages), state.question.wording)
+        spans = self.filled(self.spans(passages), state.question.text)
         filled = [span for span in spans if not isinstance(span, Text) or span.text]
         begin = self.begin.replace(_LEAD, lead(passages[-1].text) if passages else "")
         return render_answer(reader, [*messages, Message("user", (*recalled, *filled))], begin)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.types import Generation, Prompt, Sampling
 
@@ -20,14 +22,27 @@ class Scripted:
     n_ctx: int = 2048
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, was: {self.max_tokens}")
-        if self.n_ctx < 1:
-            raise ValueError(f"n_ctx must be at least 1, was: {self.n_ctx}")
+        at_least("max_tokens", self.max_tokens, 1)
+        at_least("n_ctx", self.n_ctx, 1)
 
     @property
     def sampling(self) -> Sampling:
         return Sampling(max_tokens=self.max_tokens)
+
+    @property
+    def n_parallel(self) -> int:
+        return 4
+
+    @property
+    def model_name(self) -> str:
+        return "scripted"
+
+    @property
+    def reader_key(self) -> Hashable:
+        return self
+
+    def model_file(self) -> None:
+        """There is no file."""
 
     def check(self) -> None:
         """Nothing can be missing."""

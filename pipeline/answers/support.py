@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from pipeline.answers.answerable import Evidence, words_of
 from pipeline.answers.classifier import shipped
+from pipeline.checks import in_range
 from pipeline.contracts import Runtime
+from pipeline.errors import SettingError
 from pipeline.retrieval.scope import size_of
 from pipeline.types import Answer, Citation, Passage, Question
 
@@ -71,19 +73,15 @@ class Support:
 
     def __post_init__(self) -> None:
         if not self.cost > 0:
-            raise ValueError(f"cost must be greater than 0, was: {self.cost}")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], was: {self.threshold}")
-        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
-            raise ValueError(f"min_similarity must be in [-1, 1], was: {self.min_similarity}")
-        if not -1 <= self.sure_similarity <= 1:
-            raise ValueError(f"sure_similarity must be in [-1, 1], was: {self.sure_similarity}")
-        if not 0 <= self.min_coverage <= 1:
-            raise ValueError(f"min_coverage must be in [0, 1], was: {self.min_coverage}")
+            raise SettingError("cost", f"must be greater than 0, was: {self.cost}")
+        in_range("threshold", self.threshold, 0, 1)
+        in_range("min_similarity", self.min_similarity, -1, 1)
+        in_range("sure_similarity", self.sure_similarity, -1, 1)
+        in_range("min_coverage", self.min_coverage, 0, 1)
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset() if self.min_similarity is None else frozenset({"embedder"})
+    def needs_embedder(self) -> bool:
+        return self.min_similarity is not None
 
     @property
     def least(self) -> float:
@@ -104,7 +102,7 @@ class Support:
             searched = f"read {len(passages)} passages of {n_documents} documents"
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
-        evidence = Evidence.of(question.text, passages)
+        evidence = Evidence.of(question.query, passages)
         values, similarity, scores = self._read(evidence, runtime)
         nearest = _nearest(evidence, scores)
         if not evidence.words:
@@ -123,7 +121,7 @@ class Support:
                 f"{searched}: only {share:.0%} of the question's words stand in the best {len(passages)}{near}",
                 nearest,
             )
-        if not is_english(question.text):
+        if not is_english(question.query):
             return Verdict(None, None, nearest)
         if probability >= self.least:
             return Verdict(probability, None, nearest)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 from pipeline.models.identity import model_key
 
 SHIPPED = Path(__file__).parent / "trial" / "results"
@@ -90,9 +90,9 @@ class Tried:
 
     def __post_init__(self) -> None:
         if self.layout not in {result.layout for result in self.results}:
-            raise ValueError(f"layout must be one of those in results, was: {self.layout}")
+            raise SettingError("layout", f"must be one of those in results, was: {self.layout}")
         if not 0 < self.n_answerable <= self.n:
-            raise ValueError(f"n_answerable must be in [1, {self.n}], was: {self.n_answerable}")
+            raise SettingError("n_answerable", f"must be in [1, {self.n}], was: {self.n_answerable}")
 
     @property
     def result(self) -> Result:

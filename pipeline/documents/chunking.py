@@ -22,9 +22,11 @@ from functools import partial
 from itertools import accumulate
 from typing import Literal
 
+from pipeline.checks import at_least
 from pipeline.documents.chunk_tree import are_paragraphs, pack_tree
 from pipeline.documents.places import Places
 from pipeline.documents.sentences import sentences
+from pipeline.errors import SettingError
 from pipeline.types import Document, Passage
 
 Count = Callable[[Sequence[str]], list[int]]
@@ -55,12 +57,11 @@ class Chunker:
     chunks: Literal["tokens", "structure"] = "tokens"
 
     def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise ValueError(f"tokens must be at least 1, was: {self.tokens}")
+        at_least("tokens", self.tokens, 1)
         if not 0 <= self.overlap < max(self.tokens / 2, 1):
-            raise ValueError(f"overlap must be in [0, tokens / 2), was: {self.overlap}")
+            raise SettingError("overlap", f"must be in [0, tokens / 2), was: {self.overlap}")
         if self.overlap and self.chunks == "structure":
-            raise ValueError(f"overlap must be 0 with chunks: structure, was: {self.overlap}")
+            raise SettingError("overlap", f"must be 0 with chunks: structure, was: {self.overlap}")
 
     @property
     def settings(self) -> dict[str, str | int]:

@@ -23,6 +23,7 @@ from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.folder import n_records
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample, chosen
+from pipeline.registry import stage_name
 from pipeline.storage.checked_json import with_checksum
 from pipeline.storage.whole import write_whole
 
@@ -133,7 +134,7 @@ def evaluate(
     Raises the errors of `run`. Answers so far are kept, and the next call resumes there.
     """
     for arm in arms:
-        arm.config.components[-1].check()
+        arm.config.generator.check()
     arm_runs = [_prepare(arm, data, output, options, listener, docs) for arm in arms]
     pace = Pace(
         {arm_run.arm.name: len(arm_run.samples) for arm_run in arm_runs},
@@ -153,7 +154,7 @@ def _prepare(
     arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener: Listener, docs: Sequence[str]
 ) -> _ArmRun:
     """Prepares an arm: its questions keep their documents if its pipeline reads them; else an index is made of them."""
-    is_given = not getattr(arm.config.components[0], "searches_index", True)
+    is_given = arm.config.retriever is None or not arm.config.searches_index
     index = None
     if is_given:
         items = data.items
@@ -161,7 +162,7 @@ def _prepare(
         if bare is not None:
             raise DataError(
                 f"{data.name}: no documents come with question {bare.question.id}, and {arm.config.path} takes those "
-                f"({arm.config.stages[0].name}): search them instead, with retrieve.hybrid"
+                f"({stage_name(arm.config.stages[0])}): search them instead, with retrieve.hybrid"
             )
     else:
         if docs:

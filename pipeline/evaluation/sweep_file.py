@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.checks import at_least
 from pipeline.config import SECTIONS, FileFault, PipelineConfig, check_file
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from pipeline.evaluation.data.kinds import KINDS
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.registry import build_dataclass, nearest
@@ -46,10 +47,8 @@ class Halving:
     factor: int = 2
 
     def __post_init__(self) -> None:
-        if self.start < 1:
-            raise ValueError(f"start must be at least 1, was: {self.start}")
-        if self.factor < 2:
-            raise ValueError(f"factor must be at least 2, was: {self.factor}")
+        at_least("start", self.start, 1)
+        at_least("factor", self.factor, 2)
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,13 @@ class SweepSettings:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, was: {self.kind}")
+            raise SettingError("kind", f"must be one of {', '.join(KINDS)}, was: {self.kind}")
         if self.metric not in BY_NAME:
-            raise ValueError(f"metric must be one of {', '.join(BY_NAME)}, was: {self.metric}")
+            raise SettingError("metric", f"must be one of {', '.join(BY_NAME)}, was: {self.metric}")
         for name in ("limit", "sample"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, was: {value}")
+                raise SettingError(name, f"must be at least 1, was: {value}")
 
 
 @dataclass(frozen=True)

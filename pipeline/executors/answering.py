@@ -14,7 +14,6 @@ from typing import Any
 from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
 from pipeline.contracts import Generator, Runtime, Stream
 from pipeline.errors import ModelError
-from pipeline.registry import Spec
 from pipeline.stages import answered, is_formal, sampling_for
 from pipeline.types import State
 
@@ -33,9 +32,8 @@ class _Answer:
 class Answering:
     """Answers under way. A ticket is whatever the caller knows a question by."""
 
-    def __init__(self, spec: Spec, component: Generator, runtime: Runtime) -> None:
-        self.spec = spec
-        self.component = component
+    def __init__(self, generator: Generator, runtime: Runtime) -> None:
+        self.generator = generator
         self.runtime = runtime
         self.reader = runtime.reader
         self._active: list[_Answer] = []
@@ -46,7 +44,7 @@ class Answering:
     def add(self, ticket: Any, state: State, on_text: Callable[[str], None] | None = None) -> None:
         """Lets a question in, whose prompt is laid out. Raises ModelError for a prompt that the model cannot hold."""
         started = perf_counter()
-        (stream,) = self.reader.generate([state.prompt], sampling_for(self.component, state))
+        (stream,) = self.reader.generate([state.prompt], sampling_for(self.generator, state))
         self._active.append(_Answer(ticket, state, stream, iter(stream), started, on_text))
 
     def turn(self) -> tuple[list[tuple[Any, State | Exception]], int]:
@@ -81,12 +79,12 @@ class Answering:
         generation = one.stream.result()
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
-        judged = judge(one.state, generation, is_formal(sampling_for(self.component, one.state)))
+        judged = judge(one.state, generation, is_formal(sampling_for(self.generator, one.state)))
         if one.first is None and is_asked_again(one.state, judged):
             one.first = judged
-            sampling = second_sampling(sampling_for(self.component, one.state))
+            sampling = second_sampling(sampling_for(self.generator, one.state))
             (one.stream,) = self.reader.generate([one.state.second_prompt], sampling)
             one.pieces = iter(one.stream)
             return None
         first, second = (judged, None) if one.first is None else (one.first, judged)
-        return answered(self.spec, one.state, first, second, self.runtime, one.started)
+        return answered(self.generator, one.state, first, second, self.runtime, one.started)

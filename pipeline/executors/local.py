@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from pipeline.config import needs
+from pipeline.contracts import NeedsEmbedder, Reranker
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
 from pipeline.executors.tasks import Fault, Outcome, Task
 from pipeline.pipeline import Pipeline
+from pipeline.registry import kind_of, stage_name
 from pipeline.stages import run_stage
 from pipeline.types import State
-
-SEQUENCES = 4
-"""Questions at a time where the generate stage has no number of sequences."""
 
 
 class LocalExecutor:
@@ -27,18 +25,17 @@ class LocalExecutor:
 
     def __init__(self, pipeline: Pipeline, max_in_flight: int | None = None) -> None:
         self.pipeline = pipeline
-        pool = pipeline.config.executor.pool(pipeline.config.stages[-1].name)
+        pool = pipeline.config.executor.pool(stage_name(pipeline.config.generator))
         asked = pool.max_in_flight if max_in_flight is None else max_in_flight
-        sequences = int(getattr(pipeline.config.components[-1], "n_seq_max", SEQUENCES))
-        self.max_in_flight = sequences if asked == "auto" else asked
+        self.max_in_flight = pipeline.config.generator.n_parallel if asked == "auto" else asked
 
     def start(self) -> dict[str, Any]:
         warm_up(self.pipeline, range(len(self.pipeline.config.stages)))
         return {"kind": "local", "max_in_flight": self.max_in_flight}
 
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
-        spec, component = self.pipeline.config.stages[-1], self.pipeline.config.components[-1]
-        answering = Answering(spec, component, self.pipeline)
+        generator = self.pipeline.config.generator
+        answering = Answering(generator, self.pipeline)
         again: list[Task] = []
         held: list[Task] = []
         try:
@@ -58,7 +55,7 @@ class LocalExecutor:
                     except _Failed as failed:
                         yield from _given_up(task, failed.fault, again, retry)
                     except Exception as error:
-                        yield from _given_up(task, Fault.of(error, spec.name), again, retry)
+                        yield from _given_up(task, Fault.of(error, stage_name(generator)), again, retry)
                 if not len(answering):
                     if not held and not again:
                         return
@@ -71,7 +68,7 @@ class LocalExecutor:
                     if isinstance(found, State):
                         yield Outcome.of(task, found)
                     else:
-                        yield from _given_up(task, Fault.of(found, spec.name), again, retry)
+                        yield from _given_up(task, Fault.of(found, stage_name(generator)), again, retry)
         finally:
             answering.cancel()
 
@@ -81,14 +78,13 @@ class LocalExecutor:
             task.begin()
         pipeline = self.pipeline
         state = State(task.sample.question, ledger=pipeline.ledger)
-        stages = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
-        for spec, component in stages[:-1]:
+        for stage in pipeline.config.stages[:-1]:
             try:
-                state = run_stage(spec, component, state, pipeline, pipeline.reserve)
+                state = run_stage(stage, state, pipeline, pipeline.reserve)
             except Exception as error:
                 if isinstance(error, ModelError) and not is_alone:
                     raise _CellsTaken from error
-                raise _Failed(Fault.of(error, spec.name)) from error
+                raise _Failed(Fault.of(error, stage_name(stage))) from error
         return state
 
     def close(self) -> None:
@@ -137,10 +133,10 @@ def warm_up(pipeline: Pipeline, stages: range, with_reader: bool = True) -> None
     if with_reader:
         pipeline.window  # noqa: B018 - loads the reader, and says when the answer alone is too long for it
     for place in stages:
-        spec, component = pipeline.config.stages[place], pipeline.config.components[place]
-        if "embedder" in needs(component):
+        stage = pipeline.config.stages[place]
+        if isinstance(stage, NeedsEmbedder) and stage.needs_embedder:
             pipeline.embedder.embed(["a text"])
-        if spec.kind == "rerank":
-            component.load(pipeline)
-        if spec.kind == "retrieve" and getattr(component, "searches_index", True):
+        if kind_of(stage) == "rerank":
+            cast("Reranker", stage).load(pipeline)
+        if stage is pipeline.config.retriever and pipeline.config.searches_index:
             pipeline.index.n_chunks  # noqa: B018 - opens the index

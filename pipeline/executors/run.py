@@ -31,6 +31,7 @@ from pipeline.executors.samples import Sample, without_twins
 from pipeline.executors.tasks import Executor, Fault, Outcome, Task
 from pipeline.pipeline import Pipeline
 from pipeline.records import record
+from pipeline.registry import stage_name
 from pipeline.retrieval.generations import hold_newest
 
 SECONDS_BETWEEN_STATUS = 0.2
@@ -300,7 +301,7 @@ def _executor(
 def check_model(config: PipelineConfig, options: RunOptions) -> None:
     """Raises what is wrong with the model, as far as it can be known in a moment; a cluster's nodes look themselves."""
     try:
-        config.components[-1].check()
+        config.generator.check()
     except ModelError:
         if not _is_elsewhere(config, options):
             raise
@@ -313,11 +314,10 @@ def _is_elsewhere(config: PipelineConfig, options: RunOptions) -> bool:
 
 def _check(config: PipelineConfig, index_folder: Path | None, options: RunOptions) -> None:
     check_model(config, options)
-    retrieves = config.stages[0].kind == "retrieve" and getattr(config.components[0], "searches_index", True)
-    if index_folder is None and retrieves:
+    if index_folder is None and config.searches_index:
         raise ConfigError(
-            f"{config.path} searches an index with {config.stages[0].name}: name your documents with --docs PATH, or "
-            "an index with --index DIR"
+            f"{config.path} searches an index with {stage_name(config.stages[0])}: name your documents with "
+            "--docs PATH, or an index with --index DIR"
         )
 
 
@@ -365,16 +365,16 @@ def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]
     """The reader's file; a scripted one has none."""
     from pipeline.models.filehash import file_sha256
 
-    last = config.components[-1]
+    generator = config.generator
     try:
-        file: Path | None = getattr(last, "file", None)
+        file = generator.model_file()
     except ModelError:
         if not _is_elsewhere(config, options):
             raise
-        return {"name": str(getattr(last, "model", "")), "path": None, "sha256": None}
+        return {"name": generator.model_name, "path": None, "sha256": None}
     if file is None:
-        return {"name": config.stages[-1].name, "path": None, "sha256": None}
-    return {"name": str(last.model), "path": str(file), "sha256": file_sha256(file)}
+        return {"name": stage_name(generator), "path": None, "sha256": None}
+    return {"name": generator.model_name, "path": str(file), "sha256": file_sha256(file)}
 
 
 def machine() -> dict[str, Any]:

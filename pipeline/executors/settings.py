@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline.errors import SettingError
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -31,7 +33,7 @@ class Pool:
             ("max_in_flight", self.max_in_flight, 1),
         ):
             if not isinstance(value, str) and value < least:
-                raise ValueError(f"{name} must be at least {least}, was: {value}")
+                raise SettingError(name, f"must be at least {least}, was: {value}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ExecutorSettings:
             ("max_restarts", self.max_restarts, 0),
         ):
             if not isinstance(value, str) and value < least:
-                raise ValueError(f"{name} must be at least {least}, was: {value}")
+                raise SettingError(name, f"must be at least {least}, was: {value}")
 
     def pool(self, stage: str) -> Pool:
         """What is said about a stage by its name, else by its kind, else nothing but auto."""

@@ -10,6 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
 from pipeline.contracts import Compressor, Reranker, Retriever, Runtime
+from pipeline.errors import ConfigError
 from pipeline.langchain.documents import to_document
 from pipeline.pipeline import Pipeline
 from pipeline.types import Question
@@ -33,10 +34,16 @@ class LongthreadRetriever(BaseRetriever):
     @classmethod
     def of(cls, pipeline: Pipeline, glob: str | None = None) -> LongthreadRetriever:
         """The retriever of a pipeline with its rerankers and compressors. The pipeline's owner closes it."""
-        by_kind = list(zip(pipeline.config.stages, pipeline.config.components, strict=True))
-        compressors = tuple(component for spec, component in by_kind if spec.kind == "compress")
-        rerankers = tuple(component for spec, component in by_kind if spec.kind == "rerank")
-        return cls(retriever=by_kind[0][1], runtime=pipeline, rerankers=rerankers, compressors=compressors, glob=glob)
+        config = pipeline.config
+        if config.retriever is None:
+            raise ConfigError(f"{config.path}: there is no retrieve stage to search with")
+        return cls(
+            retriever=config.retriever,
+            runtime=pipeline,
+            rerankers=config.rerankers,
+            compressors=config.compressors,
+            glob=glob,
+        )
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         question = Question(query, glob=self.glob)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
@@ -19,7 +18,7 @@ from langchain_core.retrievers import BaseRetriever
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Runtime
 from pipeline.langchain.documents import to_document, to_passage
-from pipeline.registry import Spec
+from pipeline.registry import kind_of
 from pipeline.types import Passage, Question
 
 
@@ -30,11 +29,12 @@ class FromRetriever:
     retriever: BaseRetriever
 
     searches_index = False
+    stage_name = "retrieve.langchain"
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         if question.glob is not None:
             runtime.note("the glob was not applied: a retriever from LangChain does not know it")
-        passages = [to_passage(document, n) for n, document in enumerate(self.retriever.invoke(question.text), 1)]
+        passages = [to_passage(document, n) for n, document in enumerate(self.retriever.invoke(question.query), 1)]
         return list({passage.span: passage for passage in passages}.values())
 
 
@@ -49,6 +49,7 @@ class FromCompressor:
     compressor: BaseDocumentCompressor
 
     why_dropped = "not kept by a compressor of LangChain"
+    stage_name = "compress.langchain"
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
@@ -56,7 +57,7 @@ class FromCompressor:
         documents = [to_document(passage) for passage in passages]
         for n, document in enumerate(documents):
             document.metadata[_NUMBER] = n
-        kept = self.compressor.compress_documents(documents, question.text)
+        kept = self.compressor.compress_documents(documents, question.query)
         return [passage for document in kept if (passage := placed(document, passages)) is not None]
 
 
@@ -80,23 +81,12 @@ def placed(document: Document, passages: Sequence[Passage]) -> Passage | None:
     return replace(likely[0], text=text, spans=spans)
 
 
-@dataclass(frozen=True)
-class Ready(Spec):
-    """A stage whose component is a ready object, not built from settings."""
-
-    component: Any = None
-
-    def build(self) -> Any:
-        return self.component
-
-
 def with_retriever(config: PipelineConfig, retriever: BaseRetriever) -> PipelineConfig:
     """The same pipeline with this retriever instead of its own."""
-    stage = Ready("retrieve.langchain", component=FromRetriever(retriever))
-    return replace(config, stages=(stage, *(spec for spec in config.stages if spec.kind != "retrieve")))
+    rest = (stage for stage in config.stages if kind_of(stage) != "retrieve")
+    return replace(config, stages=(FromRetriever(retriever), *rest))
 
 
 def with_compressor(config: PipelineConfig, compressor: BaseDocumentCompressor) -> PipelineConfig:
     """The same pipeline with one more compressor, right before the prompt is assembled."""
-    stage = Ready("compress.langchain", component=FromCompressor(compressor))
-    return replace(config, stages=(*config.stages[:-2], stage, *config.stages[-2:]))
+    return config.before("assemble", FromCompressor(compressor))

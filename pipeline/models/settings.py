@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.checks import at_least
+from pipeline.errors import SettingError
 from pipeline.models.template_settings import DAY, TemplateArguments, check_template
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 UNQUANTISED = ("f32", "f16", "bf16")
-
-
-def _at_least(name: str, value: int | float | str, least: float) -> None:
-    if not isinstance(value, str) and value < least:
-        raise ValueError(f"{name} must be at least {least}, was: {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +22,7 @@ class Lora:
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise ValueError("lora.path must be the path of a GGUF adapter, was: ''")
+            raise SettingError("lora.path", "must be the path of a GGUF adapter, was: ''")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +40,10 @@ class ControlVector:
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise ValueError("control_vectors.path must be the path of a GGUF control vector, was: ''")
-        _at_least("control_vectors.first_layer", self.first_layer, 1)
+            raise SettingError("control_vectors.path", "must be the path of a GGUF control vector, was: ''")
+        at_least("control_vectors.first_layer", self.first_layer, 1)
         if self.last_layer is not None:
-            _at_least("control_vectors.last_layer", self.last_layer, self.first_layer)
+            at_least("control_vectors.last_layer", self.last_layer, self.first_layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ValueError("model must be a path or a name, was: ''")
+            raise SettingError("model", "must be a path or a name, was: ''")
         check_template(self.chat_template, self.date)
         for name, value, least in (
             ("n_ctx", self.n_ctx, 64),
@@ -153,27 +150,27 @@ class EngineSettings:
             ("rope_factor", self.rope_factor, 1),
             ("draft_max", self.draft_max, 1),
         ):
-            _at_least(name, value, least)
+            at_least(name, value, least)
         if self.n_ubatch > self.n_batch:
-            raise ValueError(f"n_ubatch must be at most n_batch ({self.n_batch}), was: {self.n_ubatch}")
+            raise SettingError("n_ubatch", f"must be at most n_batch ({self.n_batch}), was: {self.n_ubatch}")
         if self.n_seq_max > self.n_batch:
-            raise ValueError(f"n_seq_max must be at most n_batch ({self.n_batch}), was: {self.n_seq_max}")
+            raise SettingError("n_seq_max", f"must be at most n_batch ({self.n_batch}), was: {self.n_seq_max}")
         if isinstance(self.n_ctx, int) and isinstance(self.n_cells, int) and self.n_cells < self.n_ctx:
-            raise ValueError(f"n_cells must be at least n_ctx ({self.n_ctx}), was: {self.n_cells}")
+            raise SettingError("n_cells", f"must be at least n_ctx ({self.n_ctx}), was: {self.n_cells}")
         if self.tensor_split and (min(self.tensor_split) < 0 or sum(self.tensor_split) <= 0):
-            raise ValueError(f"tensor_split must be shares of at least 0, and one above, was: {self.tensor_split}")
+            raise SettingError("tensor_split", f"must be shares of at least 0, and one above, was: {self.tensor_split}")
         if self.kv_unified == "off" and self.n_cells != "auto":
-            raise ValueError(f"n_cells must be auto when kv_unified is off, was: {self.n_cells}")
+            raise SettingError("n_cells", f"must be auto when kv_unified is off, was: {self.n_cells}")
         if self.split_mode == "tensor" and self.flash_attention == "off":
-            raise ValueError("split_mode must not be tensor when flash_attention is off, was: tensor")
+            raise SettingError("split_mode", "must not be tensor when flash_attention is off, was: tensor")
         if self.kv_v not in UNQUANTISED and self.flash_attention == "off":
-            raise ValueError(f"kv_v must be f16, bf16 or f32 when flash_attention is off, was: {self.kv_v}")
+            raise SettingError("kv_v", f"must be f16, bf16 or f32 when flash_attention is off, was: {self.kv_v}")
         if self.rope_factor != 1 and self.rope_scaling == "none":
-            raise ValueError(f"rope_factor must be 1 when rope_scaling is none, was: {self.rope_factor}")
+            raise SettingError("rope_factor", f"must be 1 when rope_scaling is none, was: {self.rope_factor}")
         if self.rope_freq_base is not None and self.rope_freq_base <= 0:
-            raise ValueError(f"rope_freq_base must be greater than 0, was: {self.rope_freq_base}")
+            raise SettingError("rope_freq_base", f"must be greater than 0, was: {self.rope_freq_base}")
         if self.rope_factor == 1 and self.rope_scaling != "none":
-            raise ValueError(f"rope_factor must be greater than 1 for rope_scaling {self.rope_scaling}, was: 1")
+            raise SettingError("rope_factor", f"must be greater than 1 for rope_scaling {self.rope_scaling}, was: 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from pipeline.errors import SettingError
+
 Scalar = str | int | float | bool | None
 
 DAY = "2026-11-27"
@@ -28,7 +30,7 @@ def _arguments(value: object) -> tuple[tuple[str, Scalar], ...]:
         if name in RESERVED:
             raise ValueError(f"'{name}' is set by longthread")
         if one is not None and not isinstance(one, str | int | float | bool):
-            raise ValueError(f"{name} must be a text, a number, true or false")
+            raise SettingError(name, "must be a text, a number, true or false")
     return tuple(sorted(value.items()))
 
 
@@ -46,13 +48,13 @@ def check_template(chat_template: str | None, day: str) -> None:
     A word without a slash or `.jinja` is a name: whether the model's file has it is seen when it is loaded.
     """
     if chat_template is not None and is_file(chat_template) and not Path(chat_template).is_file():
-        raise ValueError(f"chat_template must be a file or a name, and there is no file {chat_template}")
+        raise SettingError("chat_template", f"must be a file or a name, and there is no file {chat_template}")
     if chat_template == "":
-        raise ValueError("chat_template must be a file or a name, was: ''")
+        raise SettingError("chat_template", "must be a file or a name, was: ''")
     try:
         date.fromisoformat(day)
     except ValueError:
-        raise ValueError(f"date must be a day such as {DAY}, was: {day}") from None
+        raise SettingError("date", f"must be a day such as {DAY}, was: {day}") from None
 
 
 def is_file(chat_template: str) -> bool:

@@ -31,10 +31,12 @@ class Bm25:
     copies: Copies = "fold"
     parents: int | None = None
 
+    searches_index = True
+
     def __post_init__(self) -> None:
         check_settings(self.k, None, self.filter)
         check_parents(self.parents)
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
-        found = runtime.index.search_bm25(question.text, self.k * POOL, scope_of(self, question))
+        found = runtime.index.search_bm25(question.query, self.k * POOL, scope_of(self, question))
         return with_parents(folded(found, self.k, self.copies, runtime.note), self.parents, runtime)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.contracts import Runtime
+from pipeline.errors import SettingError
 from pipeline.retrieval.filters import read_filter
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import POOL, Copies, folded
@@ -37,7 +38,8 @@ class Dense:
     parents: int | None = None
     mmr: float | None = None
 
-    needs = frozenset({"embedder"})
+    needs_embedder = True
+    searches_index = True
 
     def __post_init__(self) -> None:
         check_settings(self.k, self.mmr, self.filter)
@@ -46,9 +48,9 @@ class Dense:
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
         if self.mmr is None:
-            found = runtime.index.search_dense(question.text, self.k * POOL, scope)
+            found = runtime.index.search_dense(question.query, self.k * POOL, scope)
             return with_parents(folded(found, self.k, self.copies, runtime.note), self.parents, runtime)
-        found = runtime.index.search_dense(question.text, self.k * MMR_POOL, scope)
+        found = runtime.index.search_dense(question.query, self.k * MMR_POOL, scope)
         return with_parents(
             diverse(folded(found, len(found), self.copies, runtime.note), self.k, self.mmr, runtime.index),
             self.parents,
@@ -61,6 +63,6 @@ def check_settings(k: int, mmr: float | None, filter: str | None) -> None:  # no
     if filter is not None:
         read_filter(filter)
     if k < 1:
-        raise ValueError(f"k must be at least 1, was: {k}")
+        raise SettingError("k", f"must be at least 1, was: {k}")
     if mmr is not None and not 0 <= mmr <= 1:
-        raise ValueError(f"mmr must be in [0, 1], was: {mmr}")
+        raise SettingError("mmr", f"must be in [0, 1], was: {mmr}")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
 from pipeline.documents.places import Places
 from pipeline.retrieval.dense import check_settings
@@ -72,26 +73,27 @@ class Hops:
     glob: str | None = None
     filter: str | None = None
 
+    searches_index = True
+
     def __post_init__(self) -> None:
         check_settings(self.k, None, self.filter)
         for name in ("hops", "pool", "branches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, was: {getattr(self, name)}")
+            at_least(name, getattr(self, name), 1)
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"embedder"}) if self.first == "hybrid" else frozenset()
+    def needs_embedder(self) -> bool:
+        return self.first == "hybrid"
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
-        keys = keys_of(question.text) if self.by != "names" else []
+        keys = keys_of(question.query) if self.by != "names" else []
         found = self.by_keys(keys, scope, runtime) if keys else []
         if not found and self.by != "keys":
             found = self.by_names(question, scope, runtime)
         if not found:
             runtime.note("nothing to follow: a plain search by words")
         if self.fill or not found:
-            found = _distinct([*found, *runtime.index.search_bm25(question.text, self.k, scope)])
+            found = _distinct([*found, *runtime.index.search_bm25(question.query, self.k, scope)])
         return [replace(passage, score=1 / rank) for rank, passage in enumerate(found[: self.k], 1)]
 
     # ------------------------------------------------------------------------------------------------- keys and values
@@ -149,7 +151,7 @@ class Hops:
     # ------------------------------------------------------------------------------------------- sentences with names
     def by_names(self, question: Question, scope: Scope | None, runtime: Runtime) -> list[Passage]:
         """The sentences on the way from the question's names, or from its best sentence, in the order of the hops."""
-        asked = names_of(question.text)
+        asked = names_of(question.query)
         way = _Way(question, scope, runtime, asked)
         start = [step for name in asked for step in self.steps(name, way)] or self.best(way)
         for step in start[: self.branches]:
@@ -181,7 +183,7 @@ class Hops:
 
     def best(self, way: _Way) -> list[Step]:
         """The sentence of the first search that is nearest to the question, by its words or by its meaning."""
-        index, text = way.runtime.index, way.question.text
+        index, text = way.runtime.index, way.question.query
         passages = index.search_bm25(text, self.pool, way.scope)
         if self.first == "hybrid":
             passages = _distinct([*index.search_dense(text, self.pool, way.scope), *passages])
@@ -204,7 +206,7 @@ class Hops:
         grammar = "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
         facts = "\n".join(f"- {_flat(step.sentence.text)}" for step in way.steps[-6:])
         asked = (
-            f"Facts:\n{facts}\n\nQuestion: {way.question.text}\n\nWhich name has to be looked up next to answer the "
+            f"Facts:\n{facts}\n\nQuestion: {way.question.query}\n\nWhich name has to be looked up next to answer the "
             f'question: {", ".join(choices[:-1])}? Say "{_NONE}" if the facts are enough. Answer with the name alone.'
         )
         prompt = way.runtime.reader.render([Message("user", (Text(asked, "question"),))])
@@ -248,7 +250,7 @@ class _Way:
         self.question = question
         self.scope = scope
         self.runtime = runtime
-        self.words = content_words(question.text)
+        self.words = content_words(question.query)
         self.steps: list[Step] = []
         self.seen: set[Span] = set()
         self.names: list[str] = []

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.checks import at_least
 from pipeline.contracts import Runtime
+from pipeline.errors import SettingError
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import Copies, folded
@@ -49,25 +51,25 @@ class Hybrid:
     parents: int | None = None
     mmr: float | None = None
 
-    needs = frozenset({"embedder"})
+    needs_embedder = True
+    searches_index = True
 
     def __post_init__(self) -> None:
         check_settings(self.k, self.mmr, self.filter)
         check_parents(self.parents)
         if self.pool < self.k:
-            raise ValueError(f"pool must be at least k ({self.k}), was: {self.pool}")
-        if self.rrf_k < 0:
-            raise ValueError(f"rrf_k must be at least 0, was: {self.rrf_k}")
+            raise SettingError("pool", f"must be at least k ({self.k}), was: {self.pool}")
+        at_least("rrf_k", self.rrf_k, 0)
         for name, weight in (("dense_weight", self.dense_weight), ("bm25_weight", self.bm25_weight)):
             if weight < 0:
-                raise ValueError(f"{name} must be at least 0, was: {weight}")
+                raise SettingError(name, f"must be at least 0, was: {weight}")
         if self.dense_weight == self.bm25_weight == 0:
-            raise ValueError("dense_weight and bm25_weight must not both be 0")
+            raise SettingError("dense_weight", "and bm25_weight must not both be 0")
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
-        dense = runtime.index.search_dense(question.text, self.pool, scope) if self.dense_weight else []
-        bm25 = runtime.index.search_bm25(question.text, self.pool, scope) if self.bm25_weight else []
+        dense = runtime.index.search_dense(question.query, self.pool, scope) if self.dense_weight else []
+        bm25 = runtime.index.search_bm25(question.query, self.pool, scope) if self.bm25_weight else []
         fused = fuse([(dense, self.dense_weight), (bm25, self.bm25_weight)], self.rrf_k)
         if self.mmr is None:
             return with_parents(folded(fused, self.k, self.copies, runtime.note), self.parents, runtime)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Index, Runtime
 from pipeline.documents.places import Places
+from pipeline.errors import SettingError
 from pipeline.types import Document, Passage
 
 
@@ -35,7 +36,7 @@ def with_parents(passages: Sequence[Passage], max_tokens: int | None, runtime: R
 def check_parents(parents: int | None) -> None:
     """Raises ValueError for a limit below 1."""
     if parents is not None and parents < 1:
-        raise ValueError(f"parents must be at least 1, was: {parents}")
+        raise SettingError("parents", f"must be at least 1, was: {parents}")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts import Runtime
+from pipeline.errors import SettingError
 from pipeline.retrieval.reranking import check_k, ranked, titled, why_dropped
 from pipeline.types import Passage, Question
 
@@ -28,7 +29,7 @@ class GgufReranker:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ValueError("model must be a path or a name, was: ''")
+            raise SettingError("model", "must be a path or a name, was: ''")
         check_k(self.k)
 
     @property
@@ -55,4 +56,4 @@ class GgufReranker:
                 once=True,
             )
         texts = [titled(passage) for passage in passages]
-        return ranked(passages, ranker.rank(question.text, texts, runtime.progress).tolist(), self.k)
+        return ranked(passages, ranker.rank(question.query, texts, runtime.progress).tolist(), self.k)

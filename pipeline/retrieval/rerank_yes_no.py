@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings
 from pipeline.retrieval.reranking import check_k, ranked, titled, why_dropped
@@ -39,10 +40,9 @@ class YesNo:
 
     def __post_init__(self) -> None:
         if self.model == "":
-            raise ValueError("model must be a path or a name, was: ''")
+            raise SettingError("model", "must be a path or a name, was: ''")
         check_k(self.k)
-        if self.window < 128:
-            raise ValueError(f"window must be at least 128, was: {self.window}")
+        at_least("window", self.window, 128)
 
     @property
     def why_dropped(self) -> str:
@@ -64,7 +64,7 @@ class YesNo:
         model = self._judge(runtime)
         if not isinstance(model, Scorer):
             raise ModelError(f"rerank.yes_no: {model.name} cannot score; set 'model' to a GGUF file")
-        prefix, after = prompt(question.text, model)
+        prefix, after = prompt(question.query, model)
         room = min(self.window, model.window) - model.count((*prefix, Text(ASK), *after)) - 8
         if room < LEAST_ROOM:
             raise ModelError(

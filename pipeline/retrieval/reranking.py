@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeline.errors import SettingError
 from pipeline.types import Passage
 
 
@@ -22,7 +23,7 @@ def titled(passage: Passage) -> str:
 def check_k(k: int | None) -> None:
     """Raises ValueError for a k out of range."""
     if k is not None and k < 1:
-        raise ValueError(f"k must be at least 1, was: {k}")
+        raise SettingError("k", f"must be at least 1, was: {k}")
 
 
 def why_dropped(k: int | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.contracts import Scoped
 from pipeline.retrieval.filters import nothing_left, read_filter
 from pipeline.retrieval.globs import check_matches, matching
 from pipeline.retrieval.metadata import Metadata
@@ -56,8 +57,8 @@ class Searched(Protocol):
 
 def scope_of(component: object, question: Question) -> Scope | None:
     """The scope that a retriever's settings and the question leave together; None for the whole index."""
-    globs = (getattr(component, "glob", None), question.glob)
-    text = getattr(component, "filter", None)
+    glob, text = (component.glob, component.filter) if isinstance(component, Scoped) else (None, None)
+    globs = (glob, question.glob)
     scope = Scope(tuple(glob for glob in globs if glob), (text,) if text else ())
     return None if scope.is_everything else scope
 

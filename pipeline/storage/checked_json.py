@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import SettingError
+
 CHECKSUM = "checksum"
 
 
@@ -31,7 +33,7 @@ def parse_object(data: bytes | str, needs_checksum: bool = False) -> dict[str, A
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
-        raise ValueError("it must hold one JSON object")
+        raise SettingError("it", "must hold one JSON object")
     checksum = value.pop(CHECKSUM, None)
     if checksum is None and not needs_checksum:
         return value

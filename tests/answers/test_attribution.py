@@ -20,12 +20,12 @@ from pipeline.answers.cited import Cited
 from pipeline.answers.left_out import Method
 from pipeline.answers.plain import Plain
 from pipeline.contracts import Assembler
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.documents.sentences import sentences
 from pipeline.errors import ModelError
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.stages import stage_ledger
 from pipeline.types import Answer, Passage, Prompt, Question, State, Text
 
@@ -52,14 +52,16 @@ def drops(attribution: Attribution, sentence: int = 0) -> dict[int, float]:
 
 @pytest.fixture
 def scripted() -> Iterator[Pipeline]:
-    config = replace(DEFAULT, stages=(*DEFAULT.stages[:-1], Spec("generate.scripted", (("n_ctx", 4096),))))
+    config = replace(
+        default_pipeline(), stages=(*default_pipeline().stages[:-1], make("generate.scripted", {"n_ctx": 4096}))
+    )
     with Pipeline(config, Path("nowhere")) as pipeline:
         yield pipeline
 
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[Pipeline]:
-    with Pipeline(DEFAULT, Path("nowhere")) as pipeline:
+    with Pipeline(default_pipeline(), Path("nowhere")) as pipeline:
         yield pipeline
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.answers.attribution import attribute
 from pipeline.answers.cited import Cited
 from pipeline.contracts import Model
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.documents.sentences import sentences
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
@@ -21,7 +21,7 @@ from pipeline.models.capabilities import why_not_compose
 from pipeline.models.counting import CountingModel
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, Recalled, State, Text
 from tests.compressors.workbench import scripted_runtime
@@ -143,8 +143,8 @@ def test_citations_point_at_the_passage_that_says_it() -> None:
         state = assembled(Cited(reuse=reuse, citations="both"), found, kept if reuse != "passages" else found)
         runtime = scripted_runtime()
         runtime.use(reader=Keeping(4096))
-        spec = Spec("generate.scripted")
-        answer = run_stage(spec, spec.build(), state, runtime, 64).answer
+        stage = make("generate.scripted")
+        answer = run_stage(stage, state, runtime, 64).answer
         assert answer is not None
         assert answer.citations[0].number == 2
         assert answer.citations[0].quote is not None
@@ -179,9 +179,9 @@ def test_rereading_needs_reuse() -> None:
 # ------------------------------------------------------------------------------------------------- with real weights
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    generate = Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 24), ("n_ctx", 2048)))
-    stages = (Spec("retrieve.given"), Spec("compress.sentences", (("top_k", 2),)))
-    config = replace(DEFAULT, stages=(*stages, Spec("assemble.cited", (("reuse", "sentences"),)), generate))
+    generate = make("generate.llama", {"model": "smollm2-135m", "max_tokens": 24, "n_ctx": 2048})
+    stages = (make("retrieve.given"), make("compress.sentences", {"top_k": 2}))
+    config = replace(default_pipeline(), stages=(*stages, make("assemble.cited", {"reuse": "sentences"}), generate))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGTHREAD_CACHE", str(tmp_path_factory.mktemp("cells")))
         with Pipeline(config, Path("nowhere")) as pipeline:

@@ -15,7 +15,7 @@ from pipeline.answers.classifier import SHIPPED, load, shipped
 from pipeline.answers.support import REFUSAL, Support, is_english
 from pipeline.contracts import Embedder
 from pipeline.errors import ModelError
-from pipeline.registry import COMPONENTS, Spec
+from pipeline.registry import COMPONENTS, make
 from pipeline.retrieval.embedder import NoVectors, open_embedder
 from pipeline.types import Passage, Question, ScoredSentence
 from tests.compressors.workbench import WordCounts, passage
@@ -161,7 +161,7 @@ def test_the_settings_of_old_files_are_rules_beside_the_classifier() -> None:
         {"min_similarity": None},
         {"min_similarity": 0.3, "sure_similarity": 0.6, "min_coverage": 0.5},
     ):
-        assert isinstance(Spec("gate.support", tuple(settings.items())).build(), Support)
+        assert isinstance(make("gate.support", settings), Support)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], mes
 
 def test_without_vectors_no_embedder_is_asked() -> None:
     gate = Support(min_similarity=None)
-    assert gate.needs == frozenset()
+    assert not gate.needs_embedder
     assert gate.refuse(Question(ANSWERED[0]), PASSAGES, runtime(NoVectors())) is None
     assert gate.refuse(Question(UNANSWERED[1]), PASSAGES, runtime(NoVectors())) is not None
 
@@ -197,7 +197,7 @@ def test_another_embedder_is_said_and_words_decide() -> None:
 # -------------------------------------------------------------------------------------------- what every gate keeps
 @pytest.mark.parametrize("name", sorted(name for name in COMPONENTS if name.startswith("gate.")))
 def test_a_gate_says_the_same_twice_changes_nothing_and_gives_none_or_a_text(name: str) -> None:
-    gate: Any = Spec(name).build()
+    gate: Any = make(name)
     passages = list(PASSAGES)
     for question in (*ANSWERED, *UNANSWERED, "", "?"):
         first = gate.refuse(Question(question), passages, runtime())

@@ -12,7 +12,7 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.conversation import Conversation
 from pipeline.followup import rewrite
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Passage, Question
 from tests.cli.conftest import Run
 from tests.compressors.workbench import WordCounts
@@ -118,9 +118,9 @@ def pipeline(model: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.M
     memory = (("sensory_tokens", 30), ("segment_tokens", 10), ("summary_tokens", 40), ("recall_tokens", 60))
     settings = (("model", str(model)), ("n_ctx", 3000), ("threads", 1), ("max_tokens", 24), ("thinking", "on"))
     stages = (
-        Spec("memory.hierarchical", memory),
-        Spec("assemble.cited", (("layout", "brief"),)),
-        Spec("generate.llama", (*settings, ("thinking_tokens", 40), ("use_tuned", False))),
+        make("memory.hierarchical", dict(memory)),
+        make("assemble.cited", {"layout": "brief"}),
+        make("generate.llama", {**dict(settings), "thinking_tokens": 40, "use_tuned": False}),
     )
     with Pipeline(PipelineConfig("talk.yaml", stages, IndexSettings(embedder="none")), tmp_path / "index") as pipeline:
         pipeline.use(embedder=WordCounts())

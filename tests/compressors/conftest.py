@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.pipeline import Pipeline
 from tests.compressors.workbench import scripted_runtime
 
@@ -23,5 +23,5 @@ def runtime() -> Iterator[Pipeline]:
 @pytest.fixture(scope="module")
 def real() -> Iterator[Pipeline]:
     """The default model and the default embedder, opened once for a file of tests."""
-    with Pipeline(DEFAULT, Path("nowhere")) as pipeline:
+    with Pipeline(default_pipeline(), Path("nowhere")) as pipeline:
         yield pipeline

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.registry import COMPONENTS, Spec, build
+from pipeline.registry import COMPONENTS, build, make
 from pipeline.stages import dropped
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage, scripted_runtime
@@ -25,7 +25,7 @@ WITHOUT_WEIGHTS: dict[str, dict[str, Any]] = {
     "compress.neighbours": {"of": PROBE},
     "compress.protect": {"of": PROBE},
     "compress.fallback": {"of": PROBE},
-    "compress.gate": {"of": PROBE},
+    "compress.if_faster": {"of": PROBE},
     "compress.route": {"facts": PROBE},
 }
 """Settings with which a compressor needs no weights: the scripted model does its reading."""
@@ -199,4 +199,4 @@ def test_faults_of_an_inner_compressor_are_told_with_its_name() -> None:
     assert faults[0].message.startswith("there is no compressor 'retrieve.dense'")
     chain, _ = build("compress.chain", {"of": ["compress.reorder", {"compress.exit": {"threshold": 0.25}}]})
     assert chain is not None
-    assert chain.of == (Spec("compress.reorder"), Spec("compress.exit", (("threshold", 0.25),)))
+    assert chain.of == (make("compress.reorder"), make("compress.exit", {"threshold": 0.25}))

@@ -12,7 +12,7 @@ from compressors.route import Route
 from compressors.summaries import summarise
 from pipeline.errors import ModelError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage, scripted_runtime
 
@@ -68,7 +68,7 @@ def test_minority_facts_vanish_and_the_router_keeps_such_questions_away(runtime:
     given = reviews([*BATTERY, *SCREEN])
     given.insert(5, passage(f"{BATTERY[0]} {NEEDLE}", 0, "needle.txt"))
     assert not any("key" in result.text for result in Crag(k=2).compress(GIST, given, runtime))
-    route = Route(facts=Spec("compress.sentences", (("top_k", 2), ("score", "cosine"))), gist=Spec("compress.crag"))
+    route = Route(facts=make("compress.sentences", {"top_k": 2, "score": "cosine"}), gist=make("compress.crag"))
     kept = route.compress(Question("Where does the spare key lie?"), given, runtime)
     assert NEEDLE in [result.text for result in kept]
 

@@ -11,7 +11,7 @@ import pytest
 from compressors.calibration.store import Evidence, ExitCalibration, store
 from compressors.exit import Exit, prompt
 from compressors.selection import Units
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.errors import ModelError
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
@@ -120,7 +120,7 @@ def test_an_adapter_judges_and_has_a_calibration_of_its_own(real: Pipeline, tmp_
     file = adapter(tmp_path / "exit.gguf", engine, 0.4)
     plain = Exit().p_of(QUESTION.text, units_of(real), engine)
     with_adapter = Exit(model="smollm2-135m", lora=str(file), window=512)
-    with Pipeline(DEFAULT, Path("nowhere")) as runtime:
+    with Pipeline(default_pipeline(), Path("nowhere")) as runtime:
         judge = with_adapter.classifier(runtime)
         assert judge is with_adapter.classifier(runtime)
         judged = with_adapter.p_of(QUESTION.text, units_of(real), judge)

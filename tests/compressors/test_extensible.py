@@ -39,13 +39,13 @@ from compressors.soft.weights import (
 )
 from pipeline.answers.cited import Cited
 from pipeline.answers.plain import Plain
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Passage, Question, Soft, State, Text
 from tests.compressors.workbench import passage, scripted_runtime
@@ -107,8 +107,8 @@ def kept(weights: Weights, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def smol() -> Iterator[Pipeline]:
-    stages = (*DEFAULT.stages[:-1], Spec("generate.llama", (("n_ctx", 1024), ("use_tuned", False))))
-    with Pipeline(replace(DEFAULT, stages=stages), Path("nowhere")) as pipeline:
+    stages = (*default_pipeline().stages[:-1], make("generate.llama", {"n_ctx": 1024, "use_tuned": False}))
+    with Pipeline(replace(default_pipeline(), stages=stages), Path("nowhere")) as pipeline:
         yield pipeline
 
 
@@ -134,7 +134,7 @@ def test_a_k_that_is_not_trained_for_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match=f"k must be one of 2, 4, 8, 16, was: {k}"):
         Extensible(k)
     with pytest.raises(ConfigError, match=r"compress\.extensible\.k: k must be one of 2, 4, 8, 16"):
-        Spec("compress.extensible", (("k", k),)).build()
+        make("compress.extensible", {"k": k})
 
 
 def test_without_weights_it_says_how_to_get_them(smol: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,9 +376,9 @@ def test_the_prompt_holds_the_vectors_and_the_ledger_counts_them(
 ) -> None:
     given = (passage(FERRY, 0, "a.txt"), passage(TALE, 0, "b.txt"))
     state = State(QUESTION, given, ledger=stage_ledger(1024, 64, ""))
-    spec = Spec("compress.extensible", (("k", 4), ("weights", card)))
-    state = run_stage(spec, spec.build(), state, smol, 64)
-    state = run_stage(Spec("assemble.cited"), assembler, state, smol, 64)
+    stage = make("compress.extensible", {"k": 4, "weights": card})
+    state = run_stage(stage, state, smol, 64)
+    state = run_stage(assembler, state, smol, 64)
     soft = [span for span in state.prompt if isinstance(span, Soft)]
     rendered = "".join(span.text for span in state.prompt if isinstance(span, Text))
     counts = [smol.reader.count_text(result.text) for result in given]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from compressors import gate
-from compressors.gate import Speed, Work, measured
+from compressors import if_faster
+from compressors.if_faster import Speed, Work, measured
 from compressors.protect import Protect
 from compressors.route import Route
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec, build
+from pipeline.registry import build, make
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage
 
@@ -34,13 +34,14 @@ def texts(passages: Sequence[Passage]) -> list[str]:
     return [part.text for part in passages]
 
 
-@pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "gate", "highlight"])
+@pytest.mark.parametrize("name", ["neighbours", "fallback", "protect", "if_faster", "highlight"])
 def test_what_the_one_inside_needs_and_says_is_passed_on(name: str) -> None:
     with_similarity = {"compress.probe": {"model": None, "similarity": True, "top_k": 3}}
     outer, inner = compressor(name, of=with_similarity), compressor("probe", model=None, top_k=3)
-    assert outer.needs == inner.needs == {"embedder"}
+    assert outer.needs_embedder
+    assert inner.needs_embedder
     assert inner.why_dropped in outer.why_dropped
-    assert not compressor(name, of={"compress.probe": {"similarity": False}}).needs
+    assert not compressor(name, of={"compress.probe": {"similarity": False}}).needs_embedder
 
 
 def test_neighbours_bring_the_bridge(runtime: Pipeline) -> None:
@@ -105,7 +106,7 @@ def test_fallback_gives_everything_and_says_so(runtime: Pipeline) -> None:
 
 
 def test_gate_compresses_where_it_saves_time(runtime: Pipeline) -> None:
-    gated = compressor("gate", of=ONE)
+    gated = compressor("if_faster", of=ONE)
     question, given = Question("Which boat sails in winter?"), [passage(FERRY)]
     compressed = gated.compress(question, given, runtime)
     assert texts(compressed) == ["She sails in winter at nine."]
@@ -127,11 +128,11 @@ def test_gate_compresses_where_it_saves_time(runtime: Pipeline) -> None:
 
 
 def test_gate_knows_each_compressor_of_its_own(runtime: Pipeline) -> None:
-    speed = gate._MEASURED[runtime.reader] = Speed(10.0, {})
-    gated = compressor("gate", of=ONE)
+    speed = if_faster._MEASURED[runtime.reader] = Speed(10.0, {})
+    gated = compressor("if_faster", of=ONE)
     assert gated.pays(100, Work(1.0, 100, 30), speed.reader, runtime)
     assert not gated.pays(100, Work(8.0, 100, 30), speed.reader, runtime)
-    assert not compressor("gate", of=ONE, least_gain=3).pays(100, Work(1.0, 100, 30), speed.reader, runtime)
+    assert not compressor("if_faster", of=ONE, least_gain=3).pays(100, Work(1.0, 100, 30), speed.reader, runtime)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,6 @@ def test_the_router_says_where_a_question_went(runtime: Pipeline) -> None:
     assert runtime.take_notes() == ("the question asks for the gist ('vibe'): compress.reorder",)
     assert len(routed.compress(Question("Which boat sails in winter?"), given, runtime)) == 1
     assert runtime.take_notes() == ("the question asks for a fact: compress.probe", ANOTHER_EMBEDDER)
-    assert routed.facts == Spec("compress.probe", tuple(ONE["compress.probe"].items()))
+    assert routed.facts == make("compress.probe", ONE["compress.probe"])
     with pytest.raises(ValueError, match=r"gist_words must be regular expressions: '\('"):
         Route(gist_words=("(",))

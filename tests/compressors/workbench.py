@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts import Progress
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Passage
 
 
@@ -45,7 +45,9 @@ class WordCounts:
 
 def scripted_runtime(n_ctx: int = 4096) -> Pipeline:
     """A pipeline whose reader is the scripted model, and whose embedder counts words."""
-    config = replace(DEFAULT, stages=(*DEFAULT.stages[:-1], Spec("generate.scripted", (("n_ctx", n_ctx),))))
+    config = replace(
+        default_pipeline(), stages=(*default_pipeline().stages[:-1], make("generate.scripted", {"n_ctx": n_ctx}))
+    )
     pipeline = Pipeline(config, Path("nowhere"))
     pipeline.use(embedder=WordCounts())
     return pipeline

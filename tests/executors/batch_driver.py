@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import LongthreadError
 from pipeline.executors.run import RunOptions, run
-from pipeline.registry import Spec
+from pipeline.registry import make
 from tests.executors.components import register
 from tests.executors.conftest import config, samples
 
@@ -29,7 +29,7 @@ def main() -> None:
             configure_logging=False,
             runtime_env={"worker_process_setup_hook": "tests.executors.components.register"},
         )
-    pipeline = config(trouble=asked.get("trouble"), last=Spec("generate.slow", (("delay", asked["delay"]),)))
+    pipeline = config(trouble=asked.get("trouble"), last=make("generate.slow", {"delay": asked["delay"]}))
     options = RunOptions(executor=asked["executor"])
     try:
         summary = run(pipeline, Path(asked["index"]), samples(asked["n"]), Path(asked["folder"]), options)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.contracts import Component
 from pipeline.docs_index import update_index
 from pipeline.executors.on_ray.session import library, own_token
 from pipeline.executors.samples import Sample
 from pipeline.executors.settings import ExecutorSettings
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Question
 from tests.executors.components import register, unregister
 
@@ -82,13 +83,13 @@ def executor(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def config(*, trouble: dict[str, Any] | None = None, last: Spec | None = None, **settings: Any) -> PipelineConfig:
+def config(*, trouble: dict[str, Any] | None = None, last: Component | None = None, **settings: Any) -> PipelineConfig:
     """A pipeline without weights: words find, trouble is made, a rule answers."""
     stages = (
-        Spec("retrieve.bm25", (("k", 3),)),
-        Spec("compress.trouble", tuple((trouble or {}).items())),
-        Spec("assemble.cited"),
-        last or Spec("generate.scripted"),
+        make("retrieve.bm25", {"k": 3}),
+        make("compress.trouble", trouble or {}),
+        make("assemble.cited"),
+        last or make("generate.scripted"),
     )
     index = IndexSettings(embedder="none", chunk_tokens=120)
     return PipelineConfig("the test", stages, index, executor=ExecutorSettings(**settings))

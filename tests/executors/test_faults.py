@@ -19,13 +19,14 @@ from typing import Any
 
 import pytest
 
+from pipeline.contracts import Component
 from pipeline.errors import RunError
 from pipeline.executors.folder import read_run
 from pipeline.executors.on_ray import driver
 from pipeline.executors.on_ray.driver import RayExecutor
 from pipeline.executors.run import RunOptions, run
 from pipeline.executors.samples import Sample
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Question
 from tests.executors.components import CGROUP
 from tests.executors.conftest import Cluster, config, samples
@@ -80,7 +81,7 @@ class Killer(threading.Thread):
 
 
 def killed_while_running(
-    executors: list[RayExecutor], stage: str, index: Path, folder: Path, n: int, last: Spec, seed: int
+    executors: list[RayExecutor], stage: str, index: Path, folder: Path, n: int, last: Component, seed: int
 ) -> list[int]:
     """The processes that were killed in a run of n samples that went on to its end."""
     killer = Killer(executors, stage, seed)
@@ -109,7 +110,7 @@ def every_sample_once(folder: Path, n: int) -> list[dict[str, Any]]:
 def test_a_killed_actor_costs_a_retry(
     cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, stage: str, delay: float, n: int
 ) -> None:
-    last = Spec("generate.slow", (("delay", delay),))
+    last = make("generate.slow", {"delay": delay})
     killed = killed_while_running(executors, stage, index, tmp_path, n, last, seed=1)
     assert len(killed) == N_MOMENTS
     records = every_sample_once(tmp_path, n)
@@ -123,7 +124,7 @@ def test_a_killed_generator_with_a_real_model(
 ) -> None:
     monkeypatch.setitem(globals(), "N_MOMENTS", 1)
     settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8), ("n_seq_max", 3), ("use_tuned", False))
-    last = Spec("generate.llama", settings)
+    last = make("generate.llama", dict(settings))
     killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2)
     assert len(killed) == 1
     records = every_sample_once(tmp_path, 4)
@@ -304,7 +305,7 @@ def test_a_node_that_is_gone_does_not_end_the_run(
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    last = Spec("generate.slow", (("delay", 0.02),))
+    last = make("generate.slow", {"delay": 0.02})
     pipeline = config(trouble={"delay": 0.01}, last=last, max_restarts=50)
     asked = [Sample(Question(one.question.text, one.question.id)) for one in samples(240)]
     summary = run(pipeline, index, asked, tmp_path, OPTIONS)

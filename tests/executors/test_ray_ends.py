@@ -28,11 +28,11 @@ from pathlib import Path
 from pipeline.errors import LongthreadError
 from pipeline.executors.run import RunOptions, run
 from pipeline.executors.samples import Sample
+from pipeline.registry import stage_name
 from pipeline.types import Question
 from tests.executors.conftest import ASKED, config
-from pipeline.registry import Spec
 import dataclasses
-stages = tuple(spec for spec in config().stages if spec.name != "compress.trouble")
+stages = tuple(stage for stage in config().stages if stage_name(stage) != "compress.trouble")
 pipeline = dataclasses.replace(config(num_cpus=2), stages=stages)
 asked = [Sample(Question(ASKED[n % 3], f"q{n}")) for n in range(int(sys.argv[3]))]
 try:

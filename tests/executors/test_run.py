@@ -15,13 +15,12 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make, stage_name
 from pipeline.types import Question
 from tests.executors.conftest import config, samples
 
-MODEL = Spec(
-    "generate.llama",
-    (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8), ("n_seq_max", 4), ("use_tuned", False)),
+MODEL = make(
+    "generate.llama", {"model": "smollm2-135m", "n_ctx": 1024, "max_tokens": 8, "n_seq_max": 4, "use_tuned": False}
 )
 
 
@@ -50,7 +49,9 @@ def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_pat
                 (p.source, p.start, p.end) for p in state.shown
             ]
             assert told["ledger"]["parts"] == dict(state.ledger.parts)
-            assert [one["stage"] for one in told["ledger"]["stages"]] == [spec.name for spec in pipeline.stages]
+            assert [one["stage"] for one in told["ledger"]["stages"]] == [
+                stage_name(stage) for stage in pipeline.stages
+            ]
             assert "config" not in told
 
 
@@ -73,7 +74,7 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
 
 
 def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, executor: str) -> None:
-    pipeline = config(last=Spec("generate.scripted", (("n_ctx", 300), ("max_tokens", 8))))
+    pipeline = config(last=make("generate.scripted", {"n_ctx": 300, "max_tokens": 8}))
     asked = [*samples(2), Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"))]
     run(pipeline, index, asked, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
     (failed,) = read_run(tmp_path).failed
@@ -206,8 +207,8 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
 
 def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path) -> None:
     """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
-    stages = list(config(last=Spec("generate.llama", (*MODEL.settings, ("n_cells", 1024)))).stages)
-    stages[1] = Spec("compress.exit", (("window", 512), ("threshold", 0.5)))
+    stages = list(config(last=make("generate.llama", {**dict(MODEL.settings), "n_cells": 1024})).stages)
+    stages[1] = make("compress.exit", {"window": 512, "threshold": 0.5})
     pipeline = replace(config(), stages=tuple(stages))
     summary = run(pipeline, index, samples(3), tmp_path, RunOptions(retry=0))
     assert summary.n_ok == 3, read_run(tmp_path).failed
@@ -218,7 +219,7 @@ def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
 ) -> None:
     """With Ray these are two processes, and the first one has the reader's file and no reader."""
     stages = list(config(last=MODEL).stages)
-    stages[1] = Spec("compress.extensible", (("k", 2),))
+    stages[1] = make("compress.extensible", {"k": 2})
     pipeline = replace(config(), stages=tuple(stages))
     summary = run(pipeline, index, samples(2), tmp_path, RunOptions(executor, retry=0))  # type: ignore[arg-type]
     found = read_run(tmp_path)

@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 
 from pipeline.answers.layouts import BRIEF, DEFAULT, next_layout
+from pipeline.contracts import Component
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, run
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Question, State
 from tests.executors.conftest import ASKED, config, samples
 
 SAID = (("[1]", ""), ("[1]", "[2] [3]"), ("The answer is: The answer is:", "<passage 1>"), ("42 zebras", ""))
 
 
-def stubborn(first: str, second: str) -> Spec:
-    return Spec("generate.stubborn", (("first", first), ("second", second)))
+def stubborn(first: str, second: str) -> Component:
+    component: Component = make("generate.stubborn", {"first": first, "second": second})
+    return component
 
 
 @pytest.mark.parametrize(("first", "second"), SAID)
@@ -71,7 +73,7 @@ def test_a_prompt_of_another_stage_than_cited_has_no_second_attempt(index: Path)
     from dataclasses import replace
 
     cited = config(last=stubborn("[1]", ""))
-    plain = replace(cited, stages=(*cited.stages[:-2], Spec("assemble.plain"), cited.stages[-1]))
+    plain = replace(cited, stages=(*cited.stages[:-2], make("assemble.plain"), cited.stages[-1]))
     with Pipeline(plain, index) as pipeline:
         state = pipeline.ask(Question(ASKED[1], "q"))
     assert state.answer is not None

@@ -14,19 +14,22 @@ from langchain_core.documents import Document
 
 from compressors.sentences import Sentences
 from pipeline.config import PipelineConfig
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.docs_index import update_index
 from pipeline.langchain.compressor import LongthreadCompressor
 from pipeline.langchain.documents import to_document, to_passage
 from pipeline.langchain.embeddings import LongthreadEmbeddings
 from pipeline.langchain.retriever import LongthreadRetriever
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
+from pipeline.retrieval.hybrid import Hybrid
 from pipeline.types import Passage, Place, Question
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "configs" / "demo" / "documents"
-CONFIG: PipelineConfig = replace(DEFAULT, stages=(*DEFAULT.stages[:-1], Spec("generate.scripted")))
+CONFIG: PipelineConfig = replace(
+    default_pipeline(), stages=(*default_pipeline().stages[:-1], make("generate.scripted"))
+)
 QUESTION = "When does the ferry leave?"
 
 
@@ -43,7 +46,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 
 def test_the_retriever_finds_what_the_pipeline_finds(pipeline: Pipeline) -> None:
-    component = CONFIG.components[0]
+    component = CONFIG.retriever
+    assert component is not None
     documents = LongthreadRetriever(retriever=component, runtime=pipeline).invoke(QUESTION)
     passages = component.search(Question(QUESTION), pipeline)
     assert [document.page_content for document in documents] == [passage.text for passage in passages]
@@ -67,7 +71,7 @@ def test_questions_may_come_in_a_batch(pipeline: Pipeline) -> None:
 
 
 def test_the_compressor_keeps_places_and_what_documents_say_of_themselves(pipeline: Pipeline) -> None:
-    documents = LongthreadRetriever(retriever=CONFIG.components[0], runtime=pipeline).invoke(QUESTION)
+    documents = LongthreadRetriever(retriever=CONFIG.retriever or Hybrid(), runtime=pipeline).invoke(QUESTION)
     for document in documents:
         document.metadata["mine"] = document.id
     kept = LongthreadCompressor(compressor=Sentences(top_k=2), runtime=pipeline).compress_documents(documents, QUESTION)

@@ -22,6 +22,7 @@ from pipeline.langchain.retriever import LongthreadRetriever
 from pipeline.langchain.runnable import LongthreadPipeline
 from pipeline.langchain.stages import placed, with_compressor, with_retriever
 from pipeline.pipeline import Pipeline
+from pipeline.retrieval.hybrid import Hybrid
 from pipeline.types import Passage, Question
 
 ROOT = Path(__file__).parent.parent.parent
@@ -133,7 +134,7 @@ def test_parts_of_langchain_as_stages(tmp_path: Path) -> None:
 def test_what_a_compressor_wrote_itself_carries_the_spans_of_its_document() -> None:
     passages = [Passage("a", 5, 14, "One. Two."), Passage("b", 0, 6, "Three.")]
     with Pipeline(with_compressor(CONFIG, FirstSentence(is_loud=True)), Path("nowhere")) as pipeline:
-        loud = pipeline.config.components[-3].compress(Question("?"), passages, pipeline)
+        loud = pipeline.config.compressors[-1].compress(Question("?"), passages, pipeline)
     assert [(passage.text, passage.spans) for passage in loud] == [
         ("ONE.", (passages[0].span,)),
         ("THREE.", (passages[1].span,)),
@@ -155,7 +156,7 @@ def test_inside_of_langchains_compression_retriever(compressor: Any, tmp_path: P
     settings = replace(CONFIG.index, embedder="minilm")
     update_index(tmp_path, demo, settings, lambda *_: None)
     with Pipeline(replace(CONFIG, index=settings), tmp_path) as pipeline:
-        retriever = LongthreadRetriever(retriever=CONFIG.components[0], runtime=pipeline)
+        retriever = LongthreadRetriever(retriever=CONFIG.retriever or Hybrid(), runtime=pipeline)
         ours = LongthreadCompressor(compressor=compressor, runtime=pipeline)
         documents = classic.ContextualCompressionRetriever(base_compressor=ours, base_retriever=retriever).invoke(
             QUESTION

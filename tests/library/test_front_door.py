@@ -4,7 +4,8 @@ import ast
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 import longthread as lt
 from pipeline.config import load_config
+from pipeline.contracts import Runtime
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.presets import presets_folder
-from pipeline.registry import COMPONENTS, component_class, spec_of
+from pipeline.registry import COMPONENTS, changed_settings, checked, component_class, make
+from pipeline.types import Passage, Question
 
 DEMO = presets_folder() / "demo" / "documents"
 BEES = "How many beehives does the garden have?"
@@ -105,7 +108,7 @@ def test_every_file_that_ships_survives_the_way_to_python_and_back(path: Path, t
     if "sweep" in path.name or "demo" in path.parts:
         pytest.skip("no pipeline")
     config = load_config(path)
-    made = lt.Pipeline(config.components, index=config.index, budget=config.budget, executor=config.executor)
+    made = lt.Pipeline(config.stages, index=config.index, budget=config.budget, executor=config.executor)
     made.to_yaml(tmp_path / "again.yaml")
     again = load_config(tmp_path / "again.yaml")
     assert again.resolved() == config.resolved()
@@ -113,8 +116,9 @@ def test_every_file_that_ships_survives_the_way_to_python_and_back(path: Path, t
 
 
 def test_components_inside_components() -> None:
-    spec = spec_of(lt.Protect(of=lt.Sentences(keep_ratio=0.2)))  # type: ignore[arg-type]
-    assert spec.build().of.build() == lt.Sentences(keep_ratio=0.2)
+    protect = checked(lt.Protect(of=lt.Sentences(keep_ratio=0.2)))
+    assert protect.of == lt.Sentences(keep_ratio=0.2)
+    assert make("compress.protect", changed_settings(protect)) == protect
     assert pickle.loads(pickle.dumps(lt.ExitMini(top_k=3))) == lt.ExitMini(top_k=3)  # noqa: S301
 
 
@@ -148,10 +152,30 @@ def test_a_compressor_alone() -> None:
     assert texts[0][kept[0].start : kept[0].end] == kept[0].text
 
 
+@dataclass(frozen=True)
+class FirstWords:
+    """A compressor of somebody's own."""
+
+    n: int = 5
+
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        return [one.part(one.start, one.start + len(" ".join(one.text.split(" ")[: self.n]))) for one in passages]
+
+
+def test_a_component_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The garden has seven beehives. They stand behind the chapel.")
+    stages = [lt.Bm25(), FirstWords(4), lt.Cited(), lt.Scripted()]
+    with lt.Pipeline(stages, tmp_path, index=lt.IndexSettings("none")) as pipeline:
+        answer = pipeline.ask("How many beehives has the garden?")
+    entry = answer.ledger.stages[1]
+    assert entry.stage == "compress.FirstWords"
+    assert [dropped.text for dropped in entry.dropped] == ["beehives. They stand behind the chapel."]
+
+
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to answer from: name files or folders with docs="):
         lt.ask("Why?")
-    with pytest.raises(ConfigError, match="is no component of longthread's"):
+    with pytest.raises(ConfigError, match=r"<object object at .*> is no component"):
         lt.Pipeline([object()])
     with pytest.raises(ConfigError, match="a pipeline needs one generate stage"):
         lt.Pipeline([lt.Bm25()])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pipeline.contracts import Component
 from pipeline.conversation import Conversation
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.sessions import (
     delete_session,
     fork_session,
@@ -23,9 +24,9 @@ SECRET = "zanzibar77"  # noqa: S105 - it is no password of anything
 """Stands in turn 3 and in what was typed around it, and nowhere else."""
 NUMBER = 3
 _SETTINGS = (("sensory_tokens", 60), ("segment_tokens", 30), ("summary_tokens", 30), ("recall_tokens", 60))
-WORDS = Spec("memory.hierarchical", (*_SETTINGS, ("dense_weight", 0.0)))
-VECTORS = Spec("memory.hierarchical", _SETTINGS)
-WINDOW = Spec("memory.window")
+WORDS = make("memory.hierarchical", {**dict(_SETTINGS), "dense_weight": 0.0})
+VECTORS = make("memory.hierarchical", dict(_SETTINGS))
+WINDOW = make("memory.window")
 TYPED = (
     TypedLine("When was the tower built?", 1),
     TypedLine("What is my pass word?", NUMBER),
@@ -45,7 +46,7 @@ def texts(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in paths if any(form in path.read_bytes() for form in forms)]
 
 
-def talk(memory: Spec = WORDS, name: str = "s") -> Conversation:
+def talk(memory: Component = WORDS, name: str = "s") -> Conversation:
     return Conversation(pipeline_with(memory), session_folder(name))
 
 
@@ -55,7 +56,7 @@ def questions(n: int) -> str:
     return f"My lucky number of round {n} is {n * 7}. Is it not?"
 
 
-def prepare(memory: Spec = WORDS, name: str = "s") -> list[Turn]:
+def prepare(memory: Component = WORDS, name: str = "s") -> list[Turn]:
     with talk(memory, name) as conversation:
         for n in range(1, 9):
             conversation.ask(questions(n))
@@ -66,7 +67,7 @@ def prepare(memory: Spec = WORDS, name: str = "s") -> list[Turn]:
     return turns
 
 
-def prepared(memory: Spec) -> Game:
+def prepared(memory: Component) -> Game:
     """Forgetting by text, with a memory that keeps words, or words and vectors."""
 
     def make(folder: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.contracts import Component
 from pipeline.documents.discover import discover
 from pipeline.pipeline import Pipeline, chunker
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval.index import open_index
 from pipeline.types import Turn
 from tests.compressors.workbench import WordCounts
@@ -27,14 +28,14 @@ def turn(number: int, question: str = "", answer: str = "", day: int = 1) -> Tur
 
 
 def pipeline_with(
-    memory: Spec | None, docs: Path | None = None, n_ctx: int = 2048, max_tokens: int = 32, k: int = 2
+    memory: Component | None, docs: Path | None = None, n_ctx: int = 2048, max_tokens: int = 32, k: int = 2
 ) -> Pipeline:
     """Words find, the scripted model answers, and an embedder counts words for whoever needs vectors."""
     stages = (
-        *([Spec("retrieve.bm25", (("k", k),))] if docs else []),
+        *([make("retrieve.bm25", {"k": k})] if docs else []),
         *([memory] if memory else []),
-        Spec("assemble.cited", (("instructions", "Answer."), ("memory_instructions", ""), ("show_titles", False))),
-        Spec("generate.scripted", (("n_ctx", n_ctx), ("max_tokens", max_tokens))),
+        make("assemble.cited", {"instructions": "Answer.", "memory_instructions": "", "show_titles": False}),
+        make("generate.scripted", {"n_ctx": n_ctx, "max_tokens": max_tokens}),
     )
     pipeline = Pipeline(PipelineConfig("talk.yaml", stages, SETTINGS), docs / "index" if docs else Path("nowhere"))
     pipeline.use(embedder=WordCounts())

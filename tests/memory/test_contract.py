@@ -12,7 +12,7 @@ import pytest
 from pipeline.contracts import Recollection
 from pipeline.errors import DataError, StoreError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import COMPONENTS, Spec
+from pipeline.registry import COMPONENTS, make
 from pipeline.transcript import read_turns
 from pipeline.types import Question
 from tests.memory.talks import turn
@@ -24,7 +24,7 @@ Open = Callable[[Path], Recollection]
 @pytest.fixture(params=NAMES)
 def opened(request: pytest.FixtureRequest, runtime: Pipeline) -> Iterator[Open]:
     """Opens the memory in a folder; closes what was opened."""
-    component = Spec(request.param).build()
+    component = make(request.param)
     all_opened: list[Recollection] = []
 
     def open_(folder: Path) -> Recollection:

@@ -7,7 +7,7 @@ import pytest
 from pipeline.conversation import Conversation
 from pipeline.errors import ConfigError, StoreError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.sessions import (
     delete_session,
     fork_session,
@@ -18,7 +18,7 @@ from pipeline.sessions import (
 from pipeline.types import Prompt, Question, Text
 from tests.memory.talks import indexed, pipeline_with
 
-FULL = Spec("memory.full")
+FULL = make("memory.full")
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,13 @@ import pytest
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Question
 from tests.memory.talks import pipeline_with
 
 N_KILLS = 10
-MEMORY = Spec(
-    "memory.hierarchical",
-    (("sensory_tokens", 60), ("segment_tokens", 30), ("summary_tokens", 30), ("recall_tokens", 60)),
+MEMORY = make(
+    "memory.hierarchical", {"sensory_tokens": 60, "segment_tokens": 30, "summary_tokens": 30, "recall_tokens": 60}
 )
 CHAT = """
 import sys

@@ -14,11 +14,11 @@ import pytest
 
 from cli.chat.views import forgotten
 from pipeline.cache import cache_folder, data_folder
+from pipeline.contracts import Component
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
 from pipeline.forgetting import INTENT, Forgetting, Held, plan
 from pipeline.models import cell_files
-from pipeline.registry import Spec
 from pipeline.sessions import fork_session, session_folder
 from pipeline.storage.checked_json import with_checksum
 from pipeline.typed import TypedLine, append_typed, read_typed
@@ -161,7 +161,7 @@ def test_another_memory_forgets_what_the_first_had_kept(memory: object) -> None:
 
 @pytest.mark.parametrize("memory", [WORDS, WINDOW], ids=["words", "window"])
 def test_vectors_go_where_another_memory_was_killed_before_it_deleted_them(
-    memory: Spec, monkeypatch: pytest.MonkeyPatch
+    memory: Component, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(VECTORS)
     folder = session_folder("s")

@@ -16,7 +16,7 @@ from memory.words import Words
 from pipeline.conversation import Conversation
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.retrieval.word_index import WordIndex
 from pipeline.types import Prompt, Question, Sampling, Text, Turn
 from tests.memory.talks import pipeline_with, turn
@@ -360,9 +360,7 @@ def test_what_is_remembered_changes_no_other_part_of_the_prompt(tmp_path: Path, 
 
 def prompt_after(folder: Path, text: str) -> list[Text]:
     """The spans of a prompt that recalls a turn with this text."""
-    memory = Spec(
-        "memory.hierarchical", (("sensory_tokens", 0), ("summary_tokens", 0), ("recall_turns", 1), ("around", 0))
-    )
+    memory = make("memory.hierarchical", {"sensory_tokens": 0, "summary_tokens": 0, "recall_turns": 1, "around": 0})
     with pipeline_with(memory) as pipeline, Conversation(pipeline, folder) as talk:
         talk.memory.commit(turn(1, f"About kangaroos: {text}", "Well."))
         talk.settle()

@@ -9,12 +9,13 @@ import pytest
 
 from memory.hierarchical import Hierarchical
 from pipeline.config import PipelineConfig
-from pipeline.default import DEFAULT
+from pipeline.contracts import Component
+from pipeline.default import default_pipeline
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
 from pipeline.reading import read, reading_config
-from pipeline.registry import Spec
+from pipeline.registry import make, stage_name
 from pipeline.types import Question
 from tests.memory.talks import SETTINGS
 from tests.memory.test_contract import traces
@@ -34,9 +35,9 @@ def book(tmp_path: Path) -> Path:
     return path
 
 
-def reading(memory: Spec | None = None, n_ctx: int = 500) -> Pipeline:
-    generate = Spec("generate.scripted", (("n_ctx", n_ctx), ("max_tokens", 32)))
-    stages = (Spec("retrieve.bm25"), *([memory] if memory else []), Spec("assemble.cited"), generate)
+def reading(memory: Component | None = None, n_ctx: int = 500) -> Pipeline:
+    generate = make("generate.scripted", {"n_ctx": n_ctx, "max_tokens": 32})
+    stages = (make("retrieve.bm25"), *([memory] if memory else []), make("assemble.cited"), generate)
     return Pipeline(reading_config(PipelineConfig("read.yaml", stages, SETTINGS)), Path("nowhere"))
 
 
@@ -87,7 +88,7 @@ def test_a_segment_recalls_from_before_it(runtime: Pipeline, book: Path, tmp_pat
 
 
 def test_the_default_pipeline_reads_with_a_memory_in_place_of_its_index() -> None:
-    assert [spec.name for spec in reading_config(DEFAULT).stages] == [
+    assert [stage_name(stage) for stage in reading_config(default_pipeline()).stages] == [
         "memory.hierarchical",
         "assemble.cited",
         "generate.llama",
@@ -96,7 +97,7 @@ def test_the_default_pipeline_reads_with_a_memory_in_place_of_its_index() -> Non
 
 def test_a_memory_that_reads_nothing_is_refused(book: Path) -> None:
     with (
-        reading(Spec("memory.full")) as pipeline,
+        reading(make("memory.full")) as pipeline,
         pytest.raises(ConfigError, match=r"reads no documents: take memory\.hierarchical"),
         read(pipeline, [str(book)]),
     ):

@@ -9,16 +9,16 @@ import pytest
 
 from pipeline.conversation import Conversation
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.sessions import delete_session, session_folder
 from tests.memory.talks import indexed, pipeline_with
 
 
 @pytest.mark.parametrize("name", ["memory.full", "memory.hierarchical"])
 def test_a_follow_up_reuses_all_that_went_before(tmp_path: Path, name: str) -> None:
-    memory = Spec(name, (("dense_weight", 0.0),) if name == "memory.hierarchical" else ())
+    memory = make(name, dict((("dense_weight", 0.0),) if name == "memory.hierarchical" else ()))
     scripted = pipeline_with(memory, indexed(tmp_path), k=3)
-    llama = Spec("generate.llama", (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8)))
+    llama = make("generate.llama", {"model": "smollm2-135m", "n_ctx": 1024, "max_tokens": 8})
     config = replace(scripted.config, stages=(*scripted.config.stages[:-1], llama))
     scripted.config = config
     with scripted as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
@@ -37,9 +37,11 @@ def test_a_follow_up_reuses_all_that_went_before(tmp_path: Path, name: str) -> N
 
 
 def with_llama(tmp_path: Path) -> Pipeline:
-    scripted = pipeline_with(Spec("memory.full"), indexed(tmp_path), k=3)
+    scripted = pipeline_with(make("memory.full"), indexed(tmp_path), k=3)
     settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8))
-    scripted.config = replace(scripted.config, stages=(*scripted.config.stages[:-1], Spec("generate.llama", settings)))
+    scripted.config = replace(
+        scripted.config, stages=(*scripted.config.stages[:-1], make("generate.llama", dict(settings)))
+    )
     return scripted
 
 
@@ -87,9 +89,11 @@ def test_a_session_that_is_deleted_leaves_no_snapshot(tmp_path: Path, monkeypatc
 
 
 def test_an_answer_is_stopped_while_the_prompt_is_read(tmp_path: Path) -> None:
-    scripted = pipeline_with(Spec("memory.full"), indexed(tmp_path), k=3)
+    scripted = pipeline_with(make("memory.full"), indexed(tmp_path), k=3)
     settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("n_batch", 32), ("n_ubatch", 32), ("max_tokens", 8))
-    scripted.config = replace(scripted.config, stages=(*scripted.config.stages[:-1], Spec("generate.llama", settings)))
+    scripted.config = replace(
+        scripted.config, stages=(*scripted.config.stages[:-1], make("generate.llama", dict(settings)))
+    )
     with scripted as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
         read: list[int] = []
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.config import Budget, IndexSettings, PipelineConfig
 from pipeline.errors import LongthreadError, WindowError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import Spec
+from pipeline.registry import make
 from pipeline.types import Question
 from tests.models.zoo import TINY
 
@@ -21,9 +21,7 @@ WORDS = IndexSettings(embedder="none")
 def config(window: Any = None, **settings: Any) -> PipelineConfig:
     """The scripted model unless the settings name another."""
     name = "generate.llama" if "model" in settings else "generate.scripted"
-    return PipelineConfig(
-        "a.yaml", (Spec("assemble.cited"), Spec(name, tuple(settings.items()))), WORDS, budget=Budget(window=window)
-    )
+    return PipelineConfig("a.yaml", (make("assemble.cited"), make(name, settings)), WORDS, budget=Budget(window=window))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.answers.llama import Llama
 from pipeline.config import check_config
 from pipeline.errors import ModelError
 from pipeline.models.settings import EngineSettings
@@ -81,7 +82,8 @@ def test_arguments_come_through_a_file_and_stand_in_the_record(tmp_path: Path) -
     config, faults = check_config(path)
     assert faults == []
     assert config is not None
-    assert config.components[-1].engine.template_arguments == (("effort", "low"), ("enable_thinking", False))
+    assert isinstance(config.generator, Llama)
+    assert config.generator.engine.template_arguments == (("effort", "low"), ("enable_thinking", False))
     settings = config.resolved()["stages"][-1]["generate.llama"]
     assert settings["template_arguments"] == [["effort", "low"], ["enable_thinking", False]]
     assert settings["date"] == EngineSettings().date

@@ -14,6 +14,7 @@ from pipeline.evaluation.statistics import wilson
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, effective_window, store, stored
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
+from pipeline.retrieval.given import Given
 from pipeline.types import Document, Question
 
 OFFLINE = Path(__file__).parent.parent.parent / "configs" / "offline.yaml"
@@ -188,9 +189,7 @@ def test_what_is_kept_is_read_again(cache: Path) -> None:
 def test_the_window_is_enforced_and_the_ledger_says_why() -> None:
     store(context(TaskContext("single", replace(measured(10), tokens=200), (measured(10),), True)))
     config = load_config(OFFLINE)
-    config = replace(
-        config, stages=(replace(config.stages[0], name="retrieve.given", settings=()), *config.stages[-2:])
-    )
+    config = replace(config, stages=(Given(), *config.stages[-2:]))
     config = replace(config, budget=Budget(window="effective", task="single"))
     documents = tuple(Document(f"{n}.txt", f"The ferry number {n} leaves at noon from pier {n}.") for n in range(20))
     with Pipeline(config, Path("none")) as pipeline:

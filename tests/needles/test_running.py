@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.answers.llama import Llama
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
 from pipeline.evaluation.needles.arms import ARMS, NeedleArm, arm, scripted, with_reader
@@ -79,7 +80,8 @@ def test_an_arm_by_its_file_and_by_a_wrong_name() -> None:
     with pytest.raises(ConfigError, match="there is no arm 'hop', did you mean 'hops'"):
         arm("hop")
     changed = with_reader(ARMS["full"].config, {"n_ctx": 512, "model": None})
-    assert (changed.components[-1].n_ctx, changed.components[-1].model) == (512, "smollm2-135m")
+    assert isinstance(changed.generator, Llama)
+    assert (changed.generator.n_ctx, changed.generator.model) == (512, "smollm2-135m")
 
 
 def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: Path) -> None:

@@ -175,5 +175,5 @@ def test_says_what_is_out_of_range(name: str) -> None:
 
 
 def test_only_a_first_search_by_meaning_needs_vectors() -> None:
-    assert Hops().needs == frozenset()
-    assert Hops(first="hybrid").needs == {"embedder"}
+    assert not Hops().needs_embedder
+    assert Hops(first="hybrid").needs_embedder

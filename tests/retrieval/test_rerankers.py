@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import load_config
-from pipeline.default import DEFAULT
+from pipeline.default import default_pipeline
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.cross_encoder import CrossEncoder
 from pipeline.pipeline import Pipeline
-from pipeline.registry import COMPONENTS, Spec, build
+from pipeline.registry import COMPONENTS, build, kind_of, make
 from pipeline.retrieval import rerank_yes_no
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder
 from pipeline.retrieval.rerank_yes_no import YesNo
@@ -79,9 +79,9 @@ def test_k_keeps_the_best_and_the_ledger_lists_the_others(name: str, ranker: Pat
     whole = component(name, ranker).rerank(QUESTION, GIVEN, runtime)
     assert component(name, ranker, k=2).rerank(QUESTION, GIVEN, runtime) == whole[:2]
     assert component(name, ranker, k=99).rerank(QUESTION, GIVEN, runtime) == whole
-    spec = Spec(name, (("k", 2), *((("model", str(ranker)),) if name == "rerank.gguf" else ())))
+    stage = make(name, {"k": 2, **dict((("model", str(ranker)),) if name == "rerank.gguf" else ())})
     state = State(QUESTION, ledger=runtime.ledger, passages=tuple(GIVEN))
-    after = run_stage(spec, spec.build(), state, runtime, 10)
+    after = run_stage(stage, state, runtime, 10)
     (entry,) = after.ledger.stages
     assert (entry.passages_in, entry.passages_out) == (5, 2)
     assert {drop.why for drop in entry.dropped} == {"ranked below the 2 best"}
@@ -227,7 +227,7 @@ def config_with(tmp_path: Path, *stages: str) -> Path:
 def test_rerankers_stand_between_retrieve_and_compress(tmp_path: Path) -> None:
     ends = ("assemble.cited", "generate.scripted")
     good = config_with(tmp_path, "retrieve.bm25", "rerank.yes_no: {k: 4}", "rerank.yes_no", "compress.exit", *ends)
-    assert [spec.kind for spec in load_config(good).stages][:3] == ["retrieve", "rerank", "rerank"]
+    assert [kind_of(stage) for stage in load_config(good).stages][:3] == ["retrieve", "rerank", "rerank"]
     late = config_with(tmp_path, "retrieve.bm25", "compress.exit", "rerank.yes_no", *ends)
     with pytest.raises(ConfigError, match=r"5: stages\[2\]: rerank\.yes_no is out of order: rerank comes between"):
         load_config(late)
@@ -236,8 +236,8 @@ def test_rerankers_stand_between_retrieve_and_compress(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_says_beforehand_that_a_file_is_missing(tmp_path: Path) -> None:
-    missing = Spec("rerank.gguf", (("model", "/no.gguf"),))
-    config = replace(DEFAULT, stages=(DEFAULT.stages[0], missing, *DEFAULT.stages[1:]))
+    missing = make("rerank.gguf", {"model": "/no.gguf"})
+    config = replace(default_pipeline(), stages=(default_pipeline().stages[0], missing, *default_pipeline().stages[1:]))
     with Pipeline(config, tmp_path) as pipeline, pytest.raises(ModelError, match=r"no such model file: /no\.gguf"):
         pipeline.check()
 

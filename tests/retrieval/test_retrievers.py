@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.registry import COMPONENTS, Spec, component_class
+from pipeline.contracts import NeedsEmbedder
+from pipeline.registry import COMPONENTS, component_class, make
 from pipeline.retrieval.dense import Dense
 from pipeline.retrieval.hybrid import Hybrid, fuse
 from pipeline.retrieval.index import DocumentIndex
@@ -48,20 +49,20 @@ class TestEveryRetriever:
     def test_gives_at_most_k_each_once_and_best_first(self, name: str, index: DocumentIndex) -> None:
         for k in (1, 3, 99):
             settings = (("k", k), *((("pool", 99),) if name == "retrieve.hybrid" else ()))
-            found = Spec(name, settings).build().search(Question("grey herons on the harbour wall"), runtime(index))
+            found = make(name, dict(settings)).search(Question("grey herons on the harbour wall"), runtime(index))
             assert len(found) == len({p.span for p in found}) <= k
             assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
             for p in found:
                 assert p.text == index.document(p.source).text[p.start : p.end]
 
     def test_breaks_ties_by_source(self, name: str, index: DocumentIndex) -> None:
-        found = Spec(name).build().search(Question("seven grey herons stand on the harbour wall."), runtime(index))
+        found = make(name).search(Question("seven grey herons stand on the harbour wall."), runtime(index))
         assert [Path(p.source).name for p in found[:2]] == ["echo.txt", "wall.txt"]
         if name in ("retrieve.dense", "retrieve.bm25"):  # the others score by ranks
             assert found[0].score == found[1].score
 
     def test_keeps_to_its_own_glob_and_to_the_questions(self, name: str, index: DocumentIndex) -> None:
-        retriever = Spec(name, (("glob", "*.txt"),)).build()
+        retriever = make(name, {"glob": "*.txt"})
         found = retriever.search(Question("the harbour wall and the lamp", glob="*/a/*"), runtime(index))
         assert {Path(p.source).name for p in found} == {"lamp.txt"}
 
@@ -126,11 +127,6 @@ def test_hybrid_says_what_is_out_of_range(settings: dict[str, Any], match: str) 
 
 
 def test_only_bm25_does_without_an_embedder() -> None:
-    none: frozenset[str] = frozenset()
-    needs = {name: getattr(component_class(name)(), "needs", none) for name in RETRIEVERS}
-    assert needs == {
-        "retrieve.dense": frozenset({"embedder"}),
-        "retrieve.bm25": none,
-        "retrieve.hybrid": frozenset({"embedder"}),
-        "retrieve.hops": none,
-    }
+    components = {name: make(name) for name in RETRIEVERS}
+    needs = {name: isinstance(one, NeedsEmbedder) and one.needs_embedder for name, one in components.items()}
+    assert needs == {"retrieve.dense": True, "retrieve.bm25": False, "retrieve.hybrid": True, "retrieve.hops": False}

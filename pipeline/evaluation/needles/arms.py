@@ -13,13 +13,16 @@ oracle      only the needles in the prompt: an upper bound for the model
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.answers.llama import Llama
 from pipeline.config import IndexSettings, PipelineConfig, load_config
+from pipeline.contracts import Component
+from pipeline.default import with_generator_settings
 from pipeline.errors import ConfigError
-from pipeline.registry import Spec, nearest
+from pipeline.registry import make, nearest, stage_name
 
 Given = Literal["haystack", "needles", "index", "memory"]
 """Where a question's evidence comes from: the whole text, only the needles, an index of the texts, or a memory that
@@ -55,11 +58,12 @@ class NeedleArm:
     given: Given
 
 
-def _spec(name: str, **settings: Any) -> Spec:
-    return Spec(name, tuple(settings.items()))
+def _spec(name: str, **settings: Any) -> Component:
+    component: Component = make(name, settings)
+    return component
 
 
-def _config(name: str, index: IndexSettings, *stages: Spec, **generate: Any) -> PipelineConfig:
+def _config(name: str, index: IndexSettings, *stages: Component, **generate: Any) -> PipelineConfig:
     reader = _spec("generate.llama", model="smollm2-135m", max_tokens=MAX_TOKENS, **generate)
     return PipelineConfig(f"the built-in arm {name}", (*stages, reader), index)
 
@@ -161,10 +165,9 @@ def arm(name: str) -> NeedleArm:
         return ARMS[name]
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
         config = load_config(name)
-        if config.stages[0].kind == "memory":
+        if config.retriever is None:
             return NeedleArm(Path(name).stem, config, "memory")
-        searches = getattr(config.components[0], "searches_index", True)
-        return NeedleArm(Path(name).stem, config, "index" if searches else "haystack")
+        return NeedleArm(Path(name).stem, config, "index" if config.searches_index else "haystack")
     raise ConfigError(
         f"--arm: there is no arm '{name}'{nearest(name, list(ARMS))}; there are {', '.join(ARMS)}, or a pipeline file"
     )
@@ -173,19 +176,14 @@ def arm(name: str) -> NeedleArm:
 def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConfig:
     """The same pipeline with changed settings of its model. A change to None keeps the setting."""
     changes = {name: value for name, value in changes.items() if value is not None}
-    last = config.stages[-1]
-    if not changes:
-        return config
-    if last.name != "generate.llama":
+    if not isinstance(config.generator, Llama):
         known = {"max_tokens", "n_ctx"}
         if not set(changes) <= known:
-            raise ConfigError(f"{config.path} answers with {last.name}, which has no {', '.join(set(changes) - known)}")
-    settings = {**dict(last.settings), **changes}
-    changed = replace(config, stages=(*config.stages[:-1], Spec(last.name, tuple(settings.items()))))
-    changed.stages[-1].build()
-    return changed
+            name = stage_name(config.generator)
+            raise ConfigError(f"{config.path} answers with {name}, which has no {', '.join(set(changes) - known)}")
+    return with_generator_settings(config, changes)
 
 
 def scripted(config: PipelineConfig, n_ctx: int = 1 << 20) -> PipelineConfig:
     """The same pipeline with the scripted model, which needs no weights: for a first try, and for tests."""
-    return replace(config, stages=(*config.stages[:-1], _spec("generate.scripted", n_ctx=n_ctx)))
+    return config.replacing("generate", _spec("generate.scripted", n_ctx=n_ctx))

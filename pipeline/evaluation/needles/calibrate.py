@@ -196,7 +196,7 @@ class _Search:
     def measure(self, pairs: int) -> Measured:
         """Asks up to n questions at a size, as many at once as the engine has sequences."""
         trials = self.grid(pairs).trials(self.cell(pairs))
-        at_a_time = int(getattr(self.pipeline.config.components[-1], "n_seq_max", 4))
+        at_a_time = self.pipeline.config.generator.n_parallel
         hits = n_asked = tokens = 0
         left = iter(trials)
         while batch := list(islice(left, at_a_time)):
@@ -213,7 +213,7 @@ class _Search:
         return Measured(pairs, chars, tokens, hits, n_asked, round(wilson(hits, n_asked).low or 0.0, 4))
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[str]:
-        sampling = self.pipeline.config.components[-1].sampling
+        sampling = self.pipeline.config.generator.sampling
         for stream in self.pipeline.reader.generate(prompts, sampling):
             yield stream.result().text
 
@@ -221,9 +221,8 @@ class _Search:
         """The prompt that the pipeline gives its reader."""
         document = Document(trial.haystack_name, trial.haystack)
         state = State(Question(trial.question, trial.id, documents=(document,)), ledger=self.pipeline.ledger)
-        stages = list(zip(self.pipeline.config.stages, self.pipeline.config.components, strict=True))
-        for spec, component in stages[:-1]:
-            state = run_stage(spec, component, state, self.pipeline, self.pipeline.reserve)
+        for stage in self.pipeline.config.stages[:-1]:
+            state = run_stage(stage, state, self.pipeline, self.pipeline.reserve)
         return state.prompt
 
     def max_pairs(self) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pipeline.checks import at_least
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.haystack import Direction, directed
@@ -95,8 +96,7 @@ class ProseShape:
     association: bool = False
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1, was: {self.length}")
+        at_least("length", self.length, 1)
 
     @property
     def task(self) -> str:

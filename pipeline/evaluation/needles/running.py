@@ -30,6 +30,7 @@ from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor
 from pipeline.pipeline import Pipeline
+from pipeline.registry import kind_of
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
 from pipeline.types import Document, Question
@@ -136,7 +137,7 @@ def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> Pipel
     """Raises the pipeline's `max_tokens` to what the longest list of answers takes."""
     max_answers = max((len(trial.expected) for cell_trials in trials.values() for trial in cell_trials), default=1)
     needed = _TOKENS_PER_ANSWER * max_answers
-    reserve = int(config.components[-1].max_tokens)
+    reserve = config.generator.max_tokens
     return with_reader(config, {"max_tokens": max(MAX_TOKENS, needed)}) if needed > reserve else config
 
 
@@ -163,7 +164,7 @@ def _measure(
 
 def _is_whole(config: PipelineConfig) -> bool:
     """Whether the reader gets the whole text: no stage compresses it."""
-    return all(spec.kind != "compress" for spec in config.stages)
+    return all(kind_of(stage) != "compress" for stage in config.stages)
 
 
 def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipeline.errors import DataError
+from pipeline.checks import at_least
+from pipeline.errors import DataError, SettingError
 from pipeline.evaluation.needles.haystack import Direction, Haystack, Pair, Placement, Plan, directed
 
 UuidTask = Literal["single", "multiple", "conditional", "thread", "multithread", "branched"]
@@ -88,10 +89,9 @@ class Shape:
     def __post_init__(self) -> None:
         for name, choices in (("task", UuidTask), ("direction", Direction), ("placement", Placement)):
             if getattr(self, name) not in get_args(choices):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, was: {getattr(self, name)}")
+                raise SettingError(name, f"must be one of {', '.join(get_args(choices))}, was: {getattr(self, name)}")
         for name in ("needles", "length", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, was: {getattr(self, name)}")
+            at_least(name, getattr(self, name), 1)
 
     @property
     def n_pairs(self) -> int:

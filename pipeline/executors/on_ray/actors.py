@@ -1,4 +1,4 @@
-"""The actors: one stage of a pipeline in a process of its own, built from specs. They print nothing.
+"""The actors: one stage of a pipeline in a process of its own. They print nothing.
 
 An actor that is begun anew after its process died is the same as before: all that it needs comes with its making and
 with each call.
@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pipeline.answers.llama import Llama
 from pipeline.config import PipelineConfig
-from pipeline.contracts import Model
+from pipeline.contracts import Model, Reuses
 from pipeline.errors import ModelError, StoreError
 from pipeline.executors.answering import Answering
 from pipeline.executors.local import warm_up
@@ -26,6 +27,7 @@ from pipeline.executors.tasks import Fault
 from pipeline.models.capabilities import why_not_compose
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
+from pipeline.registry import stage_name
 from pipeline.stages import run_stage
 from pipeline.types import Ledger, State
 
@@ -86,27 +88,26 @@ class StageActor:
 
     def run(self, state: State, reader: Reader) -> Reply:
         """The stage's work on one question."""
-        spec, component = self.order.config.stages[self.order.place], self.order.config.components[self.order.place]
+        stage = self.order.config.stages[self.order.place]
         try:
             if self.runtime.resources.reader.peek() is None:
                 self.runtime.use(reader=counting(self.runtime, reader))
-            return Reply(run_stage(spec, component, state, self.runtime, self.runtime.reserve))
+            return Reply(run_stage(stage, state, self.runtime, self.runtime.reserve))
         except Exception as error:
-            return Reply(None, Fault.of(error, spec.name))
+            return Reply(None, Fault.of(error, stage_name(stage)))
 
 
 def counting(runtime: Pipeline, reader: Reader) -> Model:
     """A reader for exact counts: of a model in a file, its vocabulary."""
-    last = runtime.config.components[-1]
-    file: Path | None = getattr(last, "file", None)
-    if file is None:
-        loaded: Model = last.load(runtime.progress)
-        return loaded
+    generator = runtime.config.generator
+    file = generator.model_file()
+    if file is None or not isinstance(generator, Llama):
+        return generator.load(runtime.progress)
     from pipeline.models.counting import CountingModel
 
-    adapters = tuple(Path(one.path) for one in getattr(last, "lora", ()))
-    load = partial(last.load, runtime.progress)
-    return CountingModel(file, reader.window, adapters, load, last.engine, reader.why_not_compose)
+    adapters = tuple(Path(adapter.path) for adapter in generator.lora)
+    load = partial(generator.load, runtime.progress)
+    return CountingModel(file, reader.window, adapters, load, generator.engine, reader.why_not_compose)
 
 
 class GenerateActor:
@@ -149,7 +150,8 @@ class GenerateActor:
         with self._begun:
             sha256 = _model_sha256(self.order)
             model = self.runtime.reader
-            is_reused = getattr(self.runtime.assembler, "reuse", "exact") != "exact"
+            assembler = self.runtime.assembler
+            is_reused = isinstance(assembler, Reuses) and assembler.reuse != "exact"
             why = why_not_compose(model) if is_reused else ""
             reader = Reader(model.name, model.window, sha256, self.runtime.ledger, why)
             if self._thread is None:
@@ -163,9 +165,8 @@ class GenerateActor:
         return asked
 
     def _work(self) -> None:
-        config = self.runtime.config
-        spec, component = config.stages[-1], config.components[-1]
-        answering = Answering(spec, component, self.runtime)
+        generator = self.runtime.config.generator
+        answering = Answering(generator, self.runtime)
         held: deque[_Asked] = deque()
         """Questions that find no room beside the answers under way: they go when there are none."""
         while True:
@@ -177,12 +178,12 @@ class GenerateActor:
                     if isinstance(error, ModelError) and len(answering):
                         held.append(asked)
                     else:
-                        asked.tell(Reply(None, Fault.of(error, spec.name)))
+                        asked.tell(Reply(None, Fault.of(error, stage_name(generator))))
             for asked, found in answering.turn()[0]:
                 if isinstance(found, State):
                     asked.tell(Reply(found))
                 else:
-                    asked.tell(Reply(None, Fault.of(found, spec.name)))
+                    asked.tell(Reply(None, Fault.of(found, stage_name(generator))))
 
 
 @dataclass(eq=False)
@@ -206,11 +207,10 @@ def here() -> Place:
 
 def _with_threads(config: PipelineConfig, threads: int) -> PipelineConfig:
     """The same pipeline, whose engine takes so many threads unless the file says how many."""
-    last = config.stages[-1]
-    if last.name != "generate.llama" or "threads" in dict(last.settings):
+    generator = config.generator
+    if not isinstance(generator, Llama) or generator.threads != "auto":
         return config
-    spec = replace(last, settings=(*last.settings, ("threads", threads)))
-    return replace(config, stages=(*config.stages[:-1], spec))
+    return config.replacing("generate", replace(generator, threads=threads))
 
 
 def _index_folder(order: Order) -> Path:
@@ -232,7 +232,7 @@ def _index_folder(order: Order) -> Path:
 
 def _model_sha256(order: Order) -> str | None:
     """The hash of the reader's file on this node; None for one without a file."""
-    file: Path | None = getattr(order.config.components[-1], "file", None)
+    file = order.config.generator.model_file()
     if file is None:
         return None
     from pipeline.models.filehash import file_sha256

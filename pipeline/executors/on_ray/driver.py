@@ -24,7 +24,7 @@ from pipeline.executors.on_ray.actors import GenerateActor, Order, Place, Reader
 from pipeline.executors.on_ray.plan import PoolPlan, plan
 from pipeline.executors.on_ray.session import Session
 from pipeline.executors.tasks import Fault, Outcome, Task
-from pipeline.registry import Spec
+from pipeline.registry import name_of, stage_name
 from pipeline.types import Ledger, Question, State
 
 PATIENCE_S = 300.0
@@ -102,7 +102,7 @@ class RayExecutor:
         progress: Progress = lambda what, done, total: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        objects = [spec.name for spec in config.stages if type(spec) is not Spec]
+        objects = [stage_name(stage) for stage in config.stages if name_of(stage) is None]
         if objects:
             raise ConfigError(
                 f"{', '.join(objects)}: a stage that is an object runs in this process only: executor local"

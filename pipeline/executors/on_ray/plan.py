@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pipeline.config import PipelineConfig
 from pipeline.errors import RunError
-from pipeline.executors.local import SEQUENCES
 from pipeline.executors.on_ray.session import Node
+from pipeline.registry import stage_name
 
 _LIGHT = 0.1
 """Cores for a stage before `generate`: so little that the answers have theirs, and that all of them fit."""
@@ -49,23 +49,23 @@ def plan(config: PipelineConfig, nodes: Sequence[Node]) -> tuple[PoolPlan, ...]:
     light = min(_LIGHT, smallest / 2 / max(1, n_light))
     taken = sum(
         light
-        if (one := settings.pool(spec.name)).num_cpus == "auto"
+        if (one := settings.pool(stage_name(stage))).num_cpus == "auto"
         else float(one.num_cpus) * _replicas(one.replicas, 1)
-        for spec in config.stages[:-1]
+        for stage in config.stages[:-1]
     )
     found = []
-    for spec, component in zip(config.stages, config.components, strict=True):
-        asked = settings.pool(spec.name)
-        is_last = spec is config.stages[-1]
+    for stage in config.stages:
+        asked = settings.pool(stage_name(stage))
+        is_last = stage is config.stages[-1]
         gpus = (1.0 if is_last and n_gpus else 0.0) if asked.num_gpus == "auto" else float(asked.num_gpus)
         replicas = _replicas(asked.replicas, n_gpus if is_last and gpus else len(nodes))
         each_node = -(-replicas // len(nodes))
         heavy = max(light, round((smallest - taken) / each_node, 2)) if smallest > taken else light
         cpus = (heavy if is_last else light) if asked.num_cpus == "auto" else float(asked.num_cpus)
-        sequences = int(getattr(component, "n_seq_max", SEQUENCES)) if is_last else _LIGHT_IN_FLIGHT
+        sequences = config.generator.n_parallel if is_last else _LIGHT_IN_FLIGHT
         in_flight = sequences if asked.max_in_flight == "auto" else asked.max_in_flight
         threads = max(1, int(smallest // each_node)) if is_last and each_node > 1 else None
-        found.append(PoolPlan(spec.name, replicas, round(cpus, 3), gpus, in_flight, threads))
+        found.append(PoolPlan(stage_name(stage), replicas, round(cpus, 3), gpus, in_flight, threads))
         _check_room(found[-1], nodes)
     return tuple(found)
 

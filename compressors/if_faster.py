@@ -1,4 +1,4 @@
-"""compress.gate: compress only if that is expected to save time. Ours; no paper.
+"""compress.if_faster: compress only if that is expected to save time. Ours; no paper.
 
 A compressor costs time for each token that it reads, and saves the reader's time for each token that it drops. Both
 speeds are measured in this process with these models: the reader's on a piece of the first question's passages, the
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from time import perf_counter
 from weakref import WeakKeyDictionary
 
+from compressors.probe import Probe
 from compressors.wrapper import Wrapper
+from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
-from pipeline.registry import Inner, Spec
+from pipeline.registry import Inner, settings_of, stage_name
 from pipeline.types import Passage, Question, Sampling, Text
 
 _SAMPLE_CHARS = 1200
@@ -43,7 +45,7 @@ _MEASURED: WeakKeyDictionary[Model, Speed] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Gate(Wrapper):
+class IfFaster(Wrapper):
     """Compresses if that is expected to be faster than reading everything. A note gives the expected times.
 
     The first question is always compressed, to measure the compressor's speed. The reader's speed is measured once, on
@@ -53,26 +55,26 @@ class Gate(Wrapper):
     :param least_gain: required ratio of the expected seconds without and with compression, at least 1.
     """
 
-    of: Inner = field(default_factory=lambda: Spec("compress.probe"))
+    of: Inner = field(default_factory=Probe)
     least_gain: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.least_gain < 1:
-            raise ValueError(f"least_gain must be at least 1, was: {self.least_gain}")
+        at_least("least_gain", self.least_gain, 1)
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
         n_tokens = sum(runtime.reader.count_text(passage.text) for passage in passages)
         speed = measured(runtime.reader, passages)
-        work = speed.compressors.setdefault(json.dumps(asdict(self.of), sort_keys=True), Work())
+        key = json.dumps([stage_name(self.of), settings_of(self.of)], sort_keys=True)
+        work = speed.compressors.setdefault(key, Work())
         if not work.tokens_in:
-            self.compressor.compress(question, passages[:1], runtime)  # loads its models: that time must not count
-            runtime.note(f"{self.of.name} is timed on this question")
+            self.of.compress(question, passages[:1], runtime)  # loads its models: that time must not count
+            runtime.note(f"{stage_name(self.of)} is timed on this question")
         elif not self.pays(n_tokens, work, speed.reader, runtime):
             return list(passages)
         start = perf_counter()
-        kept = self.compressor.compress(question, passages, runtime)
+        kept = self.of.compress(question, passages, runtime)
         work.seconds += perf_counter() - start
         work.tokens_in += n_tokens
         work.tokens_out += sum(runtime.reader.count_text(passage.text) for passage in kept)
@@ -85,7 +87,7 @@ class Gate(Wrapper):
         compressed_s = n_tokens * rate + ratio * full_s
         pays = compressed_s * self.least_gain < full_s
         runtime.note(
-            f"{'compressed' if pays else 'not compressed'}: expected {compressed_s:.2f} s with {self.of.name} "
+            f"{'compressed' if pays else 'not compressed'}: expected {compressed_s:.2f} s with {stage_name(self.of)} "
             f"({1 / max(rate, 1e-9):.0f} tokens/s, keeps {ratio:.2f}), {full_s:.2f} s without (the reader's "
             f"{reader:.0f} tokens/s)"
         )

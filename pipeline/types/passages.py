@@ -1,0 +1,105 @@
+"""Passages of documents, and questions about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from pipeline.document import Document, Place
+from pipeline.types.prompts import Soft
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters of one source: `start` included, `end` excluded."""
+
+    source: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSentence:
+    """A sentence of a source and how well it bears on the question: compare scores within one compressor's result."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Where the same text stands once more: `start` is an offset into that source, `place` is its place."""
+
+    source: str
+    start: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A span of one source document.
+
+    `start` and `end` are character offsets into the source's text, end excluded, so text == source[start:end].
+    `score` is the scale of whoever ranked it: compare scores within one result list only.
+    `place` is that of `start`. `title` is the document's. An abstractive passage carries in `spans` what it was made
+    from; an extractive one leaves it empty, and is its own span.
+    `soft`, where there is one, is what the prompt holds in the place of the text.
+    `sentences` holds the sentences inside that a compressor scored against the question, in their order; empty where
+    none did. `copies` are the other places where the same text stands.
+    """
+
+    source: str
+    start: int
+    end: int
+    text: str
+    score: float = 0.0
+    place: Place = field(default_factory=lambda: Place(1))
+    title: str = ""
+    spans: tuple[Span, ...] = ()
+    soft: Soft | None = field(default=None, compare=False, repr=False)
+    sentences: tuple[ScoredSentence, ...] = field(default=(), compare=False, repr=False)
+    copies: tuple[Copy, ...] = field(default=(), repr=False)
+
+    @property
+    def span(self) -> Span:
+        return Span(self.source, self.start, self.end)
+
+    def part(self, start: int, end: int, score: float | None = None) -> Passage:
+        """The passage inside this one that covers [start, end) of the source, with its own place.
+
+        It is text, also where this one is soft.
+        """
+        if not self.start <= start <= end <= self.end:
+            raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
+        n = start - self.start
+        text, before = self.text[n : end - self.start], self.text[:n]
+        place = self.place.after(before)
+        score = self.score if score is None else score
+        inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
+        copies = tuple(Copy(copy.source, copy.start + n, copy.place.after(before)) for copy in self.copies)
+        return replace(
+            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside, copies=copies
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, as the model is asked it.
+
+    :param glob: keeps retrieval to sources whose path matches it (fnmatch on the posix path).
+    :param documents: those that came with the question, for `retrieve.given`; empty if an index is searched.
+    :param search_query: another wording of the question, to search and recall by: `query` gives it, or the text.
+    :param json_schema: the text of a JSON schema that the answer must obey; empty for free text.
+    """
+
+    text: str
+    id: str = ""
+    glob: str | None = None
+    documents: tuple[Document, ...] = ()
+    search_query: str = ""
+    json_schema: str = ""
+
+    @property
+    def query(self) -> str:
+        """The wording to search by."""
+        return self.search_query or self.text
