@@ -1,0 +1,166 @@
+"""Reads and checks a pipeline file: every fault of it at once, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.order import misordered
+from pipeline.config.paths import with_absolute_paths
+from pipeline.config.pipeline_config import PipelineConfig
+from pipeline.config.settings import SECTIONS
+from pipeline.contracts import Component
+from pipeline.errors import ConfigError
+from pipeline.presets import preset_or_path
+from pipeline.registry import (
+    ALIASES,
+    COMPONENTS,
+    Fault,
+    build,
+    build_dataclass,
+    kind_of,
+    nearest,
+    stage_name,
+    unknown_component,
+)
+from pipeline.yaml import YamlFile, read_yaml
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """A fault in a file; its `str` is the line that the user sees."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}" if self.line else f"{self.path}: {self.message}"
+
+
+def load_config(path: str | Path) -> PipelineConfig:
+    """The pipeline in a file, or the preset of that name. Raises ConfigError with every fault, one a line."""
+    config, faults = check_config(path)
+    if config is None:
+        raise ConfigError("\n".join(map(str, faults)))
+    return config
+
+
+def check_config(path: str | Path) -> tuple[PipelineConfig | None, list[FileFault]]:
+    """The pipeline in a file, or all that is wrong with it, in the order of its lines."""
+    return check_file(read_yaml(preset_or_path(path)))
+
+
+def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:
+    """The same of a file that was read, and whose value may have been changed since."""
+    file.value = with_absolute_paths(file.value, Path(file.path).absolute().parent)
+    check = _Check(file)
+    config = check.config()
+    faults = sorted([FileFault(file.path, fault.line, fault.message) for fault in file.faults] + check.faults, key=_by)
+    return (None, faults) if faults else (config, [])
+
+
+def _by(fault: FileFault) -> tuple[int, str]:
+    return fault.line, fault.message
+
+
+class _Check:
+    """Checks the value of one file, collecting faults."""
+
+    def __init__(self, file: YamlFile) -> None:
+        self.file = file
+        self.faults: list[FileFault] = []
+        self.given: list[dict[str, Any]] = []
+        """The settings that the file gives each stage."""
+
+    def config(self) -> PipelineConfig | None:
+        value = self.file.value
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self.fault((), "a pipeline file must hold a mapping with 'stages'")
+            return None
+        known = [*SECTIONS, "stages"]
+        for key in value:
+            if key not in known:
+                self.fault((key,), f"{key}: there is no such section{nearest(key, known)}")
+        sections = {name: self.section(name, value.get(name, {})) for name in SECTIONS}
+        stages = self.stages(value)
+        if self.faults or self.file.faults or stages is None:
+            return None
+        config = PipelineConfig(
+            self.file.path,
+            tuple(stages),
+            sections["index"],
+            sections["budget"],
+            sections["executor"],
+            names_model="model" in self.given[-1],
+        )
+        self.order(config)
+        return None if self.faults else config
+
+    def section(self, name: str, settings: Any) -> Any:
+        if settings is None:
+            settings = {}
+        if not isinstance(settings, dict):
+            self.fault((name,), f"{name}: must be a mapping")
+            return None
+        section, faults = build_dataclass(SECTIONS[name], settings, name)
+        self.all(faults, (name,), name)
+        return section
+
+    def stages(self, value: dict[str, Any]) -> list[Component] | None:
+        stages = value.get("stages")
+        if not isinstance(stages, list) or not stages:
+            self.fault(("stages",), "stages: must be a list of stages, such as '- retrieve.hybrid'")
+            return None
+        components = [self.stage(item, ("stages", i)) for i, item in enumerate(stages)]
+        return [component for component in components if component is not None]
+
+    def stage(self, item: Any, path: tuple[str | int, ...]) -> Component | None:
+        where = _dotted(path)
+        if isinstance(item, str):
+            item = {item: {}}
+        if not isinstance(item, dict) or len(item) != 1:
+            self.fault(path, f"{where}: must be one name, with its settings below it: '- retrieve.hybrid: {{k: 8}}'")
+            return None
+        ((keyed, settings),) = item.items()
+        name = str(ALIASES.get(keyed, keyed))
+        if name not in COMPONENTS:
+            self.fault((*path, keyed), f"{where}: {unknown_component(name)}")
+            return None
+        settings = {} if settings is None else settings
+        if not isinstance(settings, dict):
+            self.fault((*path, keyed), f"{where}: the settings of {name} must be a mapping")
+            return None
+        component, faults = build(name, settings)
+        self.all(faults, (*path, keyed), where)
+        self.given.append(settings)
+        return component
+
+    def order(self, config: PipelineConfig) -> None:
+        for path, message in misordered(config, self.given):
+            self.fault(path, f"{_dotted(path)}: {message}")
+
+        for name in config.executor.stages:
+            known = [stage_name(stage) for stage in config.stages] + [kind_of(stage) for stage in config.stages]
+            if name not in known:
+                path = ("executor", "stages", name)
+                self.fault(path, f"{_dotted(path)}: this pipeline has no such stage{nearest(name, known)}")
+
+    def all(self, faults: Sequence[Fault], path: tuple[str | int, ...], where: str) -> None:
+        for fault in faults:
+            below = _dotted(fault.path)
+            self.fault((*path, *fault.path), f"{where}{'.' if below else ''}{below}: {fault.message}")
+
+    def fault(self, path: tuple[str | int, ...], message: str) -> None:
+        self.faults.append(FileFault(self.file.path, self.file.line(path), message))
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+    return text
