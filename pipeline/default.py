@@ -8,13 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from memory.hierarchical import Hierarchical
 from pipeline.answers.llama import Llama
 from pipeline.config import PipelineConfig, load_config
 from pipeline.contracts import Scoped
 from pipeline.errors import ConfigError
 from pipeline.presets import presets_folder
-from pipeline.registry import kind_of, stage_name, with_settings
+from pipeline.registry import kind_of, make, stage_name, with_settings
 from pipeline.retrieval.filters import FilterError, read_filter
 from pipeline.user import user_file, user_settings
 
@@ -115,5 +114,5 @@ def with_memory(config: PipelineConfig) -> PipelineConfig:
     """The same pipeline with hierarchical memory, by words alone where there are no vectors, if it has no memory."""
     if config.memory is not None:
         return config
-    memory = Hierarchical(dense_weight=0.0) if config.index.embedder == "none" else Hierarchical()
-    return config.before("assemble", memory)
+    settings = {"dense_weight": 0.0} if config.index.embedder == "none" else {}
+    return config.before("assemble", make("memory.hierarchical", settings))
