@@ -92,12 +92,12 @@ def with_thinking(config: PipelineConfig) -> PipelineConfig:
     return with_generator_settings(config, {"thinking": "on"})
 
 
-def with_generator_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
+def with_generator_settings(config: PipelineConfig, settings: Mapping[str, object]) -> PipelineConfig:
     """The same pipeline with some settings of its generator changed. Raises ConfigError for those that are wrong."""
     return _with_generator(config, settings, config.names_model or "model" in settings) if settings else config
 
 
-def _with_generator(config: PipelineConfig, settings: Mapping[str, Any], names_model: bool) -> PipelineConfig:
+def _with_generator(config: PipelineConfig, settings: Mapping[str, object], names_model: bool) -> PipelineConfig:
     generator = with_settings(config.generator, settings)
     return replace(config.replacing("generate", generator), names_model=names_model)
 

@@ -20,17 +20,17 @@ class Slot(Generic[T]):
     """Room for one thing at a time."""
 
     def __init__(self) -> None:
-        self._settings: Any = None
+        self._settings: object = None
         self._value: T | None = None
 
-    def get(self, settings: Any, load: Callable[[], T]) -> T:
+    def get(self, settings: object, load: Callable[[], T]) -> T:
         """What was loaded with equal settings; else what is there is closed, and `load` is called."""
         if self._value is None or settings != self._settings:
             self.close()
             self._value, self._settings = load(), settings
         return self._value
 
-    def put(self, settings: Any, value: T) -> None:
+    def put(self, settings: object, value: T) -> None:
         """Keeps a value for these settings in the place of what `load` would give. What was there is not closed."""
         self._value, self._settings = value, settings
 

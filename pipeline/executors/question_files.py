@@ -174,7 +174,7 @@ def _column(cell: str) -> str:
     return name.lower() if name.lower() in ("id", "question", "glob", "documents", "answer", "answers") else name
 
 
-def name_of(value: dict[str, Any], default: str) -> str:
+def name_of(value: dict[str, object], default: str) -> str:
     """A question's id as text. Raises ValueError for one that is neither text nor a whole number."""
     found = value.get("id", default)
     if not isinstance(found, str | int) or isinstance(found, bool) or found == "":

@@ -66,7 +66,7 @@ def read_samples(path: Path) -> list[Sample]:
     return found
 
 
-def samples_of(values: Sequence[Any]) -> list[Sample]:
+def samples_of(values: Sequence[object]) -> list[Sample]:
     """The samples of mappings as a line of a file holds them; an `id` that is missing is the place, from 1.
 
     A mapping that is no question is a sample with a fault, as a bad line of a file is.
@@ -112,7 +112,7 @@ def without_twins(samples: Sequence[Sample]) -> list[Sample]:
     return result
 
 
-def _sample(value: Any, default_id: str) -> Sample:
+def _sample(value: object, default_id: str) -> Sample:
     """Raises ValueError that says what the line lacks."""
     if not isinstance(value, dict):
         raise ValueError(f"must be an object with 'question', was: {json.dumps(value)[:60]}")
@@ -130,7 +130,7 @@ def _sample(value: Any, default_id: str) -> Sample:
     return Sample(Question(text, name, glob, documents), fields)
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list):
@@ -138,7 +138,7 @@ def _listed(value: Any) -> list[Any]:
     return value
 
 
-def _document(value: Any, n: int) -> Document:
+def _document(value: object, n: int) -> Document:
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, dict) or not isinstance(value.get("text"), str):
