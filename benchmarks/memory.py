@@ -41,7 +41,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memory.hierarchical import Hierarchical
-from memory.transcribed import said
+from memory.transcribed import turn_text
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.offline import switch_off_telemetry

@@ -31,7 +31,7 @@ from pipeline.pipeline import Pipeline
 from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
-from pipeline.transcript import has_log, now, told
+from pipeline.transcript import has_log, now, session_errors
 from pipeline.types import Answer, Passage, Prompt, Question, State, Turn
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _opened(pipeline: Pipeline, folder: Path) -> tuple[FileLock, Recollection]:
         is_to_scrub = has_log(folder)  # the last process did not close it: deleted bytes may still be there
         memory = component.open(folder, pipeline)
         try:
-            with told(folder):
+            with session_errors(folder):
                 sweep(folder)
                 _restore(folder, memory)
                 finish(folder, memory, pipeline.forget)

@@ -113,7 +113,7 @@ WRITERS = {
     "pipeline/models/hub.py": {"os.replace"},  # a download, which goes on where it was interrupted
     "pipeline/evaluation/memory.py": {"_RESET.write_text"},  # in /proc
     "pipeline/evaluation/corpus.py": {"path.write_bytes"},  # they count once the last is there
-    "memory/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
+    "memory/hierarchical/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
     "pipeline/models/cell_files.py": {"os.replace"},  # large, and written by several processes at once
     "pipeline/models/piece_store.py": {"os.replace"},  # unless its text was forgotten meanwhile
     "pipeline/retrieval/lock.py": {"(self.folder / _NOTE_PART).write_text"},  # a note for whoever waits, once a second

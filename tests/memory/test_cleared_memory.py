@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory.vectors import cleared_memory
+from memory.hierarchical.vectors import cleared_memory
 from pipeline.retrieval.vectors import Vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told what to do")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from memory.facts import Fact, checked, drawn, is_about_the_same
-from memory.hierarchical import Hierarchical, Tiers
-from memory.summaries import INSTRUCTIONS, SHORT_TOKENS, is_of_use, readable, schema, weightiest
-from memory.words import Words
+from memory.hierarchical.facts import Fact, checked, drawn, is_about_the_same
+from memory.hierarchical import Hierarchical
+from memory.hierarchical.tiers import Tiers
+from memory.hierarchical.summaries import INSTRUCTIONS, SHORT_TOKENS, is_usable, readable, schema, weightiest
+from memory.hierarchical.words import Words
 from pipeline.conversation import Conversation
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
@@ -288,9 +289,9 @@ def test_a_reply_that_was_cut_is_read_as_far_as_it_is_whole() -> None:
 
 def test_use_is_a_rule_that_can_be_read() -> None:
     text = "The ferry leaves at nine from the north pier."
-    assert is_of_use("The ferry leaves the north pier at nine.", text)
-    assert not is_of_use("Ferry.", text)
-    assert not is_of_use("Trains depart hourly towards distant southern cities.", text)
+    assert is_usable("The ferry leaves the north pier at nine.", text)
+    assert not is_usable("Ferry.", text)
+    assert not is_usable("Trains depart hourly towards distant southern cities.", text)
 
 
 def test_the_weightiest_sentences_fit_and_keep_their_order() -> None:

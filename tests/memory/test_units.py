@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from memory.units import Units
+from memory.hierarchical.units import Units
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.load import load
 from pipeline.transcript import Transcript
