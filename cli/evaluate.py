@@ -18,7 +18,7 @@ from pipeline.default import default_config, with_model
 from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtraError
 from pipeline.evaluation.compare import MAY_DIFFER, Comparison, Difference, as_json, check_names, compare
 from pipeline.evaluation.data.kinds import read_data
-from pipeline.evaluation.evaluate import EvalOptions, Listener, arms_of, evaluate
+from pipeline.evaluation.evaluate import EvalOptions, Listener, evaluate, methods_of
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.page import write_page
 from pipeline.evaluation.report.plots import COSTS, picture, quality_of
@@ -54,7 +54,7 @@ def run(
     quiet: bool,
 ) -> int:
     configs = [default_config(path) for path in pipelines]
-    arms = arms_of([with_model(config, model) if model else config for config in configs])
+    methods = methods_of([with_model(config, model) if model else config for config in configs])
     check_names((), [metric] if metric else None)
     kind_of_executor = executor_of(executor)
     options = EvalOptions(
@@ -73,7 +73,7 @@ def run(
     console = SafeConsole(is_error=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
-            found = evaluate(arms, data, Path(data_path), Path(output), options, listener_of(display, status), docs)
+            found = evaluate(methods, data, Path(data_path), Path(output), options, listener_of(display, status), docs)
         except (KeyboardInterrupt, LongthreadError, OSError):
             display.stop()
             status.stop()

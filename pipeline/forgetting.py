@@ -1,6 +1,6 @@
 """Forgets turns in every file of a session. The plan is written to disk first, so that a killed process is resumed.
 
-    plan -> the intent on disk -> the memory's tiers -> typed lines -> kept cells -> left-over files -> delete the intent
+    plan -> the intent on disk -> the memory's tiers -> typed lines -> kept cells -> left-over files -> no intent
 
 Each step may be repeated. The intent holds the forgotten text, because typed lines are compared with it, so it is
 deleted last. `Conversation` resumes an intent when it opens the session.

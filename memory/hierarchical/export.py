@@ -14,9 +14,7 @@ from pipeline.types import Passage
 def tier_lines(units: Units) -> list[dict[str, Any]]:
     """The pieces, units, facts and the running summary as JSON values."""
     pieces = [_piece_line(number, piece) for number, piece in units.pieces().items()]
-    closed = [
-        {"kind": "unit", "first": unit.first, "last": unit.last, "summary": unit.summary} for unit in units.all()
-    ]
+    closed = [{"kind": "unit", "first": unit.first, "last": unit.last, "summary": unit.summary} for unit in units.all()]
     facts = [
         {"kind": "fact", "turn": fact.turn, "about": fact.about, "value": fact.value, "time": fact.time}
         for fact in units.facts()

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from memory.hierarchical.facts import Fact, checked, drawn, is_about_the_same
 from memory.hierarchical import Hierarchical
-from memory.hierarchical.tiers import Tiers
+from memory.hierarchical.facts import Fact, checked, drawn, is_about_the_same
 from memory.hierarchical.summaries import INSTRUCTIONS, SHORT_TOKENS, is_usable, readable, schema, weightiest
+from memory.hierarchical.tiers import Tiers
 from memory.hierarchical.words import Words
 from pipeline.conversation import Conversation
 from pipeline.models.scripted import ScriptedModel

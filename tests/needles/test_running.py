@@ -1,4 +1,4 @@
-"""A grid runs in an arm, goes on where it was ended, refuses what cannot be, and comes out as figures and pictures."""
+"""A grid runs by a method, is resumed, refuses what cannot be, and comes out as figures and pictures."""
 
 import json
 from dataclasses import replace
@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_config
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.arms import ARMS, NeedleArm, arm, scripted, with_reader
-from pipeline.evaluation.needles.grid import TASKS, Cell, Grid
+from pipeline.evaluation.needles.grid import Cell, Grid
+from pipeline.evaluation.needles.methods import METHODS, NeedleMethod, method, scripted, with_reader
 from pipeline.evaluation.needles.page import write_report
 from pipeline.evaluation.needles.pictures import effective, heat_maps
 from pipeline.evaluation.needles.running import CellResult, Results, read_results, run_grid, sizes_of
+from pipeline.evaluation.needles.table import TASKS
+from pipeline.evaluation.needles.tasks.single import Single
+from pipeline.evaluation.needles.tasks.thread import Thread
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.scripted import ScriptedModel
 
@@ -24,26 +26,26 @@ def silent(*_: Any) -> None:
     pass
 
 
-def scripted_arm(name: str, n_ctx: int = 1 << 20) -> NeedleArm:
-    return replace(ARMS[name], config=scripted(ARMS[name].config, n_ctx))
+def scripted_method(name: str, n_ctx: int = 1 << 20) -> NeedleMethod:
+    return replace(method(name), config=scripted(method(name).config, n_ctx))
 
 
 def ask(folder: Path, grid: Grid, name: str = "full", n_ctx: int = 1 << 20) -> Results:
-    return run_grid(grid, scripted_arm(name, n_ctx), folder, silent, silent, silent)
+    return run_grid(grid, scripted_method(name, n_ctx), folder, silent, silent, silent)
 
 
 def test_every_task_has_its_cells() -> None:
-    grid = Grid(tasks=TASKS[:9], pairs=(50, 30), lengths=(2, 3), directions=("forward", "random"), n=3)
+    grid = Grid(tasks=tuple(TASKS)[:9], pairs=(50, 30), lengths=(2, 3), directions=("forward", "random"), n=3)
     cells = grid.cells()
     assert len(cells) == 2 * (3 + 5 * 4 + 1)
     for cell in cells:
         trials = grid.trials(cell)
         assert len(trials) == len({trial.id for trial in trials}) == 3
-        assert dict(trials[0].cell) == {**cell.to_dict(), "task": cell.task}
+        assert dict(trials[0].cell) == {**cell.to_dict(), "task": cell.task.name}
 
 
 def test_another_seed_is_another_haystack() -> None:
-    cell = Cell("single", 20)
+    cell = Cell(Single(), 20)
     texts = {trial.haystack for seed in (0, 1) for trial in Grid(pairs=(20,), n=30, seed=seed).trials(cell)}
     assert len(texts) == 6  # 11 depths a haystack, three haystacks a seed
 
@@ -68,17 +70,22 @@ def test_a_thread_longer_than_the_haystack() -> None:
         Grid(tasks=("thread",), pairs=(12,), lengths=(30,)).cells()
 
 
-@pytest.mark.parametrize("name", sorted(ARMS))
-def test_the_files_say_what_the_arms_are(name: str) -> None:
-    assert load_config(CONFIGS / f"{name}.yaml").hash == ARMS[name].config.hash
+def test_every_file_is_a_method_and_every_method_a_file() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(METHODS)
+    assert {name: method(name).given for name in METHODS} == {
+        **dict.fromkeys(METHODS, "index"),
+        **dict.fromkeys(("full", "exit", "probe"), "haystack"),
+        "oracle": "needles",
+        "memory": "memory",
+    }
 
 
-def test_an_arm_by_its_file_and_by_a_wrong_name() -> None:
-    assert arm(str(CONFIGS / "hops.yaml")).given == "index"
-    assert arm(str(CONFIGS / "full.yaml")).given == "haystack"
-    with pytest.raises(ConfigError, match="there is no arm 'hop', did you mean 'hops'"):
-        arm("hop")
-    changed = with_reader(ARMS["full"].config, {"n_ctx": 512, "model": None})
+def test_a_method_by_its_file_and_by_a_wrong_name() -> None:
+    assert method(str(CONFIGS / "hops.yaml")).given == "index"
+    assert method(str(CONFIGS / "oracle.yaml")).given == "haystack"  # a file gives whole texts
+    with pytest.raises(ConfigError, match="there is no method 'hop', did you mean 'hops'"):
+        method("hop")
+    changed = with_reader(method("full").config, {"n_ctx": 512, "model": None})
     assert (changed.components[-1].n_ctx, changed.components[-1].model) == (512, "smollm2-135m")
 
 
@@ -94,7 +101,7 @@ def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["full", "one-shot", "hops", "hops-prose", "hops-prose-end", "memory"])
-def test_every_arm_runs_and_goes_on(tmp_path: Path, name: str) -> None:
+def test_every_method_runs_and_goes_on(tmp_path: Path, name: str) -> None:
     grid = Grid(tasks=("thread", "sentences"), pairs=(30,), lengths=(2,), n=3)
     first = ask(tmp_path / "run", grid, name)
     assert [cell.n for cell in first.cells] == [3, 3]
@@ -126,7 +133,7 @@ def test_another_grid_does_not_mix_in(tmp_path: Path) -> None:
     ask(tmp_path / "run", Grid(pairs=(5,), n=2))
     with pytest.raises(RunError, match="holds a run of another grid: name another --output"):
         ask(tmp_path / "run", Grid(pairs=(5,), n=3))
-    with pytest.raises(RunError, match="holds a run of another arm, another config_hash"):
+    with pytest.raises(RunError, match="holds a run of another method, another config_hash"):
         ask(tmp_path / "run", Grid(pairs=(5,), n=2), "one-shot")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("x")
@@ -158,7 +165,7 @@ def test_sizes_in_tokens_are_near_what_was_asked(tmp_path: Path, task: str) -> N
 
 def result(pairs: int, hits: int, n: int, length: int = 2) -> CellResult:
     return CellResult(
-        Cell("thread", pairs, length), pairs * 50, n, 0, wilson(hits, n), wilson(hits, n), 0.0, 0.0, 0.0, {}, 1.0, 100.0
+        Cell(Thread(length), pairs), pairs * 50, n, 0, wilson(hits, n), wilson(hits, n), 0.0, 0.0, 0.0, {}, 1.0, 100.0
     )
 
 
@@ -185,7 +192,7 @@ def test_pictures_and_page(tmp_path: Path) -> None:
     assert page.count("<svg") == 2
     assert "src=" not in page
     assert "@import" not in page
-    assert all(trial.expected[0] in page for trial in grid.trials(Cell("single", 5)))
+    assert all(trial.expected[0] in page for trial in grid.trials(Cell(Single(), 5)))
     assert files == {path.name: path.read_bytes() for path in write_report(read_results(tmp_path / "run"))}
 
 

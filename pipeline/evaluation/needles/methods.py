@@ -1,10 +1,10 @@
-"""The arms: pipelines that answer a trial in different ways. configs/needles/ has the same ones as files.
+"""The methods: pipelines that answer a trial in different ways, in the files of configs/needles.
 
 full        the whole text in the prompt
 one-shot    one word search, then the model
 hops        repeated search, each for what the last one named; the model copies the value of the last pair
-hops-chain  the same, but the model reads all pairs of the chain
-hops-prose  the same for sentences: the model reads all that were retrieved; one-shot-prose: one search
+hops-chain  like hops, but the model reads all pairs of the chain
+hops-prose  for sentences: the model reads all that were retrieved; one-shot-prose: one search
 hops-prose-end  the model reads only the last sentence of the chain
 exit, probe the text in chunks, compressed to the relevant sentences, then the model
 memory      a memory reads the text in segments, and the model reads what it recalls
@@ -17,37 +17,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import IndexSettings, PipelineConfig, load_config
+from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import ConfigError
+from pipeline.presets import presets_folder
 from pipeline.registry import Spec, nearest
 
 Given = Literal["haystack", "needles", "index", "memory"]
 """Where a question's evidence comes from: the whole text, only the needles, an index of the texts, or a memory that
 has read the text segment by segment."""
 
+METHODS = (
+    "full",
+    "oracle",
+    "one-shot",
+    "hops",
+    "hops-chain",
+    "one-shot-prose",
+    "hops-prose",
+    "hops-prose-end",
+    "memory",
+    "exit",
+    "probe",
+)
 MAX_TOKENS = 100
-LONG = {"n_seq_max": 4, "n_cached": 1}
-"""Settings for prompts as long as the context: few other sequences, because attention reads their KV cells too."""
-WORDS = IndexSettings(embedder="none", chunk_tokens=32)
-PROSE = IndexSettings(embedder="none", chunk_tokens=120)
-
-FOUND_PAIRS = (
-    "{question}\n\nA search followed the chain of keys and values. Its pairs, in the order of the chain:\n{passages}\n"
-    "The chain ends with the last pair. What is the final value?"
-)
-FOUND_END = (
-    "{question}\n\nA search followed the chain of keys and values. It ends with this pair:\n{passages}\n"
-    "What is the final value?"
-)
-
-FOUND_SENTENCE = (
-    "{question}\n\nA search followed the names from sentence to sentence. It ends with this sentence:\n{passages}\n"
-    "Which person is the last one that it names? Answer with the name alone."
-)
+"""Room for one answer, in the files of the methods."""
 
 
 @dataclass(frozen=True)
-class NeedleArm:
+class NeedleMethod:
     """A pipeline, and where the evidence of its questions comes from."""
 
     name: str
@@ -55,119 +52,25 @@ class NeedleArm:
     given: Given
 
 
-def _spec(name: str, **settings: Any) -> Spec:
-    return Spec(name, tuple(settings.items()))
-
-
-def _config(name: str, index: IndexSettings, *stages: Spec, **generate: Any) -> PipelineConfig:
-    reader = _spec("generate.llama", model="smollm2-135m", max_tokens=MAX_TOKENS, **generate)
-    return PipelineConfig(f"the built-in arm {name}", (*stages, reader), index)
-
-
-ARMS: dict[str, NeedleArm] = {
-    "full": NeedleArm(
-        "full",
-        _config("full", WORDS, _spec("retrieve.given"), _spec("assemble.plain"), **LONG),
-        "haystack",
-    ),
-    "oracle": NeedleArm(
-        "oracle", _config("oracle", WORDS, _spec("retrieve.given"), _spec("assemble.plain")), "needles"
-    ),
-    "one-shot": NeedleArm(
-        "one-shot",
-        _config("one-shot", WORDS, _spec("retrieve.bm25", k=8), _spec("assemble.plain", order="source")),
-        "index",
-    ),
-    "hops": NeedleArm(
-        "hops",
-        _config(
-            "hops",
-            WORDS,
-            _spec("retrieve.hops", by="keys", give="end"),
-            _spec("assemble.plain", template=FOUND_END, begin="{lead}"),
-            stop=['"'],
-        ),
-        "index",
-    ),
-    "hops-chain": NeedleArm(
-        "hops-chain",
-        _config(
-            "hops-chain",
-            WORDS,
-            _spec("retrieve.hops", by="keys", give="chain"),
-            _spec("assemble.plain", template=FOUND_PAIRS, begin="{lead}"),
-            stop=['"'],
-        ),
-        "index",
-    ),
-    "one-shot-prose": NeedleArm(
-        "one-shot-prose",
-        _config("one-shot-prose", PROSE, _spec("retrieve.bm25", k=8), _spec("assemble.plain", order="source")),
-        "index",
-    ),
-    "hops-prose": NeedleArm(
-        "hops-prose",
-        _config("hops-prose", PROSE, _spec("retrieve.hops", by="names"), _spec("assemble.plain")),
-        "index",
-    ),
-    "hops-prose-end": NeedleArm(
-        "hops-prose-end",
-        _config(
-            "hops-prose-end",
-            PROSE,
-            _spec("retrieve.hops", by="names", give="end"),
-            _spec("assemble.plain", template=FOUND_SENTENCE),
-        ),
-        "index",
-    ),
-    "memory": NeedleArm(
-        "memory",
-        _config(
-            "memory",
-            PROSE,
-            _spec("memory.hierarchical", dense_weight=0.0, summarise="none", summary_tokens=0),
-            _spec("assemble.plain"),
-        ),
-        "memory",
-    ),
-    "exit": NeedleArm(
-        "exit",
-        _config(
-            "exit",
-            PROSE,
-            _spec("retrieve.given", whole=False),
-            _spec("compress.exit", keep_ratio=0.2),
-            _spec("assemble.plain", order="source"),
-        ),
-        "haystack",
-    ),
-    "probe": NeedleArm(
-        "probe",
-        _config(
-            "probe",
-            PROSE,
-            _spec("retrieve.given", whole=False),
-            _spec("compress.probe", keep_ratio=0.2, similarity=False),
-            _spec("assemble.plain", order="source"),
-        ),
-        "haystack",
-    ),
-}
-
-
-def arm(name: str) -> NeedleArm:
-    """The arm with a name, or the arm of a pipeline file. Raises ConfigError for anything else."""
-    if name in ARMS:
-        return ARMS[name]
+def method(name: str) -> NeedleMethod:
+    """The method with a name, or the method of a pipeline file. Raises ConfigError for anything else."""
+    if name in METHODS:
+        preset = _of_file(name, presets_folder() / "needles" / f"{name}.yaml")
+        return replace(preset, given="needles") if name == "oracle" else preset
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
-        config = load_config(name)
-        if config.stages[0].kind == "memory":
-            return NeedleArm(Path(name).stem, config, "memory")
-        searches = getattr(config.components[0], "searches_index", True)
-        return NeedleArm(Path(name).stem, config, "index" if searches else "haystack")
+        return _of_file(Path(name).stem, Path(name))
+    hint = nearest(name, list(METHODS))
     raise ConfigError(
-        f"--arm: there is no arm '{name}'{nearest(name, list(ARMS))}; there are {', '.join(ARMS)}, or a pipeline file"
+        f"--method: there is no method '{name}'{hint}; there are {', '.join(METHODS)}, or a pipeline file"
     )
+
+
+def _of_file(name: str, path: Path) -> NeedleMethod:
+    config = load_config(path)
+    if config.stages[0].kind == "memory":
+        return NeedleMethod(name, config, "memory")
+    searches = getattr(config.components[0], "searches_index", True)
+    return NeedleMethod(name, config, "index" if searches else "haystack")
 
 
 def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConfig:
@@ -188,4 +91,4 @@ def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConf
 
 def scripted(config: PipelineConfig, n_ctx: int = 1 << 20) -> PipelineConfig:
     """The same pipeline with the scripted model, which needs no weights: for a first try, and for tests."""
-    return replace(config, stages=(*config.stages[:-1], _spec("generate.scripted", n_ctx=n_ctx)))
+    return replace(config, stages=(*config.stages[:-1], Spec("generate.scripted", (("n_ctx", n_ctx),))))

@@ -10,9 +10,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
+from pipeline.evaluation.needles.task import Sources, chars_of
 from pipeline.evaluation.needles.trials import Trial
 
 QUESTION = "{question} Answer from the text above, with the number alone.\n"
@@ -28,6 +30,25 @@ class NumberQuestion:
     paragraph: str
     question: str
     number: str
+
+
+@dataclass(frozen=True)
+class Altered:
+    """Numeric answers, each over the original text and over an altered one, in turn."""
+
+    name: ClassVar[str] = "altered"
+    data: ClassVar[str] = "a SQuAD file"
+    has_limit: ClassVar[bool] = False
+
+    @property
+    def smallest(self) -> int:
+        return 1
+
+    def check(self, pairs: int) -> None:
+        """A paragraph that is longer than the size is the whole text."""
+
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+        return trials(read_questions(Path(sources.data or "")), chars_of(pairs), seed, n)[:n]
 
 
 def read_questions(path: Path) -> list[NumberQuestion]:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.prose import excerpt, filler, hide
+from pipeline.evaluation.needles.task import Sources, chars_of, over_texts
 from pipeline.evaluation.needles.trials import Trial
 
 QUESTION = (
@@ -32,6 +34,50 @@ class Story:
     question: str
     answer: str
     supports: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Babi1:
+    """The first task of bAbI: one supporting fact."""
+
+    name: ClassVar[str] = "babi1"
+    data: ClassVar[str] = "a folder with its files (qa1..., qa2..., qa3...)"
+    has_limit: ClassVar[bool] = False
+
+    @property
+    def smallest(self) -> int:
+        return 1
+
+    def check(self, pairs: int) -> None:
+        """A text that is too short is noticed when it is made: the lengths of the stories differ."""
+
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+        stories = read_stories(self._file(Path(sources.data or "")))
+        chars, book = chars_of(pairs), sources.book_text
+        return over_texts(lambda seed, n: trials(stories, self.name, chars, seed, n, book), seed, n)
+
+    def _file(self, path: Path) -> Path:
+        if path.is_file():
+            return path
+        pattern = f"qa{self.name[-1]}_*.txt"
+        files = sorted(path.glob(pattern))
+        if not files:
+            raise DataError(f"{path}: there is no file {pattern} of bAbI in it")
+        return files[-1]
+
+
+@dataclass(frozen=True)
+class Babi2(Babi1):
+    """The second task of bAbI: two supporting facts."""
+
+    name = "babi2"
+
+
+@dataclass(frozen=True)
+class Babi3(Babi1):
+    """The third task of bAbI: three supporting facts."""
+
+    name = "babi3"
 
 
 def read_stories(path: Path) -> list[Story]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.nouns import ADJECTIVES, NOUNS
+from pipeline.evaluation.needles.task import Sources, chars_of, over_texts
 from pipeline.evaluation.needles.trials import Trial
 
 HEAD = (
@@ -23,6 +26,31 @@ HEAD = (
 QUESTION = (
     "The record is over. Tell me what the <REGISTER_CONTENT> in line {index} is. I need the number, and nothing else.\n"
 )
+
+
+LINE_CHARS = 56
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The number in a line. With data, the prompts of an original file."""
+
+    name: ClassVar[str] = "lines"
+    data: ClassVar[str] = ""
+    has_limit: ClassVar[bool] = True
+
+    @property
+    def smallest(self) -> int:
+        return 1
+
+    def check(self, pairs: int) -> None:
+        """A record of one line fits every size."""
+
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+        if sources.data is not None:
+            return read_trials(Path(sources.data), n)
+        n_lines = max(1, chars_of(pairs) // LINE_CHARS)
+        return over_texts(lambda seed, n: trials(n_lines, seed, min(n, 10)), seed, n)
 
 
 def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
