@@ -1,13 +1,15 @@
 """MuSiQue (https://arxiv.org/abs/2108.00573): `paragraphs` with `is_supporting`, `answer`, `answer_aliases`.
 
 All paragraphs come with the question; the whole of each supporting one supports the answer. `answerable: false`, in the
-full version, is a question whose paragraphs do not hold the answer.
+full version, is a question whose paragraphs do not hold the answer. `question_decomposition` has the steps of a
+question, each with its own paragraph.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pipeline.evaluation.data.items import each, need, read_items
 from pipeline.types import Question, Span
 
 KIND = "musique"
+_STEP = re.compile(r"#(\d+)")
 
 
 def read(path: Path) -> DataSet:
@@ -24,6 +27,33 @@ def read(path: Path) -> DataSet:
     if asks_all:  # the answerable version says so of each question
         items = tuple(replace(item, gold=replace(item.gold, is_answerable=None)) for item in items)
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a question: a question about one paragraph. `number` counts from 0."""
+
+    number: int
+    question: str
+    answer: str
+    title: str
+    text: str
+
+
+def steps(item: dict[str, Any]) -> Iterator[Step]:
+    """The steps that are worded as questions, with the answers of earlier steps put in for "#1".
+
+    Raises KeyError, TypeError or ValueError for an item of another layout.
+    """
+    decomposition = item["question_decomposition"]
+    answers = [str(step["answer"]) for step in decomposition]
+    paragraphs = {paragraph["idx"]: paragraph for paragraph in item["paragraphs"]}
+    for number, step in enumerate(decomposition):
+        if ">>" in step["question"]:  # a relation instead of a question: "Brand >> author"
+            continue
+        question = _STEP.sub(lambda match: answers[int(match[1]) - 1], step["question"])
+        paragraph = paragraphs[step["paragraph_support_idx"]]
+        yield Step(number, question, answers[number], paragraph["title"], paragraph["paragraph_text"])
 
 
 def _items(item: dict[str, Any], where: str) -> Iterator[Item]:

@@ -8,6 +8,7 @@ annotated answer support it. With `is_impossible` in the file, questions without
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,21 @@ from pipeline.types import Document, Question, Span
 KIND = "squad"
 
 
+@dataclass(frozen=True, slots=True)
+class SquadItem(Item):
+    """A question with the character spans of its answers in its one document."""
+
+    spans: tuple[tuple[int, int], ...] = ()
+
+
 def read(path: Path) -> DataSet:
-    items = read_items(path, lambda value, where: _articles(path, value, where))
+    items = read_items(path, lambda value, where: squad_items(path, value, where))
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def _articles(path: Path, value: dict[str, Any], where: str) -> Iterator[Item]:
+def squad_items(path: Path, value: dict[str, Any], where: str) -> Iterator[Item]:
+    """The questions of a file's value: a SquadItem each, or an Item with a fault."""
+
     def article_items(article: dict[str, Any], place: str) -> Iterator[Item]:
         title = need(article, "title", str, place, "").replace("_", " ")
 
@@ -47,7 +57,9 @@ def _item(qa: dict[str, Any], document: Document, where: str) -> Item:
         raise DataError(f"{where}: has no answers, and is_impossible is not true")
     question = Question(need(qa, "question", str, where), str(qa.get("id", where)), documents=(document,))
     supports = sentences_at(document, spans) if spans else None
-    return Item(question, Gold(answers, None if is_impossible is None else not is_impossible, supports))
+    return SquadItem(
+        question, Gold(answers, None if is_impossible is None else not is_impossible, supports), spans=spans
+    )
 
 
 def _span(answer: dict[str, Any], document: Document, where: str) -> tuple[int, int]:
