@@ -193,7 +193,9 @@ class Conversation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -249,8 +251,8 @@ def memory_of(pipeline: Pipeline) -> Memory:
     """The pipeline's memory component. Raises ConfigError where it has none."""
     for spec, component in zip(pipeline.config.stages, pipeline.config.components, strict=True):
         if spec.kind == "memory":
-            found: Any = component
-            return found  # type: ignore[no-any-return]
+            memory: Any = component
+            return memory  # type: ignore[no-any-return]
     raise ConfigError(
         f"{pipeline.config.path}: a conversation needs a memory stage right before {pipeline.config.stages[-2].name}: "
         "memory.hierarchical, memory.window, memory.full, or memory.none"

@@ -160,8 +160,8 @@ class Result:
             answer=answer,
             ledger=_read_ledger(values["ledger"]),
             found=tuple(
-                Passage(found["source"], found["start"], found["end"], "", found["score"])
-                for found in values.get("found", ())
+                Passage(passage["source"], passage["start"], passage["end"], "", passage["score"])
+                for passage in values.get("found", ())
             ),
             shown=tuple(_read_passage(passage) for passage in values["shown"]),
             answerable=values.get("answerable"),
