@@ -19,8 +19,9 @@ from pipeline.cache import cache_folder, data_folder, make_private, size_of
 from pipeline.errors import StoreError
 from pipeline.forgetting import is_pending
 from pipeline.storage.folders import delete_folder, temporary_name
+from pipeline.storage.sqlite import copy_database, read_only
 from pipeline.storage.whole import is_left_over, write_whole
-from pipeline.transcript import NAME, check_unchanged, read_begun, read_only, read_turns, session_errors
+from pipeline.transcript import NAME, check_unchanged, read_begun, read_turns, session_errors
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -146,12 +147,7 @@ def fork_session(name: str, new: str) -> Path:
         half = make_private(temporary_name(target))
         try:
             os.close(os.open(half / NAME, os.O_RDWR | os.O_CREAT, 0o600))
-            reading, writing = sqlite3.connect(source / NAME), sqlite3.connect(half / NAME)
-            try:
-                reading.backup(writing)
-            finally:
-                reading.close()
-                writing.close()
+            copy_database(source / NAME, half / NAME)
             half.rename(target)
         except BaseException:
             shutil.rmtree(half, ignore_errors=True)
@@ -253,7 +249,7 @@ def _free(name: str) -> Path:
 
 def _info(folder: Path) -> SessionInfo:
     try:
-        with read_only(folder) as db:
+        with read_only(folder / NAME) as db:
             n, last = db.execute("SELECT count(*), max(time) FROM turns").fetchone()
             (begun,) = db.execute("SELECT value FROM meta WHERE key = 'begun'").fetchone()
         time = str(last or json.loads(begun))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LongthreadError, StoreError
+from pipeline.storage import sqlite
 from pipeline.storage.checksums import agrees, checksum_file, save_checksum
 from pipeline.storage.whole import flush
 from pipeline.types import Turn
@@ -147,16 +148,10 @@ class Transcript:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commits all of it or, on an error, nothing. A nested transaction belongs to the outer one."""
-        if self.db.in_transaction:
-            yield
-            return
-        self.db.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self.db.execute("COMMIT")
+            with sqlite.transaction(self.db):
+                yield
         except BaseException:
-            if self.db.in_transaction:  # or the next statements would join it, and never be committed
-                self.db.execute("ROLLBACK")
             self._turns = None
             raise
 
@@ -196,26 +191,16 @@ def read_turns(folder: Path) -> tuple[Turn, ...]:
     """The turns of a session that may be open elsewhere. Changes nothing. Raises StoreError like `Transcript`."""
     with session_errors(folder):
         check_unchanged(folder)
-        with read_only(folder) as db:
+        with sqlite.read_only(folder / NAME) as db:
             rows = db.execute("SELECT number, question, answer, time, finish FROM turns ORDER BY number").fetchall()
     return tuple(Turn(*row) for row in rows)
 
 
 def read_begun(folder: Path) -> str:
     """The time at which a session was begun, as `now` gives it. The session may be open, also in this process."""
-    with session_errors(folder), read_only(folder) as db:
+    with session_errors(folder), sqlite.read_only(folder / NAME) as db:
         (begun,) = db.execute("SELECT value FROM meta WHERE key = 'begun'").fetchone()
         return str(json.loads(begun))
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write."""
-    db = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        yield db
-    finally:
-        db.close()
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cache import CACHE_LAYOUT
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("longthread", "pipeline", "compressors", "memory", "cli")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -106,6 +108,18 @@ def test_commands_print_through_one_file(path: Path) -> None:
     if path.name != "output.py":
         direct = {name for name in calls(path) if name in ("print", "Console", "open") or name.startswith("sys.std")}
         assert direct <= {"sys.stdin.isatty", "sys.stdout.isatty", "sys.stdin.buffer.read"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
+    names = {
+        node.right.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.BinOp)
+        and ast.unparse(node.left) == "cache_folder()"
+        and isinstance(node.right, ast.Constant)
+    }
+    assert names <= set(CACHE_LAYOUT)
 
 
 WRITERS = {
