@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.errors import LongthreadError
-from pipeline.evaluation.needles.grid import Grid
+from pipeline.evaluation.needles.grid import NeedleGrid
 from pipeline.evaluation.needles.methods import method, with_reader
 from pipeline.evaluation.needles.running import run_grid, sizes_of
 from pipeline.models.tune import machine
@@ -62,7 +62,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     chosen = method(given.method)
     config = with_reader(chosen.config, {"model": given.model, "n_ctx": given.n_ctx or context(given)})
     chosen = replace(chosen, config=config)
-    grid = Grid(
+    grid = NeedleGrid(
         tasks=tuple(given.task.split(",")),
         pairs=numbers(given.pairs or "100"),
         lengths=numbers(given.length),

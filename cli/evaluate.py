@@ -16,7 +16,7 @@ from cli.progress import Display, RunDisplay, duration
 from cli.run import executor_of, most_errors, resume_command
 from pipeline.default import default_config, with_model
 from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtraError
-from pipeline.evaluation.compare import MAY_DIFFER, Comparison, Difference, as_json, check_names, compare
+from pipeline.evaluation.compare import MAY_DIFFER, Difference, RunComparison, as_json, check_names, compare
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.evaluate import EvalOptions, Listener, evaluate, methods_of
 from pipeline.evaluation.metrics import BY_NAME
@@ -195,19 +195,19 @@ def _report(
     return EXIT_ERROR if any(one.n_failed for one in found) else 0
 
 
-def _json(found: Sequence[Measures], comparison: Comparison | None, seed: int) -> dict[str, Any]:
+def _json(found: Sequence[Measures], comparison: RunComparison | None, seed: int) -> dict[str, Any]:
     return {
         "runs": [summary(one, seed) for one in found],
         "comparison": as_json(comparison) if comparison else None,
     }
 
 
-def _print_json(found: Sequence[Measures], comparison: Comparison | None, seed: int) -> None:
+def _print_json(found: Sequence[Measures], comparison: RunComparison | None, seed: int) -> None:
     print_json(_json(found, comparison, seed))
 
 
 def _print(
-    found: Sequence[Measures], comparison: Comparison | None, differences: Sequence[Difference], seed: int
+    found: Sequence[Measures], comparison: RunComparison | None, differences: Sequence[Difference], seed: int
 ) -> None:
     console = SafeConsole()
     console.print()

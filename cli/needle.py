@@ -44,7 +44,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from pipeline.evaluation.needles.grid import Grid
+    from pipeline.evaluation.needles.grid import NeedleGrid
     from pipeline.evaluation.needles.methods import method, with_reader
     from pipeline.evaluation.needles.running import run_grid, sizes_of
     from pipeline.pipeline import Pipeline
@@ -59,7 +59,7 @@ def run(
     config = with_reader(chosen.config, {"model": model, **reader})
     config.components[-1].check()
     with Display(quiet) as display, RunDisplay(quiet) as shown:
-        grid = Grid(
+        grid = NeedleGrid(
             tasks=tuple(dict.fromkeys(tasks or ["single"])),
             pairs=_numbers("--pairs", pairs) if pairs else (1,),
             lengths=_numbers("--length", lengths),

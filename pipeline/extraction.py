@@ -27,7 +27,7 @@ from typing import Any
 from pipeline.errors import DataError
 from pipeline.executors.folder import Run
 from pipeline.executors.samples import Sample
-from pipeline.records import Record, Result
+from pipeline.records import QuestionResult, Record
 from pipeline.storage.whole import write_whole
 from pipeline.text.dates import dates
 from pipeline.text.numbers import number_spans
@@ -155,7 +155,9 @@ def _cell(record: Record | None, type_: Any) -> Cell:
     return _checked(value, type_, result, quotes, confidence)
 
 
-def _checked(value: Any, type_: str, result: Result, quotes: Sequence[Passage], confidence: float | None) -> Cell:
+def _checked(
+    value: Any, type_: str, result: QuestionResult, quotes: Sequence[Passage], confidence: float | None
+) -> Cell:
     """A number or a date where the model was shown it, or the only one of the sentence nearest to the question."""
     read = _READERS[type_]
     form = read(json.dumps(value) if not isinstance(value, str) else value)

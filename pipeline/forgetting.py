@@ -77,7 +77,7 @@ class Forgetting:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldElsewhere:
     """Another session that still holds the forgotten text, in these turns and in `n_lines` typed lines.
 
     A session without either cannot be read.
@@ -95,7 +95,7 @@ class Forgotten:
     what: Forgetting
     turns: tuple[int, ...]
     n_lines: int
-    elsewhere: tuple[Held, ...] = ()
+    elsewhere: tuple[HeldElsewhere, ...] = ()
 
 
 def plan(turns: Sequence[Turn], numbers: Sequence[int], matching: str = "") -> Forgetting:
@@ -190,7 +190,7 @@ def sweep(folder: Path) -> None:
             path.unlink()
 
 
-def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[Held, ...]:
+def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[HeldElsewhere, ...]:
     """Other sessions, such as forks, that still hold the forgotten text, or cannot be read and may hold it."""
     held = []
     for folder in folders:
@@ -200,10 +200,10 @@ def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[Held, ...
             its_plan = plan(turns, numbers, what.matching)  # with the numbers and words of that session
             n_lines = sum(map(its_plan.covers_line, read_typed(folder)))
         except StoreError:
-            held.append(Held(folder.name, (), 0))
+            held.append(HeldElsewhere(folder.name, (), 0))
             continue
         if numbers or n_lines:
-            held.append(Held(folder.name, numbers, n_lines))
+            held.append(HeldElsewhere(folder.name, numbers, n_lines))
     return tuple(held)
 
 

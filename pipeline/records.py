@@ -62,7 +62,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Result:
+class QuestionResult:
     """The outcome of one question.
 
     `found` are the passages of the retrievers, best first, `shown` those of the prompt, in the order of their numbers.
@@ -85,7 +85,7 @@ class Result:
     version: str = ""
 
     @classmethod
-    def of(cls, state: State, config: PipelineConfig, with_config: bool = True) -> Result:
+    def of(cls, state: State, config: PipelineConfig, with_config: bool = True) -> QuestionResult:
         """The outcome of a question that a pipeline has answered."""
         return cls(
             question_id=state.question.id,
@@ -139,7 +139,7 @@ class Result:
         return values if self.config else {name: value for name, value in values.items() if name != "config"}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Result:
+    def from_dict(cls, values: Mapping[str, Any]) -> QuestionResult:
         """Reads JSON values, also of older versions. Raises KeyError, TypeError or ValueError for anything else."""
         answer = None
         if values["answer"] is not None:
@@ -184,7 +184,7 @@ class Record:
     id: str
     key: str
     question: str
-    result: Result | None
+    result: QuestionResult | None
     error: Fault | None = None
     attempts: tuple[Fault, ...] = ()
     n_retries: int = 0
@@ -241,7 +241,7 @@ class Record:
                 id=values["id"],
                 key=values["key"],
                 question=(values.get("question") or {}).get("text", ""),
-                result=None if values["record"] is None else Result.from_dict(values["record"]),
+                result=None if values["record"] is None else QuestionResult.from_dict(values["record"]),
                 error=Fault.from_dict(error) if has_error and isinstance(error, dict) else None,
                 attempts=tuple(Fault.from_dict(attempt) for attempt in values.get("attempts") or ()),
                 n_retries=values.get("retries", 0),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.config import load_config
 from pipeline.executors.folder import parse_record
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault, Record, Result
+from pipeline.records import Fault, QuestionResult, Record
 from pipeline.types import (
     Answer,
     Citation,
@@ -67,7 +67,7 @@ LEDGERS = st.builds(
 )  # fmt: skip
 FOUND = st.builds(Passage, TEXT, st.integers(0, 9), st.integers(0, 99), st.just(""), st.floats(0, 1))
 RESULTS = st.builds(
-    Result, TEXT, TEXT, st.none() | ANSWERS, LEDGERS, st.lists(FOUND, max_size=2).map(tuple),
+    QuestionResult, TEXT, TEXT, st.none() | ANSWERS, LEDGERS, st.lists(FOUND, max_size=2).map(tuple),
     st.lists(PASSAGES, max_size=2).map(tuple), st.none() | st.just(0.75), st.just({}), TEXT, TEXT,
 )  # fmt: skip
 FAULTS = st.builds(Fault, TEXT, TEXT, TEXT, st.just(False), TEXT)
@@ -98,8 +98,8 @@ def test_a_real_answer_loses_nothing_that_its_json_has() -> None:
     config = replace(config, stages=(given_, *config.stages[-2:]))
     with Pipeline(config, Path("none")) as pipeline:
         state = pipeline.ask(Question("When does ferry 7 leave?", "q7", documents=documents))
-    values = json.loads(json.dumps(Result.of(state, config).to_dict()))
-    result = Result.from_dict(values)
+    values = json.loads(json.dumps(QuestionResult.of(state, config).to_dict()))
+    result = QuestionResult.from_dict(values)
     assert json.loads(json.dumps(result.to_dict())) == values
     assert (result.question, result.text, result.config_hash) == (
         state.question.text,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from memory.hierarchical.facts import Fact, drawn, is_about_the_same, says_the_same
 from memory.hierarchical.settings import Hierarchical
 from memory.hierarchical.summaries import SHORT_TOKENS, extracted, renew, weightiest
-from memory.hierarchical.units import Running, Unit, Units
+from memory.hierarchical.units import Running, Unit, UnitTables
 from memory.transcribed import turn_text
 from pipeline.contracts import Embedder, Progress, Runtime
 from pipeline.transcript import session_errors
@@ -17,7 +17,7 @@ from pipeline.transcript import session_errors
 class Digest:
     """Writes facts and summaries into the tables of a session."""
 
-    def __init__(self, units: Units, settings: Hierarchical, runtime: Runtime) -> None:
+    def __init__(self, units: UnitTables, settings: Hierarchical, runtime: Runtime) -> None:
         self.units = units
         self.transcript = units.transcript
         self.settings = settings

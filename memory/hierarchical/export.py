@@ -6,12 +6,12 @@ from typing import Any
 
 from memory.hierarchical.digest import Digest
 from memory.hierarchical.facts import Fact
-from memory.hierarchical.units import Running, Units
+from memory.hierarchical.units import Running, UnitTables
 from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.types import Passage
 
 
-def tier_lines(units: Units) -> list[dict[str, Any]]:
+def tier_lines(units: UnitTables) -> list[dict[str, Any]]:
     """The pieces, units, facts and the running summary as JSON values."""
     pieces = [_piece_line(number, piece) for number, piece in units.pieces().items()]
     closed = [{"kind": "unit", "first": unit.first, "last": unit.last, "summary": unit.summary} for unit in units.all()]
@@ -24,7 +24,7 @@ def tier_lines(units: Units) -> list[dict[str, Any]]:
     return [*pieces, *closed, *facts, *([summary] if running.text else [])]
 
 
-def take_line(line: dict[str, Any], units: Units, digest: Digest) -> bool:
+def take_line(line: dict[str, Any], units: UnitTables, digest: Digest) -> bool:
     """Takes in a line of a tier, inside a transaction; False for a line of another kind.
 
     Raises ValueError, KeyError or TypeError for a line that is wrong: the turns come first, and every other line is
@@ -48,7 +48,7 @@ def take_line(line: dict[str, Any], units: Units, digest: Digest) -> bool:
     return True
 
 
-def _take_unit(line: dict[str, Any], units: Units) -> None:
+def _take_unit(line: dict[str, Any], units: UnitTables) -> None:
     """Closes the turns of a unit. Its bounds may name forgotten turns: it takes those that are left."""
     first, last, summary = int(line["first"]), int(line["last"]), line["summary"]
     numbers = [turn.number for turn in units.transcript.turns if first <= turn.number <= last]
@@ -60,14 +60,14 @@ def _take_unit(line: dict[str, Any], units: Units) -> None:
     units.close(numbers[0], numbers[-1], summary)
 
 
-def _take_piece(line: dict[str, Any], units: Units) -> None:
+def _take_piece(line: dict[str, Any], units: UnitTables) -> None:
     marks = line.get("marks", "[true,[],[]]")  # exports from before places had marks
     place = place_from_json(line["line"], line["page"], line["heading"], line.get("paragraph"), marks)
     span = str(line["source"]), int(line["start"]), int(line["end"])
     units.add_piece(_turn(line["turn"], units), Passage(*span, "", place=place, title=str(line["title"])))
 
 
-def _turn(value: Any, units: Units) -> int:
+def _turn(value: Any, units: UnitTables) -> int:
     """The number of a turn that the export holds."""
     number = int(value)
     if all(turn.number != number for turn in units.transcript.turns):

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from memory.hierarchical.digest import Digest
 from memory.hierarchical.summaries import weightiest
-from memory.hierarchical.units import Units
+from memory.hierarchical.units import UnitTables
 from memory.transcribed import turn_text
 from pipeline.text.words import content_words
 from pipeline.types import Turn
 
 
-def forget_turns(units: Units, digest: Digest, numbers: tuple[int, ...], next_number: int | None = None) -> None:
+def forget_turns(units: UnitTables, digest: Digest, numbers: tuple[int, ...], next_number: int | None = None) -> None:
     """Deletes turns, their pieces and facts, in one transaction. Makes the summaries that they went into again.
 
     Summaries are remade by extraction, because forgetting must not need a model.

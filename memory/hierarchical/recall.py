@@ -11,7 +11,7 @@ from memory.hierarchical.facts import newest_of
 from memory.hierarchical.search import TurnSearch
 from memory.hierarchical.settings import Hierarchical
 from memory.hierarchical.summaries import clipped
-from memory.hierarchical.units import Unit, Units
+from memory.hierarchical.units import Unit, UnitTables
 from memory.transcribed import newest, softmax, turn_text
 from pipeline.contracts import Runtime
 from pipeline.documents.sentences import sentences
@@ -22,7 +22,7 @@ from pipeline.types import Passage, Question, Recall, Recalled, Turn
 class Recaller:
     """Recalls from the tables of a session, ranked by its search."""
 
-    def __init__(self, units: Units, search: TurnSearch, settings: Hierarchical) -> None:
+    def __init__(self, units: UnitTables, search: TurnSearch, settings: Hierarchical) -> None:
         self.units = units
         self.transcript = units.transcript
         self.search = search

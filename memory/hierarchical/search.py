@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memory.hierarchical.settings import Hierarchical
-from memory.hierarchical.units import Units
+from memory.hierarchical.units import UnitTables
 from memory.hierarchical.vectors import NAME as VECTORS
 from memory.hierarchical.vectors import Meaning
 from memory.hierarchical.words import Words, standardised
@@ -15,7 +15,7 @@ from pipeline.errors import StoreError
 class TurnSearch:
     """The words and vectors of a session. `update` brings both up to date; vectors are opened on first use."""
 
-    def __init__(self, units: Units, settings: Hierarchical, runtime: Runtime) -> None:
+    def __init__(self, units: UnitTables, settings: Hierarchical, runtime: Runtime) -> None:
         self.units = units
         self.transcript = units.transcript
         self.settings = settings

@@ -17,7 +17,7 @@ from memory.hierarchical.forgetting import forget_turns
 from memory.hierarchical.recall import Recaller
 from memory.hierarchical.search import TurnSearch
 from memory.hierarchical.settings import Hierarchical
-from memory.hierarchical.units import Unit, Units
+from memory.hierarchical.units import Unit, UnitTables
 from memory.transcribed import Transcribed, softmax, turn_text
 from pipeline.contracts import Progress, Runtime
 from pipeline.transcript import now, session_errors
@@ -32,7 +32,7 @@ class Tiers(Transcribed):
         self.settings = settings
         try:
             with session_errors(folder):
-                self.units = Units(self.transcript)
+                self.units = UnitTables(self.transcript)
         except BaseException:
             self.transcript.close()
             raise

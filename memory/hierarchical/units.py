@@ -58,7 +58,7 @@ class Running:
     time: str = ""
 
 
-class Units:
+class UnitTables:
     """The tables in a transcript's file. Changes of several rows belong into `transcript.transaction()`."""
 
     def __init__(self, transcript: Transcript) -> None:

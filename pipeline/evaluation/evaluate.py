@@ -17,7 +17,7 @@ from pipeline.contracts import Progress
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.corpus import Corpus, head, materialise
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold
 from pipeline.evaluation.memory import peak_mb, reset_peak
 from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.folder import n_records
@@ -177,7 +177,7 @@ def _prepare(
     return _MethodRun(method, chosen(samples, options.sample, options.seed, options.limit), index, output / method.name)
 
 
-def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
+def _moved(data: DataSet, corpus: Corpus) -> tuple[DataItem, ...]:
     """The questions without documents. Their gold points into the files of the corpus."""
     wanted = {span.source for item in data.items for span in item.gold.supports or ()}
     documents = data.corpus() if wanted else ()
@@ -191,7 +191,7 @@ def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
     )
 
 
-def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
+def _found(data: DataSet, docs: Sequence[str]) -> tuple[DataItem, ...]:
     """The questions without documents. Their gold names the user's files, searched for below the paths."""
     from pipeline.documents.discover import discover
 

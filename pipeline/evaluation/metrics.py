@@ -16,7 +16,7 @@ from pipeline.evaluation.answers import best, contains, exact_match, f1
 from pipeline.evaluation.data.dataset import Gold
 from pipeline.evaluation.ranking import ranking
 from pipeline.evaluation.spans import n_chars, n_common, touches
-from pipeline.records import Record, Result
+from pipeline.records import QuestionResult, Record
 from pipeline.types import Generation, Span
 
 Value = bool | int | float | None
@@ -30,7 +30,7 @@ class CannotMeasureError(Exception):
 class JudgedResult:
     """One result and its gold, with the views that metrics need."""
 
-    result: Result
+    result: QuestionResult
     gold: Gold
 
     @property

@@ -26,7 +26,7 @@ ROWS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class QuestionRow:
     """One question's outcome. `question_hash` covers the question and its gold, `offset` is its line's byte offset."""
 
     id: str
@@ -44,11 +44,11 @@ class Measures:
     folder: Path
     name: str
     about: Mapping[str, Any]
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[QuestionRow, ...] = field(repr=False)
     peak_memory_mb: float | None = None
 
     @cached_property
-    def by_id(self) -> dict[str, Row]:
+    def by_id(self) -> dict[str, QuestionRow]:
         return {row.id: row for row in self.rows}
 
     @property
@@ -126,11 +126,11 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
     return Measures(folder, folder.resolve().name, about, tuple(rows), _peak_memory(folder))
 
 
-def _row(record: Record, offset: int) -> Row:
+def _row(record: Record, offset: int) -> QuestionRow:
     gold = record.fields.get("gold") or {}
     known = [record.question, gold.get("answers"), gold.get("is_answerable")]
     question_hash = hashlib.sha256(json.dumps([record.id, *known]).encode()).hexdigest()[:16]
-    return Row(record.id, record.n, record.status, question_hash, measure(record), offset)
+    return QuestionRow(record.id, record.n, record.status, question_hash, measure(record), offset)
 
 
 def _records(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, Record]]:

@@ -30,7 +30,7 @@ from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
 from pipeline.executors.tasks import Executor, Outcome, Task
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault, Record, Result
+from pipeline.records import Fault, QuestionResult, Record
 from pipeline.retrieval.generations import hold_newest
 
 SECONDS_BETWEEN_STATUS = 0.2
@@ -217,7 +217,7 @@ class _Work:
                 id=task.sample.question.id,
                 key=task.key,
                 question=task.sample.question.text,
-                result=None if state is None else Result.of(state, self.config, with_config=False),
+                result=None if state is None else QuestionResult.of(state, self.config, with_config=False),
                 error=fault,
                 attempts=tuple(task.retries),
                 n_retries=len(task.retries),

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.executors.samples import samples_of
 from pipeline.extraction import Cell, Table, _cell, extraction_samples, schema_of, write_table
-from pipeline.records import Fault, Record, Result
+from pipeline.records import Fault, QuestionResult, Record
 from pipeline.types import Answer, Citation, Ledger, Passage, Place
 from tests.cli.conftest import Run
 
@@ -92,7 +92,7 @@ def record(
     passages = [Passage("a.txt", 0, len(text), text, place=Place(n)) for n, text in enumerate(quotes, 1)]
     citations = tuple(Citation(n, "match", passage, passage) for n, passage in enumerate(passages, 1))
     outcome = None if answer is None else Answer(answer, citations, is_abstention=bool(why), why=why)
-    result = Result("q", question, outcome, Ledger(), shown=tuple(passages), answerable=answerable)
+    result = QuestionResult("q", question, outcome, Ledger(), shown=tuple(passages), answerable=answerable)
     return Record(0, "q", "k", question, result)
 
 

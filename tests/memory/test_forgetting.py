@@ -18,7 +18,7 @@ from cli.chat.views import forgotten
 from pipeline.cache import cache_folder, data_folder
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
-from pipeline.forgetting import INTENT, Forgetting, Held, plan
+from pipeline.forgetting import INTENT, Forgetting, HeldElsewhere, plan
 from pipeline.models import cell_files
 from pipeline.registry import Spec
 from pipeline.sessions import fork_session, session_folder
@@ -119,7 +119,7 @@ def test_a_session_that_cannot_be_read_is_named() -> None:
     (session_folder("torn") / "session.sqlite").write_bytes(b"no database" * 100)
     with talk() as conversation:
         done = conversation.forget(matching=SECRET)
-        assert done.elsewhere == (Held("torn", (), 0),)
+        assert done.elsewhere == (HeldElsewhere("torn", (), 0),)
         assert "holds it: torn (it cannot be read, and may)" in forgotten(done).plain
         with pytest.raises(StoreError, match="torn: the session's file cannot be used"):
             conversation.forget_in("torn", done.what)
@@ -268,7 +268,7 @@ def test_kept_cells_go_by_time_and_by_text(kind: str, n_texts: int) -> None:
         "new": "The boat sails at nine.",
     }
     for name, text in texts_of.items():
-        words = [np.frombuffer(one.encode(), np.uint8) for one in ("prefix", text)[-n_texts:]]
+        words = [np.frombuffer(part.encode(), np.uint8) for part in ("prefix", text)[-n_texts:]]
         cell_files.write(folder / f"{name}.kv", {}, [*words, np.zeros(4, np.float32)])
         if name != "new":
             os.utime(folder / f"{name}.kv", (1, 1))

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.needles.limit import STEP, LimitSettings, _Search, find_limit, largest, parse_task, share_time
 from pipeline.evaluation.needles.methods import method, scripted
 from pipeline.evaluation.needles.tasks.multithread import Multithread
-from pipeline.evaluation.needles.tasks.sentences import Sentences
+from pipeline.evaluation.needles.tasks.sentences import SentenceThread
 from pipeline.evaluation.needles.tasks.single import Single
 from pipeline.evaluation.needles.tasks.thread import Thread
 from pipeline.evaluation.statistics import wilson
@@ -155,7 +155,7 @@ def test_a_size_that_cannot_hold_any_more_is_left() -> None:
         ("single", Single()),
         ("thread", Thread(2)),
         ("thread:5", Thread(5)),
-        ("sentences", Sentences(1)),
+        ("sentences", SentenceThread(1)),
         ("multithread:3", Multithread(3, "forward", 2)),
     ],
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold, documents_of, named
 from pipeline.evaluation.data.items import each, need, read_items
 from pipeline.types import Question, Span
 
@@ -30,7 +30,7 @@ def read(path: Path) -> DataSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MusiqueStep:
     """One step of a question: a question about one paragraph. `number` counts from 0."""
 
     number: int
@@ -40,7 +40,7 @@ class Step:
     text: str
 
 
-def steps(item: dict[str, Any]) -> Iterator[Step]:
+def steps(item: dict[str, Any]) -> Iterator[MusiqueStep]:
     """The steps that are worded as questions, with the answers of earlier steps put in for "#1".
 
     Raises KeyError, TypeError or ValueError for an item of another layout.
@@ -53,10 +53,10 @@ def steps(item: dict[str, Any]) -> Iterator[Step]:
             continue
         question = _STEP.sub(lambda match: answers[int(match[1]) - 1], step["question"])
         paragraph = paragraphs[step["paragraph_support_idx"]]
-        yield Step(number, question, answers[number], paragraph["title"], paragraph["paragraph_text"])
+        yield MusiqueStep(number, question, answers[number], paragraph["title"], paragraph["paragraph_text"])
 
 
-def _items(item: dict[str, Any], where: str) -> Iterator[Item]:
+def _items(item: dict[str, Any], where: str) -> Iterator[DataItem]:
     documents, supports = [], []
     for below, paragraph in each(item, "paragraphs", where):
         text = need(paragraph, "paragraph_text", str, below).strip()
@@ -71,4 +71,4 @@ def _items(item: dict[str, Any], where: str) -> Iterator[Item]:
         need(item, "question", str, where), need(item, "id", str, where), documents=tuple(dict.fromkeys(documents))
     )
     spans = tuple(dict.fromkeys(supports)) or None
-    yield Item(question, Gold(answers if is_answerable else (), is_answerable, spans))
+    yield DataItem(question, Gold(answers if is_answerable else (), is_answerable, spans))

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.evaluation.needles.table import TASKS
 from pipeline.evaluation.needles.task import NeedleTask, Sources, chars_of, parameter_names, parameters_of
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 from pipeline.registry import nearest
 
 _HAYSTACKS = 1000
@@ -19,7 +19,7 @@ _HAYSTACKS = 1000
 
 
 @dataclass(frozen=True)
-class Grid:
+class NeedleGrid:
     """What to ask: every task at every size, with every combination of the parameters that it has.
 
     :param tasks: see table.py.
@@ -60,10 +60,10 @@ class Grid:
         if self.n < 1:
             raise ConfigError(f"-n must be at least 1, was: {self.n}")
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[NeedleCell]:
         """The cells, sizes ascending. Raises DataError, with the numbers, if the needles do not fit."""
         cells = [
-            Cell(task, pairs)
+            NeedleCell(task, pairs)
             for name in self.tasks
             for task in self._variants(TASKS[name])
             for pairs in sorted(set(self.pairs))
@@ -88,7 +88,7 @@ class Grid:
         }
         return values[parameter]
 
-    def trials(self, cell: Cell) -> list[Trial]:
+    def trials(self, cell: NeedleCell) -> list[NeedleTrial]:
         """The `n` trials of a cell, or fewer if the data has no more."""
         trials = cell.task.trials(cell.pairs, self.seed * _HAYSTACKS, self.n, self._sources)
         return [replace(trial, cell=tuple(replace(cell, label=trial.label).to_dict().items())) for trial in trials]
@@ -103,7 +103,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Cell:
+class NeedleCell:
     """One task at one size. `label` names a part of its trials: `altered` has altered and unaltered texts."""
 
     task: NeedleTask

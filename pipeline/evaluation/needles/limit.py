@@ -18,12 +18,12 @@ from time import monotonic
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
 from pipeline.errors import ConfigError
-from pipeline.evaluation.needles.grid import Cell, Grid
+from pipeline.evaluation.needles.grid import NeedleCell, NeedleGrid
 from pipeline.evaluation.needles.haystack import PAIR_CHARS
 from pipeline.evaluation.needles.scoring import score
 from pipeline.evaluation.needles.table import TASKS
 from pipeline.evaluation.needles.task import NeedleTask, parameter_names, parameters_of
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, settings_of
 from pipeline.models.identity import model_key
@@ -200,7 +200,7 @@ class _Search:
 
     def measure(self, pairs: int) -> Measured:
         """Asks up to n questions at a size, as many at once as the engine has sequences."""
-        trials = self.grid.trials(Cell(self.task, pairs))
+        trials = self.grid.trials(NeedleCell(self.task, pairs))
         at_a_time = int(getattr(self.pipeline.config.components[-1], "n_seq_max", 4))
         hits = n_asked = tokens = 0
         left = iter(trials)
@@ -222,7 +222,7 @@ class _Search:
         for stream in self.pipeline.reader.generate(prompts, sampling):
             yield stream.result().text
 
-    def prompt(self, trial: Trial) -> Prompt:
+    def prompt(self, trial: NeedleTrial) -> Prompt:
         """The prompt that the pipeline gives its reader."""
         document = Document(trial.haystack_name, trial.haystack)
         state = State(Question(trial.question, trial.id, documents=(document,)), ledger=self.pipeline.ledger)
@@ -260,15 +260,15 @@ class _Search:
         return self._question
 
     @property
-    def probe(self) -> Trial:
+    def probe(self) -> NeedleTrial:
         """One trial of about 40 pairs, to count its tokens."""
         pairs = max(40, self.task.smallest, parameters_of(self.task).get("length", 1))
-        return replace(self.grid, n=1).trials(Cell(self.task, pairs))[0]
+        return replace(self.grid, n=1).trials(NeedleCell(self.task, pairs))[0]
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> NeedleGrid:
         settings = self.settings
-        return Grid((self.task.name,), n=settings.n, seed=settings.seed, book=settings.book)
+        return NeedleGrid((self.task.name,), n=settings.n, seed=settings.seed, book=settings.book)
 
 
 def largest(tried: Sequence[Measured], threshold: float) -> Measured | None:

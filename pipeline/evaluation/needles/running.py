@@ -19,11 +19,11 @@ from typing import Any
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model, Progress
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.grid import Cell, Grid
+from pipeline.evaluation.needles.grid import NeedleCell, NeedleGrid
 from pipeline.evaluation.needles.methods import MAX_TOKENS, NeedleMethod, with_reader
 from pipeline.evaluation.needles.reading import ReadingExecutor
 from pipeline.evaluation.needles.scoring import FAULTS, Score, score
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 from pipeline.evaluation.statistics import Interval, wilson
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
@@ -52,7 +52,7 @@ class CellResult:
     in which questions of the cell were being answered, divided by their number.
     """
 
-    cell: Cell
+    cell: NeedleCell
     tokens: int
     n: int
     n_failed: int
@@ -95,16 +95,16 @@ class Results:
     """
 
     folder: Path
-    grid: Grid
+    grid: NeedleGrid
     method: str
     model: str
     cells: tuple[CellResult, ...]
-    depths: tuple[tuple[Cell, float, int, int], ...]
+    depths: tuple[tuple[NeedleCell, float, int, int], ...]
     n_missing: int
 
 
 def run_grid(
-    grid: Grid,
+    grid: NeedleGrid,
     method: NeedleMethod,
     folder: Path,
     progress: Progress,
@@ -135,7 +135,7 @@ def run_grid(
     return read_results(folder)
 
 
-def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> PipelineConfig:
+def _with_room(config: PipelineConfig, trials: dict[NeedleCell, list[NeedleTrial]]) -> PipelineConfig:
     """Raises the pipeline's `max_tokens` to what the longest list of answers takes."""
     max_answers = max((len(trial.expected) for cell_trials in trials.values() for trial in cell_trials), default=1)
     needed = _TOKENS_PER_ANSWER * max_answers
@@ -144,10 +144,10 @@ def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> Pipel
 
 
 def _measure(
-    config: PipelineConfig, method: NeedleMethod, trials: dict[Cell, list[Trial]], progress: Progress
-) -> tuple[dict[Cell, int], str]:
+    config: PipelineConfig, method: NeedleMethod, trials: dict[NeedleCell, list[NeedleTrial]], progress: Progress
+) -> tuple[dict[NeedleCell, int], str]:
     """The tokens of the longest text of each cell, and the model's name. WindowError for texts that cannot fit."""
-    tokens: dict[Cell, int] = {}
+    tokens: dict[NeedleCell, int] = {}
     too_long: list[str] = []
     with Pipeline(config, Path("no index"), progress) as pipeline:
         reader = pipeline.reader
@@ -181,7 +181,7 @@ def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:
     )
 
 
-def _check_plan(folder: Path, grid: Grid, method: str, config: PipelineConfig) -> None:
+def _check_plan(folder: Path, grid: NeedleGrid, method: str, config: PipelineConfig) -> None:
     if not (folder / PLAN).exists():
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         if any(not name.startswith(f".{PLAN}.") for name in names):  # such files are left by an interrupted write
@@ -201,7 +201,7 @@ def _check_plan(folder: Path, grid: Grid, method: str, config: PipelineConfig) -
 
 
 def _write_plan(
-    folder: Path, grid: Grid, method: str, model: str, config: PipelineConfig, tokens: dict[Cell, int]
+    folder: Path, grid: NeedleGrid, method: str, model: str, config: PipelineConfig, tokens: dict[NeedleCell, int]
 ) -> None:
     from pipeline.models.files import write_json
 
@@ -230,7 +230,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     return plan
 
 
-def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progress: Progress) -> None:
+def _index(folder: Path, trials: Sequence[NeedleTrial], config: PipelineConfig, progress: Progress) -> None:
     from pipeline.docs_index import update_index
 
     texts = folder / TEXTS
@@ -245,7 +245,11 @@ def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progre
 
 
 def _reading(
-    config: PipelineConfig, trials: dict[Cell, list[Trial]], folder: Path, executor: str | None, progress: Progress
+    config: PipelineConfig,
+    trials: dict[NeedleCell, list[NeedleTrial]],
+    folder: Path,
+    executor: str | None,
+    progress: Progress,
 ) -> Callable[[], Executor]:
     if executor == "ray":
         raise ConfigError("a memory has one writer: the method memory runs with --executor local")
@@ -253,7 +257,7 @@ def _reading(
     return lambda: ReadingExecutor(Pipeline(config, Path("no index"), progress), texts, folder / MEMORY)
 
 
-def _sample(trial: Trial, method: NeedleMethod, folder: Path) -> Sample:
+def _sample(trial: NeedleTrial, method: NeedleMethod, folder: Path) -> Sample:
     if method.given == "index":
         glob = f"{(folder / TEXTS).resolve().as_posix()}/{trial.haystack_name}"
         return Sample(Question(trial.question, trial.id, glob=_literal(glob)), trial.fields)
@@ -274,7 +278,7 @@ def read_results(folder: Path, write: bool = True) -> Results:
     plan = _read_plan(folder)
     fields: dict[str, Any] = plan["grid"]
     settings: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    grid = Grid(**settings)
+    grid = NeedleGrid(**settings)
     tokens = {_key(fields): int(fields["tokens"]) for fields in plan["cells"]}
     replies = {record.id: record for record in read_run(folder / RUN).records}
     cells, depths, lines, n_missing = [], [], [], 0
@@ -302,16 +306,16 @@ def _key(fields: dict[str, Any]) -> str:
     return json.dumps({name: value for name, value in fields.items() if name != "tokens"}, sort_keys=True)
 
 
-def _scored(trial: Trial, record: Record) -> Score | None:
+def _scored(trial: NeedleTrial, record: Record) -> Score | None:
     if record.error is not None:
         return None
     return score(record.answer or "", record.fields, trial.strays or None)
 
 
-Scored = tuple[Trial, Record, Score | None]
+Scored = tuple[NeedleTrial, Record, Score | None]
 
 
-def _result(cell: Cell, tokens: int, scored: Sequence[Scored]) -> CellResult:
+def _result(cell: NeedleCell, tokens: int, scored: Sequence[Scored]) -> CellResult:
     """Aggregates a cell. A failed sample counts as wrong."""
     n = len(scored)
     scores = [result for _, _, result in scored if result is not None]
@@ -344,7 +348,7 @@ def _busy_s(records: Sequence[Record]) -> float:
     return total
 
 
-def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, int, int]]:
+def _by_depth(cell: NeedleCell, scored: Sequence[Scored]) -> list[tuple[NeedleCell, float, int, int]]:
     depths: dict[float, list[bool]] = {}
     for trial, _, result in scored:
         if trial.depth is not None:
@@ -352,7 +356,7 @@ def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, i
     return [(cell, depth, sum(hits), len(hits)) for depth, hits in sorted(depths.items())]
 
 
-def _line(trial: Trial, record: Record, result: Score | None) -> dict[str, Any]:
+def _line(trial: NeedleTrial, record: Record, result: Score | None) -> dict[str, Any]:
     return {
         "id": trial.id,
         **dict(trial.cell),
@@ -379,7 +383,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def sizes_of(grid: Grid, tokens: Sequence[int], reader: Model) -> Grid:
+def sizes_of(grid: NeedleGrid, tokens: Sequence[int], reader: Model) -> NeedleGrid:
     """The grid with, for each of `tokens`, the largest size of at most that many reader tokens.
 
     Extrapolates from a small text of the grid's first task.

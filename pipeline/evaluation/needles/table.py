@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pipeline.evaluation.needles.task import NeedleTask
 from pipeline.evaluation.needles.tasks.altered import Altered
-from pipeline.evaluation.needles.tasks.association import Association
+from pipeline.evaluation.needles.tasks.association import AssociationThread
 from pipeline.evaluation.needles.tasks.babi import Babi1, Babi2, Babi3
 from pipeline.evaluation.needles.tasks.branched import Branched
 from pipeline.evaluation.needles.tasks.conditional import Conditional
 from pipeline.evaluation.needles.tasks.lines import Lines
 from pipeline.evaluation.needles.tasks.multiple import Multiple
 from pipeline.evaluation.needles.tasks.multithread import Multithread
-from pipeline.evaluation.needles.tasks.sentences import Sentences
+from pipeline.evaluation.needles.tasks.sentences import SentenceThread
 from pipeline.evaluation.needles.tasks.single import Single
 from pipeline.evaluation.needles.tasks.thread import Thread
 
@@ -22,8 +22,8 @@ TASKS: dict[str, type[NeedleTask]] = {
     "thread": Thread,
     "multithread": Multithread,
     "branched": Branched,
-    "sentences": Sentences,
-    "association": Association,
+    "sentences": SentenceThread,
+    "association": AssociationThread,
     "lines": Lines,
     "babi1": Babi1,
     "babi2": Babi2,

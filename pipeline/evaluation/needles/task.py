@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, get_args
 
 from pipeline.evaluation.needles.haystack import PAIR_CHARS, Direction, Placement
 from pipeline.evaluation.needles.prose import read_book
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 _CHOICES = {"direction": get_args(Direction), "placement": get_args(Placement)}
 
@@ -49,7 +49,7 @@ class NeedleTask(Protocol):
     def check(self, pairs: int) -> None:
         """Raises DataError, with the numbers, if the needles of one question do not fit this size."""
 
-    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
         """`n` trials over texts of `pairs` pairs (of PAIR_CHARS characters), or fewer if the data has no more.
 
         Texts beyond the first one use the seeds after `seed`.
@@ -76,9 +76,9 @@ def parameter_names(task: type[NeedleTask]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(task))  # type: ignore[arg-type]
 
 
-def over_texts(make: Callable[[int, int], list[Trial]], seed: int, n: int) -> list[Trial]:
+def over_texts(make: Callable[[int, int], list[NeedleTrial]], seed: int, n: int) -> list[NeedleTrial]:
     """`n` trials over several texts. `make` receives the seed of a text and the number of trials that are missing."""
-    trials: list[Trial] = []
+    trials: list[NeedleTrial] = []
     while len(trials) < n:
         more = make(seed, n - len(trials))
         if not more:

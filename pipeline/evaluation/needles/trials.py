@@ -10,7 +10,7 @@ Kind = Literal["uuid", "name", "number", "word"]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class NeedleTrial:
     """One question over the text `haystack`. Trials may share a text, identified by `haystack_name`.
 
     `needles` is the evidence, for the method oracle. `expected` are the answers, in order; with `is_set`, any order is

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import MissingExtraError
-from pipeline.evaluation.compare import Comparison, as_json
+from pipeline.evaluation.compare import RunComparison, as_json
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import picture, quality_of
 from pipeline.evaluation.runs import Measures, summary
@@ -30,7 +30,7 @@ from pipeline.types import Place, Span
 def write_page(
     path: Path,
     runs: Sequence[Measures],
-    comparison: Comparison | None,
+    comparison: RunComparison | None,
     title: str,
     about: Sequence[str] = (),
     metric: str | None = None,
@@ -108,7 +108,7 @@ def _metrics(runs: Sequence[Measures]) -> list[dict[str, Any]]:
     return [{"name": m.name, "title": m.title, "what": m.what} for m in BY_NAME.values() if m.name in names]
 
 
-def _differences(comparison: Comparison) -> list[dict[str, Any]]:
+def _differences(comparison: RunComparison) -> list[dict[str, Any]]:
     rows = as_json(comparison)["differences"]
     return [
         {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.evaluation.needles.tasks.sentences import Sentences
+from pipeline.evaluation.needles.tasks.sentences import SentenceThread
 
 
 @dataclass(frozen=True)
-class Association(Sentences):
+class AssociationThread(SentenceThread):
     """A thread of sentences whose question needs a fact about the world."""
 
     name = "association"

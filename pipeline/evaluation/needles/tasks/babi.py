@@ -16,7 +16,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.prose import excerpt, filler, hide
 from pipeline.evaluation.needles.task import Sources, chars_of, over_texts
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 QUESTION = (
     "Facts about persons, and about where they and the things they carry are, are scattered through the text. The "
@@ -51,7 +51,7 @@ class Babi1:
     def check(self, pairs: int) -> None:
         """A text that is too short is noticed when it is made: the lengths of the stories differ."""
 
-    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
         stories = read_stories(self._file(Path(sources.data or "")))
         chars, book = chars_of(pairs), sources.book_text
         return over_texts(lambda seed, n: trials(stories, self.name, chars, seed, n, book), seed, n)
@@ -111,7 +111,7 @@ def read_stories(path: Path) -> list[Story]:
 
 def trials(
     stories: Sequence[Story], task: str, n_chars: int, seed: int, n: int, book: str | None = None
-) -> list[Trial]:
+) -> list[NeedleTrial]:
     """Hides `n` stories, each in its own text of about `n_chars` characters. With 0, the facts are the text."""
     draws = Draws(seed, f"babi {task} {n_chars}")
     words = sorted({story.answer for story in stories})
@@ -126,7 +126,7 @@ def trials(
         else:
             text = "\n".join(story.facts)
         results.append(
-            Trial(
+            NeedleTrial(
                 id=f"{task}-{n_chars}-{seed}-{number}",
                 question=QUESTION.format(question=story.question),
                 haystack_name=f"{task}-{n_chars}-{seed}-{number}.txt",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.errors import DataError
-from pipeline.evaluation.needles.haystack import Placement, Plan
+from pipeline.evaluation.needles.haystack import HaystackPlan, Placement
 from pipeline.evaluation.needles.tasks.pairs import Ask, PairTask, scatter
 
 CHARACTERS = ("*", "&")
@@ -37,7 +37,7 @@ class Conditional(PairTask):
     def needles_in_words(self) -> str:
         return f"{self.needles} needles"
 
-    def ask(self, plan: Plan, n: int) -> list[Ask]:
+    def ask(self, plan: HaystackPlan, n: int) -> list[Ask]:
         if n > len(CHARACTERS):
             raise DataError(f"one haystack serves {len(CHARACTERS)} conditional questions, asked for: {n}")
         asks = []

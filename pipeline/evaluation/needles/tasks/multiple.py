@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.evaluation.needles.haystack import Placement, Plan
+from pipeline.evaluation.needles.haystack import HaystackPlan, Placement
 from pipeline.evaluation.needles.tasks.pairs import Ask, PairTask, listed, scatter
 
 PROMPT = (
@@ -33,7 +33,7 @@ class Multiple(PairTask):
     def needles_in_words(self) -> str:
         return f"{self.needles} needles"
 
-    def ask(self, plan: Plan, n: int) -> list[Ask]:
+    def ask(self, plan: HaystackPlan, n: int) -> list[Ask]:
         asks = []
         for _ in range(n):
             pairs, places = scatter(plan, self.needles, self.placement)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pipeline.errors import DataError
-from pipeline.evaluation.needles.haystack import Direction, Haystack, Pair, Placement, Plan, directed, written
+from pipeline.evaluation.needles.haystack import Direction, Haystack, HaystackPlan, Pair, Placement, directed, written
 from pipeline.evaluation.needles.task import Sources, check_parameters, over_texts, parameters_of
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class PairTask(ABC):
         """The needles of one question, for messages: `a thread of length 3`."""
 
     @abstractmethod
-    def ask(self, plan: Plan, n: int) -> list[Ask]:
+    def ask(self, plan: HaystackPlan, n: int) -> list[Ask]:
         """Puts the needles of `n` questions into the plan."""
 
     @property
@@ -89,18 +89,18 @@ class PairTask(ABC):
             raise DataError(f"at least 1 question must be asked, was: {n}")
         self.check(pairs)
         label = "_".join(str(part) for part in (self.name, *parameters_of(self).values()))
-        plan = Plan(pairs, seed, label)
+        plan = HaystackPlan(pairs, seed, label)
         asks = self.ask(plan, n)
         return plan.finish(), asks
 
-    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
         return over_texts(lambda seed, n: self._over_one(pairs, seed, n), seed, n)
 
-    def _over_one(self, pairs: int, seed: int, n: int) -> list[Trial]:
+    def _over_one(self, pairs: int, seed: int, n: int) -> list[NeedleTrial]:
         haystack, asks = self.make(pairs, seed, min(n, self.at_a_time(pairs)))
         text, strays = haystack.text, haystack.strays
         return [
-            Trial(
+            NeedleTrial(
                 id=f"{haystack.name}-{number}",
                 question=ask.text,
                 haystack_name=f"{haystack.name}.txt",
@@ -117,7 +117,7 @@ class PairTask(ABC):
         ]
 
 
-def wind(plan: Plan, length: int, direction: Direction, needles_in_words: str) -> tuple[list[str], list[int]]:
+def wind(plan: HaystackPlan, length: int, direction: Direction, needles_in_words: str) -> tuple[list[str], list[int]]:
     """Puts one thread into the haystack. Gives its first key and its values, and its places, in the order of hops."""
     places = directed(plan.places(length, needles_in_words), direction, plan.draws)
     keys = [plan.uuid() for _ in range(length + 1)]
@@ -126,7 +126,7 @@ def wind(plan: Plan, length: int, direction: Direction, needles_in_words: str) -
     return keys, places
 
 
-def scatter(plan: Plan, n: int, placement: Placement, character: str = "") -> tuple[list[Pair], list[int]]:
+def scatter(plan: HaystackPlan, n: int, placement: Placement, character: str = "") -> tuple[list[Pair], list[int]]:
     """Puts `n` needles into the haystack. Gives their pairs and places. With a character, every key contains it."""
     find = plan.run if placement == "clustered" else plan.places
     places = find(n, f"{n} needles")
@@ -138,7 +138,7 @@ def scatter(plan: Plan, n: int, placement: Placement, character: str = "") -> tu
     return pairs, places
 
 
-def _marked(plan: Plan, character: str) -> str:
+def _marked(plan: HaystackPlan, character: str) -> str:
     """A new key. With a character, it replaces a random hexadecimal digit of the key."""
     key = plan.uuid()
     if not character:

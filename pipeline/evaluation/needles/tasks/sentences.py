@@ -8,11 +8,11 @@ from typing import ClassVar
 from pipeline.evaluation.needles.haystack import Direction
 from pipeline.evaluation.needles.prose import ProseShape, trials
 from pipeline.evaluation.needles.task import Sources, chars_of, check_parameters, over_texts
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 
 @dataclass(frozen=True)
-class Sentences:
+class SentenceThread:
     """One thread of sentences, hidden in a text.
 
     :param length: sentences of the thread.
@@ -36,6 +36,6 @@ class Sentences:
     def check(self, pairs: int) -> None:
         """A text that is too short is noticed when it is made: the lengths of the sentences differ."""
 
-    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[Trial]:
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
         shape = ProseShape(self.length, self.direction, self.has_association)
         return over_texts(lambda seed, n: trials(shape, chars_of(pairs), seed, n, sources.book_text), seed, n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.errors import DataError
-from pipeline.evaluation.needles.haystack import Plan
+from pipeline.evaluation.needles.haystack import HaystackPlan
 from pipeline.evaluation.needles.tasks.pairs import Ask, PairTask
 
 DEPTHS = tuple(n / 10 for n in range(11))
@@ -29,7 +29,7 @@ class Single(PairTask):
     def at_a_time(self, pairs: int) -> int:
         return min(len(DEPTHS), pairs)
 
-    def ask(self, plan: Plan, n: int) -> list[Ask]:
+    def ask(self, plan: HaystackPlan, n: int) -> list[Ask]:
         asks = []
         for number in range(n):
             depth = DEPTHS[number % len(DEPTHS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.evaluation.needles.haystack import Direction, Plan
+from pipeline.evaluation.needles.haystack import Direction, HaystackPlan
 from pipeline.evaluation.needles.tasks.pairs import Ask, PairTask, wind
 
 PROMPT = (
@@ -34,7 +34,7 @@ class Thread(PairTask):
     def needles_in_words(self) -> str:
         return f"a thread of length {self.length}"
 
-    def ask(self, plan: Plan, n: int) -> list[Ask]:
+    def ask(self, plan: HaystackPlan, n: int) -> list[Ask]:
         asks = []
         for _ in range(n):
             keys, places = wind(plan, self.length, self.direction, self.too_small(plan.n_pairs))
