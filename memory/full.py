@@ -14,4 +14,4 @@ class Full:
     """Repeats all turns that fit beside the passages; whole turns only, and what does not fit is noted."""
 
     def open(self, folder: Path, runtime: Runtime) -> Last:
-        return Last(folder, most=None, tokens=None)
+        return Last(folder, max_turns=None, tokens=None)

@@ -65,7 +65,7 @@ def update_index(
 ) -> IndexReport:
     """Brings the index in a folder up to date with the files under the paths, and adds the given documents.
 
-    object number of processes may call this at once: where nothing has changed, none writes, and where something has, one
+    Any number of processes may call this at once: where nothing has changed, none writes, and where something has, one
     writes while the others wait and look again. An index that cannot be written is left as it is if no answer would
     change, and raises StoreError otherwise.
 

@@ -70,9 +70,9 @@ class Budget:
     """How much the reader may be given.
 
     :param window: cells that prompt and answer share; by default all that the model's context holds. `effective`: as
-        many as the model was found to use well, by `longthread needle calibrate`.
+        many as the model was found to use well, by `longthread needle limit`.
     :param on_overflow: `shed` leaves out the lowest-ranked passages and lists them; `refuse` stops with the numbers.
-    :param task: what the model must do well within the effective window: a task of `longthread needle calibrate`.
+    :param task: what the model must do well within the effective window: a task of `longthread needle limit`.
     """
 
     window: int | Literal["effective"] | None = None

@@ -28,9 +28,9 @@ from pipeline.errors import ConfigError, ModelError, RunError
 from pipeline.executors.folder import RunFolder
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
-from pipeline.executors.tasks import Executor, Fault, Outcome, Task
+from pipeline.executors.tasks import Executor, Outcome, Task
 from pipeline.pipeline import Pipeline
-from pipeline.records import record
+from pipeline.records import Fault, QuestionResult, Record
 from pipeline.registry import stage_name
 from pipeline.retrieval.generations import hold_newest
 
@@ -212,24 +212,20 @@ class _Work:
     def take(self, outcome: Outcome) -> None:
         """Writes a finished sample. Raises RunError when that cannot be, or when too many failed."""
         task, state, fault = outcome.task, outcome.state, outcome.fault
-        told = None if state is None else record(state, self.config)
-        if told is not None:
-            told = {name: value for name, value in told.items() if name != "config"}
         self.out.append(
-            {
-                "n": task.n,
-                "id": task.sample.question.id,
-                "key": task.key,
-                "status": "ok" if fault is None else "error",
-                "error": None if fault is None else fault.told(),
-                "retries": len(task.retries),
-                "attempts": [retry.told() for retry in task.retries],
-                "seconds": round(outcome.seconds, 6),
-                "started": task.started.isoformat(timespec="milliseconds"),
-                "fields": task.sample.fields,
-                "question": {"id": task.sample.question.id, "text": task.sample.question.text},
-                "record": told,
-            }
+            Record(
+                n=task.n,
+                id=task.sample.question.id,
+                key=task.key,
+                question=task.sample.question.text,
+                result=None if state is None else QuestionResult.of(state, self.config, with_config=False),
+                error=fault,
+                attempts=tuple(task.retries),
+                n_retries=len(task.retries),
+                seconds=round(outcome.seconds, 6),
+                started=task.started.isoformat(timespec="milliseconds"),
+                fields=task.sample.fields,
+            )
         )
         self.n_retries += len(task.retries)
         self.n_ok += fault is None

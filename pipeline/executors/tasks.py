@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,34 +9,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtraError, WindowError
 from pipeline.executors.samples import Sample
+from pipeline.records import Fault
 from pipeline.types import State
-
-_FOR_GOOD = (ConfigError, DataError, MissingExtraError, WindowError)
-"""Errors that the same sample would meet again: it is not tried again."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a sample has no answer. `trace` is that of an error that is not for the user, else empty."""
-
-    type: str
-    message: str
-    stage: str
-    is_final: bool = False
-    trace: str = ""
-
-    @classmethod
-    def of(cls, error: BaseException, stage: str) -> Fault:
-        known = isinstance(error, LongthreadError)
-        trace = "" if known else "".join(traceback.format_exception(error))[-4000:]
-        return cls(type(error).__name__, str(error), stage, isinstance(error, _FOR_GOOD), trace)
-
-    def told(self) -> dict[str, Any]:
-        """As a record has it."""
-        told = {"type": self.type, "message": self.message, "stage": self.stage}
-        return {**told, "trace": self.trace} if self.trace else told
 
 
 @dataclass(eq=False)

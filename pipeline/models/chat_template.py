@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
 
 from pipeline.errors import ModelError
 from pipeline.models.template_process import Renderer, Rendering, TemplateLimitError

@@ -1,4 +1,4 @@
-"""How much context a model file can use, as `longthread needle calibrate` measured it: kept under the file's hash.
+"""How much context a model file can use, as `longthread needle limit` measured it: kept under the file's hash.
 
 A measurement belongs to a model file (and its adapters) and to what changes how it reads a long text: the types of the
 cache and the scaling of positions. It lies in the cache folder: calibrations/<16 digits of the key>/effective-*.json.
@@ -102,7 +102,7 @@ def effective_window(model: Model, task: str) -> tuple[int, str]:
     """The tokens that the model can use, and why, in words. Raises ModelError, with the way out, where nobody knows."""
     found = stored(model)
     name = model.path if isinstance(model, OnFile) else model.name
-    command = f"longthread needle calibrate {name} --task {task}{_flags(settings_of(model))}"
+    command = f"longthread needle limit {name} --task {task}{_flags(settings_of(model))}"
     if found is None:
         raise ModelError(
             f"budget.window is effective, but the effective context of {model.name} was not measured with these "
@@ -128,7 +128,7 @@ def effective_window(model: Model, task: str) -> tuple[int, str]:
     return holds.tokens, (
         f"window {holds.tokens} of {model.window}: effective context on the task {task}: {holds.hits} of {holds.n} "
         f"right at {holds.tokens} tokens ({holds.chars} characters), lower bound {holds.low:.0%}, threshold "
-        f"{found.threshold:.0%}{_said(found.settings)}; measured on {found.date[:10]} by longthread needle calibrate"
+        f"{found.threshold:.0%}{_said(found.settings)}; measured on {found.date[:10]} by longthread needle limit"
         + ("" if one.is_settled else "; its time ran out, so it may be more")
     )
 

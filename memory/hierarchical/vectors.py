@@ -1,10 +1,9 @@
-"""The vectors of what is remembered, in Chroma: ids and vectors, and never a text.
+"""The vectors of a session in Chroma: ids and vectors, and no text. The transcript can make all of them again.
 
-What was forgotten must be gone from the files, and Chroma keeps bytes of what it deletes: so the vectors that stay are
-written into a new folder, and the old one is deleted. A process of its own writes it, and this one calls Chroma with
-`cleared_memory`: hnswlib saves memory that it has not filled yet, also when a folder is only opened again, and in this
-process that may be a page that held the forgotten text (seen in Chroma 1.5.9's data_level0.bin). All of it can be made
-again from the transcript.
+Forgotten text must be gone from the files, and Chroma keeps bytes of what it deletes. So the remaining vectors are
+written into a new folder, and the old folder is deleted. Another process writes the folder, and this one calls Chroma
+inside `cleared_memory`. The reason: hnswlib saves memory that it has not filled yet, even when it only opens a folder,
+and in this process that memory may have held the forgotten text (seen in Chroma 1.5.9's data_level0.bin).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,9 +56,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_PERTURB = -1, -3, -6
 def cleared_memory() -> Iterator[None]:
     """Memory that is allocated in here holds zeros, and nothing that was freed before.
 
-    What is small is overwritten, what is large comes new from the kernel and grows there. Afterwards glibc is where its
-    own adaptation ends (blocks of up to 32 MB from its heap). Another C library has none of this, and may save what it
-    had freed.
+    Small blocks are overwritten. Large blocks come from the kernel. Afterwards glibc keeps the thresholds at which its
+    adaptation ends (blocks of up to 32 MB from its heap). Other C libraries have no such switch, and may save freed
+    memory.
     """
     mallopt: Callable[[int, int], int] = lambda option, value: 0  # noqa: E731
     if sys.platform == "linux":
@@ -77,7 +76,7 @@ def cleared_memory() -> Iterator[None]:
 class Meaning:
     """Vectors by id. An id is a letter and a number (`t12`: turn 12, `f3`: fact 3), and `.n` for each of its parts.
 
-    `generation` is that of the folder that counts; others are what an interrupted rewrite left.
+    `generation` is that of the current folder. An interrupted rewrite may have left others.
     """
 
     def __init__(self, folder: Path, generation: int, embedder: Embedder) -> None:
@@ -110,7 +109,7 @@ class Meaning:
         return f"{id_}.0" in self.ids
 
     def add(self, texts: dict[str, str]) -> None:
-        """The vectors of texts by id; of one longer than the embedder reads, one for each part."""
+        """Embeds texts by id. A text longer than the embedder reads gets one vector for each part."""
         parts = [
             (f"{id_}.{n}", part)
             for id_, text in texts.items()
@@ -131,29 +130,21 @@ class Meaning:
         """The cosine of each of the nearest ids: that of its nearest part."""
         if not self.ids:
             return {}
-        found: dict[str, float] = {}
         with cleared_memory():
             nearest = self._vectors.search(vector, min(pool, len(self.ids)))
-        for id_, cosine in nearest:
-            whole = id_.partition(".")[0]
-            found[whole] = max(cosine, found.get(whole, -1.0))
-        return found
+        return _best_parts(nearest)
 
     def cosines(self, vector: NDArray[np.float32], ids: Collection[str]) -> dict[str, float]:
-        """The cosine of each of these ids that is there."""
+        """The cosine of each of these ids that has a vector."""
         parts = [id_ for id_ in self.ids if id_.partition(".")[0] in ids] if ids else []
         if not parts:
             return {}
-        found: dict[str, float] = {}
         with cleared_memory():
             vectors = self._vectors.get(parts)
-        for id_, cosine in zip(parts, (vectors @ vector).tolist(), strict=True):
-            whole = id_.partition(".")[0]
-            found[whole] = max(cosine, found.get(whole, -1.0))
-        return found
+        return _best_parts(zip(parts, (vectors @ vector).tolist(), strict=True))
 
     def rewrite(self, keep: Callable[[str], bool], note: Callable[[int], None]) -> None:
-        """Goes on in a new folder with the ids to keep alone; `note` is told its generation once it is whole."""
+        """Moves the ids to keep into a new folder. `note` receives its generation once it is complete."""
         kept = sorted(id_ for id_ in self.ids if keep(id_.partition(".")[0]))
         with cleared_memory():
             vectors = self._vectors.get(kept) if kept else None
@@ -162,7 +153,7 @@ class Meaning:
         self.generation += 1
         if self._path.exists():
             shutil.rmtree(self._path)
-        _written_apart(self._path, kept, vectors)
+        _write_apart(self._path, kept, vectors)
         self._vectors = self._open()
         note(self.generation)
         shutil.rmtree(old)
@@ -173,19 +164,28 @@ class Meaning:
             self._vectors.close()
 
 
-def _written_apart(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32] | None) -> None:
-    """Has another process make the folder. Raises StoreError where that fails: what was deleted stays deleted."""
+def _best_parts(cosines: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The highest cosine of the parts of each id."""
+    best: dict[str, float] = {}
+    for id_, cosine in cosines:
+        whole = id_.partition(".")[0]
+        best[whole] = max(cosine, best.get(whole, -1.0))
+    return best
+
+
+def _write_apart(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32] | None) -> None:
+    """Has another process make the folder. Raises StoreError if that fails: deleted vectors stay deleted."""
     import numpy as np
 
     with TemporaryDirectory() as temporary:
         (Path(temporary) / "ids").write_text("\n".join(ids), encoding="ascii")
         if vectors is not None:
             np.save(Path(temporary) / "vectors.npy", vectors, allow_pickle=False)
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", _WRITE, str(folder), temporary, str(os.getpid())],
             capture_output=True,
             text=True,
             check=False,
         )
-    if done.returncode:
-        raise StoreError(f"{folder}: the vectors cannot be written anew: {done.stderr.strip()[-300:]}")
+    if process.returncode:
+        raise StoreError(f"{folder}: the vectors cannot be written anew: {process.stderr.strip()[-300:]}")

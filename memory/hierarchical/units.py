@@ -1,19 +1,20 @@
-"""The tables of hierarchical memory, beside the transcript: closed segments (units), their facts, the running summary.
+"""The tables of hierarchical memory beside the transcript: closed segments (units), facts, the running summary.
 
-A unit is a run of turns; its verbatim text is the transcript's. Nothing is overwritten: a fact that is superseded keeps
-its row and its date, and points at the one that came after it.
+A unit is a run of turns; the transcript has their text. Nothing is overwritten: a superseded fact keeps its row and its
+date, and points at its successor.
 """
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from memory.facts import Fact
+from memory.hierarchical.facts import Fact
 from pipeline.documents.places import marks_to_json, place_from_json
 from pipeline.transcript import Transcript
-from pipeline.types import Passage
+from pipeline.types import Passage, Turn
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS units (
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS pieces (
     line INTEGER, page INTEGER, heading TEXT NOT NULL, title TEXT NOT NULL, paragraph INTEGER, marks TEXT NOT NULL
 );
 """
-_OLD_PIECES = (  # before places had marks: all of them were lines
+_OLD_PIECES = (  # of before places had marks: each of them was a line
     "ALTER TABLE pieces RENAME TO old_pieces",
     *_SCHEMA.strip().split(";")[2:3],
     "INSERT INTO pieces SELECT *, NULL, '[true,[],[]]' FROM old_pieces",
@@ -39,7 +40,7 @@ _FACT = "SELECT turn, about, value, time, id, superseded_by FROM facts"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Turns `first` to `last`. `summary` is None until one was made."""
+    """Turns `first` to `last`. `summary` is None until it is made."""
 
     id: int
     first: int
@@ -49,7 +50,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The running summary: of all turns up to number `upto`; `by` is model or extract."""
+    """The running summary of all turns up to number `upto`. `by` is model or extract."""
 
     text: str = ""
     upto: int = 0
@@ -57,8 +58,8 @@ class Running:
     time: str = ""
 
 
-class Units:
-    """The tables in a transcript's file. What changes several rows goes into `transcript.transaction()`."""
+class UnitTables:
+    """The tables in a transcript's file. Changes of several rows belong into `transcript.transaction()`."""
 
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
@@ -72,7 +73,7 @@ class Units:
 
     @property
     def closed(self) -> int:
-        """The number of the last turn that belongs to a unit; 0: none does."""
+        """The number of the last turn that belongs to a unit; 0 without units."""
         return int(self.transcript.get("closed", 0))
 
     @property
@@ -86,16 +87,22 @@ class Units:
     def all(self) -> list[Unit]:
         return [Unit(*row) for row in self.db.execute("SELECT id, first, last, summary FROM units ORDER BY first")]
 
+    def turns(self, unit: Unit) -> list[Turn]:
+        """The turns of a unit that were not forgotten."""
+        turns = self.transcript.turns
+        numbers = [turn.number for turn in turns]
+        return list(turns[bisect_left(numbers, unit.first) : bisect_right(numbers, unit.last)])
+
     def without_summary(self) -> list[Unit]:
         return [unit for unit in self.all() if unit.summary is None]
 
     def close(self, first: int, last: int, summary: str | None = None) -> None:
-        """Makes a unit of turns that were open."""
+        """Makes a unit of open turns."""
         with self.transcript.transaction():
             self.db.execute("INSERT INTO units (first, last, summary) VALUES (?, ?, ?)", (first, last, summary))
             self.transcript.set("closed", max(last, self.closed))
 
-    def summarised(self, unit: Unit, summary: str) -> None:
+    def set_summary(self, unit: Unit, summary: str) -> None:
         self.db.execute("UPDATE units SET summary = ? WHERE id = ?", (summary, unit.id))
 
     def delete(self, unit: Unit) -> None:
@@ -106,13 +113,13 @@ class Units:
 
     def add_fact(self, fact: Fact) -> Fact:
         row = (fact.turn, fact.about, fact.value, fact.time, fact.superseded_by)
-        done = self.db.execute(
+        cursor = self.db.execute(
             "INSERT INTO facts (turn, about, value, time, superseded_by) VALUES (?, ?, ?, ?, ?)", row
         )
-        return replace(fact, id=int(done.lastrowid or 0))
+        return replace(fact, id=int(cursor.lastrowid or 0))
 
     def add_piece(self, number: int, piece: Passage) -> None:
-        """Says of a turn that it is a piece of a document: its question is the piece's text."""
+        """Marks a turn as a piece of a document. The turn's question is the piece's text."""
         place = piece.place
         where = (place.line, place.page, json.dumps(place.heading))
         row = (number, piece.source, piece.start, piece.end, *where, piece.title, place.paragraph, marks_to_json(place))
@@ -134,7 +141,7 @@ class Units:
         self.db.execute("UPDATE facts SET superseded_by = ? WHERE id = ?", (new.id, old.id))
 
     def forget(self, numbers: Sequence[int], facts: Sequence[Fact]) -> None:
-        """Deletes these facts, and facts and pieces of these turns; what they had superseded stands again."""
+        """Deletes these facts, and the facts and pieces of these turns. Facts that they superseded become current."""
         self.db.executemany("DELETE FROM facts WHERE turn = ?", [(number,) for number in numbers])
         self.db.executemany("DELETE FROM facts WHERE id = ?", [(fact.id,) for fact in facts])
         self.db.executemany("DELETE FROM pieces WHERE turn = ?", [(number,) for number in numbers])
@@ -142,10 +149,10 @@ class Units:
 
 
 def forget_tiers(transcript: Transcript, numbers: Sequence[int]) -> None:
-    """Inside a transaction, for a memory without tiers: empties those that memory.hierarchical left in the session.
+    """Inside a transaction, for a memory without tiers: empties the tiers that memory.hierarchical left in the session.
 
-    Facts and summaries of these turns cannot be told from others without its embedder, so all of them go. It makes them
-    again when it has the session next.
+    Deletes all facts and summaries, because those of these turns cannot be recognised without the embedder.
+    memory.hierarchical makes them again when it opens the session next.
     """
     tables = {name for (name,) in transcript.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "units" not in tables:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.nouns import ADJECTIVES, NOUNS
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.task import Sources, chars_of, over_texts
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 HEAD = (
     "Below is a record of lines that you have to remember. Each line begins with 'line <line index>' and holds a "
@@ -25,7 +28,32 @@ QUESTION = (
 )
 
 
-def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
+LINE_CHARS = 56
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The number in a line. With data, the prompts of an original file."""
+
+    name: ClassVar[str] = "lines"
+    data: ClassVar[str] = ""
+    has_limit: ClassVar[bool] = True
+
+    @property
+    def smallest(self) -> int:
+        return 1
+
+    def check(self, pairs: int) -> None:
+        """A record of one line fits every size."""
+
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
+        if sources.data is not None:
+            return read_trials(Path(sources.data), n)
+        n_lines = max(1, chars_of(pairs) // LINE_CHARS)
+        return over_texts(lambda seed, n: trials(n_lines, seed, min(n, 10)), seed, n)
+
+
+def trials(n_lines: int, seed: int, n: int) -> list[NeedleTrial]:
     """Makes up to `n` questions over one record of lines, at evenly spaced depths."""
     if n_lines < 1:
         raise DataError(f"a record needs at least 1 line, asked for: {n_lines}")
@@ -40,7 +68,7 @@ def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
     n = min(n, n_lines)
     places = [round(step * (n_lines - 1) / max(1, n - 1)) for step in range(n)]
     return [
-        Trial(
+        NeedleTrial(
             id=f"lines-{n_lines}-{seed}-{number}",
             question=QUESTION.format(index=names[place]),
             haystack_name=f"lines-{n_lines}-{seed}.txt",
@@ -56,7 +84,7 @@ def trials(n_lines: int, seed: int, n: int) -> list[Trial]:
     ]
 
 
-def read_trials(path: Path, n: int) -> list[Trial]:
+def read_trials(path: Path, n: int) -> list[NeedleTrial]:
     """Reads the first `n` prompts of an original file (JSON lines with `prompt` and `expected_number`)."""
     results = []
     for number, line in enumerate(_lines(path)[:n], 1):
@@ -73,7 +101,7 @@ def read_trials(path: Path, n: int) -> list[Trial]:
         record, question = _split(prompt)
         place = record.find(needle)
         results.append(
-            Trial(
+            NeedleTrial(
                 id=f"lines-{path.stem}-{number}",
                 question=question,
                 haystack_name=f"lines-{path.stem}-{number}.txt",

@@ -10,10 +10,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.task import Sources, chars_of
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 QUESTION = "{question} Answer from the text above, with the number alone.\n"
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -28,6 +30,25 @@ class NumberQuestion:
     paragraph: str
     question: str
     number: str
+
+
+@dataclass(frozen=True)
+class Altered:
+    """Numeric answers, each over the original text and over an altered one, in turn."""
+
+    name: ClassVar[str] = "altered"
+    data: ClassVar[str] = "a SQuAD file"
+    has_limit: ClassVar[bool] = False
+
+    @property
+    def smallest(self) -> int:
+        return 1
+
+    def check(self, pairs: int) -> None:
+        """A paragraph that is longer than the size is the whole text."""
+
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
+        return trials(read_questions(Path(sources.data or "")), chars_of(pairs), seed, n)[:n]
 
 
 def read_questions(path: Path) -> list[NumberQuestion]:
@@ -68,7 +89,7 @@ def alter(text: str, number: str, other: str) -> str:
     return re.sub(rf"(?<![\d.,]){re.escape(number)}(?!\d|[.,]\d)", other, text)
 
 
-def trials(questions: list[NumberQuestion], n_chars: int, seed: int, n: int) -> list[Trial]:
+def trials(questions: list[NumberQuestion], n_chars: int, seed: int, n: int) -> list[NeedleTrial]:
     """Makes `n` questions, each twice: over its original paragraph, and over the altered one.
 
     Other paragraphs fill the text up to about `n_chars` characters.
@@ -90,7 +111,7 @@ def trials(questions: list[NumberQuestion], n_chars: int, seed: int, n: int) -> 
             texts = [alter(text, question.number, other) if is_altered else text for text in others]
             name = "altered" if is_altered else "unaltered"
             results.append(
-                Trial(
+                NeedleTrial(
                     id=f"{name}-{n_chars}-{seed}-{number}",
                     question=QUESTION.format(question=question.question),
                     haystack_name=f"{name}-{n_chars}-{seed}-{number}.txt",

@@ -10,11 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.prose import excerpt, filler, hide
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.task import Sources, chars_of, over_texts
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 QUESTION = (
     "Facts about persons, and about where they and the things they carry are, are scattered through the text. The "
@@ -32,6 +34,50 @@ class Story:
     question: str
     answer: str
     supports: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Babi1:
+    """The first task of bAbI: one supporting fact."""
+
+    name: ClassVar[str] = "babi1"
+    data: ClassVar[str] = "a folder with its files (qa1..., qa2..., qa3...)"
+    has_limit: ClassVar[bool] = False
+
+    @property
+    def smallest(self) -> int:
+        return 1
+
+    def check(self, pairs: int) -> None:
+        """A text that is too short is noticed when it is made: the lengths of the stories differ."""
+
+    def trials(self, pairs: int, seed: int, n: int, sources: Sources) -> list[NeedleTrial]:
+        stories = read_stories(self._file(Path(sources.data or "")))
+        chars, book = chars_of(pairs), sources.book_text
+        return over_texts(lambda seed, n: trials(stories, self.name, chars, seed, n, book), seed, n)
+
+    def _file(self, path: Path) -> Path:
+        if path.is_file():
+            return path
+        pattern = f"qa{self.name[-1]}_*.txt"
+        files = sorted(path.glob(pattern))
+        if not files:
+            raise DataError(f"{path}: there is no file {pattern} of bAbI in it")
+        return files[-1]
+
+
+@dataclass(frozen=True)
+class Babi2(Babi1):
+    """The second task of bAbI: two supporting facts."""
+
+    name = "babi2"
+
+
+@dataclass(frozen=True)
+class Babi3(Babi1):
+    """The third task of bAbI: three supporting facts."""
+
+    name = "babi3"
 
 
 def read_stories(path: Path) -> list[Story]:
@@ -65,7 +111,7 @@ def read_stories(path: Path) -> list[Story]:
 
 def trials(
     stories: Sequence[Story], task: str, n_chars: int, seed: int, n: int, book: str | None = None
-) -> list[Trial]:
+) -> list[NeedleTrial]:
     """Hides `n` stories, each in its own text of about `n_chars` characters. With 0, the facts are the text."""
     draws = Draws(seed, f"babi {task} {n_chars}")
     words = sorted({story.answer for story in stories})
@@ -80,7 +126,7 @@ def trials(
         else:
             text = "\n".join(story.facts)
         results.append(
-            Trial(
+            NeedleTrial(
                 id=f"{task}-{n_chars}-{seed}-{number}",
                 question=QUESTION.format(question=story.question),
                 haystack_name=f"{task}-{n_chars}-{seed}-{number}.txt",

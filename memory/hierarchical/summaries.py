@@ -1,8 +1,8 @@
-"""What a closed segment comes to: a short summary of it, its facts, and the running summary renewed.
+"""Summarises a closed segment, draws its facts, and renews the running summary.
 
-The reader is asked once, under a JSON schema, so that the shape is certain however small it is; lengths are bounded by
-the schema and by the token limit. What it says is used where it stands on the text: a summary that is empty, repeats
-itself, or speaks of other things gives way to an extractive one, made of the text's own sentences, and that is said.
+The reader writes all three at once, under a JSON schema, so that even a small model's output has the right shape. The
+schema and the token limit bound the lengths. A summary that is empty, repeats itself, or does not match the text is
+replaced by an extractive one, made of the text's sentences, and `by` records that.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memory.facts import MAX_CHARS, Fact, checked
-from memory.transcribed import said
+from memory.hierarchical.facts import MAX_CHARS, Fact, checked
+from memory.transcribed import turn_text
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.documents.sentences import sentences
 from pipeline.text.words import content_words
@@ -24,7 +24,7 @@ from pipeline.types import Message, Sampling, Text, Turn
 SHORT_TOKENS = 60
 MAX_FACTS = 5
 MIN_GROUNDED = 0.7
-"""The share of a summary's content words that must stand in what it is a summary of."""
+"""The share of a summary's content words that must occur in the summarised text."""
 MIN_DISTINCT = 0.4
 """The share of its content words that must differ from one another."""
 _CHARS_A_TOKEN = 5
@@ -39,9 +39,7 @@ INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """`part` is the segment's short summary, `running` that of the whole conversation up to it. `by` says who wrote
-    the running one.
-    """
+    """`part` summarises the segment, and `running` the conversation up to it. `by` names who wrote `running`."""
 
     part: str
     running: str
@@ -52,25 +50,26 @@ class Renewed:
 def renew(
     before: str, turns: Sequence[Turn], cap: int, runtime: Runtime, progress: Progress | None, recalled: str = ""
 ) -> Renewed:
-    """The summaries after a segment, by the reader, and by extraction where it fails. `recalled`: what was said earlier
-    and bears on the segment.
+    """The summaries after a segment, by the reader, or by extraction if it fails.
+
+    `recalled` is earlier text that matches the segment.
     """
-    found = _asked(before, turns, cap, runtime, progress, recalled)
-    text = "\n".join(said(turn) for turn in turns)
-    part, notes = (" ".join(str(found.get(key, "")).split()) for key in ("part", "notes"))
+    reply = _reply(before, turns, cap, runtime, progress, recalled)
+    text = "\n".join(map(turn_text, turns))
+    part, notes = (" ".join(str(reply.get(key, "")).split()) for key in ("part", "notes"))
     plain = extracted(before, turns, cap, runtime.reader)
-    is_good = is_of_use(notes, f"{before}\n{recalled}\n{text}")
+    is_good = is_usable(notes, f"{before}\n{recalled}\n{text}")
     return Renewed(
-        part=clipped(part, SHORT_TOKENS, runtime.reader) if is_of_use(part, text) else plain.part,
+        part=clipped(part, SHORT_TOKENS, runtime.reader) if is_usable(part, text) else plain.part,
         running=clipped(notes, cap, runtime.reader) if is_good else plain.running,
-        facts=tuple(checked(found.get("facts"), turns)),
+        facts=tuple(checked(reply.get("facts"), turns)),
         by="model" if is_good else "extract",
     )
 
 
 def extracted(before: str, turns: Sequence[Turn], cap: int, reader: Model) -> Renewed:
-    """The same without a model: the sentences whose words come up most often."""
-    text = "\n".join(said(turn) for turn in turns)
+    """Like `renew`, without a model: takes the sentences with the most frequent words."""
+    text = "\n".join(map(turn_text, turns))
     return Renewed(
         part=weightiest(text, SHORT_TOKENS, reader),
         running=weightiest(f"{before}\n{text}", cap, reader),
@@ -79,8 +78,8 @@ def extracted(before: str, turns: Sequence[Turn], cap: int, reader: Model) -> Re
     )
 
 
-def is_of_use(summary: str, text: str) -> bool:
-    """Whether a summary says something, does not go round in circles, and speaks of what the text speaks of."""
+def is_usable(summary: str, text: str) -> bool:
+    """Whether a summary has content, does not repeat itself, and uses the words of the text."""
     every = _WORD.findall(summary.casefold())
     words = content_words(summary)
     if len(words) < 3 or len(set(every)) < MIN_DISTINCT * len(every):
@@ -90,30 +89,30 @@ def is_of_use(summary: str, text: str) -> bool:
 
 
 def weightiest(text: str, cap: int, reader: Model) -> str:
-    """Sentences of the text, in their order, that fit `cap` tokens: those first whose words come up most often in it.
+    """Sentences of the text, in their order, within `cap` tokens. Prefers sentences with frequent words.
 
-    After Nenkova and Vanderwende, The Impact of Frequency on Summarization (SumBasic, 2005): the words of a sentence
-    that was taken count less for the next.
+    After Nenkova and Vanderwende, The Impact of Frequency on Summarization (SumBasic, 2005): the words of a chosen
+    sentence count less for the next choice.
     """
     cut = [(start, " ".join(text[start:end].split())) for start, end in sentences(text)]
     left = {start: sentence for start, sentence in cut if content_words(sentence)}
     counts = Counter(word for sentence in left.values() for word in content_words(sentence))
     share = {word: n / counts.total() for word, n in counts.items()}
-    taken: dict[int, str] = {}
+    chosen: dict[int, str] = {}
     while left:
-        weights = {at: sum(share[w] for w in content_words(s)) / len(content_words(s)) for at, s in left.items()}
-        best = max(left, key=lambda at: (weights[at], -at))
+        weights = {start: sum(share[w] for w in content_words(s)) / len(content_words(s)) for start, s in left.items()}
+        best = max(left, key=lambda start: (weights[start], -start))
         sentence = left.pop(best)
-        together = " ".join(one for _, one in sorted([*taken.items(), (best, sentence)]))
+        together = " ".join(text for _, text in sorted([*chosen.items(), (best, sentence)]))
         if reader.count_text(together) <= cap:
-            taken[best] = sentence
+            chosen[best] = sentence
             for word in content_words(sentence):
                 share[word] **= 2
-    return " ".join(sentence for _, sentence in sorted(taken.items()))
+    return " ".join(sentence for _, sentence in sorted(chosen.items()))
 
 
 def clipped(text: str, cap: int, reader: Model) -> str:
-    """The text's first sentences, or its first words where not one fits, in at most `cap` tokens."""
+    """The first sentences of the text within `cap` tokens, or its first words if no sentence fits."""
     if reader.count_text(text) <= cap:
         return text
     pieces = [text[start:end] for start, end in sentences(text)]
@@ -127,12 +126,12 @@ def clipped(text: str, cap: int, reader: Model) -> str:
     return " ".join(words)
 
 
-def _asked(
+def _reply(
     before: str, turns: Sequence[Turn], cap: int, runtime: Runtime, progress: Progress | None, recalled: str
 ) -> dict[str, Any]:
-    """What the reader says, as far as it can be read; turns that do not fit its window are left to extraction."""
-    most = cap + SHORT_TOKENS + MAX_FACTS * 40
-    numbered = "\n".join(f"Turn {turn.number}: {said(turn)}" for turn in turns)
+    """The reader's JSON, as far as it parses. Empty if the turns do not fit its window: extraction then takes over."""
+    max_tokens = cap + SHORT_TOKENS + MAX_FACTS * 40
+    numbered = "\n".join(f"Turn {turn.number}: {turn_text(turn)}" for turn in turns)
     content = (
         Text(f"Notes: {before}\n\n" if before else "", "memory"),
         Text(f"Said earlier: {recalled}\n\n" if recalled else "", "memory"),
@@ -140,9 +139,10 @@ def _asked(
         Text(INSTRUCTIONS, "system"),
     )
     prompt = runtime.reader.render([Message("user", content)])
-    if runtime.reader.count(prompt) + most > runtime.reader.window:
+    if runtime.reader.count(prompt) + max_tokens > runtime.reader.window:
         return {}
-    sampling = Sampling(max_tokens=most, json_schema=schema([turn.number for turn in turns], cap), repeat_penalty=1.1)
+    json_schema = schema([turn.number for turn in turns], cap)
+    sampling = Sampling(max_tokens=max_tokens, json_schema=json_schema, repeat_penalty=1.1)
     (stream,) = runtime.reader.generate([prompt], sampling, progress)
     for _ in stream:
         if runtime.is_cancelled:
@@ -152,7 +152,7 @@ def _asked(
 
 
 def schema(numbers: Sequence[int], cap: int) -> str:
-    """What the reader may say: nothing without bounds."""
+    """The schema of the reader's reply. Every length in it is bounded."""
     words = {"type": "string", "maxLength": MAX_CHARS}
     fact = {
         "type": "object",
@@ -175,14 +175,14 @@ def schema(numbers: Sequence[int], cap: int) -> str:
 
 
 def readable(text: str) -> dict[str, Any]:
-    """A JSON object, or as many of its first members as are whole."""
+    """A JSON object, or the first members of a truncated one that are complete."""
     for end in range(len(text), 0, -1):
         if end < len(text) and text[end - 1] not in '"]}':
             continue
         for closing in ("", "}", "]}"):
             try:
-                found = json.loads(text[:end] + closing)
+                value = json.loads(text[:end] + closing)
             except ValueError:
                 continue
-            return found if isinstance(found, dict) else {}
+            return value if isinstance(value, dict) else {}
     return {}

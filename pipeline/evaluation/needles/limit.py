@@ -18,9 +18,12 @@ from time import monotonic
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
 from pipeline.errors import ConfigError
-from pipeline.evaluation.needles.grid import LENGTHS_OF, TASKS, UUID_TASKS, Cell, Grid
+from pipeline.evaluation.needles.grid import NeedleCell, NeedleGrid
+from pipeline.evaluation.needles.haystack import PAIR_CHARS
 from pipeline.evaluation.needles.scoring import score
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.table import TASKS
+from pipeline.evaluation.needles.task import NeedleTask, parameter_names, parameters_of
+from pipeline.evaluation.needles.trials import NeedleTrial
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, settings_of
 from pipeline.models.identity import model_key
@@ -39,7 +42,7 @@ OnSize = Callable[[str, Measured], None]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LimitSettings:
     """What to measure. `tasks` are names, for threads with their length (`thread:2`); see `parse_task`.
 
     :param threshold: for the lower bound of the accuracy, in (0, 1).
@@ -70,27 +73,29 @@ class Calibration:
             )
 
 
-def parse_task(text: str) -> tuple[str, int]:
-    """Parses `thread:5` into the task and the length of its threads. The default is 1 sentence or 2 pairs."""
-    task, _, length = text.partition(":")
-    possible = [name for name in TASKS if name in UUID_TASKS or name in LENGTHS_OF or name == "lines"]
-    if task not in possible:
-        raise ConfigError(f"--task: '{text}' cannot be calibrated{nearest(task, possible)}: {', '.join(possible)}")
+def parse_task(text: str) -> NeedleTask:
+    """Parses `thread:5` into a task with this length. Other parameters have their defaults."""
+    name, _, length = text.partition(":")
+    possible = [name for name, task in TASKS.items() if task.has_limit]
+    if name not in possible:
+        raise ConfigError(f"--task: '{text}' has no limit to find{nearest(name, possible)}: {', '.join(possible)}")
     if not length:
-        return task, 2 if task in LENGTHS_OF and task in UUID_TASKS else 1
-    if task not in LENGTHS_OF or not length.isdigit() or int(length) < 1:
-        raise ConfigError(f"--task: '{text}': only {', '.join(sorted(LENGTHS_OF))} have a length, a number from 1 up")
-    return task, int(length)
+        return TASKS[name]()
+    with_length = sorted(name for name in possible if "length" in parameter_names(TASKS[name]))
+    if name not in with_length or not length.isdigit() or int(length) < 1:
+        raise ConfigError(f"--task: '{text}': only {', '.join(with_length)} have a length, a number from 1 up")
+    make: Callable[..., NeedleTask] = TASKS[name]
+    return make(length=int(length))
 
 
-def calibrate(
-    settings: Calibration,
+def find_limit(
+    settings: LimitSettings,
     config: PipelineConfig,
     progress: Progress,
     on_size: OnSize,
     clock: Callable[[], float] = monotonic,
 ) -> EffectiveContext:
-    """Measures the reader of a pipeline that gives it whole texts (the arm `full`). Does not store the result."""
+    """Measures the reader of a pipeline that gives it whole texts (the method `full`). Does not store the result."""
     with Pipeline(config, Path("no index"), progress) as pipeline:
         pipeline.window  # noqa: B018 - loads the model, which is not part of the measured time
         started = clock()
@@ -122,7 +127,7 @@ class _Search:
 
     def __init__(
         self,
-        settings: Calibration,
+        settings: LimitSettings,
         name: str,
         pipeline: Pipeline,
         progress: Progress,
@@ -131,7 +136,7 @@ class _Search:
     ) -> None:
         self.settings = settings
         self.name = name
-        self.task, self.length = parse_task(name)
+        self.task = parse_task(name)
         self.pipeline = pipeline
         self.progress = progress
         self.on_size = on_size
@@ -153,7 +158,7 @@ class _Search:
     def search(self) -> bool:
         """Doubles, then bisects. False if the time runs out."""
         max_pairs = self.max_pairs()
-        low, high = 0, max(SMALLEST, self.cell(SMALLEST).shape.n_pairs if self.task in UUID_TASKS else 1)
+        low, high = 0, max(SMALLEST, self.task.smallest)
         if high > max_pairs:
             return True
         while True:
@@ -195,7 +200,7 @@ class _Search:
 
     def measure(self, pairs: int) -> Measured:
         """Asks up to n questions at a size, as many at once as the engine has sequences."""
-        trials = self.grid(pairs).trials(self.cell(pairs))
+        trials = self.grid.trials(NeedleCell(self.task, pairs))
         at_a_time = self.pipeline.config.generator.n_parallel
         hits = n_asked = tokens = 0
         left = iter(trials)
@@ -217,7 +222,7 @@ class _Search:
         for stream in self.pipeline.reader.generate(prompts, sampling):
             yield stream.result().text
 
-    def prompt(self, trial: Trial) -> Prompt:
+    def prompt(self, trial: NeedleTrial) -> Prompt:
         """The prompt that the pipeline gives its reader."""
         document = Document(trial.haystack_name, trial.haystack)
         state = State(Question(trial.question, trial.id, documents=(document,)), ledger=self.pipeline.ledger)
@@ -243,7 +248,7 @@ class _Search:
         if not hasattr(self, "_per_pair"):
             trial = self.probe
             count = self.pipeline.reader.count_text
-            pairs = max(1, len(trial.haystack) / 80)
+            pairs = max(1, len(trial.haystack) / PAIR_CHARS)
             self._per_pair = 1.03 * count(trial.haystack) / pairs
             self._question = count(trial.question) + 64
         return self._per_pair
@@ -254,17 +259,15 @@ class _Search:
         return self._question
 
     @property
-    def probe(self) -> Trial:
-        """One trial of 40 pairs, to count its tokens."""
-        cell = self.cell(max(40, self.length))
-        return replace(self.grid(cell.pairs), n=1).trials(cell)[0]
+    def probe(self) -> NeedleTrial:
+        """One trial of about 40 pairs, to count its tokens."""
+        pairs = max(40, self.task.smallest, parameters_of(self.task).get("length", 1))
+        return replace(self.grid, n=1).trials(NeedleCell(self.task, pairs))[0]
 
-    def cell(self, pairs: int) -> Cell:
-        return Cell(self.task, pairs, self.length if self.task in LENGTHS_OF else 1, needles=5)
-
-    def grid(self, pairs: int) -> Grid:
+    @property
+    def grid(self) -> NeedleGrid:
         settings = self.settings
-        return Grid((self.task,), (pairs,), (self.length,), n=settings.n, seed=settings.seed, book=settings.book)
+        return NeedleGrid((self.task.name,), n=settings.n, seed=settings.seed, book=settings.book)
 
 
 def largest(tried: Sequence[Measured], threshold: float) -> Measured | None:
