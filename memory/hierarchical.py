@@ -46,21 +46,27 @@ class Hierarchical:
     neighbours', each standardised over all turns that are compared, weighted and added; recency and salience may be
     added to that. What is recalled is shown word for word, as runs of turns, with its time and what supersedes it.
 
-    :param sensory_tokens: most tokens of the turns that are repeated word for word.
-    :param segment_tokens: so many tokens, at least, leave them at a time and become a unit.
-    :param summary_tokens: the longest running summary; 0: none.
-    :param recall_tokens: most tokens of what is recalled for a question.
-    :param recall_turns: how many turns are recalled at most.
-    :param query_share: the share of the incoming text, from its beginning, that is the query, in (0, 1].
-    :param query_least: but never fewer words than these, as far as it has them.
-    :param around: how many neighbours on either side lend a turn their words.
-    :param dense_weight: of meaning, at least 0.
-    :param bm25_weight: of words, at least 0.
-    :param recency: weight of being late: 1 for the newest turn, 0 for the oldest; in standard deviations of a score.
-    :param salience: weight of holding facts: a turn's number of them over the highest such number.
-    :param temperature: of the softmax over what is recalled; changes the weights in the ledger, not the choice.
-    :param summarise: model: by the reader, under a JSON schema; extract: by its own sentences; none: not at all.
-    :param pool: how many of the nearest vectors are compared.
+    Example: `memory.hierarchical: {sensory_tokens: 400, recall_turns: 6}`
+
+    :param sensory_tokens: largest number of tokens of the turns that are repeated word for word, at least 0.
+    :param segment_tokens: smallest number of tokens that leave the repeated turns at a time and become a unit, at least
+        1.
+    :param summary_tokens: length of the running summary, at least 0; 0: no summary.
+    :param recall_tokens: largest number of recalled tokens for a question, at least 0.
+    :param recall_turns: largest number of recalled turns, at least 1.
+    :param query_share: share of the incoming text, from its beginning, that is the query, in (0, 1].
+    :param query_least: smallest number of words of the query, at least 1, as far as the text has them.
+    :param around: number of neighbours on either side whose words count for a turn, at least 0.
+    :param dense_weight: weight of meaning, at least 0.
+    :param bm25_weight: weight of words, at least 0. One of the two weights must be above 0.
+    :param recency: weight of being late, at least 0: 1 for the newest turn, 0 for the oldest; in standard deviations of
+        a score.
+    :param salience: weight of holding facts, at least 0: a turn's number of facts over the highest such number.
+    :param temperature: temperature of the softmax over the recalled turns, greater than 0. It changes the weights in
+        the ledger and leaves the choice as it is.
+    :param summarise: `model`: the reader summarises, under a JSON schema; `extract`: the summary consists of sentences
+        of the turns; `none`: no summary.
+    :param pool: number of nearest vectors that are compared, at least 1.
     """
 
     sensory_tokens: int = 600

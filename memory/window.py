@@ -14,8 +14,10 @@ from pipeline.types import Question, Recall
 class Window:
     """Repeats the last turns; whole turns only, the newest first to be kept.
 
-    :param turns: how many at most.
-    :param tokens: how many of the reader's tokens they may take together; None: all that is free.
+    Example: `memory.window: {turns: 4}`
+
+    :param turns: largest number of turns, at least 1.
+    :param tokens: largest number of the reader's tokens for all of them, at least 1; null: all the free ones.
     """
 
     turns: int = 6
