@@ -23,11 +23,11 @@ _TO_VALUE = re.compile(r".*(?::|=>|=|->|→)\s*[\"']?(?=\S)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Plain:
-    """Asks with passages and question alone, without numbers, citations and advice.
+    r"""Asks with passages and question alone, without numbers, citations and advice.
 
     Passages are data: special-token parsing is off. With `tags` they stand between tags that occur in none of them.
 
-    Example: `assemble.plain: {template: "{passages}\\n\\nQuestion: {question}", order: source}`
+    Example: `assemble.plain: {template: "{passages}\n\nQuestion: {question}", order: source}`
 
     :param instructions: instruction at the beginning of the prompt; empty: none.
     :param template: the prompt, in which `{passages}` and `{question}` are replaced; each must stand in it once, in
