@@ -1,4 +1,4 @@
-"""gate.support: refuses a question whose answer the passages are not likely to hold. Nothing is guessed then.
+"""gate.support: refuses a question whose answer the passages are not likely to hold.
 
 A small classifier (pipeline/answers/answerable.py, fitted by training/abstain) gives the probability that the documents
 hold the answer, from how each part of the question is met by the passages: with vectors, or by words alone. Below a
