@@ -15,8 +15,10 @@ from pipeline.types import Question, Recall
 class Window:
     """Repeats the last turns. Whole turns only; the newest have priority.
 
-    :param turns: maximum number of turns.
-    :param tokens: budget of the turns, in tokens of the reader; None for all that is free.
+    Example: `memory.window: {turns: 4}`
+
+    :param turns: largest number of turns, at least 1.
+    :param tokens: largest number of the reader's tokens for all of them, at least 1; null: all the free ones.
     """
 
     turns: int = 6

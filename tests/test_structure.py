@@ -83,7 +83,9 @@ def test_reading_a_type_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["check", "configs/default.yaml"], ["show", "configs/default.yaml"], ["schema"]], ids=str
+    "arguments",
+    [["--help"], ["check", "configs/default.yaml"], ["show", "configs/default.yaml"], ["schema"], ["steps"]],
+    ids=str,
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (

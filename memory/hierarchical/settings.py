@@ -17,27 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hierarchical:
-    """Repeats the last turns, keeps a running summary of the rest, and recalls earlier turns that match the question.
+    """Repeats the last turns, keeps a running summary of the rest, and recalls from it what bears on the question.
 
-    A turn's score adds the cosine of its text (or of a fact drawn from it) and the BM25 score of its words and its
-    neighbours' words. Both are standardised over the compared turns, and weighted. Recency and salience may be added.
-    Recalled turns are shown word for word, as runs of turns, with their time and the facts that supersede them.
+    A turn's score is the cosine of its own text (or of a fact drawn from it) and the BM25 score of its words and its
+    neighbours', each standardised over all turns that are compared, weighted and added; recency and salience may be
+    added to that. What is recalled is shown word for word, as runs of turns, with its time and what supersedes it.
 
-    :param sensory_tokens: budget of the turns that are repeated word for word.
-    :param segment_tokens: minimum tokens of a segment, which leaves the sensory tier as one unit.
-    :param summary_tokens: maximum length of the running summary; 0 for none.
-    :param recall_tokens: budget of the recalled turns.
-    :param recall_turns: maximum number of recalled turns.
-    :param query_share: share of the incoming text, from its start, that is the query, in (0, 1].
-    :param query_least: minimum words of the query, if the text has them.
-    :param around: neighbours on either side whose words count for a turn.
-    :param dense_weight: weight of the cosine, at least 0.
-    :param bm25_weight: weight of the BM25 score, at least 0.
-    :param recency: weight of the position in time, from 0 (oldest) to 1 (newest), in standard deviations of a score.
-    :param salience: weight of a turn's number of facts, divided by the highest number of facts of a turn.
-    :param temperature: of the softmax over the recalled turns; changes their weights in the ledger, not the choice.
-    :param summarise: model (the reader writes, under a JSON schema), extract (sentences of the text) or none.
-    :param pool: number of nearest vectors to compare.
+    Example: `memory.hierarchical: {sensory_tokens: 400, recall_turns: 6}`
+
+    :param sensory_tokens: largest number of tokens of the turns that are repeated word for word, at least 0.
+    :param segment_tokens: smallest number of tokens that leave the repeated turns at a time and become a unit, at least
+        1.
+    :param summary_tokens: length of the running summary, at least 0; 0: no summary.
+    :param recall_tokens: largest number of recalled tokens for a question, at least 0.
+    :param recall_turns: largest number of recalled turns, at least 1.
+    :param query_share: share of the incoming text, from its beginning, that is the query, in (0, 1].
+    :param query_least: smallest number of words of the query, at least 1, as far as the text has them.
+    :param around: number of neighbours on either side whose words count for a turn, at least 0.
+    :param dense_weight: weight of meaning, at least 0.
+    :param bm25_weight: weight of words, at least 0. One of the two weights must be above 0.
+    :param recency: weight of being late, at least 0: 1 for the newest turn, 0 for the oldest; in standard deviations of
+        a score.
+    :param salience: weight of holding facts, at least 0: a turn's number of facts over the highest such number.
+    :param temperature: temperature of the softmax over the recalled turns, greater than 0. It changes the weights in
+        the ledger and leaves the choice as it is.
+    :param summarise: `model`: the reader summarises, under a JSON schema; `extract`: the summary consists of sentences
+        of the turns; `none`: no summary.
+    :param pool: number of nearest vectors that are compared, at least 1.
     """
 
     sensory_tokens: int = 600

@@ -12,12 +12,14 @@ from pipeline.errors import SettingError
 class Pool:
     """The actors of one stage.
 
-    :param replicas: how many actors. auto: one for each node; of generate, one for each GPU where there are any.
-    :param num_cpus: cores that Ray sets aside for each. auto: of generate, what the other stages leave; of others, a
-        little, since they work while the generator waits for them.
-    :param num_gpus: GPUs for each. auto: of generate, 1 where the cluster has one and llama.cpp was built for it.
-    :param max_in_flight: questions that are given to each at a time. auto: of generate, the sequences of its engine
-        (`n_seq_max`); of others, 2, so that one is ready when another is done.
+    :param replicas: number of actors, at least 1. auto: one for each node; for generate, one for each GPU where there
+        are any.
+    :param num_cpus: cores that Ray reserves for each, at least 0. auto: for generate, those that the other stages
+        leave; for others, a little, since they work while the generator waits for them.
+    :param num_gpus: GPUs for each, at least 0. auto: for generate, 1 if the cluster has one and llama.cpp was built for
+        it.
+    :param max_in_flight: number of questions at a time for each, at least 1. auto: for generate, the sequences of its
+        engine (`n_seq_max`); for others 2, so that one is ready when another is done.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -41,11 +43,13 @@ class ExecutorSettings:
     """How a batch runs: in this process, or as Ray actors. The numbers of a pool are for Ray.
 
     :param kind: `local` or `ray`; `--executor` on the command line goes before it.
-    :param address: of a running Ray cluster to join (`auto`, `HOST:PORT`); by default Ray is started here and ended.
-    :param num_cpus: cores of a Ray that is started here. auto: all that this process may use.
-    :param object_store_mb: its shared memory, for the states that go from stage to stage.
-    :param waiting: most questions that wait before a stage, for each place in it: the bound on the work in flight.
-    :param max_restarts: how often in a row a stage's actors may die without one answer, before the run is stopped.
+    :param address: address of a running Ray cluster to join (`auto`, `HOST:PORT`); null: Ray is started here and ended.
+    :param num_cpus: cores of a Ray that is started here, at least 1. auto: all that this process may use.
+    :param object_store_mb: its shared memory in MiB, for the states that go from stage to stage, at least 80.
+    :param waiting: largest number of questions that wait before a stage, for each of its places, at least 1: the bound
+        on the work in flight.
+    :param max_restarts: number of times in a row that a stage's actors may die without an answer before the run is
+        stopped, at least 0.
     :param stages: the pool of a stage, by its name (`compress.exit`) or its kind (`generate`).
     """
 
