@@ -11,8 +11,8 @@ retrieve.bm25, each over the single turns; `hierarchical` is memory.hierarchical
 disk. Its settings were chosen on conversation conv-26 alone; `held_out` has the figures without it.
 
 With a model, a seeded sample of questions (categories 1 to 4, which have an answer) is answered by memory.none, window,
-hierarchical and full (as many of the last turns as take FULL_SHARE of the window, which their template fills up; the
-same for all questions of a conversation, so that the cache is of use), each through the whole pipeline: token F1,
+hierarchical and full (the last turns that take FULL_SHARE of the window, whose template fills the rest; they are the
+same for all questions of a conversation, so that the cache is hit), each through the whole pipeline: token F1,
 prompt tokens a question, and for each the 95 % interval of its difference to `full` (paired bootstrap). Here a turn is
 a pair of messages, as in a chat: the first speaker's as the question, the second's as the answer; the first of each
 session begins with its date, for every method. The data are under CC BY-NC 4.0: for measuring only. The last line is

@@ -281,7 +281,7 @@ def _run(text: str, words: Sequence[re.Match[str]], begin: int, table: FollowUpW
 
 
 def inside_sentence(phrase: str) -> str:
-    """The phrase as it stands inside a sentence: 'the clock' for 'The clock', names as they are."""
+    """The phrase in the middle of a sentence: 'the clock' for 'The clock'. Names stay as they are."""
     return phrase if _is_name(phrase) else phrase[0].lower() + phrase[1:]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import fields
 from itertools import product
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
+from pipeline.evaluation.needles.grid import NeedleGrid
 from pipeline.evaluation.needles.haystack import PAIR_CHARS, Haystack, direction_of
 from pipeline.evaluation.needles.table import TASKS as ALL_TASKS
 from pipeline.evaluation.needles.task import parameter_names
@@ -78,6 +80,34 @@ def test_a_seed_gives_the_same_bytes_everywhere() -> None:
         "multithread": "19479c914b7f149a",
         "branched": "cb737e846a0264b9",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "n", "digest"),
+    [
+        ("single", {"seed": 3}, 50, "c0cb8955636d7ed21def"),
+        ("multiple", {}, 100, "e5005fd1b26ec228139b"),
+        ("conditional", {"seed": 3}, 100, "46ce319a44fcd75f516e"),
+        ("thread", {}, 300, "dfd7f0560482dbfb4660"),
+        ("multithread", {"seed": 3}, 600, "a42d870350ec4e4531e3"),
+        ("branched", {}, 300, "908f9131484524f518f4"),
+        ("lines", {"pairs": (20, 90)}, 50, "21c08784e12f8c20f5bf"),
+    ],
+)
+def test_a_seed_gives_the_trials_that_it_gave_when_tasks_were_functions(
+    name: str, settings: dict[str, Any], n: int, digest: str
+) -> None:
+    """Every field of every trial of a grid, by a hash that was taken before the tasks became classes."""
+    values: dict[str, Any] = {"pairs": (60, 30), "lengths": (2, 3), "needles": (3, 5), "threads": (2, 3), "n": 25}
+    grid = NeedleGrid(tasks=(name,), **{**values, "directions": DIRECTIONS, **settings})
+    rows = []
+    for cell in grid.cells():
+        for trial in grid.trials(cell):
+            plain = {field.name: getattr(trial, field.name) for field in fields(trial)}
+            plain |= {"strays": sorted(trial.strays), "cell": [list(part) for part in trial.cell]}
+            rows.append([cell.to_dict(), cell.row, plain, trial.fields])
+    assert len(rows) == n
+    assert sha256(json.dumps(rows)).startswith(digest)
 
 
 def test_draws_by_hand() -> None:

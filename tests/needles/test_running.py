@@ -19,6 +19,7 @@ from pipeline.evaluation.needles.tasks.single import Single
 from pipeline.evaluation.needles.tasks.thread import Thread
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.scripted import ScriptedModel
+from pipeline.storage.checked_json import with_checksum
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "needles"
 
@@ -143,6 +144,19 @@ def test_another_grid_does_not_mix_in(tmp_path: Path) -> None:
         ask(tmp_path / "other", NeedleGrid(pairs=(5,), n=2))
     with pytest.raises(DataError, match=r"there is no needle run in this folder \(needles.json is missing\)"):
         read_results(tmp_path / "other")
+
+
+def test_a_run_of_an_older_longthread_is_read_and_resumed(tmp_path: Path) -> None:
+    """Format 1 called the method an arm."""
+    grid = NeedleGrid(pairs=(5,), n=2)
+    before = ask(tmp_path / "run", grid)
+    path = tmp_path / "run" / "needles.json"
+    plan = json.loads(path.read_text())
+    plan = {**plan, "format": 1, "arm": plan.pop("method")}
+    path.write_text(json.dumps(with_checksum({name: value for name, value in plan.items() if name != "checksum"})))
+    assert read_results(tmp_path / "run") == before
+    assert ask(tmp_path / "run", grid) == before
+    assert json.loads(path.read_text())["method"] == "full"
 
 
 def test_sizes_beyond_the_context_are_refused_before_anything_is_asked(tmp_path: Path) -> None:

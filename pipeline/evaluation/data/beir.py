@@ -1,6 +1,6 @@
 """A folder in BEIR's layout (https://arxiv.org/abs/2104.08663): corpus.jsonl, queries.jsonl, qrels/test.tsv.
 
-The path may also be one of the qrels files. Only judged questions are asked; they have documents with a worth, and no
+The path may also be one of the qrels files. Only judged questions are asked: they have documents with gains, and no
 answers. The corpus is read line by line.
 """
 
@@ -50,9 +50,9 @@ def _qrels(folder: Path) -> Path:
 
 
 def judgements(path: Path) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """The worth of each judged document for each question that has one worth something, and what is wrong with lines.
+    """The gain of each judged document, for each question with a gain above 0, and the faults of lines.
 
-    Raises DataError where no line can be read.
+    Raises DataError if no line can be read.
     """
     gains: dict[str, dict[str, int]] = {}
     faults = []

@@ -1,6 +1,6 @@
-"""The values of a file, each with its place in words, and its keys looked up with the place in the error.
+"""Reads the values of a file, each with its place in words, which errors name.
 
-What is wrong with one question is said of that one: `read_items` makes an item with a fault of it.
+A faulty question does not affect the others: `read_items` makes an item with a fault of it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pipeline.types import Question
 
 T = TypeVar("T")
 Read = Callable[[dict[str, Any], str], Iterator[DataItem]]
-"""Makes items of an object at a place. Raises DataError for what is wrong with all of it."""
+"""Makes items of an object at a place. Raises DataError if the whole object is wrong."""
 _WORDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", bool: "true or false"}
 _REQUIRED: Any = object()
 
 
 def text_of(path: Path) -> str:
-    """The file's text. Raises DataError where it cannot be read."""
+    """The file's text. Raises DataError if it cannot be read."""
     try:
         return read_utf8(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -34,9 +34,9 @@ def text_of(path: Path) -> str:
 
 
 def read_items(path: Path, read: Read) -> tuple[DataItem, ...]:
-    """The items of a file that is one JSON value or has one a line: those that `read` makes of each object.
+    """The items that `read` makes of each object of a JSON or JSON lines file.
 
-    Raises DataError for a file that cannot be read, and where no item can be used.
+    Raises DataError for an unreadable file, and if no item is usable.
     """
     items: list[DataItem] = []
     for row in object_rows(read_utf8(path), path):
@@ -55,7 +55,7 @@ def each_item(path: Path, value: dict[str, Any], key: str, where: str, read: Rea
 
 
 def _tried(path: Path, read: Read, row: Row) -> Iterator[DataItem]:
-    """The items before the first fault, and one with that."""
+    """The items before the first fault, and an item with the fault."""
     try:
         yield from read(row.value, row.where)
     except DataError as error:
@@ -65,14 +65,14 @@ def _tried(path: Path, read: Read, row: Row) -> Iterator[DataItem]:
 
 
 def faulty(path: Path, where: str, fault: str) -> DataItem:
-    """An item that is not asked, named after its place in the file."""
+    """An item that cannot be asked, named after its place in the file."""
     return DataItem(Question("", f"item {where.removeprefix(str(path)).lstrip(': ')}"), Gold(), fault)
 
 
 def usable(items: Iterable[DataItem]) -> tuple[DataItem, ...]:
-    """The items, those that cannot be asked as faulty ones: an empty question, half a character, an id that was there.
+    """The items, with a fault if they cannot be asked: an empty question, half a character, a repeated id.
 
-    Raises DataError where none can be asked.
+    Raises DataError if none can be asked.
     """
     checked: list[DataItem] = []
     seen: set[str] = set()
@@ -102,14 +102,14 @@ def _why_not_asked(item: DataItem, seen: set[str]) -> str:
 
 
 def left_out(faults: Sequence[str], what: str) -> tuple[str, ...]:
-    """The note on what was left out, if anything was."""
+    """A note on what was left out; empty without faults."""
     return (f"{len(faults)} {what} cannot be read, and are left out; the first: {faults[0]}",) if faults else ()
 
 
 def object_rows(data: bytes, path: Path) -> Iterator[Row]:
-    """Each object of a file that is one JSON value or has one a line, with its place: `a.json: [3]`, `a.jsonl:4`.
+    """Each object of a JSON or JSON lines file, with its place: `a.json: [3]`, `a.jsonl:4`.
 
-    `data` is the file as UTF-8. What is no object is a row with a fault.
+    `data` is the file as UTF-8. Other values become rows with a fault.
     """
     for row in json_rows(path.with_suffix(".json"), data):
         where = row.where.replace(str(path.with_suffix(".json")), str(path), 1)
@@ -120,7 +120,7 @@ def object_rows(data: bytes, path: Path) -> Iterator[Row]:
 
 
 def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of a file as `object_rows` gives them, with its place. Raises DataError for one with a fault."""
+    """Like `object_rows`, but raises DataError for a row with a fault."""
     for row in object_rows(read_utf8(path), path):
         if row.fault:
             raise DataError(f"{row.where}: {row.fault}")
@@ -128,7 +128,7 @@ def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line's object, with its place, read as it is asked for: for files that are larger than memory."""
+    """Each line's object, with its place, read one by one: for files larger than memory."""
     try:
         with path.open("rb") as file:
             for n, line in enumerate(file, 1):
@@ -152,7 +152,7 @@ def _object(item: Any, where: str) -> dict[str, Any]:
 
 
 def need(item: dict[str, Any], key: str, kind: type[T], where: str, default: Any = _REQUIRED) -> T:
-    """The value of a key, of that type. Raises DataError for another type, and for a key that is not there."""
+    """The value of a key, of this type. Raises DataError for another type, and for a missing key."""
     if key not in item:
         if default is not _REQUIRED:
             return default  # type: ignore[no-any-return]

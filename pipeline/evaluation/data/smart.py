@@ -66,9 +66,9 @@ def page(fields: dict[str, str]) -> str:
 
 
 def judgements(path: Path) -> tuple[dict[int, dict[int, int]], list[str]]:
-    """The gain of each listed document for each question that has one above 0, by number, and what is wrong with lines.
+    """The gain of each listed document, for each question with a gain above 0, by number, and the faults of lines.
 
-    Raises DataError where no line can be read.
+    Raises DataError if no line can be read.
     """
     gains: dict[int, dict[int, int]] = {}
     faults = []
