@@ -1,4 +1,4 @@
-"""Where a pipeline's stages run, as its file may say it; nothing of this changes an answer."""
+"""The `executor` section of a pipeline file: where the stages run. It never changes an answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pipeline.errors import SettingError
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class StagePool:
     """The actors of one stage.
 
-    :param replicas: how many actors. auto: one for each node; of generate, one for each GPU where there are any.
-    :param num_cpus: cores that Ray sets aside for each. auto: of generate, what the other stages leave; of others, a
+    :param replicas: number of actors. auto: one per node; for generate, one per GPU if there are any.
+    :param num_cpus: cores that Ray reserves per actor. auto: for generate, what the other stages leave; for others, a
         little, since they work while the generator waits for them.
-    :param num_gpus: GPUs for each. auto: of generate, 1 where the cluster has one and llama.cpp was built for it.
-    :param max_in_flight: questions that are given to each at a time. auto: of generate, the sequences of its engine
-        (`n_seq_max`); of others, 2, so that one is ready when another is done.
+    :param num_gpus: GPUs per actor. auto: for generate, 1 if the cluster has one and llama.cpp was built for it.
+    :param max_in_flight: questions in flight per actor. auto: for generate, the sequences of its engine (`n_seq_max`);
+        for others, 2, so that one is ready when another is done.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -40,12 +40,13 @@ class Pool:
 class ExecutorSettings:
     """How a batch runs: in this process, or as Ray actors. The numbers of a pool are for Ray.
 
-    :param kind: `local` or `ray`; `--executor` on the command line goes before it.
-    :param address: of a running Ray cluster to join (`auto`, `HOST:PORT`); by default Ray is started here and ended.
-    :param num_cpus: cores of a Ray that is started here. auto: all that this process may use.
-    :param object_store_mb: its shared memory, for the states that go from stage to stage.
-    :param waiting: most questions that wait before a stage, for each place in it: the bound on the work in flight.
-    :param max_restarts: how often in a row a stage's actors may die without one answer, before the run is stopped.
+    :param kind: `local` or `ray`; `--executor` on the command line overrides it.
+    :param address: a running Ray cluster to join (`auto`, `HOST:PORT`); by default a run starts and stops its own Ray.
+    :param num_cpus: cores of a Ray that the run starts. auto: all that this process may use.
+    :param object_store_mb: its shared memory, for the states that move between stages.
+    :param waiting: upper bound on the questions that wait before a stage, per place in it. It bounds the work in
+        flight.
+    :param max_restarts: deaths of a stage's actors in a row, without one answer, after which the run stops.
     :param stages: the pool of a stage, by its name (`compress.exit`) or its kind (`generate`).
     """
 
@@ -55,7 +56,7 @@ class ExecutorSettings:
     object_store_mb: int = 256
     waiting: int = 2
     max_restarts: int = 8
-    stages: dict[str, Pool] = field(default_factory=dict)
+    stages: dict[str, StagePool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -67,7 +68,7 @@ class ExecutorSettings:
             if not isinstance(value, str) and value < least:
                 raise SettingError(name, f"must be at least {least}, was: {value}")
 
-    def pool(self, stage: str) -> Pool:
-        """What is said about a stage by its name, else by its kind, else nothing but auto."""
+    def pool(self, stage: str) -> StagePool:
+        """Returns the settings of a stage, by its name, else by its kind, else the defaults."""
         kind = stage.partition(".")[0]
-        return self.stages.get(stage) or self.stages.get(kind) or Pool()
+        return self.stages.get(stage) or self.stages.get(kind) or StagePool()
