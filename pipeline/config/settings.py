@@ -1,4 +1,4 @@
-"""The sections of a pipeline file beside its stages."""
+"""The sections of a pipeline file other than its stages."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pipeline.executors.settings import ExecutorSettings
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """How documents are cut and embedded.
+    """Chunking and embedding of documents.
 
     :param embedder: `minilm`, the path of a GGUF file or of a sentence-transformers folder, or `none` (words only: no
         weights needed).
-    :param chunk_tokens: the longest chunk, in the embedder's tokens (words with `none`); a chunk never exceeds what the
-        embedder reads.
-    :param overlap: how many of these tokens neighbouring chunks share.
-    :param chunks: `tokens` fills chunks up to chunk_tokens as far as headings allow; `structure` makes one of each
-        section, function or paragraph, and puts neighbours together that fit.
-    :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
-    :param question_prefix: what a GGUF file's embedder reads before a question. None: what its family was trained with,
-        known by the name in the file; '' for nothing.
+    :param chunk_tokens: upper bound on a chunk's length, in the embedder's tokens (words with `none`); a chunk never
+        exceeds the embedder's own limit.
+    :param overlap: number of these tokens that neighbouring chunks share.
+    :param chunks: `tokens` fills chunks up to chunk_tokens as far as headings allow; `structure` makes a chunk of each
+        section, function or paragraph, and merges neighbours that fit together.
+    :param pooling: pooling of a GGUF embedder's token states. auto: as the file says.
+    :param question_prefix: text before a question for a GGUF embedder. None: the prefix that its family was trained
+        with, known by the name in the file; '' for nothing.
     :param passage_prefix: the same before a passage.
     """
 
@@ -48,8 +48,9 @@ class IndexSettings:
                 raise SettingError(name, f"is for an embedder that is a GGUF file, and embedder is {self.embedder}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values. Those of GGUF files, and `chunks`, are left out where nothing is set: they are
-        younger than kept indexes and records, which are found by these values.
+        """Converts the settings to plain values, which key indexes and records.
+
+        Unset GGUF settings and `chunks` are left out: they were added later, and old keys must stay valid.
         """
         values = asdict(self)
         if self.chunks == "tokens":
@@ -61,18 +62,18 @@ class IndexSettings:
 
     @property
     def reading(self) -> tuple[str | None, ...]:
-        """What decides which embedder it is, and what it gives."""
+        """The settings that identify the embedder and its output."""
         return self.embedder, self.pooling, self.question_prefix, self.passage_prefix
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much the reader may be given.
+    """Limits of the prompt.
 
-    :param window: cells that prompt and answer share; by default all that the model's context holds. `effective`: as
-        many as the model was found to use well, by `longthread needle calibrate`.
+    :param window: cells that prompt and answer share; by default all of the model's context. `effective`: as many as
+        the model uses well, as measured by `longthread needle calibrate`.
     :param on_overflow: `shed` leaves out the lowest-ranked passages and lists them; `refuse` stops with the numbers.
-    :param task: what the model must do well within the effective window: a task of `longthread needle calibrate`.
+    :param task: the task of `longthread needle calibrate` that defines the effective window.
     """
 
     window: int | Literal["effective"] | None = None

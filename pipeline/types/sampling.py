@@ -104,7 +104,7 @@ SAMPLING_RANGES = {
     "dry_allowed_length": (1, math.inf),
     "dry_last_n": (-1, math.inf),
 }
-"""The least and the largest value of each setting, both allowed."""
+"""The closed range of each setting."""
 
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -148,7 +148,7 @@ class Generation:
 
     @property
     def read_tokens(self) -> int:
-        """Tokens that were decoded for the prompt, those of passages that were read to be kept included."""
+        """Tokens that were decoded for the prompt, including those of passages that were read for the cache."""
         return self.prompt_tokens - self.reused_tokens - self.restored_tokens + self.stored_tokens
 
     @property
