@@ -1,4 +1,4 @@
-"""The two folders of longthread's own: one for what can be made again, one for what cannot."""
+"""The two folders that longthread owns: a cache, which can be rebuilt, and data, which cannot."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PRIVATE = 0o700
 
 
 def cache_folder() -> Path:
-    """Indexes of `--docs`, models, requantised files. Not necessarily there yet.
+    """Returns the folder of `--docs` indexes, models and requantised files. It may not exist yet.
 
-    The environment variable LONGTHREAD_CACHE names another folder.
+    The environment variable LONGTHREAD_CACHE overrides it.
     """
     if chosen := os.environ.get("LONGTHREAD_CACHE"):
         return Path(chosen)
@@ -23,9 +23,9 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Conversations: no cleaner of caches deletes them. Not necessarily there yet.
+    """Returns the folder of conversations, which cache cleaners leave alone. It may not exist yet.
 
-    The environment variable LONGTHREAD_DATA names another folder.
+    The environment variable LONGTHREAD_DATA overrides it.
     """
     if chosen := os.environ.get("LONGTHREAD_DATA"):
         return Path(chosen)
@@ -35,7 +35,7 @@ def data_folder() -> Path:
 
 
 def make_private(folder: Path) -> Path:
-    """The folder, made where it is not there, and closed to other users (0700). Raises OSError."""
+    """Creates the folder if needed and closes it to other users (0700). Raises OSError."""
     folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(_PRIVATE)
@@ -44,7 +44,7 @@ def make_private(folder: Path) -> Path:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Files and folders that are made inside belong to their owner alone (0600, 0700), whoever makes them."""
+    """Makes files and folders that are created inside the context private to their owner (0600, 0700)."""
     before = os.umask(0o077)
     try:
         yield
@@ -53,12 +53,12 @@ def private_files() -> Iterator[None]:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files below a folder, left-over ones included."""
+    """Returns the bytes of all files below a folder, including left-over ones."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
             try:
                 total += os.lstat(os.path.join(root, name)).st_size
-            except FileNotFoundError:  # it went while we looked
+            except FileNotFoundError:  # another process deleted it meanwhile
                 continue
     return total

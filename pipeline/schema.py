@@ -1,4 +1,4 @@
-"""The JSON schema of a pipeline file, made from the components' own fields, so that it cannot drift from them."""
+"""The JSON schema of a pipeline file, generated from the components' fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.registry import COMPONENTS, component_class, first_line, settings_
 
 
 def pipeline_schema() -> dict[str, Any]:
-    """Draft 2020-12. A stage is a name, or a mapping of one name to its settings."""
+    """Builds the schema (draft 2020-12). A stage is a name, or a mapping of one name to its settings."""
     definitions: dict[str, Any] = {}
     stages: list[dict[str, Any]] = [{"enum": sorted(COMPONENTS)}]
     for name in sorted(COMPONENTS):
@@ -38,7 +38,7 @@ def pipeline_schema() -> dict[str, Any]:
 
 
 def _object(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one dataclass; what it refers to goes into the definitions of the whole."""
+    """Builds the schema of one dataclass; adds the schemas that it refers to to `definitions`."""
     schema = settings_model(cls).model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.pop("$defs", {}))
     return schema

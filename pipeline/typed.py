@@ -1,8 +1,7 @@
-"""The lines that were typed into a session, oldest first, in a file of the session's folder.
+"""The input history of a session, oldest first, in a file of the session's folder.
 
-A line of the file is a JSON object: `text`, `turn`, the number of the turn that the line was typed for, and a checksum.
-Older versions wrote no checksum, or the text alone, as a JSON string. A line that is damaged or cut short is passed
-over.
+A line of the file is a JSON object: `text`, `turn` (the number of the turn that the input belongs to), and a checksum.
+Older versions wrote no checksum, or only the text, as a JSON string. Damaged and truncated lines are skipped.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ NAME = "typed.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class TypedLine:
-    """`turn` is the number of the turn that the line asked for, or None where that is not known."""
+    """A line of input. `turn` is the number of its turn, or None if unknown."""
 
     text: str
     turn: int | None = None
 
 
 def read_typed(folder: Path) -> list[TypedLine]:
-    """The lines of a session, oldest first. Raises StoreError for a file that cannot be read."""
+    """Reads the lines of a session, oldest first. Raises StoreError for an unreadable file."""
     return [line for line in _parsed(folder) if line is not None]
 
 
 def n_damaged(folder: Path) -> int:
-    """How many lines `read_typed` passes over. Raises StoreError as that does."""
+    """Counts the lines that `read_typed` skips. Raises StoreError as that does."""
     return _parsed(folder).count(None)
 
 
 def append_typed(folder: Path, line: TypedLine) -> None:
-    """Raises StoreError where it cannot be written."""
+    """Appends a line. Raises StoreError if the file cannot be written."""
     path = folder / NAME
     try:
         # The newline in front ends a line that a crash cut short.
@@ -50,14 +49,14 @@ def append_typed(folder: Path, line: TypedLine) -> None:
 
 
 def forget_typed(folder: Path, is_meant: Callable[[TypedLine], bool]) -> int:
-    """Writes the file anew without the lines that are meant, and without torn ones; gives the number of the former."""
+    """Rewrites the file without matching and torn lines; returns the number of matching ones."""
     path = folder / NAME
     if not path.exists():
         return 0
     lines = read_typed(folder)
-    kept = [line for line in lines if not is_meant(line)]
-    write_whole(path, "".join(map(_to_json, kept)), private=True)
-    return len(lines) - len(kept)
+    remaining = [line for line in lines if not is_meant(line)]
+    write_whole(path, "".join(map(_to_json, remaining)), private=True)
+    return len(lines) - len(remaining)
 
 
 def _to_json(line: TypedLine) -> str:
@@ -65,7 +64,7 @@ def _to_json(line: TypedLine) -> str:
 
 
 def _parsed(folder: Path) -> list[TypedLine | None]:
-    """Each line that is not empty, or None for one that cannot be used."""
+    """Parses each line that is not empty; None for a damaged one."""
     path = folder / NAME
     try:
         content = path.read_bytes()

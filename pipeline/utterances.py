@@ -171,9 +171,9 @@ _APART = re.compile(r"[\s,.!;:…–—-]+")
 
 # ------------------------------------------------------------------------------------------------------------ the rule
 def read_utterance(text: str) -> Utterance:
-    """What a line wants.
+    """Classifies a line of input.
 
-    In this order: phrases of the tables alone; a list of the documents; a correction; a summary; else a question,
+    Rules in order: phrases of the tables alone; a list of the documents; a correction; a summary; else a question,
     whose language is guessed by its words.
     """
     line = plain(" ".join(text.split()))
@@ -195,9 +195,7 @@ def read_utterance(text: str) -> Utterance:
 
 
 def without_small_talk(text: str) -> str:
-    """The text without the greeting or thanks that a mark parts from what follows: "Hi, when ...?", "Thanks. "
-    "And ...?".
-    """
+    """Strips a leading greeting or thanks that ends in a punctuation mark: "Hi, when ...?", "Thanks. And ...?"."""
     rest = text.strip()
     while True:
         mark = re.match(r"([^,.!?;:–—\n]{1,40})[,.!;:–—]+\s*(?=\S)", rest)
@@ -208,13 +206,13 @@ def without_small_talk(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Case folded, in composed letters, and with one i: Turkish has two, which other languages write alike."""
+    """Normalises a text: case folded, composed letters, and one i for the two of Turkish."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u0307", "").replace("ı", "i").replace("’", "'")
     return unicodedata.normalize("NFC", text)
 
 
 def _about(text: str, patterns: tuple[str, ...]) -> str | None:
-    """What the pattern that fits the whole line names, in the person's own letters; None where none fits."""
+    """Returns the `about` part of the first pattern that matches the whole line, as typed; None without a match."""
     bare = _END.sub("", text)
     folded, origins = "", []
     for n, character in enumerate(bare):
@@ -231,7 +229,7 @@ def _about(text: str, patterns: tuple[str, ...]) -> str | None:
 
 
 def _one_i(pattern: str) -> str:
-    """The pattern with the one i of `plain`."""
+    """Replaces the dotless i, as `plain` does."""
     return pattern.replace("ı", "i")
 
 
@@ -251,19 +249,19 @@ def _longest() -> int:
 
 
 def _small_talk(line: str) -> Utterance | None:
-    """The utterance of a line that consists of phrases of the tables; None for any other, and for an empty one."""
+    """Returns the utterance of a line that consists only of known phrases; None for any other or empty line."""
     table = _phrases()
     whole = line.strip()
     if whole in table:
         return Utterance(*table[whole])
     words = [word for word in _APART.split(whole.rstrip("?")) if word.strip("'\"()")]
-    found: list[tuple[Kind, Language]] = []
+    matches: list[tuple[Kind, Language]] = []
     n = 0
     while n < len(words):
         for size in range(min(_longest(), len(words) - n), 0, -1):
             phrase = " ".join(words[n : n + size])
             if phrase in table:
-                found.append(table[phrase])
+                matches.append(table[phrase])
                 break
         else:
             if words[n] not in _FILLERS.split("|"):
@@ -271,14 +269,14 @@ def _small_talk(line: str) -> Utterance | None:
             size = 1
         n += size
     for kind in _ORDER:
-        for other, language in found:
+        for other, language in matches:
             if other == kind:
                 return Utterance(kind, language)
     return None
 
 
 def language_of(text: str, default: Language = "en") -> Language:
-    """The language most of whose function words stand in the text; the default where none does, or at a tie."""
+    """Guesses the language by the number of its function words in the text; the default on a tie or without any."""
     from pipeline.followup_words import WORDS
 
     words = re.findall(r"\w+", plain(text))
