@@ -65,17 +65,17 @@ class Account:
 def account(path: Path) -> Account:
     """Opens a whole file and says what it is good for. Raises ModelError for one that is damaged."""
     info = inspect(path)
-    found = purpose(info)
-    good_for = _GOOD_FOR.get(found.kind) or f"nothing by itself: it {found.why}"
-    about = Account(found.kind, good_for, info.n_ctx_train, info.n_parts)
-    if found.kind not in _USEFUL:
+    file_purpose = purpose(info)
+    good_for = _GOOD_FOR.get(file_purpose.kind) or f"nothing by itself: it {file_purpose.why}"
+    about = Account(file_purpose.kind, good_for, info.n_ctx_train, info.n_parts)
+    if file_purpose.kind not in _USEFUL:
         return about
     try:
-        if found.kind == "generator":
+        if file_purpose.kind == "generator":
             return _of_generator(path, good_for)
         look_first(path)
     except ModelError as error:
-        return Account(found.kind, good_for, info.n_ctx_train, info.n_parts, problem=str(error))
+        return Account(file_purpose.kind, good_for, info.n_ctx_train, info.n_parts, problem=str(error))
     return about
 
 
@@ -133,7 +133,7 @@ def _size(n_bytes: int) -> str:
 
 def _limits(engine: Engine) -> list[str]:
     """What cannot be done with this model, and what follows."""
-    weights, found = engine.weights, []
+    weights, limits = engine.weights, []
     if weights.is_recurrent:
         attending = weights.layers.attending
         probe = (
@@ -141,21 +141,23 @@ def _limits(engine: Engine) -> list[str]:
             if attending
             else "compress.probe cannot read its attention"
         )
-        found.append(
+        limits.append(
             f"{weights.architecture} has recurrent layers, whose states take {_size(weights.layers.state_bytes)} a "
             f"sequence: prompts share beginnings up to checkpoints only, {probe}, 'why' reads a new prompt for each "
             "passage, and draft does nothing"
         )
     if weights.n_swa > 0:
-        found.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")
+        limits.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")
     if weights.n_positions:
-        found.append(f"its positions are learned: it never reads more than {weights.n_ctx_trained} tokens")
+        limits.append(f"its positions are learned: it never reads more than {weights.n_ctx_trained} tokens")
     elif not weights.has_rope:
-        found.append("it has no rotary positions: rope_scaling and rope_freq_base do nothing, and are refused")
+        limits.append("it has no rotary positions: rope_scaling and rope_freq_base do nothing, and are refused")
     sizes = weights.head_sizes("key_length") | weights.head_sizes("value_length")
     block = CACHE_TYPES["q8_0"][1]
     if wrong := [size for size in sizes if size % block]:
-        found.append(f"its heads have {wrong[0]} values, which blocks of {block} do not divide: kv_k and kv_v stay f16")
+        limits.append(
+            f"its heads have {wrong[0]} values, which blocks of {block} do not divide: kv_k and kv_v stay f16"
+        )
     if not any(weights.is_end(token) for token in range(weights.n_vocab)):
-        found.append("no token ends an answer: it goes on up to max_tokens, or to a string of 'stop'")
-    return found
+        limits.append("no token ends an answer: it goes on up to max_tokens, or to a string of 'stop'")
+    return limits

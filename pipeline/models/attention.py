@@ -145,8 +145,8 @@ class Probe:
                 for stretch in prefix.cached(low, high):
                     put_behind(context, self._spare, 0, stretch, is_transposed=True)
                 continue
-            for at in range(low, high, context.n_batch):
-                context.decode([rows_of(prefix, 0, at, min(high, at + context.n_batch), kind)])
+            for start in range(low, high, context.n_batch):
+                context.decode([rows_of(prefix, 0, start, min(high, start + context.n_batch), kind)])
         return n
 
     def _stop(self, last: int) -> int | None:
@@ -163,19 +163,19 @@ class Probe:
         for low, high, kind in whole.runs(n_prefix, len(whole)):
             if kind == "cached":
                 raise ModelError("attend: the query must be read: put cached cells into the prefix")
-            for at in range(low, high, context.n_batch):
-                upto = min(high, at + context.n_batch)
+            for start in range(low, high, context.n_batch):
+                upto = min(high, start + context.n_batch)
                 self._nodes.watch(layers, self._stop(layers[-1]))
-                context.decode([rows_of(whole, self._query, at, upto, kind)])
+                context.decode([rows_of(whole, self._query, start, upto, kind)])
                 for n, (layer, head) in enumerate(wanted):
-                    found = self._nodes.taken.get(layer)
-                    if found is None:
+                    weights = self._nodes.taken.get(layer)
+                    if weights is None:
                         raise ModelError(
                             f"{self._weights.path.name}: the graph of {self._weights.architecture} has no tensor "
                             f"{_NODE.decode()}{layer}: its attention cannot be read"
                         )
-                    seen = found.reshape(self._weights.layers.all[layer].n_head, upto - at, -1)
-                    mass[n, at - n_prefix : upto - n_prefix] = seen[head, :, :n_prefix]
+                    head_weights = weights.reshape(self._weights.layers.all[layer].n_head, upto - start, -1)
+                    mass[n, start - n_prefix : upto - n_prefix] = head_weights[head, :, :n_prefix]
         self._nodes.watch([], None)
         return mass
 
@@ -219,10 +219,10 @@ class _Nodes:
 def _ggml_base() -> Any:
     """Ggml's own calls on tensors, which the binding does not have."""
     folder = Path(library().__file__).parent / "lib"
-    found = sorted(folder.glob("*ggml-base*"), key=lambda path: len(path.name))
-    if not found:
+    libraries = sorted(folder.glob("*ggml-base*"), key=lambda path: len(path.name))
+    if not libraries:
         raise ModelError(f"llama-cpp-python's libraries are not in {folder}: install it again")
-    base = ctypes.CDLL(str(found[0]))
+    base = ctypes.CDLL(str(libraries[0]))
     base.ggml_get_name.argtypes, base.ggml_get_name.restype = [ctypes.c_void_p], ctypes.c_char_p
     base.ggml_nbytes.argtypes, base.ggml_nbytes.restype = [ctypes.c_void_p], ctypes.c_size_t
     base.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]

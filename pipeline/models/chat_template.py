@@ -111,7 +111,7 @@ class ChatTemplate:
     def _spans(self, messages: Sequence[Message], switches: Mapping[str, Any], must: bool) -> Prompt | None:
         """The prompt; None where the template fails or leaves a message out, unless it must not."""
         contents = list(_contents(messages))
-        shapes = [[one.turn(is_bare) for one in contents] for is_bare in (False, True)]
+        shapes = [[content.turn(is_bare) for content in contents] for is_bare in (False, True)]
         as_is, bare = self.texts(shapes if shapes[0] != shapes[1] else shapes[:1] * 2, switches)
         if as_is.error:
             if not must:
@@ -233,10 +233,10 @@ def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool)
     for n in range(0, len(parts), 2):
         left = marks[parts[n - 1]].after if n else ()
         right = marks[parts[n + 1]].before if n + 1 < len(parts) else ()
-        kept_left, own, kept_right = _shares(parts[n], bare_parts[n], left, right)
+        kept_left, fixed, kept_right = _shares(parts[n], bare_parts[n], left, right)
         yield from kept_left
         is_tagged = bool(_TAG.search(_text(left) + _text(right)))
-        for piece in filter(None, _TAG.split(own) if is_tagged else [own]):
+        for piece in filter(None, _TAG.split(fixed) if is_tagged else [fixed]):
             yield Text(piece, special=is_template and not (is_tagged and _TAG.fullmatch(piece)))
         yield from kept_right
         if n + 1 < len(parts):

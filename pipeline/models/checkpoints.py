@@ -74,7 +74,7 @@ class Checkpoints:
 
     def cut(self, sequence: int, start: int) -> None:
         """A sequence gives up its cells from `start` on."""
-        for checkpoint in [one for one in self._of.get(sequence, {}).values() if one.n > start]:
+        for checkpoint in [other for other in self._of.get(sequence, {}).values() if other.n > start]:
             del self._of[sequence][checkpoint.n]
             checkpoint.holders.discard(sequence)
             if not checkpoint.holders:

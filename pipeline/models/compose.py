@@ -137,13 +137,13 @@ def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: ND
     context.lend(pool.spare, here)
     context.cut(pool.spare, 0)
     pool.book.add(here, n)
-    found = _decode(pool, here, end, distance + n)
+    actual = _decode(pool, here, end, distance + n)
     moved = take_out(context, pool.spare, here, distance, distance + n)
 
     after = take_out(context, pool.spare, there, distance, distance + n)
     if not np.array_equal(after.to_bytes(), read.to_bytes()):
         return Verdict("moving some cells changes others: llama.cpp rounds or scales their keys anew")
-    kl, error = _divergence(expected, found), _key_error(read, moved)
+    kl, error = _divergence(expected, actual), _key_error(read, moved)
     is_right = kl <= MAX_KL and error <= MAX_KEY_ERROR
     why = "" if is_right else f"a text that was moved reads differently: {kl:.2g} nats a token, keys off by {error:.2g}"
     return Verdict(why, kl, error)
@@ -158,17 +158,17 @@ def _decode(pool: Pool, sequence: int, tokens: NDArray[np.int32], position: int)
     return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
-def _divergence(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+def _divergence(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
     """KL(expected || found) in nats, the mean of all rows."""
-    return float(np.maximum(0, (np.exp(expected) * (expected - found)).sum(1)).mean())
+    return float(np.maximum(0, (np.exp(expected) * (expected - actual)).sum(1)).mean())
 
 
-def _key_error(expected: State, found: State) -> float:
+def _key_error(expected: State, actual: State) -> float:
     """The error of the worst layer; 0 where keys are stored in blocks, which are compared by what they say alone."""
     errors = [0.0]
-    for read, moved in zip(expected.caches, found.caches, strict=True):
-        for one, other in zip(read.keys, moved.keys, strict=True):
-            if one.kind in VALUE_BYTES:
-                values, others = one.values(), other.values()
+    for read, moved in zip(expected.caches, actual.caches, strict=True):
+        for rows, moved_rows in zip(read.keys, moved.keys, strict=True):
+            if rows.kind in VALUE_BYTES:
+                values, others = rows.values(), moved_rows.values()
                 errors.append(float(np.sqrt(((values - others) ** 2).mean() / max(1e-12, (values**2).mean()))))
     return max(errors)

@@ -76,10 +76,11 @@ class Context:
         lib = self._lib = library()
         self.weights = weights
         self.n_sequences = n_sequences
-        most = lib.llama_max_parallel_sequences()
-        if n_sequences > most:
+        max_sequences = lib.llama_max_parallel_sequences()
+        if n_sequences > max_sequences:
             raise ModelError(
-                f"{n_sequences} sequences are too many: llama.cpp holds at most {most}; lower n_seq_max or n_cached"
+                f"{n_sequences} sequences are too many: llama.cpp holds at most {max_sequences}; lower n_seq_max or "
+                "n_cached"
             )
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = resolved.n_cells
@@ -233,7 +234,7 @@ class Context:
     def _set_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         if not adapters:
             return
-        pointers = (self._lib.llama_adapter_lora_p_ctypes * len(adapters))(*(one for one, _ in adapters))
+        pointers = (self._lib.llama_adapter_lora_p_ctypes * len(adapters))(*(adapter for adapter, _ in adapters))
         scales = (ctypes.c_float * len(adapters))(*(scale for _, scale in adapters))
         if self._lib.llama_set_adapters_lora(self.pointer, pointers, len(adapters), scales) != 0:
             raise ModelError(f"lora: llama.cpp refused the adapters: {complaints() or 'no reason given'}")
@@ -251,14 +252,14 @@ class Batch:
         self._pointers = np.arange(first, first + 4 * size, 4, dtype=np.uint64)
         self._output = np.zeros(size, np.int8)
         self._vectors = np.zeros((0, n_embd), np.float32)
-        at = ctypes.cast
+        cast = ctypes.cast
         self._null = ctypes.POINTER(ctypes.c_float)()
-        self._token_pointer = at(self._token.ctypes.data, lib.llama_token_p)
+        self._token_pointer = cast(self._token.ctypes.data, lib.llama_token_p)
         self._batch = lib.llama_batch()
-        self._batch.pos = at(self._position.ctypes.data, type(self._batch.pos))
-        self._batch.n_seq_id = at(self._n_sequences.ctypes.data, type(self._batch.n_seq_id))
-        self._batch.seq_id = at(self._pointers.ctypes.data, type(self._batch.seq_id))
-        self._batch.logits = at(self._output.ctypes.data, type(self._batch.logits))
+        self._batch.pos = cast(self._position.ctypes.data, type(self._batch.pos))
+        self._batch.n_seq_id = cast(self._n_sequences.ctypes.data, type(self._batch.n_seq_id))
+        self._batch.seq_id = cast(self._pointers.ctypes.data, type(self._batch.seq_id))
+        self._batch.logits = cast(self._output.ctypes.data, type(self._batch.logits))
 
     def fill(self, rows: Sequence[Rows]) -> tuple[Any, list[int]]:
         """The batch, and the index of each output in it."""
@@ -290,7 +291,7 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     """What every `auto` becomes on this machine with these weights; ModelError where the request cannot be held."""
     check_limits(settings, weights)
     trained = weights.n_ctx_trained
-    most = int(trained * settings.rope_factor)
+    max_ctx = int(trained * settings.rope_factor)
     free = free_memory()
     per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
     is_unified = settings.kv_unified != "off"
@@ -301,7 +302,7 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     state_bytes = weights.layers.state_bytes
     states = (n_seq_max + n_cached + N_SPARE) * state_bytes
     free -= states
-    n_ctx = _resolve_n_ctx(settings, most, per_cell * n_caches, free)
+    n_ctx = _resolve_n_ctx(settings, max_ctx, per_cell * n_caches, free)
     check_length(n_ctx, settings, weights)
     n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
     if n_cells < n_ctx:
@@ -368,9 +369,9 @@ def free_memory() -> int:
     """Bytes that can be had without swapping, the container's limit included."""
     free = psutil.virtual_memory().available
     try:
-        with open("/sys/fs/cgroup/memory.max") as most, open("/sys/fs/cgroup/memory.current") as used:
-            limit = most.read().strip()
-            return free if limit == "max" else max(0, min(free, int(limit) - int(used.read())))
+        with open("/sys/fs/cgroup/memory.max") as max_file, open("/sys/fs/cgroup/memory.current") as current_file:
+            limit = max_file.read().strip()
+            return free if limit == "max" else max(0, min(free, int(limit) - int(current_file.read())))
     except (OSError, ValueError):  # no such limit here
         return free
 
@@ -401,10 +402,10 @@ def _resolve_checkpoints(settings: EngineSettings, free: float) -> int:
     return min(_AUTO_CHECKPOINTS, int(max(0, free) / 8))
 
 
-def _resolve_n_ctx(settings: EngineSettings, most: int, per_cell: int, free: int) -> int:
+def _resolve_n_ctx(settings: EngineSettings, max_ctx: int, per_cell: int, free: int) -> int:
     if settings.n_ctx != "auto":
         return settings.n_ctx
-    n_ctx = min(most, _AUTO_MOST)
+    n_ctx = min(max_ctx, _AUTO_MOST)
     if settings.n_cells != "auto":
         n_ctx = min(n_ctx, settings.n_cells)
     while n_ctx > 1024 and n_ctx * per_cell > free / 2:

@@ -57,13 +57,13 @@ def _read(path: Path) -> dict[int, NDArray[np.float32]]:
     info = inspect(path)
     if info.architecture != "controlvector":
         raise ModelError(f"control_vectors: {path} is no control vector: its architecture is {info.architecture}")
-    found = {}
+    directions = {}
     for name, place in tensor_places(path).items():
         match = _DIRECTION.fullmatch(name)
         if match is None or place.kind != "F32" or len(place.shape) != 1:
             raise ModelError(f"control_vectors: {path}: the tensor {name} is no direction of a layer")
-        found[int(match[1])] = np.fromfile(path, np.float32, place.shape[0], offset=place.start)
-    return found
+        directions[int(match[1])] = np.fromfile(path, np.float32, place.shape[0], offset=place.start)
+    return directions
 
 
 def apply_control(lib: Any, context: Any, values: NDArray[np.float32], weights: Weights) -> None:

@@ -91,20 +91,20 @@ class CountingModel:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> Sequence[Stream]:
-        found: Sequence[Stream] = self.whole.generate(prompts, sampling, progress)
-        return found
+        streams: Sequence[Stream] = self.whole.generate(prompts, sampling, progress)
+        return streams
 
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.whole.score(prefix, suffixes, targets)
-        return found
+        scores: NDArray[np.float32] = self.whole.score(prefix, suffixes, targets)
+        return scores
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
-        found: Attention = self.whole.attend(prefix, query, heads)
-        return found
+        attention: Attention = self.whole.attend(prefix, query, heads)
+        return attention
 
     def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.whole.logprobs(prompt, start)
-        return found
+        values: NDArray[np.float32] = self.whole.logprobs(prompt, start)
+        return values
 
     def __getattr__(self, name: str) -> Any:
         """What only some callers ask of an engine (`cells`, `embed`, `weights`)."""

@@ -64,7 +64,7 @@ class EffectiveContext:
     date: str
 
     def task(self, name: str) -> TaskContext | None:
-        return next((one for one in self.tasks if one.task == name), None)
+        return next((task for task in self.tasks if task.task == name), None)
 
 
 def settings_of(model: Model) -> dict[str, str]:
@@ -91,49 +91,51 @@ def stored(model: Model) -> EffectiveContext | None:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        found = TypeAdapter(EffectiveContext).validate_json(path.read_bytes(), strict=True, extra="forbid")
+        context = TypeAdapter(EffectiveContext).validate_json(path.read_bytes(), strict=True, extra="forbid")
     except (OSError, ValidationError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise ModelError(f"{path}: is no measurement of this version ({said}): delete it and calibrate again") from None
-    return found
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ModelError(
+            f"{path}: is no measurement of this version ({reason}): delete it and calibrate again"
+        ) from None
+    return context
 
 
 def effective_window(model: Model, task: str) -> tuple[int, str]:
     """The tokens that the model can use, and why, in words. Raises ModelError, with the way out, where nobody knows."""
-    found = stored(model)
+    context = stored(model)
     name = model.path if isinstance(model, OnFile) else model.name
     command = f"longthread needle calibrate {name} --task {task}{_flags(settings_of(model))}"
-    if found is None:
+    if context is None:
         raise ModelError(
             f"budget.window is effective, but the effective context of {model.name} was not measured with these "
-            f"settings{_said(settings_of(model))}: run {command}"
+            f"settings{_format_settings(settings_of(model))}: run {command}"
         )
-    one = found.task(task)
-    if one is None:
-        known = ", ".join(other.task for other in found.tasks)
+    measured = context.task(task)
+    if measured is None:
+        known = ", ".join(other.task for other in context.tasks)
         raise ModelError(
             f"budget.window is effective for the task {task}, and {model.name} was measured on {known}: run {command}, "
             "or set budget.task to one of these"
         )
-    if one.holds is None:
-        least = one.tried[0] if one.tried else None
+    if measured.holds is None:
+        least = measured.tried[0] if measured.tried else None
         seen = f" ({least.hits} of {least.n} right at {least.tokens} tokens)" if least else ""
-        others = [other.task for other in found.tasks if other.holds is not None]
+        others = [other.task for other in context.tasks if other.holds is not None]
         instead = f"set budget.task to {' or '.join(others)}, " if others else ""
         raise ModelError(
             f"budget.window is effective, but {model.name} does not hold the task {task} at any size that was "
             f"tried{seen}: {instead}set budget.window to a number of tokens, or take a better model"
         )
-    holds = one.holds
+    holds = measured.holds
     return holds.tokens, (
         f"window {holds.tokens} of {model.window}: effective context on the task {task}: {holds.hits} of {holds.n} "
         f"right at {holds.tokens} tokens ({holds.chars} characters), lower bound {holds.low:.0%}, threshold "
-        f"{found.threshold:.0%}{_said(found.settings)}; measured on {found.date[:10]} by longthread needle calibrate"
-        + ("" if one.is_settled else "; its time ran out, so it may be more")
+        f"{context.threshold:.0%}{_format_settings(context.settings)}; measured on {context.date[:10]} by longthread "
+        "needle calibrate" + ("" if measured.is_settled else "; its time ran out, so it may be more")
     )
 
 
-def _said(settings: dict[str, str]) -> str:
+def _format_settings(settings: dict[str, str]) -> str:
     if not settings:
         return ""
     rope = settings["rope_scaling"]
@@ -151,5 +153,5 @@ def _flags(settings: dict[str, str]) -> str:
 
 
 def _path(key: str, settings: dict[str, Any]) -> Path:
-    told = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return cache_folder() / "calibrations" / key[:16] / f"effective-{told}.json"
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return cache_folder() / "calibrations" / key[:16] / f"effective-{digest}.json"

@@ -67,17 +67,17 @@ class WordPieces:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-        own = self._vocabulary
-        unknown = own.text_of(int(own.metadata.get("tokenizer.ggml.unknown_token_id", _UNKNOWN)))
+        vocabulary = self._vocabulary
+        unknown = vocabulary.text_of(int(vocabulary.metadata.get("tokenizer.ggml.unknown_token_id", _UNKNOWN)))
         words: dict[str, int] = {}
-        for id_ in range(own.n_vocab):
-            words.setdefault(_as_wordpiece(own.text_of(id_)), id_)
+        for id_ in range(vocabulary.n_vocab):
+            words.setdefault(_as_wordpiece(vocabulary.text_of(id_)), id_)
         tokenizer = Tokenizer(models.WordPiece(words, unk_token=unknown, max_input_chars_per_word=_LONGEST_WORD))
         tokenizer.normalizer = normalizers.BertNormalizer(
             clean_text=True,
             handle_chinese_chars=True,
-            strip_accents=_flag(own, "strip_accents"),
-            lowercase=_flag(own, "lowercase"),
+            strip_accents=_flag(vocabulary, "strip_accents"),
+            lowercase=_flag(vocabulary, "lowercase"),
         )
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         return tokenizer
@@ -135,13 +135,13 @@ def align(text: str, pieces: Sequence[bytes]) -> list[Span]:
         for token in read[low][1]:
             places[token].append(given[high][1])
     spans: list[Span] = []
-    at = 0
-    for found in places:
-        if found:
-            spans.append((min(found), max(found) + 1))
-            at = max(at, spans[-1][1])
+    end = 0
+    for offsets in places:
+        if offsets:
+            spans.append((min(offsets), max(offsets) + 1))
+            end = max(end, spans[-1][1])
         else:
-            spans.append((at, at))
+            spans.append((end, end))
     return spans
 
 

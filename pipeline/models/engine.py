@@ -78,9 +78,11 @@ class Engine(KeepsCells):
         self.resolved: ResolvedSettings = resolve(settings, weights)
         resolved = self.resolved
         n_sequences = resolved.n_seq_max + resolved.n_cached + (N_SPARE if weights.is_recurrent else 1)
-        n_sequences += can_fork(weights, resolved)  # the one on which the pool moves cells
+        # The pool moves cells on a sequence of its own: a shift moves a cell for all sequences that hold it.
+        n_sequences += can_fork(weights, resolved)
         self.context = Context(weights, resolved, n_sequences, settings.flash_attention)
         self.pool = Pool(self.context, resolved.n_cached, resolved.checkpoint_bytes)
+        # Rejected draft tokens have to be cut from the sequence again, which recurrent states do not allow.
         drafts = settings.draft_max if settings.draft == "lookup" and self.pool.can_cut else 0
         self.batcher = Batcher(self.pool, resolved.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
@@ -164,23 +166,30 @@ class Engine(KeepsCells):
         `sampling` is for all prompts, or one for each. Raises ModelError, before anything is decoded, for an empty
         prompt, for one that does not fit beside its longest answer, and for a grammar that cannot be read.
         """
-        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
-        if len(each) != len(prompts):
-            raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
+        samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        if len(samplings) != len(prompts):
+            raise ModelError(
+                f"{len(prompts)} prompts, but {len(samplings)} samplings: give one, or one for each prompt"
+            )
         with self._lock:
             self._check_open()
             names = [f"prompt {n}" if len(prompts) > 1 else "the prompt" for n in range(len(prompts))]
-            for prompt, own, name in zip(prompts, each, names, strict=True):
-                if has_excerpts(prompt):  # whose passages are read for their cells to be there
-                    self._check_length(self.count(prompt), own.max_tokens, name)
+            for prompt, options, name in zip(prompts, samplings, names, strict=True):
+                # Laying out a prompt with excerpts decodes their passages, so its length is checked before that.
+                if has_excerpts(prompt):
+                    self._check_length(self.count(prompt), options.max_tokens, name)
             laid = [self._laid_out(prompt, progress) for prompt in prompts]
-            for one, own, name in zip(laid, each, names, strict=True):
-                self._check_fits(one.cells, own.max_tokens, name)
-            for one in laid:
-                self._go_on(one.cells)
-            group = Group(progress, sum(len(one.cells) for one in laid))
-            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, laid, each, strict=True)]
-            order = in_prefix_order([one.cells.keys for one in laid])
+            for layout, options, name in zip(laid, samplings, names, strict=True):
+                self._check_fits(layout.cells, options.max_tokens, name)
+            for layout in laid:
+                self._go_on(layout.cells)
+            group = Group(progress, sum(len(layout.cells) for layout in laid))
+            jobs = [
+                self._job(prompt, layout, options, group)
+                for prompt, layout, options in zip(prompts, laid, samplings, strict=True)
+            ]
+            # Neighbours in the queue then share the longest prefixes, while the cells of these are still there.
+            order = in_prefix_order([layout.cells.keys for layout in laid])
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
@@ -196,6 +205,7 @@ class Engine(KeepsCells):
         has_grammar = sampling.grammar is not None or sampling.json_schema is not None
         least = BRIEF_TOKENS if profile.is_brief and not has_grammar else 0
         budget = max(sampling.thinking_tokens, least) if profile.is_there else 0
+        # A prompt that leaves no room for thoughts still gets its whole answer: the thoughts' budget shrinks first.
         spare = self.window - len(cells) - sampling.max_tokens
         spare = min(spare, budget + CLOSING_ROOM) if profile.is_there else 0
         budget = max(0, min(budget, spare - CLOSING_ROOM))
@@ -212,6 +222,7 @@ class Engine(KeepsCells):
             self.batcher.cancel_all()
             if self._probe is not None:
                 self._probe.close()
+            # `pieces` is a cached property: reading it here would make the store, and compose's test, just to close it.
             if "pieces" in self.__dict__:
                 self.pieces.store.close()
             self.context.close()
@@ -224,7 +235,9 @@ class Engine(KeepsCells):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
     # ------------------------------------------------------------------------------------------------ what it thinks
@@ -340,6 +353,7 @@ class Engine(KeepsCells):
             self._check_open()
             begin, end = self.cells(prefix), self.cells(query)
             self._check_fits(begin.then(end), 0, "prefix and query")
+            # The probe's own context takes memory (no flash attention), so it is made on first use.
             if self._probe is None:
                 self._probe = attention.Probe(self.weights, self.resolved)
             return self._probe.attend(begin, end, heads)
@@ -353,9 +367,9 @@ class Engine(KeepsCells):
         if n == 0:
             raise ModelError(f"{what} is empty")
         if n + n_answer > self.window:
-            kept = f" and {n_answer} are kept for the answer" if n_answer else ""
+            reserved = f" and {n_answer} are kept for the answer" if n_answer else ""
             raise ModelError(
-                f"{what} has {n} tokens{kept}, but the window of {self.name} holds {self.window}: "
+                f"{what} has {n} tokens{reserved}, but the window of {self.name} holds {self.window}: "
                 "raise n_ctx, or give it less"
             )
 

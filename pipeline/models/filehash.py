@@ -22,8 +22,8 @@ def file_sha256(path: Path) -> str:
         if known["file"] == key and len(known["sha256"]) == 64:
             return str(known["sha256"])
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(memory, json.dumps({"file": key, "sha256": found}))
-    return found
+        write_whole(memory, json.dumps({"file": key, "sha256": sha256}))
+    return sha256

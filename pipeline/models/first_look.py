@@ -99,9 +99,9 @@ def check_vocabulary(path: Path) -> None:
         text = token.split(b"\0", 1)[0] or b"[EMPTY_%d]" % n  # as llama.cpp reads it
         first = numbers.setdefault(text, n)
         if first != n:
-            shown = text.decode("utf-8", "replace")
+            token_text = text.decode("utf-8", "replace")
             raise ModelError(
-                f"{path}: the tokens {first} and {n} of its vocabulary are both {shown!r}, and llama.cpp ends the "
+                f"{path}: the tokens {first} and {n} of its vocabulary are both {token_text!r}, and llama.cpp ends the "
                 "process on such a file; take another conversion of the model"
             )
 

@@ -172,14 +172,14 @@ def tensor_places(path: Path) -> dict[str, TensorPlace]:
         reader.scalar("I")
         n_tensors = reader.count("tensors", 24)
         alignment = _alignment(reader, _metadata(reader))
-        found = []
+        heads = []
         for _ in range(n_tensors):
             name = reader.bytes("a tensor's name")
-            found.append((name.decode("utf-8", "replace"), *_tensor_head(reader, name)))
+            heads.append((name.decode("utf-8", "replace"), *_tensor_head(reader, name)))
         data_start = _padded(reader.at, alignment)
     return {
         name: TensorPlace(TENSOR_TYPES[kind][0], tuple(reversed(shape)), data_start + offset)
-        for name, shape, kind, offset in found
+        for name, shape, kind, offset in heads
         if kind in TENSOR_TYPES
     }
 
@@ -269,12 +269,12 @@ class _Reader:
     def strings(self, key: str) -> None:
         """Steps over an array of strings. Vocabularies hold some 100 000: the loop is written for speed."""
         n = self.count(f"strings of {key}", 8)
-        length, data, at, end = struct.Struct("<Q").unpack_from, self.data, self.at, self.size - 8
+        length, data, offset, end = struct.Struct("<Q").unpack_from, self.data, self.at, self.size - 8
         for _ in range(n):
-            if at > end:
+            if offset > end:
                 break
-            at += 8 + length(data, at)[0]
-        self.skip(at - self.at if at <= self.size else self.size - self.at + 1)
+            offset += 8 + length(data, offset)[0]
+        self.skip(offset - self.at if offset <= self.size else self.size - self.at + 1)
 
 
 def _read(reader: _Reader) -> GgufInfo:
@@ -295,13 +295,13 @@ def _read(reader: _Reader) -> GgufInfo:
 
 
 def _metadata(reader: _Reader) -> dict[str, Value]:
-    found: dict[str, Value] = {}
+    metadata: dict[str, Value] = {}
     for _ in range(reader.count("metadata entries", 13)):
         key = reader.text("a metadata key")
-        if key in found:
+        if key in metadata:
             reader.damaged(f"the metadata key {key!r} stands twice")
-        found[key] = reader.value(repr(key))
-    return found
+        metadata[key] = reader.value(repr(key))
+    return metadata
 
 
 def _alignment(reader: _Reader, metadata: dict[str, Value]) -> int:
@@ -358,8 +358,8 @@ def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int, list[in
     if shape and shape[0] % block:
         reader.damaged(f"rows of the tensor {name!r} hold {shape[0]} values, no multiple of {block} ({type_name})")
     n = 1
-    for one in shape:
-        n *= one
+    for size in shape:
+        n *= size
     if n >= 2**63:
         reader.damaged(f"the tensor {name!r} has the shape {shape}")
     return type_name, n // block * block_bytes, offset, shape
@@ -391,7 +391,7 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
     if not architecture and number("split.count") < 2:  # later parts have no metadata of the model
         reader.damaged("it does not name its architecture")
     named = FILE_TYPES.get(number("general.file_type"), ".") if "general.file_type" in metadata else "."
-    most = tensors.bytes_of.most_common(1)
+    most_common = tensors.bytes_of.most_common(1)
     return GgufInfo(
         path=reader.path,
         version=version,
@@ -399,7 +399,7 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
         architecture=architecture,
         name=text("general.name"),
         license=text("general.license"),
-        quantisation=named if named != "." else (most[0][0] if most else "unknown"),
+        quantisation=named if named != "." else (most_common[0][0] if most_common else "unknown"),
         n_ctx_train=number(f"{architecture}.context_length"),
         n_layer=number(f"{architecture}.block_count"),
         n_embd=number(f"{architecture}.embedding_length"),

@@ -65,14 +65,14 @@ def _online() -> Iterator[None]:
     from huggingface_hub import constants
 
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    kept = {switch: os.environ.pop(switch) for switch in switches if switch in os.environ}
+    saved = {switch: os.environ.pop(switch) for switch in switches if switch in os.environ}
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
     pieces, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, _PIECE
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE, constants.DOWNLOAD_CHUNK_SIZE = before, pieces
-        os.environ.update(kept)
+        os.environ.update(saved)
 
 
 def _download(
@@ -135,12 +135,12 @@ class _Counted(FileIO):
 
 
 def _check(name: str, part: Path, expected: dict[str, str | None]) -> None:
-    found = sha256_of(part)
+    actual = sha256_of(part)
     for by, sha256 in expected.items():
-        if sha256 is not None and sha256 != found:
+        if sha256 is not None and sha256 != actual:
             part.unlink()
             raise ModelError(
-                f"{name}: what was downloaded has the sha256 {found}, and {by} says {sha256}; it was deleted. Pull it "
+                f"{name}: what was downloaded has the sha256 {actual}, and {by} says {sha256}; it was deleted. Pull it "
                 "again"
             )
     try:

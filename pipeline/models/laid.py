@@ -15,7 +15,7 @@ def laid_models(folder: Path, skip: Container[Path] = ()) -> dict[str, Path]:
 
     Of a split model the first part counts. Where two files share a name, the second is named by its path.
     """
-    found: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.suffix.lower() != ".gguf" or path in skip or not path.is_file():
             continue
@@ -27,5 +27,5 @@ def laid_models(folder: Path, skip: Container[Path] = ()) -> dict[str, Path]:
         ):
             continue
         name = _FIRST_PART.sub("", path.stem)
-        found[str(path) if name in found else name] = path
-    return dict(sorted(found.items()))
+        models[str(path) if name in models else name] = path
+    return dict(sorted(models.items()))

@@ -74,21 +74,21 @@ def layers_of(path: Path, is_recurrent: bool) -> Layers:
     n_cached = n_run - metadata.number("attention.shared_kv_layers", 0)  # the last layers may share a cache
     with_state = _numbers_in(info.tensor_names, _STATE) if is_recurrent else set()
     with_output = _numbers_in(info.tensor_names, _OUTPUT) if is_recurrent else set(range(n_layer))
-    found = []
+    layers = []
     for n in range(n_layer):
         heads, heads_kv = n_head[n], n_head[n] if n_head_kv[n] < 0 else n_head_kv[n]
         attends = n in with_output and n < n_run and heads > 0 and heads_kv > 0
         state = _state_values(metadata, n_embd, heads) if n in with_state else 0
         if not attends:
-            found.append(Layer(0, 0, 0, state))
+            layers.append(Layer(0, 0, 0, state))
             continue
         key, value = (metadata.number(f"attention.{kind}_length", n_embd // heads) for kind in ("key", "value"))
         if slides[n]:
             key = metadata.number("attention.key_length_swa", key)
             value = metadata.number("attention.value_length_swa", value)
         n_kept = heads_kv if n < n_cached else 0
-        found.append(Layer(heads, n_kept * key, n_kept * value, state))
-    return Layers(tuple(found))
+        layers.append(Layer(heads, n_kept * key, n_kept * value, state))
+    return Layers(tuple(layers))
 
 
 class _Metadata:

@@ -76,10 +76,10 @@ def complaints() -> str:
 
     They are forgotten afterwards: call it before an action as well, so that only that action's lines are left.
     """
-    kept, lines = list(_COMPLAINTS), []
+    entries, lines = list(_COMPLAINTS), []
     _COMPLAINTS.clear()
-    level = max((level for level, _ in kept), default=WARN)
-    for kept_level, line in kept:
+    level = max((level for level, _ in entries), default=WARN)
+    for kept_level, line in entries:
         reason = " ".join(_FUNCTION.sub("", line.strip()).split()).removeprefix("error loading model: ")
         if kept_level == level and reason not in _EMPTY_REASONS:
             lines.append(reason)

@@ -15,9 +15,9 @@ MATCH = (3, 2)
 """Lengths of the match, longest first."""
 
 
-def draft(keys: NDArray[np.int64], most: int) -> list[int]:
-    """Up to `most` tokens that may follow `keys` (prompt and answer so far); none where nothing matches."""
-    if most < 1:
+def draft(keys: NDArray[np.int64], max_tokens: int) -> list[int]:
+    """Guesses up to `max_tokens` tokens that may follow `keys` (prompt and answer so far); none without a match."""
+    if max_tokens < 1:
         return []
     for n in MATCH:
         if len(keys) <= n:
@@ -27,7 +27,7 @@ def draft(keys: NDArray[np.int64], most: int) -> list[int]:
         for offset in range(1, n):
             starts = starts[keys[starts + offset] == end[offset]]
         if len(starts):
-            after = keys[int(starts[-1]) + n :][:most]
+            after = keys[int(starts[-1]) + n :][:max_tokens]
             soft = np.flatnonzero(after < 0)
             return [int(key) for key in (after[: soft[0]] if len(soft) else after)]
     return []

@@ -83,7 +83,9 @@ class PieceStore:
             if self.max_disk_bytes == 0 or self._is_closed:
                 return
             self._pending[piece.key] = piece
-            while len(self._pending) > 1 and sum(_size(one) for one in self._pending.values()) > self.max_memory_bytes:
+            while (
+                len(self._pending) > 1 and sum(_size(other) for other in self._pending.values()) > self.max_memory_bytes
+            ):
                 self._pending.popitem(last=False)  # the disk is too slow: it will be read again
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_all, name="longthread-cells", daemon=True)
@@ -106,7 +108,9 @@ class PieceStore:
         if not wanted:
             return 0
         with self._changed:
-            keys = {key for part in (self._pieces, self._pending) for key, one in part.items() if _holds(one, wanted)}
+            keys = {
+                key for part in (self._pieces, self._pending) for key, piece in part.items() if _holds(piece, wanted)
+            }
             for key in keys:
                 self._drop(key)
                 self._pending.pop(key, None)
@@ -202,7 +206,7 @@ class PieceStore:
         fields |= {"position": piece.position, "seconds": round(piece.seconds, 6)}
         packed = cell_packing.pack(piece.state) if self.is_packed else None
         fields["is_packed"] = packed is not None
-        texts = [np.frombuffer(one.encode("utf-8", "surrogatepass"), np.uint8) for one in (piece.text, piece.before)]
+        texts = [np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8) for text in (piece.text, piece.before)]
         state = piece.state if packed is None else packed
         return cell_files.write_part(self.path(piece.key), fields, [*texts, piece.tokens, state])
 
@@ -225,8 +229,8 @@ def delete_texts(root: Path, texts: Iterable[str]) -> int:
     for path in root.glob("*/*.kv") if wanted else ():
         sections = cell_files.read_first(path, 1)
         if sections is not None:
-            said = cell_files.flat(sections[0].decode("utf-8", "replace"))
-            gone += [path] if any(text in said for text in wanted) else []
+            content = cell_files.flat(sections[0].decode("utf-8", "replace"))
+            gone += [path] if any(text in content for text in wanted) else []
     for path in gone:
         path.unlink(missing_ok=True)
     return len(gone)

@@ -134,8 +134,8 @@ class Pool:
         share = self.context.weights.attention_share
         if share == 0:  # no layer attends: a stay costs nothing
             return
-        most = self._n_decoded - 1 / share
-        for sequence in [one for one in self._idle if self._used[one] < most]:
+        deadline = self._n_decoded - 1 / share
+        for sequence in [sequence for sequence in self._idle if self._used[sequence] < deadline]:
             self.release(sequence)
 
     def forget(self) -> None:
@@ -156,7 +156,7 @@ class Pool:
     def going_on(self, keys: NDArray[np.int64]) -> tuple[int | None, NDArray[np.int64]]:
         """The longest idle sequence that begins with all of these keys, and its keys."""
         whole = [(len(o), s, o) for s, o in self._idle.items() if common(keys, o) == len(keys)]
-        _, sequence, others = max(whole, key=lambda one: one[0], default=(0, None, _NO_KEYS))
+        _, sequence, others = max(whole, key=lambda match: match[0], default=(0, None, _NO_KEYS))
         return sequence, others
 
     def parting(self, keys: NDArray[np.int64]) -> int:
@@ -216,9 +216,9 @@ class Pool:
             if kind == "cached":
                 self.place(sequence, cells, low, high)
                 continue
-            for at in range(low, high, piece):
-                upto = min(high, at + piece)
-                self.decode([rows_of(cells, sequence, at, upto, kind)])
+            for first in range(low, high, piece):
+                upto = min(high, first + piece)
+                self.decode([rows_of(cells, sequence, first, upto, kind)])
                 if on_piece is not None:
                     on_piece(upto)
 
@@ -235,11 +235,11 @@ class Pool:
 
 def distant(places: Iterable[int], start: int, end: int) -> list[int]:
     """Those places in (start, end], in ascending order, that lie at least MIN_GAP behind the one before."""
-    kept = [start]
+    chosen = [start]
     for place in sorted(places):
-        if kept[-1] + MIN_GAP <= place <= end:
-            kept.append(place)
-    return kept[1:]
+        if chosen[-1] + MIN_GAP <= place <= end:
+            chosen.append(place)
+    return chosen[1:]
 
 
 def rows_of(cells: Cells, sequence: int, start: int, end: int, kind: Kind, outputs: Sequence[int] | range = ()) -> Rows:

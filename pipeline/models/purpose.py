@@ -63,12 +63,12 @@ def purpose(info: GgufInfo) -> Purpose:
 
 def require_generator(path: Path) -> None:
     """Raises ModelError, with what the file is for, where it cannot write an answer."""
-    found = purpose(inspect(path))
-    if found.kind != "generator":
+    file_purpose = purpose(inspect(path))
+    if file_purpose.kind != "generator":
         advice = {
             "embedder": ". It can stand under index.embedder; to answer, take a model that writes text",
             "reranker": ". It can stand under rerank.gguf; to answer, take a model that writes text",
             "encoder": "; take a model that writes text",
             "diffusion": "; take a model that writes token by token",
         }
-        raise ModelError(f"{path} {found.why}{advice.get(found.kind, '')}")
+        raise ModelError(f"{path} {file_purpose.why}{advice.get(file_purpose.kind, '')}")

@@ -44,10 +44,10 @@ def requantise(source: Path, target: Path, kind: str, n_bytes: int, progress: Pr
                 time.sleep(0.1)
         finally:
             child.kill()
-        said = child.stderr.read().strip() if child.stderr else ""
+        message = child.stderr.read().strip() if child.stderr else ""
     if child.returncode != 0:
         raise ModelError(
-            f"{source.name} could not be written as {kind}: {said.splitlines()[-1] if said else 'no reason'}"
+            f"{source.name} could not be written as {kind}: {message.splitlines()[-1] if message else 'no reason'}"
         )
 
 

@@ -129,21 +129,21 @@ def resolved(sampling: Sampling, metadata: Mapping[str, str]) -> Sampling:
     A value that the file has and that makes no sense raises ModelError: it must be set by hand then. With a grammar
     the file's mirostat is left out: the two do not go together.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, (key, kind, usual) in _OF_FILE.items():
         if getattr(sampling, name) is not None:
             continue
         value = metadata.get(f"general.sampling.{key}", str(usual))
         try:
-            found[name] = kind(float(value))
+            values[name] = kind(float(value))
         except ValueError:
             raise ModelError(
                 f"general.sampling.{key} of the model's file is no number: {value!r}; set {name}"
             ) from None
     if sampling.grammar is not None or sampling.json_schema is not None:
-        found["mirostat"] = 0
+        values["mirostat"] = 0
     try:
-        return replace(sampling, **found)
+        return replace(sampling, **values)
     except ValueError as error:
         raise ModelError(f"general.sampling of the model's file: {error}; set it in the pipeline file") from None
 
@@ -211,7 +211,7 @@ def _token(token: int | str, weights: Weights) -> int:
         return token
     tokens: list[int] = weights.tokenize(token, special=True).tolist()
     if len(tokens) != 1:
-        pieces = ", ".join(repr(weights.text_of(one)) for one in tokens)
+        pieces = ", ".join(repr(weights.text_of(number)) for number in tokens)
         raise ModelError(
             f"logit_bias: {token!r} is not one token of {weights.path.name} but {len(tokens)} ({pieces}): name one of "
             "them, or a number"

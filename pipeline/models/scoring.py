@@ -44,6 +44,7 @@ def score(
     target's tokens.
     """
     result = np.zeros((len(suffixes), len(targets)), np.float32)
+    # An empty suffix needs the logits of the prefix's last cell, so that cell moves into the suffixes to be decoded.
     n_held_back = 0 if all(map(len, suffixes)) else 1
     stem = prefix.upto(len(prefix) - n_held_back)
     tail = prefix.since(len(prefix) - n_held_back)
@@ -65,8 +66,10 @@ def hold(pool: Pool, cells: Cells, piece: int | None = None, goes_on: bool = Fal
     `goes_on`: it will be read on, so that its end is no place for others to go on from, unless a checkpoint is there.
     """
     source, n = pool.nearest(cells.keys)
+    # Read before idle sequences go: the place where this prompt parts from one is where a checkpoint helps.
     parting = pool.parting(cells.keys)
     if not pool.make_room(len(cells) - n, keep=source):
+        # Without the source its cells are free as well, and reading all of it again may fit.
         source, n = None, 0
         if not pool.make_room(len(cells)):
             raise ModelError(
@@ -128,6 +131,7 @@ def _decode_wave(
         _decode_suffixes(pool, wave, n_trunk)
         for n, branch in enumerate(wave):
             assert branch.last is not None  # noqa: S101 - set above
+            # The first token of every target comes from the same logits: one-token targets cost no further call.
             norm = _log_sum(branch.last)
             for m, target in enumerate(targets):
                 result[n, m] = branch.last[target[0]] - norm
@@ -146,6 +150,7 @@ def _decode_suffixes(pool: Pool, wave: Sequence[Branch], n_trunk: int) -> None:
     for branch in wave:
         row = _read_to_last(pool, branch, n_trunk)
         last = Rows(row.sequence, row.position, row.tokens, row.vectors, [len(row) - 1])
+        # llama.cpp takes tokens or vectors in one call, never both. The logits are views that the next call overwrites.
         if last.tokens is None:
             (output,) = pool.decode([last])
             branch.last = pool.context.logits(output).copy()
@@ -164,8 +169,8 @@ def _read_to_last(pool: Pool, branch: Branch, n_trunk: int) -> Rows:
         if earlier == "cached":
             pool.place(branch.sequence, branch.cells, start, end, n_trunk)
             continue
-        for at in range(start, end, pool.context.n_batch):
-            pool.decode([_moved(branch, at, min(end, at + pool.context.n_batch), earlier, n_trunk)])
+        for offset in range(start, end, pool.context.n_batch):
+            pool.decode([_moved(branch, offset, min(end, offset + pool.context.n_batch), earlier, n_trunk)])
     while high - low > pool.context.n_batch:
         pool.decode([_moved(branch, low, low + pool.context.n_batch, kind, n_trunk)])
         low += pool.context.n_batch
@@ -201,6 +206,7 @@ def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Se
                     total[start + n] += log_probability(pool.context.logits(next(outputs)), token)
         finally:
             for branch, fork in zip(part, forks, strict=False):
+                # The branch is read again for the next target, so this target's cells have to go.
                 if fork == branch.sequence:
                     pool.cut(fork, n_trunk + len(branch.cells))
                 else:
@@ -242,6 +248,7 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
                     logits = pool.context.logits(output)
                     result[n - start] = log_probability(logits, key) if key >= 0 else np.nan
     finally:
+        # A sequence with removed cells no longer equals its keys, so it must not serve later prompts.
         if without is None:
             pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
         else:
@@ -276,15 +283,15 @@ def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.flo
     try:
         if not pool.make_room(order[-1] + 1 - order[0]):
             raise ModelError(f"{order[-1] + 1} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
-        at = order[0]
+        n_read = order[0]
         for low, high in _stretches(order):
-            pool.read(sequence, cells, at, low, pool.context.n_batch)
+            pool.read(sequence, cells, n_read, low, pool.context.n_batch)
             for first, upto, kind in cells.runs(low, high):
                 for piece in range(first, upto, MAX_OUTPUTS):
                     end = min(upto, piece + MAX_OUTPUTS, piece + pool.context.n_batch)
                     for n, state in enumerate(_states(pool, rows_of(cells, sequence, piece, end, kind))):
                         result[place[piece + n]] = state
-            at = high
+            n_read = high
     finally:
         pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
     return result
@@ -311,6 +318,7 @@ def _stretches(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _log_sum(logits: NDArray[np.float32]) -> float:
+    # The peak keeps exp() from overflowing; float64 keeps 150 000 small terms from being lost in the sum.
     peak = float(logits.max())
     return peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
 

@@ -63,16 +63,18 @@ class ScriptedModel:
     ) -> Sequence[Stream]:
         if self._is_closed:
             raise ModelError("scripted: the model is closed")
-        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
-        if len(each) != len(prompts):
-            raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
-        for n, (prompt, one) in enumerate(zip(prompts, each, strict=True)):
-            if self.count(prompt) + one.max_tokens > self.window:
+        samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        if len(samplings) != len(prompts):
+            raise ModelError(
+                f"{len(prompts)} prompts, but {len(samplings)} samplings: give one, or one for each prompt"
+            )
+        for n, (prompt, options) in enumerate(zip(prompts, samplings, strict=True)):
+            if self.count(prompt) + options.max_tokens > self.window:
                 raise ModelError(
-                    f"prompt {n} has {self.count(prompt)} tokens, and {one.max_tokens} are kept for the answer: "
+                    f"prompt {n} has {self.count(prompt)} tokens, and {options.max_tokens} are kept for the answer: "
                     f"the window holds {self.window}"
                 )
-        return [_ScriptedStream(self, prompt, one) for prompt, one in zip(prompts, each, strict=True)]
+        return [_ScriptedStream(self, prompt, options) for prompt, options in zip(prompts, samplings, strict=True)]
 
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
         """The first target has the probability c, (1 + shared words) / (2 + the question's words); the others 1 - c."""
@@ -98,8 +100,8 @@ class ScriptedModel:
         mass = np.zeros((len(wanted), len(end), len(begin)), np.float32)
         stems = [set(content_words(word)) for word in begin]
         for n, word in enumerate(end):
-            asked = set(content_words(word))
-            same = [m for m, stem in enumerate(stems) if asked & stem]
+            word_stems = set(content_words(word))
+            same = [m for m, stem in enumerate(stems) if word_stems & stem]
             mass[:, n, same] = 1 / max(1, len(same))
         return Attention(mass, wanted)
 
@@ -191,12 +193,12 @@ def answer(prompt: Prompt) -> str:
         return next((" ".join(text[start:end].split()) for start, end in sentences(text)), "Nothing.")
     passages = _PASSAGE.findall(text)
     words = tuple(word for word in content_words(question) if word != "question")
-    found = [
+    candidates = [
         (coverage(words, text[start:end]), number, text[start:end])
         for _, number, text in passages
         for start, end in sentences(text)
     ]
-    best = max(found, key=lambda one: one[0], default=(0.0, "", ""))
+    best = max(candidates, key=lambda candidate: candidate[0], default=(0.0, "", ""))
     return f"{' '.join(best[2].split())} [{best[1]}]" if best[0] > 0 else "Not in the documents."
 
 

@@ -93,7 +93,7 @@ class Snapshots:
         _, n_here = pool.nearest(cells.keys)
         if pool.n_cached == 0:
             return 0
-        for n_common, n, path in sorted(self._candidates(cells), key=lambda found: -found[0]):
+        for n_common, n, path in sorted(self._candidates(cells), key=lambda candidate: -candidate[0]):
             if n_common <= n_here:
                 return n_here
             content = cell_files.read(path)

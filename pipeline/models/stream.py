@@ -17,7 +17,7 @@ class TextOut:
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stop = tuple(one for one in stop if one)
+        self._stop = tuple(string for string in stop if string)
         self._held = ""
         self.is_stopped = False
 
@@ -33,12 +33,12 @@ class TextOut:
         if self.is_stopped:
             return ""
         self._held += text
-        found = [at for one in self._stop if (at := self._held.find(one)) >= 0]
-        if found:
+        offsets = [offset for string in self._stop if (offset := self._held.find(string)) >= 0]
+        if offsets:
             self.is_stopped = True
-            ready, self._held = self._held[: min(found)], ""
+            ready, self._held = self._held[: min(offsets)], ""
             return ready
-        keep = 0 if is_last else max((_overlap(self._held, one) for one in self._stop), default=0)
+        keep = 0 if is_last else max((_overlap(self._held, string) for string in self._stop), default=0)
         ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return ready
 

@@ -65,7 +65,7 @@ class Worker:
                 self.close()
                 limit = f"{MEMORY >> 20} MB of memory" if is_memory else f"{SECONDS:.0f} seconds"
                 raise TemplateLimitError(f"it needs more than {limit}, or ends the process")
-            return [Rendering(**one) for one in json.loads(reply)]
+            return [Rendering(**rendering) for rendering in json.loads(reply)]
 
     def close(self) -> None:
         """Ends the process; one that belongs to a process that this one was forked from is left to it."""
@@ -144,15 +144,18 @@ class Renderer:
 
     def _read(self) -> dict[str, Rendering]:
         try:
-            return {key: Rendering(**one) for key, one in json.loads(self._path.read_text("utf-8")).items()}
+            return {key: Rendering(**rendering) for key, rendering in json.loads(self._path.read_text("utf-8")).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def _write(self) -> None:
         """Another process may have written meanwhile: what it kept is rendered again one day."""
-        kept = dict(list(self._kept.items())[-_MOST_KEPT:])
+        latest = dict(list(self._kept.items())[-_MOST_KEPT:])
         try:
-            write_json(self._path, {key: {"text": one.text, "error": one.error} for key, one in kept.items()})
+            write_json(
+                self._path,
+                {key: {"text": rendering.text, "error": rendering.error} for key, rendering in latest.items()},
+            )
         except (ModelError, UnicodeError):
             return  # a full or read-only disk costs time, not the prompt
 

@@ -24,12 +24,12 @@ def _arguments(value: object) -> tuple[tuple[str, Scalar], ...]:
         value = dict(value)
     if not isinstance(value, dict):
         raise ValueError("must be a mapping of names to values")
-    for name, one in value.items():
+    for name, argument in value.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"'{name}' is no name that a template could use")
         if name in RESERVED:
             raise ValueError(f"'{name}' is set by longthread")
-        if one is not None and not isinstance(one, str | int | float | bool):
+        if argument is not None and not isinstance(argument, str | int | float | bool):
             raise SettingError(name, "must be a text, a number, true or false")
     return tuple(sorted(value.items()))
 

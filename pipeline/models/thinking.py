@@ -186,7 +186,7 @@ def profile_of_file(path: Path) -> Profile:
 
 def _channels(template: ChatTemplate) -> Profile:
     usual = _look(template)
-    effort = next((one.switch for one in _looks(template, 1) if "low" in one.switch.values() and one != usual), {})
+    effort = next((look.switch for look in _looks(template, 1) if "low" in look.switch.values() and look != usual), {})
     forced = f"{END}{START}assistant{FINAL}"
     return Profile("channels", off=tuple(effort.items()), forced=forced, is_brief=True)
 
@@ -242,8 +242,8 @@ def _looks(template: ChatTemplate, which: int) -> Iterator[_Look]:
 
 
 def _look(template: ChatTemplate, name: str = "", value: Any = None) -> _Look:
-    (found,) = template.texts([[{"role": "user", "content": _USER}]], {name: value} if name else {})
-    return _Look(found.text, found.text.rpartition(_USER)[2], name, value)
+    (rendering,) = template.texts([[{"role": "user", "content": _USER}]], {name: value} if name else {})
+    return _Look(rendering.text, rendering.text.rpartition(_USER)[2], name, value)
 
 
 def _closing(opening: str, closing: str) -> str:

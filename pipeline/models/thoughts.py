@@ -203,8 +203,8 @@ class _Tags:
                 self._state = "answer"
             return b"", b""
         if self._state == "thought":
-            thought, found, after = self._held.partition(self._close)
-            if not found:
+            thought, tag, after = self._held.partition(self._close)
+            if not tag:
                 return self._release(self._close), b""
             self._state, self._held = "then", after
             return thought, b""
@@ -212,8 +212,8 @@ class _Tags:
             if not self._then or not self._then.startswith(self._held) or self._held == self._then:
                 self._state, self._held, self._is_bare = "answer", self._held.removeprefix(self._then), True
             return b"", b""
-        answer, found, after = self._held.partition(self._open) if self._opens_again else (self._held, b"", b"")
-        if found:
+        answer, tag, after = self._held.partition(self._open) if self._opens_again else (self._held, b"", b"")
+        if tag:
             self._enter(after)
         elif self._opens_again:
             answer = self._release(self._open)

@@ -65,8 +65,8 @@ class Tokenizer:
     def tokens(self, text: str, special: bool) -> NDArray[np.int32]:
         """Of a text alone, not to be written to. `special` reads the strings of marks as marks."""
         pieces = [text] if special else self._marks.cut(text)
-        found = [tokens for piece in pieces for tokens in self._spell(piece, special)]
-        joined = np.concatenate(found) if found else np.empty(0, np.int32)
+        parts = [tokens for piece in pieces for tokens in self._spell(piece, special)]
+        joined = np.concatenate(parts) if parts else np.empty(0, np.int32)
         joined.flags.writeable = False
         return joined
 

@@ -69,17 +69,21 @@ class OtherPrograms:
 
     def share(self) -> float:
         """Of all cores, in [0, 1]; what a hypervisor gave to other machines counts too."""
-        wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        wall, busy, own_seconds = (now - then for now, then in zip(self._now(), self._start, strict=True))
         cores = psutil.cpu_count() or 1
-        return float(np.clip((busy - own) / max(1e-9, wall * cores), 0.0, 1.0))
+        return float(np.clip((busy - own_seconds) / max(1e-9, wall * cores), 0.0, 1.0))
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
         """Seconds of the clock, of all cores at work, and of this process."""
         all_cores = psutil.cpu_times()._asdict()
         idle = ("idle", "iowait", "guest", "guest_nice")  # a guest's seconds stand in the user's as well
-        own = psutil.Process().cpu_times()
-        return perf_counter(), sum(v for name, v in all_cores.items() if name not in idle), own.user + own.system
+        process_times = psutil.Process().cpu_times()
+        return (
+            perf_counter(),
+            sum(v for name, v in all_cores.items() if name not in idle),
+            process_times.user + process_times.system,
+        )
 
 
 class Trial:
@@ -104,7 +108,7 @@ class Trial:
         On a machine that is busy or slow no round begins after the first minute; `n_rounds` says how many there were,
         and `others` what share of the processor other programs took meanwhile.
         """
-        found: dict[Path, list[Speed]] = {file: [] for file in files}
+        speeds: dict[Path, list[Speed]] = {file: [] for file in files}
         others = OtherPrograms()
         start = perf_counter()
         for n in range(rounds):
@@ -113,11 +117,13 @@ class Trial:
             self.n_rounds = n + 1
             for i, file in enumerate(files):
                 progress("measure", n * len(files) + i, rounds * len(files))
-                found[file].append(self._speed(file))
+                speeds[file].append(self._speed(file))
         self.others = others.share()
         return {
-            file: Speed(median(one.prefill for one in speeds), median(one.decode for one in speeds))
-            for file, speeds in found.items()
+            file: Speed(
+                median(speed.prefill for speed in rounds_of_file), median(speed.decode for speed in rounds_of_file)
+            )
+            for file, rounds_of_file in speeds.items()
         }
 
     def _speed(self, file: Path) -> Speed:
@@ -133,15 +139,15 @@ class Trial:
 
     def compare(self, given: Path, others: Sequence[Path], progress: Progress) -> dict[Path, tuple[float, float]]:
         """For each other file the mean KL(given || other), in nats a token, and the share of equal likeliest tokens."""
-        found: dict[Path, tuple[float, float]] = {}
+        agreements: dict[Path, tuple[float, float]] = {}
         if not others:
-            return found
+            return agreements
         progress("compare", 0, len(others) + 1)
         expected = self._logprobs(given)
         for n, other in enumerate(others, 1):
             progress("compare", n, len(others) + 1)
-            found[other] = _divergence(expected, self._logprobs(other))
-        return found
+            agreements[other] = _divergence(expected, self._logprobs(other))
+        return agreements
 
     def _logprobs(self, file: Path) -> NDArray[np.float32]:
         """The log-probabilities of every next token after each token of the text, (n_compared, n_vocab)."""
@@ -166,9 +172,9 @@ def _rate(context: Context, tokens: NDArray[np.int32]) -> float:
     return len(tokens) / (perf_counter() - start)
 
 
-def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
-    divergences = [float((np.exp(p) * (p - q)).sum(dtype=np.float64)) for p, q in zip(expected, found, strict=True)]
-    is_same = expected.argmax(axis=1) == found.argmax(axis=1)
+def _divergence(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> tuple[float, float]:
+    divergences = [float((np.exp(p) * (p - q)).sum(dtype=np.float64)) for p, q in zip(expected, actual, strict=True)]
+    is_same = expected.argmax(axis=1) == actual.argmax(axis=1)
     return float(np.mean(divergences)), float(is_same.mean())
 
 

@@ -113,9 +113,9 @@ def source_sha256(path: Path) -> str:
     from pipeline.models.filehash import file_sha256
 
     if path.resolve().parent.parent == folder().resolve():
-        found = _read(path.resolve().parent / "tune.json").get("source_sha256")
-        if isinstance(found, str):
-            return found
+        sha256 = _read(path.resolve().parent / "tune.json").get("source_sha256")
+        if isinstance(sha256, str):
+            return sha256
     return file_sha256(path)
 
 
@@ -144,10 +144,10 @@ def folder() -> Path:
 def _read(report: Path) -> dict[str, Any]:
     """A report as it was written, or nothing: one of another version or torn is as good as none."""
     try:
-        found = json.loads(report.read_text("utf-8"))
+        value = json.loads(report.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _chosen(report: dict[str, Any], role: Role) -> Path | None:
@@ -155,12 +155,12 @@ def _chosen(report: dict[str, Any], role: Role) -> Path | None:
         return None
     try:
         name = report["best"][role]
-        one = next(one for one in report["candidates"] if one["quantisation"] == name)
-        if one["is_given"] or one["path"] is None:
+        candidate = next(candidate for candidate in report["candidates"] if candidate["quantisation"] == name)
+        if candidate["is_given"] or candidate["path"] is None:
             return None
-        about = os.stat(one["path"])
-        is_whole = (about.st_size, about.st_mtime_ns) == (one["size"], one["mtime_ns"])
-        return Path(one["path"]) if is_whole else None
+        about = os.stat(candidate["path"])
+        is_whole = (about.st_size, about.st_mtime_ns) == (candidate["size"], candidate["mtime_ns"])
+        return Path(candidate["path"]) if is_whole else None
     except (OSError, KeyError, TypeError, StopIteration):
         return None
 
@@ -222,7 +222,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         for kind, file in files.items()
     ]
     best = {role: _best(candidates, role) for role in ROLES}
-    kept = tuple(_keep(one, candidates, best) for one in candidates)
+    remaining = tuple(_keep(candidate, candidates, best) for candidate in candidates)
     about = path.stat()
     report = TuneReport(
         source=str(path),
@@ -238,9 +238,9 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         n_decode=trial.n_decode,
         n_compared=trial.n_compared,
         others=round(trial.others, 3),
-        candidates=kept,
+        candidates=remaining,
         best=best,
-        notes=(*notes, *_notes(kept, best), *_doubts(trial.others)),
+        notes=(*notes, *_notes(remaining, best), *_doubts(trial.others)),
     )
     write_json(home / "tune.json", asdict(report))
     return report
@@ -298,35 +298,37 @@ def _candidate(
 
 def _best(candidates: Sequence[Candidate], role: Role) -> str:
     """The fastest that loses nothing; of those that are about as fast the given file, or else the smallest."""
-    lossless = [one for one in candidates if one.is_lossless]
-    least = min(one.seconds(role) for one in lossless)
-    as_fast = [one for one in lossless if one.seconds(role) < LEAST_GAIN * least]
-    return min(as_fast, key=lambda one: (not one.is_given, one.size)).quantisation
+    lossless = [candidate for candidate in candidates if candidate.is_lossless]
+    least = min(candidate.seconds(role) for candidate in lossless)
+    as_fast = [candidate for candidate in lossless if candidate.seconds(role) < LEAST_GAIN * least]
+    return min(as_fast, key=lambda candidate: (not candidate.is_given, candidate.size)).quantisation
 
 
-def _keep(one: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:
+def _keep(candidate: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:
     """The candidate with its file if that is used, or would be faster than all that are; else without it."""
     used = [other for other in candidates if other.quantisation in best.values()]
-    is_offer = not one.is_lossless and all(LEAST_GAIN * one.seconds("read") <= other.seconds("read") for other in used)
-    if one.is_given or one in used or is_offer or one.path is None:
-        return one
-    Path(one.path).unlink()
-    return replace(one, path=None)
+    is_offer = not candidate.is_lossless and all(
+        LEAST_GAIN * candidate.seconds("read") <= other.seconds("read") for other in used
+    )
+    if candidate.is_given or candidate in used or is_offer or candidate.path is None:
+        return candidate
+    Path(candidate.path).unlink()
+    return replace(candidate, path=None)
 
 
 def _notes(candidates: Sequence[Candidate], best: dict[Role, str]) -> list[str]:
-    given = next(one for one in candidates if one.is_given)
-    by_name = {one.quantisation: one for one in candidates}
+    given = next(candidate for candidate in candidates if candidate.is_given)
+    by_name = {candidate.quantisation: candidate for candidate in candidates}
     notes = []
     for role in ROLES:
         gain = given.seconds(role) / by_name[best[role]].seconds(role)
-        said = f"{best[role]}, {gain:.2f} times as fast" if gain > 1 else f"the given file ({given.quantisation})"
-        notes.append(f"to {role}: {said}")
-    for one in candidates:
-        if one.path is not None and not one.is_lossless:
+        gain_text = f"{best[role]}, {gain:.2f} times as fast" if gain > 1 else f"the given file ({given.quantisation})"
+        notes.append(f"to {role}: {gain_text}")
+    for candidate in candidates:
+        if candidate.path is not None and not candidate.is_lossless:
             notes.append(
-                f"{one.quantisation} is faster still and loses quality (KL {one.divergence:.3f} nats a token); it is "
-                f"used only if you name it: {one.path}"
+                f"{candidate.quantisation} is faster still and loses quality (KL {candidate.divergence:.3f} nats a "
+                f"token); it is used only if you name it: {candidate.path}"
             )
     return notes
 

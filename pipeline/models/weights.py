@@ -114,17 +114,17 @@ class Vocabulary:
         is_first = np.frombuffer(data, np.uint8) & 0xC0 != 0x80
         n_begun = np.concatenate([[0], np.cumsum(is_first)])  # characters that begin before each byte
         spans: list[tuple[int, int]] = []
-        at = 0
+        end = 0
         for n, token in enumerate(self.tokenize(text).tolist()):
             piece = self.piece(token)
             if n == 0 and not data.startswith(b" "):
                 piece = piece.removeprefix(b" ")  # some vocabularies put a space before every text
-            low = data.find(piece, at)
+            low = data.find(piece, end)
             if low < 0:
                 raise ModelError(f"{self.path.name}: its tokens do not spell the text that they were made from")
-            at = low + len(piece)
+            end = low + len(piece)
             is_inside = low < len(data) and not is_first[low]
-            spans.append((int(n_begun[low] - is_inside), int(n_begun[at])))
+            spans.append((int(n_begun[low] - is_inside), int(n_begun[end])))
         return spans
 
     def text_of(self, token: int) -> str:
@@ -154,11 +154,13 @@ class Vocabulary:
         }
 
     def _read_metadata(self) -> dict[str, str]:
-        lib, found = self._lib, {}
+        lib, metadata = self._lib, {}
         for index in range(lib.llama_model_meta_count(self.pointer)):
             key = _read_text(lambda b, n, i=index: lib.llama_model_meta_key_by_index(self.pointer, i, b, n))
-            found[key] = _read_text(lambda b, n, i=index: lib.llama_model_meta_val_str_by_index(self.pointer, i, b, n))
-        return found
+            metadata[key] = _read_text(
+                lambda b, n, i=index: lib.llama_model_meta_val_str_by_index(self.pointer, i, b, n)
+            )
+        return metadata
 
 
 class Weights(Vocabulary):
@@ -197,7 +199,9 @@ class Weights(Vocabulary):
             self.close()
             raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
         try:
-            self.adapters = [(self._load_adapter(one), one.scale) for one in (settings.lora if settings else ())]
+            self.adapters = [
+                (self._load_adapter(adapter), adapter.scale) for adapter in (settings.lora if settings else ())
+            ]
             self.control = control(settings.control_vectors, self) if settings else None
         except ModelError:
             self.close()
