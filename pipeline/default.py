@@ -8,13 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from memory.hierarchical import Hierarchical
 from pipeline.answers.llama import Llama
 from pipeline.config import PipelineConfig, load_config
 from pipeline.contracts import Scoped
 from pipeline.errors import ConfigError
 from pipeline.presets import presets_folder
-from pipeline.registry import kind_of, stage_name, with_settings
+from pipeline.registry import kind_of, make, stage_name, with_settings
 from pipeline.retrieval.filters import FilterError, read_filter
 from pipeline.user import user_file, user_settings
 
@@ -93,12 +92,12 @@ def with_thinking(config: PipelineConfig) -> PipelineConfig:
     return with_generator_settings(config, {"thinking": "on"})
 
 
-def with_generator_settings(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
+def with_generator_settings(config: PipelineConfig, settings: Mapping[str, object]) -> PipelineConfig:
     """Changes some settings of the generator. Raises ConfigError for wrong settings."""
     return _with_generator(config, settings, config.names_model or "model" in settings) if settings else config
 
 
-def _with_generator(config: PipelineConfig, settings: Mapping[str, Any], names_model: bool) -> PipelineConfig:
+def _with_generator(config: PipelineConfig, settings: Mapping[str, object], names_model: bool) -> PipelineConfig:
     generator = with_settings(config.generator, settings)
     return replace(config.replacing("generate", generator), names_model=names_model)
 
@@ -115,5 +114,5 @@ def with_memory(config: PipelineConfig) -> PipelineConfig:
     """Adds hierarchical memory if the pipeline has no memory; it works by words alone if there are no vectors."""
     if config.memory is not None:
         return config
-    memory = Hierarchical(dense_weight=0.0) if config.index.embedder == "none" else Hierarchical()
-    return config.before("assemble", memory)
+    settings = {"dense_weight": 0.0} if config.index.embedder == "none" else {}
+    return config.before("assemble", make("memory.hierarchical", settings))

@@ -8,8 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 
-from pipeline.errors import SettingError
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -102,7 +100,7 @@ class Document:
     def place(self, offset: int) -> Place:
         """Returns the place of the character at `offset`, in [0, len(text)], without marks (see documents.places)."""
         if not 0 <= offset <= len(self.text):
-            raise SettingError("offset", f"must be in [0, {len(self.text)}], was: {offset}")
+            raise ValueError(f"offset must be in [0, {len(self.text)}], was: {offset}")
         page = bisect_right(self.pages, offset) if self.pages else None
         paragraph = self.paragraph(offset)
         heading, label = self._heading_path(offset), self.label(offset)

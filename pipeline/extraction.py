@@ -32,7 +32,7 @@ from pipeline.text.dates import dates
 from pipeline.text.numbers import number_spans
 
 FORMATS = (".csv", ".tsv", ".jsonl")
-_SCHEMAS: dict[str, Any] = {
+_SCHEMAS: dict[str, object] = {
     "number": {"type": "number"},
     "integer": {"type": "integer"},
     "boolean": {"type": "boolean"},
@@ -99,7 +99,7 @@ def _of_document(sample: Sample, source: str) -> Sample:
     return replace(sample, question=question, fields=fields, n=None)
 
 
-def schema_of(type_: Any) -> str:
+def schema_of(type_: object) -> str:
     """Returns the JSON schema of a type, as text; empty for free text. Every schema allows null, for a missing value.
 
     Raises DataError for an unknown type.

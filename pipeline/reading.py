@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from memory.hierarchical import Hierarchical
 from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.contracts import DocumentReader
@@ -21,19 +20,20 @@ from pipeline.documents.discover import discover
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import kind_of
+from pipeline.registry import kind_of, make
 from pipeline.sessions import lock_session
 from pipeline.types import Document
 
-READING = Hierarchical(sensory_tokens=0, segment_tokens=1000, recall_tokens=1200, summarise="extract")
-"""The memory that reads where the pipeline has none: quick, since the summary is made of the document's sentences."""
+READING = {"sensory_tokens": 0, "segment_tokens": 1000, "recall_tokens": 1200, "summarise": "extract"}
+"""Settings of memory.hierarchical for pipelines without a memory: quick, since the summary quotes the document."""
 
 
 def reading_config(config: PipelineConfig) -> PipelineConfig:
     """The pipeline with its memory in the place of its retriever and of all that narrows down what that found."""
     kept = [stage for stage in config.stages if kind_of(stage) in ("memory", "assemble", "generate")]
     if config.memory is None:
-        kept.insert(0, replace(READING, dense_weight=0.0) if config.index.embedder == "none" else READING)
+        words_only = {"dense_weight": 0.0} if config.index.embedder == "none" else {}
+        kept.insert(0, make("memory.hierarchical", {**READING, **words_only}))
     return replace(config, stages=tuple(kept))
 
 

@@ -20,17 +20,17 @@ class Slot(Generic[T]):
     """Holds at most one resource."""
 
     def __init__(self) -> None:
-        self._settings: Any = None
+        self._settings: object = None
         self._value: T | None = None
 
-    def get(self, settings: Any, load: Callable[[], T]) -> T:
+    def get(self, settings: object, load: Callable[[], T]) -> T:
         """Returns the resource if its settings are equal; otherwise closes it and calls `load`."""
         if self._value is None or settings != self._settings:
             self.close()
             self._value, self._settings = load(), settings
         return self._value
 
-    def put(self, settings: Any, value: T) -> None:
+    def put(self, settings: object, value: T) -> None:
         """Stores a resource for these settings, instead of loading one. The old one is not closed."""
         self._value, self._settings = value, settings
 

@@ -8,9 +8,9 @@ from pipeline.config import SECTIONS
 from pipeline.registry import COMPONENTS, component_class, first_line, settings_model
 
 
-def pipeline_schema() -> dict[str, Any]:
+def pipeline_schema() -> dict[str, object]:
     """Builds the schema (draft 2020-12). A stage is a name, or a mapping of one name to its settings."""
-    definitions: dict[str, Any] = {}
+    definitions: dict[str, object] = {}
     stages: list[dict[str, Any]] = [{"enum": sorted(COMPONENTS)}]
     for name in sorted(COMPONENTS):
         cls = component_class(name)
@@ -37,7 +37,7 @@ def pipeline_schema() -> dict[str, Any]:
     }
 
 
-def _object(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+def _object(cls: type, definitions: dict[str, object]) -> dict[str, object]:
     """Builds the schema of one dataclass; adds the schemas that it refers to to `definitions`."""
     schema = settings_model(cls).model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.pop("$defs", {}))

@@ -147,7 +147,7 @@ def _shipped_paths(method: str) -> Iterator[Path]:
 
 
 @cache
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, object]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -157,7 +157,7 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read(kind: type[C], value: dict[str, Any], path: Path) -> C:
+def _read(kind: type[C], value: dict[str, object], path: Path) -> C:
     from pydantic import TypeAdapter, ValidationError
 
     try:

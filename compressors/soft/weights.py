@@ -50,7 +50,7 @@ class Card:
     ks: tuple[int, ...]
     data: tuple[str, ...]
     command: str
-    recipe: dict[str, Any]
+    recipe: dict[str, object]
     seed: int
     steps: int
     minutes: float

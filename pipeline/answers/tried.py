@@ -150,7 +150,7 @@ def _own(key: str) -> Path:
 
 
 @cache
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, object]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -162,7 +162,7 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _tried(value: dict[str, Any], path: Path) -> Tried:
+def _tried(value: dict[str, object], path: Path) -> Tried:
     from pydantic import TypeAdapter, ValidationError
 
     try:

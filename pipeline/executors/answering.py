@@ -20,7 +20,7 @@ from pipeline.types import State
 
 @dataclass(eq=False)
 class _Answer:
-    ticket: Any
+    ticket: object
     state: State
     stream: Stream
     pieces: Iterator[str]
@@ -41,7 +41,7 @@ class Answering:
     def __len__(self) -> int:
         return len(self._active)
 
-    def add(self, ticket: Any, state: State, on_text: Callable[[str], None] | None = None) -> None:
+    def add(self, ticket: object, state: State, on_text: Callable[[str], None] | None = None) -> None:
         """Starts the answer to an assembled prompt. Raises ModelError for a prompt that the model cannot hold."""
         started = perf_counter()
         (stream,) = self.reader.generate([state.prompt], sampling_for(self.generator, state))

@@ -174,7 +174,7 @@ def _column(cell: str) -> str:
     return name.lower() if name.lower() in ("id", "question", "glob", "documents", "answer", "answers") else name
 
 
-def name_of(value: dict[str, Any], default: str) -> str:
+def name_of(value: dict[str, object], default: str) -> str:
     """Returns a question's id as text. Raises ValueError if it is neither text nor an integer."""
     name = value.get("id", default)
     if not isinstance(name, str | int) or isinstance(name, bool) or name == "":

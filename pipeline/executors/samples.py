@@ -65,7 +65,7 @@ def read_samples(path: Path) -> list[Sample]:
     return samples
 
 
-def samples_of(values: Sequence[Any]) -> list[Sample]:
+def samples_of(values: Sequence[object]) -> list[Sample]:
     """Converts mappings, as in a file's lines, to samples. A missing `id` becomes the position, from 1.
 
     A mapping that is no question becomes a sample with a fault, like a bad line of a file.
@@ -111,7 +111,7 @@ def without_twins(samples: Sequence[Sample]) -> list[Sample]:
     return result
 
 
-def _sample(value: Any, default_id: str) -> Sample:
+def _sample(value: object, default_id: str) -> Sample:
     """Converts one value to a sample. Raises ValueError with what is missing or wrong."""
     if not isinstance(value, dict):
         raise ValueError(f"must be an object with 'question', was: {json.dumps(value)[:60]}")
@@ -129,7 +129,7 @@ def _sample(value: Any, default_id: str) -> Sample:
     return Sample(Question(text, name, glob, documents), fields)
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list):
@@ -137,7 +137,7 @@ def _listed(value: Any) -> list[Any]:
     return value
 
 
-def _document(value: Any, n: int) -> Document:
+def _document(value: object, n: int) -> Document:
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, dict) or not isinstance(value.get("text"), str):

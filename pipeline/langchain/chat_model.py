@@ -45,14 +45,14 @@ class LongthreadChat(BaseChatModel):
         return "longthread"
 
     @property
-    def _identifying_params(self) -> dict[str, Any]:
+    def _identifying_params(self) -> dict[str, object]:
         return {"model_name": self.model.name, **dataclasses.asdict(self.sampling)}
 
     def get_num_tokens(self, text: str) -> int:
         """The number of tokens of a text, by the model's own tokenizer."""
         return self.model.count_text(text)
 
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[object] | None = None) -> int:
         """The exact number of KV cells that the messages take in the model's chat template."""
         return self.model.count(self._prompt(messages))
 
@@ -61,7 +61,7 @@ class LongthreadChat(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> ChatResult:
         stream = self._start(messages, stop, kwargs)
         try:
@@ -79,7 +79,7 @@ class LongthreadChat(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Iterator[ChatGenerationChunk]:
         """Yields the answer in pieces. The last chunk is empty and has the usage. Closing it frees its cells."""
         stream = self._start(messages, stop, kwargs)
@@ -101,7 +101,7 @@ class LongthreadChat(BaseChatModel):
         )
         yield ChatGenerationChunk(message=last)
 
-    def _start(self, messages: list[BaseMessage], stop: list[str] | None, changes: dict[str, Any]) -> Stream:
+    def _start(self, messages: list[BaseMessage], stop: list[str] | None, changes: dict[str, object]) -> Stream:
         (stream,) = self.model.generate([self._prompt(messages)], self._sampling(stop, changes))
         return stream
 
@@ -117,7 +117,7 @@ class LongthreadChat(BaseChatModel):
             [_message(message, is_last=n == len(messages)) for n, message in enumerate(messages, 1)]
         )
 
-    def _account(self, generation: Generation) -> dict[str, Any]:
+    def _account(self, generation: Generation) -> dict[str, object]:
         return {
             "model_name": self.model.name,
             "finish_reason": generation.finish,

@@ -203,7 +203,7 @@ class _Nodes:
         self._names = {_NODE + str(layer).encode(): layer for layer in layers}
         self._stop = b"" if stop is None else _NODE + str(stop).encode()
 
-    def on_node(self, tensor: Any, is_asking: bool, _: Any) -> bool:
+    def on_node(self, tensor: object, is_asking: bool, _: object) -> bool:
         """Asked before a node: whether its value is wanted. Afterwards: copies it; False ends the graph."""
         name = self._name(tensor)
         if is_asking:

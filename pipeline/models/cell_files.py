@@ -209,6 +209,6 @@ def _checksum(sections: Sequence[NDArray[np.uint8]]) -> str:
     return digest.hexdigest()
 
 
-def _seal(content: Mapping[str, Any]) -> str:
+def _seal(content: Mapping[str, object]) -> str:
     """The checksum of a header."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

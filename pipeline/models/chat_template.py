@@ -51,10 +51,10 @@ class ChatTemplate:
     bos: str
     specials: tuple[tuple[str, str], ...]
     where: str
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: tuple[tuple[str, object], ...] = ()
     day: str = DAY
 
-    def render(self, messages: Sequence[Message], switches: Mapping[str, Any] | None = None) -> Prompt:
+    def render(self, messages: Sequence[Message], switches: Mapping[str, object] | None = None) -> Prompt:
         """The messages as the model was trained to read them, ending with the start of the assistant's turn.
 
         `switches` are further arguments of the template. An empty template gives the contents, parted by blank lines,
@@ -79,7 +79,7 @@ class ChatTemplate:
         """The template on another day."""
         return replace(self, day=day)
 
-    def texts(self, shapes: Sequence[Sequence[Mapping[str, str]]], switches: Mapping[str, Any]) -> list[Rendering]:
+    def texts(self, shapes: Sequence[Sequence[Mapping[str, str]]], switches: Mapping[str, object]) -> list[Rendering]:
         """What the template writes for messages of plain text, special tokens as they stand: to look into a template.
 
         Raises ModelError where it takes too long or too much memory.
@@ -104,11 +104,11 @@ class ChatTemplate:
         marks = _MARK.findall(long.text)
         return bool(long.error) or marks[:2] == [turns[0]["content"], turns[1]["content"]]
 
-    def _request(self, turns: list[dict[str, str]], switches: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(self, turns: list[dict[str, str]], switches: Mapping[str, object]) -> dict[str, object]:
         arguments = {**dict(self.specials), **dict(self.arguments), **switches}
         return {"messages": turns, "arguments": arguments}
 
-    def _spans(self, messages: Sequence[Message], switches: Mapping[str, Any], must: bool) -> Prompt | None:
+    def _spans(self, messages: Sequence[Message], switches: Mapping[str, object], must: bool) -> Prompt | None:
         """The prompt; None where the template fails or leaves a message out, unless it must not."""
         contents = list(_contents(messages))
         shapes = [[content.turn(is_bare) for content in contents] for is_bare in (False, True)]

@@ -71,7 +71,7 @@ class Context:
         resolved: ResolvedSettings,
         n_sequences: int,
         flash: str,
-        on_node: Any = None,
+        on_node: object = None,
     ) -> None:
         lib = self._lib = library()
         self.weights = weights
@@ -231,7 +231,7 @@ class Context:
         if not self._lib.llama_state_seq_set_data_ext(self.pointer, _bytes_at(data), len(data), sequence, flags):
             raise ModelError(f"{self.weights.path.name}: llama.cpp refuses a state that it gave: {complaints()}")
 
-    def _set_adapters(self, adapters: list[tuple[Any, float]]) -> None:
+    def _set_adapters(self, adapters: list[tuple[object, float]]) -> None:
         if not adapters:
             return
         pointers = (self._lib.llama_adapter_lora_p_ctypes * len(adapters))(*(adapter for adapter, _ in adapters))
@@ -261,7 +261,7 @@ class Batch:
         self._batch.seq_id = cast(self._pointers.ctypes.data, type(self._batch.seq_id))
         self._batch.logits = cast(self._output.ctypes.data, type(self._batch.logits))
 
-    def fill(self, rows: Sequence[Rows]) -> tuple[Any, list[int]]:
+    def fill(self, rows: Sequence[Rows]) -> tuple[object, list[int]]:
         """The batch, and the index of each output in it."""
         n, outputs = 0, []
         is_text = rows[0].tokens is not None

@@ -32,7 +32,7 @@ def cells_key(engine: Engine) -> str:
     return hashlib.sha256(json.dumps(_identity(engine), sort_keys=True).encode()).hexdigest()
 
 
-def _identity(engine: Engine) -> dict[str, Any]:
+def _identity(engine: Engine) -> dict[str, object]:
     from pipeline.models.filehash import file_sha256
     from pipeline.models.gguf import parts
 

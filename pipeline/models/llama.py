@@ -16,7 +16,7 @@ from typing import Any
 LOG = logging.getLogger("longthread.llama")
 _COMPLAINTS: deque[tuple[int, str]] = deque(maxlen=16)
 """Level and line of the last errors and warnings."""
-_KEPT: list[Any] = []
+_KEPT: list[object] = []
 """Callbacks that llama.cpp calls: Python must not collect them."""
 INFO, WARN, ERROR, CONTINUED = 2, 3, 4, 5
 """`enum ggml_log_level` of ggml.h. llama-cpp-python 0.3.36 has another table (INFO 1), which is out of date."""
@@ -42,7 +42,7 @@ def library() -> Any:
     last_level = INFO
 
     @lib.llama_log_callback  # type: ignore[untyped-decorator]
-    def on_log(level: int, text: bytes, _: Any) -> None:
+    def on_log(level: int, text: bytes, _: object) -> None:
         nonlocal last_level
         line = text.decode("utf-8", "replace").rstrip("\n")
         if level != CONTINUED:

@@ -53,7 +53,7 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._owner = os.getpid()
 
-    def ask(self, work: Mapping[str, Any]) -> list[Rendering]:
+    def ask(self, work: Mapping[str, object]) -> list[Rendering]:
         """Raises TemplateLimitError where the process did not answer in time, or ended."""
         with self._lock:
             if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
@@ -126,7 +126,7 @@ class Renderer:
         self._path = cache_folder() / "templates" / f"{digest[:32]}.json"
         self._kept = self._read()
 
-    def render(self, requests: Sequence[Mapping[str, Any]]) -> list[Rendering]:
+    def render(self, requests: Sequence[Mapping[str, object]]) -> list[Rendering]:
         """Of each request what the template writes. Raises TemplateLimitError, every time without a new attempt."""
         keys = [json.dumps(request, sort_keys=True) for request in requests]
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._kept}

@@ -42,7 +42,7 @@ START, CHANNEL, MESSAGE, END = "<|start|>", "<|channel|>", "<|message|>", "<|end
 """Of gpt-oss: each message has a header with a channel, and only what is in the channel `final` is the answer."""
 FINAL = f"{CHANNEL}final{MESSAGE}"
 
-_SWITCHES: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...]], ...] = (
+_SWITCHES: tuple[tuple[str, tuple[object, ...], tuple[object, ...]], ...] = (
     ("enable_thinking", (False,), (True,)),
     ("thinking", (False,), (True,)),
     ("reasoning", (False,), (True,)),
@@ -70,8 +70,8 @@ class Profile:
     open: str = ""
     close: str = ""
     then: str = ""
-    off: tuple[tuple[str, Any], ...] = ()
-    on: tuple[tuple[str, Any], ...] = ()
+    off: tuple[tuple[str, object], ...] = ()
+    on: tuple[tuple[str, object], ...] = ()
     off_text: str = ""
     forced: str = ""
     is_brief: bool = False
@@ -88,7 +88,7 @@ class Profile:
             return ""  # <|end|> ends every message of its models
         return "open" if opened > closed else "closed"
 
-    def switched(self, is_on: bool) -> dict[str, Any]:
+    def switched(self, is_on: bool) -> dict[str, object]:
         """The template's arguments with which it thinks, or does not."""
         return dict(self.on if is_on else self.off)
 
@@ -227,7 +227,7 @@ class _Look:
     value: Any = None
 
     @property
-    def switch(self) -> dict[str, Any]:
+    def switch(self) -> dict[str, object]:
         return {self.name: self.value} if self.name else {}
 
 
@@ -241,7 +241,7 @@ def _looks(template: ChatTemplate, which: int) -> Iterator[_Look]:
                     yield look
 
 
-def _look(template: ChatTemplate, name: str = "", value: Any = None) -> _Look:
+def _look(template: ChatTemplate, name: str = "", value: object = None) -> _Look:
     (rendering,) = template.texts([[{"role": "user", "content": _USER}]], {name: value} if name else {})
     return _Look(rendering.text, rendering.text.rpartition(_USER)[2], name, value)
 

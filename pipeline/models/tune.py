@@ -119,7 +119,7 @@ def source_sha256(path: Path) -> str:
     return file_sha256(path)
 
 
-def _report_on(path: Path) -> dict[str, Any] | None:
+def _report_on(path: Path) -> dict[str, object] | None:
     from pipeline.models.filehash import file_sha256
 
     try:
@@ -141,7 +141,7 @@ def folder() -> Path:
     return cache_folder() / "tuned"
 
 
-def _read(report: Path) -> dict[str, Any]:
+def _read(report: Path) -> dict[str, object]:
     """A report as it was written, or nothing: one of another version or torn is as good as none."""
     try:
         value = json.loads(report.read_text("utf-8"))
@@ -165,7 +165,7 @@ def _chosen(report: dict[str, Any], role: Role) -> Path | None:
         return None
 
 
-def _is_of_here(report: dict[str, Any]) -> bool:
+def _is_of_here(report: dict[str, object]) -> bool:
     return (report.get("machine"), report.get("llama")) == (machine(), version("llama-cpp-python"))
 
 

@@ -40,7 +40,7 @@ class Vocabulary:
         parameters.vocab_only = True
         self._open(path, parameters)
 
-    def _open(self, path: Path, parameters: Any) -> None:
+    def _open(self, path: Path, parameters: object) -> None:
         """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
         self.path = path
         _check_magic(path)

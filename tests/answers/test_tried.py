@@ -84,7 +84,7 @@ def test_both_policies_are_run_on_the_first_answers() -> None:
 
     generator = SimpleNamespace(sampling=Sampling())
     pipeline: Any = SimpleNamespace(
-        config=SimpleNamespace(components=(generator,)), reader=SimpleNamespace(generate=generate)
+        config=SimpleNamespace(generator=generator), reader=SimpleNamespace(generate=generate)
     )
     state = replace(STATE, second_prompt=(Text("again"),))
     rows = [(state, wrote("[1]")), (state, wrote("seven"))]

@@ -115,7 +115,7 @@ class RayExecutor:
         self._has_restarted, self._checked = False, 0.0
         self._session: Session | None = None
         self._lines: list[_Line] = []
-        self._refs: dict[Any, tuple[_Line, _Slot, _Flight | None]] = {}
+        self._refs: dict[object, tuple[_Line, _Slot, _Flight | None]] = {}
         self._ledger = Ledger()
         self._reader: ReaderInfo | None = None
 
@@ -127,7 +127,7 @@ class RayExecutor:
         except _RayEndedError as error:
             return self._restart(str(error))
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self) -> dict[str, object]:
         start = time.perf_counter()
         self.progress("start Ray", 0, 0)
         self._session = Session(self.config.executor)
@@ -153,7 +153,7 @@ class RayExecutor:
             "model_sha256": None if self._reader is None else self._reader.sha256,
         }
 
-    def _restart(self, service: str) -> dict[str, Any]:
+    def _restart(self, service: str) -> dict[str, object]:
         """Restarts Ray, once: questions in flight wait at their stage. Raises RunError the next time."""
         assert self._session is not None  # noqa: S101
         if self._has_restarted or not self._session.is_private:
