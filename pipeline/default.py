@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pipeline.answers.llama import Llama
 from pipeline.config import PipelineConfig, load_config

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pipeline.contracts import Embedder, Index, Model, Ranker
 from pipeline.models.settings import EngineSettings

@@ -28,7 +28,7 @@ _DIRECTION = re.compile(r"direction\.(\d+)")
 
 
 def control(vectors: Sequence[ControlVector], weights: Weights) -> NDArray[np.float32] | None:
-    """What is added to each layer but the first, float32 (n_layer - 1, n_embd); None without vectors.
+    """Sums the vectors for each layer but the first, float32 (n_layer - 1, n_embd); None without vectors.
 
     Raises ModelError for a file that is no control vector, or one of another model.
     """
@@ -51,7 +51,7 @@ def control(vectors: Sequence[ControlVector], weights: Weights) -> NDArray[np.fl
 
 
 def _read(path: Path) -> dict[int, NDArray[np.float32]]:
-    """The directions of a file by layer."""
+    """Reads the directions of a file by layer."""
     if not path.is_file():
         raise ModelError(f"control_vectors: there is no such file: {path}")
     info = inspect(path)

@@ -1,7 +1,7 @@
-"""A reader that counts and lays out prompts from its vocabulary alone, for a process that does not answer.
+"""A reader that counts and renders prompts from its vocabulary alone, for a process that does not answer.
 
-The stages before `generate` need exact tokens, not weights: of SmolLM2 the vocabulary is there in a moment and takes a
-few megabytes. Whatever else is asked of it loads the whole model, once.
+The stages before `generate` need exact token counts and no weights. SmolLM2's vocabulary loads at once and takes a few
+megabytes. Any other request loads the whole model, once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 
 class CountingModel:
-    """A model's vocabulary. `window` and `why_not_compose` are what the model that answers said of itself; `load` opens
-    the whole model.
+    """A model's vocabulary. `window` and `why_not_compose` come from the answering model; `load` opens the whole model.
 
     `settings` name its chat template.
     """
@@ -107,7 +106,7 @@ class CountingModel:
         return values
 
     def __getattr__(self, name: str) -> Any:
-        """What only some callers ask of an engine (`cells`, `embed`, `weights`)."""
+        """Delegates rarely used attributes of an engine (`cells`, `embed`, `weights`)."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.whole, name)

@@ -1,8 +1,8 @@
-"""How much context a model file can use, as `longthread needle calibrate` measured it: kept under the file's hash.
+"""The effective context of a model file, as measured by `longthread needle calibrate` and stored under its hash.
 
-A measurement belongs to a model file (and its adapters) and to what changes how it reads a long text: the types of the
-cache and the scaling of positions. It lies in the cache folder: calibrations/<16 digits of the key>/effective-*.json.
-A file that `longthread models tune` made from another counts as that other.
+A measurement belongs to a model file (and its adapters) and to the settings that affect long texts: the cache types and
+the scaling of positions. It is in the cache folder: calibrations/<16 digits of the key>/effective-*.json. A file that
+`longthread models tune` made shares the measurement of its source.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class TaskContext:
-    """The largest size at which a task holds, at it and at all smaller sizes that were tried; None: it holds at none.
+    """The largest size at which a task holds, together with all smaller tried sizes; None if it holds at none.
 
-    `tried` are all sizes in ascending order. `is_settled` is false where the time ran out before the next size was
-    decided: then the true figure may be larger.
+    `tried` are all sizes, ascending. `is_settled` is false if the time ran out before the next size was decided: then
+    the true size may be larger.
     """
 
     task: str
@@ -51,7 +51,7 @@ class TaskContext:
 
 @dataclass(frozen=True)
 class EffectiveContext:
-    """The measurement of one model with one set of settings. `threshold` is of the lower Wilson bound."""
+    """The measurement of a model with one set of settings. `threshold` applies to the lower Wilson bound."""
 
     model: str
     key: str
@@ -68,14 +68,14 @@ class EffectiveContext:
 
 
 def settings_of(model: Model) -> dict[str, str]:
-    """What of a model's settings changes how it reads a long text."""
+    """Returns the settings of a model that affect how it reads a long text."""
     resolved = getattr(model, "resolved", None)
     names = ("kv_k", "kv_v", "rope_scaling", "rope_factor")
     return {} if resolved is None else {name: f"{getattr(resolved, name)}" for name in names}
 
 
 def store(measured: EffectiveContext) -> Path:
-    """Keeps a measurement; gives the file."""
+    """Writes a measurement; returns the file."""
     from pipeline.models.files import write_json
 
     path = _path(measured.key, measured.settings)
@@ -84,7 +84,7 @@ def store(measured: EffectiveContext) -> Path:
 
 
 def stored(model: Model) -> EffectiveContext | None:
-    """The measurement of this model with these settings; None where there is none. ModelError for a damaged file."""
+    """Loads the measurement of this model with its settings, or None. Raises ModelError for a damaged file."""
     path = _path(model_key(model), settings_of(model))
     if not path.is_file():
         return None
@@ -101,7 +101,7 @@ def stored(model: Model) -> EffectiveContext | None:
 
 
 def effective_window(model: Model, task: str) -> tuple[int, str]:
-    """The tokens that the model can use, and why, in words. Raises ModelError, with the way out, where nobody knows."""
+    """Returns the effective window in tokens, and its reason. Raises ModelError, with a remedy, if it is unknown."""
     context = stored(model)
     name = model.path if isinstance(model, OnFile) else model.name
     command = f"longthread needle calibrate {name} --task {task}{_flags(settings_of(model))}"

@@ -5,8 +5,8 @@ with open_engine(EngineSettings(model="smollm2-135m"), path) as engine:
     for piece in engine.generate([prompt], Sampling(max_tokens=64))[0]:
         print(piece, end="")
 
-What it can beyond `contracts.Model` stands in capabilities.py. Not for several processes; several threads wait for one
-another.
+capabilities.py describes its abilities beyond `contracts.Model`. It belongs to one process; concurrent calls of several
+threads wait for one another.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
-    """Loads the weights in `path` and makes a context on them.
+    """Loads the weights in `path` and creates a context on them.
 
     Raises ModelError for a file that is missing, damaged or no GGUF, and for a context that the model or this machine
     cannot hold, with the numbers.
@@ -68,7 +68,7 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
 
 
 class Engine(KeepsCells):
-    """A model that answers, scores, embeds and shows its attention. See `open_engine`."""
+    """A model that answers, scores, embeds and exposes its attention. See `open_engine`."""
 
     def __init__(self, settings: EngineSettings, weights: Weights) -> None:
         self.settings = settings
@@ -124,7 +124,7 @@ class Engine(KeepsCells):
 
     @property
     def n_decoded(self) -> int:
-        """Cells decoded since the model was opened, by whatever asked for them."""
+        """The number of cells decoded since the model was opened."""
         return self.pool.n_decoded
 
     def count(self, prompt: Prompt) -> int:
@@ -144,27 +144,27 @@ class Engine(KeepsCells):
 
     @cached_property
     def profile(self) -> Profile:
-        """How the model thinks, found in its template."""
+        """The model's thinking profile, from its template."""
         return find_profile(self.template, self.weights)
 
     @cached_property
     def marks(self) -> Marks:
-        """What opens and closes its thoughts, as tokens."""
+        """The tokens that open and close its thoughts."""
         return Marks.of(self.profile, self.weights)
 
     def set_day(self, day: str) -> None:
-        """Tells the template another day from now on, unless the settings name one."""
+        """Sets the template's date, unless the settings name one."""
         if self.settings.date == DAY:
             self.template = self.template.on(day)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> list[EngineStream]:
-        """One stream for each prompt, in order. Nothing is decoded before a stream is read; reading one serves all.
+        """Returns one stream per prompt, in order. Decoding starts when a stream is read; reading one advances all.
 
-        Prompts that begin alike are worked on one after the other, so that the second finds what the first has read.
-        `sampling` is for all prompts, or one for each. Raises ModelError, before anything is decoded, for an empty
-        prompt, for one that does not fit beside its longest answer, and for a grammar that cannot be read.
+        Prompts with a common prefix are processed one after the other, so that the second reuses the first's cells.
+        `sampling` is for all prompts, or one per prompt. Raises ModelError, before anything is decoded, for an empty
+        prompt, for one that does not fit beside its longest answer, and for an invalid grammar.
         """
         samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
         if len(samplings) != len(prompts):
@@ -200,7 +200,7 @@ class Engine(KeepsCells):
             Sampler(self.context, sampling).close()
 
     def _job(self, prompt: Prompt, laid: LaidOut, sampling: Sampling, group: Group) -> Job:
-        """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
+        """Creates a prompt's job. Thoughts have a budget in addition to the answer's, as far as the window allows."""
         profile, cells = self.profile, laid.cells
         has_grammar = sampling.grammar is not None or sampling.json_schema is not None
         least = BRIEF_TOKENS if profile.is_brief and not has_grammar else 0
@@ -242,10 +242,10 @@ class Engine(KeepsCells):
 
     # ------------------------------------------------------------------------------------------------ what it thinks
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
-        """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural, summed over a target's tokens.
+        """Scores log P(target | prefix + suffix), float32 (n_suffixes, n_targets), summed over a target's tokens.
 
         The prefix is decoded once and forked; it stays in the cache for the next call. Prefix, suffixes and targets are
-        each tokenised apart (scoring.py says what follows from that). Raises ModelError for an empty prefix, an empty
+        each tokenised apart (scoring.py describes the consequences). Raises ModelError for an empty prefix, an empty
         target, or a prefix and suffix longer than the window.
         """
         with self._lock:
@@ -265,10 +265,10 @@ class Engine(KeepsCells):
     def logprobs(
         self, prompt: Prompt | str, start: int = 1, without: tuple[int, int] | None = None
     ) -> NDArray[np.float32]:
-        """Log P of each token given those before it, for those from number `start` (>= 1) on, float32 (n - start,).
+        """Computes log P of each token given its predecessors, from number `start` (>= 1) on, float32 (n - start,).
 
-        Memory does not grow with n x n_vocab. A soft vector is no token: its place holds NaN. `without` removes the
-        cells [low, high) from the cache before cell start - 1 is read; ModelError where the architecture cannot.
+        Memory does not grow with n x n_vocab. Soft vectors give NaN. `without` removes the cells [low, high) from the
+        cache before cell start - 1 is read. Raises ModelError if the architecture cannot remove cells.
         """
         with self._lock:
             self._check_open()
@@ -282,7 +282,7 @@ class Engine(KeepsCells):
 
     @property
     def can_forget(self) -> bool:
-        """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
+        """Whether cells can be removed from a sequence; recurrent layers do not allow it."""
         return self.pool.can_cut
 
     def ablate(
@@ -293,10 +293,10 @@ class Engine(KeepsCells):
         tail: int,
         endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]:
-        """Log P of each token of `target` after the prompt without each cut, float32 (n_cuts, n_target): ablation.py.
+        """Computes log P of each target token after the prompt without each cut, (n_cuts, n_target): see ablation.py.
 
-        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail that is
-        not inside the prompt, and where the architecture cannot forget.
+        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail outside
+        the prompt, and if the architecture cannot remove cells.
         """
         with self._lock:
             self._check_open()
@@ -316,7 +316,7 @@ class Engine(KeepsCells):
             return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail, tails)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
-        """Log P of every token after the prompt, float32 (n_vocab,)."""
+        """Computes log P of every token after the prompt, float32 (n_vocab,)."""
         with self._lock:
             self._check_open()
             cells = self.cells(prompt)
@@ -326,7 +326,7 @@ class Engine(KeepsCells):
     def embed(
         self, prompts: Sequence[Prompt | str], positions: Sequence[Sequence[int]] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Last hidden states, after the final norm: for each prompt float32 (n_positions, n_embd).
+        """Computes the last hidden states, after the final norm: float32 (n_positions, n_embd) per prompt.
 
         `positions` count from 0, negative ones from the end; by default the last cell of each prompt.
         """
@@ -348,7 +348,7 @@ class Engine(KeepsCells):
             return result
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
-        """How much the query's tokens attend to each cell of the prefix; see attention.py. `heads`: (layer, head)."""
+        """Reads the query's attention to each cell of the prefix: see attention.py. `heads` are (layer, head)."""
         with self._lock:
             self._check_open()
             begin, end = self.cells(prefix), self.cells(query)

@@ -1,4 +1,4 @@
-"""SHA-256 of large files, remembered by path, size and time of change: a model is hashed once."""
+"""SHA-256 of large files, cached by path, size and modification time, so that a model is hashed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.storage.whole import write_whole
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of the file's bytes, in hex."""
+    """Returns the hash of the file's bytes, in hex."""
     stat = path.stat()
     key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
