@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 256
-"""Tokens of a batch. MiniLM reads fastest so (measured: 256, 512 and 1024 on 2 cores): attention of a batch grows with
-its square, and matrices gain nothing beyond."""
+"""Tokens of a batch. Fastest for MiniLM (measured: 256, 512 and 1024 on 2 cores): attention cost is quadratic in the
+batch, and larger matrices gain nothing."""
 SEQUENCES = 64
 LONGEST = 2048
 """Tokens of a text at most: an encoder reads a batch in one pass, and its memory grows with the square."""

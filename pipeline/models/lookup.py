@@ -1,9 +1,9 @@
-"""Prompt-lookup drafting: guess the next tokens from what followed the last tokens earlier on, and let the model check.
+"""Prompt-lookup decoding: drafts the next tokens from an earlier occurrence of the last tokens; the model verifies.
 
-The latest earlier match of the last 3 tokens, else of the last 2, and up to `draft_max` tokens after it (Saxena 2023,
-"Prompt Lookup Decoding"; the same idea as LLMA, arXiv 2304.04487). The guess is decoded in one batch with the token
-before it, and kept up to the first token that the sampler chooses otherwise: so the answer is the one that it would
-have been without.
+The draft takes up to `draft_max` tokens after the latest earlier match of the last 3 tokens, else of the last 2 (Saxena
+2023, "Prompt Lookup Decoding"; the same idea as LLMA, arXiv 2304.04487). The draft is decoded in one batch with the
+token before it, and accepted up to the first token that the sampler chooses differently. So the answer is the same as
+without drafting.
 """
 
 from __future__ import annotations
