@@ -52,8 +52,10 @@ def transposed(context: Context, state: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def take_out(context: Context, spare: int, sequence: int, start: int, end: int) -> State:
-    """Reads all cells of a sequence at the positions [start, end), including those outside its sliding windows, which
-    llama.cpp does not save. Raises ValueError if that is not possible.
+    """Saves all cells of a sequence at the positions [start, end).
+
+    llama.cpp saves only the cells that a sequence's sliding windows still cover, so the range is halved until each half
+    is saved whole. Raises ValueError if that does not help.
     """
     context.lend(sequence, spare, start, end)
     try:

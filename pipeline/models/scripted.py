@@ -1,9 +1,9 @@
-"""A model without weights: one token a word, and an answer by a rule that a reader can follow.
+"""A model without weights: one token per word, and answers by a simple rule.
 
-It copies the sentence of the passages that shares most content words with the question (the first of equals), and cites
-the passage that holds it. Where no sentence shares a word it says "Not in the documents."; asked no question, it copies
-the first sentence. It finds a text as likely, and attends to its words as much, as it shares words with the question.
-For tests, for a first look, and for working on everything that is not the model.
+It copies the sentence of the passages that shares most content words with the question (the first on a tie), and cites
+its passage. If no sentence shares a word, it answers "Not in the documents."; without a question, it copies the first
+sentence. Its likelihoods and attention follow the words that a text shares with the question. It serves tests, a first
+look, and development of everything except the model.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ScriptedModel:
         return sum(self.count_text(span.text) if isinstance(span, Text | Excerpt) else span.n_cells for span in prompt)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
-        """`role:` on a line of its own before each content, and `assistant:` at the end."""
+        """Writes `role:` on a separate line before each content, and `assistant:` at the end."""
         spans: list[PromptSpan] = []
         for message in messages:
             spans += [Text(f"{message.role}:\n", special=True), *message.content, Text("\n", special=True)]
@@ -77,7 +77,7 @@ class ScriptedModel:
         return [_ScriptedStream(self, prompt, options) for prompt, options in zip(prompts, samplings, strict=True)]
 
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
-        """The first target has the probability c, (1 + shared words) / (2 + the question's words); the others 1 - c."""
+        """Gives the first target the probability c, (1 + shared words) / (2 + the question's words), others 1 - c."""
         import numpy as np
 
         words = content_words(_text(prefix, "question"))
@@ -90,7 +90,7 @@ class ScriptedModel:
         return result
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
-        """Every head alike: a word of the query attends in equal parts to the prefix's words of its stem, if any."""
+        """Makes all heads equal: a query word attends evenly to the prefix's words with the same stem, if any."""
         import numpy as np
 
         from pipeline.models.attention import Attention
@@ -106,7 +106,7 @@ class ScriptedModel:
         return Attention(mass, wanted)
 
     def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
-        """A word is as likely as the share of the words before it that are the same, one more of each counted."""
+        """Gives each word the share of equal words before it, with add-one smoothing."""
         return self._likelihoods(self._words((Text(prompt),) if isinstance(prompt, str) else prompt), start)
 
     def _likelihoods(self, words: Sequence[str], start: int) -> NDArray[np.float32]:
@@ -138,7 +138,7 @@ class ScriptedModel:
         tail: int,
         endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]:
-        """As `logprobs` of the words that are left: nothing between has taken in what was cut."""
+        """Computes `logprobs` of the remaining words; here no word depends on the cut."""
         import numpy as np
 
         words, ends = self._words(prompt), self._words(target)
@@ -185,7 +185,7 @@ class _ScriptedStream:
 
 
 def answer(prompt: Prompt) -> str:
-    """What the scripted model says to a prompt of assemble.cited; otherwise that it is not in the documents."""
+    """Returns the scripted answer to a prompt of assemble.cited; for other prompts "Not in the documents."."""
     from pipeline.documents.sentences import sentences
 
     text, question = _text(prompt, "passages"), _text(prompt, "question")

@@ -1,4 +1,4 @@
-"""What may be set about a model and its context. The fields are what a pipeline file may say."""
+"""The settings of a model and its context, as a pipeline file may set them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ class Lora:
 class ControlVector:
     """A control vector in GGUF form: its directions are added `scale` times to the layers that it names.
 
-    `first_layer` and `last_layer` (counted from 1, both included) leave the directions of other layers out; a negative
-    scale pushes the other way.
+    `first_layer` and `last_layer` (from 1, inclusive) limit the layers; a negative scale reverses the direction.
     """
 
     path: str
@@ -48,55 +47,54 @@ class ControlVector:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """A model file and the context that reads with it.
+    """A model file and its context.
 
-    `auto` is replaced by a value when the model is loaded; `ResolvedSettings` says which.
+    Loading the model resolves every `auto`, see `ResolvedSettings`.
 
-    :param model: path of a GGUF file, or a name that the catalogue knows.
-    :param n_ctx: cells that one sequence may use, prompt and answer together. More than the model was trained on needs
-        `rope_scaling`. auto: what the model was trained on, at most 32768, halved until the cache fits into half of
-        the memory that is free.
+    :param model: path of a GGUF file, or a name of the catalogue.
+    :param n_ctx: cells of one sequence, for prompt and answer together. More than the trained context needs
+        `rope_scaling`. auto: the trained context, at most 32768, halved until the cache fits into half of the free
+        memory.
     :param n_cells: cells of the whole context, shared by all sequences. auto: n_ctx.
-    :param n_batch: most cells in one call of llama.cpp.
-    :param n_ubatch: most cells in one pass through the graph.
-    :param n_seq_max: sequences that are worked on at a time; further prompts wait.
-    :param n_cached: finished sequences whose cells stay until the room is needed, for prompts that begin alike.
-        n_seq_max and n_cached are lowered where the states of a recurrent model would fill the memory.
+    :param n_batch: upper bound on the cells in one llama.cpp call.
+    :param n_ubatch: upper bound on the cells in one pass through the graph.
+    :param n_seq_max: number of sequences in progress; further prompts wait.
+    :param n_cached: finished sequences whose cells stay, until the space is needed, for prompts with the same prefix.
+        n_seq_max and n_cached are lowered if the states of a recurrent model would fill the memory.
     :param checkpoint_mb: MiB for the states of a hybrid or recurrent model at the ends of sections and where prompts
-        parted, so that later prompts go on from there; 0: none. auto: an eighth of the free memory, at most 2048.
-    :param prefill_piece: cells of prompts that are read between two tokens of the answers under way.
-    :param threads: auto: the physical cores that this process may use.
-    :param n_gpu_layers: layers on a GPU. auto: all of them where llama.cpp was built for one, else 0.
+        diverged, so that later prompts continue there; 0: none. auto: an eighth of the free memory, at most 2048.
+    :param prefill_piece: cells of prompts that are read between two tokens of the answers in flight.
+    :param threads: number of threads. auto: the physical cores that this process may use.
+    :param n_gpu_layers: layers on a GPU. auto: all of them if llama.cpp was built for one, else 0.
     :param split_mode: how several GPUs share the work: `none` (one of them, main_gpu, does it all), `layer` (whole
         layers), `row` or `tensor` (parts of each layer; tensor needs flash attention). Without a GPU it does nothing.
-    :param main_gpu: the number of the GPU that is used with split_mode none, from 0 on.
-    :param tensor_split: what share of the model each GPU gets, as numbers whose ratio counts: [3, 1]. none: by memory.
-    :param mmap: whether weights are mapped from the file (loaded at once, shared by processes) rather than read.
-    :param mlock: whether weights are kept in memory, so that the system never swaps them out.
-    :param kv_unified: `on`: one cache that all sequences share, so that what prompts have in common is read and kept
-        once. `off`: a cache of n_ctx cells for each of n_seq_max + 1 sequences, and nothing is shared: on GPUs it can
-        be up to 3 times faster with many long prompts that differ (llama.cpp #14363). auto: on; we have not measured
-        off on a GPU.
-    :param swa_full: whether layers with a sliding window keep cells that lie outside of it. Without them the cache is
-        smaller, and what prompts have in common is read anew for each.
-    :param kv_k: how keys are stored in the cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl.
-    :param kv_v: how values are stored; the types that begin with q or iq need flash attention.
-    :param flash_attention: auto: on, where the model's graph allows it.
-    :param rope_scaling: how positions beyond the trained context are squeezed into it. yarn and linear change the
-        frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), d being the rotated dimensions.
-    :param rope_factor: how many times longer than trained the context is to be, from 1 on.
-    :param rope_freq_base: the base of the rotary frequencies, greater than 0; none: the file's. For models whose file
-        names another than they were trained with.
+    :param main_gpu: number of the GPU for split_mode none, from 0 on.
+    :param tensor_split: shares of the model per GPU, as numbers whose ratio counts: [3, 1]. none: by memory.
+    :param mmap: whether weights are mapped from the file (loaded at once, shared by processes) instead of read.
+    :param mlock: whether weights are locked in memory, so that the system never swaps them out.
+    :param kv_unified: `on`: one cache that all sequences share, so that a common prefix is read and stored once. `off`:
+        a cache of n_ctx cells for each of n_seq_max + 1 sequences, without sharing: on GPUs it can be up to 3 times
+        faster with many long prompts that differ (llama.cpp #14363). auto: on; we have not measured off on a GPU.
+    :param swa_full: whether layers with a sliding window keep cells outside it. Without them the cache is smaller, and
+        a common prefix is read again for each prompt.
+    :param kv_k: type of keys in the cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl.
+    :param kv_v: type of values; those that begin with q or iq need flash attention.
+    :param flash_attention: auto: on if the model's graph allows it.
+    :param rope_scaling: method that extends positions beyond the trained context. yarn and linear change the
+        frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), with d rotated dimensions.
+    :param rope_factor: ratio of the extended to the trained context, from 1 on.
+    :param rope_freq_base: base of the rotary frequencies, greater than 0; none: the file's. For models whose file names
+        another base than they were trained with.
     :param lora: adapters, all active at once.
     :param control_vectors: control vectors, added up.
-    :param draft: `lookup` guesses the next tokens from the text so far and checks them in one batch; the answer stays
-        the same. It pays where answers copy from the prompt and the machine has compute to spare.
-    :param draft_max: most tokens of one guess.
-    :param chat_template: a template in the place of the file's own: a file, a name of those that the file brings, or
+    :param draft: `lookup` drafts the next tokens from the text so far and verifies them in one batch; the answer stays
+        the same. It helps if answers copy from the prompt and the machine has compute to spare.
+    :param draft_max: upper bound on the tokens of one draft.
+    :param chat_template: replaces the file's own template: a file, the name of another template in the model's file, or
         `plain`, `chatml`, `llama2`, `llama3`, `gemma`, `vicuna`, `alpaca`.
-    :param template_arguments: what the template is told beside the messages, such as {enable_thinking: false}.
-    :param date: the day that a template is told which asks for it. A chat tells it the day on which it began, unless
-        another than the default is set here.
+    :param template_arguments: further arguments of the template, such as {enable_thinking: false}.
+    :param date: the date for templates that use it. A chat passes the day on which it began, unless this is set to
+        another value than the default.
     """
 
     model: str = "smollm2-135m"
@@ -175,10 +173,10 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSettings:
-    """What every `auto` became, and what it costs.
+    """The resolved settings, and their memory.
 
     `kv_bytes` is the memory of the cache: all cells, and the recurrent states of all sequences, `state_bytes` each.
-    `checkpoint_bytes` is the most that checkpoints of such states may take besides.
+    `checkpoint_bytes` is the limit of additional checkpoints of such states.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""One answer on its way: tokens' bytes in, text out, ended by a stop string, a limit, a cancel or the model itself."""
+"""Streams one answer: converts tokens' bytes to text until a stop string, a limit, a cancel or the model's end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TextOut:
-    """Turns bytes into text piece by piece: never half a character, never a part of a stop string."""
+    """Converts bytes to text piece by piece, without half characters and without parts of a stop string."""
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -22,11 +22,11 @@ class TextOut:
         self.is_stopped = False
 
     def push(self, data: bytes) -> str:
-        """The text that is certain by now; sets `is_stopped` once a stop string came, and then nothing follows."""
+        """Returns the text that is certain so far. Sets `is_stopped` at a stop string; no text follows it."""
         return self._emit(self._decoder.decode(data), is_last=False)
 
     def end(self) -> str:
-        """The rest, when no more bytes come."""
+        """Returns the rest, after the last bytes."""
         return self._emit(self._decoder.decode(b"", final=True), is_last=True)
 
     def _emit(self, text: str, is_last: bool) -> str:
@@ -44,14 +44,14 @@ class TextOut:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of the text begin the stop string."""
+    """Returns the number of final characters of the text that begin the stop string."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)
 
 
 class EngineStream:
-    """An answer of the engine. Iterating drives the whole batch on, one call of llama.cpp at a time.
+    """An answer of the engine. Iterating advances the whole batch, one llama.cpp call at a time.
 
-    `answer_tokens` counts those of the answer so far, `thoughts` is what the model thought so far, in `thought_tokens`.
+    `answer_tokens` counts the answer's tokens so far, `thoughts` holds the thoughts so far, in `thought_tokens` tokens.
     `generation` is None until the answer has ended.
     """
 
@@ -83,7 +83,7 @@ class EngineStream:
             self._on_cancel()
 
     def result(self) -> Generation:
-        """Waits for the end. What `iter` did not give yet stays there to be read."""
+        """Waits for the end. Pieces that were not iterated yet remain available."""
         while self.generation is None:
             if self._error is not None:
                 raise self._error

@@ -1,8 +1,8 @@
-"""Which numbers a model's weights should have on this machine: measured, not guessed.
+"""Finds the fastest quantisation of a model on this machine by measuring it.
 
-A CPU multiplies some quantisations much faster than others, and the fastest is not the one that a file was shipped in.
-Going up (from Q4_1, say, to Q8_0 or F16) keeps what the file says and costs memory; going down (to Q4_0) loses quality:
-that is measured and offered, and never chosen by itself.
+A CPU multiplies some quantisations much faster than others, and a file's own is often not the fastest. Going up (for
+example from Q4_1 to Q8_0 or F16) keeps the model's output and costs memory. Going down (to Q4_0) loses quality: that is
+measured and offered, but never chosen automatically.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ Role = Literal["read", "score"]
 ROLES: tuple[Role, ...] = ("read", "score")
 ROUNDS = 3
 MOST_DIVERGENCE = 0.01
-"""Mean KL divergence, in nats a token, up to which a file counts as saying the same as the given one."""
+"""Limit of the mean KL divergence, in nats a token, for a file to count as equivalent to the given one."""
 LEAST_GAIN = 1.05
-"""A file that is not this many times faster than a smaller one is not worth its room."""
+"""Least speed-up over a smaller file that is worth the disk space."""
 MOST_OTHERS = 0.1
-"""The share of the processor that other programs may take before the choice is doubted."""
+"""Share of the processor for other programs, above which the choice is doubtful."""
 _BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8}
-"""Bits of a weight; what is not listed has fewer than 8."""
+"""Bits per weight; other types have fewer than 8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One file that was measured. `prefill` and `decode` are tokens a second, medians over the rounds.
+    """One measured file. `prefill` and `decode` are tokens per second, medians over the rounds.
 
-    `divergence` is the mean over tokens of KL(given || this) of the next-token distributions, in nats, and `agreement`
-    the share of tokens where both find the same one likeliest; both None for the given file. `is_lossless`: made by
-    going up, and the distributions agree. `path` is None for a file that was not worth keeping.
+    `divergence` is the mean KL(given || this) of the next-token distributions, in nats, and `agreement` the share of
+    equal likeliest tokens; both are None for the given file. `is_lossless`: made by going up, and the distributions
+    agree. `path` is None if the file was deleted.
     """
 
     quantisation: str
@@ -63,15 +63,15 @@ class Candidate:
     agreement: float | None
 
     def seconds(self, role: Role) -> float:
-        """For 1000 tokens read, and, to read and answer, 100 written."""
+        """Returns the seconds for reading 1000 tokens, and for the role that answers, for writing 100."""
         return 1000 / self.prefill + (100 / self.decode if role == "read" else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TuneReport:
-    """What was measured, on what, and what is used from now on: `best` maps a role to a candidate's quantisation.
+    """The measurements, their machine, and the choice: `best` maps a role to a candidate's quantisation.
 
-    `others`: the share of the processor that other programs took meanwhile, in [0, 1].
+    `others`: the share of the processor that other programs took, in [0, 1].
     """
 
     source: str
@@ -93,23 +93,23 @@ class TuneReport:
 
 
 def tuned(path: Path, role: Role) -> Path | None:
-    """The file that serves this role fastest on this machine in the place of `path`, or None: use `path` itself.
+    """Returns the fastest replacement of `path` for this role on this machine, or None to use `path` itself.
 
-    Only a file that was made from exactly this one (by its place, size and time, or as another copy of it by size and
-    hash), here, with this llama.cpp, and that has not changed since. Takes a few milliseconds; a copy is hashed once.
+    It must be made from exactly this file (by path, size and time, or for a copy by size and hash), on this machine,
+    with this llama.cpp, and be unchanged since. Takes a few milliseconds; a copy is hashed once.
     """
     report = _report_on(path)
     return _chosen(report, role) if report is not None else None
 
 
 def is_tuned(path: Path) -> bool:
-    """Whether exactly this file was measured on this machine with this llama.cpp, whatever came out."""
+    """Whether exactly this file was measured on this machine with this llama.cpp, with any result."""
     report = _report_on(path)
     return report is not None and _is_of_here(report)
 
 
 def source_sha256(path: Path) -> str:
-    """The hash of the file that a requantised file was made from; of any other file, its own."""
+    """Returns the hash of a requantised file's source; for any other file its own hash."""
     from pipeline.models.filehash import file_sha256
 
     if path.resolve().parent.parent == folder().resolve():
@@ -137,12 +137,12 @@ def _report_on(path: Path) -> dict[str, object] | None:
 
 
 def folder() -> Path:
-    """Where requantised models are kept: a folder for each source, named by its hash."""
+    """Returns the folder of requantised models, with a subfolder per source, named by its hash."""
     return cache_folder() / "tuned"
 
 
 def _read(report: Path) -> dict[str, object]:
-    """A report as it was written, or nothing: one of another version or torn is as good as none."""
+    """Reads a report; empty if it is missing, torn or of another version."""
     try:
         value = json.loads(report.read_text("utf-8"))
     except (OSError, ValueError):
@@ -170,7 +170,7 @@ def _is_of_here(report: dict[str, object]) -> bool:
 
 
 def machine() -> str:
-    """The processor by name, and the cores that this process may use: what a speed depends on."""
+    """Describes what speed depends on: the processor's name, and the cores that this process may use."""
     from pipeline.models.context import threads
 
     name = platform.processor() or platform.machine()
@@ -183,11 +183,10 @@ def machine() -> str:
 
 
 def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
-    """Writes the model in other quantisations, measures all in turn, and remembers the best for each role.
+    """Writes the model in other quantisations, measures all in turn, and records the best for each role.
 
-    The rounds go through all files, so that a machine that slows down slows down for all. Files appear whole or not at
-    all; what is not worth its room is deleted. Raises ModelError for a model that cannot be loaded, and where another
-    process is tuning it.
+    Rounds alternate between all files, so that a slowdown affects all of them. Files are written atomically; useless
+    ones are deleted. Raises ModelError for a model that cannot be loaded, and if another process is tuning it.
     """
     from filelock import FileLock, Timeout
 
@@ -249,7 +248,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
 def _make(
     path: Path, home: Path, n_parameters: int, given: str, progress: Progress
 ) -> tuple[dict[str, Path], list[str]]:
-    """The file of each type other than the given one, and notes on those for which disk or memory have no room."""
+    """Writes a file of each type other than the given one; notes types that do not fit disk or memory."""
     from pipeline.models.context import free_memory
 
     made: dict[str, Path] = {}
@@ -297,7 +296,7 @@ def _candidate(
 
 
 def _best(candidates: Sequence[Candidate], role: Role) -> str:
-    """The fastest that loses nothing; of those that are about as fast the given file, or else the smallest."""
+    """Chooses the fastest lossless candidate; among similarly fast ones the given file, or else the smallest."""
     lossless = [candidate for candidate in candidates if candidate.is_lossless]
     least = min(candidate.seconds(role) for candidate in lossless)
     as_fast = [candidate for candidate in lossless if candidate.seconds(role) < LEAST_GAIN * least]
@@ -305,7 +304,7 @@ def _best(candidates: Sequence[Candidate], role: Role) -> str:
 
 
 def _keep(candidate: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:
-    """The candidate with its file if that is used, or would be faster than all that are; else without it."""
+    """Keeps the candidate's file if it is used, or faster than all used ones; otherwise deletes it."""
     used = [other for other in candidates if other.quantisation in best.values()]
     is_offer = not candidate.is_lossless and all(
         LEAST_GAIN * candidate.seconds("read") <= other.seconds("read") for other in used
@@ -334,7 +333,7 @@ def _notes(candidates: Sequence[Candidate], best: dict[Role, str]) -> list[str]:
 
 
 def _doubts(others: float) -> list[str]:
-    """A choice made beside other programs can be the wrong one: what loses most by a shared core looks slowest."""
+    """Notes a doubtful choice: other programs on a core slow some types more than others."""
     if others <= MOST_OTHERS:
         return []
     return [f"other programs took {others:.0%} of the processor meanwhile: tune again when the machine is idle"]
