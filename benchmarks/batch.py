@@ -120,8 +120,8 @@ class Batch:
         self.executor.close()
         self.folder.close()
         found = read_run(self.folder.folder)
-        assert not found.failed, found.failed[0]["error"]
-        self.way.said = {one["id"]: plain(one["record"]["answer"]) for one in found.records}
+        assert not found.failed, found.failed[0].error
+        self.way.said = {record.id: plain(record.answer or "") for record in found.records}
         return self.way
 
 

@@ -41,7 +41,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from memory.hierarchical import Hierarchical
-from memory.transcribed import said
+from memory.transcribed import turn_text
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
 from pipeline.conversation import memory_of
@@ -53,10 +53,10 @@ from pipeline.types import Question, Turn
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "locomo" / "locomo_first6.json"
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
-AT = (5, 10, 20)
+DEPTHS = (5, 10, 20)
 TUNED_ON = "conv-26"
 FULL_SHARE = 0.77
-"""Of the window, for the words of the turns: the template of as many turns takes most of the rest."""
+"""The share of the window for the words of the turns. The template of that many turns takes most of the rest."""
 INSTRUCTIONS = (
     "Answer the question about what was said between two people, with as few words as possible, and no sentence. A "
     "date is a day, a month and a year."
@@ -64,7 +64,7 @@ INSTRUCTIONS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class TalkQuestion:
     """A question, the numbers of its evidence turns, its answer, and its category."""
 
     text: str
@@ -79,31 +79,31 @@ class Talk:
 
     name: str
     turns: tuple[Turn, ...]
-    questions: tuple[Asked, ...]
+    questions: tuple[TalkQuestion, ...]
     n_without_evidence: int
 
 
 def conversations(path: Path, n: int | None) -> list[Talk]:
-    return [talk(one) for one in json.loads(path.read_text(encoding="utf-8"))[:n]]
+    return [parse_talk(raw) for raw in json.loads(path.read_text(encoding="utf-8"))[:n]]
 
 
-def talk(raw: dict[str, Any]) -> Talk:
+def parse_talk(raw: dict[str, Any]) -> Talk:
     turns: list[Turn] = []
     numbers: dict[str, int] = {}
     sessions = sorted((key for key in raw["conversation"] if re.fullmatch(r"session_\d+", key)), key=_number)
     for session in sessions:
         time = _time(raw["conversation"][f"{session}_date_time"])
-        for one in raw["conversation"][session]:
-            text = f"{one['speaker']}: {one['text']}"
-            text += f" [shows {one['blip_caption']}]" if one.get("blip_caption") else ""
-            numbers[one["dia_id"]] = len(turns) + 1
+        for message in raw["conversation"][session]:
+            text = f"{message['speaker']}: {message['text']}"
+            text += f" [shows {message['blip_caption']}]" if message.get("blip_caption") else ""
+            numbers[message["dia_id"]] = len(turns) + 1
             turns.append(Turn(len(turns) + 1, text, "", time))
     questions = []
-    for one in raw["qa"]:
-        ids = [found.replace("D:", "D") for text in one["evidence"] for found in re.findall(r"D:?\d+:\d+", text)]
+    for qa in raw["qa"]:
+        ids = [id_.replace("D:", "D") for text in qa["evidence"] for id_ in re.findall(r"D:?\d+:\d+", text)]
         evidence = frozenset(numbers[id_] for id_ in ids if id_ in numbers)
         if evidence:
-            questions.append(Asked(one["question"], evidence, str(one.get("answer", "")), one["category"]))
+            questions.append(TalkQuestion(qa["question"], evidence, str(qa.get("answer", "")), qa["category"]))
     return Talk(raw["sample_id"], tuple(turns), tuple(questions), len(raw["qa"]) - len(questions))
 
 
@@ -134,44 +134,45 @@ class Once:
         return getattr(self.inner, name)
 
 
-def rankings(one: Talk, folder: Path, runtime: Pipeline) -> dict[str, list[list[int]]]:
+def rankings(talk: Talk, folder: Path, runtime: Pipeline) -> dict[str, list[list[int]]]:
     """For each method and question the numbers of the turns, best first."""
-    depth = max(AT)
+    depth = max(DEPTHS)
     return {
-        "hierarchical": by_memory(one, folder, runtime, depth),
-        "dense": by_cosine(one, runtime.embedder, depth),
-        "bm25": by_words(one, depth),
+        "hierarchical": by_memory(talk, folder, runtime, depth),
+        "dense": by_cosine(talk, runtime.embedder, depth),
+        "bm25": by_words(talk, depth),
     }
 
 
-def by_memory(one: Talk, folder: Path, runtime: Pipeline, depth: int) -> list[list[int]]:
+def by_memory(talk: Talk, folder: Path, runtime: Pipeline, depth: int) -> list[list[int]]:
     memory = Hierarchical(summarise="none").open(folder, runtime)
-    for turn in one.turns:
+    for turn in talk.turns:
         memory.commit(turn)
     component = memory.settings
-    found = [
-        [n for hit in memory.search(component.query(asked.text), depth) for n in hit.turns] for asked in one.questions
+    ranked = [
+        [n for hit in memory.search(component.query(question.text), depth) for n in hit.turns]
+        for question in talk.questions
     ]
     memory.close()
-    return found
+    return ranked
 
 
-def by_cosine(one: Talk, embedder: Embedder, depth: int) -> list[list[int]]:
-    vectors = embedder.embed([said(turn) for turn in one.turns])
-    asked = embedder.embed([question.text for question in one.questions])
-    return (np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :depth] + 1).tolist()  # type: ignore[no-any-return]
+def by_cosine(talk: Talk, embedder: Embedder, depth: int) -> list[list[int]]:
+    vectors = embedder.embed([turn_text(turn) for turn in talk.turns])
+    queries = embedder.embed([question.text for question in talk.questions])
+    return (np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :depth] + 1).tolist()  # type: ignore[no-any-return]
 
 
-def by_words(one: Talk, depth: int) -> list[list[int]]:
-    index = WordIndex.build((turn.number, said(turn)) for turn in one.turns)
-    return [[number for number, _ in index.search(asked.text, depth)] for asked in one.questions]
+def by_words(talk: Talk, depth: int) -> list[list[int]]:
+    index = WordIndex.build((turn.number, turn_text(turn)) for turn in talk.turns)
+    return [[number for number, _ in index.search(question.text, depth)] for question in talk.questions]
 
 
-def recall(found: Sequence[int], evidence: frozenset[int], k: int) -> float:
-    return len(evidence & set(found[:k])) / len(evidence)
+def recall(ranked: Sequence[int], evidence: frozenset[int], k: int) -> float:
+    return len(evidence & set(ranked[:k])) / len(evidence)
 
 
-def summed_up(rows: Sequence[tuple[str, Asked, dict[str, list[int]]]]) -> dict[str, Any]:
+def summed_up(rows: Sequence[tuple[str, TalkQuestion, dict[str, list[int]]]]) -> dict[str, Any]:
     """Means over questions, of all and by category."""
 
     def mean(method: str, k: int, category: int | None) -> float | None:
@@ -180,9 +181,9 @@ def summed_up(rows: Sequence[tuple[str, Asked, dict[str, list[int]]]]) -> dict[s
 
     result: dict[str, Any] = {"n_questions": len(rows)}
     for method in ("hierarchical", "dense", "bm25"):
-        result[method] = {f"recall_at_{k}": mean(method, k, None) for k in AT}
+        result[method] = {f"recall_at_{k}": mean(method, k, None) for k in DEPTHS}
         result[method]["by_category"] = {
-            name: {f"recall_at_{k}": mean(method, k, category) for k in AT} for category, name in CATEGORIES.items()
+            name: {f"recall_at_{k}": mean(method, k, category) for k in DEPTHS} for category, name in CATEGORIES.items()
         }
     best = max(result[m]["recall_at_10"] for m in ("dense", "bm25"))
     result["above_better_baseline_at_10"] = round(result["hierarchical"]["recall_at_10"] - best, 4)
@@ -202,7 +203,9 @@ def answered(
     embedder: Embedder,
 ) -> dict[str, Any]:
     """F1 and tokens of each memory on a sample of questions, all methods on each question."""
-    pool = [(t, asked) for t in talks for asked in t.questions if asked.category != 5 and asked.answer]
+    pool = [
+        (talk, question) for talk in talks for question in talk.questions if question.category != 5 and question.answer
+    ]
     sample = random.Random(seed).sample(pool, min(n, len(pool)))
     methods = {
         "none": make("memory.none"),
@@ -221,64 +224,67 @@ def answered(
         if shared is not None:  # one model for all
             pipeline.use(reader=shared.reader)
         shared = shared or pipeline
-        for one in talks:
-            # by length, so that what fits, and with it the prefix in the cache, changes as seldom as can be
-            of_this = sorted((asked for t, asked in sample if t is one), key=lambda asked: len(asked.text))
-            if of_this:
-                rows[name] += _ask_all(one, of_this, name, pipeline, folder)
+        for talk in talks:
+            # By length, so that the turns that fit, and with them the cached prefix, change as rarely as possible.
+            questions = sorted(
+                (question for t, question in sample if t is talk), key=lambda question: len(question.text)
+            )
+            if questions:
+                rows[name] += _ask_all(talk, questions, name, pipeline, folder)
     if shared is not None:
         shared.close()
     return _compared(rows, seed)
 
 
 def _ask_all(
-    one: Talk, questions: Sequence[Asked], name: str, pipeline: Pipeline, folder: Path
+    talk: Talk, questions: Sequence[TalkQuestion], name: str, pipeline: Pipeline, folder: Path
 ) -> list[dict[str, float]]:
     """Each question alone after the whole conversation: none of them becomes a turn."""
-    memory = memory_of(pipeline).open(folder / f"{one.name}-{name}", pipeline)
+    memory = memory_of(pipeline).open(folder / f"{talk.name}-{name}", pipeline)
     start = perf_counter()
-    for turn in paired(one.turns):
+    for turn in paired(talk.turns):
         memory.commit(turn)
     memory.settle(pipeline)
     pipeline.recollection = memory
-    told = perf_counter() - start
-    found = []
-    for asked in questions:
+    settle_s = perf_counter() - start
+    rows = []
+    for question in questions:
         start = perf_counter()
-        state = pipeline.ask(Question(asked.text))
+        state = pipeline.ask(Question(question.text))
         text = state.answer.text if state.answer else ""
-        row = {"f1": f1(text, asked.answer), "tokens": state.ledger.prompt_tokens, "s": perf_counter() - start}
-        found.append(row)
+        row = {"f1": f1(text, question.answer), "tokens": state.ledger.prompt_tokens, "s": perf_counter() - start}
+        rows.append(row)
         print(
-            f"{name:13} {one.name} {row['f1']:.2f} {row['tokens']:6} {asked.answer!r:.50} <- {text!r:.80}", flush=True
+            f"{name:13} {talk.name} {row['f1']:.2f} {row['tokens']:6} {question.answer!r:.50} <- {text!r:.80}",
+            flush=True,
         )
-    print(f"{name:13} {one.name}: {len(one.turns)} turns told in {told:.0f} s", flush=True)
+    print(f"{name:13} {talk.name}: {len(talk.turns)} turns remembered in {settle_s:.0f} s", flush=True)
     memory.close()
     pipeline.recollection = None
-    return found
+    return rows
 
 
 def paired(messages: Sequence[Turn]) -> list[Turn]:
     """Messages two by two, as question and answer, never across sessions; a session's last may have no answer."""
     turns: list[Turn] = []
     before = ""
-    for one in messages:
-        if one.time != before:
-            date = datetime.fromisoformat(one.time).strftime("%d %B %Y")
-            turns.append(Turn(len(turns) + 1, f"[{date}] {one.question}", "", one.time))
+    for message in messages:
+        if message.time != before:
+            date = datetime.fromisoformat(message.time).strftime("%d %B %Y")
+            turns.append(Turn(len(turns) + 1, f"[{date}] {message.question}", "", message.time))
         elif not turns[-1].answer:
-            turns[-1] = replace(turns[-1], answer=one.question)
+            turns[-1] = replace(turns[-1], answer=message.question)
         else:
-            turns.append(Turn(len(turns) + 1, one.question, "", one.time))
-        before = one.time
+            turns.append(Turn(len(turns) + 1, message.question, "", message.time))
+        before = message.time
     return turns
 
 
-def f1(said_: str, gold: str) -> float:
-    """Of the words that answer and gold answer share, as SQuAD counts them."""
-    mine, theirs = _plain(said_), _plain(gold)
-    same = sum((Counter(mine) & Counter(theirs)).values())
-    return 2 * same / (len(mine) + len(theirs)) if same else 0.0
+def f1(answer: str, gold: str) -> float:
+    """The F1 of the words that answer and gold answer share, as SQuAD counts them."""
+    words, gold_words = _plain(answer), _plain(gold)
+    same = sum((Counter(words) & Counter(gold_words)).values())
+    return 2 * same / (len(words) + len(gold_words)) if same else 0.0
 
 
 def _plain(text: str) -> list[str]:
@@ -330,19 +336,21 @@ def main() -> None:
     talks = conversations(DATA, arguments.conversations)
     runtime = Pipeline(PipelineConfig("memory.py", ()), Path("nowhere"))
     runtime.use(embedder=Once(open_embedder(IndexSettings())))
-    rows: list[tuple[str, Asked, dict[str, list[int]]]] = []
+    rows: list[tuple[str, TalkQuestion, dict[str, list[int]]]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        for one in () if arguments.answers_only else talks:
-            ranked = rankings(one, Path(temporary) / one.name, runtime)
-            for n, asked in enumerate(one.questions):
-                rows.append((one.name, asked, {method: found[n] for method, found in ranked.items()}))
-            print(f"{one.name}: {len(one.turns)} turns, {len(one.questions)} questions, {perf_counter() - start:.0f} s")
+        for talk in () if arguments.answers_only else talks:
+            ranked = rankings(talk, Path(temporary) / talk.name, runtime)
+            for n, question in enumerate(talk.questions):
+                rows.append((talk.name, question, {method: numbers[n] for method, numbers in ranked.items()}))
+            print(
+                f"{talk.name}: {len(talk.turns)} turns, {len(talk.questions)} questions, {perf_counter() - start:.0f} s"
+            )
         result: dict[str, Any] = {
             "set": arguments.set,
             "unit": "one turn of the dialogue (one message of one speaker, with name and picture caption)",
             "n_conversations": len(talks),
-            "n_turns": sum(len(one.turns) for one in talks),
-            "n_without_evidence": sum(one.n_without_evidence for one in talks),
+            "n_turns": sum(len(talk.turns) for talk in talks),
+            "n_without_evidence": sum(talk.n_without_evidence for talk in talks),
             "settings": vars(Hierarchical(summarise="none")),
         }
         if rows:
@@ -359,7 +367,7 @@ def main() -> None:
                 Path(temporary), arguments.summaries, runtime.embedder,
             )  # fmt: skip
     for method in ("hierarchical", "dense", "bm25") if rows else ():
-        print(f"{method:13}", "  ".join(f"recall@{k} {result[method][f'recall_at_{k}']:.4f}" for k in AT))
+        print(f"{method:13}", "  ".join(f"recall@{k} {result[method][f'recall_at_{k}']:.4f}" for k in DEPTHS))
     print(json.dumps(result))
 
 

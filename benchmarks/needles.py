@@ -1,7 +1,7 @@
-"""Needles and threads in long texts: what a model finds, in what arm, in what time. The last line is JSON.
+"""Needles and threads in long texts: what a model finds, by what method, in what time. The last line is JSON.
 
-    .venv/bin/python benchmarks/needles.py --arm full --task single --tokens 1000,2000,4000,8000 --n 20 --model PATH
-    .venv/bin/python benchmarks/needles.py --arm hops --task thread --pairs 13100 --length 5,10 \
+    .venv/bin/python benchmarks/needles.py --method full --task single --tokens 1000,2000,4000,8000 --n 20 --model PATH
+    .venv/bin/python benchmarks/needles.py --method hops --task thread --pairs 13100 --length 5,10 \
         --direction forward,backward,random --n 20 --model PATH
 
 `cells` has one object for each cell asked for: `accuracy` (strict), `accuracy_low` and `accuracy_high` (Wilson, 95 %),
@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.errors import LongthreadError
-from pipeline.evaluation.needles.arms import arm, with_reader
-from pipeline.evaluation.needles.grid import Grid
+from pipeline.evaluation.needles.grid import NeedleGrid
+from pipeline.evaluation.needles.methods import method, with_reader
 from pipeline.evaluation.needles.running import run_grid, sizes_of
 from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
@@ -33,7 +33,7 @@ from pipeline.pipeline import Pipeline
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--arm", default="hops", help="full, one-shot, hops, hops-chain, oracle, ... or a pipeline file"
+        "--method", default="hops", help="full, one-shot, hops, hops-chain, oracle, ... or a pipeline file"
     )
     parser.add_argument("--task", default="thread", help="several with commas")
     parser.add_argument("--pairs", help="sizes in pairs of 80 characters, with commas (default: 100)")
@@ -59,10 +59,10 @@ def main() -> None:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All that the last line says."""
-    chosen = arm(given.arm)
+    chosen = method(given.method)
     config = with_reader(chosen.config, {"model": given.model, "n_ctx": given.n_ctx or context(given)})
     chosen = replace(chosen, config=config)
-    grid = Grid(
+    grid = NeedleGrid(
         tasks=tuple(given.task.split(",")),
         pairs=numbers(given.pairs or "100"),
         lengths=numbers(given.length),
@@ -85,7 +85,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         seconds = perf_counter() - start
     cells = [cell.to_dict() for cell in results.cells]
     about = {
-        "arm": results.arm,
+        "method": results.method,
         "model": results.model,
         "machine": machine(),
         "seed": given.seed,
@@ -99,7 +99,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def context(given: argparse.Namespace) -> int | None:
     """A small context where only what was found is read: it is made faster. A whole text takes the model's own."""
-    return 4096 if given.arm.startswith(("hops", "one-shot", "oracle")) else None
+    return 4096 if given.method.startswith(("hops", "one-shot", "oracle")) else None
 
 
 class Clock:

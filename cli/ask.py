@@ -24,7 +24,7 @@ from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
 from pipeline.reading import reading_config
-from pipeline.records import record
+from pipeline.records import QuestionResult
 from pipeline.text.visible import visible
 from pipeline.types import Document, Question, State
 
@@ -186,4 +186,4 @@ def kept_and_dropped(state: State) -> list[tuple[str, bool]]:
 
 
 def _record(state: State, pipeline: Pipeline) -> dict[str, Any]:
-    return record(state, pipeline.config)
+    return QuestionResult.of(state, pipeline.config).to_dict()

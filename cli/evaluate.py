@@ -16,9 +16,9 @@ from cli.progress import Display, RunDisplay, duration
 from cli.run import executor_of, most_errors, resume_command
 from pipeline.default import default_config, with_model
 from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtraError
-from pipeline.evaluation.compare import MAY_DIFFER, Comparison, Difference, as_json, check_names, compare
+from pipeline.evaluation.compare import MAY_DIFFER, Difference, RunComparison, as_json, check_names, compare
 from pipeline.evaluation.data.kinds import read_data
-from pipeline.evaluation.evaluate import EvalOptions, Listener, arms_of, evaluate
+from pipeline.evaluation.evaluate import EvalOptions, Listener, evaluate, methods_of
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.page import write_page
 from pipeline.evaluation.report.plots import COSTS, picture, quality_of
@@ -54,7 +54,7 @@ def run(
     quiet: bool,
 ) -> int:
     configs = [default_config(path) for path in pipelines]
-    arms = arms_of([with_model(config, model) if model else config for config in configs])
+    methods = methods_of([with_model(config, model) if model else config for config in configs])
     check_names((), [metric] if metric else None)
     kind_of_executor = executor_of(executor)
     options = EvalOptions(
@@ -73,7 +73,7 @@ def run(
     console = SafeConsole(is_error=True)
     with Display(quiet) as display, RunDisplay(quiet) as status:
         try:
-            found = evaluate(arms, data, Path(data_path), Path(output), options, listener_of(display, status), docs)
+            found = evaluate(methods, data, Path(data_path), Path(output), options, listener_of(display, status), docs)
         except (KeyboardInterrupt, LongthreadError, OSError):
             display.stop()
             status.stop()
@@ -195,19 +195,19 @@ def _report(
     return EXIT_ERROR if any(one.n_failed for one in found) else 0
 
 
-def _json(found: Sequence[Measures], comparison: Comparison | None, seed: int) -> dict[str, Any]:
+def _json(found: Sequence[Measures], comparison: RunComparison | None, seed: int) -> dict[str, Any]:
     return {
         "runs": [summary(one, seed) for one in found],
         "comparison": as_json(comparison) if comparison else None,
     }
 
 
-def _print_json(found: Sequence[Measures], comparison: Comparison | None, seed: int) -> None:
+def _print_json(found: Sequence[Measures], comparison: RunComparison | None, seed: int) -> None:
     print_json(_json(found, comparison, seed))
 
 
 def _print(
-    found: Sequence[Measures], comparison: Comparison | None, differences: Sequence[Difference], seed: int
+    found: Sequence[Measures], comparison: RunComparison | None, differences: Sequence[Difference], seed: int
 ) -> None:
     console = SafeConsole()
     console.print()

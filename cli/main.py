@@ -367,6 +367,17 @@ def schema() -> None:
 
 
 @app.command()
+def steps(
+    name: Annotated[str | None, typer.Argument(help="A step, a kind or a section: compress.exit_mini, index.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/steps.md.")] = False,
+) -> None:
+    """Show every step of a pipeline: what it does, its settings with their ranges, an example, the paper."""
+    from cli.steps import run
+
+    raise typer.Exit(run(name, markdown))
+
+
+@app.command()
 def calibrate(
     model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
     data: Annotated[

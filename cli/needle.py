@@ -1,4 +1,4 @@
-"""`longthread needle`: how long a model's context really is: run a grid, calibrate, verbatim memory, report."""
+"""`longthread needle`: how long a model's context really is: run a grid, find the limit, verbatim memory, report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROPE = ("linear", "yarn", "ntk")
 
 def run(
     tasks: Sequence[str],
-    arm_name: str,
+    method_name: str,
     model: str | None,
     pairs: str | None,
     tokens: str | None,
@@ -44,8 +44,8 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from pipeline.evaluation.needles.arms import arm, with_reader
-    from pipeline.evaluation.needles.grid import Grid
+    from pipeline.evaluation.needles.grid import NeedleGrid
+    from pipeline.evaluation.needles.methods import method, with_reader
     from pipeline.evaluation.needles.running import run_grid, sizes_of
     from pipeline.pipeline import Pipeline
 
@@ -55,11 +55,11 @@ def run(
     _check_choices("--placement", [placement], ("random", "clustered"))
     if (pairs is None) == (tokens is None):
         raise ConfigError("say how long the texts are: --pairs 12,25,50 or --tokens 1000,2000, one of them")
-    chosen = arm(arm_name)
+    chosen = method(method_name)
     config = with_reader(chosen.config, {"model": model, **reader})
     config.generator.check()
     with Display(quiet) as display, RunDisplay(quiet) as shown:
-        grid = Grid(
+        grid = NeedleGrid(
             tasks=tuple(dict.fromkeys(tasks or ["single"])),
             pairs=_numbers("--pairs", pairs) if pairs else (1,),
             lengths=_numbers("--length", lengths),
@@ -93,7 +93,7 @@ def report(folder: str, as_json: bool) -> int:
     return _told(read_results(Path(folder)), as_json)
 
 
-def calibrate(
+def limit(
     model: str,
     tasks: Sequence[str] | None,
     minutes: float,
@@ -105,14 +105,13 @@ def calibrate(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from pipeline.evaluation.needles.arms import ARMS, with_reader
-    from pipeline.evaluation.needles.calibrate import Calibration
-    from pipeline.evaluation.needles.calibrate import calibrate as measure
+    from pipeline.evaluation.needles.limit import LimitSettings, find_limit
+    from pipeline.evaluation.needles.methods import method, with_reader
     from pipeline.models.effective import store
 
-    settings = Calibration(minutes=minutes, threshold=threshold, n=n, seed=seed, book=tuple(book or ()))
+    settings = LimitSettings(minutes=minutes, threshold=threshold, n=n, seed=seed, book=tuple(book or ()))
     settings = replace(settings, tasks=tuple(dict.fromkeys(tasks))) if tasks else settings
-    config = with_reader(ARMS["full"].config, {"model": model, **reader})
+    config = with_reader(method("full").config, {"model": model, **reader})
     config.generator.check()
     console = SafeConsole(is_error=True)
     with Display(quiet) as display:
@@ -122,7 +121,7 @@ def calibrate(
             if not quiet:
                 console.print(_size_line(task, found, threshold), style="dim", highlight=False)
 
-        found = measure(settings, config, display, on_size)
+        found = find_limit(settings, config, display, on_size)
     path = store(found)
     if as_json:
         print_json({**asdict(found), "path": str(path)})
@@ -213,6 +212,13 @@ def reader_settings(n_ctx: int | None, kv: str | None, rope: str | None) -> dict
     return settings
 
 
+def note_old_name(old: str, new: str, quiet: bool) -> None:
+    """Says on stderr that a command has another name now."""
+    if not quiet:
+        text = f"longthread {old} is called longthread {new} now; the old name goes with the next release"
+        SafeConsole(is_error=True).print(text, style="yellow", highlight=False, markup=False)
+
+
 # ---------------------------------------------------------------------------------------------------------- internals
 def _told(results: Results, as_json: bool) -> int:
     """Prints the results and writes the pictures and the page; exit code 2 where samples failed or are missing."""
@@ -223,7 +229,7 @@ def _told(results: Results, as_json: bool) -> int:
     n_failed = sum(one.n_failed for one in results.cells)
     if as_json:
         cells = [one.to_dict() for one in results.cells]
-        about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing, "n_failed": n_failed}
+        about = {"method": results.method, "model": results.model, "n_missing": results.n_missing, "n_failed": n_failed}
         print_json({**about, "cells": cells})
         return EXIT_ERROR if n_failed or results.n_missing else 0
     out = SafeConsole()

@@ -8,7 +8,7 @@ import typer
 
 from cli.options import Json, Quiet
 
-app = typer.Typer(help="How long a model's context really is: run, calibrate, verbatim, report.", no_args_is_help=True)
+app = typer.Typer(help="How long a model's context really is: run, limit, verbatim, report.", no_args_is_help=True)
 
 Book = Annotated[list[str] | None, typer.Option(help="Documents to hide sentences in (default: prose made here).")]
 NCtx = Annotated[int | None, typer.Option("--n-ctx", help="Tokens of the model's context.")]
@@ -31,8 +31,11 @@ def needle_run(
             "babi2, babi3, altered; may be given several times (default: single).",
         ),
     ] = None,
-    arm: Annotated[
-        str, typer.Option(help="full, one-shot, hops, oracle, exit, probe and others, or a pipeline file.")
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "--arm", help="full, one-shot, hops, oracle, exit, probe and others, or a pipeline file."
+        ),
     ] = "full",
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A GGUF file or a name from 'models list'.")
@@ -63,7 +66,7 @@ def needle_run(
     raise typer.Exit(
         run(
             task or ["single"],
-            arm,
+            method,
             model,
             pairs,
             tokens,
@@ -93,8 +96,10 @@ def needle_report(folder: Annotated[str, typer.Argument(help="A run's folder.")]
     raise typer.Exit(report(folder, json))
 
 
-@app.command("calibrate")
-def needle_calibrate(
+@app.command("limit")
+@app.command("calibrate", hidden=True)  # its name before; of one release
+def needle_limit(
+    ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="A GGUF file or a name from 'models list'.")],
     task: Annotated[
         list[str] | None,
@@ -112,10 +117,12 @@ def needle_calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Find how much context a model can use, and keep it: `budget: {window: effective}` then never fills more."""
-    from cli.needle import calibrate, reader_settings
+    from cli.needle import limit, note_old_name, reader_settings
 
+    if ctx.info_name == "calibrate":
+        note_old_name("needle calibrate", "needle limit", quiet)
     settings = reader_settings(n_ctx, kv, rope)
-    raise typer.Exit(calibrate(model, task, minutes, threshold, n, seed, book, settings, json, quiet))
+    raise typer.Exit(limit(model, task, minutes, threshold, n, seed, book, settings, json, quiet))
 
 
 @app.command("verbatim")

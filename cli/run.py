@@ -137,11 +137,11 @@ def print_summary(summary: RunSummary, found: Run, console: Console) -> None:
 
 def _print_failed(found: Run, console: Console) -> None:
     for one in found.failed[:MAX_SHOWN]:
-        error = one["error"]
-        first = (error["message"].splitlines() or [""])[0]
-        console.print(
-            Text(f"failed {one['id']}, in {error['stage']}: {error['type']}: {first}", style="red"), soft_wrap=True
-        )
+        if one.error is None:
+            continue
+        error = one.error
+        first = (error.message.splitlines() or [""])[0]
+        console.print(Text(f"failed {one.id}, in {error.stage}: {error.type}: {first}", style="red"), soft_wrap=True)
     if len(found.failed) > MAX_SHOWN:
         console.print(Text(f"and {len(found.failed) - MAX_SHOWN} more: records.jsonl has them all", style="red"))
 
@@ -162,7 +162,7 @@ def _say_what_is_kept(folder: Path, n_samples: int, console: Console) -> None:
 
 def _print_way_on(found: Run, n_missing: int, console: Console) -> None:
     """The command that goes on, where something is left."""
-    n_bad_lines = sum(one["error"]["stage"] == "input" for one in found.failed)
+    n_bad_lines = sum(one.error is not None and one.error.stage == "input" for one in found.failed)
     if n_bad_lines:
         console.print("Bad lines: correct them in the input, and run it again with --update.", highlight=False)
     if n_missing:

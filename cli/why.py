@@ -18,7 +18,7 @@ from cli.printing import answer_lines, dropped, ledger, linked_location, shorten
 from cli.progress import Display
 from pipeline.answers.attribution import MIN_DROP, Attribution, Grounds, PassageDrop, attribute, with_account
 from pipeline.pipeline import Pipeline
-from pipeline.records import record
+from pipeline.records import QuestionResult
 from pipeline.text.visible import one_line
 from pipeline.types import State
 
@@ -48,7 +48,7 @@ def run(
         if attribution is not None:
             state = with_account(state, attribution)
         if as_json:
-            found = record(state, pipeline.config) | {"why": to_dict(attribution)}
+            found = QuestionResult.of(state, pipeline.config).to_dict() | {"why": to_dict(attribution)}
             print_json(found)
             return
         console = open_console()

@@ -18,7 +18,9 @@ class Chain:
 
     A chain is for use inside other wrappers. In a pipeline file, list several stages: the ledger accounts for each.
 
-    :param of: the compressors, in order.
+    Example: `compress.chain: {of: [compress.exit_mini, compress.reorder]}`
+
+    :param of: the compressors, in order, at least one.
     """
 
     of: tuple[Inner, ...]

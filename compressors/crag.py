@@ -43,12 +43,14 @@ class Crag:
     The question and the order of the passages do not matter. The same passages always give the same summaries, the
     second time from the cache. It needs many passages: retrieve with a large k.
 
-    :param k: the number of clusters; sqrt: the square root of half the number of passages, from 2 to 8; silhouette: the
-        number from 2 to 8 with the best silhouette score.
-    :param words: length of a summary in words, as the prompt asks.
-    :param max_tokens: upper limit of a summary's tokens.
-    :param least: with fewer passages than this, nothing is clustered and the passages stay unchanged.
-    :param seed: of k-means.
+    Example: `compress.crag: {k: silhouette, words: 60}`
+
+    :param k: number of clusters, at least 1; sqrt: the square root of half the number of passages, from 2 to 8;
+        silhouette: the number from 2 to 8 with the best silhouette score.
+    :param words: length of a summary in words, as the prompt asks, at least 5.
+    :param max_tokens: upper limit of a summary's tokens, at least 8.
+    :param least: number of passages from which on they are clustered, at least 2; fewer passages stay unchanged.
+    :param seed: seed of k-means, any whole number.
     """
 
     k: int | Literal["sqrt", "silhouette"] = "sqrt"

@@ -40,14 +40,16 @@ ASK = '\nIs this sentence useful in answering the query? Answer only "Yes" or "N
 class Exit:
     """Keeps the sentences that a classifier calls useful, in the order of their source (EXIT, arXiv 2412.12559).
 
+    Example: `compress.exit: {threshold: 0.5, model: smollm2-135m}`
+
     :param threshold: lowest P(Yes) of a kept sentence, in [0, 1]. auto: as calibrated for the model's file. Without a
         calibration auto is 0.5, the paper's threshold, and a note says so.
-    :param model: the classifier, a GGUF file or a name; None: the reader.
-    :param lora: a LoRA adapter for `model`, as a GGUF file; None: no adapter.
-    :param window: tokens per prompt of the classifier. Longer passages are read in windows.
-    :param top_k: most sentences to keep, those with the highest P(Yes); None: no limit.
-    :param budget: most tokens of the reader to keep; None: no limit.
-    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
+    :param model: the classifier, a GGUF file or a name; null: the reader.
+    :param lora: a LoRA adapter for `model`, as a GGUF file; null: no adapter.
+    :param window: tokens per prompt of the classifier, at least 128. Longer passages are read in windows.
+    :param top_k: largest number of sentences to keep, those with the highest P(Yes), at least 1; null: no limit.
+    :param budget: largest number of the reader's tokens to keep, at least 1; null: no limit.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; null: no limit.
     """
 
     threshold: float | Literal["auto"] = "auto"

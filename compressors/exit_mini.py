@@ -35,13 +35,15 @@ class ExitMini:
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
 
-    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
-    :param budget: most tokens of the reader to keep; None: no limit.
-    :param threshold: lowest probability of a kept sentence, in [0, 1]; None: no limit.
-    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no limit.
-    :param top_k: most sentences to keep; None: no limit.
+    Example: `compress.exit_mini: {keep_ratio: 0.2, neighbours: 1}`
+
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; null: no limit.
+    :param budget: largest number of the reader's tokens to keep, at least 1; null: no limit.
+    :param threshold: lowest probability of a kept sentence, in [0, 1]; null: no limit.
+    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; null: no limit.
+    :param top_k: largest number of sentences to keep, at least 1; null: no limit.
     :param links: whether to raise passages whose title a good sentence names, for multi-hop questions.
-    :param neighbours: number of sentences before and after each kept sentence to keep as well.
+    :param neighbours: number of sentences before and after each kept sentence that are kept as well, at least 0.
     """
 
     keep_ratio: float | None = 0.3

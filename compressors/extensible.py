@@ -36,8 +36,10 @@ class Extensible:
     Passages are neither dropped nor cut. n tokens become ceil(n / k) vectors plus the closing ones. Put compressors
     that cut passages before this one: a passage that is cut later becomes text again.
 
-    :param k: tokens per vector: 2, 4, 8 or 16.
-    :param weights: path of the card of trained weights; None: the known weights of the reader's file.
+    Example: `compress.extensible: {k: 4}`
+
+    :param k: tokens per vector, one of 2, 4, 8, 16.
+    :param weights: path of the card of trained weights; null: the known weights of the reader's file.
     :param keep: whether to cache the states of passages on disk, so that each passage is read once for all k.
     """
 

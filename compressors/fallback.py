@@ -17,8 +17,10 @@ from pipeline.types import Passage, Question
 class Fallback(Wrapper):
     """Compresses, but returns the original passages, with a note, if too little is left.
 
+    Example: `compress.fallback: {of: {compress.exit: {threshold: 0.5}}, min_tokens: 20}`
+
     :param of: the compressor.
-    :param min_tokens: fewest tokens of the reader that count as enough.
+    :param min_tokens: smallest number of the reader's tokens that is enough, at least 1.
     """
 
     of: Inner = field(default_factory=Exit)

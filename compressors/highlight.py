@@ -28,9 +28,11 @@ INSTRUCTIONS = (
 class Highlight(Wrapper):
     """Summarises the sentences that another compressor keeps, with their spans.
 
+    Example: `compress.highlight: {of: {compress.exit_mini: {keep_ratio: 0.3}}, words: 60}`
+
     :param of: the compressor that highlights: compress.probe, compress.exit, or any other.
-    :param words: length of the summary in words, as the prompt asks.
-    :param max_tokens: upper limit of the summary's tokens.
+    :param words: length of the summary in words, as the prompt asks, at least 5.
+    :param max_tokens: upper limit of the summary's tokens, at least 8.
     """
 
     of: Inner = field(default_factory=Probe)

@@ -22,8 +22,10 @@ from pipeline.types import Passage, Question
 class Neighbours(Wrapper):
     """Compresses, and also keeps the sentences before and after each kept one, within their passage.
 
+    Example: `compress.neighbours: {of: {compress.exit_mini: {top_k: 4}}, n: 1}`
+
     :param of: the compressor.
-    :param n: number of sentences before and after.
+    :param n: number of sentences before and after, at least 1.
     """
 
     of: Inner = field(default_factory=ExitMini)

@@ -57,17 +57,19 @@ class Probe:
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
 
-    :param model: the model that probes, a GGUF file or a name; None: the reader.
-    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
-    :param budget: most tokens of the reader to keep; None: no limit.
-    :param threshold: lowest probability of a kept sentence, in [0, 1]; None: no limit.
-    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; None: no limit.
-    :param top_k: most sentences to keep; None: no limit.
+    Example: `compress.probe: {model: smollm2-135m, keep_ratio: 0.3}`
+
+    :param model: the model that probes, a GGUF file or a name; null: the reader.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; null: no limit.
+    :param budget: largest number of the reader's tokens to keep, at least 1; null: no limit.
+    :param threshold: lowest probability of a kept sentence, in [0, 1]; null: no limit.
+    :param mass: keep the best sentences that together hold this share of all probability, in (0, 1]; null: no limit.
+    :param top_k: largest number of sentences to keep, at least 1; null: no limit.
     :param similarity: whether to add two features from the embedder and the words: the votes of the question's tokens,
         and the shared words. A little slower, and better.
     :param links: whether to raise passages whose title a good sentence names, for multi-hop questions.
-    :param window: tokens per window.
-    :param neighbours: number of sentences before and after each kept sentence to keep as well.
+    :param window: tokens per window, at least 128.
+    :param neighbours: number of sentences before and after each kept sentence that are kept as well, at least 0.
     """
 
     model: str | None = "smollm2-135m"

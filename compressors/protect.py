@@ -30,11 +30,13 @@ class Protect(Wrapper):
     A negating sentence ("not", "never", "except") comes back if it shares at least `shared_words` content words with
     the question, since without it the rest may say the opposite.
 
+    Example: `compress.protect: {of: compress.exit_mini, names: false}`
+
     :param of: the compressor.
     :param numbers: whether to protect numbers.
     :param names: whether to protect names (capitalised words inside the question).
     :param negations: whether to protect negations.
-    :param shared_words: number of shared content words that make a negation relevant to the question.
+    :param shared_words: number of shared content words that make a negation relevant to the question, at least 1.
     """
 
     of: Inner = field(default_factory=ExitMini)

@@ -19,6 +19,8 @@ class Reorder:
 
     It needs `order: rank` in assemble.cited, which sorts by source by default. If the prompt overflows, passages are
     dropped from the end, so use a budget in a stage before this one.
+
+    Example: `compress.reorder`
     """
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:

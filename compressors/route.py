@@ -48,6 +48,8 @@ FACT = (
 class Route:
     """Sends questions about a fact to one compressor, and questions about the gist to another. A note says why.
 
+    Example: `compress.route: {facts: compress.exit_mini, gist: {compress.crag: {words: 60}}}`
+
     :param facts: the compressor for questions about a fact, and for all questions that no rule matches.
     :param gist: the compressor for questions about the gist.
     :param gist_words: additional regular expressions for questions about the gist.

@@ -30,15 +30,17 @@ class Sentences:
     """Keeps the sentences nearest to the question, in the order of their source.
 
     Adjacent kept sentences of a passage become one passage. All limits that are set apply. A text without sentences (a
-    table, code) is cut into lines.
+    table, code) is cut into lines. The best sentence always stays, unless it is below the threshold.
 
-    :param top_k: most sentences to keep; None: no limit.
-    :param threshold: lowest score of a kept sentence, on the scale of `score`; None: no limit.
-    :param budget: most tokens of the reader to keep; None: no limit. The best sentence always stays.
-    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
+    Example: `compress.sentences: {top_k: 3, score: votes}`
+
+    :param top_k: largest number of sentences to keep, at least 1; null: no limit.
+    :param threshold: lowest score of a kept sentence, any number on the scale of `score`; null: no limit.
+    :param budget: largest number of the reader's tokens to keep, at least 1; null: no limit.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; null: no limit.
     :param score: `cosine`, `maxsim`, `both` (the sum of the two, each standardised), or `votes`: the sentence's share
-        of the question's votes, in [0, 1], read in its document.
-    :param neighbours: number of sentences before and after each kept sentence to keep as well.
+        of the question's votes, in its document.
+    :param neighbours: number of sentences before and after each kept sentence that are kept as well, at least 0.
     """
 
     top_k: int | None = 5

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 class Surprisal:
     """Keeps the sentences that a model finds most surprising, for any question, in the order of their source.
 
-    :param model: the model that measures surprisal, a GGUF file or a name; None: the reader.
-    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
-    :param budget: most tokens of the reader to keep; None: no limit.
-    :param top_k: most sentences to keep; None: no limit.
-    :param window: tokens per window. A window does not see the one before.
+    Example: `compress.surprisal: {keep_ratio: 0.5}`
+
+    :param model: the model that measures surprisal, a GGUF file or a name; null: the reader.
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; null: no limit.
+    :param budget: largest number of the reader's tokens to keep, at least 1; null: no limit.
+    :param top_k: largest number of sentences to keep, at least 1; null: no limit.
+    :param window: tokens per window, at least 128. A window does not see the one before.
     """
 
     model: str | None = "smollm2-135m"

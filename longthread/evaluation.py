@@ -9,8 +9,8 @@ from pathlib import Path
 from longthread.pipeline import Paths, Pipeline, as_paths
 from pipeline.errors import ConfigError
 from pipeline.evaluation.data.kinds import read_data
-from pipeline.evaluation.evaluate import Arm, EvalOptions, Listener
-from pipeline.evaluation.evaluate import evaluate as evaluate_arms
+from pipeline.evaluation.evaluate import EvalOptions, Listener, Method
+from pipeline.evaluation.evaluate import evaluate as evaluate_methods
 from pipeline.evaluation.runs import Measures
 
 
@@ -42,10 +42,10 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two pipelines are called '{name}': give each its own with Pipeline(..., name=...)")
-    arms = [Arm(name, pipeline.config) for name, pipeline in zip(names, pipelines, strict=True)]
+    methods = [Method(name, pipeline.config) for name, pipeline in zip(names, pipelines, strict=True)]
     options = EvalOptions(sample=sample, seed=seed)
-    return evaluate_arms(
-        arms,
+    return evaluate_methods(
+        methods,
         read_data(kind, os.fspath(data)),
         Path(data),
         Path(output),

@@ -163,7 +163,7 @@ class Pipeline:
             run(
                 self.config, folder, samples, Path(output), RunOptions(executor=executor), self.progress, on_status,
             )  # fmt: skip
-        return list(read_run(Path(output)).records)
+        return [record.to_dict() for record in read_run(Path(output)).records]
 
     def _open(self) -> Runner:
         folder = self._index_folder()

@@ -11,7 +11,10 @@ from pipeline.contracts import Runtime
 
 @dataclass(frozen=True)
 class Full:
-    """Repeats all turns that fit beside the passages; whole turns only, and what does not fit is noted."""
+    """Repeats all turns that fit beside the passages; whole turns only. A note lists the turns that do not fit.
+
+    Example: `memory.full`
+    """
 
     def open(self, folder: Path, runtime: Runtime) -> Last:
-        return Last(folder, most=None, tokens=None)
+        return Last(folder, max_turns=None, tokens=None)

@@ -11,7 +11,10 @@ from pipeline.contracts import Runtime
 
 @dataclass(frozen=True)
 class Nothing:
-    """Recalls nothing: a baseline."""
+    """Recalls nothing: a baseline.
+
+    Example: `memory.none`
+    """
 
     def open(self, folder: Path, runtime: Runtime) -> Transcribed:
         return Transcribed(folder)

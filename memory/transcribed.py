@@ -1,4 +1,4 @@
-"""What all memories share: a transcript on disk, searched by words, exported, and forgotten without a trace."""
+"""The base of all memories: a transcript on disk that can be searched by words, exported, and forgotten."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from math import exp
 from pathlib import Path
 from typing import Any
 
-from memory.units import forget_tiers
-from memory.vectors import NAME as VECTORS
+from memory.hierarchical.units import forget_tiers
+from memory.hierarchical.vectors import NAME as VECTORS
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import DataError, StoreError
 from pipeline.storage.whole import write_whole
 from pipeline.text.normal import normal
-from pipeline.transcript import FORMAT, Transcript, told
+from pipeline.transcript import FORMAT, Transcript, session_errors
 from pipeline.types import Item, Question, Recall, Recalled, Turn
 
 _KIND = "longthread session"
@@ -25,7 +26,7 @@ _MAX_NUMBER = 1 << 62
 
 
 class Transcribed:
-    """A recollection whose turns stand in a transcript. Who inherits it says what is recalled."""
+    """A recollection whose turns are in a transcript. Subclasses implement `recall`."""
 
     def __init__(self, folder: Path) -> None:
         self.transcript = Transcript(folder)
@@ -46,21 +47,21 @@ class Transcribed:
         self.transcript.commit(turn)
 
     def settle(self, runtime: Runtime, progress: Progress | None = None) -> None:
-        """There is no other tier to move anything to."""
+        """Does nothing: there is one tier."""
 
     def items(self) -> tuple[Item, ...]:
-        return tuple(Item("sensory", said(turn), (turn.number,), turn.time) for turn in self.turns)
+        return tuple(Item("sensory", turn_text(turn), (turn.number,), turn.time) for turn in self.turns)
 
     def search(self, text: str, k: int = 10) -> tuple[Recalled, ...]:
-        """By BM25 over the words of the turns."""
+        """Ranks the turns by BM25 over their words."""
         from pipeline.retrieval.word_index import WordIndex
 
         turns = {turn.number: turn for turn in self.turns}
-        found = WordIndex.build((n, said(turn)) for n, turn in turns.items()).search(text, k)
-        weights = softmax([score for _, score in found])
+        ranked = WordIndex.build((n, turn_text(turn)) for n, turn in turns.items()).search(text, k)
+        weights = softmax([score for _, score in ranked])
         return tuple(
-            Recalled("unit", said(turns[n]), 0, weight, (n,), turns[n].time)
-            for (n, _), weight in zip(found, weights, strict=True)
+            Recalled("unit", turn_text(turns[n]), 0, weight, (n,), turns[n].time)
+            for (n, _), weight in zip(ranked, weights, strict=True)
         )
 
     def forget(
@@ -82,14 +83,14 @@ class Transcribed:
             if not matching.strip():
                 raise DataError("the text to forget is empty")
             text = normal(matching.strip())
-            return tuple(turn.number for turn in self.turns if text in normal(said(turn)))
+            return tuple(turn.number for turn in self.turns if text in normal(turn_text(turn)))
         unknown = sorted(set(turns or ()) - {turn.number for turn in self.turns})
         if unknown:
             raise DataError(f"there is no turn {', '.join(map(str, unknown))}: /memory show lists them")
         return tuple(sorted(set(turns or ())))
 
     def scrub(self) -> None:
-        with told(self.transcript.folder):
+        with session_errors(self.transcript.folder):
             self._drop_vectors()
         self.transcript.scrub()
 
@@ -125,29 +126,32 @@ class Transcribed:
             self._is_closed = True
             self.transcript.close()
 
-    # ------------------------------------------------------------------------------- for memories with further tiers
     def _forget(self, numbers: tuple[int, ...], next_number: int | None = None) -> None:
-        """Takes turns out of every tier and every file, also out of tiers of another memory that had the session."""
-        with told(self.transcript.folder), self.transcript.transaction():
+        """Takes turns out of every tier and every file. Subclasses with tiers extend it.
+
+        The tiers of another memory that had the session earlier are included.
+        """
+        with session_errors(self.transcript.folder), self.transcript.transaction():
             self.transcript.delete(numbers, next_number)
             forget_tiers(self.transcript, numbers)
         self.scrub()
 
     def _drop_vectors(self) -> None:
-        """Deletes the vectors of a memory that had the session earlier, by which nobody can tell what they are of. They
-        can be made again.
+        """Deletes the vectors of a memory that had the session earlier.
+
+        Without that memory nobody knows which turns they belong to. It makes them again.
         """
         for path in self.transcript.folder.glob(f"{VECTORS}*"):
             shutil.rmtree(path)
 
     def _lines(self) -> list[dict[str, Any]]:
-        """What `export` writes, a line each, turns first."""
+        """The lines that `export` writes: the turns first."""
         return [{"kind": "turn", **asdict(turn)} for turn in self.turns]
 
     def _take(self, line: dict[str, Any]) -> None:
-        """Takes in a line of an export, inside a transaction. Raises ValueError for one that it does not know."""
+        """Takes in a line of an export, inside a transaction. Raises ValueError for a wrong turn."""
         if line["kind"] != "turn":
-            return  # of a memory with more tiers: they are made again from the turns
+            return  # a line of a memory with more tiers, which makes them again from the turns
         turn = Turn(int(line["number"]), line["question"], line["answer"], line["time"], line["finish"])
         if not self.next_number <= turn.number < _MAX_NUMBER or turn.finish not in ("stop", "length", "cancelled"):
             raise ValueError("its number or its finish is wrong")
@@ -156,13 +160,13 @@ class Transcribed:
         self.transcript.put(replace(turn, time=_utc(turn.time)))
 
 
-def said(turn: Turn) -> str:
-    """A turn as text: what was asked, and below it what was answered."""
+def turn_text(turn: Turn) -> str:
+    """A turn as text: the question, and below it the answer."""
     return "\n".join(part for part in (turn.question.strip(), turn.answer.strip()) if part)
 
 
 def newest(turns: Sequence[Turn], room: int, reader: Model) -> tuple[Turn, ...]:
-    """The last turns that fit `room` tokens of the reader, oldest first; none is cut."""
+    """The last turns that fit `room` tokens of the reader, oldest first. No turn is cut."""
     kept: list[Turn] = []
     for turn in reversed(turns):
         room -= reader.count_text(turn.question) + reader.count_text(turn.answer)
@@ -173,16 +177,14 @@ def newest(turns: Sequence[Turn], room: int, reader: Model) -> tuple[Turn, ...]:
 
 
 def softmax(scores: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Shares in [0, 1] that add up to 1; of no scores none."""
-    from math import exp
-
+    """Shares in [0, 1] that add up to 1; empty for no scores."""
     top = max(scores, default=0.0)
-    each = [exp((score - top) / temperature) for score in scores]
-    return [one / sum(each) for one in each]
+    powers = [exp((score - top) / temperature) for score in scores]
+    return [power / sum(powers) for power in powers]
 
 
 def _time(text: str) -> str:
-    """An ISO date or time as turns carry it. Raises DataError."""
+    """An ISO date or time in the form of a turn's time. Raises DataError."""
     try:
         return _utc(text.strip())
     except (ValueError, OverflowError):
@@ -190,29 +192,29 @@ def _time(text: str) -> str:
 
 
 def _utc(text: str) -> str:
-    """An ISO time in UTC, to the second, so that two compare as strings. Raises ValueError and OverflowError."""
+    """An ISO time in UTC, to the second, which compares as a string. Raises ValueError and OverflowError."""
     time = datetime.fromisoformat(text)
     return (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)).isoformat(timespec="seconds")
 
 
 def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of an export, after its first line, which is checked."""
+    """(line number, object) of each line of an export after the first, which is checked."""
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    # Not `splitlines`, which also cuts at U+2028 and U+0085: a turn may hold these.
+    # `splitlines` would also cut at U+2028 and U+0085, which a turn may contain.
     for number, line in enumerate(content.removesuffix("\n").split("\n"), 1):
         try:
-            found = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or (number == 1 and found.get("kind") != _KIND):
+            value = None
+        if not isinstance(value, dict) or (number == 1 and value.get("kind") != _KIND):
             raise DataError(f"{path}:{number}: not a line of an exported session")
         if number > 1:
-            yield number, found
-        elif not isinstance(found.get("format"), int) or found["format"] > FORMAT:
+            yield number, value
+        elif not isinstance(value.get("format"), int) or value["format"] > FORMAT:
             raise DataError(
-                f"{path}: exported by a newer longthread (format {found.get('format')}, this one reads {FORMAT}): "
+                f"{path}: exported by a newer longthread (format {value.get('format')}, this one reads {FORMAT}): "
                 "update longthread"
             )

@@ -1,4 +1,4 @@
-"""memory.window: the last turns, word for word, and nothing older. What most chats do."""
+"""memory.window: repeats the last turns word for word, and nothing older, as most chats do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pipeline.types import Question, Recall
 
 @dataclass(frozen=True)
 class Window:
-    """Repeats the last turns; whole turns only, the newest first to be kept.
+    """Repeats the last turns. Whole turns only; the newest have priority.
 
-    :param turns: how many at most.
-    :param tokens: how many of the reader's tokens they may take together; None: all that is free.
+    Example: `memory.window: {turns: 4}`
+
+    :param turns: largest number of turns, at least 1.
+    :param tokens: largest number of the reader's tokens for all of them, at least 1; null: all the free ones.
     """
 
     turns: int = 6
@@ -31,15 +33,15 @@ class Window:
 
 
 class Last(Transcribed):
-    """The last turns of a transcript: at most `most` of them (None: any number), in at most `tokens`."""
+    """The last turns of a transcript: at most `max_turns` of them (None for any number), in at most `tokens`."""
 
-    def __init__(self, folder: Path, most: int | None, tokens: int | None) -> None:
+    def __init__(self, folder: Path, max_turns: int | None, tokens: int | None) -> None:
         super().__init__(folder)
-        self.most = most
+        self.max_turns = max_turns
         self.tokens = tokens
 
     def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
-        turns = self.turns if self.most is None else self.turns[-self.most :]
+        turns = self.turns if self.max_turns is None else self.turns[-self.max_turns :]
         shown = newest(turns, room if self.tokens is None else min(room, self.tokens), runtime.reader)
         if len(shown) < len(turns):
             runtime.note(f"{len(turns) - len(shown)} earlier turns have no room")

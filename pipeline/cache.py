@@ -1,4 +1,4 @@
-"""The two folders that longthread owns: a cache, which can be rebuilt, and data, which cannot."""
+"""The two folders of longthread: a cache for what can be made again, and a folder for conversations."""
 
 from __future__ import annotations
 
@@ -8,10 +8,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PRIVATE = 0o700
+CACHE_LAYOUT = {
+    "calibrations": "thresholds, heads and effective windows, by the hash of a model's file",
+    "compose": "how closely a model answers from kept cells",
+    "corpora": "the documents of data sets, as files",
+    "embedders": "embedders in GGUF form",
+    "extensible": "soft vectors and the weights that make them",
+    "fingerprints": "hashes of embedders' folders",
+    "hashes": "hashes of large files",
+    "indexes": "indexes of --docs",
+    "models": "downloaded models",
+    "opened": "models that were opened once without a crash",
+    "pieces": "cells of passages",
+    "readings": "memories of documents that were read whole",
+    "sessions": "conversations of older versions, which move to the data folder",
+    "snapshots": "cells of prompts",
+    "summaries": "summaries of clusters of passages",
+    "templates": "what the checks of chat templates found",
+    "tuned": "requantised models",
+}
+"""The folders of the cache, and what they hold."""
 
 
 def cache_folder() -> Path:
-    """Returns the folder of `--docs` indexes, models and requantised files. It may not exist yet.
+    """The folder of CACHE_LAYOUT. It may not exist yet.
 
     The environment variable LONGTHREAD_CACHE overrides it.
     """
@@ -23,7 +43,7 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Returns the folder of conversations, which cache cleaners leave alone. It may not exist yet.
+    """The folder of conversations, outside the reach of programs that clean caches. It may not exist yet.
 
     The environment variable LONGTHREAD_DATA overrides it.
     """
@@ -35,7 +55,7 @@ def data_folder() -> Path:
 
 
 def make_private(folder: Path) -> Path:
-    """Creates the folder if needed and closes it to other users (0700). Raises OSError."""
+    """The folder, created if missing, and closed to other users (0700). Raises OSError."""
     folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(_PRIVATE)
@@ -44,7 +64,7 @@ def make_private(folder: Path) -> Path:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Makes files and folders that are created inside the context private to their owner (0600, 0700)."""
+    """Files and folders that are created in here are closed to other users (0600, 0700), whoever creates them."""
     before = os.umask(0o077)
     try:
         yield
@@ -53,12 +73,12 @@ def private_files() -> Iterator[None]:
 
 
 def size_of(folder: Path) -> int:
-    """Returns the bytes of all files below a folder, including left-over ones."""
+    """The bytes of all files below a folder, including left-over ones."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
             try:
                 total += os.lstat(os.path.join(root, name)).st_size
-            except FileNotFoundError:  # another process deleted it meanwhile
+            except FileNotFoundError:  # deleted meanwhile
                 continue
     return total

@@ -16,6 +16,7 @@ from pipeline.errors import StoreError
 from pipeline.retrieval.generations import MANIFEST, newest
 from pipeline.retrieval.lock import lock_unless_written
 from pipeline.storage.folders import delete_folder
+from pipeline.storage.sqlite import read_only
 from pipeline.storage.whole import is_left_over
 
 _COPY = re.compile(r"\.copy-(\d+)\Z")
@@ -103,12 +104,9 @@ def _info(folder: Path) -> IndexInfo:
         state = newest(folder)
         if state is None:
             return IndexInfo(folder.name, "", -1, 0, size, used, is_unfinished=True)
-        db = sqlite3.connect(f"{(state / MANIFEST).absolute().as_uri()}?mode=ro", uri=True)
-        try:
+        with read_only(state / MANIFEST) as db:
             sources = [source for (source,) in db.execute("SELECT source FROM files")]
             (n_passages,) = db.execute("SELECT count(*) FROM chunks").fetchone()
-        finally:
-            db.close()
     except sqlite3.Error:
         return IndexInfo(folder.name, "", -1, 0, size, used)
     return IndexInfo(folder.name, _common(sources), len(sources), n_passages, size, used)

@@ -32,7 +32,7 @@ from pipeline.registry import stage_name
 from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
-from pipeline.transcript import has_log, now, told
+from pipeline.transcript import has_log, now, session_errors
 from pipeline.types import Answer, Passage, Prompt, Question, State, Turn
 
 if TYPE_CHECKING:
@@ -194,7 +194,9 @@ class Conversation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -206,7 +208,7 @@ def _opened(pipeline: Pipeline, folder: Path) -> tuple[FileLock, Recollection]:
         is_to_scrub = has_log(folder)  # the last process did not close it: deleted bytes may still be there
         memory = component.open(folder, pipeline)
         try:
-            with told(folder):
+            with session_errors(folder):
                 sweep(folder)
                 _restore(folder, memory)
                 finish(folder, memory, pipeline.forget)

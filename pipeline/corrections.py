@@ -1,8 +1,7 @@
-"""A correction put into the question that it corrects: "No, I meant 15 metres", after "Who has a mast of 12 metres?".
+"""Puts a correction into the question it corrects: "No, I meant 15 metres", after "Who has a mast of 12 metres?".
 
-What is put in takes the place of its counterpart: a number that of a number with the same unit, a season that of a
-season, a name that of a name, a noun with its article that of one with the same noun. Where the question has no
-counterpart, or several, the correction is put behind it.
+The correction replaces its counterpart: a number with the same unit, another season, another name, or a phrase with the
+same noun. If the question has no counterpart, or several, the correction is appended.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _KINDS: tuple[str, ...] = (
     "samstags sonntags pazartesi salı çarşamba perşembe cuma cumartesi pazar",
     "morning afternoon evening night noon morgens mittags nachmittags abends nachts sabah öğlen akşam gece",
 )
-"""Words of one kind a row: one takes the place of another."""
+"""Each row has words of one kind, which may replace one another."""
 _WHOLE_QUESTION = re.compile(
     r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|"
     r"wer|wen|wem|was|welche\w?|wann|wo|wohin|warum|wie|ist|sind|hat|haben|kann)\b",
@@ -51,19 +50,19 @@ _PREPOSITION = re.compile(r"(?:in|on|at|im|am|um|for|für|from|von)\s+(?:the\s+|
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """A question asked again. `replaced` is what gave way to the correction; empty where it was put behind."""
+    """A corrected question. `replaced` is the replaced text; empty if the correction was appended."""
 
     text: str
     replaced: str = ""
 
 
 def is_other(correction: str) -> bool:
-    """Whether a correction says no more than "the other one"."""
+    """Whether a correction is just "the other one"."""
     return bool(_OTHER.fullmatch(plain(correction).strip(" .!?")))
 
 
 def corrected(question: str, correction: str) -> Corrected:
-    """The question with the correction in it; a correction that is a question itself takes its place."""
+    """The corrected question. A correction that is a question replaces it."""
     correction = correction.strip().rstrip(".!?").strip()
     if _WHOLE_QUESTION.match(correction) and len(content_words(correction)) >= 2:
         return Corrected(f"{correction}?", question)
@@ -76,11 +75,11 @@ def corrected(question: str, correction: str) -> Corrected:
 
 
 Counterpart = tuple[int, int, str]
-"""What gives way (start, end) in the question, and the text that takes its place."""
+"""The replaced span (start, end) of the question, and the text that replaces it."""
 
 
 def _number(question: str, correction: str) -> Counterpart | None:
-    """A number with its unit; of a bare number, or where the units differ, the only number of the question."""
+    """The number with the same unit. For a bare number or another unit, the only number of the question."""
     pattern = _numbers_of(language_of(question))
     new = pattern.match(correction)
     if new is None or len(content_words(correction)) > 3:
@@ -108,19 +107,19 @@ def _numbers_of(language: Language) -> re.Pattern[str]:
 
 
 def _is_unit(word: str | None, question: str) -> bool:
-    """Whether the word behind a number counts something, and is no function word."""
+    """Whether the word after a number is a unit, and no function word."""
     return bool(word) and plain(word or "") not in words_of(question).function
 
 
 def _of_a_kind(question: str, correction: str) -> Counterpart | None:
     word = _PREPOSITION.sub("", correction, count=1)
     for row in _KINDS:
-        kind = {plain(one) for one in row.split()}
+        kind = {plain(name) for name in row.split()}
         if plain(word) not in kind:
             continue
-        found = [match for match in re.finditer(r"\w+", question) if plain(match.group()) in kind]
-        if len(found) == 1:
-            return found[0].start(), found[0].end(), word
+        matches = [match for match in re.finditer(r"\w+", question) if plain(match.group()) in kind]
+        if len(matches) == 1:
+            return matches[0].start(), matches[0].end(), word
     return None
 
 
@@ -145,7 +144,7 @@ def _only(question: str, correction: str, fits: Callable[[str], bool]) -> Counte
     return start, start + len(fitting[0]), correction
 
 
-def _is_same_word(one: str, other: str) -> bool:
-    """Whether two words are one but for a short ending: metre, metres; Meter, Metern."""
-    short, long = sorted((plain(one), plain(other)), key=len)
+def _is_same_word(word: str, other: str) -> bool:
+    """Whether two words differ only in a short ending: metre, metres; Meter, Metern."""
+    short, long = sorted((plain(word), plain(other)), key=len)
     return bool(short) and long.startswith(short) and len(long) - len(short) <= 3 and (len(short) > 2 or short == long)

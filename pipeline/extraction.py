@@ -19,7 +19,7 @@ import glob
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from typing import Any
 from pipeline.errors import DataError
 from pipeline.executors.folder import Run
 from pipeline.executors.samples import Sample
+from pipeline.records import QuestionResult, Record
 from pipeline.storage.whole import write_whole
 from pipeline.text.dates import dates
 from pipeline.text.numbers import number_spans
+from pipeline.types import Passage
 
 FORMATS = (".csv", ".tsv", ".jsonl")
 _SCHEMAS: dict[str, object] = {
@@ -119,7 +121,7 @@ def schema_of(type_: object) -> str:
 
 def table_of(samples: Sequence[Sample], run: Run) -> ExtractedTable:
     """Builds the table of a run's records, with an empty cell for each missing record."""
-    records = {record["id"]: record for record in run.records}
+    records = {record.id: record for record in run.records}
     questions = tuple(dict.fromkeys(str(sample.fields["column"]) for sample in samples))
     rows: dict[str, list[ExtractedCell]] = {}
     for sample in samples:
@@ -128,22 +130,24 @@ def table_of(samples: Sequence[Sample], run: Run) -> ExtractedTable:
     return ExtractedTable(questions, tuple((document, tuple(cells)) for document, cells in rows.items()))
 
 
-def _cell(record: Mapping[str, Any] | None, type_: Any) -> ExtractedCell:
+def _cell(record: Record | None, type_: Any) -> ExtractedCell:
     if record is None:
         return ExtractedCell(note="not answered yet")
-    if record["status"] != "ok":
-        return ExtractedCell(note=f"failed: {record['error']['message']}")
-    result = record["record"]
-    confidence = result.get("answerable")
-    if result["is_abstention"] or result["answer"] is None:
-        return ExtractedCell(confidence=confidence, note=result["why"] or "the document does not hold the answer")
-    quotes = [citation["quote"] for citation in result["citations"] if citation["quote"]]
+    result = record.result
+    if record.error is not None or result is None:
+        return ExtractedCell(note=f"failed: {record.error.message if record.error else 'no result'}")
+    confidence = result.answerable
+    if result.answer is None or result.is_abstention:
+        why = result.answer.why if result.answer else ""
+        return ExtractedCell(confidence=confidence, note=why or "the document does not hold the answer")
+    text = result.answer.text
+    quotes = [citation.quote for citation in result.citations if citation.quote is not None]
     if not schema_of(type_):
-        return _with_quote(result["answer"], quotes[:1], confidence, "")
+        return _with_quote(text, quotes[:1], confidence, "")
     try:
-        value = json.loads(result["answer"])
+        value = json.loads(text)
     except ValueError:
-        return ExtractedCell(confidence=confidence, note=f"the answer is not of its type: {result['answer'][:80]}")
+        return ExtractedCell(confidence=confidence, note=f"the answer is not of its type: {text[:80]}")
     if value is None:
         return ExtractedCell(confidence=confidence, note="the model found none")
     if not isinstance(type_, str) or type_ not in _READERS:
@@ -152,19 +156,19 @@ def _cell(record: Mapping[str, Any] | None, type_: Any) -> ExtractedCell:
 
 
 def _checked(
-    value: Any, type_: str, result: Mapping[str, Any], quotes: Sequence[Mapping[str, Any]], confidence: float | None
+    value: Any, type_: str, result: QuestionResult, quotes: Sequence[Passage], confidence: float | None
 ) -> ExtractedCell:
     """Returns the number or date if a shown sentence holds it, else the only one in a sentence near the question."""
     read = _READERS[type_]
     form = read(json.dumps(value) if not isinstance(value, str) else value)
-    sentences = [*quotes, *result["shown"]]
-    holders = [sentence for sentence in sentences if form and form <= read(sentence["text"])]
+    sentences = [*quotes, *result.shown]
+    holders = [sentence for sentence in sentences if form and form <= read(sentence.text)]
     if holders:
         return _with_quote(value, holders[:1], confidence, "")
     wrote = f"the model wrote {json.dumps(value)}, which stands nowhere"
-    question_values = read(result["question"]["text"])
+    in_question = read(result.question)
     for quote in quotes:
-        others = read(quote["text"]) - question_values
+        others = read(quote.text) - in_question
         if len(others) == 1:
             (only,) = others
             note = f"{wrote}: this is the only {type_} in a sentence near the question"
@@ -172,10 +176,10 @@ def _checked(
     return ExtractedCell(confidence=confidence, note=wrote)
 
 
-def _with_quote(value: Any, quotes: Sequence[Mapping[str, Any]], confidence: float | None, note: str) -> ExtractedCell:
+def _with_quote(value: Any, quotes: Sequence[Passage], confidence: float | None, note: str) -> ExtractedCell:
     if not quotes:
         return ExtractedCell(value, confidence=confidence, note=note)
-    return ExtractedCell(value, _place(quotes[0]), " ".join(quotes[0]["text"].split()), confidence, note)
+    return ExtractedCell(value, _place(quotes[0]), " ".join(quotes[0].text.split()), confidence, note)
 
 
 def _numbers(text: str) -> frozenset[str]:
@@ -193,10 +197,11 @@ def _dates(text: str) -> frozenset[str]:
 _READERS = {"number": _numbers, "integer": _numbers, "date": _dates}
 
 
-def _place(quote: Mapping[str, Any]) -> str:
-    if quote["label"]:
-        return str(quote["label"])
-    return f"p. {quote['page']}" if quote["page"] else f"line {quote['line']}"
+def _place(quote: Passage) -> str:
+    place = quote.place
+    if place.label:
+        return place.label
+    return f"p. {place.page}" if place.page else f"line {place.line}"
 
 
 def write_table(path: Path, table: ExtractedTable) -> None:

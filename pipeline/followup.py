@@ -1,11 +1,11 @@
-"""Follow-up questions, made to stand alone for retrieval: only where a rule says so, and with words that were said.
+"""Rewrites follow-up questions for retrieval, so that they stand alone.
 
-"How often is it washed?" finds nothing without what `it` is. The rule (`need`) decides from the question's own words
-whether it leans on what came before; most do not, and are left as they are. Where it does, the model is asked one
-thing, under a JSON schema: which of a few phrases of the conversation is meant. It can answer nothing else, so that
-every content word of the rewritten query stands in the question or in the conversation, however small the model is.
-The prompt keeps the user's own words: the rewritten query is for retrieval alone. The rule knows English, German and
-Turkish: its words stand in pipeline/followup_words.py, one table a language.
+"How often is it washed?" finds nothing without the referent of `it`. A rule (`need_of`) decides from the question's
+words whether it depends on earlier turns. Most questions do not, and stay as they are. For the others the model
+chooses, under a JSON schema, one of a few phrases of the conversation. So every content word of the rewritten query
+occurs in the question or in the conversation, however small the model is. The prompt keeps the user's words: the
+rewritten query serves retrieval only. The rule knows English, German and Turkish: followup_words.py has a table for
+each language.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _CITATION = re.compile(r"\s*\[\d+\]")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Why a question does not stand alone. `start` and `end` are where the word stands that points back.
+    """Why a question does not stand alone. `start` and `end` are the span of the word that points back.
 
-    `pointer`: that word is replaced. `fragment`: the question is no whole one, and an earlier one goes before it.
+    `pointer`: the word is replaced. `fragment`: the question is incomplete, and an earlier question is put before it.
     """
 
     kind: Literal["pointer", "fragment"]
@@ -45,9 +45,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A query for retrieval. `about` is the phrase or question that was put in; `by` says who chose it.
+    """A query for retrieval. `about` is the inserted phrase or question, and `by` names who chose it.
 
-    `choices` are the phrases that it was chosen among; empty where earlier questions were.
+    `choices` are the phrases to choose from; empty if the choice was among earlier questions.
     """
 
     text: str
@@ -60,44 +60,43 @@ class Rewritten:
 def rewrite(
     question: str, earlier: Sequence[tuple[str, str]], model: Model, progress: Progress | None = None
 ) -> Rewritten | None:
-    """The question as one that stands alone, or None where it does already.
+    """The question in a form that stands alone, or None if it does already.
 
-    `earlier` holds (question, answer) of the turns before, oldest first; a question that was rewritten itself is given
-    in its rewritten form. Where there is only one choice, or the model keeps to none, the rule takes the nearest one.
+    `earlier` holds (question, answer) of the earlier turns, oldest first, with questions in their rewritten form. With
+    only one choice, or without a valid choice of the model, the rule takes the nearest one.
     """
-    found = need(question) if earlier else None
-    if found is None:
+    need = need_of(question) if earlier else None
+    if need is None:
         return None
-    recent = [(asked, _CITATION.sub("", answer)) for asked, answer in earlier[-MAX_TURNS:]]
-    choices = choices_for(question, found, recent)
+    recent = [(before, _CITATION.sub("", answer)) for before, answer in earlier[-MAX_TURNS:]]
+    choices = choices_for(question, need, recent)
     if not choices:
-        found = Need("fragment", 0, 0, found.why)
-        choices = choices_for(question, found, recent)
-    about = choose(question, found, recent, choices, model, progress) if len(choices) > 1 else None
+        need = Need("fragment", 0, 0, need.why)
+        choices = choices_for(question, need, recent)
+    about = choose(question, need, recent, choices, model, progress) if len(choices) > 1 else None
     return Rewritten(
-        text=put_in(question, found, about or choices[0]),
+        text=put_in(question, need, about or choices[0]),
         about=about or choices[0],
-        why=found.why,
+        why=need.why,
         by="model" if about else "rule",
-        choices=tuple(choices) if found.kind == "pointer" else (),
+        choices=tuple(choices) if need.kind == "pointer" else (),
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ the rule
-def need(question: str) -> Need | None:
-    """Why the question leans on what was said before, or None where it does not.
+def need_of(question: str) -> Need | None:
+    """Why the question depends on earlier turns, or None if it does not.
 
-    In this order: a word such as `it` or `there` that nothing before it in the question explains; `which one`, `the
-    latter`; an opening such as `and` or `what about` with at most two content words after it; no content word at all,
-    or one in at most three words.
+    In this order: a word such as `it` or `there` without a referent before it in the question; `which one`, `the
+    latter`; an opening such as `and` or `what about` with at most two content words after it; no content word, or one
+    in at most three words.
     """
     table = words_of(question)
     pointer = _pointer(question, table)
     if pointer is not None:
         return pointer
-    one = table.one.search(question)
-    if one is not None:
-        return Need("fragment", one.start(), one.end(), f"'{one.group()}' chooses among things said before")
+    choice = table.choosing.search(question)
+    if choice is not None:
+        return Need("fragment", choice.start(), choice.end(), f"'{choice.group()}' chooses among things said before")
     words = _content(question, table)
     opening = table.opening.match(question.strip())
     if opening is not None and len(words) <= 2:
@@ -153,36 +152,35 @@ def _announces(words: Sequence[re.Match[str]], n: int, before: str, table: Follo
 
 
 def _is_explained(text: str, pointer: str, before: str, table: FollowUpWords) -> bool:
-    """Whether the question itself names, before the pointer, what it can stand for."""
-    found = list(_spans(text, table))
+    """Whether the question has a possible referent before the pointer."""
+    spans = list(_spans(text, table))
     if pointer in table.places:
         return any(
             text[:start].split()[-1:] and text[:start].split()[-1].casefold() in table.prepositions
-            for start, _ in found
+            for start, _ in spans
         )
-    if found and not (before in table.prepositions and text[found[-1][1] :].split() == [before]):
+    if spans and not (before in table.prepositions and text[spans[-1][1] :].split() == [before]):
         return True
     words = _WORD.findall(text.casefold())
-    asked = {"who", "what", "which", "that"}  # "who keeps them": such a word is followed by a verb
+    question_words = {"who", "what", "which", "that"}  # "who keeps them": such a word is followed by a verb
     return pointer in table.plural and any(
-        word.endswith("s") and content_words(word) and before not in asked
+        word.endswith("s") and content_words(word) and before not in question_words
         for before, word in zip(["", *words], words, strict=False)
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- choices
-def choices_for(question: str, found: Need, earlier: Sequence[tuple[str, str]]) -> list[str]:
-    """What it can be about, the nearest first: phrases of the turns before, or for a fragment the questions before.
+def choices_for(question: str, need: Need, earlier: Sequence[tuple[str, str]]) -> list[str]:
+    """Possible referents, the nearest first: phrases of earlier turns, or for a fragment the earlier questions.
 
-    For `he` and `she` only names, where any was said; for `they` and the like only plurals and names.
+    For `he` and `she` only names, if there are any; for `they` and the like only plurals and names.
     """
-    if found.kind == "fragment":
-        return list(dict.fromkeys(asked.strip() for asked, _ in reversed(earlier)))
-    word = question[found.start : found.end].casefold()
+    if need.kind == "fragment":
+        return list(dict.fromkeys(before.strip() for before, _ in reversed(earlier)))
+    word = question[need.start : need.end].casefold()
     table = words_of(question)
     choices: dict[tuple[str, ...], str] = {}
-    for asked, answer in reversed(earlier):
-        for phrase in (*phrases(asked), *phrases(answer)):
+    for before, answer in reversed(earlier):
+        for phrase in (*phrases(before), *phrases(answer)):
             choices.setdefault(content_words(phrase), phrase)
     nearest = list(choices.values())
     if word in table.person:
@@ -312,18 +310,17 @@ def _is_noun(word: str, table: FollowUpWords) -> bool:
     return bool(_content(word, table)) and word.casefold() not in table.not_nouns | table.times and not word.isdigit()
 
 
-# -------------------------------------------------------------------------------------------------------------- choose
 def choose(
     question: str,
-    found: Need,
+    need: Need,
     earlier: Sequence[tuple[str, str]],
     choices: Sequence[str],
     model: Model,
     progress: Progress | None = None,
 ) -> str | None:
-    """The choice that the model makes under a schema that allows no other; None where its window holds no question.
+    """The model's choice, under a schema that allows no other. None if the request does not fit the model's window.
 
-    A model that does not heed schemas (the scripted one) makes no choice either.
+    None also for a model that ignores schemas, such as the scripted one.
     """
     sampling = Sampling(
         max_tokens=max(map(model.count_text, choices)) + 16,
@@ -331,7 +328,7 @@ def choose(
             {"type": "object", "properties": {"about": {"enum": list(choices)}}, "required": ["about"]}
         ),
     )
-    prompt = model.render([Message("user", (Text(_asking(question, found, earlier, choices), "question"),))])
+    prompt = model.render([Message("user", (Text(_request(question, need, earlier, choices), "question"),))])
     if model.count(prompt) + sampling.max_tokens > model.window:
         return None
     (stream,) = model.generate([prompt], sampling, progress)
@@ -345,30 +342,30 @@ def choose(
     return about if about in choices else None
 
 
-def _asking(question: str, found: Need, earlier: Sequence[tuple[str, str]], choices: Sequence[str]) -> str:
-    said = "\n".join(f"Question: {asked}\nAnswer: {answer}" for asked, answer in earlier)
-    word = question[found.start : found.end]
-    wanted = f'What does "{word}" stand for' if found.kind == "pointer" else "Which question does it go on from"
+def _request(question: str, need: Need, earlier: Sequence[tuple[str, str]], choices: Sequence[str]) -> str:
+    conversation = "\n".join(f"Question: {before}\nAnswer: {answer}" for before, answer in earlier)
+    word = question[need.start : need.end]
+    wanted = f'What does "{word}" stand for' if need.kind == "pointer" else "Which question does it go on from"
     listed = "; ".join(choices)
-    return f"{said}\nQuestion: {question}\n\n{wanted} in the last question? One of: {listed}."
+    return f"{conversation}\nQuestion: {question}\n\n{wanted} in the last question? One of: {listed}."
 
 
-def put_in(question: str, found: Need, about: str) -> str:
-    """The question with the phrase in the pointer's place, or after the earlier question that it goes on from.
+def put_in(question: str, need: Need, about: str) -> str:
+    """The question with the phrase in the place of the pointer, or after the earlier question that it continues.
 
-    Where a language bends its pronouns the pointer stays, and the phrase stands in brackets behind it.
+    In languages that inflect pronouns, the pointer stays, and the phrase follows in brackets.
     """
-    if found.kind == "fragment":
+    if need.kind == "fragment":
         return f"{about} {question.strip()}"
     about = inside_sentence(about)
     table = words_of(question)
-    word = question[found.start : found.end].casefold()
-    rest = question[found.end :]
+    word = question[need.start : need.end].casefold()
+    rest = question[need.end :]
     if word not in table.replaced:
-        return f"{question[: found.end]} ({about}){rest}"
+        return f"{question[: need.end]} ({about}){rest}"
     is_owner = word in table.possessive or (word == "her" and bool(content_words(rest.strip().partition(" ")[0])))
     place = f"at {about}" if word == "there" else f"{about}{_owner_mark(about)}" if is_owner else about
-    return f"{question[: found.start]}{place}{rest}"
+    return f"{question[: need.start]}{place}{rest}"
 
 
 def _owner_mark(phrase: str) -> str:

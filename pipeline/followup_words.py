@@ -40,7 +40,7 @@ class FollowUpWords:
     times: frozenset[str]
     participles: frozenset[str]
     opening: re.Pattern[str]
-    one: re.Pattern[str]
+    choosing: re.Pattern[str]
     expletive: re.Pattern[str]
     nouns: Literal["announced", "capital", "runs"]
 
@@ -83,7 +83,7 @@ ENGLISH = FollowUpWords(
     times=_set("day days week weeks month months year years morning evening night time times kind way"),
     participles=_set("built bought sold made found held kept lost paid known given taken shown written open closed"),
     opening=_pattern(r"(?:and|but|or|so|also|then|what about|how about|what if)\b"),
-    one=_pattern(
+    choosing=_pattern(
         r"\b(?:which|what|the (?:\w+ )?(?:first|second|last|other|same|next|new|old)\w*) ones?\b|"
         r"\bthe (?:former|latter)\b"
     ),
@@ -146,7 +146,7 @@ GERMAN = FollowUpWords(
         r"(?:und|aber|oder|also|dann|auch|was ist mit|was wäre mit|wie ist es (?:mit|bei)|wie sieht es (?:mit|bei)|"
         r"wie sieht's (?:mit|bei)|wie steht es (?:mit|um))\b"
     ),
-    one=_pattern(
+    choosing=_pattern(
         r"\bwelche[rsnm]? (?:davon|von (?:ihnen|beiden|den beiden)|ist|sind|war|waren|hat|haben)\b|"
         r"\bd(?:er|ie|as|en|em) (?:erste|zweite|letzte|andere|nächste|erstere|letztere)[nrs]?\b(?![ "
         r"](?-i:[a-zäöüß]+ )*(?-i:[A-ZÄÖÜ]))"
@@ -197,7 +197,7 @@ TURKISH = FollowUpWords(
     ),
     participles=frozenset(),
     opening=_pattern(r"(?:peki(?: ya)?|ya|ve|ama|fakat|veya|o zaman|ayrıca|e)\b"),
-    one=_pattern(r"\bhangisi\w*|\b(?:diğeri|öteki|ötekisi|berikisi|ilki|sonuncusu|ikincisi)\w*(?= \w+\W*$|\W*$)"),
+    choosing=_pattern(r"\bhangisi\w*|\b(?:diğeri|öteki|ötekisi|berikisi|ilki|sonuncusu|ikincisi)\w*(?= \w+\W*$|\W*$)"),
     expletive=_pattern(r"(?!)"),
     nouns="runs",
 )

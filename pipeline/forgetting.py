@@ -1,16 +1,16 @@
-"""Forgetting: what a session is to forget is written down first, so that a forgetting that was killed is finished.
+"""Forgets turns in every file of a session. The plan is written to disk first, so that a killed process is resumed.
 
-    plan -> the intent on disk -> the memory's tiers -> typed lines -> kept cells -> left-over files -> the intent goes
+    plan -> the intent on disk -> the memory's tiers -> typed lines -> kept cells -> left-over files -> no intent
 
-Each step may be repeated. The intent holds the forgotten text itself, because typed lines are compared with it; it is
-the last file to go. `Conversation` finishes an intent that it finds when it opens the session.
+Each step may be repeated. The intent holds the forgotten text, because typed lines are compared with it, so it is
+deleted last. `Conversation` resumes an intent when it opens the session.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,26 +21,28 @@ from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import is_left_over, write_whole
 from pipeline.text.normal import normal
 from pipeline.text.words import content_words, word_forms
-from pipeline.transcript import read_turns
+from pipeline.transcript import read_begun, read_turns
 from pipeline.typed import TypedLine, forget_typed, read_typed
 from pipeline.types import Turn
 
 INTENT = "forget.json"
 _OLD_LEFT_OVERS = {"aside.half", "typed.new", "chat.new"}
-"""Half-written files of older versions."""
+"""Names of half-written files of older versions."""
 
 
 @dataclass(frozen=True)
 class Forgetting:
     """What is to be forgotten.
 
-    `words` are the content words of `turns` that no turn has which stays. `matching` is the text that was named, empty
-    where turns were named by number or time.
+    `words` are the content words of `turns` that no remaining turn has. `matching` is the text that the person named;
+    it is empty if turns were named by number or time. `since` is a time before the first of the turns was asked:
+    `Turn.time` is that of its commit, and the model kept cells of its prompt before. `carry_out` fills it.
     """
 
     turns: tuple[Turn, ...]
     matching: str = ""
     words: tuple[str, ...] = ()
+    since: str = ""
 
     @cached_property
     def _turn_words(self) -> frozenset[str]:
@@ -48,19 +50,18 @@ class Forgetting:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What is to stand nowhere: the questions, the answers and the text that was named."""
+        """The texts to remove everywhere: the questions, the answers, and the named text."""
         texts = [self.matching, *(text for turn in self.turns for text in (turn.question, turn.answer))]
         return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
     def covers_turn(self, turn: Turn) -> bool:
-        """Whether another session's turn is a copy of a forgotten one, or holds the text that was named."""
-        is_copy = any(
-            (turn.question, turn.answer, turn.time) == (gone.question, gone.answer, gone.time) for gone in self.turns
-        )
+        """Whether another session's turn is a copy of a forgotten one, or contains the named text."""
+        content = (turn.question, turn.answer, turn.time)
+        is_copy = any(content == (mine.question, mine.answer, mine.time) for mine in self.turns)
         return is_copy or bool(self.matching and normal(self.matching) in normal(text_of(turn)))
 
     def covers_line(self, line: TypedLine) -> bool:
-        """Whether a typed line was for a forgotten turn, or repeats it: text, words, or a command about them."""
+        """Whether a typed line belongs to a forgotten turn, or repeats its text, its words, or a command with them."""
         if any(line.turn == turn.number for turn in self.turns):
             return True
         texts = [self.matching, *(turn.question for turn in self.turns)]
@@ -76,10 +77,10 @@ class Forgetting:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Another session that still holds what was forgotten: in these turns, and in so many typed lines.
+class HeldElsewhere:
+    """Another session that still holds the forgotten text, in these turns and in `n_lines` typed lines.
 
-    Without either it cannot be read.
+    A session without either cannot be read.
     """
 
     name: str
@@ -89,28 +90,29 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was forgotten in a session: the numbers of its turns, how many typed lines, and who still holds it."""
+    """The result: the numbers of the forgotten turns, the number of typed lines, and sessions that still hold it."""
 
     what: Forgetting
     turns: tuple[int, ...]
     n_lines: int
-    elsewhere: tuple[Held, ...] = ()
+    elsewhere: tuple[HeldElsewhere, ...] = ()
 
 
 def plan(turns: Sequence[Turn], numbers: Sequence[int], matching: str = "") -> Forgetting:
-    """What forgetting the turns of these numbers means; `turns` are all turns of the session."""
-    gone = tuple(turn for turn in turns if turn.number in numbers)
+    """Plans to forget the turns of these numbers. `turns` are all turns of the session."""
+    forgotten = tuple(turn for turn in turns if turn.number in numbers)
     kept = [turn for turn in turns if turn.number not in numbers]
-    return Forgetting(gone, matching, tuple(sorted(_words_of(gone) - _words_of(kept))))
+    return Forgetting(forgotten, matching, tuple(sorted(_words_of(forgotten) - _words_of(kept))))
 
 
 def carry_out(folder: Path, memory: Recollection, what: Forgetting, forget_cells: Callable[[str], object]) -> int:
-    """Forgets in the session of a folder that this process holds; gives the number of typed lines that went.
+    """Forgets in a session that this process holds. Returns the number of deleted typed lines.
 
-    `forget_cells` has loaded models forget a text. Raises StoreError where a file cannot be written. What is missing
-    then is done when the session is opened next.
+    `forget_cells` makes loaded models forget a text. Raises StoreError if a file cannot be written. The rest is then
+    forgotten when the session is opened next.
     """
-    content = {"turns": [asdict(turn) for turn in what.turns], "matching": what.matching, "words": what.words}
+    what = replace(what, since=_start_of(folder, memory.turns, what.turns))
+    content = {**asdict(what), "turns": [asdict(turn) for turn in what.turns]}
     try:
         write_whole(folder / INTENT, json.dumps(with_checksum(content)), private=True)
     except OSError as error:
@@ -119,19 +121,21 @@ def carry_out(folder: Path, memory: Recollection, what: Forgetting, forget_cells
 
 
 def is_pending(folder: Path) -> bool:
-    """Whether a forgetting was begun in a session and is not finished."""
+    """Whether a session still has something to forget."""
     return (folder / INTENT).exists()
 
 
 def finish(folder: Path, memory: Recollection, forget_cells: Callable[[str], object]) -> int:
-    """Like `carry_out`, for what was begun, if anything was."""
+    """Resumes what `carry_out` began, if there is anything."""
     path = folder / INTENT
     if not path.exists():
         return 0
     try:
         content = read_object(path)
         turns = tuple(Turn(**turn) for turn in content["turns"])
-        what = Forgetting(turns, content["matching"], tuple(content["words"]))
+        # Intents of older versions have no `since`.
+        since = str(content.get("since") or _start_of(folder, memory.turns, turns))
+        what = Forgetting(turns, content["matching"], tuple(content["words"]), since)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(
             f"{path} cannot be read ({error}): it says what was to be forgotten. Delete it, and forget that again"
@@ -142,7 +146,7 @@ def finish(folder: Path, memory: Recollection, forget_cells: Callable[[str], obj
 def _finish(folder: Path, memory: Recollection, what: Forgetting, forget_cells: Callable[[str], object]) -> int:
     from pipeline.models.kept_cells import forget_since, forget_text
 
-    # A number may have been given again meanwhile: only the very turn goes.
+    # A number may be in use again: only the same turn is forgotten.
     numbers = [turn.number for turn in what.turns if turn in memory.turns]
     try:
         if numbers:
@@ -154,9 +158,9 @@ def _finish(folder: Path, memory: Recollection, what: Forgetting, forget_cells: 
             forget_cells(text)
             forget_text(text)
         if what.turns:
-            forget_since(datetime.fromisoformat(min(turn.time for turn in what.turns)))
+            forget_since(datetime.fromisoformat(what.since))
         sweep(folder)
-        for damaged in folder.glob("*.damaged"):  # nobody can tell what they hold
+        for damaged in folder.glob("*.damaged"):  # their content is unknown
             damaged.unlink()
         (folder / INTENT).unlink()
     except OSError as error:
@@ -166,27 +170,40 @@ def _finish(folder: Path, memory: Recollection, what: Forgetting, forget_cells: 
     return n_lines
 
 
+def _start_of(folder: Path, turns: Sequence[Turn], forgotten: Sequence[Turn]) -> str:
+    """A time before the first forgotten turn was asked: the commit of the turn before it, or the session's begin.
+
+    Times are to the second and rounded down, so that this errs towards earlier.
+    """
+    if not forgotten:
+        return ""
+    first = min(forgotten, key=lambda turn: turn.number)
+    before = [turn.time for turn in turns if turn.number < first.number]
+    # An imported turn may be older than its session.
+    return min(before[-1] if before else read_begun(folder), *(turn.time for turn in forgotten))
+
+
 def sweep(folder: Path) -> None:
-    """Deletes half-written files that a killed process left. For whoever holds the session."""
+    """Deletes half-written files of killed processes. Only for the process that holds the session."""
     for path in folder.iterdir():
         if path.is_file() and (is_left_over(path) or path.name in _OLD_LEFT_OVERS):
             path.unlink()
 
 
-def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[Held, ...]:
-    """Which of other sessions, such as forks, still hold what was forgotten, or cannot be read and may hold it."""
+def held_elsewhere(what: Forgetting, folders: Iterable[Path]) -> tuple[HeldElsewhere, ...]:
+    """Other sessions, such as forks, that still hold the forgotten text, or cannot be read and may hold it."""
     held = []
     for folder in folders:
         try:
             turns = read_turns(folder)
             numbers = tuple(turn.number for turn in turns if what.covers_turn(turn))
-            there = plan(turns, numbers, what.matching)  # the numbers and the words of that session
-            n_lines = sum(map(there.covers_line, read_typed(folder)))
+            its_plan = plan(turns, numbers, what.matching)  # with the numbers and words of that session
+            n_lines = sum(map(its_plan.covers_line, read_typed(folder)))
         except StoreError:
-            held.append(Held(folder.name, (), 0))
+            held.append(HeldElsewhere(folder.name, (), 0))
             continue
         if numbers or n_lines:
-            held.append(Held(folder.name, numbers, n_lines))
+            held.append(HeldElsewhere(folder.name, numbers, n_lines))
     return tuple(held)
 
 

@@ -67,5 +67,9 @@ def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[tuple[Document, .
 
 def _folder(documents: Sequence[Document], pipeline: Pipeline) -> Path:
     """Of these documents, read in this way."""
-    key = [[(one.source, one.sha256) for one in documents], pipeline.config.resolved(), pipeline.reader.name]
+    key = [
+        [(document.source, document.sha256) for document in documents],
+        pipeline.config.resolved(),
+        pipeline.reader.name,
+    ]
     return cache_folder() / "readings" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Sessions by name: one folder each under the data folder's `sessions`, and one process at a time in each."""
+"""Sessions by name: each has a folder in the data folder's `sessions`, and is open in one process at a time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from pipeline.cache import cache_folder, data_folder, make_private, size_of
 from pipeline.errors import StoreError
 from pipeline.forgetting import is_pending
 from pipeline.storage.folders import delete_folder, temporary_name
+from pipeline.storage.sqlite import copy_database, read_only
 from pipeline.storage.whole import is_left_over, write_whole
-from pipeline.transcript import NAME, check_unchanged, read_turns, told
+from pipeline.transcript import NAME, check_unchanged, read_begun, read_turns, session_errors
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -32,7 +33,7 @@ _NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A session as a list shows it. `time` is that of its last turn, or of its beginning; `size` is in bytes."""
+    """A session in a list. `time` is that of its last turn, or of its begin; `size` is in bytes."""
 
     name: str
     folder: Path
@@ -46,7 +47,7 @@ def sessions_folder() -> Path:
 
 
 def session_folder(name: str) -> Path:
-    """The folder of a session, there or not. Raises StoreError for a name that cannot be one."""
+    """The folder of a session, which may not exist. Raises StoreError for an invalid name."""
     if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
         raise StoreError(
             f"'{name}' cannot name a session: use up to 64 letters, digits, spaces, dots, dashes and underscores"
@@ -55,7 +56,7 @@ def session_folder(name: str) -> Path:
 
 
 def list_sessions() -> tuple[SessionInfo, ...]:
-    """All sessions, the last used first. One that cannot be read is listed with -1 turns."""
+    """All sessions, the last used first. An unreadable one has -1 turns."""
     folder = sessions_folder()
     if not folder.is_dir():
         return ()
@@ -72,10 +73,10 @@ def other_sessions(folder: Path) -> list[Path]:
 
 
 def move_from_cache() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Moves the sessions that an older version kept in the cache folder.
+    """Moves the sessions that an older version kept in the cache folder. The next call resumes a killed one.
 
-    Returns the names of those that came, and of those that stayed, each with the reason: another process has it open,
-    or it is damaged. Where the name is taken, the session gets another. Killed on the way, it goes on the next time.
+    Returns the names of the moved sessions, and those of the others with the reason: another process has it open, or it
+    is damaged. A session whose name is taken gets another name.
     """
     source = cache_folder() / "sessions"
     if not source.is_dir() or source.resolve() == sessions_folder().resolve():
@@ -101,10 +102,10 @@ def move_from_cache() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
 
 def _move(folder: Path) -> Path:
     target = session_folder(folder.name)
-    with told(target), _changing_folders():
+    with session_errors(target), _changing_folders():
         if target.exists():
             if (target / NAME).is_file() and read_turns(target) == read_turns(folder):
-                return target  # a move that was killed before it deleted its source
+                return target  # an earlier move was killed before it deleted its source
             target = next(
                 free
                 for n in count(1)
@@ -119,11 +120,11 @@ def _move(folder: Path) -> Path:
 
 
 def rename_session(name: str, new: str) -> Path:
-    """Raises StoreError where one is missing or in use, or the other is there already."""
+    """Raises StoreError if the session is missing or in use, or the new name is taken."""
     source, target = existing_session(name), _free(new)
     lock = lock_session(source)
     try:
-        with told(source):
+        with session_errors(source):
             source.rename(target)
     finally:
         lock.release()
@@ -131,9 +132,9 @@ def rename_session(name: str, new: str) -> Path:
 
 
 def fork_session(name: str, new: str) -> Path:
-    """A copy of a session under another name, whole or not at all. The session may be open; vectors are made again.
+    """Copies a session, completely or not at all. The session may be open. Vectors are made again.
 
-    Raises StoreError where one is missing, the other is there already, or the session is to forget something first.
+    Raises StoreError if the session is missing or still has something to forget, or the new name is taken.
     """
     source, target = existing_session(name), _free(new)
     if is_pending(source):
@@ -141,17 +142,12 @@ def fork_session(name: str, new: str) -> Path:
             f"{name}: what was to be forgotten is not forgotten yet: open it once with longthread chat --session "
             f"'{name}', and then copy it"
         )
-    with told(target), _changing_folders():
+    with session_errors(target), _changing_folders():
         check_unchanged(source)
         half = make_private(temporary_name(target))
         try:
             os.close(os.open(half / NAME, os.O_RDWR | os.O_CREAT, 0o600))
-            reading, writing = sqlite3.connect(source / NAME), sqlite3.connect(half / NAME)
-            try:
-                reading.backup(writing)
-            finally:
-                reading.close()
-                writing.close()
+            copy_database(source / NAME, half / NAME)
             half.rename(target)
         except BaseException:
             shutil.rmtree(half, ignore_errors=True)
@@ -160,11 +156,11 @@ def fork_session(name: str, new: str) -> Path:
 
 
 def delete_session(name: str) -> None:
-    """Deletes a session and all that it remembers. Raises StoreError where it is missing or in use."""
+    """Deletes a session with its memory. Raises StoreError if it is missing or in use."""
     folder = existing_session(name)
     lock = lock_session(folder)
     try:
-        with told(folder), _changing_folders():
+        with session_errors(folder), _changing_folders():
             _delete_snapshots(folder)
             delete_folder(folder)
     finally:
@@ -172,19 +168,19 @@ def delete_session(name: str) -> None:
 
 
 def _delete_snapshots(folder: Path) -> None:
-    """Deletes the snapshots that may hold the session's turns: those written or used since its first."""
+    """Deletes the snapshots that may hold the session's turns: those written or used since it was begun."""
     from pipeline.models.kept_cells import forget_since
 
     since = datetime.fromtimestamp(0, UTC)
-    with suppress(StoreError):
-        turns = read_turns(folder)
-        since = datetime.fromisoformat(turns[0].time) if turns else datetime.now(UTC)
+    with suppress(StoreError, ValueError, TypeError):
+        check_unchanged(folder)
+        since = datetime.fromisoformat(read_begun(folder))
     forget_since(since, ("snapshots",))
 
 
 @contextmanager
 def _changing_folders() -> Iterator[None]:
-    """Held while the folder of a session comes or goes. Deletes what a killed process left of that."""
+    """A lock for creating and deleting folders of sessions. Deletes what killed processes left of them."""
     from filelock import FileLock
 
     root = make_private(sessions_folder())
@@ -196,21 +192,21 @@ def _changing_folders() -> Iterator[None]:
 
 
 def sweep_sessions() -> None:
-    """Deletes what a process that was killed while it copied or deleted a session left of it."""
+    """Deletes what killed processes left of sessions that they copied or deleted."""
     root = sessions_folder()
     if root.is_dir() and any(map(is_left_over, root.iterdir())):
-        with told(root), _changing_folders():
+        with session_errors(root), _changing_folders():
             pass
 
 
 def lock_session(folder: Path) -> FileLock:
-    """Holds a session for this process. It falls with the process, however that ends.
+    """Locks a session for this process. The lock ends with the process, even with a killed one.
 
-    Raises StoreError where another holds it.
+    Raises StoreError if another process has it.
     """
     from filelock import FileLock, Timeout
 
-    with told(folder):
+    with session_errors(folder):
         if folder.parent == sessions_folder():
             make_private(folder.parent)
         make_private(folder)
@@ -231,12 +227,12 @@ def _holder(folder: Path) -> str:
     try:
         note = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
         return f" (pid {note['pid']}, since {note['since']})"
-    except (OSError, ValueError, KeyError):  # it has only just begun
+    except (OSError, ValueError, KeyError):  # not written yet
         return ""
 
 
 def existing_session(name: str) -> Path:
-    """The folder of a session that is there. Raises StoreError, with the names of others, for one that is not."""
+    """The folder of an existing session. Raises StoreError, with the names of others, for a missing one."""
     folder = session_folder(name)
     if not (folder / NAME).is_file():
         known = ", ".join(info.name for info in list_sessions()[:8])
@@ -253,12 +249,9 @@ def _free(name: str) -> Path:
 
 def _info(folder: Path) -> SessionInfo:
     try:
-        db = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
-        try:
+        with read_only(folder / NAME) as db:
             n, last = db.execute("SELECT count(*), max(time) FROM turns").fetchone()
             (begun,) = db.execute("SELECT value FROM meta WHERE key = 'begun'").fetchone()
-        finally:
-            db.close()
         time = str(last or json.loads(begun))
     except (sqlite3.Error, TypeError, ValueError):
         return SessionInfo(folder.name, folder, -1, "", size_of(folder))

@@ -1,14 +1,13 @@
-"""Summaries that read the whole document: its key sentences with their places, and the model's words where they hold.
+"""Summarises whole documents: key sentences with their places, and a model's words where the document supports them.
 
-The document is cut into parts that follow each other and speak of one thing each: the split of its sentences into k
-runs that loses least of their vectors' sums (dynamic programming, as in TextTiling's successors: Hearst 1997;
-Utiyama and Isahara 2001, "A Statistical Model for Domain-Independent Text Segmentation"; ours compares sentence
-vectors, and prefers to cut at headings). Of each part the sentence nearest to its mean is quoted. So every passage
-counts, from the first to the last, and nothing is shown that the document does not say.
+The document is cut into consecutive parts about one subject each: the split of its sentences into k runs that keeps
+most of the length of their vectors' sums. It is found by dynamic programming, like the successors of TextTiling (Hearst
+1997; Utiyama and Isahara 2001, "A Statistical Model for Domain-Independent Text Segmentation"). Ours compares sentence
+vectors, and prefers to cut at headings. Each part is represented by the sentence nearest to its mean, as a quote. So
+every passage counts, and the summary contains only text of the document.
 
-The model then reads the whole document, or where that does not fit an extract from every part, and writes its own
-summary. Of that only the sentences stay that stand on the document: see `usable_sentences`. A small model often has
-none.
+Then the model reads the whole document, or an extract of every part if the document does not fit, and writes its own
+summary. Only its sentences with support in the document are kept: see `usable_sentences`. A small model often has none.
 """
 
 from __future__ import annotations
@@ -59,19 +58,19 @@ MAX_UNITS = 400
 MAX_BINS = 1000
 BEST_PASSAGES = 4
 READ_TOKENS = 1500
-"""The most that the model reads for its summary: what a small model on two cores reads in some seconds."""
+"""Limit of what the model reads for its summary: a small model on two cores reads that in some seconds."""
 SUMMARY_TOKENS = 120
 FIRST_BONUS = 0.1
-"""What a part opens with often says what it is about."""
+"""The first sentence of a part often names its subject."""
 REPEATED_PENALTY = 0.5
-"""A sentence that stands in the document several times is boilerplate, and says nothing of its part."""
+"""A sentence that occurs several times in the document is boilerplate, and not typical of its part."""
 HEADING_BONUS = 0.35
 """How much of a unit vector's squared length a cut at a heading may cost."""
 PART_LIMITS = (MAX_PARTS, MAX_UNITS)
 OVERVIEW_LIMITS = (1, 24)
 MIN_COVERAGE = 0.8
 """Of a sentence of the model. SmolLM2 wrote of the demo's ferry that "the ship has two black balls on her mast that are
-used as a taxidermy for the ship's captain": 0.62 of its words stand there.
+used as a taxidermy for the ship's captain": the document has 0.62 of its words.
 """
 MIN_WORDS = 4
 MAX_WORDS = 60
@@ -109,12 +108,12 @@ def summarise(
     gives what there is.
     """
     started = time.perf_counter()
-    passages = [passage for of_one in documents.values() for passage in of_one]
+    passages = [passage for of_document in documents.values() for passage in of_document]
     runtime.take_notes()
     keys = [
-        key_sentences(of_one, runtime, *(PART_LIMITS if len(documents) == 1 else OVERVIEW_LIMITS), passage_vectors)
-        for of_one in documents.values()
-        if of_one
+        key_sentences(of_document, runtime, *(PART_LIMITS if len(documents) == 1 else OVERVIEW_LIMITS), passage_vectors)
+        for of_document in documents.values()
+        if of_document
     ]
     shown = tuple(sentence for key in keys for sentence in key.sentences)
     n_units = sum(key.n_units for key in keys)
@@ -133,7 +132,7 @@ def summarise(
         ranked=tuple(Ranked(sentence.span, sentence.score) for sentence in shown),
     )
     text = quoted(shown, with_names=len(documents) > 1)
-    citations = tuple(Citation(n, "match", one, one, 1.0) for n, one in enumerate(shown, 1))
+    citations = tuple(Citation(n, "match", sentence, sentence, 1.0) for n, sentence in enumerate(shown, 1))
     state = State(
         question, shown, shown, ledger=ledger.with_stage(read), found=shown, answer=Answer(text, citations, by="quote")
     )
@@ -153,7 +152,6 @@ def quoted(sentences: Sequence[Passage], with_names: bool = False) -> str:
     return "\n".join(rows)
 
 
-# ------------------------------------------------------------------------------------------------------- key sentences
 def key_sentences(
     passages: Sequence[Passage],
     runtime: Runtime,
@@ -219,17 +217,17 @@ def _words_of(unit: Passage) -> str:
 
 
 def _penalty(text: str) -> float:
-    """What makes a sentence a poor quote: it points at what stands before it, or is very short or long."""
-    from pipeline.followup import need
+    """A penalty for poor quotes: sentences that refer to an earlier one, or are very short or long."""
+    from pipeline.followup import need_of
 
     n_words = len(text.split())
-    pointer = need(text)
+    pointer = need_of(text)
     points_back = pointer is not None and pointer.kind == "pointer" and pointer.start < len(text) / 3
     return 0.15 * points_back + 0.2 * (n_words < MIN_WORDS or not _ENDS.search(text)) + 0.15 * (n_words > MAX_WORDS)
 
 
 def vectors(texts: Sequence[str], runtime: Runtime) -> NDArray[np.float32]:
-    """A unit vector of each text, (n, dimension): the embedder's, or of its words where the embedder has none."""
+    """The unit vector of each text, (n, dimension): of the embedder, or of the words if the embedder has none."""
     import numpy as np
 
     embedder = runtime.embedder
@@ -259,12 +257,12 @@ def _word_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     import numpy as np
 
     words = [content_words(text) for text in texts]
-    columns = {word: n for n, word in enumerate(dict.fromkeys(word for of_one in words for word in of_one))}
-    found = np.zeros((len(texts), max(1, len(columns))), np.float32)
-    for n, of_one in enumerate(words):
-        found[n, [columns[word] for word in of_one]] = 1.0
-    found *= np.log1p(len(texts) / found.sum(axis=0).clip(min=1.0))
-    return _unit(found)
+    columns = {word: n for n, word in enumerate(dict.fromkeys(word for of_text in words for word in of_text))}
+    weights = np.zeros((len(texts), max(1, len(columns))), np.float32)
+    for n, of_text in enumerate(words):
+        weights[n, [columns[word] for word in of_text]] = 1.0
+    weights *= np.log1p(len(texts) / weights.sum(axis=0).clip(min=1.0))
+    return _unit(weights)
 
 
 def _unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -310,11 +308,10 @@ def _starts(points: NDArray[np.float32], items: Sequence[Passage], k: int) -> li
     return sorted(set(cuts))
 
 
-# --------------------------------------------------------------------------------------------------- the model's words
 def _with_model(
     state: State, passages: Sequence[Passage], extract: Sequence[Passage], runtime: Runtime, language: str
 ) -> State:
-    """The state with the model's own summary behind the quotes, as far as it is usable."""
+    """The state with the usable part of the model's summary after the quotes."""
     started = time.perf_counter()
     answer = state.answer or Answer("")
     room = min(state.ledger.window - SUMMARY_TOKENS, READ_TOKENS)
@@ -355,7 +352,7 @@ def _entry(started: float, n_read: int, n_written: int, runtime: Runtime) -> Sta
 def _that_fit(
     passages: Sequence[Passage], extract: Sequence[Passage], runtime: Runtime, room: int
 ) -> Sequence[Passage]:
-    """All passages where they fit; else as many sentences of the extract as do, in the order of the document."""
+    """All passages if they fit, or as many sentences of the extract as fit, in the order of the document."""
     if runtime.reader.count(_prompt(passages, runtime)) <= room:
         return passages
     left = room - runtime.reader.count(_prompt((), runtime))
@@ -382,7 +379,7 @@ class _Stopped(Exception):
 
 
 def _generated(prompt: tuple[Text, ...], runtime: Runtime) -> Generation | None:
-    """What the model writes; None where the person stopped it before it began."""
+    """The model's output; None if the person stopped it before it began."""
 
     def progress(what: str, done: int, total: int) -> None:
         runtime.progress(what, done, total)
@@ -406,11 +403,10 @@ def _generated(prompt: tuple[Text, ...], runtime: Runtime) -> Generation | None:
 
 
 def usable_sentences(generation: Generation, passages: Sequence[Passage]) -> str:
-    """The sentences of a model's summary that can be shown; empty where too little of them is left.
+    """The supported sentences of a model's summary; empty if too little of it is supported.
 
-    Loops and echoes are cut first, as in any answer. A sentence stays if it ends, was not said before, and has nearly
-    all of its content words in one passage, its numbers and names without exception. What stays must have at least
-    eight content words.
+    Loops and echoes are cut first, as in any answer. A sentence is kept if it is complete, new, and has nearly all of
+    its content words, and all of its numbers and names, in one passage. The result has at least eight content words.
     """
     from pipeline.documents.sentences import sentences
 
@@ -432,7 +428,7 @@ def usable_sentences(generation: Generation, passages: Sequence[Passage]) -> str
 
 
 def _claims_beyond(sentence: str, source: str) -> list[str]:
-    """Numbers and names (capitalised words behind the first) of the sentence that the source does not hold."""
+    """Numbers and names (capitalised words after the first) of the sentence that the source does not contain."""
     claims = re.findall(r"(?<!^)\b[^\W\d_a-z]\w+|\d[\d.,:]*\d|\d", sentence)
     seen = set(content_words(source))
     return [claim for claim in claims if (words := content_words(claim)) and not set(words) <= seen]

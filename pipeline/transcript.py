@@ -1,10 +1,9 @@
 """The transcript: every turn of a conversation, in one SQLite file, durable before its answer counts as shown.
 
-It is the truth about a session; whatever else a memory keeps in the folder can be made again from it. A memory may add
-tables of its own to the same file, so that one transaction holds both. What is deleted is overwritten with zeros and
-the file is written anew: no byte of it stays.
+Everything else that a memory keeps in the folder can be made again from it. A memory may add tables to the same file,
+so that one transaction covers both. Deleted data is overwritten with zeros, and the file is rewritten: no byte stays.
 
-While nobody has it open, a file beside it holds its checksum: a byte that changes then is noticed.
+While nobody has it open, a file beside it holds its checksum, which reveals changed bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LongthreadError, StoreError
+from pipeline.storage import sqlite
 from pipeline.storage.checksums import agrees, checksum_file, save_checksum
 from pipeline.storage.whole import flush
 from pipeline.types import Turn
@@ -35,19 +35,19 @@ CREATE TABLE turns (
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """The current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Transcript:
-    """The open transcript of a folder, made where there is none.
+    """The open transcript of a folder, created if missing.
 
-    Raises StoreError for a file that a newer longthread wrote, for one that is no session, and for a damaged one.
+    Raises StoreError for a file of a newer longthread, a file that is no session, and a damaged file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with told(folder):
+        with session_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             check_unchanged(folder)
             _drop_checksum(folder)
@@ -55,7 +55,7 @@ class Transcript:
             self.db = sqlite3.connect(folder / NAME, isolation_level=None, check_same_thread=False, factory=_Connection)
             self.db.folder = folder
         try:
-            with told(folder):
+            with session_errors(folder):
                 self._open()
         except BaseException:
             self.db.close()
@@ -67,7 +67,7 @@ class Transcript:
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute("PRAGMA secure_delete = ON")
         self.db.execute("PRAGMA temp_store = MEMORY")
-        (state,) = self.db.execute("PRAGMA quick_check(1)").fetchone()  # else a damaged page shows only when it is read
+        (state,) = self.db.execute("PRAGMA quick_check(1)").fetchone()  # a damaged page would show only when it is read
         if state != "ok":
             raise sqlite3.DatabaseError(state)
         tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -80,17 +80,17 @@ class Transcript:
                 self.set("next_number", 1)
         elif "meta" not in tables:
             raise StoreError(f"{self.folder}: {NAME} is not a session of longthread's: name another session")
-        found = self.get("format", None)
-        if not isinstance(found, int) or found > FORMAT:
+        version = self.get("format", None)
+        if not isinstance(version, int) or version > FORMAT:
             raise StoreError(
-                f"{self.folder}: the session was written by a newer longthread (format {found}, this one reads "
+                f"{self.folder}: the session was written by a newer longthread (format {version}, this one reads "
                 f"{FORMAT}): update longthread, or begin another session"
             )
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         if self._turns is None:
-            with told(self.folder):
+            with session_errors(self.folder):
                 rows = self.db.execute("SELECT number, question, answer, time, finish FROM turns ORDER BY number")
                 self._turns = tuple(Turn(*row) for row in rows)
         return self._turns
@@ -100,31 +100,31 @@ class Transcript:
         return int(self.get("next_number", 1))
 
     def commit(self, turn: Turn) -> None:
-        """Durable when it returns. Raises ValueError for a turn that is not the next."""
+        """Writes the next turn, durably. Raises ValueError for another number."""
         before = self.turns
-        with told(self.folder), self.transaction():
+        with session_errors(self.folder), self.transaction():
             if turn.number != self.next_number:
                 raise ValueError(f"the next turn is number {self.next_number}, was: {turn.number}")
             self.put(turn)
         self._turns = (*before, turn)
 
     def put(self, turn: Turn) -> None:
-        """Inside a transaction: writes a turn, whose number may leave some out."""
+        """Inside a transaction: writes a turn. Its number may skip some."""
         row = (turn.number, turn.question, turn.answer, turn.time, turn.finish)
         self.db.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?)", row)
         self.set("next_number", turn.number + 1)
         self._turns = None
 
     def delete(self, numbers: Sequence[int], next_number: int | None = None) -> None:
-        """Inside a transaction: takes turns out. `scrub` afterwards, so that their bytes are gone too."""
+        """Inside a transaction: deletes turns. Call `scrub` afterwards, which removes their bytes."""
         self.db.executemany("DELETE FROM turns WHERE number = ?", [(number,) for number in numbers])
         if next_number is not None:
             self.set("next_number", next_number)
         self._turns = None
 
     def scrub(self) -> None:
-        """Leaves no byte of what was deleted: not in the file, and not in its log."""
-        with told(self.folder):
+        """Removes every byte of deleted data from the file and its log."""
+        with session_errors(self.folder):
             self._empty_log()
             self.db.execute("VACUUM")
             self._empty_log()
@@ -136,9 +136,9 @@ class Transcript:
             raise sqlite3.OperationalError("another process is reading it")
 
     def get(self, key: str, default: Any = None) -> Any:
-        found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         try:
-            return default if found is None else json.loads(found[0])
+            return default if row is None else json.loads(row[0])
         except (ValueError, TypeError, RecursionError) as error:
             raise StoreError(_unusable(self.folder, error)) from error
 
@@ -147,17 +147,11 @@ class Transcript:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or, on an error, nothing. One inside another belongs to the outer one."""
-        if self.db.in_transaction:
-            yield
-            return
-        self.db.execute("BEGIN IMMEDIATE")
+        """Commits all of it or, on an error, nothing. A nested transaction belongs to the outer one."""
         try:
-            yield
-            self.db.execute("COMMIT")
+            with sqlite.transaction(self.db):
+                yield
         except BaseException:
-            if self.db.in_transaction:  # else what comes next would be inside this one, and never be committed
-                self.db.execute("ROLLBACK")
             self._turns = None
             raise
 
@@ -169,15 +163,15 @@ class Transcript:
 
 
 def has_log(folder: Path) -> bool:
-    """Whether SQLite's log holds anything: the session is open, or was not closed by the last process that had it."""
+    """Whether SQLite's log is not empty: the session is open, or its last process did not close it."""
     log = folder / f"{NAME}-wal"
     return log.exists() and log.stat().st_size > 0
 
 
 def check_unchanged(folder: Path) -> None:
-    """Raises StoreError where a byte of the file has changed since the session was closed. One that is open passes."""
+    """Raises StoreError if a byte of the file changed since the session was closed. An open session passes."""
     path = folder / NAME
-    # The file goes before whoever opens the session writes: a checksum that is still there was not overtaken.
+    # Opening a session deletes the checksum before anything is written: an existing checksum is up to date.
     if not has_log(folder) and path.exists() and not agrees(path) and checksum_file(path).exists():
         raise StoreError(
             f"{path} was changed since the session was closed (its checksum does not agree): restore it, or delete "
@@ -194,20 +188,24 @@ def _drop_checksum(folder: Path) -> None:
 
 
 def read_turns(folder: Path) -> tuple[Turn, ...]:
-    """The turns of a session that may be open elsewhere; nothing is changed. Raises StoreError as `Transcript` does."""
-    with told(folder):
+    """The turns of a session that may be open elsewhere. Changes nothing. Raises StoreError like `Transcript`."""
+    with session_errors(folder):
         check_unchanged(folder)
-        db = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
-        try:
+        with sqlite.read_only(folder / NAME) as db:
             rows = db.execute("SELECT number, question, answer, time, finish FROM turns ORDER BY number").fetchall()
-        finally:
-            db.close()
     return tuple(Turn(*row) for row in rows)
 
 
+def read_begun(folder: Path) -> str:
+    """The time at which a session was begun, as `now` gives it. The session may be open, also in this process."""
+    with session_errors(folder), sqlite.read_only(folder / NAME) as db:
+        (begun,) = db.execute("SELECT value FROM meta WHERE key = 'begun'").fetchone()
+        return str(json.loads(begun))
+
+
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """What goes wrong in a session's files becomes a StoreError with the way out."""
+def session_errors(folder: Path) -> Iterator[None]:
+    """Converts errors of a session's files to StoreError."""
     try:
         yield
     except LongthreadError:
@@ -225,24 +223,24 @@ def _unusable(folder: Path, error: Exception) -> str:
 
 
 class _Connection(sqlite3.Connection):
-    """A connection of a session: what its queries meet in a damaged file is a StoreError, whoever asks."""
+    """A connection of a session. Its queries raise StoreError for a damaged file."""
 
     folder: Path
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        with told(self.folder):
+        with session_errors(self.folder):
             return self.cursor(_Cursor).execute(*arguments)
 
 
 class _Cursor(sqlite3.Cursor):
-    """Rows are read after `execute`, and damaged ones show then."""
+    """Converts errors too, because rows are read after `execute`."""
 
     connection: _Connection
 
     def fetchone(self) -> Any:
-        with told(self.connection.folder):
+        with session_errors(self.connection.folder):
             return super().fetchone()
 
     def __next__(self) -> Any:
-        with told(self.connection.folder):
+        with session_errors(self.connection.folder):
             return super().__next__()

@@ -1,7 +1,7 @@
-"""The input history of a session, oldest first, in a file of the session's folder.
+"""The typed lines of a session, oldest first, in a file of its folder.
 
-A line of the file is a JSON object: `text`, `turn` (the number of the turn that the input belongs to), and a checksum.
-Older versions wrote no checksum, or only the text, as a JSON string. Damaged and truncated lines are skipped.
+A line of the file is a JSON object: `text`, `turn` (the number of the turn that it was typed for) and a checksum. Older
+versions wrote no checksum, or the text alone, as a JSON string. Damaged and truncated lines are skipped.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ NAME = "typed.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class TypedLine:
-    """A line of input. `turn` is the number of its turn, or None if unknown."""
+    """A typed line, and the number of the turn that it was typed for; None if unknown."""
 
     text: str
     turn: int | None = None
 
 
 def read_typed(folder: Path) -> list[TypedLine]:
-    """Reads the lines of a session, oldest first. Raises StoreError for an unreadable file."""
+    """The lines of a session, oldest first. Raises StoreError for an unreadable file."""
     return [line for line in _parsed(folder) if line is not None]
 
 
 def n_damaged(folder: Path) -> int:
-    """Counts the lines that `read_typed` skips. Raises StoreError as that does."""
+    """The number of lines that `read_typed` skips. Raises StoreError for an unreadable file."""
     return _parsed(folder).count(None)
 
 
@@ -41,22 +41,22 @@ def append_typed(folder: Path, line: TypedLine) -> None:
     """Appends a line. Raises StoreError if the file cannot be written."""
     path = folder / NAME
     try:
-        # The newline in front ends a line that a crash cut short.
+        # The leading newline ends a line that a crash truncated.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="ascii") as file:
             file.write(("\n" if _is_torn(path) else "") + _to_json(line))
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def forget_typed(folder: Path, is_meant: Callable[[TypedLine], bool]) -> int:
-    """Rewrites the file without matching and torn lines; returns the number of matching ones."""
+def forget_typed(folder: Path, is_match: Callable[[TypedLine], bool]) -> int:
+    """Rewrites the file without the matching lines and the truncated ones. Returns the number of the former."""
     path = folder / NAME
     if not path.exists():
         return 0
     lines = read_typed(folder)
-    remaining = [line for line in lines if not is_meant(line)]
-    write_whole(path, "".join(map(_to_json, remaining)), private=True)
-    return len(lines) - len(remaining)
+    kept = [line for line in lines if not is_match(line)]
+    write_whole(path, "".join(map(_to_json, kept)), private=True)
+    return len(lines) - len(kept)
 
 
 def _to_json(line: TypedLine) -> str:
@@ -64,7 +64,7 @@ def _to_json(line: TypedLine) -> str:
 
 
 def _parsed(folder: Path) -> list[TypedLine | None]:
-    """Parses each line that is not empty; None for a damaged one."""
+    """Each line that is not empty; None for an unusable one."""
     path = folder / NAME
     try:
         content = path.read_bytes()

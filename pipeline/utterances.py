@@ -1,9 +1,8 @@
-"""What a line of a conversation wants: an answer from the documents, or one of a few other things.
+"""Classifies a line of a conversation: a question about the documents, or one of a few other kinds.
 
-"hello", "thanks", "yes", "exit" and "which files do you have?" are no questions about the documents: searching for
-them finds chance passages, and gluing them to the next question spoils that search too. The rule is a table of phrases
-by language. A line counts only where it consists of such phrases alone; everything else is a question. No model is
-asked.
+"hello", "thanks", "yes", "exit" and "which files do you have?" are no questions about the documents. A search for them
+finds random passages, and joined to the next question they spoil its search too. The rule is a table of phrases by
+language. It applies to lines that consist of such phrases alone, and every other line is a question. No model is used.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ LANGUAGES: tuple[Language, ...] = ("en", "de", "tr")
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A line and what it wants.
+    """The kind of a line.
 
-    `about` is what a summary is wanted of (empty: of what the conversation is about), or what a correction puts in; of
-    a question it is the question without the greeting or the thanks in front of it.
+    `about` is the subject of a summary (empty for that of the conversation), the text of a correction, or a question
+    without the greeting or the thanks in front of it.
     """
 
     kind: Kind
@@ -32,7 +31,6 @@ class Utterance:
     about: str = ""
 
 
-# ---------------------------------------------------------------------------------------------------------- the tables
 _PHRASES: dict[Language, dict[Kind, str]] = {
     "en": {
         "greeting": "hello|hi|hey|hiya|howdy|good morning|good afternoon|good evening|good day|greetings|how are you|"
@@ -66,9 +64,9 @@ _PHRASES: dict[Language, dict[Kind, str]] = {
     },
 }
 _FILLERS = "longthread|please|bitte|lütfen|there|again|everyone|all|you|then|dann|o zaman|and|und|ve|well|oh|so"
-"""Words that may stand among such phrases and change nothing."""
+"""Words between such phrases that do not change the kind."""
 _ORDER: tuple[Kind, ...] = ("leave", "help", "thanks", "no", "yes", "greeting")
-"""Of a line with several phrases the first of these kinds counts: "ok, bye" leaves, "hi, help" is helped."""
+"""Priority of kinds in a line with several phrases: "ok, bye" is leave, "hi, help" is help."""
 
 _DOCUMENTS_EN = r"(?:files?|documents?|docs?|sources?|texts?|papers?)"
 _DOCUMENTS_DE = r"(?:dateien|datei|dokumente?|dokumenten|texte|quellen|unterlagen)"
@@ -169,9 +167,8 @@ _END = re.compile(r"[\s.!?,;:…。！？)\"'’”»]+\Z")
 _APART = re.compile(r"[\s,.!;:…–—-]+")
 
 
-# ------------------------------------------------------------------------------------------------------------ the rule
 def read_utterance(text: str) -> Utterance:
-    """Classifies a line of input.
+    """The kind of a line.
 
     Rules in order: phrases of the tables alone; a list of the documents; a correction; a summary; else a question,
     whose language is guessed by its words.
@@ -195,7 +192,7 @@ def read_utterance(text: str) -> Utterance:
 
 
 def without_small_talk(text: str) -> str:
-    """Strips a leading greeting or thanks that ends in a punctuation mark: "Hi, when ...?", "Thanks. And ...?"."""
+    """The text without a leading greeting or thanks that ends with a punctuation mark: "Hi, when ...?"."""
     rest = text.strip()
     while True:
         mark = re.match(r"([^,.!?;:–—\n]{1,40})[,.!;:–—]+\s*(?=\S)", rest)
@@ -206,13 +203,13 @@ def without_small_talk(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Normalises a text: case folded, composed letters, and one i for the two of Turkish."""
+    """Case folded, in composed letters, and with one i for the two of Turkish."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u0307", "").replace("ı", "i").replace("’", "'")
     return unicodedata.normalize("NFC", text)
 
 
 def _about(text: str, patterns: tuple[str, ...]) -> str | None:
-    """Returns the `about` part of the first pattern that matches the whole line, as typed; None without a match."""
+    """The subject named by the pattern that matches the whole line, in the person's spelling; None without a match."""
     bare = _END.sub("", text)
     folded, origins = "", []
     for n, character in enumerate(bare):
@@ -249,19 +246,19 @@ def _longest() -> int:
 
 
 def _small_talk(line: str) -> Utterance | None:
-    """Returns the utterance of a line that consists only of known phrases; None for any other or empty line."""
+    """The utterance of a line that consists of phrases of the tables; None for other lines and empty ones."""
     table = _phrases()
     whole = line.strip()
     if whole in table:
         return Utterance(*table[whole])
     words = [word for word in _APART.split(whole.rstrip("?")) if word.strip("'\"()")]
-    matches: list[tuple[Kind, Language]] = []
+    entries: list[tuple[Kind, Language]] = []
     n = 0
     while n < len(words):
         for size in range(min(_longest(), len(words) - n), 0, -1):
             phrase = " ".join(words[n : n + size])
             if phrase in table:
-                matches.append(table[phrase])
+                entries.append(table[phrase])
                 break
         else:
             if words[n] not in _FILLERS.split("|"):
@@ -269,14 +266,14 @@ def _small_talk(line: str) -> Utterance | None:
             size = 1
         n += size
     for kind in _ORDER:
-        for other, language in matches:
+        for other, language in entries:
             if other == kind:
                 return Utterance(kind, language)
     return None
 
 
 def language_of(text: str, default: Language = "en") -> Language:
-    """Guesses the language by the number of its function words in the text; the default on a tie or without any."""
+    """The language with most function words in the text; the default without any, or in a tie."""
     from pipeline.followup_words import WORDS
 
     words = re.findall(r"\w+", plain(text))

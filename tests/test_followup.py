@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.followup import MAX_CHOICES, Rewritten, choices_for, need, phrases, put_in, rewrite
+from pipeline.followup import MAX_CHOICES, Rewritten, choices_for, need_of, phrases, put_in, rewrite
 from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.scripted import ScriptedModel
@@ -117,13 +117,13 @@ EARLIER = [
 
 @pytest.mark.parametrize("question", [*STANDS_ALONE, *STANDS_ALONE_TOO])
 def test_a_whole_question_is_left_as_it_is(question: str) -> None:
-    assert need(question) is None
+    assert need_of(question) is None
     assert rewrite(question, EARLIER, ScriptedModel()) is None
 
 
 @pytest.mark.parametrize(("question", "word"), [*POINTS_BACK.items(), *POINTS_BACK_TOO.items()])
 def test_a_word_that_points_back_is_found(question: str, word: str) -> None:
-    found = need(question)
+    found = need_of(question)
     assert found is not None
     assert (found.kind, question[found.start : found.end].casefold()) == ("pointer", word)
     assert found.why.casefold() == f"'{word}' stands for something said before"
@@ -131,7 +131,7 @@ def test_a_word_that_points_back_is_found(question: str, word: str) -> None:
 
 @pytest.mark.parametrize("question", [*FRAGMENTS, *FRAGMENTS_TOO])
 def test_a_fragment_goes_on_from_a_question_before(question: str) -> None:
-    found = need(question)
+    found = need_of(question)
     assert found is not None
     assert found.kind == "fragment"
 
@@ -175,7 +175,7 @@ def test_follow_ups_in_german_and_turkish_stand_alone(question: str, earlier: li
 
 
 def test_the_nearest_choice_comes_first_and_people_are_names() -> None:
-    it, she = need("When was it built?"), need("What did she ask for?")
+    it, she = need_of("When was it built?"), need_of("What did she ask for?")
     assert it is not None
     assert she is not None
     assert choices_for("When was it built?", it, EARLIER)[:2] == ["the clock", "the town hall"]
@@ -196,7 +196,7 @@ def test_the_nearest_choice_comes_first_and_people_are_names() -> None:
     ],
 )
 def test_the_phrase_is_put_into_the_question(question: str, about: str, text: str) -> None:
-    found = need(question)
+    found = need_of(question)
     assert found is not None
     assert put_in(question, found, about) == text
 
@@ -248,7 +248,7 @@ def test_the_real_model_can_only_choose_what_was_said(real: Engine, question: st
     assert any(found.about in text for text in said)
     words = {word for text in (question, *said) for word in content_words(text)}
     assert set(content_words(found.text)) <= words
-    assert len(choices_for(question, need(question) or pytest.fail("a follow-up"), EARLIER)) <= MAX_CHOICES
+    assert len(choices_for(question, need_of(question) or pytest.fail("a follow-up"), EARLIER)) <= MAX_CHOICES
 
 
 def test_the_real_model_chooses_where_there_is_a_choice(real: Engine) -> None:
@@ -276,6 +276,6 @@ def test_a_conversation_that_gives_orders_changes_nothing_but_the_choice(real: E
     ],
 )
 def test_a_plural_stands_for_a_plural(asked: str, question: str, choices: list[str]) -> None:
-    found = need(question)
+    found = need_of(question)
     assert found is not None
     assert choices_for(question, found, [(asked, "7.")]) == choices

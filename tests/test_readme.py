@@ -1,4 +1,4 @@
-"""What the README says is true: its commands run and answer right, its tables are complete, its picture is offline.
+"""What the README says is true: its commands run and answer right, its links lead somewhere, its picture is offline.
 
 The answers are those of the model that comes along, SmolLM2-135M, or of a quote that takes their place. Starting it
 takes about ten seconds, so each command runs once for all tests.
@@ -18,12 +18,15 @@ import pytest
 import typer
 
 from cli.main import app
+from pipeline.documents.formats import FORMATS
 from pipeline.evaluation.answers import holds
 from pipeline.models.named import MODELS
-from pipeline.registry import COMPONENTS
+from pipeline.registry import COMPONENTS, KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+MAX_LINES = 150
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 SCRIPTS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -125,8 +128,9 @@ def test_every_make_target_exists() -> None:
     assert {"demo", "test"} <= set(named) <= targets
 
 
-def test_the_table_has_every_command() -> None:
-    table = re.findall(r"^\| `longthread ([a-z ]+)` \|", README, re.MULTILINE)
+def test_the_page_of_commands_has_every_command() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    table = re.findall(r"^\| `longthread ([a-z ]+)` \|", page, re.MULTILINE)
     assert sorted(table) == sorted(_commands(typer.main.get_command(app)))
 
 
@@ -141,15 +145,42 @@ def test_every_model_and_step_that_is_named_exists() -> None:
     models = {entry.name for entry in MODELS}
     assert {text.split()[-1] for text in INLINE if " pull " in text} <= models
     assert "qwen2.5-1.5b-instruct" in models
-    steps = {
-        text for text in INLINE if re.fullmatch(r"(retrieve|rerank|gate|compress|memory|assemble|generate)\.\w+", text)
-    }
-    assert steps == set(COMPONENTS)
+    steps = {text for text in INLINE if text.partition(".")[0] in KINDS and re.fullmatch(r"\w+\.\w+", text)}
+    assert steps <= set(COMPONENTS)
 
 
-def test_every_path_that_is_linked_exists() -> None:
-    for path in re.findall(r"\]\(([^)]+)\)", README):
-        assert path.startswith("https://") or (ROOT / path).exists(), path
+def test_the_number_of_formats_is_right() -> None:
+    assert f"{len(FORMATS)} formats" in README
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_LINES
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_diagram_has_every_kind_of_step() -> None:
+    (diagram,) = re.findall(
+        r"^```mermaid\n(.*?)^```", (ROOT / "docs" / "how-it-works.md").read_text(), re.M | re.DOTALL
+    )
+    (chain,) = re.findall(r"^ +(retrieve --> .* --> generate)$", diagram, re.MULTILINE)
+    assert sorted(chain.split(" --> ")) == sorted(KINDS)
 
 
 def test_the_picture_is_of_a_run_and_needs_no_network() -> None:

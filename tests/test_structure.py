@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cache import CACHE_LAYOUT
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("longthread", "pipeline", "compressors", "memory", "cli")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -81,7 +83,9 @@ def test_reading_a_type_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["check", "configs/default.yaml"], ["show", "configs/default.yaml"], ["schema"]], ids=str
+    "arguments",
+    [["--help"], ["check", "configs/default.yaml"], ["show", "configs/default.yaml"], ["schema"], ["steps"]],
+    ids=str,
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
@@ -108,12 +112,24 @@ def test_commands_print_through_one_file(path: Path) -> None:
         assert direct <= {"sys.stdin.isatty", "sys.stdout.isatty", "sys.stdin.buffer.read"}
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
+    names = {
+        node.right.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.BinOp)
+        and ast.unparse(node.left) == "cache_folder()"
+        and isinstance(node.right, ast.Constant)
+    }
+    assert names <= set(CACHE_LAYOUT)
+
+
 WRITERS = {
     "pipeline/storage/whole.py": {"temporary.write_bytes", "os.replace"},
     "pipeline/models/hub.py": {"os.replace"},  # a download, which goes on where it was interrupted
     "pipeline/evaluation/memory.py": {"_RESET.write_text"},  # in /proc
     "pipeline/evaluation/corpus.py": {"path.write_bytes"},  # they count once the last is there
-    "memory/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
+    "memory/hierarchical/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
     "pipeline/models/cell_files.py": {"os.replace"},  # large, and written by several processes at once
     "pipeline/models/piece_store.py": {"os.replace"},  # unless its text was forgotten meanwhile
     "pipeline/retrieval/lock.py": {"(self.folder / _NOTE_PART).write_text"},  # a note for whoever waits, once a second

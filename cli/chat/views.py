@@ -13,7 +13,7 @@ from cli.printing import account_line, also, answer_lines, kept_cells, ledger, l
 from pipeline.contracts import Index
 from pipeline.docs_index import Unread
 from pipeline.followup import Rewritten
-from pipeline.forgetting import Forgotten, Held
+from pipeline.forgetting import Forgotten, HeldElsewhere
 from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.scope import Scope
 from pipeline.text.visible import visible
@@ -233,7 +233,7 @@ def forgotten(done: Forgotten) -> Text:
     return Text(f"Forgotten in this session: {what}. {others} it: {', '.join(names)}. Forget it there too? yes or no")
 
 
-def _where_held(held: Held) -> str:
+def _where_held(held: HeldElsewhere) -> str:
     return turns_said(held.turns) or ("typed lines" if held.n_lines else "it cannot be read, and may")
 
 

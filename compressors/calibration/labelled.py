@@ -14,7 +14,6 @@ JSON may be one value, or one a line.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,11 +24,12 @@ from compressors.selection import Units, split
 from pipeline.errors import DataError
 from pipeline.evaluation.data.hotpotqa import Paragraphs
 from pipeline.evaluation.data.items import object_rows
+from pipeline.evaluation.data.musique import steps
+from pipeline.evaluation.data.squad import SquadItem, squad_items
 from pipeline.executors.question_files import read_utf8
 from pipeline.types import Passage
 
 N_OWN = 4
-_STEP = re.compile(r"#(\d+)")
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,10 @@ def _json_questions(data: bytes, path: Path, faults: list[str]) -> Iterator[Labe
             if row.fault:
                 raise DataError(f"{row.where}: {row.fault}")
             layout = _layout(row.value, row.where)
-            if layout in (_squad, _own):
-                yield from layout(row.value, row.where, faults)
+            if layout is _squad:
+                yield from _squad(path, row.value, row.where, faults)
+            elif layout is _own:
+                yield from _own(row.value, row.where, faults)
             else:
                 yield from layout(row.value)
 
@@ -140,39 +142,28 @@ def _selqa(item: dict[str, Any]) -> Iterator[Labelled]:
     yield Labelled(item["question"], _units([(item.get("article", ""), item["candidates"])]), tuple(labels))
 
 
-def _squad(item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labelled]:
-    for article in item["data"]:
-        with _noting(faults, where):
-            for n, paragraph in enumerate(article["paragraphs"]):
-                with _noting(faults, f"{where}: '{article.get('title', '')}', paragraph {n}"):
-                    yield from _paragraph(paragraph, str(article.get("title", "")).replace("_", " "), n, where, faults)
-
-
-def _paragraph(paragraph: dict[str, Any], title: str, number: int, where: str, faults: list[str]) -> Iterator[Labelled]:
-    text = paragraph["context"]
-    units = units_of([Passage(f"{title} {number}", 0, len(text), text, title=title)])
-    for qa in paragraph["qas"]:
-        with _noting(faults, f"{where}: '{title}', paragraph {number}: {str(qa)[:60]}"):
-            spans = [(answer["answer_start"], len(answer["text"])) for answer in qa["answers"]]
-            labels = tuple(any(u.start < s + n and s < u.end for s, n in spans) for u in units.parts)
-            answers = tuple(dict.fromkeys(answer["text"] for answer in qa["answers"]))
-            yield Labelled(qa["question"], units, labels, answers)
+def _squad(path: Path, item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labelled]:
+    units_by_source: dict[str, Units] = {}  # the questions of a paragraph follow one another
+    for question in squad_items(path, item, where):
+        if not isinstance(question, SquadItem):
+            faults.append(question.fault)
+            continue
+        (document,) = question.question.documents
+        if document.source not in units_by_source:
+            passage = Passage(document.source, 0, len(document.text), document.text, title=document.title)
+            units_by_source = {document.source: units_of([passage])}
+        units = units_by_source[document.source]
+        labels = tuple(any(u.start < end and start < u.end for start, end in question.spans) for u in units.parts)
+        yield Labelled(question.question.text, units, labels, question.gold.answers)
 
 
 def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
-    steps = item["question_decomposition"]
-    answers = [str(step["answer"]) for step in steps]
-    paragraphs = {paragraph["idx"]: paragraph for paragraph in item["paragraphs"]}
-    for n, step in enumerate(steps):
-        if ">>" in step["question"]:  # a relation, not a question: "Brand >> author"
-            continue
-        question = _STEP.sub(lambda match: answers[int(match[1]) - 1], step["question"])
-        paragraph = paragraphs[step["paragraph_support_idx"]]
-        text, title = paragraph["paragraph_text"], paragraph["title"]
-        units = units_of([Passage(f"{title} {item['id']} {n}", 0, len(text), text, title=title)])
-        labels = tuple(answers[n].casefold() in unit.text.casefold() for unit in units.parts)
+    for step in steps(item):
+        source = f"{step.title} {item['id']} {step.number}"
+        units = units_of([Passage(source, 0, len(step.text), step.text, title=step.title)])
+        labels = tuple(step.answer.casefold() in unit.text.casefold() for unit in units.parts)
         if sum(labels) == 1:
-            yield Labelled(question, units, labels, (answers[n],))
+            yield Labelled(step.question, units, labels, (step.answer,))
 
 
 def _own(item: dict[str, Any], where: str, faults: list[str]) -> Iterator[Labelled]:

@@ -63,26 +63,29 @@ MEMORY_INSTRUCTIONS = (
 class Cited:
     """Asks for an answer in words; citations are found by evidence afterwards.
 
-    :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the one that
-        `longthread models try` found best for the model's file, the default for a model that was not tried, and the
-        plainest beside instructions of one's own.
+    Example: `assemble.cited: {layout: focus-2, order: rank}`
+
+    :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the best layout that
+        `longthread models try` found for the model's file, the default for a model that was not tried, and the plainest
+        one where `instructions` is set.
     :param answer: `generate` shows the model's answer, `quote` the nearest sentence unless the answer stands in it;
-        `auto`: what `longthread models try` found for the model's file, or `generate`.
-    :param instructions: what the model is told, in the place of the layout's instruction; None: the layout's.
-    :param citations: `evidence` finds what the answer stands on; `model` asks the model for numbers and takes these
-        alone; `both` asks for them and completes them by evidence.
-    :param order: `rank` numbers the passages best first; `source` keeps the order they have in their documents, and
-        the documents in the order of their best passage.
+        `auto`: the choice of `longthread models try` for the model's file, or `generate`.
+    :param instructions: instruction for the model, in place of the layout's; null: the layout's.
+    :param citations: `evidence` finds the sentences that the answer rests on; `model` asks the model for numbers and
+        takes only these; `both` asks for them and completes them by evidence.
+    :param order: `rank` numbers the passages best first; `source` keeps their order in the documents, and orders the
+        documents by their best passage.
     :param show_titles: whether a passage is preceded by its document's title and its heading path.
     :param unwrap: whether the line breaks of hard-wrapped prose are given to the model as spaces (a small model stops
         at a line's end). Words, lists, tables and code stay as they are; citations point at the source as it is.
-    :param memory_instructions: what the model is told beside `instructions` where the pipeline has a memory.
-    :param reuse: whether passages that the model has read before are read again. `exact`: they are, unless the last
-        prompts began with the same passages. `passages`: a whole passage is read once, for all questions; its cells are
-        kept and put together with those of others. `sentences`: so are those of sentences that a compressor chose, cut
-        out of their passage's. Both are approximations (docs/experiments.md says what they cost): a passage's cells
-        have not seen the passages before it. A model whose cells cannot be put together reads everything.
-    :param reread: how many tokens at the start of each kept passage are read anew (EPIC, arXiv 2410.15332).
+    :param memory_instructions: instruction for the model beside `instructions` where the pipeline has a memory.
+    :param reuse: whether passages that the model has read before are read again. `exact` reads them again, unless the
+        last prompts began with the same passages. `passages` reads a whole passage once for all questions: its cells
+        are kept and combined with those of other passages. `sentences` also cuts the cells of chosen sentences out of
+        their passage's. The last two are approximations, since a passage's cells have not seen the passages before it
+        (costs: docs/experiments.md). A model whose cells cannot be combined reads everything.
+    :param reread: number of tokens at the start of each kept passage that are read again, at least 0 (EPIC, arXiv
+        2410.15332).
     """
 
     layout: str = "auto"

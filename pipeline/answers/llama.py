@@ -19,50 +19,56 @@ from pipeline.types import Generation, LogitBias, Prompt, Sampling
 
 @dataclass(frozen=True)
 class Llama(EngineSettings):
-    """Has a GGUF model answer the prompt. Its settings are those of the engine and these of sampling.
+    """Has a GGUF model answer the prompt. It has the settings of the engine and those of sampling.
 
-    Those of sampling that are null take what the model's file recommends (`general.sampling.*`), and where it says
-    nothing, llama.cpp's usual value. With a grammar or a JSON schema the answer is shown as it was written: it is
+    A setting of sampling that is null takes the value that the model's file recommends (`general.sampling.*`), and
+    without one llama.cpp's usual value. With a grammar or a JSON schema the answer is shown as it was written: it is
     cited, and neither repaired nor replaced.
 
-    :param max_tokens: the longest answer in tokens; so many cells of the window are kept for it.
-    :param temperature: in [0, 5]; null: the file's. 0 always takes the likeliest token, so that the same question has
-        the same answer; then only penalties, DRY and biases count.
-    :param top_k: at temperatures above 0: choose among so many of the likeliest tokens; 0: all; null: the file's or 40.
-    :param top_p: and among the likeliest that together have this probability, in (0, 1]; null: the file's or 0.95.
-    :param min_p: and among those at least this share as likely as the likeliest, in [0, 1]; null: the file's or 0.05.
-    :param typical_p: and among those whose surprise is nearest to the expected one, which together have this
+    Example: `generate.llama: {model: smollm2-135m, max_tokens: 128, temperature: 0.7, seed: 1}`
+
+    :param max_tokens: longest answer in tokens, at least 1; that many cells of the window are reserved for it.
+    :param temperature: randomness of the choice, in [0, 5]; 0 always takes the likeliest token, so that the same
+        question has the same answer, and only penalties, DRY and biases count. null: the file's or 0.8.
+    :param top_k: choose among this many of the likeliest tokens, at least 0; 0: all; null: the file's or 40. This and
+        the next settings count at temperatures above 0.
+    :param top_p: choose among the likeliest tokens that together have this probability, in (0, 1]; null: the file's or
+        0.95.
+    :param min_p: choose among tokens at least this share as likely as the likeliest, in [0, 1]; null: the file's or
+        0.05.
+    :param typical_p: choose among the tokens whose surprise is nearest to the expected one and that together have this
         probability, in (0, 1]; 1: all (locally typical sampling, arXiv 2202.00666).
-    :param top_n_sigma: and among those whose logit is within so many standard deviations of the highest, in [0, 100];
-        0: all (arXiv 2411.07641).
-    :param xtc_probability: how often the likeliest tokens are left out, so long as one at least `xtc_threshold` likely
-        is left, in [0, 1]; null: the file's or 0.
-    :param xtc_threshold: from which probability on XTC leaves tokens out, in [0, 1], above 0.5 never; null: the file's
+    :param top_n_sigma: choose among the tokens whose logit is within this many standard deviations of the highest, in
+        [0, 100]; 0: all (arXiv 2411.07641).
+    :param xtc_probability: how often XTC leaves out the likeliest tokens, as long as one at least `xtc_threshold`
+        likely is left, in [0, 1]; null: the file's or 0.
+    :param xtc_threshold: probability from which on XTC leaves out tokens, in [0, 1], above 0.5 never; null: the file's
         or 0.1.
-    :param mirostat: 1 or 2 chooses by a constant surprise instead of top_k, top_p and the others (arXiv 2007.14966);
-        0: not; null: the file's or 0.
-    :param mirostat_tau: the surprise that mirostat aims at, in [0, 100]; null: the file's or 5.
-    :param mirostat_eta: how fast it corrects itself, in [0, 1]; null: the file's or 0.1.
-    :param repeat_penalty: above 1 makes tokens less likely that were written already, in [0.01, 10]; 1 is none; null:
-        the file's or 1.
-    :param repeat_last_n: among how many of the last tokens of the answer; -1: all; null: the file's or 64.
-    :param presence_penalty: is taken from the logit of a token that was written, in [-2, 2].
-    :param frequency_penalty: is taken from it for each time that it was written, in [-2, 2].
-    :param dry_multiplier: above 0, up to 10, makes a token less likely that would continue a repeated sequence.
-    :param dry_base: and the more so, by this factor, for each token that the sequence has more than allowed, in
-        [1, 10].
-    :param dry_allowed_length: how long a repetition DRY lets pass, from 1 on.
-    :param dry_last_n: in how many of the last tokens of the answer it looks for repetitions; -1: all.
-    :param logit_bias: tokens to make more or less likely, such as [{token: " Sorry", bias: -10}]: each a text that is
-        one token, or a token's number, with what is added to its logit, in [-100, 100].
-    :param seed: fixes the choice at temperatures above 0.
+    :param mirostat: 1 or 2 chooses by a constant surprise instead of top_k, top_p and the others (arXiv 2007.14966); 0:
+        off; null: the file's or 0.
+    :param mirostat_tau: target surprise of mirostat, in [0, 100]; null: the file's or 5.
+    :param mirostat_eta: learning rate of mirostat, in [0, 1]; null: the file's or 0.1.
+    :param repeat_penalty: factor above 1 that makes tokens of the answer so far less likely, in [0.01, 10]; 1: none;
+        null: the file's or 1.
+    :param repeat_last_n: number of the answer's last tokens that the penalties look at, at least -1; -1: all; null: the
+        file's or 64.
+    :param presence_penalty: subtracted from the logit of a token that the answer already holds, in [-2, 2].
+    :param frequency_penalty: subtracted from it for each time that the answer holds it, in [-2, 2].
+    :param dry_multiplier: strength of DRY, which makes a token less likely that would continue a repeated sequence, in
+        [0, 10]; 0: off.
+    :param dry_base: growth of DRY's penalty for each token beyond the allowed length, in [1, 10].
+    :param dry_allowed_length: length of a repetition that DRY lets pass, at least 1.
+    :param dry_last_n: number of the answer's last tokens that DRY searches for repetitions, at least -1; -1: all.
+    :param logit_bias: tokens to make more or less likely, such as [{token: " Sorry", bias: -10}]: a text that is one
+        token, or a token's number, and a bias in [-100, 100] that is added to its logit.
+    :param seed: seed of the choice at temperatures above 0, any whole number.
     :param stop: strings that end the answer and are not part of it.
-    :param json_schema: a file with a JSON schema that the answer must obey.
-    :param grammar: a file with a GBNF grammar that the answer must obey, its rule `root`.
-    :param thinking: whether a model that can think does so before it answers. on: for the answer, and for nothing else
-        that it is asked. auto is off.
-    :param thinking_tokens: the longest thought in tokens; it is ended then, and so many cells of the window are kept.
-    :param use_tuned: whether the file that `longthread models tune` found fastest for reading is used in its stead.
+    :param json_schema: path of a JSON schema that the answer must obey; null: none.
+    :param grammar: path of a GBNF grammar with the rule `root` that the answer must obey; null: none. One of
+        `json_schema` and `grammar` at most.
+    :param thinking: whether a model that can think does so before it answers. on: for the answer alone. auto is off.
+    :param thinking_tokens: longest thought in tokens, at least 1; that many cells of the window are reserved for it.
+    :param use_tuned: whether to load the file that `longthread models tune` found fastest for reading instead.
     """
 
     max_tokens: int = 256

@@ -23,16 +23,19 @@ _TO_VALUE = re.compile(r".*(?::|=>|=|->|→)\s*[\"']?(?=\S)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Plain:
-    """Asks with the passages and the question alone: no numbers, no citations, no advice.
+    r"""Asks with passages and question alone, without numbers, citations and advice.
 
     Passages are data: special-token parsing is off. With `tags` they stand between tags that occur in none of them.
 
-    :param instructions: what the model is told before all else; empty: nothing.
-    :param template: what it is given: `{passages}` and `{question}` stand for them, once each, in either order.
-    :param separator: what stands between two passages.
-    :param order: `rank` keeps the order in which they were found; `source` takes that of their documents.
-    :param begin: what the answer begins with: the model goes on from there. It is not part of the answer. `{lead}`
-        stands for the last passage up to its value, where it is a pair such as `"key": "value"`.
+    Example: `assemble.plain: {template: "{passages}\n\nQuestion: {question}", order: source}`
+
+    :param instructions: instruction at the beginning of the prompt; empty: none.
+    :param template: the prompt, in which `{passages}` and `{question}` are replaced; each must stand in it once, in
+        either order.
+    :param separator: text between two passages.
+    :param order: `rank` keeps the order of the search; `source` takes that of their documents.
+    :param begin: beginning of the answer, from which the model goes on. It is not part of the answer. `{lead}` stands
+        for the last passage up to its value, where it is a pair such as `"key": "value"`.
     :param tags: whether each passage stands between tags.
     """
 

@@ -14,8 +14,10 @@ from pipeline.types import Generation, Prompt, Sampling
 class Scripted:
     """Copies the sentence that shares most words with the question, and cites it: see pipeline/models/scripted.py.
 
-    :param max_tokens: the longest answer, in words.
-    :param n_ctx: the window, in words.
+    Example: `generate.scripted: {max_tokens: 32}`
+
+    :param max_tokens: longest answer in words, at least 1.
+    :param n_ctx: size of the context window in words, at least 1.
     """
 
     max_tokens: int = 64

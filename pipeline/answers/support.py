@@ -1,4 +1,4 @@
-"""gate.support: abstains if the retrieved passages are unlikely to hold the answer.
+"""gate.support: refuses a question whose answer the passages are not likely to hold.
 
 A small classifier (pipeline/answers/answerable.py, fitted by training/abstain) estimates the probability that the
 documents hold the answer, from how well the passages match each part of the question, with vectors or by words alone.
@@ -55,14 +55,16 @@ class Support:
     The classifier was fitted on questions in English, of which half had their answers in the documents. A question in
     another language is refused only by `min_similarity` and `min_coverage`.
 
-    :param cost: what refusing a question that has an answer costs, beside answering one that has none, above 0. The
-        threshold is 1 / (1 + cost): the larger the cost, the fewer questions are refused.
-    :param threshold: the probability below which a question is refused, in [0, 1]; None: by the cost.
-    :param min_similarity: cosine of the question and the nearest passage below which nothing is near enough, in
-        [-1, 1]; None: vectors are not used at all, and words alone decide.
-    :param sure_similarity: cosine from which no question is refused, in [-1, 1].
+    Example: `gate.support: {cost: 3}`
+
+    :param cost: cost of refusing a question that has an answer, relative to answering one that has none, greater than
+        0. The threshold is 1 / (1 + cost): the larger the cost, the fewer questions are refused.
+    :param threshold: probability below which a question is refused, in [0, 1]; null: 1 / (1 + cost).
+    :param min_similarity: cosine of the question and the nearest passage below which a question is refused, in [-1, 1];
+        null: words alone decide, without vectors.
+    :param sure_similarity: cosine from which on no question is refused, in [-1, 1].
     :param min_coverage: share of the question's content words, in [0, 1]: with fewer of them in the passages a question
-        is refused, whatever the classifier says.
+        is refused, whatever the classifier's probability.
     """
 
     cost: float = 6.0

@@ -14,17 +14,17 @@ from pipeline.executors.settings import ExecutorSettings
 class IndexSettings:
     """Chunking and embedding of documents.
 
-    :param embedder: `minilm`, the path of a GGUF file or of a sentence-transformers folder, or `none` (words only: no
-        weights needed).
-    :param chunk_tokens: upper bound on a chunk's length, in the embedder's tokens (words with `none`); a chunk never
-        exceeds the embedder's own limit.
-    :param overlap: number of these tokens that neighbouring chunks share.
-    :param chunks: `tokens` fills chunks up to chunk_tokens as far as headings allow; `structure` makes a chunk of each
-        section, function or paragraph, and merges neighbours that fit together.
-    :param pooling: pooling of a GGUF embedder's token states. auto: as the file says.
-    :param question_prefix: text before a question for a GGUF embedder. None: the prefix that its family was trained
-        with, known by the name in the file; '' for nothing.
-    :param passage_prefix: the same before a passage.
+    :param embedder: `minilm`, the path of a GGUF file or of a sentence-transformers folder, or `none` (search by words,
+        without weights).
+    :param chunk_tokens: longest chunk in the embedder's tokens (in words with `none`), at least 16; a chunk never
+        exceeds what the embedder reads.
+    :param overlap: number of tokens that neighbouring chunks share, in [0, chunk_tokens / 2).
+    :param chunks: `tokens` fills chunks up to `chunk_tokens` as far as headings allow; `structure` makes one of each
+        section, function or paragraph, and joins neighbours that fit.
+    :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
+    :param question_prefix: text that a GGUF file's embedder reads before a question. null: the prefix that its family
+        was trained with, known by the name in the file; '': none.
+    :param passage_prefix: text that it reads before a passage, as for `question_prefix`.
     """
 
     embedder: str = "minilm"
@@ -70,10 +70,10 @@ class IndexSettings:
 class Budget:
     """Limits of the prompt.
 
-    :param window: cells that prompt and answer share; by default all of the model's context. `effective`: as many as
-        the model uses well, as measured by `longthread needle calibrate`.
+    :param window: number of cells that prompt and answer share, at least 1; null: all that the model's context holds.
+        `effective`: the number that the model uses well, measured by `longthread needle limit`.
     :param on_overflow: `shed` leaves out the lowest-ranked passages and lists them; `refuse` stops with the numbers.
-    :param task: the task of `longthread needle calibrate` that defines the effective window.
+    :param task: a task of `longthread needle limit` that the model must do well within the effective window.
     """
 
     window: int | Literal["effective"] | None = None

@@ -69,7 +69,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs and their differences from the first. `notes` list allowed differences and missing questions."""
 
     runs: tuple[Measures, ...]
@@ -80,7 +80,7 @@ class Comparison:
 
 def compare(
     runs: Sequence[Measures], allow: Collection[str] = (), metrics: Sequence[str] | None = None, seed: int = 0
-) -> Comparison:
+) -> RunComparison:
     """Compares each run with the first.
 
     Raises DataError if runs differ in something that `allow` does not name, and ConfigError for unknown names.
@@ -96,7 +96,7 @@ def compare(
         notes.append(f"{len(common)} questions are in all runs, and only these are compared")
     names = [m.name for m in runs[0].metrics if (metrics is None or m.name in metrics)]
     differences = [d for name in names for d in _of_metric(BY_NAME[name], runs, common, seed)]
-    return Comparison(tuple(runs), len(common), tuple(differences), tuple(notes))
+    return RunComparison(tuple(runs), len(common), tuple(differences), tuple(notes))
 
 
 def check_names(allow: Collection[str], metrics: Sequence[str] | None) -> None:
@@ -182,7 +182,7 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: RunComparison) -> dict[str, Any]:
     """The comparison as JSON values."""
     return {
         "runs": [run.name for run in comparison.runs],

@@ -17,7 +17,7 @@ from pipeline.contracts import Progress
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.corpus import Corpus, head, materialise
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold
 from pipeline.evaluation.memory import peak_mb, reset_peak
 from pipeline.evaluation.runs import MEASURES, Measures, read_measures
 from pipeline.executors.folder import n_records
@@ -31,7 +31,7 @@ LEAST_IN_A_TURN = 10
 
 
 @dataclass(frozen=True)
-class Arm:
+class Method:
     """One pipeline and its name, which is also the name of its folder."""
 
     name: str
@@ -56,10 +56,10 @@ class EvalOptions:
 
 @dataclass(frozen=True)
 class Listener:
-    """Receives progress events: of loading and indexing, of an arm's questions, and notes for the user.
+    """Receives progress events: of loading and indexing, of a method's questions, and notes for the user.
 
-    `on_status` receives the arm's name, the status of its turn, and the seconds left for all arms and turns (None until
-    a question is answered).
+    `on_status` receives the method's name, the status of its turn, and the seconds left for all methods and turns. They
+    are None until a question is answered.
     """
 
     progress: Progress = lambda what, done, total: None
@@ -68,13 +68,13 @@ class Listener:
 
 
 class Pace:
-    """Estimates the time left from the seconds that each arm's questions took in this run.
+    """Estimates the time left from the seconds that each method's questions took in this run.
 
-    An arm without a turn yet is assumed to be as fast as the average of the others.
+    A method without a turn yet is assumed to be as fast as the average of the others.
     """
 
     def __init__(self, n_samples: Mapping[str, int], n_recorded: Mapping[str, int]) -> None:
-        """`n_samples` counts the questions of each arm, and `n_recorded` those that an earlier run answered."""
+        """`n_samples` counts the questions of each method, and `n_recorded` those that an earlier run answered."""
         self._n_samples = dict(n_samples)
         self._left = {name: max(0, n - n_recorded.get(name, 0)) for name, n in n_samples.items()}
         self._earlier = dict.fromkeys(n_samples, (0, 0.0))
@@ -82,12 +82,12 @@ class Pace:
         self._name = ""
 
     def begin(self, name: str) -> None:
-        """Begins a turn of this arm: the next statuses belong to it."""
+        """Begins a turn of this method: the next statuses belong to it."""
         self._name = name
         self._earlier[name] = self._all[name]
 
     def seconds_left(self, status: RunStatus) -> float | None:
-        """Seconds left for all arms and turns, given the current arm's status. None until a question is answered."""
+        """Seconds left for all methods and turns, from the status of the current one. None without an answer."""
         n, seconds = self._earlier[self._name]
         self._all[self._name] = (n + status.n_ok + status.n_failed, seconds + status.seconds)
         self._left[self._name] = self._n_samples[self._name] - status.n_done
@@ -99,27 +99,27 @@ class Pace:
 
 
 @dataclass
-class _ArmRun:
-    """An arm with its questions, its index (if its pipeline searches) and its run folder."""
+class _MethodRun:
+    """A method with its questions, its index (if its pipeline searches) and its run folder."""
 
-    arm: Arm
+    method: Method
     samples: list[Sample]
     index: Path | None
     folder: Path
     peak_mb: float | None = field(default=None)
 
 
-def arms_of(configs: Sequence[PipelineConfig]) -> list[Arm]:
+def methods_of(configs: Sequence[PipelineConfig]) -> list[Method]:
     """The pipelines, named after their files. Raises ConfigError if two have the same name."""
     names = [Path(config.path).stem for config in configs]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two pipeline files are called '{name}': each needs its own name, for its own folder")
-    return [Arm(name, config) for name, config in zip(names, configs, strict=True)]
+    return [Method(name, config) for name, config in zip(names, configs, strict=True)]
 
 
 def evaluate(
-    arms: Sequence[Arm],
+    methods: Sequence[Method],
     data: DataSet,
     path: Path,
     output: Path,
@@ -133,36 +133,36 @@ def evaluate(
 
     Raises the errors of `run`. Answers so far are kept, and the next call resumes there.
     """
-    for arm in arms:
-        arm.config.generator.check()
-    arm_runs = [_prepare(arm, data, output, options, listener, docs) for arm in arms]
+    for method in methods:
+        method.config.generator.check()
+    method_runs = [_prepare(method, data, output, options, listener, docs) for method in methods]
     pace = Pace(
-        {arm_run.arm.name: len(arm_run.samples) for arm_run in arm_runs},
-        {arm_run.arm.name: n_records(arm_run.folder) for arm_run in arm_runs},
+        {method_run.method.name: len(method_run.samples) for method_run in method_runs},
+        {method_run.method.name: n_records(method_run.folder) for method_run in method_runs},
     )
-    n = max(len(arm_run.samples) for arm_run in arm_runs)
+    n = max(len(method_run.samples) for method_run in method_runs)
     turns = 1 if options.update else max(1, min(options.turns, n // LEAST_IN_A_TURN))
     for turn in range(1, turns + 1):
-        for arm_run in arm_runs:
+        for method_run in method_runs:
             # Each turn gets a longer prefix of the samples. The run skips those that earlier turns have answered.
-            _run(arm_run, arm_run.samples[: -(-n * turn // turns)], path, turn == 1, options, listener, pace)
-    ids = {sample.question.id for sample in arm_runs[0].samples}
-    return [read_measures(arm_run.folder, ids) for arm_run in arm_runs]
+            _run(method_run, method_run.samples[: -(-n * turn // turns)], path, turn == 1, options, listener, pace)
+    ids = {sample.question.id for sample in method_runs[0].samples}
+    return [read_measures(method_run.folder, ids) for method_run in method_runs]
 
 
 def _prepare(
-    arm: Arm, data: DataSet, output: Path, options: EvalOptions, listener: Listener, docs: Sequence[str]
-) -> _ArmRun:
-    """Prepares an arm: its questions keep their documents if its pipeline reads them; else an index is made of them."""
-    is_given = arm.config.retriever is None or not arm.config.searches_index
+    method: Method, data: DataSet, output: Path, options: EvalOptions, listener: Listener, docs: Sequence[str]
+) -> _MethodRun:
+    """Prepares a method. Its questions keep their documents if its pipeline reads them, or an index is made of them."""
+    is_given = method.config.retriever is None or not method.config.searches_index
     index = None
     if is_given:
         items = data.items
         bare = next((item for item in items if not item.question.documents and not item.fault), None)
         if bare is not None:
             raise DataError(
-                f"{data.name}: no documents come with question {bare.question.id}, and {arm.config.path} takes those "
-                f"({stage_name(arm.config.stages[0])}): search them instead, with retrieve.hybrid"
+                f"{data.name}: no documents come with question {bare.question.id}, and {method.config.path} takes "
+                f"those ({stage_name(method.config.stages[0])}): search them instead, with retrieve.hybrid"
             )
     else:
         if docs:
@@ -170,15 +170,15 @@ def _prepare(
         else:
             corpus = materialise(data, listener.progress)
             paths, items = [str(corpus.documents)], _moved(data, corpus)
-        index = docs_folder(paths, arm.config.index)
-        report = update_index(index, paths, arm.config.index, listener.progress)
+        index = docs_folder(paths, method.config.index)
+        report = update_index(index, paths, method.config.index, listener.progress)
         for file in report.failed:
-            listener.on_note(f"{arm.name}: not in the index: {file[0]}: {file[1]}")
+            listener.on_note(f"{method.name}: not in the index: {file[0]}: {file[1]}")
     samples = [Sample(item.question, {"gold": item.gold.to_json()}, item.fault) for item in items]
-    return _ArmRun(arm, chosen(samples, options.sample, options.seed, options.limit), index, output / arm.name)
+    return _MethodRun(method, chosen(samples, options.sample, options.seed, options.limit), index, output / method.name)
 
 
-def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
+def _moved(data: DataSet, corpus: Corpus) -> tuple[DataItem, ...]:
     """The questions without documents. Their gold points into the files of the corpus."""
     wanted = {span.source for item in data.items for span in item.gold.supports or ()}
     documents = data.corpus() if wanted else ()
@@ -192,7 +192,7 @@ def _moved(data: DataSet, corpus: Corpus) -> tuple[Item, ...]:
     )
 
 
-def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
+def _found(data: DataSet, docs: Sequence[str]) -> tuple[DataItem, ...]:
     """The questions without documents. Their gold names the user's files, searched for below the paths."""
     from pipeline.documents.discover import discover
 
@@ -216,7 +216,7 @@ def _found(data: DataSet, docs: Sequence[str]) -> tuple[Item, ...]:
 
 
 def _run(
-    arm_run: _ArmRun,
+    method_run: _MethodRun,
     samples: Sequence[Sample],
     path: Path,
     is_first: bool,
@@ -225,12 +225,12 @@ def _run(
     pace: Pace,
 ) -> None:
     reset_peak()
-    pace.begin(arm_run.arm.name)
+    pace.begin(method_run.method.name)
     run(
-        arm_run.arm.config,
-        arm_run.index,
+        method_run.method.config,
+        method_run.index,
         samples,
-        arm_run.folder,
+        method_run.folder,
         RunOptions(
             executor=options.executor,
             retry=options.retry,
@@ -242,10 +242,10 @@ def _run(
             max_in_flight=options.max_in_flight,
         ),
         listener.progress,
-        lambda status: listener.on_status(arm_run.arm.name, status, pace.seconds_left(status)),
+        lambda status: listener.on_status(method_run.method.name, status, pace.seconds_left(status)),
         listener.on_note,
     )
-    peaks = [mb for mb in (arm_run.peak_mb, peak_mb()) if mb is not None]
-    arm_run.peak_mb = max(peaks, default=None)
-    measures = with_checksum({"peak_memory_mb": arm_run.peak_mb})
-    write_whole(arm_run.folder / MEASURES, json.dumps(measures))
+    peaks = [mb for mb in (method_run.peak_mb, peak_mb()) if mb is not None]
+    method_run.peak_mb = max(peaks, default=None)
+    measures = with_checksum({"peak_memory_mb": method_run.peak_mb})
+    write_whole(method_run.folder / MEASURES, json.dumps(measures))

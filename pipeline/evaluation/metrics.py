@@ -6,17 +6,18 @@ are kept and counted. They are never averaged as if they were numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.answers.citations import without_marks
 from pipeline.evaluation.answers import best, contains, exact_match, f1
 from pipeline.evaluation.data.dataset import Gold
 from pipeline.evaluation.ranking import ranking
 from pipeline.evaluation.spans import n_chars, n_common, touches
-from pipeline.types import Span
+from pipeline.records import QuestionResult, Record
+from pipeline.types import Generation, Span
 
 Value = bool | int | float | None
 
@@ -26,52 +27,45 @@ class CannotMeasureError(Exception):
 
 
 @dataclass(frozen=True)
-class RecordView:
-    """One record and its gold, with the views that metrics need."""
+class JudgedResult:
+    """One result and its gold, with the views that metrics need."""
 
-    record: Mapping[str, Any]
+    result: QuestionResult
     gold: Gold
 
     @property
     def reply(self) -> str:
         """The answer without citation marks. Empty if the pipeline abstained."""
-        return "" if self.record["is_abstention"] else without_marks(self.record["answer"] or "")
+        return "" if self.result.is_abstention else without_marks(self.result.text or "")
 
     @cached_property
     def shown(self) -> tuple[Span, ...]:
         """The spans of the prompt's passages. A summary counts as the spans that it was made from."""
-        return tuple(span for passage in self.record["shown"] for span in _spans(passage))
+        return tuple(span for passage in self.result.shown for span in passage.spans or (passage.span,))
 
     @property
-    def citations(self) -> Sequence[Mapping[str, Any]]:
-        value: Sequence[Mapping[str, Any]] = self.record["citations"]
-        return value
+    def quotes(self) -> list[Span]:
+        """The quoted spans. A citation with an invalid number has no quote."""
+        return [citation.quote.span for citation in self.result.citations if citation.quote is not None]
 
     @property
     def supports(self) -> tuple[Span, ...]:
         return self.gold.supports or ()
 
     @property
-    def generation(self) -> Mapping[str, Any] | None:
-        value: Mapping[str, Any] | None = self.record["ledger"]["generation"]
-        return value
+    def generation(self) -> Generation | None:
+        return self.result.ledger.generation
 
     @cached_property
     def ranking(self) -> dict[str, float]:
-        return ranking([passage["source"] for passage in self.record.get("found", ())], self.gold.gains or {})
+        return ranking([passage.source for passage in self.result.found], self.gold.gains or {})
 
     def stage_s(self, kind: str = "") -> float:
-        return sum(float(e["seconds"]) for e in self.record["ledger"]["stages"] if e["stage"].startswith(kind))
+        return sum(entry.seconds for entry in self.result.ledger.stages if entry.stage.startswith(kind))
 
     def generated(self, name: str) -> float:
         """A number of the generation. 0 if the pipeline answered without generating."""
-        return float(self.generation[name]) if self.generation else 0.0
-
-
-def _spans(passage: Mapping[str, Any]) -> Iterable[Span]:
-    if passage["spans"]:
-        return [Span(span["source"], span["start"], span["end"]) for span in passage["spans"]]
-    return [Span(passage["source"], passage["start"], passage["end"])]
+        return float(getattr(self.generation, name)) if self.generation else 0.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class Metric:
     title: str
     better: Literal["more", "less"]
     what: str
-    measure: Callable[[RecordView], float] = field(repr=False)
+    measure: Callable[[JudgedResult], float] = field(repr=False)
     applies: Callable[[Gold], bool] = field(repr=False, default=lambda gold: True)
     is_cost: bool = False
 
@@ -99,52 +93,42 @@ def _has_gains(gold: Gold) -> bool:
     return bool(gold.gains)
 
 
-def _answerability(seen: RecordView) -> float:
-    return float(bool(seen.record["is_abstention"]) != seen.gold.is_answerable)
+def _answerability(seen: JudgedResult) -> float:
+    return float(seen.result.is_abstention != seen.gold.is_answerable)
 
 
-def _support_recall(seen: RecordView) -> float:
+def _support_recall(seen: JudgedResult) -> float:
     return n_common(seen.supports, seen.shown) / n_chars(seen.supports)
 
 
-def _support_precision(seen: RecordView) -> float:
+def _support_precision(seen: JudgedResult) -> float:
     n_shown = n_chars(seen.shown)
     if not n_shown:
         raise CannotMeasureError("no passage was shown")
     return n_common(seen.supports, seen.shown) / n_shown
 
 
-def _citation_precision(seen: RecordView) -> float:
-    if not seen.citations:
+def _citation_precision(seen: JudgedResult) -> float:
+    citations = seen.result.citations
+    if not citations:
         raise CannotMeasureError("the answer cites nothing")
-    return sum(touches(span, seen.supports) for span in _quotes(seen)) / len(seen.citations)
+    return sum(touches(span, seen.supports) for span in seen.quotes) / len(citations)
 
 
-def _citation_recall(seen: RecordView) -> float:
-    quotes = _quotes(seen)
-    return sum(touches(span, quotes) for span in seen.supports) / len(seen.supports)
+def _citation_recall(seen: JudgedResult) -> float:
+    return sum(touches(span, seen.quotes) for span in seen.supports) / len(seen.supports)
 
 
-def _quotes(seen: RecordView) -> list[Span]:
-    """The quoted spans. A citation with an invalid number has no quote."""
-    quotes = [citation["quote"] for citation in seen.citations if citation["quote"]]
-    return [Span(quote["source"], quote["start"], quote["end"]) for quote in quotes]
-
-
-def _rate(tokens: str, seconds: str) -> Callable[[RecordView], float]:
-    def measure(seen: RecordView) -> float:
-        if not seen.generation or not seen.generation[seconds]:
+def _rate(tokens: str, seconds: str) -> Callable[[JudgedResult], float]:
+    def measure(seen: JudgedResult) -> float:
+        if not seen.generated(seconds):
             raise CannotMeasureError("nothing was read or written")
-        n = seen.generation[tokens]
-        if tokens == "prompt_tokens":  # records of earlier versions have no restored tokens
-            n -= seen.generation["reused_tokens"] + seen.generation.get("restored_tokens", 0)
-            n += seen.generation.get("stored_tokens", 0)
-        return float(n / seen.generation[seconds])
+        return seen.generated(tokens) / seen.generated(seconds)
 
     return measure
 
 
-def _ranked(name: str) -> Callable[[RecordView], float]:
+def _ranked(name: str) -> Callable[[JudgedResult], float]:
     return lambda seen: seen.ranking[name]
 
 
@@ -222,7 +206,7 @@ METRICS: tuple[Metric, ...] = (
         "prompt tokens",
         "less",
         "tokens that the model was given",
-        lambda s: float(s.record["ledger"]["prompt_tokens"]),
+        lambda s: float(s.result.ledger.prompt_tokens),
         is_cost=True,
     ),
     Metric("seconds", "seconds", "less", "of all stages of the question", lambda s: s.stage_s(), is_cost=True),
@@ -234,7 +218,7 @@ METRICS: tuple[Metric, ...] = (
         "read tokens/s",
         "more",
         "while reading, tokens of the cache apart",
-        _rate("prompt_tokens", "prefill_s"),
+        _rate("read_tokens", "prefill_s"),
         is_cost=True,
     ),
     Metric(
@@ -257,14 +241,14 @@ class MetricValues:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure(line: Mapping[str, Any]) -> MetricValues:
-    """Measures one line of a run's records. A failed sample has no values, only reasons."""
-    gold = Gold.from_json((line.get("fields") or {}).get("gold") or {})
+def measure(record: Record) -> MetricValues:
+    """Measures one record of a run. A failed sample has no values, only reasons."""
+    gold = Gold.from_json(record.fields.get("gold") or {})
     metrics = [metric for metric in METRICS if metric.applies(gold)]
-    if line["status"] != "ok" or not line["record"]:
-        why = (line.get("error") or {}).get("message") or "the sample has no record"
+    if record.error is not None or record.result is None:
+        why = record.error.message if record.error else "the sample has no record"
         return MetricValues({}, {metric.name: f"not answered: {why}" for metric in metrics})
-    seen = RecordView(line["record"], gold)
+    seen = JudgedResult(record.result, gold)
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
     for metric in metrics:

@@ -17,6 +17,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.metrics import METRICS, Metric, MetricValues, measure
 from pipeline.evaluation.statistics import Interval, mean_interval
 from pipeline.executors.folder import RECORDS, DamagedLine, parse_record, read_about
+from pipeline.records import Record
 from pipeline.storage.checked_json import read_object
 from pipeline.storage.whole import new_file
 
@@ -25,7 +26,7 @@ ROWS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class QuestionRow:
     """One question's outcome. `question_hash` covers the question and its gold, `offset` is its line's byte offset."""
 
     id: str
@@ -43,11 +44,11 @@ class Measures:
     folder: Path
     name: str
     about: Mapping[str, Any]
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[QuestionRow, ...] = field(repr=False)
     peak_memory_mb: float | None = None
 
     @cached_property
-    def by_id(self) -> dict[str, Row]:
+    def by_id(self) -> dict[str, QuestionRow]:
         return {row.id: row for row in self.rows}
 
     @property
@@ -73,7 +74,7 @@ class Measures:
         values = self.values(metric)
         return mean_interval(values, seed) if values else None
 
-    def record(self, id_: str) -> dict[str, Any]:
+    def record(self, id_: str) -> Record:
         """Reads one question's record from the disk."""
         with (self.folder / RECORDS).open("rb") as file:
             file.seek(self.by_id[id_].offset)
@@ -113,10 +114,10 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
     folder = Path(folder)
     about = read_about(folder)
     rows = []
-    for offset, where, line in _lines(folder, needs_checksum=about["format"] > 1):
+    for offset, where, record in _records(folder, needs_checksum=about["format"] > 1):
         try:
-            if ids is None or line["id"] in ids:
-                rows.append(_row(line, offset))
+            if ids is None or record.id in ids:
+                rows.append(_row(record, offset))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where}: is no record of this longthread: {type(error).__name__}: {error}") from None
     if not rows:
@@ -125,14 +126,14 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
     return Measures(folder, folder.resolve().name, about, tuple(rows), _peak_memory(folder))
 
 
-def _row(line: Mapping[str, Any], offset: int) -> Row:
-    gold = (line.get("fields") or {}).get("gold") or {}
-    known = [line["question"]["text"], gold.get("answers"), gold.get("is_answerable")]
-    question_hash = hashlib.sha256(json.dumps([line["id"], *known]).encode()).hexdigest()[:16]
-    return Row(str(line["id"]), int(line["n"]), line["status"], question_hash, measure(line), offset)
+def _row(record: Record, offset: int) -> QuestionRow:
+    gold = record.fields.get("gold") or {}
+    known = [record.question, gold.get("answers"), gold.get("is_answerable")]
+    question_hash = hashlib.sha256(json.dumps([record.id, *known]).encode()).hexdigest()[:16]
+    return QuestionRow(record.id, record.n, record.status, question_hash, measure(record), offset)
 
 
-def _lines(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def _records(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, Record]]:
     """Yields (byte offset, place in words, record) for each complete line. Skips a torn last line."""
     path = folder / RECORDS
     try:

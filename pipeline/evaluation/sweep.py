@@ -12,7 +12,7 @@ from pipeline.config import PipelineConfig
 from pipeline.default import with_default_model, with_model
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
-from pipeline.evaluation.evaluate import Arm, EvalOptions, Listener, evaluate
+from pipeline.evaluation.evaluate import EvalOptions, Listener, Method, evaluate
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import Measures
 from pipeline.evaluation.sweep_file import Halving, Sweep, Variant
@@ -43,8 +43,8 @@ def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, l
     for size in rungs(n, sweep.halving, len(stay)):
         # With one seed a larger sample contains the smaller ones, so each round reuses the answers of those before.
         sampling = replace(options, sample=size if sweep.halving or settings.sample else settings.sample)
-        arms = [Arm(variant.name, _config(variant, settings.model)) for variant in stay]
-        measures = evaluate(arms, data, sweep.data, output, sampling, listener, sweep.docs)
+        methods = [Method(variant.name, _config(variant, settings.model)) for variant in stay]
+        measures = evaluate(methods, data, sweep.data, output, sampling, listener, sweep.docs)
         points = sorted(map(lambda v, m: _point(v, m, settings.metric), stay, measures), key=lambda p: -p.quality)
         if size == n:
             return [*_with_front(points), *left]

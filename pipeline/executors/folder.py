@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.errors import DataError, RunError
+from pipeline.records import Record
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
 from pipeline.storage.whole import new_file, write_whole
 
@@ -52,16 +53,16 @@ class Run:
 
     folder: Path
     about: dict[str, Any]
-    records: tuple[dict[str, Any], ...]
+    records: tuple[Record, ...]
     torn_bytes: int = 0
 
     @property
-    def ok(self) -> tuple[dict[str, Any], ...]:
-        return tuple(record for record in self.records if record["status"] == "ok")
+    def ok(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "ok")
 
     @property
-    def failed(self) -> tuple[dict[str, Any], ...]:
-        return tuple(record for record in self.records if record["status"] == "error")
+    def failed(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "error")
 
 
 def read_run(folder: Path) -> Run:
@@ -70,7 +71,7 @@ def read_run(folder: Path) -> Run:
     records = read_records(folder, needs_checksum=about["format"] > 1)
     if records.damaged:
         raise DataError(records.damaged[0].message(folder))
-    return Run(folder, about, tuple(sorted(records.whole, key=lambda record: record["n"])), records.torn_bytes)
+    return Run(folder, about, tuple(sorted(records.whole, key=lambda record: record.n)), records.torn_bytes)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -117,7 +118,7 @@ class DamagedLine:
 class Records:
     """The lines of a records.jsonl, in the order of the file."""
 
-    whole: list[dict[str, Any]]
+    whole: list[Record]
     damaged: list[DamagedLine]
     torn_bytes: int
 
@@ -137,7 +138,7 @@ def read_records(folder: Path, needs_checksum: bool) -> Records:
     for number, line in enumerate(lines.split(b"\n") if newline else [], 1):
         try:
             record = parse_record(line, needs_checksum)
-            first = numbers.setdefault(record["key"], number)
+            first = numbers.setdefault(record.key, number)
             if first != number:
                 raise ValueError(f"line {first} has the same key")
         except ValueError as error:
@@ -147,20 +148,9 @@ def read_records(folder: Path, needs_checksum: bool) -> Records:
     return records
 
 
-def parse_record(line: bytes, needs_checksum: bool) -> dict[str, Any]:
-    """Parses a record and removes its checksum. Raises ValueError with what is wrong with the line."""
-    record = parse_object(line, needs_checksum)
-    missing = {"id", "key", "n", "status", "record"} - set(record)
-    if missing:
-        raise ValueError(f"is no record: it has no {', '.join(sorted(missing))}")
-    if not isinstance(record["id"], str) or not isinstance(record["key"], str) or type(record["n"]) is not int:
-        raise ValueError("is no record: 'id', 'key' or 'n' has another type")
-    if record["status"] == "ok" and isinstance(record["record"], dict):
-        return record
-    error = record.get("error")
-    if record["status"] == "error" and isinstance(error, dict) and {"type", "message", "stage"} <= set(error):
-        return record
-    raise ValueError("is no record: 'status' does not agree with 'record' and 'error'")
+def parse_record(line: bytes, needs_checksum: bool) -> Record:
+    """Parses the record of a line. Raises ValueError with what is wrong with the line."""
+    return Record.from_dict(parse_object(line, needs_checksum))
 
 
 class RunFolder:
@@ -225,7 +215,7 @@ class RunFolder:
                 path.unlink()
         if differs:
             is_same_model = _identity(before.get("model")) == _identity(about.get("model"))
-            valid = [{**record, "n": places[record["key"]]} for record in records if record["key"] in places]
+            valid = [replace(record, n=places[record.key]) for record in records if record.key in places]
             valid = valid if is_same_model else []
             on_note(
                 f"{differs}: {len(valid)} of {len(records)} records still hold and are kept, the others are dropped"
@@ -235,20 +225,20 @@ class RunFolder:
             self._rewrite(records)
         if damage is not None and records:
             on_note(f"{self.folder / RUN}: was missing or damaged, and is made again from {len(records)} records")
-        first = min((str(record.get("started")) for record in records), default=about["started"])
+        first = min((record.started for record in records if record.started), default=about["started"])
         self.about = {**about, "started": before.get("started", first)}
         if before or records:
             self.about["resumed"] = about["started"]
         self._write_about()
-        return {record["key"]: record["status"] for record in records}
+        return {record.key: record.status for record in records}
 
-    def _still_hold(self, read: Records, damage: _DamagedRunError, update: bool) -> list[dict[str, Any]]:
+    def _still_hold(self, read: Records, damage: _DamagedRunError, update: bool) -> list[Record]:
         """Returns this run's records if run.json is lost: each record names its run as well.
 
         Raises RunError for a folder of other files, and for records of another run.
         """
         records = read.whole
-        own_records = [record for record in records if record.get("run") == self._fingerprint]
+        own_records = [record for record in records if record.run == self._fingerprint]
         strange = sorted(path.name for path in self.folder.iterdir() if not _is_ours(path.name))
         if read.damaged or read.torn_bytes:
             strange.append(RECORDS)
@@ -309,15 +299,15 @@ class RunFolder:
         """Removes the records of failed samples, so that these are retried; returns their number."""
         path = self.folder / RECORDS
         records = read_records(self.folder, needs_checksum=True).whole
-        successes = [record for record in records if record["status"] == "ok"]
+        successes = [record for record in records if record.status == "ok"]
         if len(successes) < len(records):
             os.close(self._file)
             self._rewrite(successes)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-            self.done = {record["key"]: record["status"] for record in successes}
+            self.done = {record.key: record.status for record in successes}
         return len(records) - len(successes)
 
-    def _rewrite(self, records: Sequence[dict[str, Any]]) -> None:
+    def _rewrite(self, records: Sequence[Record]) -> None:
         """The file with these records alone: wholly there, or still the one before."""
         path = self.folder / RECORDS
         try:
@@ -326,7 +316,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(_cannot_write(path, error)) from None
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: Record) -> None:
         """Writes one record to the disk. Raises RunError where that fails; what was written before stays whole."""
         size = os.fstat(self._file).st_size
         line = self._line(record)
@@ -339,11 +329,11 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, size)
             raise RunError(_cannot_write(self.folder / RECORDS, error)) from None
-        self.done[record["key"]] = record["status"]
+        self.done[record.key] = record.status
 
-    def _line(self, record: Mapping[str, Any]) -> bytes:
-        """Encodes a record as a line of the file, with its run and a checksum."""
-        whole = with_checksum({**record, "run": self._fingerprint})
+    def _line(self, record: Record) -> bytes:
+        """Encodes a record as a line of the file, with the fingerprint of the run and a checksum."""
+        whole = with_checksum(replace(record, run=self._fingerprint).to_dict())
         try:
             return json.dumps(whole, ensure_ascii=False).encode() + b"\n"
         except UnicodeEncodeError:  # half a character, as a broken document may hold it

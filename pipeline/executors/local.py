@@ -13,8 +13,9 @@ from typing import Any, Self, cast
 from pipeline.contracts import NeedsEmbedder, Reranker
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
-from pipeline.executors.tasks import Outcome, Task, TaskFault
+from pipeline.executors.tasks import Outcome, Task
 from pipeline.pipeline import Pipeline
+from pipeline.records import TaskFault
 from pipeline.registry import kind_of, stage_name
 from pipeline.stages import run_stage
 from pipeline.types import State

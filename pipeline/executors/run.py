@@ -28,9 +28,9 @@ from pipeline.errors import ConfigError, ModelError, RunError
 from pipeline.executors.folder import RunFolder
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
-from pipeline.executors.tasks import Executor, Outcome, Task, TaskFault
+from pipeline.executors.tasks import Executor, Outcome, Task
 from pipeline.pipeline import Pipeline
-from pipeline.records import record
+from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.registry import stage_name
 from pipeline.retrieval.generations import hold_newest
 
@@ -211,24 +211,20 @@ class _Work:
     def take(self, outcome: Outcome) -> None:
         """Writes a finished sample. Raises RunError if it cannot be written, or if too many failed."""
         task, state, fault = outcome.task, outcome.state, outcome.fault
-        written = None if state is None else record(state, self.config)
-        if written is not None:
-            written = {name: value for name, value in written.items() if name != "config"}
         self.out.append(
-            {
-                "n": task.n,
-                "id": task.sample.question.id,
-                "key": task.key,
-                "status": "ok" if fault is None else "error",
-                "error": None if fault is None else fault.to_dict(),
-                "retries": len(task.retries),
-                "attempts": [retry.to_dict() for retry in task.retries],
-                "seconds": round(outcome.seconds, 6),
-                "started": task.started.isoformat(timespec="milliseconds"),
-                "fields": task.sample.fields,
-                "question": {"id": task.sample.question.id, "text": task.sample.question.text},
-                "record": written,
-            }
+            Record(
+                n=task.n,
+                id=task.sample.question.id,
+                key=task.key,
+                question=task.sample.question.text,
+                result=None if state is None else QuestionResult.of(state, self.config, with_config=False),
+                error=fault,
+                attempts=tuple(task.retries),
+                n_retries=len(task.retries),
+                seconds=round(outcome.seconds, 6),
+                started=task.started.isoformat(timespec="milliseconds"),
+                fields=task.sample.fields,
+            )
         )
         self.n_retries += len(task.retries)
         self.n_ok += fault is None

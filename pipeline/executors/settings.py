@@ -12,12 +12,14 @@ from pipeline.errors import SettingError
 class StagePool:
     """The actors of one stage.
 
-    :param replicas: number of actors. auto: one per node; for generate, one per GPU if there are any.
-    :param num_cpus: cores that Ray reserves per actor. auto: for generate, what the other stages leave; for others, a
-        little, since they work while the generator waits for them.
-    :param num_gpus: GPUs per actor. auto: for generate, 1 if the cluster has one and llama.cpp was built for it.
-    :param max_in_flight: questions in flight per actor. auto: for generate, the sequences of its engine (`n_seq_max`);
-        for others, 2, so that one is ready when another is done.
+    :param replicas: number of actors, at least 1. auto: one for each node; for generate, one for each GPU where there
+        are any.
+    :param num_cpus: cores that Ray reserves for each, at least 0. auto: for generate, those that the other stages
+        leave; for others, a little, since they work while the generator waits for them.
+    :param num_gpus: GPUs for each, at least 0. auto: for generate, 1 if the cluster has one and llama.cpp was built for
+        it.
+    :param max_in_flight: number of questions at a time for each, at least 1. auto: for generate, the sequences of its
+        engine (`n_seq_max`); for others 2, so that one is ready when another is done.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -40,13 +42,14 @@ class StagePool:
 class ExecutorSettings:
     """How a batch runs: in this process, or as Ray actors. The numbers of a pool are for Ray.
 
-    :param kind: `local` or `ray`; `--executor` on the command line overrides it.
-    :param address: a running Ray cluster to join (`auto`, `HOST:PORT`); by default a run starts and stops its own Ray.
-    :param num_cpus: cores of a Ray that the run starts. auto: all that this process may use.
-    :param object_store_mb: its shared memory, for the states that move between stages.
-    :param waiting: upper bound on the questions that wait before a stage, per place in it. It bounds the work in
-        flight.
-    :param max_restarts: deaths of a stage's actors in a row, without one answer, after which the run stops.
+    :param kind: `local` or `ray`; `--executor` on the command line goes before it.
+    :param address: address of a running Ray cluster to join (`auto`, `HOST:PORT`); null: Ray is started here and ended.
+    :param num_cpus: cores of a Ray that is started here, at least 1. auto: all that this process may use.
+    :param object_store_mb: its shared memory in MiB, for the states that go from stage to stage, at least 80.
+    :param waiting: largest number of questions that wait before a stage, for each of its places, at least 1: the bound
+        on the work in flight.
+    :param max_restarts: number of times in a row that a stage's actors may die without an answer before the run is
+        stopped, at least 0.
     :param stages: the pool of a stage, by its name (`compress.exit`) or its kind (`generate`).
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,34 +9,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pipeline.errors import ConfigError, DataError, LongthreadError, MissingExtraError, WindowError
 from pipeline.executors.samples import Sample
+from pipeline.records import TaskFault
 from pipeline.types import State
-
-_FOR_GOOD = (ConfigError, DataError, MissingExtraError, WindowError)
-"""Errors that a retry would meet again, so there is none."""
-
-
-@dataclass(frozen=True)
-class TaskFault:
-    """Why a sample has no answer. `trace` is the traceback of an internal error, empty for a user's error."""
-
-    type: str
-    message: str
-    stage: str
-    is_final: bool = False
-    trace: str = ""
-
-    @classmethod
-    def of(cls, error: BaseException, stage: str) -> TaskFault:
-        known = isinstance(error, LongthreadError)
-        trace = "" if known else "".join(traceback.format_exception(error))[-4000:]
-        return cls(type(error).__name__, str(error), stage, isinstance(error, _FOR_GOOD), trace)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Converts the fault to the form of a record."""
-        fields = {"type": self.type, "message": self.message, "stage": self.stage}
-        return {**fields, "trace": self.trace} if self.trace else fields
 
 
 @dataclass(eq=False)

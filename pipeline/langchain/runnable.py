@@ -23,7 +23,7 @@ from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
 from pipeline.langchain.documents import to_document
 from pipeline.pipeline import Pipeline
-from pipeline.records import record
+from pipeline.records import QuestionResult
 from pipeline.streaming import stream
 from pipeline.types import Question, State
 
@@ -83,7 +83,7 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
 
     def _record(self, state: State) -> dict[str, Any]:
         documents = [to_document(passage) for passage in state.shown]
-        return {**record(state, self.pipeline.config), "documents": documents}
+        return {**QuestionResult.of(state, self.pipeline.config).to_dict(), "documents": documents}
 
     def _chunks(self, queries: Iterator[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yields drafts while the model writes, then the record. Closing the generator stops the answer."""

@@ -1,4 +1,4 @@
-"""The effective context of a model file, as measured by `longthread needle calibrate` and stored under its hash.
+"""The effective context of a model file, as measured by `longthread needle limit` and stored under its hash.
 
 A measurement belongs to a model file (and its adapters) and to the settings that affect long texts: the cache types and
 the scaling of positions. It is in the cache folder: calibrations/<16 digits of the key>/effective-*.json. A file that
@@ -104,7 +104,7 @@ def effective_window(model: Model, task: str) -> tuple[int, str]:
     """Returns the effective window in tokens, and its reason. Raises ModelError, with a remedy, if it is unknown."""
     context = stored(model)
     name = model.path if isinstance(model, OnFile) else model.name
-    command = f"longthread needle calibrate {name} --task {task}{_flags(settings_of(model))}"
+    command = f"longthread needle limit {name} --task {task}{_flags(settings_of(model))}"
     if context is None:
         raise ModelError(
             f"budget.window is effective, but the effective context of {model.name} was not measured with these "
@@ -131,7 +131,7 @@ def effective_window(model: Model, task: str) -> tuple[int, str]:
         f"window {holds.tokens} of {model.window}: effective context on the task {task}: {holds.hits} of {holds.n} "
         f"right at {holds.tokens} tokens ({holds.chars} characters), lower bound {holds.low:.0%}, threshold "
         f"{context.threshold:.0%}{_format_settings(context.settings)}; measured on {context.date[:10]} by longthread "
-        "needle calibrate" + ("" if measured.is_settled else "; its time ran out, so it may be more")
+        "needle limit" + ("" if measured.is_settled else "; its time ran out, so it may be more")
     )
 
 

@@ -15,7 +15,11 @@ UNQUANTISED = ("f32", "f16", "bf16")
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """An adapter in GGUF form, added to the weights `scale` times."""
+    """An adapter in GGUF form, added to the weights `scale` times.
+
+    :param path: path of the GGUF adapter.
+    :param scale: factor of the adapter, any number.
+    """
 
     path: str
     scale: float = 1.0
@@ -29,7 +33,11 @@ class Lora:
 class ControlVector:
     """A control vector in GGUF form: its directions are added `scale` times to the layers that it names.
 
-    `first_layer` and `last_layer` (from 1, inclusive) limit the layers; a negative scale reverses the direction.
+    :param path: path of the GGUF control vector.
+    :param scale: factor of the directions, any number; a negative one pushes the other way.
+    :param first_layer: first layer to which directions are added, counted from 1, at least 1.
+    :param last_layer: last layer to which they are added, included, at least 1 and at least `first_layer`; null: the
+        model's last.
     """
 
     path: str
@@ -49,52 +57,58 @@ class ControlVector:
 class EngineSettings:
     """A model file and its context.
 
-    Loading the model resolves every `auto`, see `ResolvedSettings`.
+    `auto` is replaced by a value when the model is loaded; `ResolvedSettings` has it.
 
-    :param model: path of a GGUF file, or a name of the catalogue.
-    :param n_ctx: cells of one sequence, for prompt and answer together. More than the trained context needs
-        `rope_scaling`. auto: the trained context, at most 32768, halved until the cache fits into half of the free
+    :param model: path of a GGUF file, or a name that `longthread models list` shows.
+    :param n_ctx: cells that one sequence may use, prompt and answer together, at least 64. More than the model was
+        trained on needs `rope_scaling`. auto: the trained context, at most 32768, halved until the cache fits into half
+        of the free memory.
+    :param n_cells: cells of the whole context, shared by all sequences, at least 64 and at least `n_ctx`. auto:
+        `n_ctx`.
+    :param n_batch: largest number of cells in one call of llama.cpp, at least 1.
+    :param n_ubatch: largest number of cells in one pass through the graph, at least 1, at most `n_batch`.
+    :param n_seq_max: number of sequences that are worked on at a time, at least 1, at most `n_batch`; further prompts
+        wait.
+    :param n_cached: number of finished sequences whose cells stay until their room is needed, at least 0, for prompts
+        that begin alike. `n_seq_max` and `n_cached` are lowered where the states of a recurrent model would fill the
         memory.
-    :param n_cells: cells of the whole context, shared by all sequences. auto: n_ctx.
-    :param n_batch: upper bound on the cells in one llama.cpp call.
-    :param n_ubatch: upper bound on the cells in one pass through the graph.
-    :param n_seq_max: number of sequences in progress; further prompts wait.
-    :param n_cached: finished sequences whose cells stay, until the space is needed, for prompts with the same prefix.
-        n_seq_max and n_cached are lowered if the states of a recurrent model would fill the memory.
     :param checkpoint_mb: MiB for the states of a hybrid or recurrent model at the ends of sections and where prompts
-        diverged, so that later prompts continue there; 0: none. auto: an eighth of the free memory, at most 2048.
-    :param prefill_piece: cells of prompts that are read between two tokens of the answers in flight.
-    :param threads: number of threads. auto: the physical cores that this process may use.
-    :param n_gpu_layers: layers on a GPU. auto: all of them if llama.cpp was built for one, else 0.
-    :param split_mode: how several GPUs share the work: `none` (one of them, main_gpu, does it all), `layer` (whole
-        layers), `row` or `tensor` (parts of each layer; tensor needs flash attention). Without a GPU it does nothing.
-    :param main_gpu: number of the GPU for split_mode none, from 0 on.
-    :param tensor_split: shares of the model per GPU, as numbers whose ratio counts: [3, 1]. none: by memory.
-    :param mmap: whether weights are mapped from the file (loaded at once, shared by processes) instead of read.
+        parted, at least 0, so that later prompts go on from there; 0: none. auto: an eighth of the free memory, at most
+        2048.
+    :param prefill_piece: number of prompt cells that are read between two tokens of the running answers, at least 1.
+    :param threads: number of threads, at least 1. auto: the physical cores that this process may use.
+    :param n_gpu_layers: number of layers on a GPU, at least 0. auto: all of them if llama.cpp was built for a GPU,
+        otherwise 0.
+    :param split_mode: how several GPUs share the work: `none` (main_gpu does it all), `layer` (whole layers), `row` or
+        `tensor` (parts of each layer; tensor needs flash attention). Without a GPU it has no effect.
+    :param main_gpu: number of the GPU that is used with `split_mode: none`, at least 0.
+    :param tensor_split: share of the model for each GPU, as numbers of at least 0 whose ratio counts: [3, 1]. Empty: by
+        memory.
+    :param mmap: whether weights are mapped from the file (loaded at once, shared by processes) or read.
     :param mlock: whether weights are locked in memory, so that the system never swaps them out.
-    :param kv_unified: `on`: one cache that all sequences share, so that a common prefix is read and stored once. `off`:
-        a cache of n_ctx cells for each of n_seq_max + 1 sequences, without sharing: on GPUs it can be up to 3 times
-        faster with many long prompts that differ (llama.cpp #14363). auto: on; we have not measured off on a GPU.
-    :param swa_full: whether layers with a sliding window keep cells outside it. Without them the cache is smaller, and
-        a common prefix is read again for each prompt.
-    :param kv_k: type of keys in the cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl.
-    :param kv_v: type of values; those that begin with q or iq need flash attention.
-    :param flash_attention: auto: on if the model's graph allows it.
-    :param rope_scaling: method that extends positions beyond the trained context. yarn and linear change the
-        frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), with d rotated dimensions.
-    :param rope_factor: ratio of the extended to the trained context, from 1 on.
-    :param rope_freq_base: base of the rotary frequencies, greater than 0; none: the file's. For models whose file names
+    :param kv_unified: `on`: one cache for all sequences, so that common parts of prompts are read and kept once. `off`:
+        a cache of `n_ctx` cells for each of `n_seq_max` + 1 sequences, without sharing: on GPUs it can be up to 3 times
+        faster with many long prompts that differ (llama.cpp #14363). auto: on; off on a GPU is unmeasured.
+    :param swa_full: whether layers with a sliding window keep cells outside of it. Without them the cache is smaller,
+        and common parts of prompts are read again for each.
+    :param kv_k: type of the keys in the cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl.
+    :param kv_v: type of the values in the cache, as for `kv_k`; the types that begin with q or iq need flash attention.
+    :param flash_attention: `on`, `off`, or auto: on where the model's graph allows it.
+    :param rope_scaling: how positions beyond the trained context are squeezed into it. yarn and linear change the
+        frequencies by `rope_factor`, ntk changes their base by factor ** (d / (d - 2)), d being the rotated dimensions.
+    :param rope_factor: length of the context relative to the trained one, at least 1.
+    :param rope_freq_base: base of the rotary frequencies, greater than 0; null: the file's. For models whose file has
         another base than they were trained with.
     :param lora: adapters, all active at once.
     :param control_vectors: control vectors, added up.
-    :param draft: `lookup` drafts the next tokens from the text so far and verifies them in one batch; the answer stays
-        the same. It helps if answers copy from the prompt and the machine has compute to spare.
-    :param draft_max: upper bound on the tokens of one draft.
-    :param chat_template: replaces the file's own template: a file, the name of another template in the model's file, or
-        `plain`, `chatml`, `llama2`, `llama3`, `gemma`, `vicuna`, `alpaca`.
-    :param template_arguments: further arguments of the template, such as {enable_thinking: false}.
-    :param date: the date for templates that use it. A chat passes the day on which it began, unless this is set to
-        another value than the default.
+    :param draft: `lookup` guesses the next tokens from the text so far and checks them in one batch; the answer stays
+        the same. It helps where answers copy from the prompt and the machine has compute to spare.
+    :param draft_max: largest number of tokens of one guess, at least 1.
+    :param chat_template: a template in place of the file's: a file, a name of those inside the model's file, or
+        `plain`, `chatml`, `llama2`, `llama3`, `gemma`, `vicuna`, `alpaca`; null: the file's.
+    :param template_arguments: arguments of the template beside the messages, such as {enable_thinking: false}.
+    :param date: date for a template that asks for it. A chat uses the day on which it began, unless this setting
+        differs from its default.
     """
 
     model: str = "smollm2-135m"

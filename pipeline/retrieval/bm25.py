@@ -16,13 +16,16 @@ from pipeline.types import Passage, Question
 class Bm25:
     """Finds passages by BM25 over stemmed words; one that shares no word with the question is not found.
 
-    :param k: how many passages to give back.
-    :param glob: keeps to sources whose path matches it.
-    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
-    :param parents: gives each hit with its section around it, up to so many of the reader's tokens (parents.py); None:
-        the hit alone.
-    :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
-        notes them; `keep` keeps all.
+    Example: `retrieve.bm25: {k: 6}`
+
+    :param k: number of passages to return, at least 1.
+    :param glob: only documents whose path matches this pattern, such as "manual/*"; null: all documents.
+    :param filter: only documents whose properties match, such as "kind=pdf and year>=2024" (filters.py); null: all
+        documents.
+    :param copies: `fold` leaves out passages that only repeat passages ranked above them, and notes them
+        (near_copies.py); `keep` keeps all.
+    :param parents: returns each hit with the section around it, in this many of the reader's tokens, at least 1
+        (parents.py); null: the hit alone.
     """
 
     k: int = 8

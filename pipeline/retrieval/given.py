@@ -15,9 +15,11 @@ from pipeline.types import Document, Passage, Question
 
 @dataclass(frozen=True)
 class Given:
-    """Gives the question's own documents, each whole or in chunks as the pipeline's index cuts them; no score.
+    """Returns the question's own documents, each whole or in chunks as the pipeline's index cuts them; no score.
 
-    :param whole: whether a document is one passage, however long it is; else it is cut like an indexed one.
+    Example: `retrieve.given: {whole: false}`
+
+    :param whole: whether a document is one passage, however long it is; otherwise it is cut like an indexed document.
     """
 
     whole: bool = True

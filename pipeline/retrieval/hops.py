@@ -39,25 +39,30 @@ _NONE = "nothing"
 
 @dataclass(frozen=True)
 class Hops:
-    """Follows keys to values, or names from sentence to sentence, and gives back what lies on the way, in its order.
+    """Follows keys to values, or names from sentence to sentence, and returns the passages on the way, in its order.
 
     A question with identifiers in it (a UUID, `INV-2024-17`) has them looked up as keys: a passage that holds the key,
     a sign such as `:` or `=`, and a value, gives the next key. Any other question is searched for its best sentence,
     whose names are looked up next. Where nothing can be followed it is a plain search by words.
 
-    :param k: how many passages to give back: those of the hops first.
-    :param hops: the most hops.
-    :param pool: how many passages are looked through at each hop.
+    Example: `retrieve.hops: {k: 32, by: keys}`
+
+    :param k: number of passages to return, at least 1; those of the hops come first.
+    :param hops: largest number of hops, at least 1.
+    :param pool: number of passages that are searched through at each hop, at least 1.
     :param by: `keys`, `names`, or `auto`: keys where the question has some.
-    :param give: `chain`: every hop; `end`: only the last one of the longest way from each start. The ledger says so.
-    :param fill: whether what a plain search finds follows the hops, up to k.
-    :param whole: whether a hop is given as its whole passage, instead of the pair or the sentence alone.
-    :param first: how the first sentence of a way by names is searched for: `hybrid` needs an embedder.
-    :param branches: how many sentences with a name are followed.
-    :param namer: who says which name is looked up next: `rule`, every new one in its order; `reader`, the model that
-        answers chooses one of them under a grammar, or ends the search.
-    :param glob: keeps to sources whose path matches it.
-    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
+    :param give: `chain` returns every hop; `end` only the last hop of the longest way from each start. The ledger says
+        so.
+    :param fill: whether the results of a plain search follow the hops, up to `k`.
+    :param whole: whether a hop is returned as its whole passage, instead of the pair or the sentence alone.
+    :param first: how the first sentence of a way by names is searched for: `bm25`, or `hybrid`, which needs an
+        embedder.
+    :param branches: number of sentences with a name that are followed, at least 1.
+    :param namer: who chooses the name that is looked up next: `rule` takes every new one in its order; `reader`, the
+        model that answers, chooses one of them under a grammar, or ends the search.
+    :param glob: only documents whose path matches this pattern, such as "manual/*"; null: all documents.
+    :param filter: only documents whose properties match, such as "kind=pdf and year>=2024" (filters.py); null: all
+        documents.
     """
 
     k: int = 32

@@ -26,18 +26,22 @@ class Hybrid:
 
     A passage's score is the sum of weight / (rrf_k + rank) over the lists that hold it, ranks counted from 1.
 
-    :param k: how many passages to give back.
-    :param pool: how many passages of each list are fused.
-    :param rrf_k: how little the top ranks stand out: the larger, the more a passage gains by standing in both lists.
-    :param dense_weight: of the list by meaning, at least 0.
-    :param bm25_weight: of the list by words, at least 0.
-    :param glob: keeps to sources whose path matches it.
-    :param filter: keeps to what matches it, such as "kind=pdf and year>=2024" (filters.py).
-    :param parents: gives each hit with its section around it, up to so many of the reader's tokens (parents.py); None:
-        the hit alone.
-    :param copies: `fold` leaves out passages that say nothing beyond those ranked above them (near_copies.py), and
-        notes them; `keep` keeps all.
-    :param mmr: weight of relevance against novelty, in [0, 1]; None: no maximal marginal relevance.
+    Example: `retrieve.hybrid: {k: 8, bm25_weight: 2.0}`
+
+    :param k: number of passages to return, at least 1.
+    :param pool: number of passages of each list that are fused, at least 1 and at least `k`.
+    :param rrf_k: damping of the top ranks, at least 0: the larger, the more a passage gains by standing in both lists.
+    :param dense_weight: weight of the list by meaning, at least 0.
+    :param bm25_weight: weight of the list by words, at least 0. One of the two weights must be above 0.
+    :param glob: only documents whose path matches this pattern, such as "manual/*"; null: all documents.
+    :param filter: only documents whose properties match, such as "kind=pdf and year>=2024" (filters.py); null: all
+        documents.
+    :param copies: `fold` leaves out passages that only repeat passages ranked above them, and notes them
+        (near_copies.py); `keep` keeps all.
+    :param parents: returns each hit with the section around it, in this many of the reader's tokens, at least 1
+        (parents.py); null: the hit alone.
+    :param mmr: weight of relevance against novelty (maximal marginal relevance), in [0, 1]; null: ranking by relevance
+        alone.
     """
 
     k: int = 8

@@ -24,6 +24,7 @@ from pipeline.documents.places import marks_to_json, pages_of_marks, place_from_
 from pipeline.documents.properties import language_of_text
 from pipeline.retrieval.manifest_formats import add_columns, allow_copies, columns, note_languages
 from pipeline.retrieval.metadata import Metadata
+from pipeline.storage.sqlite import transaction
 from pipeline.types import Document, Heading, Passage, Span
 
 FORMAT = 4
@@ -141,7 +142,7 @@ class Manifest:
         """Adds what a manifest of an older format lacks."""
         if self._get("format") == FORMAT:
             return
-        with _Transaction(self.db):
+        with transaction(self.db):
             add_columns(self.db)
             note_languages(self.db, {source: language_of_text(self.document(source)) for source in self.sources()})
             allow_copies(self.db, _SCHEMA.split(";"))
@@ -164,7 +165,7 @@ class Manifest:
 
     def begin_anew(self, settings: Settings) -> None:
         """Empties the manifest and writes the settings, in one transaction."""
-        with _Transaction(self.db):
+        with transaction(self.db):
             for table in _TABLES:
                 self.db.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in filter(str.strip, _SCHEMA.split(";")):
@@ -204,7 +205,7 @@ class Manifest:
         return [(source, why) for source, why in self.db.execute("SELECT source, why FROM unread ORDER BY source")]
 
     def set_unread(self, files: Iterable[tuple[str, str]]) -> None:
-        with _Transaction(self.db):
+        with transaction(self.db):
             self.db.execute("DELETE FROM unread")
             self.db.executemany("INSERT OR REPLACE INTO unread VALUES (?, ?)", files)
 
@@ -216,7 +217,7 @@ class Manifest:
 
     def touch(self, states: Mapping[str, FileState]) -> None:
         """Notes new stamps of files whose bytes are the same, by source."""
-        with _Transaction(self.db):
+        with transaction(self.db):
             self.db.executemany(
                 "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ? WHERE source = ?",
                 [(s.size, s.mtime_ns, s.ctime_ns, s.inode, source) for source, s in states.items()],
@@ -339,7 +340,7 @@ class Manifest:
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
         """Forgets the sources that are gone and writes the files, in one transaction."""
-        with _Transaction(self.db):
+        with transaction(self.db):
             for source in (*gone, *(file.document.source for file in files)):
                 self.db.execute("DELETE FROM files WHERE source = ?", (source,))
                 self.db.execute("DELETE FROM chunks WHERE source = ?", (source,))
@@ -412,17 +413,3 @@ def _decoding() -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, zlib.error) as error:
         raise sqlite3.DatabaseError(f"a row of the manifest is damaged: {error}") from error
-
-
-class _Transaction:
-    """All of it or, on an error, nothing."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-    def __enter__(self) -> None:
-        self.db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
-        if self.db.in_transaction:
-            self.db.execute("COMMIT" if kind is None else "ROLLBACK")

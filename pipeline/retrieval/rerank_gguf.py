@@ -18,10 +18,12 @@ from pipeline.types import Passage, Question
 
 @dataclass(frozen=True)
 class GgufReranker:
-    """Ranks passages by a cross-encoder with a rank head; a passage's score is what the head gives.
+    """Ranks passages by a cross-encoder with a rank head; a passage's score is the head's output.
 
-    :param model: the GGUF file, or a name.
-    :param k: how many passages to keep; None: all of them.
+    Example: `rerank.gguf: {model: bge-reranker-v2-m3.gguf, k: 6}`
+
+    :param model: path of the GGUF file, or a name.
+    :param k: number of passages to keep, at least 1; null: all of them.
     """
 
     model: str

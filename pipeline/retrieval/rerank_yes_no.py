@@ -27,11 +27,14 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True)
 class YesNo:
-    """Ranks passages by the log-odds that a model answers Yes, not No, to whether the passage helps.
+    """Ranks passages by the log-odds that a model answers Yes to whether the passage helps.
 
-    :param model: the model that is asked, a GGUF file or a name; None: the reader.
-    :param k: how many passages to keep; None: all of them.
-    :param window: tokens of prompt that are read for one passage; a longer one is read in pieces, and the best counts.
+    Example: `rerank.yes_no: {k: 6}`
+
+    :param model: the model that is asked, a GGUF file or a name; null: the reader.
+    :param k: number of passages to keep, at least 1; null: all of them.
+    :param window: tokens of the prompt for one passage, at least 128. A longer passage is read in pieces, and the best
+        piece counts.
     """
 
     model: str | None = None

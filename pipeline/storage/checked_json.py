@@ -1,6 +1,6 @@
-"""JSON objects that carry a checksum, so that a changed byte is noticed when they are read back.
+"""JSON objects with a checksum, which reveals changed bytes when they are read.
 
-The checksum is of the values, not of the bytes: the same object in another layout still agrees.
+The checksum covers the values: the same object in another layout still agrees.
 """
 
 from __future__ import annotations

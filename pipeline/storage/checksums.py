@@ -1,4 +1,4 @@
-"""Checksums of files, cheap enough to be compared at every start."""
+"""Checksums of files, cheap enough to compare at every start."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def save_checksum(path: Path, private: bool = False) -> None:
 
 
 def agrees(path: Path) -> bool:
-    """Whether a file is what it was when its checksum was saved; True where none was. Raises OSError.
+    """Whether a file is unchanged since its checksum was saved; True without a checksum. Raises OSError.
 
-    A file whose stamps have not changed is read once in a process.
+    A file with the same size and times is read once in a process.
     """
     try:
         expected = checksum_file(path).read_bytes()

@@ -1,4 +1,4 @@
-"""Folders that are deleted whole or not at all: what a kill leaves of one has a name that says so."""
+"""Deletes folders completely or not at all: the rest that a killed process leaves has a recognisable name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def temporary_name(folder: Path) -> Path:
-    """A name beside a folder's, for what is half copied or half deleted: `whole.is_left_over` knows it."""
+    """A name beside a folder for an unfinished copy or deletion, which `whole.is_left_over` recognises."""
     return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
 
 
 def delete_folder(folder: Path) -> None:
-    """Deletes a folder, in one step for whoever looks. Raises OSError."""
+    """Deletes a folder, in one step for readers. Raises OSError."""
     half = temporary_name(folder)
     folder.rename(half)
     shutil.rmtree(half)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: a reader sees the old content or the new, never a part of it."""
+"""Writes files completely or not at all: a reader sees the old content or the new, and never a part of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PRIVATE = 0o600
 
 
 def write_whole(path: str | Path, data: bytes | str, private: bool = False) -> None:
-    """Writes the data in place of what the file held; text becomes UTF-8, a lone surrogate its JSON escape.
+    """Replaces the content of a file. Text becomes UTF-8, and a lone surrogate its JSON escape.
 
     Permissions and errors are those of `new_file`.
     """
@@ -28,11 +28,11 @@ def write_whole(path: str | Path, data: bytes | str, private: bool = False) -> N
 def new_file(path: str | Path, private: bool = False) -> Iterator[Path]:
     """Yields an empty temporary file beside `path`, which replaces it at the end unless the block raises.
 
-    The content is on the disk (fsync) before it replaces the old one. A link is followed, and its target replaced. A
-    device or a pipe is not replaced: the block writes into it directly. The folder must exist. The mode of an existing
-    file is kept; a private one is readable and writable by its owner alone (0600).
+    The content is on the disk (fsync) before it replaces the old one. Links are followed, and their target is replaced.
+    The block writes directly into a device or a pipe. The folder must exist. An existing file keeps its mode. A private
+    file is readable and writable by its owner alone (0600).
 
-    Raises OSError whose `filename` is `path`; the temporary file is deleted.
+    Raises OSError with `path` as its `filename`, and deletes the temporary file.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -50,7 +50,7 @@ def new_file(path: str | Path, private: bool = False) -> Iterator[Path]:
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the new name is on the disk as well, where folders can be flushed
+        with contextlib.suppress(OSError):  # not every system can flush the new name in the folder
             flush(target.parent)
     except OSError as error:
         if error.filename is None or Path(error.filename).suffix == _SUFFIX:
@@ -59,7 +59,7 @@ def new_file(path: str | Path, private: bool = False) -> Iterator[Path]:
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether the name is that of a temporary file whose writer was killed; it may be deleted when nobody writes."""
+    """Whether this is the temporary file of a killed process. It may be deleted while nobody writes."""
     return path.name.startswith(".") and path.suffix == _SUFFIX
 
 
@@ -71,7 +71,7 @@ def _mode(path: Path) -> int | None:
 
 
 def flush(path: Path) -> None:
-    """Has the system write a file, or the names in a folder, to the disk. Raises OSError."""
+    """Flushes a file, or the names in a folder, to the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

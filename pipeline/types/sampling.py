@@ -11,9 +11,10 @@ from pipeline.errors import SettingError
 
 @dataclass(frozen=True, slots=True)
 class LogitBias:
-    """Makes a token more or less likely: `bias` is added to its logit, in [-100, 100]; -100 as good as forbids it.
+    """Makes a token more or less likely.
 
-    `token` is its number, or its text, which must be one token of the model's vocabulary.
+    :param token: the token's number, at least 0, or its text, which must be one token of the model's vocabulary.
+    :param bias: added to the token's logit, in [-100, 100]; -100 as good as forbids it.
     """
 
     token: int | str

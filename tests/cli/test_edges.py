@@ -54,6 +54,7 @@ def ask(
 # ---------------------------------------------------------------------------------------- output that cannot be written
 PRINTING = [
     ("schema",),
+    ("steps",),
     ("models", "list"),
     ("models", "list", "--json"),
     ("check", OFFLINE),

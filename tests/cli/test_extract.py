@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.executors.samples import samples_of
 from pipeline.extraction import ExtractedCell, ExtractedTable, _cell, extraction_samples, schema_of, write_table
+from pipeline.records import QuestionResult, Record, TaskFault
+from pipeline.types import Answer, Citation, Ledger, Passage, Place
 from tests.cli.conftest import Run
 
 LEASES = {
@@ -85,13 +86,14 @@ def test_what_is_wrong_is_said(
     assert not (folder / "t.csv").exists()
 
 
-def record(answer: str | None, quotes: list[str], question: str = "How much?", **changes: Any) -> Mapping[str, Any]:
-    passages = [{"text": text, "label": "", "page": None, "line": n} for n, text in enumerate(quotes, 1)]
-    result = {
-        "answer": answer, "is_abstention": False, "why": "", "answerable": 0.9, "shown": passages,
-        "citations": [{"quote": passage} for passage in passages], "question": {"text": question},
-    }  # fmt: skip
-    return {"status": "ok", "record": result | changes}
+def record(
+    answer: str | None, quotes: list[str], question: str = "How much?", why: str = "", answerable: float = 0.9
+) -> Record:
+    passages = [Passage("a.txt", 0, len(text), text, place=Place(n)) for n, text in enumerate(quotes, 1)]
+    citations = tuple(Citation(n, "match", passage, passage) for n, passage in enumerate(passages, 1))
+    outcome = None if answer is None else Answer(answer, citations, is_abstention=bool(why), why=why)
+    result = QuestionResult("q", question, outcome, Ledger(), shown=tuple(passages), answerable=answerable)
+    return Record(0, "q", "k", question, result)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +127,9 @@ def test_a_typed_value_stands_in_what_was_shown(
 
 
 def test_what_is_refused_failed_or_missing_is_an_empty_cell_that_says_so() -> None:
-    refused = record("The documents do not hold the answer.", [], is_abstention=True, why="found none", answerable=0.1)
+    refused = record("The documents do not hold the answer.", [], why="found none", answerable=0.1)
     assert _cell(refused, None) == ExtractedCell(confidence=0.1, note="found none")
-    failed = {"status": "error", "error": {"message": "it does not fit"}}
+    failed = Record(0, "q", "k", "How much?", None, TaskFault("WindowError", "it does not fit", "assemble.cited"))
     assert _cell(failed, None) == ExtractedCell(note="failed: it does not fit")
     assert _cell(None, None) == ExtractedCell(note="not answered yet")
 

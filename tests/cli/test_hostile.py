@@ -198,7 +198,7 @@ def test_models(run: Run, files: Path, is_terminal: bool) -> None:
     for command in (("models", "tune"), ("models", "try"), ("models", "pull"), ("calibrate",), ("needle", "verbatim")):
         assert check(run(*command, "strange.gguf" if command[-1] != "pull" else f"hf:{TEXT}"), is_terminal).code == 2
     assert check(run("ask", QUESTION, "docs", "--model", "strange.gguf"), is_terminal).code == 2
-    assert check(run("needle", "calibrate", "strange.gguf"), is_terminal).code == 2
+    assert check(run("needle", "limit", "strange.gguf"), is_terminal).code == 2
     assert check(run("calibrate", model, "--data", f"{NAME}.tsv"), is_terminal).code == 2
 
 

@@ -19,7 +19,7 @@ def scripted(tmp_path: Path) -> str:
 
 
 def test_a_run_prints_a_heat_map_and_names_its_page(run: Run, tmp_path: Path, scripted: str) -> None:
-    arguments = ["needle", "run", "-o", str(tmp_path / "out"), "--arm", scripted, "--pairs", "5,10", "-n", "3", "-q"]
+    arguments = ["needle", "run", "-o", str(tmp_path / "out"), "--method", scripted, "--pairs", "5,10", "-n", "3", "-q"]
     done = run(*arguments)
     assert (done.code, "Traceback" in done.err) == (0, False)
     assert "0% of 3" in done.out
@@ -43,7 +43,7 @@ def test_a_run_prints_a_heat_map_and_names_its_page(run: Run, tmp_path: Path, sc
         (["--pairs", "twelve"], "--pairs must be whole numbers with commas between, such as 12,25,50, was: 'twelve'"),
         ([], "say how long the texts are: --pairs 12,25,50 or --tokens 1000,2000"),
         (["--pairs", "12", "-t", "sinlge"], "there is no task 'sinlge', did you mean 'single'"),
-        (["--pairs", "12", "--arm", "hop"], "there is no arm 'hop', did you mean 'hops'"),
+        (["--pairs", "12", "--arm", "hop"], "there is no method 'hop', did you mean 'hops'"),
         (["--pairs", "12", "--direction", "up"], "--direction must be one of forward, backward, random, was: up"),
         (["--pairs", "12", "-n", "0"], "-n must be at least 1, was: 0"),
         (["--pairs", "12", "-t", "babi1"], "--task babi1 needs --data"),
@@ -63,8 +63,8 @@ def test_a_run_prints_a_heat_map_and_names_its_page(run: Run, tmp_path: Path, sc
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_bad_input(run: Run, tmp_path: Path, scripted: str, arguments: list[str], message: str) -> None:
-    arm = [] if "--arm" in arguments else ["--arm", scripted]
-    done = run("needle", "run", "-o", str(tmp_path / "out"), *arm, *arguments)
+    method = [] if "--arm" in arguments else ["--method", scripted]
+    done = run("needle", "run", "-o", str(tmp_path / "out"), *method, *arguments)
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
@@ -74,9 +74,10 @@ def test_bad_input(run: Run, tmp_path: Path, scripted: str, arguments: list[str]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["calibrate", "smollm2-135m", "-n", "4"], "-n 4 is too few for a threshold of 75%"),
-        (["calibrate", "smollm2-135m", "--minutes", "0"], "--minutes must be greater than 0"),
-        (["calibrate", "no-such-model"], "no-such-model"),
+        (["limit", "smollm2-135m", "-n", "4"], "-n 4 is too few for a threshold of 75%"),
+        (["limit", "smollm2-135m", "--minutes", "0"], "--minutes must be greater than 0"),
+        (["limit", "no-such-model"], "no-such-model"),
+        (["calibrate", "no-such-model"], "longthread needle calibrate is called longthread needle limit now"),
         (["verbatim", "smollm2-135m", "--lists", "99"], "--lists must be in [2, 23], was: 99"),
         (["verbatim", "smollm2-135m", "--length", "x"], "--length must be whole numbers"),
         (["verbatim", "smollm2-135m", "--nouns", "nowhere"], "--nouns nowhere: cannot be read"),
@@ -92,7 +93,7 @@ def test_bad_input_of_the_others(run: Run, arguments: list[str], message: str) -
 
 def test_a_real_model_follows_a_thread_that_it_cannot_hold(run: Run, tmp_path: Path) -> None:
     """SmolLM2 copies what the search found: the thread is in 250 pairs, over twice its whole context."""
-    arguments = "--arm hops -t thread --length 5 --direction random --pairs 250 -n 2 --n-ctx 1024 --json -q".split()
+    arguments = "--method hops -t thread --length 5 --direction random --pairs 250 -n 2 --n-ctx 1024 --json -q".split()
     done = run("needle", "run", "-o", str(tmp_path / "out"), *arguments)
     (cell,) = json.loads(done.out)["cells"]
     assert (done.code, cell["tolerant"], cell["chars"]) == (0, 1.0, 20_000)

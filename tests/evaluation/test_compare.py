@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.evaluation.compare import Comparison, as_json, compare
+from pipeline.evaluation.compare import RunComparison, as_json, compare
 from pipeline.evaluation.runs import read_all
 from tests.evaluation.records import line, record, write_run
 
@@ -24,12 +24,12 @@ def answers(right: set[int], n: int = N, tokens: int = 100, failed: set[int] = f
     ]
 
 
-def of(tmp_path: Path, **runs: Any) -> Comparison:
+def of(tmp_path: Path, **runs: Any) -> RunComparison:
     folders = [write_run(tmp_path / name, lines) for name, lines in runs.items()]
     return compare(read_all(folders))
 
 
-def difference(comparison: Comparison, metric: str, second: str) -> Any:
+def difference(comparison: RunComparison, metric: str, second: str) -> Any:
     return next(d for d in comparison.differences if (d.metric.name, d.second) == (metric, second))
 
 

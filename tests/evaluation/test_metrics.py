@@ -9,12 +9,13 @@ from pipeline.evaluation.metrics import METRICS, MetricValues, measure
 from pipeline.evaluation.ranking import ranking
 from pipeline.evaluation.runs import read_all, read_measures, summary, write_rows
 from pipeline.evaluation.spans import n_chars, n_common, touches
+from pipeline.records import Record
 from pipeline.types import Span
 from tests.evaluation.records import citation, line, passage, record, write_run
 
 
 def values(entry: dict[str, Any], **gold: Any) -> MetricValues:
-    return measure(line(0, entry, gold))
+    return measure(Record.from_dict(line(0, entry, gold)))
 
 
 def test_spans_cover_each_character_once() -> None:
@@ -78,7 +79,7 @@ def test_what_has_no_value_has_a_reason_instead() -> None:
     }
     assert (measured.values["support_recall"], measured.values["citation_recall"]) == (0, 0)
     assert (measured.values["prefill_s"], measured.values["decode_s"]) == (0, 0)
-    failed = measure(line(0, None, {"answers": ["x"]}, error="too long"))
+    failed = measure(Record.from_dict(line(0, None, {"answers": ["x"]}, error="too long")))
     assert failed.values == {}
     assert set(failed.missing.values()) == {"not answered: too long"}
     assert {"em", "f1", "seconds", "prompt_tokens"} <= set(failed.missing)
@@ -121,7 +122,7 @@ def test_a_runs_folder_is_read_measured_and_summed_up(tmp_path: Path) -> None:
         file.write('{"torn')
     run = read_measures(folder)
     assert [row.id for row in run.rows] == ["q0", "q1", "q2"]
-    assert run.record("q1")["record"]["answer"] == "Skelby [1]"
+    assert run.record("q1").answer == "Skelby [1]"
     assert run.values("em") == [0, 1]
     figures = summary(run)
     assert figures["n_failed"] == 1

@@ -81,27 +81,27 @@ def test_the_page_is_clicked_through(page: Path, browser: chromium.Chromium) -> 
     browser.write("fact 3")
     browser.wait("document.querySelectorAll('#questions tbody tr').length === 1")
     browser.click("#questions tr.question")
-    browser.wait("document.querySelectorAll('.arm').length === 2")
-    plain, short = browser.texts(".arm")
+    browser.wait("document.querySelectorAll('.method').length === 2")
+    plain, short = browser.texts(".method")
     assert "<script>window.wasRun" in plain
     assert "gold 3 [1]" in short
     assert "Kept: 1 passages" in short
-    assert [text.strip() for text in browser.texts(".arm mark")] == ["Fact", "Fact"]
+    assert [text.strip() for text in browser.texts(".method mark")] == ["Fact", "Fact"]
     assert "[7] invalid: there is no such passage" in short
-    browser.click(".arm:nth-child(2) details:nth-of-type(2) summary")
-    browser.wait("document.querySelector('.arm:nth-child(2) details:nth-of-type(2)').open")
-    assert "compress.sentences: not kept" in browser.texts(".arm:nth-child(2) .dropped")[0]
-    browser.click(".arm:nth-child(2) details:nth-of-type(3) summary")
-    browser.wait("document.querySelector('.arm:nth-child(2) details:nth-of-type(3)').open")
-    assert "generate.scripted" in browser.texts(".arm:nth-child(2) table")[0]
+    browser.click(".method:nth-child(2) details:nth-of-type(2) summary")
+    browser.wait("document.querySelector('.method:nth-child(2) details:nth-of-type(2)').open")
+    assert "compress.sentences: not kept" in browser.texts(".method:nth-child(2) .dropped")[0]
+    browser.click(".method:nth-child(2) details:nth-of-type(3) summary")
+    browser.wait("document.querySelector('.method:nth-child(2) details:nth-of-type(3)').open")
+    assert "generate.scripted" in browser.texts(".method:nth-child(2) table")[0]
     browser.click("#questions tr.question")
-    browser.wait("document.querySelectorAll('.arm').length === 0")
+    browser.wait("document.querySelectorAll('.method').length === 0")
 
     browser.run("document.getElementById('filter').value = 'fails'")
     browser.run("document.getElementById('filter').dispatchEvent(new Event('input'))")
     browser.click("#questions tr.question")
-    browser.wait("document.querySelectorAll('.arm .error').length === 2")
-    assert browser.texts(".arm .error")[0].startswith("Failed in generate.llama: too long <script>")
+    browser.wait("document.querySelectorAll('.method .error').length === 2")
+    assert browser.texts(".method .error")[0].startswith("Failed in generate.llama: too long <script>")
 
 
 def test_nothing_was_run_or_loaded_that_is_not_the_pages_own(page: Path, browser: chromium.Chromium) -> None:

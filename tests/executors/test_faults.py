@@ -136,8 +136,9 @@ def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, 
     summary = run(config(trouble={"kill_on": "q2"}), index, samples(8), tmp_path, RunOptions("ray", retry=3))
     assert (summary.n_ok, summary.n_failed) == (7, 1)
     (failed,) = read_run(tmp_path).failed
-    assert (failed["id"], failed["error"]["type"], failed["error"]["stage"]) == ("q2", "ActorDied", "compress.trouble")
-    retries = [one["retries"] for one in read_run(tmp_path).records]
+    assert failed.error is not None
+    assert (failed.id, failed.error.type, failed.error.stage) == ("q2", "ActorDied", "compress.trouble")
+    retries = [record.n_retries for record in read_run(tmp_path).records]
     assert retries.pop(2) == 3
     assert max(retries) <= 1, "whoever was in that process when it died is tried once more"
 
@@ -231,8 +232,10 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(index: Path, tmp_path: Path
 def test_memory_beyond_a_limit_is_an_error_of_its_sample(cluster: Cluster, index: Path, tmp_path: Path) -> None:
     run(config(trouble={"eat_on": "q1"}), index, samples(4), tmp_path, RunOptions("ray", retry=1))
     found = read_run(tmp_path)
-    assert [one["id"] for one in found.ok] == ["q0", "q2", "q3"]
-    assert (found.failed[0]["error"]["type"], found.failed[0]["retries"]) == ("MemoryError", 1)
+    assert [record.id for record in found.ok] == ["q0", "q2", "q3"]
+    (failed,) = found.failed
+    assert failed.error is not None
+    assert (failed.error.type, failed.n_retries) == ("MemoryError", 1)
 
 
 @pytest.fixture
@@ -256,10 +259,11 @@ def test_an_actor_that_the_kernel_kills_for_its_memory_is_reported(
     trouble = {"eat_on": "q1", "eat_by": "cgroup"}
     run(config(trouble=trouble), index, samples(4), tmp_path, RunOptions("ray", retry=1))
     found = read_run(tmp_path)
-    assert [one["id"] for one in found.ok] == ["q0", "q2", "q3"]
-    error = found.failed[0]["error"]
-    assert (error["type"], error["stage"]) == ("ActorDied", "compress.trouble")
-    assert error["message"].startswith("its process ended: ")
+    assert [record.id for record in found.ok] == ["q0", "q2", "q3"]
+    error = found.failed[0].error
+    assert error is not None
+    assert (error.type, error.stage) == ("ActorDied", "compress.trouble")
+    assert error.message.startswith("its process ended: ")
 
 
 # --------------------------------------------------------------------------------------------------------------- nodes

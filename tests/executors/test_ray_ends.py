@@ -103,9 +103,9 @@ def test_a_service_that_is_killed_is_said_and_ray_is_started_again(
     assert batch.process.returncode == 0, err
     assert json.loads(rest.splitlines()[-1]) == [n, 0, 0]
     records = read_run(tmp_path / "out").records
-    assert [record["id"] for record in records] == [f"q{i}" for i in range(n)], "none is lost, none is there twice"
-    attempts = [attempt for record in records for attempt in record["attempts"]]
-    assert {attempt["type"] for attempt in attempts} <= {"RayEnded", "ActorDied"}
+    assert [record.id for record in records] == [f"q{i}" for i in range(n)], "none is lost, none is there twice"
+    attempts = [attempt for record in records for attempt in record.attempts]
+    assert {attempt.type for attempt in attempts} <= {"RayEnded", "ActorDied"}
     assert not list(temporary.iterdir())
 
 

@@ -33,26 +33,23 @@ def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_pat
     summary = run(pipeline, index, samples(9), tmp_path / "out", RunOptions(executor))  # type: ignore[arg-type]
     assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (9, 0, 0, 0)
     found = read_run(tmp_path / "out")
-    assert [one["id"] for one in found.records] == [f"q{n}" for n in range(9)]
-    assert [one["n"] for one in found.records] == list(range(9))
-    assert [one["fields"] for one in found.records] == [{"gold": n} for n in range(9)]
+    assert [record.id for record in found.records] == [f"q{n}" for n in range(9)]
+    assert [record.n for record in found.records] == list(range(9))
+    assert [record.fields for record in found.records] == [{"gold": n} for n in range(9)]
     assert found.about["config_hash"] == pipeline.hash
     assert found.about["executor"]["kind"] == executor
     assert found.about["model"] == {"name": "generate.scripted", "path": None, "sha256": None}
     with Pipeline(pipeline, index) as one_by_one:
         for record in found.records[:3]:
-            state = one_by_one.ask(Question(record["question"]["text"], record["id"]))
+            state = one_by_one.ask(Question(record.question, record.id))
             assert state.answer is not None
-            told = record["record"]
-            assert (told["answer"], record["retries"], record["error"]) == (state.answer.text, 0, None)
-            assert [(p["source"], p["start"], p["end"]) for p in told["shown"]] == [
-                (p.source, p.start, p.end) for p in state.shown
-            ]
-            assert told["ledger"]["parts"] == dict(state.ledger.parts)
-            assert [one["stage"] for one in told["ledger"]["stages"]] == [
-                stage_name(stage) for stage in pipeline.stages
-            ]
-            assert "config" not in told
+            result = record.result
+            assert result is not None
+            assert (result.text, record.n_retries, record.error) == (state.answer.text, 0, None)
+            assert [passage.span for passage in result.shown] == [passage.span for passage in state.shown]
+            assert result.ledger.parts == state.ledger.parts
+            assert [entry.stage for entry in result.ledger.stages] == [stage_name(stage) for stage in pipeline.stages]
+            assert "config" not in result.to_dict()
 
 
 def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
@@ -61,16 +58,13 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     options = RunOptions(executor, retry=2)  # type: ignore[arg-type]
     run(config(trouble={"raise_on": "q2"}), index, samples(6), tmp_path, options)
     found = read_run(tmp_path)
-    assert [one["id"] for one in found.ok] == ["q0", "q1", "q3", "q4", "q5"]
+    assert [record.id for record in found.ok] == ["q0", "q1", "q3", "q4", "q5"]
     (failed,) = found.failed
-    error = failed["error"]
-    assert (error["type"], error["message"], error["stage"]) == (
-        "RuntimeError",
-        "this sample always fails",
-        "compress.trouble",
-    )
-    assert "Traceback" in error["trace"]
-    assert (failed["retries"], len(failed["attempts"]), failed["record"]) == (2, 2, None)
+    error = failed.error
+    assert error is not None
+    assert (error.type, error.message, error.stage) == ("RuntimeError", "this sample always fails", "compress.trouble")
+    assert "Traceback" in error.trace
+    assert (failed.n_retries, len(failed.attempts), failed.result) == (2, 2, None)
 
 
 def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, executor: str) -> None:
@@ -78,9 +72,10 @@ def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, e
     asked = [*samples(2), Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"))]
     run(pipeline, index, asked, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
     (failed,) = read_run(tmp_path).failed
-    assert (failed["id"], failed["error"]["type"], failed["retries"]) == ("long", "WindowError", 0)
-    assert failed["error"]["stage"] == "assemble.cited"
-    assert "trace" not in failed["error"]
+    assert failed.error is not None
+    assert (failed.id, failed.error.type, failed.n_retries) == ("long", "WindowError", 0)
+    assert failed.error.stage == "assemble.cited"
+    assert "trace" not in failed.error.to_dict()
 
 
 def test_a_run_goes_on_where_it_stopped(index: Path, tmp_path: Path, executor: str) -> None:
@@ -118,7 +113,7 @@ def test_failed_samples_are_tried_again_when_asked_for(index: Path, tmp_path: Pa
     options = RunOptions(retry=0)
     run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, options)
     run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, options)
-    assert [one["status"] for one in read_run(tmp_path).records] == ["ok", "error", "ok"]
+    assert [record.status for record in read_run(tmp_path).records] == ["ok", "error", "ok"]
     again = run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, replace(options, retry_errors=True))
     assert (again.n_failed, again.n_before, len(lines(tmp_path))) == (1, 2, 3)
 
@@ -142,7 +137,7 @@ def test_a_folder_of_another_run_is_refused_or_brought_up_to_date(index: Path, t
         run(config(), index, samples(4)[1:], folder, RunOptions(input=asked))
     summary = run(config(), index, samples(4)[1:], folder, RunOptions(input=asked, update=True))
     assert (summary.n_ok, summary.n_before) == (3, 2)
-    assert [(one["n"], one["id"]) for one in read_run(folder).records] == [(0, "q1"), (1, "q2"), (2, "q3")]
+    assert [(record.n, record.id) for record in read_run(folder).records] == [(0, "q1"), (1, "q2"), (2, "q3")]
 
 
 def test_folders_that_cannot_be_used(index: Path, tmp_path: Path) -> None:
@@ -199,9 +194,13 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
     assert (together.n_ok, alone.n_ok) == (3, 3)
     first, second = read_run(tmp_path / "together"), read_run(tmp_path / "alone")
     for one, other in zip(first.records, second.records, strict=True):
-        a, b = one["record"]["ledger"]["generation"], other["record"]["ledger"]["generation"]
-        assert a["prompt_tokens"] == b["prompt_tokens"] == one["record"]["ledger"]["prompt_tokens"]
-        assert one["record"]["shown"] == other["record"]["shown"]
+        assert one.result is not None
+        assert other.result is not None
+        a, b = one.result.ledger.generation, other.result.ledger.generation
+        assert a is not None
+        assert b is not None
+        assert a.prompt_tokens == b.prompt_tokens == one.result.ledger.prompt_tokens
+        assert one.result.shown == other.result.shown
     assert first.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -225,11 +224,13 @@ def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
     found = read_run(tmp_path)
     assert summary.n_ok == 2, found.failed
     for record in found.records:
-        ledger = record["record"]["ledger"]
-        n_vectors, n_tokens = ledger["soft"]
-        n_passages = len(record["record"]["shown"])
+        assert record.result is not None
+        ledger = record.result.ledger
+        assert ledger.generation is not None
+        n_vectors, n_tokens = ledger.soft
+        n_passages = len(record.result.shown)
         assert n_passages < n_tokens / 2 < n_vectors <= n_tokens / 2 + 5 * n_passages  # halves, rounded up, and 4 each
-        assert ledger["generation"]["prompt_tokens"] == ledger["prompt_tokens"]
+        assert ledger.generation.prompt_tokens == ledger.prompt_tokens
 
 
 def test_the_section_of_a_file(tmp_path: Path) -> None:

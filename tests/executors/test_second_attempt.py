@@ -28,7 +28,7 @@ def stubborn(first: str, second: str) -> Component:
 def test_a_batch_answers_as_ask_does(first: str, second: str, index: Path, tmp_path: Path, executor: str) -> None:
     pipeline = config(last=stubborn(first, second))
     run(pipeline, index, samples(3), tmp_path, RunOptions(executor))  # type: ignore[arg-type]
-    records = [one["record"] for one in read_run(tmp_path).records]
+    records = [record.result.to_dict() for record in read_run(tmp_path).records if record.result is not None]
     with Pipeline(pipeline, index) as alone:
         states = [alone.ask(Question(text, f"q{n}")) for n, text in enumerate(ASKED)]
     assert len(records) == len(states) == 3

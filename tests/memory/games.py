@@ -120,9 +120,9 @@ def _make_last(folder: Path) -> None:
 
 def _check_again(folder: Path) -> None:
     with talk() as conversation:
-        asked = [turn.question for turn in conversation.turns]
-        assert asked[:2] == [questions(1), questions(2)]
-        assert asked[2:] in ([questions(NUMBER)], ["In other words?"]), asked
+        wordings = [turn.question for turn in conversation.turns]
+        assert wordings[:2] == [questions(1), questions(2)]
+        assert wordings[2:] in ([questions(NUMBER)], ["In other words?"]), wordings
         conversation.forget(turns=[NUMBER])
         conversation.forget(matching=SECRET)
         assert texts(folder) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory.vectors import cleared_memory
+from memory.hierarchical.vectors import cleared_memory
 from pipeline.retrieval.vectors import Vectors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told what to do")
@@ -29,7 +29,7 @@ def soil(size: int) -> None:
     libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
     together = threading.Barrier(_N_THREADS)
 
-    def one() -> None:
+    def work() -> None:
         blocks = [libc.malloc(size) for _ in range(20)]
         for block in blocks:
             ctypes.memmove(block, (_SECRET * (size // len(_SECRET) + 1))[:size], size)
@@ -37,7 +37,7 @@ def soil(size: int) -> None:
         for block in blocks:
             libc.free(block)
 
-    threads = [threading.Thread(target=one) for _ in range(_N_THREADS)]
+    threads = [threading.Thread(target=work) for _ in range(_N_THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -70,7 +70,7 @@ def test_the_leak_is_there_without_it(tmp_path: Path) -> None:
     """If this fails, Chroma has mended it, and `cleared_memory` can go."""
     rows = np.random.default_rng(7).normal(size=(30, 16)).astype(np.float32)
     ids = [f"t{n}.0" for n in range(len(rows))]
-    found = False
+    has_leaked = False
     for n in range(5):
         for create in range(3):
             soil(_CAPACITY * (16 * 4 + 268))
@@ -79,5 +79,5 @@ def test_the_leak_is_there_without_it(tmp_path: Path) -> None:
                 vectors.add(ids, ids, rows)
             vectors.search(rows[0], 5)
             vectors.close()
-        found = found or bool(leaks(tmp_path))
-    assert found
+        has_leaked = has_leaked or bool(leaks(tmp_path))
+    assert has_leaked

@@ -32,9 +32,9 @@ def opened(request: pytest.FixtureRequest, runtime: Pipeline) -> Iterator[Open]:
         return all_opened[-1]
 
     yield open_
-    for one in all_opened:
-        one.close()
-        one.close()
+    for memory in all_opened:
+        memory.close()
+        memory.close()
 
 
 def filled(memory: Recollection, runtime: Pipeline, n: int = 30) -> Recollection:
@@ -50,7 +50,7 @@ def test_what_was_committed_is_there_when_opened_again(opened: Open, runtime: Pi
     memory.close()
     again = opened(tmp_path)
     assert again.turns == turns
-    assert [one.number for one in turns] == list(range(1, 31))
+    assert [item.number for item in turns] == list(range(1, 31))
     assert again.items() == items
     assert again.next_number == 31
 
@@ -65,14 +65,14 @@ def test_only_the_next_turn_is_taken(opened: Open, tmp_path: Path) -> None:
 @pytest.mark.parametrize("room", [0, 10, 40, 100, 300, 5000])
 def test_what_is_recalled_fits_the_room(opened: Open, runtime: Pipeline, tmp_path: Path, room: int) -> None:
     memory = filled(opened(tmp_path), runtime)
-    found = memory.recall(Question("What is number 7, and word7?"), runtime, room)
+    recall = memory.recall(Question("What is number 7, and word7?"), runtime, room)
     count = runtime.reader.count_text
-    used = sum(count(one.question) + count(one.answer) for one in found.turns)
-    used += sum(count(one.text) for one in found.recalled)
+    used = sum(count(item.question) + count(item.answer) for item in recall.turns)
+    used += sum(count(item.text) for item in recall.recalled)
     assert used <= room
-    assert all(one.tokens == count(one.text) for one in found.recalled)
-    assert [one.number for one in found.turns] == sorted(one.number for one in found.turns)
-    weights = [one.weight for one in found.recalled if one.tier == "unit"]
+    assert all(item.tokens == count(item.text) for item in recall.recalled)
+    assert [item.number for item in recall.turns] == sorted(item.number for item in recall.turns)
+    weights = [item.weight for item in recall.recalled if item.tier == "unit"]
     assert all(weight is not None and 0 <= weight <= 1 for weight in weights)
 
 
@@ -84,8 +84,8 @@ def test_the_same_question_recalls_the_same(opened: Open, runtime: Pipeline, tmp
 def test_an_empty_memory_recalls_nothing(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
     memory = opened(tmp_path)
     memory.settle(runtime)
-    found = memory.recall(Question("Anything?"), runtime, 500)
-    assert (found.turns, found.recalled, memory.items(), memory.search("anything"), memory.undo()) == (
+    recall = memory.recall(Question("Anything?"), runtime, 500)
+    assert (recall.turns, recall.recalled, memory.items(), memory.search("anything"), memory.undo()) == (
         (),
         (),
         (),
@@ -96,9 +96,9 @@ def test_an_empty_memory_recalls_nothing(opened: Open, runtime: Pipeline, tmp_pa
 
 def test_a_search_finds_the_turn(opened: Open, runtime: Pipeline, tmp_path: Path) -> None:
     memory = filled(opened(tmp_path), runtime)
-    found = memory.search("word17", k=3)
-    assert 17 in found[0].turns
-    assert len(found) <= 3
+    recall = memory.search("word17", k=3)
+    assert 17 in recall[0].turns
+    assert len(recall) <= 3
 
 
 @pytest.mark.parametrize(
@@ -112,19 +112,19 @@ def test_what_is_forgotten_is_in_no_tier_and_in_no_byte(
     folder = tmp_path / "session"
     memory = filled(opened(folder), runtime)
     assert set(memory.forget(**how)) == gone  # type: ignore[arg-type]
-    assert {one.number for one in memory.turns} == set(range(1, 31)) - gone
+    assert {item.number for item in memory.turns} == set(range(1, 31)) - gone
     assert memory.next_number == 31
     words = [f"word{number}." for number in gone]
     for item in memory.items():
         assert not set(item.turns) & gone
         assert not any(word in item.text for word in words)
     for number in gone:
-        assert not any(f"word{number}." in one.text for one in memory.search(f"word{number}"))
+        assert not any(f"word{number}." in item.text for item in memory.search(f"word{number}"))
     assert traces(folder, words) == []
     memory.settle(runtime)
     memory.close()
     assert traces(folder, words) == []
-    assert {one.number for one in opened(folder).turns} == set(range(1, 31)) - gone
+    assert {item.number for item in opened(folder).turns} == set(range(1, 31)) - gone
 
 
 def traces(folder: Path, words: list[str]) -> list[tuple[str, str]]:
@@ -201,7 +201,7 @@ def test_times_of_an_export_become_utc(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     memory = opened(tmp_path / "session")
     memory.import_(tmp_path / "a.jsonl")
-    assert [one.time for one in memory.turns] == ["2026-02-01T01:30:00+00:00", "2026-02-01T09:00:00+00:00"]
+    assert [item.time for item in memory.turns] == ["2026-02-01T01:30:00+00:00", "2026-02-01T09:00:00+00:00"]
     assert memory.named(before="2026-02-01T02:00") == (1,)
 
 
@@ -231,7 +231,7 @@ def test_a_commit_that_fails_is_taken_back_and_the_next_is_kept(opened: Open, tm
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["{}"], ":1: not a line of an exported session"),
         (['{"kind": "longthread session", "format": 99}'], "exported by a newer longthread .format 99"),
@@ -240,12 +240,12 @@ def test_a_commit_that_fails_is_taken_back_and_the_next_is_kept(opened: Open, tm
     ],
     ids=["another kind", "newer", "no JSON", "incomplete"],
 )
-def test_a_wrong_export_is_refused_whole(opened: Open, tmp_path: Path, lines: list[str], said: str) -> None:
+def test_a_wrong_export_is_refused_whole(opened: Open, tmp_path: Path, lines: list[str], message: str) -> None:
     path = tmp_path / "wrong.jsonl"
     good = [lines[0], json.dumps({"kind": "turn", **{k: getattr(turn(1), k) for k in turn(1).__slots__}}), *lines[1:]]
     path.write_text("\n".join(good if len(lines) > 1 else lines))
     memory = opened(tmp_path / "session")
-    with pytest.raises(DataError, match=said.replace(":2:", ":3:")):
+    with pytest.raises(DataError, match=message.replace(":2:", ":3:")):
         memory.import_(path)
     assert memory.turns == ()
 

@@ -46,7 +46,7 @@ def test_a_follow_up_continues_the_prompt_before(docs: Path, tmp_path: Path) -> 
         then = talk.ask("What does a child pay on the ferry?")
     begin = text(first.prompt) + (first.answer.text if first.answer else "")
     assert text(then.prompt).startswith(begin + "\nuser:\n\nQuestion: What does a child pay")
-    assert [one.question for one in then.turns] == ["When does the ferry leave?"]
+    assert [item.question for item in then.turns] == ["When does the ferry leave?"]
     assert sum(tokens for _, tokens in then.ledger.parts) == pipeline.reader.count(then.prompt)
     assert dict(then.ledger.parts)["history"] > 0
 
@@ -55,10 +55,10 @@ def test_passages_keep_their_numbers(docs: Path, tmp_path: Path) -> None:
     with pipeline_with(FULL, docs, k=2) as pipeline, Conversation(pipeline, tmp_path) as talk:
         first = talk.ask("the tower, the ferry")
         then = talk.ask("the tower, and the garden")
-    names = [[Path(one.source).stem for one in state.shown] for state in (first, then)]
+    names = [[Path(item.source).stem for item in state.shown] for state in (first, then)]
     kept = set(names[0]) & set(names[1])
     assert kept
-    assert [names[0].index(one) for one in kept] == [names[1].index(one) for one in kept]
+    assert [names[0].index(item) for item in kept] == [names[1].index(item) for item in kept]
 
 
 def test_the_rewritten_question_is_for_retrieval_alone(docs: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_answer_stopped_before_it_began_is_kept_empty(docs: Path, tmp_path: P
 
         reader.count = stopping  # type: ignore[method-assign]
         talk.ask("When does the ferry leave?")
-        assert [(one.answer, one.finish) for one in talk.turns] == [("", "cancelled")]
+        assert [(item.answer, item.finish) for item in talk.turns] == [("", "cancelled")]
 
 
 def test_an_error_commits_nothing(docs: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_sessions_are_listed_renamed_forked_and_deleted() -> None:
             fork_session("one", "copy")
         rename_session("one", "two")
         with Conversation(pipeline, session_folder("copy")) as talk:
-            assert [one.question for one in talk.turns] == ["Is anyone there?"]
+            assert [item.question for item in talk.turns] == ["Is anyone there?"]
             talk.ask("And in the copy?")
     assert sorted((info.name, info.n_turns) for info in list_sessions()) == [("copy", 2), ("two", 1)]
     with pytest.raises(StoreError, match="there is a session 'two' already"):

@@ -46,9 +46,9 @@ def killed(folder: Path, moment: float) -> list[tuple[int, str]]:
     assert chat.stdout.readline() == "open\n"
     time.sleep(moment)
     chat.kill()
-    said, _ = chat.communicate()
+    output, _ = chat.communicate()
     assert chat.returncode == -signal.SIGKILL
-    whole = [line.split(" ", 2) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    whole = [line.split(" ", 2) for line in output.splitlines(keepends=True) if line.endswith("\n")]
     return [(int(number), answer.strip()) for _, number, answer in whole]
 
 
@@ -66,7 +66,7 @@ def test_killed_at_random_moments_nothing_that_was_shown_is_lost(tmp_path: Path)
 
 
 def check(pipeline: Pipeline, talk: Conversation, shown: dict[int, str]) -> int:
-    turns = {one.number: one for one in talk.turns}
+    turns = {item.number: item for item in talk.turns}
     assert list(turns) == list(range(1, len(turns) + 1))
     assert {number: turns[number].answer for number in shown} == shown
     talk.settle()
@@ -74,8 +74,8 @@ def check(pipeline: Pipeline, talk: Conversation, shown: dict[int, str]) -> int:
     held = [number for item in items if item.tier in ("unit", "sensory") for number in item.turns]
     assert sorted(held) == list(turns), "each turn is in one tier"
     if len(turns) > 12:
-        found = talk.memory.recall(Question("lucky number of round 2"), pipeline, 500)
-        assert [one.tier for one in found.recalled if one.tier == "unit"]
+        recall = talk.memory.recall(Question("lucky number of round 2"), pipeline, 500)
+        assert [item.tier for item in recall.recalled if item.tier == "unit"]
     return len(turns)
 
 

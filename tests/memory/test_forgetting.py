@@ -7,6 +7,8 @@ import os
 import shutil
 import sqlite3
 import time
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from pipeline.cache import cache_folder, data_folder
 from pipeline.contracts import Component
 from pipeline.conversation import Conversation
 from pipeline.errors import StoreError
-from pipeline.forgetting import INTENT, Forgetting, Held, plan
+from pipeline.forgetting import INTENT, Forgetting, HeldElsewhere, plan
 from pipeline.models import cell_files
 from pipeline.sessions import fork_session, session_folder
 from pipeline.storage.checked_json import with_checksum
 from pipeline.typed import TypedLine, append_typed, read_typed
+from pipeline.types import Turn
 from tests.kills import CAN_PLAY, run_game
 from tests.memory.games import (
     KEPT,
@@ -116,7 +119,7 @@ def test_a_session_that_cannot_be_read_is_named() -> None:
     (session_folder("torn") / "session.sqlite").write_bytes(b"no database" * 100)
     with talk() as conversation:
         done = conversation.forget(matching=SECRET)
-        assert done.elsewhere == (Held("torn", (), 0),)
+        assert done.elsewhere == (HeldElsewhere("torn", (), 0),)
         assert "holds it: torn (it cannot be read, and may)" in forgotten(done).plain
         with pytest.raises(StoreError, match="torn: the session's file cannot be used"):
             conversation.forget_in("torn", done.what)
@@ -265,7 +268,7 @@ def test_kept_cells_go_by_time_and_by_text(kind: str, n_texts: int) -> None:
         "new": "The boat sails at nine.",
     }
     for name, text in texts_of.items():
-        words = [np.frombuffer(one.encode(), np.uint8) for one in ("prefix", text)[-n_texts:]]
+        words = [np.frombuffer(part.encode(), np.uint8) for part in ("prefix", text)[-n_texts:]]
         cell_files.write(folder / f"{name}.kv", {}, [*words, np.zeros(4, np.float32)])
         if name != "new":
             os.utime(folder / f"{name}.kv", (1, 1))
@@ -274,6 +277,34 @@ def test_kept_cells_go_by_time_and_by_text(kind: str, n_texts: int) -> None:
         conversation.forget(turns=[NUMBER])
     assert [path.name for path in folder.iterdir()] == ["old.kv"]
     assert texts(cache_folder()) == []
+
+
+@pytest.mark.parametrize(("number", "kept"), [(1, ["before the session"]), (2, ["before the session", "turn 1"])])
+def test_cells_that_were_kept_before_the_answer_was_committed_go(number: int, kept: list[str]) -> None:
+    """A turn's time is that of its commit. Its prompt was read and kept before that, perhaps in other words."""
+    folder = cache_folder() / "snapshots" / "model"
+    times = {"before the session": "09:57:00", "turn 1": "09:59:30", "turn 2": "10:04:30"}
+    for name, time_of_day in times.items():
+        cell_files.write(folder / f"{name}.kv", {}, [np.frombuffer(b"A summary.", np.uint8), np.zeros(4, np.float32)])
+        written = datetime.fromisoformat(f"2026-01-01T{time_of_day}+00:00").timestamp()
+        os.utime(folder / f"{name}.kv", (written, written))
+    with talk() as conversation:
+        memory = conversation.memory
+        memory.transcript.set("begun", "2026-01-01T09:58:00+00:00")  # type: ignore[attr-defined]
+        for n, time_of_day in enumerate(("10:00:00", "10:05:00"), 1):
+            memory.commit(Turn(n, questions(n), "It is.", f"2026-01-01T{time_of_day}+00:00"))
+        conversation.forget(turns=[number])
+    assert sorted(path.stem for path in folder.iterdir()) == kept
+
+
+def test_an_intent_of_an_older_longthread_is_finished() -> None:
+    turns = prepare()
+    what = asdict(plan(turns, [NUMBER]))
+    del what["since"]
+    (session_folder("s") / INTENT).write_text(json.dumps(with_checksum(what)))
+    with talk() as conversation:
+        assert NUMBER not in {turn.number for turn in conversation.turns}
+    assert texts(data_folder()) == []
 
 
 def test_models_that_are_loaded_forget_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:

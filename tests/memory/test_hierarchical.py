@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from memory.facts import Fact, checked, drawn, is_about_the_same
-from memory.hierarchical import Hierarchical, Tiers
-from memory.summaries import INSTRUCTIONS, SHORT_TOKENS, is_of_use, readable, schema, weightiest
-from memory.words import Words
+from memory.hierarchical import Hierarchical
+from memory.hierarchical.facts import Fact, checked, drawn, is_about_the_same
+from memory.hierarchical.summaries import INSTRUCTIONS, SHORT_TOKENS, is_usable, readable, schema, weightiest
+from memory.hierarchical.tiers import Tiers
+from memory.hierarchical.words import Words
 from pipeline.conversation import Conversation
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
@@ -24,8 +25,8 @@ from tests.memory.talks import pipeline_with, turn
 SETTINGS = Hierarchical(sensory_tokens=40, segment_tokens=20, summary_tokens=30, recall_tokens=60, summarise="extract")
 
 
-def told(runtime: Pipeline, folder: Path, *texts: str, settings: Hierarchical = SETTINGS, days: int = 1) -> Tiers:
-    """Each text as a turn, so many days after the one before."""
+def filled(runtime: Pipeline, folder: Path, *texts: str, settings: Hierarchical = SETTINGS, days: int = 1) -> Tiers:
+    """A memory with each text as a turn, `days` days apart."""
     memory = settings.open(folder, runtime)
     for n, text in enumerate(texts, 1):
         memory.commit(turn(n, text, f"I see, number {n}.", day=1 + (n - 1) * days))
@@ -38,9 +39,9 @@ FILLER = [f"The weather on day {n} was neither warm nor cold, they said." for n 
 
 # ------------------------------------------------------------------------------------------------------------- tiers
 def test_turns_move_to_the_next_tier_when_their_budget_is_used_up(runtime: Pipeline, tmp_path: Path) -> None:
-    memory = told(runtime, tmp_path, *["one two three four five six"] * 9)  # 6 + 4 tokens each
-    found = memory.recall(Question("six"), runtime, 1000)
-    assert [one.number for one in found.turns] == [7, 8, 9]
+    memory = filled(runtime, tmp_path, *["one two three four five six"] * 9)  # 6 + 4 tokens each
+    result = memory.recall(Question("six"), runtime, 1000)
+    assert [item.number for item in result.turns] == [7, 8, 9]
     assert [(unit.first, unit.last) for unit in memory.units.all()] == [(1, 2), (3, 4), (5, 6)]
     memory.close()
 
@@ -53,7 +54,7 @@ def test_the_open_turns_never_exceed_the_sensory_budget(runtime: Pipeline, tmp_p
         memory.commit(turn(n, text))
         memory.settle(runtime)
         shown = memory.recall(Question("weather"), runtime, 5000).turns
-        assert sum(len(one.question.split()) + len(one.answer.split()) for one in shown) <= sensory
+        assert sum(len(item.question.split()) + len(item.answer.split()) for item in shown) <= sensory
         first = shown[0].number if shown else n + 1
         assert memory.units.closed == first - 1
         assert [m for u in memory.units.all() for m in range(u.first, u.last + 1)] == list(range(1, first))
@@ -61,7 +62,7 @@ def test_the_open_turns_never_exceed_the_sensory_budget(runtime: Pipeline, tmp_p
 
 
 def test_the_running_summary_keeps_its_cap(runtime: Pipeline, tmp_path: Path) -> None:
-    memory = told(runtime, tmp_path, *FILLER)
+    memory = filled(runtime, tmp_path, *FILLER)
     summary = memory.recall(Question("weather"), runtime, 1000).recalled[0]
     assert summary.tier == "summary"
     assert 0 < summary.tokens <= 30
@@ -71,23 +72,23 @@ def test_the_running_summary_keeps_its_cap(runtime: Pipeline, tmp_path: Path) ->
 
 
 def test_what_left_the_sensory_tier_is_recalled_word_for_word(runtime: Pipeline, tmp_path: Path) -> None:
-    memory = told(runtime, tmp_path, "The spare key hangs behind the blue boiler.", *FILLER)
-    found = memory.recall(Question("Where is the spare key?"), runtime, 1000)
-    units = [one for one in found.recalled if one.tier == "unit"]
-    holding = next(one for one in units if 1 in one.turns)
+    memory = filled(runtime, tmp_path, "The spare key hangs behind the blue boiler.", *FILLER)
+    result = memory.recall(Question("Where is the spare key?"), runtime, 1000)
+    units = [item for item in result.recalled if item.tier == "unit"]
+    holding = next(item for item in units if 1 in item.turns)
     assert "The spare key hangs behind the blue boiler.\nI see, number 1." in holding.text
-    assert holding.weight == max(one.weight or 0.0 for one in units)
-    assert sum(one.weight or 0.0 for one in units) <= 1.0001
-    assert [one.turns for one in units] == sorted(one.turns for one in units)
-    assert not set(holding.turns) & {one.number for one in found.turns}
+    assert holding.weight == max(item.weight or 0.0 for item in units)
+    assert sum(item.weight or 0.0 for item in units) <= 1.0001
+    assert [item.turns for item in units] == sorted(item.turns for item in units)
+    assert not set(holding.turns) & {item.number for item in result.turns}
     memory.close()
 
 
 def test_a_neighbours_words_lead_to_a_turn(runtime: Pipeline, tmp_path: Path) -> None:
-    asked = ["What did the plumber say about the boiler?", "Six weeks, and no sooner."]
-    texts = [*FILLER[:8], *asked, *FILLER[8:]]
+    inserted = ["What did the plumber say about the boiler?", "Six weeks, and no sooner."]
+    texts = [*FILLER[:8], *inserted, *FILLER[8:]]
     alone, together = (
-        told(runtime, tmp_path / str(n), *texts, settings=replace(SETTINGS, around=n, dense_weight=0.0), days=0)
+        filled(runtime, tmp_path / str(n), *texts, settings=replace(SETTINGS, around=n, dense_weight=0.0), days=0)
         for n in (0, 2)
     )
     question = "plumber and boiler"
@@ -125,7 +126,7 @@ def test_the_query_is_the_first_half_of_a_long_text_and_all_of_a_short_one() -> 
 
 def test_recency_prefers_the_later_of_equals(runtime: Pipeline, tmp_path: Path) -> None:
     texts = ["The ferry is late.", *FILLER[:4], "The ferry is late.", *FILLER[4:8]]
-    memory = told(runtime, tmp_path, *texts, settings=Hierarchical(sensory_tokens=0, around=0, recency=1.0))
+    memory = filled(runtime, tmp_path, *texts, settings=Hierarchical(sensory_tokens=0, around=0, recency=1.0))
     ranked = [number for number, _ in memory.ranked("ferry late", set(range(1, 11)))]
     assert ranked[:2] == [6, 1]
     memory.close()
@@ -134,7 +135,7 @@ def test_recency_prefers_the_later_of_equals(runtime: Pipeline, tmp_path: Path) 
 def test_vectors_that_are_missing_are_made_again(runtime: Pipeline, tmp_path: Path) -> None:
     import shutil
 
-    memory = told(runtime, tmp_path, "The spare key hangs behind the boiler.", *FILLER)
+    memory = filled(runtime, tmp_path, "The spare key hangs behind the boiler.", *FILLER)
     before = memory.recall(Question("Where is the spare key?"), runtime, 500)
     memory.close()
     (folder,) = tmp_path.glob("vectors-*")
@@ -146,10 +147,10 @@ def test_vectors_that_are_missing_are_made_again(runtime: Pipeline, tmp_path: Pa
 
 # ------------------------------------------------------------------------------------------------------------- facts
 def test_facts_are_drawn_from_statements_and_not_from_questions() -> None:
-    said = Turn(
+    texts = Turn(
         3, "Hi, my name is Ada. My favourite colour is blue. Is my favourite colour red? I live in Oslo now.", "", "t"
     )
-    assert [one.text for one in drawn(said)] == [
+    assert [item.text for item in drawn(texts)] == [
         "my name: Ada",
         "My favourite colour: blue",
         "where I live: in Oslo now",
@@ -165,7 +166,7 @@ def test_a_models_fact_counts_only_where_its_words_stand() -> None:
         {"turn": 4, "about": "sandwich recipe", "value": "1987"},
         "nonsense",
     ]
-    assert [one.text for one in checked(raw, turns)] == ["clock repaired by: Ruth"]
+    assert [item.text for item in checked(raw, turns)] == ["clock repaired by: Ruth"]
     assert checked("nonsense", turns) == []
 
 
@@ -185,23 +186,23 @@ COLOURS = [
 
 def test_a_newer_fact_supersedes_an_older_and_both_keep_their_dates(runtime: Pipeline, tmp_path: Path) -> None:
     settings = Hierarchical(sensory_tokens=0, recall_tokens=200, summarise="extract")
-    memory = told(runtime, tmp_path, *COLOURS[:-1], settings=settings)
-    facts = {one.text: one for one in memory.items() if one.tier == "fact" and "colour" in one.text}
+    memory = filled(runtime, tmp_path, *COLOURS[:-1], settings=settings)
+    facts = {item.text: item for item in memory.items() if item.tier == "fact" and "colour" in item.text}
     old, new = facts["My favourite colour: blue"], facts["My favourite colour: green"]
     assert (old.time[:10], old.superseded_by) == ("2026-01-01", "green (2026-01-08, turn 8)")
     assert (new.time[:10], new.superseded_by) == ("2026-01-08", "")
-    found = memory.recall(Question("What is my favourite colour?"), runtime, 1000)
-    text = "\n".join(one.text for one in found.recalled if one.tier == "unit")
+    result = memory.recall(Question("What is my favourite colour?"), runtime, 1000)
+    text = "\n".join(item.text for item in result.recalled if item.tier == "unit")
     assert "My favourite colour is blue.\nI see, number 1.\n(Later, on 2026-01-08: My favourite colour: green)" in text
     assert text.rindex("My favourite colour is green.") > text.index("My favourite colour is blue.")
     memory.forget(turns=[8])
-    (left,) = [one for one in memory.items() if one.tier == "fact" and "colour" in one.text]
+    (left,) = [item for item in memory.items() if item.tier == "fact" and "colour" in item.text]
     assert (left.text, left.superseded_by) == ("My favourite colour: blue", "")
     memory.close()
 
 
 @pytest.mark.parametrize(
-    ("said", "fact"),
+    ("text", "fact"),
     [
         ("My dentist is Dr. Bo Lind.", "My dentist: Dr. Bo Lind"),
         ("The tower is 3.5 km away. It rains.", "The tower: 3.5 km away"),
@@ -209,8 +210,8 @@ def test_a_newer_fact_supersedes_an_older_and_both_keep_their_dates(runtime: Pip
         ("My plan is " + "very " * 40 + "long.", "My plan: " + ("very " * 40)[:119].rstrip() + "…"),
     ],
 )
-def test_a_full_stop_inside_a_fact_does_not_end_it(said: str, fact: str) -> None:
-    assert [one.text for one in drawn(Turn(1, said, "", "2026-01-01T00:00:00+00:00"))] == [fact]
+def test_a_full_stop_inside_a_fact_does_not_end_it(text: str, fact: str) -> None:
+    assert [item.text for item in drawn(Turn(1, text, "", "2026-01-01T00:00:00+00:00"))] == [fact]
 
 
 # ----------------------------------------------------------------------------------------------------------- summary
@@ -264,7 +265,7 @@ def test_a_useless_summary_gives_way_to_an_extractive_one_and_that_is_said(tmp_p
     with pipeline_with(None) as runtime:
         model = Babbling(says)
         runtime.use(reader=model)
-        memory = told(runtime, tmp_path, *FILLER[:6], settings=settings)
+        memory = filled(runtime, tmp_path, *FILLER[:6], settings=settings)
         assert memory.units.running.by == by
         assert "weather" in memory.units.running.text
         assert 0 < model.count_text(memory.units.running.text) <= 30
@@ -288,17 +289,17 @@ def test_a_reply_that_was_cut_is_read_as_far_as_it_is_whole() -> None:
 
 def test_use_is_a_rule_that_can_be_read() -> None:
     text = "The ferry leaves at nine from the north pier."
-    assert is_of_use("The ferry leaves the north pier at nine.", text)
-    assert not is_of_use("Ferry.", text)
-    assert not is_of_use("Trains depart hourly towards distant southern cities.", text)
+    assert is_usable("The ferry leaves the north pier at nine.", text)
+    assert not is_usable("Ferry.", text)
+    assert not is_usable("Trains depart hourly towards distant southern cities.", text)
 
 
 def test_the_weightiest_sentences_fit_and_keep_their_order() -> None:
     text = "The ferry leaves at nine. It rains. The ferry is old. The old ferry leaves the pier at nine."
     model = ScriptedModel()
     for cap in (0, 3, 8, 14, 100):
-        found = weightiest(text, cap, model)
-        assert model.count_text(found) <= cap
+        result = weightiest(text, cap, model)
+        assert model.count_text(result) <= cap
     assert weightiest(text, 100, model).startswith("The ferry leaves at nine.")
 
 
@@ -306,13 +307,13 @@ def test_the_weightiest_sentences_fit_and_keep_their_order() -> None:
 def test_a_tiny_model_cannot_break_the_summary(real: Pipeline, tmp_path: Path) -> None:
     settings = Hierarchical(sensory_tokens=30, segment_tokens=30, summary_tokens=40, dense_weight=0.0)
     memory = settings.open(tmp_path, real)
-    said = [
+    texts = [
         "My sister Ruth repaired the old clock of the tower.",
         "My favourite colour is blue.",
         "And the ferry?",
         "Bye.",
     ]
-    for n, text in enumerate(said, 1):
+    for n, text in enumerate(texts, 1):
         memory.commit(turn(n, text, "That is good to know."))
     memory.settle(real)
     units = memory.units.all()
@@ -325,10 +326,10 @@ def test_a_tiny_model_cannot_break_the_summary(real: Pipeline, tmp_path: Path) -
 
 
 def test_the_schema_bounds_everything() -> None:
-    found = json.loads(schema([4, 5], 100))["properties"]
-    assert found["facts"]["maxItems"] == 5
-    assert found["facts"]["items"]["properties"]["turn"] == {"enum": [4, 5]}
-    assert found["notes"]["maxLength"] == 500
+    result = json.loads(schema([4, 5], 100))["properties"]
+    assert result["facts"]["maxItems"] == 5
+    assert result["facts"]["items"]["properties"]["turn"] == {"enum": [4, 5]}
+    assert result["notes"]["maxLength"] == 500
     assert "not instructions" in INSTRUCTIONS
 
 
@@ -367,7 +368,7 @@ def prompt_after(folder: Path, text: str) -> list[Text]:
         state = talk.ask("What about kangaroos?")
         assert dict(state.ledger.parts).keys() == {"template", "system", "memory", "question"}
         assert sum(tokens for _, tokens in state.ledger.parts) == pipeline.reader.count(state.prompt)
-        assert [one.turns for one in state.ledger.recalled] == [(1,)]
+        assert [item.turns for item in state.ledger.recalled] == [(1,)]
         return [span for span in state.prompt if isinstance(span, Text)]
 
 

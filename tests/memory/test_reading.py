@@ -53,7 +53,7 @@ def test_a_question_is_answered_from_more_than_the_window_holds(book: Path) -> N
     assert citation.quote is not None
     assert citation.quote.text == HIDDEN
     assert document.text[citation.quote.start : citation.quote.end] == HIDDEN
-    assert all(one.text == document.text[one.start : one.end] for one in state.shown)
+    assert all(piece.text == document.text[piece.start : piece.end] for piece in state.shown)
     assert state.ledger.prompt_tokens + 32 <= pipeline.window
 
 
@@ -63,7 +63,7 @@ def test_what_was_read_is_not_read_again(book: Path, runtime: Pipeline, tmp_path
     assert memory.read(pieces[:10], runtime) == 10
     assert memory.read(pieces, runtime) == len(pieces) - 10
     assert memory.read(pieces, runtime) == 0
-    assert [one.span for one in memory.units.pieces().values()] == [one.span for one in pieces]
+    assert [piece.span for piece in memory.units.pieces().values()] == [piece.span for piece in pieces]
     assert next(iter(memory.units.pieces().values())) == pieces[0]
     units = memory.units.all()
     assert [m for unit in units for m in range(unit.first, unit.last + 1)] == list(range(1, len(pieces) + 1))

@@ -30,10 +30,10 @@ def test_a_follow_up_reuses_all_that_went_before(tmp_path: Path, name: str) -> N
     assert then.generation is not None
     assert last.generation is not None
     assert dict(first.parts)["passages"] > 60
-    asked = dict(first.parts)["question"] + 20  # with the template around it
+    question_tokens = dict(first.parts)["question"] + 20  # with the template around it
     assert then.generation.reused_tokens >= first.prompt_tokens - 2
     assert last.generation.reused_tokens >= then.prompt_tokens - 2
-    assert then.prompt_tokens - then.generation.reused_tokens <= asked + 8
+    assert then.prompt_tokens - then.generation.reused_tokens <= question_tokens + 8
 
 
 def with_llama(tmp_path: Path) -> Pipeline:
@@ -54,9 +54,9 @@ def test_a_session_that_is_opened_again_finds_what_its_last_prompt_held(
         first = talk.ask(question).ledger
     with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "session") as talk:
         then = talk.ask(question)
-    found = then.ledger.generation
-    assert found is not None
-    assert found.reused_tokens >= first.prompt_tokens - 2, "as it is without a restart, see above"
+    generation = then.ledger.generation
+    assert generation is not None
+    assert generation.reused_tokens >= first.prompt_tokens - 2, "as it is without a restart, see above"
     with with_llama(tmp_path) as pipeline, Conversation(pipeline, tmp_path / "another") as talk:
         talk.ask(question)
         other = talk.ask(question).answer
@@ -109,4 +109,4 @@ def test_an_answer_is_stopped_while_the_prompt_is_read(tmp_path: Path) -> None:
         assert len(read) == 1
         pipeline.progress = lambda *_: None
         assert talk.ask("When does the ferry leave?").ledger.generation is not None
-        assert [one.finish == "cancelled" for one in talk.turns] == [True, False]
+        assert [turn.finish == "cancelled" for turn in talk.turns] == [True, False]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from memory.units import Units
+from memory.hierarchical.units import UnitTables
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.load import load
 from pipeline.transcript import Transcript
@@ -24,7 +24,7 @@ def opened(folder: Path, text: str) -> Transcript:
 def test_a_piece_of_a_page_keeps_the_lines_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<html>\n<body>\n<p>The lamp was lit\nby Augusta Renn.</p></body></html>")
     [piece] = Chunker(60).chunk(load(tmp_path / "a.html"), lambda texts: [len(text.split()) for text in texts], 60)
-    units = Units(opened(tmp_path / "session", piece.text))
+    units = UnitTables(opened(tmp_path / "session", piece.text))
     units.add_piece(1, piece)
     [read] = units.pieces().values()
     assert read == piece
@@ -38,7 +38,7 @@ def test_pieces_that_an_older_longthread_wrote_are_read(tmp_path: Path) -> None:
     transcript.db.execute(OLD)
     transcript.db.execute("INSERT INTO pieces VALUES (1, '/a.txt', 0, 9, 3, NULL, '[\"A\"]', 'A')")
     for _ in range(2):  # the second time there is nothing to convert
-        [piece] = Units(transcript).pieces().values()
+        [piece] = UnitTables(transcript).pieces().values()
         assert (piece.text, piece.place) == ("One.\nTwo.", Place(3, None, ("A",)))
         assert piece.part(5, 9).place.line == 4
     transcript.close()

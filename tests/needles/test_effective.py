@@ -8,8 +8,12 @@ import pytest
 
 from pipeline.config import Budget, load_config
 from pipeline.errors import ConfigError, ModelError
-from pipeline.evaluation.needles.arms import ARMS, scripted
-from pipeline.evaluation.needles.calibrate import STEP, Calibration, _Search, calibrate, largest, parse_task, share_time
+from pipeline.evaluation.needles.limit import STEP, LimitSettings, _Search, find_limit, largest, parse_task, share_time
+from pipeline.evaluation.needles.methods import method, scripted
+from pipeline.evaluation.needles.tasks.multithread import Multithread
+from pipeline.evaluation.needles.tasks.sentences import SentenceThread
+from pipeline.evaluation.needles.tasks.single import Single
+from pipeline.evaluation.needles.tasks.thread import Thread
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, effective_window, store, stored
 from pipeline.models.scripted import ScriptedModel
@@ -67,7 +71,7 @@ def search(true_pairs: int, limit: int = 1000, seconds: float = 0.0, until: floa
 
 
 def of_model(true_pairs: int, limit: int, seconds: float, clock: Clock) -> Search:
-    run = Search(Calibration(), "single", None, silent, silent, clock)  # type: ignore[arg-type]
+    run = Search(LimitSettings(), "single", None, silent, silent, clock)  # type: ignore[arg-type]
     run.true_pairs, run.limit, run.seconds_per_pair = true_pairs, limit, seconds
     return run
 
@@ -114,17 +118,17 @@ def test_time_that_one_task_leaves_goes_to_those_that_are_not_settled() -> None:
     assert clock.now == sum(sum(task.tried) for task in tasks) <= 1000.0  # nothing is measured twice
 
 
-def test_calibrate_uses_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_uses_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
 
     def measure(self: _Search, pairs: int) -> Measured:
         clock.now += pairs
-        return measured(pairs, 20 if self.task == "single" and pairs <= 40 else 0)
+        return measured(pairs, 20 if self.name == "single" and pairs <= 40 else 0)
 
     monkeypatch.setattr(_Search, "measure", measure)
-    config = scripted(ARMS["full"].config, 100_000)
-    settings = Calibration(("single", "thread:2"), minutes=3.0)
-    single, thread = calibrate(settings, config, silent, silent, clock).tasks
+    config = scripted(method("full").config, 100_000)
+    settings = LimitSettings(("single", "thread:2"), minutes=3.0)
+    single, thread = find_limit(settings, config, silent, silent, clock).tasks
     assert (thread.holds, thread.is_settled) == (None, True)
     assert single.is_settled
     assert single.holds is not None
@@ -138,8 +142,8 @@ def test_the_first_failure_ends_it() -> None:
 
 
 def test_a_size_that_cannot_hold_any_more_is_left() -> None:
-    config = scripted(ARMS["full"].config, 4000)
-    effective = calibrate(Calibration(("single",), n=20), config, silent, silent)
+    config = scripted(method("full").config, 4000)
+    effective = find_limit(LimitSettings(("single",), n=20), config, silent, silent)
     (task,) = effective.tasks
     assert task.holds is None
     assert (task.tried[0].hits, task.tried[0].n) == (0, 4)  # the first batch settles it
@@ -149,20 +153,21 @@ def test_a_size_that_cannot_hold_any_more_is_left() -> None:
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
-        ("single", ("single", 1)),
-        ("thread", ("thread", 2)),
-        ("thread:5", ("thread", 5)),
-        ("sentences", ("sentences", 1)),
+        ("single", Single()),
+        ("thread", Thread(2)),
+        ("thread:5", Thread(5)),
+        ("sentences", SentenceThread(1)),
+        ("multithread:3", Multithread(3, "forward", 2)),
     ],
 )
-def test_tasks(text: str, parsed: tuple[str, int]) -> None:
+def test_tasks(text: str, parsed: object) -> None:
     assert parse_task(text) == parsed
 
 
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"tasks": ("singel",)}, "'singel' cannot be calibrated, did you mean 'single'"),
+        ({"tasks": ("singel",)}, "'singel' has no limit to find, did you mean 'single'"),
         ({"tasks": ("single:3",)}, "only .* have a length"),
         ({"threshold": 1.0}, r"--threshold must be in \(0, 1\), was: 1.0"),
         ({"minutes": 0.0}, "--minutes must be greater than 0"),
@@ -171,7 +176,7 @@ def test_tasks(text: str, parsed: tuple[str, int]) -> None:
 )
 def test_bad_settings(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        Calibration(**settings)
+        LimitSettings(**settings)
 
 
 def test_what_is_kept_is_read_again(cache: Path) -> None:
@@ -198,20 +203,18 @@ def test_the_window_is_enforced_and_the_ledger_says_why() -> None:
     assert state.ledger.prompt_tokens + state.ledger.reserved <= 200
     assert state.ledger.notes == (
         "window 200 of 2048: effective context on the task single: 20 of 20 right at 200 tokens (800 characters), "
-        "lower bound 84%, threshold 75%; measured on 2026-11-25 by longthread needle calibrate",
+        "lower bound 84%, threshold 75%; measured on 2026-11-25 by longthread needle limit",
     )
     assert any(entry.dropped for entry in state.ledger.stages)
 
 
 def test_without_a_measurement_the_command_is_named() -> None:
     model = ScriptedModel()
-    with pytest.raises(
-        ModelError, match="was not measured with these settings: run longthread needle calibrate scripted"
-    ):
+    with pytest.raises(ModelError, match="was not measured with these settings: run longthread needle limit scripted"):
         effective_window(model, "single")
     store(context(TaskContext("lines", measured(10), (measured(10),), False)))
     with pytest.raises(
-        ModelError, match=r"scripted was measured on lines: run longthread needle calibrate .* --task single"
+        ModelError, match=r"scripted was measured on lines: run longthread needle limit .* --task single"
     ):
         effective_window(model, "single")
     assert effective_window(model, "lines")[1].endswith("; its time ran out, so it may be more")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.evaluation.needles import altered, babi, lines
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.prose import (
     CLUES,
@@ -22,6 +21,7 @@ from pipeline.evaluation.needles.prose import (
     trials,
     unframed,
 )
+from pipeline.evaluation.needles.tasks import altered, babi, lines
 from pipeline.text.words import content_words
 
 BOOK = "\n\n".join(

@@ -1,4 +1,4 @@
-"""A grid runs in an arm, goes on where it was ended, refuses what cannot be, and comes out as figures and pictures."""
+"""A grid runs by a method, is resumed, refuses what cannot be, and comes out as figures and pictures."""
 
 import json
 from dataclasses import replace
@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from pipeline.answers.llama import Llama
-from pipeline.config import load_config
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.arms import ARMS, NeedleArm, arm, scripted, with_reader
-from pipeline.evaluation.needles.grid import TASKS, Cell, Grid
+from pipeline.evaluation.needles.grid import NeedleCell, NeedleGrid
+from pipeline.evaluation.needles.methods import METHODS, NeedleMethod, method, scripted, with_reader
 from pipeline.evaluation.needles.page import write_report
 from pipeline.evaluation.needles.pictures import effective, heat_maps
 from pipeline.evaluation.needles.running import CellResult, Results, read_results, run_grid, sizes_of
+from pipeline.evaluation.needles.table import TASKS
+from pipeline.evaluation.needles.tasks.single import Single
+from pipeline.evaluation.needles.tasks.thread import Thread
 from pipeline.evaluation.statistics import wilson
 from pipeline.models.scripted import ScriptedModel
 
@@ -25,27 +27,27 @@ def silent(*_: Any) -> None:
     pass
 
 
-def scripted_arm(name: str, n_ctx: int = 1 << 20) -> NeedleArm:
-    return replace(ARMS[name], config=scripted(ARMS[name].config, n_ctx))
+def scripted_method(name: str, n_ctx: int = 1 << 20) -> NeedleMethod:
+    return replace(method(name), config=scripted(method(name).config, n_ctx))
 
 
-def ask(folder: Path, grid: Grid, name: str = "full", n_ctx: int = 1 << 20) -> Results:
-    return run_grid(grid, scripted_arm(name, n_ctx), folder, silent, silent, silent)
+def ask(folder: Path, grid: NeedleGrid, name: str = "full", n_ctx: int = 1 << 20) -> Results:
+    return run_grid(grid, scripted_method(name, n_ctx), folder, silent, silent, silent)
 
 
 def test_every_task_has_its_cells() -> None:
-    grid = Grid(tasks=TASKS[:9], pairs=(50, 30), lengths=(2, 3), directions=("forward", "random"), n=3)
+    grid = NeedleGrid(tasks=tuple(TASKS)[:9], pairs=(50, 30), lengths=(2, 3), directions=("forward", "random"), n=3)
     cells = grid.cells()
     assert len(cells) == 2 * (3 + 5 * 4 + 1)
     for cell in cells:
         trials = grid.trials(cell)
         assert len(trials) == len({trial.id for trial in trials}) == 3
-        assert dict(trials[0].cell) == {**cell.to_dict(), "task": cell.task}
+        assert dict(trials[0].cell) == {**cell.to_dict(), "task": cell.task.name}
 
 
 def test_another_seed_is_another_haystack() -> None:
-    cell = Cell("single", 20)
-    texts = {trial.haystack for seed in (0, 1) for trial in Grid(pairs=(20,), n=30, seed=seed).trials(cell)}
+    cell = NeedleCell(Single(), 20)
+    texts = {trial.haystack for seed in (0, 1) for trial in NeedleGrid(pairs=(20,), n=30, seed=seed).trials(cell)}
     assert len(texts) == 6  # 11 depths a haystack, three haystacks a seed
 
 
@@ -61,31 +63,36 @@ def test_another_seed_is_another_haystack() -> None:
 )
 def test_bad_grids(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        Grid(**settings)
+        NeedleGrid(**settings)
 
 
 def test_a_thread_longer_than_the_haystack() -> None:
     with pytest.raises(DataError, match="a thread of length 30 needs 30 pairs, and the haystack has 12"):
-        Grid(tasks=("thread",), pairs=(12,), lengths=(30,)).cells()
+        NeedleGrid(tasks=("thread",), pairs=(12,), lengths=(30,)).cells()
 
 
-@pytest.mark.parametrize("name", sorted(ARMS))
-def test_the_files_say_what_the_arms_are(name: str) -> None:
-    assert load_config(CONFIGS / f"{name}.yaml").hash == ARMS[name].config.hash
+def test_every_file_is_a_method_and_every_method_a_file() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(METHODS)
+    assert {name: method(name).given for name in METHODS} == {
+        **dict.fromkeys(METHODS, "index"),
+        **dict.fromkeys(("full", "exit", "probe"), "haystack"),
+        "oracle": "needles",
+        "memory": "memory",
+    }
 
 
-def test_an_arm_by_its_file_and_by_a_wrong_name() -> None:
-    assert arm(str(CONFIGS / "hops.yaml")).given == "index"
-    assert arm(str(CONFIGS / "full.yaml")).given == "haystack"
-    with pytest.raises(ConfigError, match="there is no arm 'hop', did you mean 'hops'"):
-        arm("hop")
-    changed = with_reader(ARMS["full"].config, {"n_ctx": 512, "model": None})
+def test_a_method_by_its_file_and_by_a_wrong_name() -> None:
+    assert method(str(CONFIGS / "hops.yaml")).given == "index"
+    assert method(str(CONFIGS / "oracle.yaml")).given == "haystack"  # a file gives whole texts
+    with pytest.raises(ConfigError, match="there is no method 'hop', did you mean 'hops'"):
+        method("hop")
+    changed = with_reader(method("full").config, {"n_ctx": 512, "model": None})
     assert isinstance(changed.generator, Llama)
     assert (changed.generator.n_ctx, changed.generator.model) == (512, "smollm2-135m")
 
 
 def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: Path) -> None:
-    results = ask(tmp_path / "run", Grid(pairs=(5, 10), n=4), "oracle")
+    results = ask(tmp_path / "run", NeedleGrid(pairs=(5, 10), n=4), "oracle")
     assert [(cell.cell.pairs, cell.n, cell.accuracy.mean) for cell in results.cells] == [(5, 4, 0.0), (10, 4, 0.0)]
     lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
     assert len(lines) == 8
@@ -96,8 +103,8 @@ def test_the_scripted_model_repeats_the_haystack_and_is_scored_for_it(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["full", "one-shot", "hops", "hops-prose", "hops-prose-end", "memory"])
-def test_every_arm_runs_and_goes_on(tmp_path: Path, name: str) -> None:
-    grid = Grid(tasks=("thread", "sentences"), pairs=(30,), lengths=(2,), n=3)
+def test_every_method_runs_and_goes_on(tmp_path: Path, name: str) -> None:
+    grid = NeedleGrid(tasks=("thread", "sentences"), pairs=(30,), lengths=(2,), n=3)
     first = ask(tmp_path / "run", grid, name)
     assert [cell.n for cell in first.cells] == [3, 3]
     records = tmp_path / "run" / "run" / "records.jsonl"
@@ -115,7 +122,7 @@ def test_every_arm_runs_and_goes_on(tmp_path: Path, name: str) -> None:
 
 
 def test_an_index_holds_each_question_to_its_own_haystack(tmp_path: Path) -> None:
-    ask(tmp_path / "run[1]", Grid(tasks=("thread",), pairs=(30,), lengths=(3,), n=8), "hops")
+    ask(tmp_path / "run[1]", NeedleGrid(tasks=("thread",), pairs=(30,), lengths=(3,), n=8), "hops")
     lines = (tmp_path / "run[1]" / "run" / "records.jsonl").read_text().splitlines()
     for record in map(json.loads, lines):
         (shown,) = record["record"]["shown"]
@@ -125,42 +132,53 @@ def test_an_index_holds_each_question_to_its_own_haystack(tmp_path: Path) -> Non
 
 
 def test_another_grid_does_not_mix_in(tmp_path: Path) -> None:
-    ask(tmp_path / "run", Grid(pairs=(5,), n=2))
+    ask(tmp_path / "run", NeedleGrid(pairs=(5,), n=2))
     with pytest.raises(RunError, match="holds a run of another grid: name another --output"):
-        ask(tmp_path / "run", Grid(pairs=(5,), n=3))
-    with pytest.raises(RunError, match="holds a run of another arm, another config_hash"):
-        ask(tmp_path / "run", Grid(pairs=(5,), n=2), "one-shot")
+        ask(tmp_path / "run", NeedleGrid(pairs=(5,), n=3))
+    with pytest.raises(RunError, match="holds a run of another method, another config_hash"):
+        ask(tmp_path / "run", NeedleGrid(pairs=(5,), n=2), "one-shot")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("x")
     with pytest.raises(RunError, match="holds no needle run, but other files"):
-        ask(tmp_path / "other", Grid(pairs=(5,), n=2))
+        ask(tmp_path / "other", NeedleGrid(pairs=(5,), n=2))
     with pytest.raises(DataError, match=r"there is no needle run in this folder \(needles.json is missing\)"):
         read_results(tmp_path / "other")
 
 
 def test_sizes_beyond_the_context_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
     with pytest.raises(WindowError) as error:
-        ask(tmp_path / "run", Grid(pairs=(20, 200, 300), n=2), n_ctx=260)
+        ask(tmp_path / "run", NeedleGrid(pairs=(20, 200, 300), n=2), n_ctx=260)
     assert str(error.value).startswith(
         "2 cells do not fit the window of scripted: it holds 260 tokens, of which 100 are kept for the answer:\n"
         "  single at 200 pairs (16000 characters): 4"
     ) or "single at 200 pairs (16000 characters)" in str(error.value)
     assert "--rope yarn:4" in str(error.value)
     assert not (tmp_path / "run" / "run").exists()
-    assert [cell.n for cell in ask(tmp_path / "hops", Grid(pairs=(300,), n=2), "hops", n_ctx=260).cells] == [2]
+    assert [cell.n for cell in ask(tmp_path / "hops", NeedleGrid(pairs=(300,), n=2), "hops", n_ctx=260).cells] == [2]
 
 
 @pytest.mark.parametrize("task", ["single", "sentences", "lines"])
 def test_sizes_in_tokens_are_near_what_was_asked(tmp_path: Path, task: str) -> None:
     reader = ScriptedModel()
-    grid = sizes_of(Grid(tasks=(task,), n=1), (300, 600), reader)
+    grid = sizes_of(NeedleGrid(tasks=(task,), n=1), (300, 600), reader)
     for cell, wanted in zip(grid.cells(), (300, 600), strict=True):
         assert 0.85 * wanted < reader.count_text(grid.trials(cell)[0].haystack) < 1.1 * wanted
 
 
 def result(pairs: int, hits: int, n: int, length: int = 2) -> CellResult:
     return CellResult(
-        Cell("thread", pairs, length), pairs * 50, n, 0, wilson(hits, n), wilson(hits, n), 0.0, 0.0, 0.0, {}, 1.0, 100.0
+        NeedleCell(Thread(length), pairs),
+        pairs * 50,
+        n,
+        0,
+        wilson(hits, n),
+        wilson(hits, n),
+        0.0,
+        0.0,
+        0.0,
+        {},
+        1.0,
+        100.0,
     )
 
 
@@ -175,7 +193,7 @@ def test_effective_context_is_the_monotone_envelope() -> None:
 
 
 def test_pictures_and_page(tmp_path: Path) -> None:
-    grid = Grid(pairs=(5, 10), n=11)
+    grid = NeedleGrid(pairs=(5, 10), n=11)
     results = ask(tmp_path / "run", grid)
     files = {path.name: path.read_bytes() for path in write_report(results)}
     assert set(files) == {
@@ -187,12 +205,12 @@ def test_pictures_and_page(tmp_path: Path) -> None:
     assert page.count("<svg") == 2
     assert "src=" not in page
     assert "@import" not in page
-    assert all(trial.expected[0] in page for trial in grid.trials(Cell("single", 5)))
+    assert all(trial.expected[0] in page for trial in grid.trials(NeedleCell(Single(), 5)))
     assert files == {path.name: path.read_bytes() for path in write_report(read_results(tmp_path / "run"))}
 
 
 def test_a_contour_needs_rows_and_columns(tmp_path: Path) -> None:
-    grid = Grid(tasks=("thread",), pairs=(10, 20, 40), lengths=(2, 3))
+    grid = NeedleGrid(tasks=("thread",), pairs=(10, 20, 40), lengths=(2, 3))
     cells = tuple(result(p, 20 if p < 40 else 2, 20, length) for length in (2, 3) for p in (10, 20, 40))
     results = Results(tmp_path, grid, "full", "m", cells, (), 0)
     (heat,) = heat_maps(results)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluation.needles.tasks import Shape, make
+from pipeline.evaluation.needles.table import TASKS
+from pipeline.evaluation.needles.tasks.single import Single
+from pipeline.evaluation.needles.tasks.thread import Thread
 from pipeline.models.scripted import ScriptedModel
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.retrieval.hops import Hops, keys_of, names_of
@@ -46,8 +48,9 @@ def texts(passages: list[Passage]) -> list[str]:
 @pytest.mark.parametrize("task", ["single", "thread", "branched", "multithread"])
 @pytest.mark.parametrize("direction", ["forward", "backward", "random"])
 def test_every_pair_of_a_thread_in_the_order_of_its_hops(tmp_path: Path, task: str, direction: str) -> None:
-    shape = Shape(task, length=6, direction=direction)  # type: ignore[arg-type]
-    haystack, asks = make(shape, 300, 5, 2)
+    make: Any = TASKS[task]
+    parameters = {"length": 6, "direction": direction} if task != "single" else {}
+    haystack, asks = make(**parameters).make(300, 5, 2)
     bench = Workbench(tmp_path, {"haystack.txt": haystack.text})
     for ask in asks:
         found = texts(bench.search(ask.text))
@@ -74,7 +77,7 @@ def test_the_ledger_tells_every_hop_and_who_found_what(tmp_path: Path) -> None:
 
 
 def test_a_pair_that_a_chunk_cuts_in_two_is_found(tmp_path: Path) -> None:
-    haystack, _ = make(Shape("single"), 120, 1, 1)
+    haystack, _ = Single().make(120, 1, 1)
     bench = Workbench(tmp_path, {"shifted.txt": "  x " + haystack.text})
     for key, value in haystack.pairs[::7]:
         assert texts(bench.search(f"what is {key}?")) == [f'"{key}": "{value}"']
@@ -108,7 +111,7 @@ def test_a_ring_ends_where_it_began(tmp_path: Path) -> None:
 
 
 def test_hops_and_k_are_limits(tmp_path: Path) -> None:
-    haystack, (ask,) = make(Shape("thread", length=8), 60, 0, 1)
+    haystack, (ask,) = Thread(8).make(60, 0, 1)
     bench = Workbench(tmp_path, {"a.txt": haystack.text})
     assert len(bench.search(ask.text, hops=3)) == 3
     assert any("as far as hops = 3 goes" in note for note in bench.notes)

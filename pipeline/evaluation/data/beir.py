@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import DataError
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold
 from pipeline.evaluation.data.items import json_lines, left_out, need, object_rows, text_of, usable
 from pipeline.executors.question_files import Row, read_utf8
 from pipeline.types import Document, Question
@@ -30,16 +30,16 @@ def read(path: Path) -> DataSet:
     for name in gains:
         if name not in items:
             fault = f"{qrels}: judges the question '{name}', which {folder / 'queries.jsonl'} does not hold"
-            items[name] = Item(Question("", name), Gold(), fault)
+            items[name] = DataItem(Question("", name), Gold(), fault)
     notes = left_out(faults, "judgements")
     return DataSet(f"{folder.name}/{qrels.stem}", KIND, usable(items.values()), lambda: _corpus(folder), notes)
 
 
-def _item(row: Row, name: str, gains: dict[str, int]) -> Item:
+def _item(row: Row, name: str, gains: dict[str, int]) -> DataItem:
     try:
-        return Item(Question(need(row.value, "text", str, row.where), name), Gold(gains=gains))
+        return DataItem(Question(need(row.value, "text", str, row.where), name), Gold(gains=gains))
     except DataError as error:
-        return Item(Question("", name), Gold(), str(error))
+        return DataItem(Question("", name), Gold(), str(error))
 
 
 def _qrels(folder: Path) -> Path:

@@ -59,7 +59,7 @@ class Gold:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class DataItem:
     """A question with its documents and its gold.
 
     `fault` says what is wrong with it in its file. Such a question is not asked, and its record is an error.
@@ -79,7 +79,7 @@ class DataSet:
 
     name: str
     kind: str
-    items: tuple[Item, ...]
+    items: tuple[DataItem, ...]
     corpus: Callable[[], Iterator[Document]] = field(repr=False)
     notes: tuple[str, ...] = ()
 
@@ -93,7 +93,7 @@ class DataSet:
             seen.add(item.question.id)
 
 
-def documents_of(items: Sequence[Item]) -> Iterator[Document]:
+def documents_of(items: Sequence[DataItem]) -> Iterator[Document]:
     """Yields the documents of the questions, each source once."""
     seen: set[str] = set()
     for item in items:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold, documents_of, named
 from pipeline.evaluation.data.items import need, read_items
 from pipeline.types import Question, Span
 
@@ -50,7 +50,7 @@ def read(path: Path) -> DataSet:
     return DataSet(path.name, KIND, items, lambda: documents_of(items), notes)
 
 
-def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[Item]:
+def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[DataItem]:
     try:
         paragraphs = Paragraphs.of(item)
     except (KeyError, TypeError, ValueError) as error:
@@ -74,7 +74,7 @@ def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[Item]:
         next((item[key] for key in ("_id", "id") if item.get(key) not in (None, "")), where.rpartition(":")[2].strip())
     )
     question = Question(need(item, "question", str, where), name, documents=tuple(dict.fromkeys(documents)))
-    yield Item(question, Gold((answer,), supports=tuple(dict.fromkeys(supports)) or None))
+    yield DataItem(question, Gold((answer,), supports=tuple(dict.fromkeys(supports)) or None))
 
 
 def joined(sentences: tuple[str, ...]) -> str:

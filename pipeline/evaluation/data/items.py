@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import DataError
-from pipeline.evaluation.data.dataset import Gold, Item
+from pipeline.evaluation.data.dataset import DataItem, Gold
 from pipeline.executors.question_files import Row, check_text, json_rows, read_utf8
 from pipeline.registry import nearest
 from pipeline.types import Question
 
 T = TypeVar("T")
-Read = Callable[[dict[str, Any], str], Iterator[Item]]
+Read = Callable[[dict[str, Any], str], Iterator[DataItem]]
 """Makes items of an object at a place. Raises DataError for what is wrong with all of it."""
 _WORDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", bool: "true or false"}
 _REQUIRED: Any = object()
@@ -33,18 +33,18 @@ def text_of(path: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
-def read_items(path: Path, read: Read) -> tuple[Item, ...]:
+def read_items(path: Path, read: Read) -> tuple[DataItem, ...]:
     """The items of a file that is one JSON value or has one a line: those that `read` makes of each object.
 
     Raises DataError for a file that cannot be read, and where no item can be used.
     """
-    items: list[Item] = []
+    items: list[DataItem] = []
     for row in object_rows(read_utf8(path), path):
         items += [faulty(path, row.where, f"{row.where}: {row.fault}")] if row.fault else _tried(path, read, row)
     return usable(items)
 
 
-def each_item(path: Path, value: dict[str, Any], key: str, where: str, read: Read) -> Iterator[Item]:
+def each_item(path: Path, value: dict[str, Any], key: str, where: str, read: Read) -> Iterator[DataItem]:
     """The items that `read` makes of each object of a key's list."""
     for place, entry in _entries(value, key, where):
         fault = "" if isinstance(entry, dict) else f"must be an object, was: {str(entry)[:60]}"
@@ -54,7 +54,7 @@ def each_item(path: Path, value: dict[str, Any], key: str, where: str, read: Rea
             yield from _tried(path, read, Row(place, "", entry))
 
 
-def _tried(path: Path, read: Read, row: Row) -> Iterator[Item]:
+def _tried(path: Path, read: Read, row: Row) -> Iterator[DataItem]:
     """The items before the first fault, and one with that."""
     try:
         yield from read(row.value, row.where)
@@ -64,17 +64,17 @@ def _tried(path: Path, read: Read, row: Row) -> Iterator[Item]:
         yield faulty(path, row.where, f"{row.where}: not as its layout asks: {type(error).__name__}: {error}")
 
 
-def faulty(path: Path, where: str, fault: str) -> Item:
+def faulty(path: Path, where: str, fault: str) -> DataItem:
     """An item that is not asked, named after its place in the file."""
-    return Item(Question("", f"item {where.removeprefix(str(path)).lstrip(': ')}"), Gold(), fault)
+    return DataItem(Question("", f"item {where.removeprefix(str(path)).lstrip(': ')}"), Gold(), fault)
 
 
-def usable(items: Iterable[Item]) -> tuple[Item, ...]:
+def usable(items: Iterable[DataItem]) -> tuple[DataItem, ...]:
     """The items, those that cannot be asked as faulty ones: an empty question, half a character, an id that was there.
 
     Raises DataError where none can be asked.
     """
-    checked: list[Item] = []
+    checked: list[DataItem] = []
     seen: set[str] = set()
     for n, item in enumerate(items):
         fault = item.fault or _why_not_asked(item, seen)
@@ -87,7 +87,7 @@ def usable(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(checked)
 
 
-def _why_not_asked(item: Item, seen: set[str]) -> str:
+def _why_not_asked(item: DataItem, seen: set[str]) -> str:
     id_ = item.question.id
     if id_ in seen:
         return f"the id '{id_}' stands twice: each question needs its own"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold, documents_of, named
 from pipeline.evaluation.data.items import each, need, usable
 from pipeline.executors.question_files import (
     TABLES,
@@ -48,7 +48,7 @@ def read(path: Path) -> DataSet:
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def _items(path: Path) -> Iterator[Item]:
+def _items(path: Path) -> Iterator[DataItem]:
     data = read_utf8(path)
     rows = read_rows(path) if path.suffix.lower() in TABLES else list(json_rows(path, data))
     seen: set[str] = set()
@@ -62,12 +62,12 @@ def _items(path: Path) -> Iterator[Item]:
             if item.question.id in seen:
                 raise DataError(f"{row.where}: the id '{item.question.id}' stands twice: each question needs its own")
         except DataError as error:
-            item = Item(Question("", f"line {row.name}"), Gold(), str(error))
+            item = DataItem(Question("", f"line {row.name}"), Gold(), str(error))
         seen.add(item.question.id)
         yield item
 
 
-def _item(item: dict[str, Any], where: str, default_id: str) -> Item:
+def _item(item: dict[str, Any], where: str, default_id: str) -> DataItem:
     strange = [key for key in item if key not in _KEYS]
     if strange:
         raise DataError(
@@ -91,7 +91,7 @@ def _item(item: dict[str, Any], where: str, default_id: str) -> Item:
         name = name_of(item, default_id)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
-    return Item(
+    return DataItem(
         Question(text, name, documents=tuple(dict.fromkeys(documents))),
         Gold(
             () if is_answerable is False else tuple(map(str, answers)),

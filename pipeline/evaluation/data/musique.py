@@ -1,21 +1,24 @@
 """MuSiQue (https://arxiv.org/abs/2108.00573): `paragraphs` with `is_supporting`, `answer`, `answer_aliases`.
 
 All paragraphs come with the question; the whole of each supporting one supports the answer. `answerable: false`, in the
-full version, is a question whose paragraphs do not hold the answer.
+full version, is a question whose paragraphs do not hold the answer. `question_decomposition` has the steps of a
+question, each with its own paragraph.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold, documents_of, named
 from pipeline.evaluation.data.items import each, need, read_items
 from pipeline.types import Question, Span
 
 KIND = "musique"
+_STEP = re.compile(r"#(\d+)")
 
 
 def read(path: Path) -> DataSet:
@@ -26,7 +29,34 @@ def read(path: Path) -> DataSet:
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def _items(item: dict[str, Any], where: str) -> Iterator[Item]:
+@dataclass(frozen=True, slots=True)
+class MusiqueStep:
+    """One step of a question: a question about one paragraph. `number` counts from 0."""
+
+    number: int
+    question: str
+    answer: str
+    title: str
+    text: str
+
+
+def steps(item: dict[str, Any]) -> Iterator[MusiqueStep]:
+    """The steps that are worded as questions, with the answers of earlier steps put in for "#1".
+
+    Raises KeyError, TypeError or ValueError for an item of another layout.
+    """
+    decomposition = item["question_decomposition"]
+    answers = [str(step["answer"]) for step in decomposition]
+    paragraphs = {paragraph["idx"]: paragraph for paragraph in item["paragraphs"]}
+    for number, step in enumerate(decomposition):
+        if ">>" in step["question"]:  # a relation instead of a question: "Brand >> author"
+            continue
+        question = _STEP.sub(lambda match: answers[int(match[1]) - 1], step["question"])
+        paragraph = paragraphs[step["paragraph_support_idx"]]
+        yield MusiqueStep(number, question, answers[number], paragraph["title"], paragraph["paragraph_text"])
+
+
+def _items(item: dict[str, Any], where: str) -> Iterator[DataItem]:
     documents, supports = [], []
     for below, paragraph in each(item, "paragraphs", where):
         text = need(paragraph, "paragraph_text", str, below).strip()
@@ -41,4 +71,4 @@ def _items(item: dict[str, Any], where: str) -> Iterator[Item]:
         need(item, "question", str, where), need(item, "id", str, where), documents=tuple(dict.fromkeys(documents))
     )
     spans = tuple(dict.fromkeys(supports)) or None
-    yield Item(question, Gold(answers if is_answerable else (), is_answerable, spans))
+    yield DataItem(question, Gold(answers if is_answerable else (), is_answerable, spans))

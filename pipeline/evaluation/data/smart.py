@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import DataError
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold
 from pipeline.evaluation.data.items import left_out, usable
 from pipeline.types import Document, Question
 
@@ -34,13 +34,13 @@ def read(path: Path) -> DataSet:
     if is_by_order:
         notes = ("the judgements number the questions by their order", *notes)
     items = [
-        Item(Question(" ".join(text.split()), str(n)), Gold(gains={f"{KIND}:{d}": g for d, g in gains[n].items()}))
+        DataItem(Question(" ".join(text.split()), str(n)), Gold(gains={f"{KIND}:{d}": g for d, g in gains[n].items()}))
         for n, text in queries_by_id.items()
         if n in gains
     ]
     for n in sorted(set(gains) - set(queries_by_id)):
         fault = f"{judged}: judges question {n}, and {queries} has {len(queries_by_id)} questions"
-        items.append(Item(Question("", str(n)), Gold(), fault))
+        items.append(DataItem(Question("", str(n)), Gold(), fault))
     return DataSet(path.name, KIND, usable(items), lambda: _corpus(documents), notes)
 
 

@@ -8,27 +8,37 @@ annotated answer support it. With `is_impossible` in the file, questions without
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.evaluation.data.dataset import DataSet, Gold, Item, documents_of, named
+from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold, documents_of, named
 from pipeline.evaluation.data.items import each, each_item, need, read_items
 from pipeline.types import Document, Question, Span
 
 KIND = "squad"
 
 
+@dataclass(frozen=True, slots=True)
+class SquadItem(DataItem):
+    """A question with the character spans of its answers in its one document."""
+
+    spans: tuple[tuple[int, int], ...] = ()
+
+
 def read(path: Path) -> DataSet:
-    items = read_items(path, lambda value, where: _articles(path, value, where))
+    items = read_items(path, lambda value, where: squad_items(path, value, where))
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def _articles(path: Path, value: dict[str, Any], where: str) -> Iterator[Item]:
-    def article_items(article: dict[str, Any], place: str) -> Iterator[Item]:
+def squad_items(path: Path, value: dict[str, Any], where: str) -> Iterator[DataItem]:
+    """The questions of a file's value: a SquadItem each, or a DataItem with a fault."""
+
+    def article_items(article: dict[str, Any], place: str) -> Iterator[DataItem]:
         title = need(article, "title", str, place, "").replace("_", " ")
 
-        def paragraph_items(paragraph: dict[str, Any], place: str) -> Iterator[Item]:
+        def paragraph_items(paragraph: dict[str, Any], place: str) -> Iterator[DataItem]:
             document = named(KIND, title, need(paragraph, "context", str, place))
             return each_item(path, paragraph, "qas", place, lambda qa, place: iter([_item(qa, document, place)]))
 
@@ -37,7 +47,7 @@ def _articles(path: Path, value: dict[str, Any], where: str) -> Iterator[Item]:
     return each_item(path, value, "data", where.removesuffix(": [0]"), article_items)
 
 
-def _item(qa: dict[str, Any], document: Document, where: str) -> Item:
+def _item(qa: dict[str, Any], document: Document, where: str) -> DataItem:
     spans = tuple(_span(answer, document, place) for place, answer in each(qa, "answers", where))
     answers = tuple(dict.fromkeys(document.text[start:end] for start, end in spans))
     is_impossible = need(qa, "is_impossible", bool, where, None)
@@ -47,7 +57,9 @@ def _item(qa: dict[str, Any], document: Document, where: str) -> Item:
         raise DataError(f"{where}: has no answers, and is_impossible is not true")
     question = Question(need(qa, "question", str, where), str(qa.get("id", where)), documents=(document,))
     supports = sentences_at(document, spans) if spans else None
-    return Item(question, Gold(answers, None if is_impossible is None else not is_impossible, supports))
+    return SquadItem(
+        question, Gold(answers, None if is_impossible is None else not is_impossible, supports), spans=spans
+    )
 
 
 def _span(answer: dict[str, Any], document: Document, where: str) -> tuple[int, int]:

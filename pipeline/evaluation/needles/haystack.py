@@ -45,7 +45,7 @@ def written(pairs: Sequence[Pair]) -> str:
     return "{" + ", ".join(f'"{key}": "{value}"' for key, value in pairs) + "}"
 
 
-class Plan:
+class HaystackPlan:
     """Builds a haystack of `n_pairs` places. Needles take some of them, and distractor pairs fill the rest.
 
     No UUID is drawn twice, so a value equals a key only in a thread.

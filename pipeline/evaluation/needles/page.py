@@ -41,7 +41,7 @@ def write_report(results: Results) -> list[Path]:
 
 def page(results: Results, heats: Sequence[HeatMap], drawings: Sequence[str]) -> str:
     """The page as text."""
-    title = f"Needles: {results.model}, arm {results.arm}"
+    title = f"Needles: {results.model}, method {results.method}"
     missing = f"<p>{results.n_missing} questions have no reply yet.</p>" if results.n_missing else ""
     parts = [
         f"<h1>{escape(title)}</h1>",

@@ -85,7 +85,7 @@ def _by_size(results: Results, threshold: float) -> HeatMap:
         values.append(tuple(by_size.get(size) for size in sizes))
         held = effective(cells, threshold)
         marks.append(None if held is None else sizes.index(held.cell.pairs))
-    title = f"{results.model}, arm {results.arm}: accuracy by size"
+    title = f"{results.model}, {results.method}: accuracy by size"
     columns = tuple(f"{_short(tokens[size])} tokens" for size in sizes)
     return HeatMap(title, tuple(rows), columns, tuple(values), tuple(marks))
 
@@ -99,7 +99,7 @@ def _by_depth(results: Results, row: str) -> HeatMap:
     }
     tokens = {result.cell.pairs: result.tokens for result in results.cells if result.cell.row == row}
     values = tuple(tuple(accuracy.get((depth, size)) for size in sizes) for depth in depths)
-    title = f"{results.model}, arm {results.arm}: {row}, accuracy by size and depth"
+    title = f"{results.model}, {results.method}: {row}, accuracy by size and depth"
     columns = tuple(f"{_short(tokens.get(size, 0))} tokens" for size in sizes)
     return HeatMap(title, tuple(f"depth {depth:.0%}" for depth in depths), columns, values)
 

@@ -18,7 +18,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.needles.draws import Draws
 from pipeline.evaluation.needles.haystack import Direction, directed
 from pipeline.evaluation.needles.nouns import ADJECTIVES, NOUNS
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 
 NAMES = tuple(
     """
@@ -103,7 +103,7 @@ class ProseShape:
         return "association" if self.association else "sentences"
 
 
-def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None = None) -> list[Trial]:
+def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None = None) -> list[NeedleTrial]:
     """Makes up to `n` questions over one text of about `n_chars` characters: a part of the book with hidden needles.
 
     Needles take up at most about a third of the sentences, but there is always one question. Raises DataError for a
@@ -125,7 +125,7 @@ def trials(shape: ProseShape, n_chars: int, seed: int, n: int, book: str | None 
     name = f"{shape.task}_{shape.length}_{shape.direction}-{n_chars}-{seed}"
     cell = (("task", shape.task), ("chars", n_chars), ("length", shape.length), ("direction", shape.direction))
     return [
-        Trial(
+        NeedleTrial(
             id=f"{name}-{number}",
             question=thread.question,
             haystack_name=f"{name}.txt",

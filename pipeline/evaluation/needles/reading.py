@@ -1,4 +1,4 @@
-"""The executor of the memory arm. A memory reads each text once, in segments, and answers its questions."""
+"""The executor of the method memory. A memory reads each text once, in segments, and answers its questions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Self
 from pipeline.contracts import DocumentReader, Recollection
 from pipeline.conversation import memory_of
 from pipeline.errors import ConfigError
-from pipeline.executors.tasks import Outcome, Task, TaskFault
+from pipeline.executors.tasks import Outcome, Task
 from pipeline.pipeline import Pipeline
+from pipeline.records import TaskFault
 from pipeline.types import Document
 
 

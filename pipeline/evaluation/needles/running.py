@@ -1,7 +1,7 @@
-"""Runs a grid in one arm into a folder, and reads the results from the folder.
+"""Runs a grid by one method into a folder, and reads the results from the folder.
 
-OUT/needles.json      grid, arm, tokens of each cell: enough to make all trials again
-OUT/texts/            the texts, if the arm searches an index of them, and OUT/index/
+OUT/needles.json      grid, method, tokens of each cell: enough to make all trials again
+OUT/texts/            the texts, if the method searches an index of them, and OUT/index/
 OUT/run/              run.json and records.jsonl: every reply with its ledger; an interrupted run resumes here
 OUT/scores.jsonl      one line per reply
 OUT/results.json      one entry per cell; beside it the pictures and the page
@@ -19,17 +19,18 @@ from typing import Any
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Model, Progress
 from pipeline.errors import ConfigError, DataError, RunError, WindowError
-from pipeline.evaluation.needles.arms import MAX_TOKENS, NeedleArm, with_reader
-from pipeline.evaluation.needles.grid import Cell, Grid
+from pipeline.evaluation.needles.grid import NeedleCell, NeedleGrid
+from pipeline.evaluation.needles.methods import MAX_TOKENS, NeedleMethod, with_reader
 from pipeline.evaluation.needles.reading import ReadingExecutor
 from pipeline.evaluation.needles.scoring import FAULTS, Score, score
-from pipeline.evaluation.needles.trials import Trial
+from pipeline.evaluation.needles.trials import NeedleTrial
 from pipeline.evaluation.statistics import Interval, wilson
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor
 from pipeline.pipeline import Pipeline
+from pipeline.records import Record
 from pipeline.registry import kind_of
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
@@ -37,7 +38,9 @@ from pipeline.types import Document, Question
 
 PLAN, TEXTS, INDEX, RUN, SCORES, RESULTS = "needles.json", "texts", "index", "run", "scores.jsonl", "results.json"
 MEMORY = "memory"
-FORMAT = 1
+FORMAT = 2
+_METHOD_IN_1 = "arm"
+"""The key of the method in format 1, which is read as well."""
 _TOKENS_PER_ANSWER = 60
 
 
@@ -50,7 +53,7 @@ class CellResult:
     in which questions of the cell were being answered, divided by their number.
     """
 
-    cell: Cell
+    cell: NeedleCell
     tokens: int
     n: int
     n_failed: int
@@ -93,17 +96,17 @@ class Results:
     """
 
     folder: Path
-    grid: Grid
-    arm: str
+    grid: NeedleGrid
+    method: str
     model: str
     cells: tuple[CellResult, ...]
-    depths: tuple[tuple[Cell, float, int, int], ...]
+    depths: tuple[tuple[NeedleCell, float, int, int], ...]
     n_missing: int
 
 
 def run_grid(
-    grid: Grid,
-    arm: NeedleArm,
+    grid: NeedleGrid,
+    method: NeedleMethod,
     folder: Path,
     progress: Progress,
     on_status: Callable[[RunStatus], None],
@@ -113,27 +116,27 @@ def run_grid(
 ) -> Results:
     """Asks every trial that has no reply in the folder, and gives the results of all.
 
-    Raises WindowError, with the numbers and before the first question, if the arm reads whole texts and one does not
+    Raises WindowError, with the numbers and before the first question, if the method reads whole texts and one does not
     fit. Raises RunError for a folder of another grid.
     """
     cells = grid.cells()
     trials = {cell: grid.trials(cell) for cell in cells}
-    config = _with_room(arm.config, trials)
-    _check_plan(folder, grid, arm.name, config)
-    tokens, model = _measure(config, arm, trials, progress)
-    _write_plan(folder, grid, arm.name, model, config, tokens)
+    config = _with_room(method.config, trials)
+    _check_plan(folder, grid, method.name, config)
+    tokens, model = _measure(config, method, trials, progress)
+    _write_plan(folder, grid, method.name, model, config, tokens)
     index = None
-    if arm.given == "index":
+    if method.given == "index":
         index = folder / INDEX
         _index(folder, [trial for cell_trials in trials.values() for trial in cell_trials], config, progress)
-    samples = [_sample(trial, arm, folder) for cell_trials in trials.values() for trial in cell_trials]
+    samples = [_sample(trial, method, folder) for cell_trials in trials.values() for trial in cell_trials]
     options = RunOptions(executor=executor, max_in_flight=max_in_flight)  # type: ignore[arg-type]
-    make = _reading(config, trials, folder, executor, progress) if arm.given == "memory" else None
+    make = _reading(config, trials, folder, executor, progress) if method.given == "memory" else None
     run(config, index, samples, folder / RUN, options, progress, on_status, on_note, make)
     return read_results(folder)
 
 
-def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> PipelineConfig:
+def _with_room(config: PipelineConfig, trials: dict[NeedleCell, list[NeedleTrial]]) -> PipelineConfig:
     """Raises the pipeline's `max_tokens` to what the longest list of answers takes."""
     max_answers = max((len(trial.expected) for cell_trials in trials.values() for trial in cell_trials), default=1)
     needed = _TOKENS_PER_ANSWER * max_answers
@@ -142,17 +145,17 @@ def _with_room(config: PipelineConfig, trials: dict[Cell, list[Trial]]) -> Pipel
 
 
 def _measure(
-    config: PipelineConfig, arm: NeedleArm, trials: dict[Cell, list[Trial]], progress: Progress
-) -> tuple[dict[Cell, int], str]:
+    config: PipelineConfig, method: NeedleMethod, trials: dict[NeedleCell, list[NeedleTrial]], progress: Progress
+) -> tuple[dict[NeedleCell, int], str]:
     """The tokens of the longest text of each cell, and the model's name. WindowError for texts that cannot fit."""
-    tokens: dict[Cell, int] = {}
+    tokens: dict[NeedleCell, int] = {}
     too_long: list[str] = []
     with Pipeline(config, Path("no index"), progress) as pipeline:
         reader = pipeline.reader
         for number, (cell, cell_trials) in enumerate(trials.items(), 1):
             longest = max(cell_trials, key=lambda trial: len(trial.haystack))
             tokens[cell] = reader.count_text(longest.haystack)
-            if arm.given == "haystack" and _is_whole(config):
+            if method.given == "haystack" and _is_whole(config):
                 prompt = tokens[cell] + reader.count_text(longest.question)
                 if prompt + pipeline.reserve > pipeline.window:
                     too_long.append(f"{cell.row} at {cell.pairs} pairs ({len(longest.haystack)} characters): {prompt}")
@@ -179,7 +182,7 @@ def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:
     )
 
 
-def _check_plan(folder: Path, grid: Grid, arm: str, config: PipelineConfig) -> None:
+def _check_plan(folder: Path, grid: NeedleGrid, method: str, config: PipelineConfig) -> None:
     if not (folder / PLAN).exists():
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         if any(not name.startswith(f".{PLAN}.") for name in names):  # such files are left by an interrupted write
@@ -189,7 +192,7 @@ def _check_plan(folder: Path, grid: Grid, arm: str, config: PipelineConfig) -> N
         before = _read_plan(folder)
     except _DamagedPlanError:  # the plan is written again; records of another grid have other keys, so none is reused
         return
-    now = {"grid": json.loads(json.dumps(grid.to_dict())), "arm": arm, "config_hash": config.hash}
+    now = {"grid": json.loads(json.dumps(grid.to_dict())), "method": method, "config_hash": config.hash}
     other = [name for name, value in now.items() if before.get(name) != value]
     if other:
         raise RunError(
@@ -199,12 +202,12 @@ def _check_plan(folder: Path, grid: Grid, arm: str, config: PipelineConfig) -> N
 
 
 def _write_plan(
-    folder: Path, grid: Grid, arm: str, model: str, config: PipelineConfig, tokens: dict[Cell, int]
+    folder: Path, grid: NeedleGrid, method: str, model: str, config: PipelineConfig, tokens: dict[NeedleCell, int]
 ) -> None:
     from pipeline.models.files import write_json
 
     listed = [{**cell.to_dict(), "tokens": n} for cell, n in tokens.items()]
-    about = {"grid": grid.to_dict(), "arm": arm, "model": model, "config_hash": config.hash, "cells": listed}
+    about = {"grid": grid.to_dict(), "method": method, "model": model, "config_hash": config.hash, "cells": listed}
     write_json(folder / PLAN, with_checksum({"format": FORMAT, **about}))
 
 
@@ -221,12 +224,14 @@ def _read_plan(folder: Path) -> dict[str, Any]:
         raise _DamagedPlanError(
             f"{folder / PLAN}: cannot be read: {error}: repeat the command that began it, and it is written again"
         ) from None
-    if plan.get("format") != FORMAT:
+    if plan.get("format") == 1 and _METHOD_IN_1 in plan:
+        plan["method"] = plan.pop(_METHOD_IN_1)
+    elif plan.get("format") != FORMAT:
         raise DataError(f"{folder / PLAN}: is no needle run of this longthread (format {FORMAT})")
     return plan
 
 
-def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progress: Progress) -> None:
+def _index(folder: Path, trials: Sequence[NeedleTrial], config: PipelineConfig, progress: Progress) -> None:
     from pipeline.docs_index import update_index
 
     texts = folder / TEXTS
@@ -241,21 +246,25 @@ def _index(folder: Path, trials: Sequence[Trial], config: PipelineConfig, progre
 
 
 def _reading(
-    config: PipelineConfig, trials: dict[Cell, list[Trial]], folder: Path, executor: str | None, progress: Progress
+    config: PipelineConfig,
+    trials: dict[NeedleCell, list[NeedleTrial]],
+    folder: Path,
+    executor: str | None,
+    progress: Progress,
 ) -> Callable[[], Executor]:
     if executor == "ray":
-        raise ConfigError("a memory has one writer: the arm memory runs with --executor local")
+        raise ConfigError("a memory has one writer: the method memory runs with --executor local")
     texts = {trial.haystack_name: trial.haystack for cell_trials in trials.values() for trial in cell_trials}
     return lambda: ReadingExecutor(Pipeline(config, Path("no index"), progress), texts, folder / MEMORY)
 
 
-def _sample(trial: Trial, arm: NeedleArm, folder: Path) -> Sample:
-    if arm.given == "index":
+def _sample(trial: NeedleTrial, method: NeedleMethod, folder: Path) -> Sample:
+    if method.given == "index":
         glob = f"{(folder / TEXTS).resolve().as_posix()}/{trial.haystack_name}"
         return Sample(Question(trial.question, trial.id, glob=_literal(glob)), trial.fields)
-    if arm.given == "memory":
+    if method.given == "memory":
         return Sample(Question(trial.question, trial.id), trial.fields)
-    text = trial.haystack if arm.given == "haystack" else trial.needles
+    text = trial.haystack if method.given == "haystack" else trial.needles
     document = Document(trial.haystack_name, text)
     return Sample(Question(trial.question, trial.id, documents=(document,)), trial.fields)
 
@@ -270,9 +279,9 @@ def read_results(folder: Path, write: bool = True) -> Results:
     plan = _read_plan(folder)
     fields: dict[str, Any] = plan["grid"]
     settings: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    grid = Grid(**settings)
+    grid = NeedleGrid(**settings)
     tokens = {_key(fields): int(fields["tokens"]) for fields in plan["cells"]}
-    replies = {record["id"]: record for record in read_run(folder / RUN).records}
+    replies = {record.id: record for record in read_run(folder / RUN).records}
     cells, depths, lines, n_missing = [], [], [], 0
     for cell in grid.cells():
         cell_trials = grid.trials(cell)
@@ -283,12 +292,12 @@ def read_results(folder: Path, write: bool = True) -> Results:
             if record is not None:
                 scored.append((trial, record, _scored(trial, record)))
         lines += [_line(trial, record, result) for trial, record, result in scored]
-        for task in dict.fromkeys(dict(trial.cell)["task"] for trial, _, _ in scored):
-            part = [entry for entry in scored if dict(entry[0].cell)["task"] == task]
-            named = Cell(task, *list(asdict(cell).values())[1:])
+        for label in dict.fromkeys(trial.label for trial, _, _ in scored):
+            part = [entry for entry in scored if entry[0].label == label]
+            named = cell if label == cell.task.name else replace(cell, label=label)
             cells.append(_result(named, tokens.get(_key(cell.to_dict()), 0), part))
             depths += _by_depth(named, part)
-    results = Results(folder, grid, plan["arm"], plan["model"], tuple(cells), tuple(depths), n_missing)
+    results = Results(folder, grid, plan["method"], plan["model"], tuple(cells), tuple(depths), n_missing)
     if write:
         _write(results, lines)
     return results
@@ -298,21 +307,21 @@ def _key(fields: dict[str, Any]) -> str:
     return json.dumps({name: value for name, value in fields.items() if name != "tokens"}, sort_keys=True)
 
 
-def _scored(trial: Trial, record: dict[str, Any]) -> Score | None:
-    if record["status"] != "ok":
+def _scored(trial: NeedleTrial, record: Record) -> Score | None:
+    if record.error is not None:
         return None
-    return score(record["record"]["answer"] or "", record["fields"], trial.strays or None)
+    return score(record.answer or "", record.fields, trial.strays or None)
 
 
-Scored = tuple[Trial, dict[str, Any], Score | None]
+Scored = tuple[NeedleTrial, Record, Score | None]
 
 
-def _result(cell: Cell, tokens: int, scored: Sequence[Scored]) -> CellResult:
+def _result(cell: NeedleCell, tokens: int, scored: Sequence[Scored]) -> CellResult:
     """Aggregates a cell. A failed sample counts as wrong."""
     n = len(scored)
     scores = [result for _, _, result in scored if result is not None]
-    generations = [_generation(record) for _, record, _ in scored]
-    prompts = [generation["prompt_tokens"] for generation in generations if generation]
+    generations = [record.result.ledger.generation for _, record, _ in scored if record.result]
+    prompts = [generation.prompt_tokens for generation in generations if generation]
     return CellResult(
         cell=cell,
         tokens=tokens,
@@ -329,12 +338,10 @@ def _result(cell: Cell, tokens: int, scored: Sequence[Scored]) -> CellResult:
     )
 
 
-def _busy_s(records: Sequence[dict[str, Any]]) -> float:
+def _busy_s(records: Sequence[Record]) -> float:
     """Seconds in which at least one question was being answered. Questions may overlap."""
     total, until = 0.0, float("-inf")
-    begins = sorted(
-        (datetime.fromisoformat(record["started"]).timestamp(), float(record["seconds"])) for record in records
-    )
+    begins = sorted((datetime.fromisoformat(record.started).timestamp(), record.seconds) for record in records)
     for start, seconds in begins:
         end = start + seconds
         total += max(0.0, end - max(start, until))
@@ -342,12 +349,7 @@ def _busy_s(records: Sequence[dict[str, Any]]) -> float:
     return total
 
 
-def _generation(record: dict[str, Any]) -> dict[str, Any] | None:
-    generation: dict[str, Any] | None = ((record["record"] or {}).get("ledger") or {}).get("generation")
-    return generation
-
-
-def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, int, int]]:
+def _by_depth(cell: NeedleCell, scored: Sequence[Scored]) -> list[tuple[NeedleCell, float, int, int]]:
     depths: dict[float, list[bool]] = {}
     for trial, _, result in scored:
         if trial.depth is not None:
@@ -355,16 +357,16 @@ def _by_depth(cell: Cell, scored: Sequence[Scored]) -> list[tuple[Cell, float, i
     return [(cell, depth, sum(hits), len(hits)) for depth, hits in sorted(depths.items())]
 
 
-def _line(trial: Trial, record: dict[str, Any], result: Score | None) -> dict[str, Any]:
+def _line(trial: NeedleTrial, record: Record, result: Score | None) -> dict[str, Any]:
     return {
         "id": trial.id,
         **dict(trial.cell),
         "depth": trial.depth,
         "expected": list(trial.expected),
-        "reply": None if result is None else record["record"]["answer"],
-        "error": record["error"],
+        "reply": None if result is None else record.answer,
+        "error": record.error and record.error.to_dict(),
         "score": None if result is None else asdict(result),
-        "seconds": record["seconds"],
+        "seconds": record.seconds,
     }
 
 
@@ -374,7 +376,7 @@ def _write(results: Results, lines: Sequence[dict[str, Any]]) -> None:
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_whole(results.folder / SCORES, text)
     cells = [cell.to_dict() for cell in results.cells]
-    about = {"arm": results.arm, "model": results.model, "n_missing": results.n_missing}
+    about = {"method": results.method, "model": results.model, "n_missing": results.n_missing}
     write_json(results.folder / RESULTS, {**about, "cells": cells})
 
 
@@ -382,7 +384,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def sizes_of(grid: Grid, tokens: Sequence[int], reader: Model) -> Grid:
+def sizes_of(grid: NeedleGrid, tokens: Sequence[int], reader: Model) -> NeedleGrid:
     """The grid with, for each of `tokens`, the largest size of at most that many reader tokens.
 
     Extrapolates from a small text of the grid's first task.

@@ -12,7 +12,7 @@ compared, for the same reason: how a model words its answer does not depend on t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,7 +50,7 @@ class Score:
     fault: ReplyFault
 
 
-def score(reply: str, fields: dict[str, Any], strays: frozenset[str] | None = None) -> Score:
+def score(reply: str, fields: Mapping[str, Any], strays: frozenset[str] | None = None) -> Score:
     """Scores a reply by its trial's fields (see Trial.fields). `strays` are other values of the text, if known."""
     expected, passed = list(fields["expected"]), list(fields["passed"])
     answers = candidates(reply, fields["kind"], [*expected, *passed, *(strays or ())])

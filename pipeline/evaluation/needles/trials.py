@@ -1,4 +1,4 @@
-"""A trial: one question over one long text, with the data to ask it in any arm and to score the reply."""
+"""A trial: one question over one long text, with the data to ask it by any method and to score the reply."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Kind = Literal["uuid", "name", "number", "word"]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class NeedleTrial:
     """One question over the text `haystack`. Trials may share a text, identified by `haystack_name`.
 
-    `needles` is the evidence, for the oracle arm. `expected` are the answers, in order; with `is_set`, order does not
-    matter. `passed` are wrong values on the way to the answer, and `strays` other wrong values in the text. `cell`
+    `needles` is the evidence, for the method oracle. `expected` are the answers, in order; with `is_set`, any order is
+    right. `passed` are wrong values on the way to the answer, and `strays` other wrong values in the text. `cell`
     locates the trial in a grid: task, size (pairs or characters), and the task's other parameters.
     """
 
@@ -30,6 +30,11 @@ class Trial:
     passed: tuple[str, ...] = ()
     strays: frozenset[str] = frozenset()
     depth: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The name of the trial's task, or of its part of the task."""
+        return str(dict(self.cell)["task"])
 
     @property
     def fields(self) -> dict[str, Any]:

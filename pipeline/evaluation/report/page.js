@@ -196,40 +196,40 @@ async function unpacked(text) {
   return JSON.parse(await new Response(stream).text());
 }
 
-function detail(td, question, arms) {
+function detail(td, question, methods) {
   td.append(element("p", `id ${question.id}`, "soft"));
   const known = question.gold.length ? question.gold.join("; ") : question.isAnswerable === false ? "there is no answer" : "none";
   td.append(element("p", `Known answer: ${known}. Text that supports it is marked.`));
-  const side = element("div", null, "arms");
-  arms.forEach((arm, n) => side.append(armOf(arm, data.runs[n].name)));
+  const side = element("div", null, "methods");
+  methods.forEach((method, n) => side.append(methodOf(method, data.runs[n].name)));
   td.append(side);
 }
 
-function armOf(arm, name) {
-  const box = element("div", null, "arm");
+function methodOf(method, name) {
+  const box = element("div", null, "method");
   box.append(element("h3", name));
-  if (!arm) {
+  if (!method) {
     box.append(element("p", "This pipeline has no record of the question.", "soft"));
     return box;
   }
-  if (arm.error) {
-    box.append(element("p", `Failed in ${arm.error.stage}: ${arm.error.message}`, "error"));
+  if (method.error) {
+    box.append(element("p", `Failed in ${method.error.stage}: ${method.error.message}`, "error"));
     return box;
   }
-  box.append(element("p", arm.answer || "(nothing)", "answer"));
-  if (arm.is_abstention) box.append(element("p", `Not answered: ${arm.why}.`, "soft"));
-  if (arm.unsupported.length) box.append(element("p", `Not in what it saw: ${arm.unsupported.join(", ")}`, "error"));
-  box.append(values(arm));
-  for (const citation of arm.citations) box.append(quote(citation));
-  box.append(folded(`Kept: ${arm.shown.length} passages`, arm.shown.map((one) => passage(one, `[${one.number}] ${one.source}`)), true));
-  box.append(folded(`Dropped: ${arm.dropped.length}`, arm.dropped.map((one) => passage(one, `${one.stage}: ${one.why} (${one.tokens} tokens, ${one.source})`, "dropped")), false));
-  box.append(folded("Account", [account(arm)], false));
+  box.append(element("p", method.answer || "(nothing)", "answer"));
+  if (method.is_abstention) box.append(element("p", `Not answered: ${method.why}.`, "soft"));
+  if (method.unsupported.length) box.append(element("p", `Not in what it saw: ${method.unsupported.join(", ")}`, "error"));
+  box.append(values(method));
+  for (const citation of method.citations) box.append(quote(citation));
+  box.append(folded(`Kept: ${method.shown.length} passages`, method.shown.map((one) => passage(one, `[${one.number}] ${one.source}`)), true));
+  box.append(folded(`Dropped: ${method.dropped.length}`, method.dropped.map((one) => passage(one, `${one.stage}: ${one.why} (${one.tokens} tokens, ${one.source})`, "dropped")), false));
+  box.append(folded("Account", [account(method)], false));
   return box;
 }
 
-function values(arm) {
-  const said = data.metrics.filter((m) => m.name in arm.values).map((m) => `${m.title} ${shown(arm.values[m.name])}`);
-  const missing = data.metrics.filter((m) => m.name in arm.missing).map((m) => `no ${m.title}: ${arm.missing[m.name]}`);
+function values(method) {
+  const said = data.metrics.filter((m) => m.name in method.values).map((m) => `${m.title} ${shown(method.values[m.name])}`);
+  const missing = data.metrics.filter((m) => m.name in method.missing).map((m) => `no ${m.title}: ${method.missing[m.name]}`);
   return element("p", [...said, ...missing].join(" · "), "soft");
 }
 
@@ -254,7 +254,7 @@ function folded(title, parts, isOpen) {
   return box;
 }
 
-function account(arm) {
+function account(method) {
   const box = element("div");
   const table = element("table");
   const body = element("tbody");
@@ -262,7 +262,7 @@ function account(arm) {
   const row = element("tr");
   for (const [title, isNumber] of [["stage", 0], ["passages", 1], ["tokens", 1], ["seconds", 1]]) row.append(element("th", title, isNumber ? "number" : ""));
   head.append(row);
-  for (const stage of arm.stages) {
+  for (const stage of method.stages) {
     const tr = element("tr");
     tr.append(element("td", stage.stage), element("td", `${stage.passages_in} → ${stage.passages_out}`, "number"),
       element("td", `${stage.tokens_in} → ${stage.tokens_out}`, "number"), element("td", stage.seconds.toFixed(3), "number"));
@@ -270,13 +270,13 @@ function account(arm) {
   }
   table.append(head, body);
   box.append(table);
-  const parts = Object.entries(arm.parts).map(([part, tokens]) => `${part} ${tokens}`).join(" + ");
-  if (parts) box.append(element("p", `prompt ${arm.prompt_tokens} tokens = ${parts}; window ${arm.window}, ${arm.reserved} kept for the answer`, "soft"));
-  if (arm.generation) {
-    const g = arm.generation;
+  const parts = Object.entries(method.parts).map(([part, tokens]) => `${part} ${tokens}`).join(" + ");
+  if (parts) box.append(element("p", `prompt ${method.prompt_tokens} tokens = ${parts}; window ${method.window}, ${method.reserved} kept for the answer`, "soft"));
+  if (method.generation) {
+    const g = method.generation;
     box.append(element("p", `read ${g.prompt_tokens} tokens (${g.reused_tokens} reused) in ${g.prefill_s.toFixed(2)} s, wrote ${g.answer_tokens} in ${g.decode_s.toFixed(2)} s`, "soft"));
   }
-  for (const note of arm.notes) box.append(element("p", note, "soft"));
+  for (const note of method.notes) box.append(element("p", note, "soft"));
   return box;
 }
 

@@ -13,12 +13,13 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import MissingExtraError
-from pipeline.evaluation.compare import Comparison, as_json
+from pipeline.evaluation.compare import RunComparison, as_json
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.evaluation.report.plots import picture, quality_of
 from pipeline.evaluation.runs import Measures, summary
@@ -29,7 +30,7 @@ from pipeline.types import Place, Span
 def write_page(
     path: Path,
     runs: Sequence[Measures],
-    comparison: Comparison | None,
+    comparison: RunComparison | None,
     title: str,
     about: Sequence[str] = (),
     metric: str | None = None,
@@ -107,7 +108,7 @@ def _metrics(runs: Sequence[Measures]) -> list[dict[str, Any]]:
     return [{"name": m.name, "title": m.title, "what": m.what} for m in BY_NAME.values() if m.name in names]
 
 
-def _differences(comparison: Comparison) -> list[dict[str, Any]]:
+def _differences(comparison: RunComparison) -> list[dict[str, Any]]:
     rows = as_json(comparison)["differences"]
     return [
         {
@@ -122,13 +123,13 @@ def _differences(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _listed(n: int, id_: str, runs: Sequence[Measures], quality: str | None) -> dict[str, Any]:
     """A question's row: text and gold from the first run that has it, and its quality in each run."""
-    line = next(run for run in runs if id_ in run.by_id).record(id_)
-    gold = (line.get("fields") or {}).get("gold") or {}
+    record = next(run for run in runs if id_ in run.by_id).record(id_)
+    gold = record.fields.get("gold") or {}
     rows = [run.by_id.get(id_) for run in runs]
     return {
         "n": n,
         "id": id_,
-        "text": line["question"]["text"],
+        "text": record.question,
         "gold": gold.get("answers") or [],
         "isAnswerable": gold.get("is_answerable"),
         "quality": [row.measured.values.get(quality) if row and quality else None for row in rows],
@@ -139,54 +140,47 @@ def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
     row = run.by_id.get(id_)
     if row is None:
         return None
-    line = run.record(id_)
+    record = run.record(id_)
     detail: dict[str, Any] = {"values": dict(row.measured.values), "missing": dict(row.measured.missing)}
-    if line["status"] != "ok":
-        return {**detail, "error": line["error"]}
-    record = line["record"]
-    ledger = record["ledger"]
-    gold = ((line.get("fields") or {}).get("gold") or {}).get("supports") or []
-    supports = [Span(*span) for span in gold]
+    if record.error is not None or record.result is None:
+        return {**detail, "error": record.error and record.error.to_dict()}
+    result = record.result
+    ledger, answer = result.ledger, result.answer
+    supports = [Span(*span) for span in (record.fields.get("gold") or {}).get("supports") or []]
     return {
         **detail,
         "error": None,
-        "answer": record["answer"],
-        "is_abstention": record["is_abstention"],
-        "why": record["why"],
-        "unsupported": record["unsupported"],
-        "citations": [
-            {"number": c["number"], "by": c["by"], "quote": c["quote"] and c["quote"]["text"]}
-            for c in record["citations"]
-        ],
+        "answer": result.text,
+        "is_abstention": result.is_abstention,
+        "why": answer.why if answer else "",
+        "unsupported": list(answer.unsupported) if answer else [],
+        "citations": [{"number": c.number, "by": c.by, "quote": c.quote and c.quote.text} for c in result.citations],
         "shown": [
             {
                 "number": n,
-                "source": _place(p["source"], p),
-                "text": marked(p["text"], None if p["spans"] else Span(p["source"], p["start"], p["end"]), supports),
+                "source": _place(passage.source, passage.place),
+                "text": marked(passage.text, None if passage.spans else passage.span, supports),
             }
-            for n, p in enumerate(record["shown"], 1)
+            for n, passage in enumerate(result.shown, 1)
         ],
         "dropped": [
             {
-                "stage": stage["stage"],
-                "why": drop["why"],
-                "tokens": drop["tokens"],
-                "source": _place(drop["span"]["source"], drop["place"]),
-                "text": marked(drop["text"], Span(**drop["span"]), supports),
+                "stage": entry.stage,
+                "why": drop.why,
+                "tokens": drop.tokens,
+                "source": _place(drop.span.source, drop.place),
+                "text": marked(drop.text, drop.span, supports),
             }
-            for stage in ledger["stages"]
-            for drop in stage["dropped"]
+            for entry in ledger.stages
+            for drop in entry.dropped
         ],
-        "stages": [{name: value for name, value in stage.items() if name != "dropped"} for stage in ledger["stages"]],
-        "parts": ledger["parts"],
-        "prompt_tokens": ledger["prompt_tokens"],
-        "window": ledger["window"],
-        "reserved": ledger["reserved"],
-        "generation": ledger["generation"],
-        "notes": [
-            *(f"{stage['stage']}: {note}" for stage in ledger["stages"] for note in stage["notes"]),
-            *ledger["notes"],
-        ],
+        "stages": [asdict(replace(entry, dropped=(), ranked=())) for entry in ledger.stages],
+        "parts": dict(ledger.parts),
+        "prompt_tokens": ledger.prompt_tokens,
+        "window": ledger.window,
+        "reserved": ledger.reserved,
+        "generation": ledger.generation and asdict(ledger.generation),
+        "notes": [*(f"{entry.stage}: {note}" for entry in ledger.stages for note in entry.notes), *ledger.notes],
     }
 
 
@@ -209,11 +203,9 @@ def marked(text: str, span: Span | None, supports: Sequence[Span]) -> list[tuple
     return stretches
 
 
-def _place(source: str, place: Mapping[str, Any]) -> str:
+def _place(source: str, place: Place) -> str:
     """A text's place in short: the file's name without folders (or the data set's name for it), page, heading, line."""
     name = source.rpartition("/")[2] if source.startswith("/") else source
-    heading = tuple(place["heading"])
-    label = place.get("label", "")
-    where = str(Place(place["line"], place["page"], heading, place.get("paragraph"), label=label))
+    heading, where = place.heading, str(place)
     above = f" ({' > '.join(heading)})" if heading and not where.startswith(heading[0]) else ""
     return f"{name}{', ' if where else ''}{where}{above}"

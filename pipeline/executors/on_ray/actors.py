@@ -22,10 +22,10 @@ from pipeline.contracts import Model, Reuses
 from pipeline.errors import ModelError, StoreError
 from pipeline.executors.answering import Answering
 from pipeline.executors.local import warm_up
-from pipeline.executors.tasks import TaskFault
 from pipeline.models.capabilities import why_not_compose
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
+from pipeline.records import TaskFault
 from pipeline.registry import stage_name
 from pipeline.stages import run_stage
 from pipeline.types import Ledger, State

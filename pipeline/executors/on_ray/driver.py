@@ -23,7 +23,8 @@ from pipeline.errors import ConfigError, LongthreadError, ModelError, RunError
 from pipeline.executors.on_ray.actors import GenerateActor, NodePlace, Order, ReaderInfo, Reply, StageActor
 from pipeline.executors.on_ray.plan import PoolPlan, plan
 from pipeline.executors.on_ray.session import Session
-from pipeline.executors.tasks import Outcome, Task, TaskFault
+from pipeline.executors.tasks import Outcome, Task
+from pipeline.records import TaskFault
 from pipeline.registry import name_of, stage_name
 from pipeline.types import Ledger, Question, State
 
