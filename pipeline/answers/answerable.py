@@ -110,7 +110,7 @@ class Matching:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class QuestionEvidence:
     """A question and the sentences of its passages. `owners` holds the position of each sentence's passage."""
 
     question: str
@@ -119,7 +119,7 @@ class Evidence:
     owners: tuple[int, ...]
 
     @classmethod
-    def of(cls, question: str, passages: Sequence[Passage]) -> Evidence:
+    def of(cls, question: str, passages: Sequence[Passage]) -> QuestionEvidence:
         cut = [_sentences(passage) for passage in passages]
         owners = tuple(owner for owner, parts in enumerate(cut) for _ in parts)
         return cls(question, tuple(passages), tuple(part for parts in cut for part in parts), owners)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.answers.answerable import Evidence, words_of
+from pipeline.answers.answerable import QuestionEvidence, words_of
 from pipeline.answers.classifier import shipped
 from pipeline.checks import in_range
 from pipeline.contracts import Runtime
@@ -104,7 +104,7 @@ class Support:
             searched = f"read {len(passages)} passages of {n_documents} documents"
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
-        evidence = Evidence.of(question.query, passages)
+        evidence = QuestionEvidence.of(question.query, passages)
         values, similarity, scores = self._read(evidence, runtime)
         nearest = _nearest(evidence, scores)
         if not evidence.words:
@@ -131,7 +131,7 @@ class Support:
         missing = _missing(evidence)
         return Verdict(probability, f"{why}; nothing near says: {', '.join(missing)}" if missing else why, nearest)
 
-    def _read(self, evidence: Evidence, runtime: Runtime) -> tuple[dict[str, float], float | None, list[float]]:
+    def _read(self, evidence: QuestionEvidence, runtime: Runtime) -> tuple[dict[str, float], float | None, list[float]]:
         """Returns the signals, the cosine of the nearest passage (None without vectors), and each sentence's score."""
         values = evidence.word_signals()
         if self.min_similarity is None:
@@ -157,7 +157,7 @@ def _near(similarity: float) -> str:
     return f"the nearest has a similarity of {similarity:.3f}"
 
 
-def _nearest(evidence: Evidence, scores: Sequence[float]) -> tuple[tuple[int, Passage], ...]:
+def _nearest(evidence: QuestionEvidence, scores: Sequence[float]) -> tuple[tuple[int, Passage], ...]:
     """Returns the best sentences, by the compressor's scores if there are any, else by these."""
     scored = {(p.source, s.start, s.end): s.score for p in evidence.passages for s in p.sentences}
     if scored:
@@ -166,7 +166,7 @@ def _nearest(evidence: Evidence, scores: Sequence[float]) -> tuple[tuple[int, Pa
     return tuple((evidence.owners[n], evidence.sentences[n]) for n in best)
 
 
-def _missing(evidence: Evidence) -> list[str]:
+def _missing(evidence: QuestionEvidence) -> list[str]:
     """Returns the question's words, as written, that no passage holds."""
     known = frozenset().union(*evidence.passage_words)
     written = _WORD.findall(evidence.question)

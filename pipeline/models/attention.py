@@ -51,7 +51,7 @@ class Attention:
     blind_layers: tuple[int, ...] = ()
 
 
-class Probe:
+class AttentionReader:
     """Reads attention on its own context, and keeps the cells of the last prefix for the next query."""
 
     def __init__(self, weights: Weights, resolved: ResolvedSettings) -> None:

@@ -52,7 +52,7 @@ _VERSION = 2
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ComposeVerdict:
     """Why a model's cells cannot be composed, empty if they can; with the measured errors, see above."""
 
     why: str
@@ -60,18 +60,18 @@ class Verdict:
     key_error: float = 0.0
 
 
-NO_ROOM = Verdict("there is no room to try it")
+NO_ROOM = ComposeVerdict("there is no room to try it")
 
 
-def judge(engine: Engine) -> Verdict:
+def judge(engine: Engine) -> ComposeVerdict:
     """Returns the verdict: by exclusions of the file, from the cache, or by the test."""
     if why := _ruled_out(engine):
-        return Verdict(why)
+        return ComposeVerdict(why)
     memory = cache_folder() / "compose" / f"{cells_key(engine)[:32]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         content = json.loads(memory.read_text("utf-8"))
         if content.pop("version") == _VERSION:
-            return Verdict(**content)
+            return ComposeVerdict(**content)
     verdict = _try(engine)
     if verdict == NO_ROOM:  # answers in flight hold the cells: a later call may succeed
         return verdict
@@ -100,7 +100,7 @@ def _ruled_out(engine: Engine) -> str:
     return ""
 
 
-def _try(engine: Engine) -> Verdict:
+def _try(engine: Engine) -> ComposeVerdict:
     pool = engine.pool
     tokens = engine.weights.tokenize(_TEXT)
     n = min(32, len(tokens) - _N_END, (engine.window - _N_END) // 2)
@@ -110,13 +110,13 @@ def _try(engine: Engine) -> Verdict:
     try:
         return _compare(pool, here, there, tokens[:n], tokens[n : n + _N_END])
     except (ModelError, ValueError) as error:
-        return Verdict(str(error))
+        return ComposeVerdict(str(error))
     finally:
         pool.release(here)
         pool.release(there)
 
 
-def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: NDArray[np.int32]) -> Verdict:
+def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: NDArray[np.int32]) -> ComposeVerdict:
     """Compares a text that was read at position 0 and moved with the same text read at the target position."""
     context, n = pool.context, len(text)
     distance = n - 3
@@ -125,7 +125,7 @@ def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: ND
     low, high = n // 3, n - 3
     alone = take_out(context, pool.spare, here, low, high).to_bytes()
     if not np.array_equal(cut(state.to_bytes(), low, high), alone):
-        return Verdict("llama.cpp saves cells in a way that is not known here")
+        return ComposeVerdict("llama.cpp saves cells in a way that is not known here")
     pool.cut(here, 0)
 
     _decode(pool, there, text, distance)
@@ -142,11 +142,11 @@ def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: ND
 
     after = take_out(context, pool.spare, there, distance, distance + n)
     if not np.array_equal(after.to_bytes(), read.to_bytes()):
-        return Verdict("moving some cells changes others: llama.cpp rounds or scales their keys anew")
+        return ComposeVerdict("moving some cells changes others: llama.cpp rounds or scales their keys anew")
     kl, error = _divergence(expected, actual), _key_error(read, moved)
     is_right = kl <= MAX_KL and error <= MAX_KEY_ERROR
     why = "" if is_right else f"a text that was moved reads differently: {kl:.2g} nats a token, keys off by {error:.2g}"
-    return Verdict(why, kl, error)
+    return ComposeVerdict(why, kl, error)
 
 
 def _decode(pool: Pool, sequence: int, tokens: NDArray[np.int32], position: int) -> NDArray[np.float64]:

@@ -86,7 +86,7 @@ class Engine(KeepsCells):
         drafts = settings.draft_max if settings.draft == "lookup" and self.pool.can_cut else 0
         self.batcher = Batcher(self.pool, resolved.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
-        self._probe: attention.Probe | None = None
+        self._probe: attention.AttentionReader | None = None
 
     # ----------------------------------------------------------------------------------------- a model: the contract
     @property
@@ -355,7 +355,7 @@ class Engine(KeepsCells):
             self._check_fits(begin.then(end), 0, "prefix and query")
             # The probe's own context takes memory (no flash attention), so it is made on first use.
             if self._probe is None:
-                self._probe = attention.Probe(self.weights, self.resolved)
+                self._probe = attention.AttentionReader(self.weights, self.resolved)
             return self._probe.attend(begin, end, heads)
 
     # ----------------------------------------------------------------------------------------------------- internals

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline.contracts import Progress
 from pipeline.models.cell_limits import cell_limits
 from pipeline.models.cells import Cells, cells_of
-from pipeline.models.compose import NO_ROOM, Verdict, judge
+from pipeline.models.compose import NO_ROOM, ComposeVerdict, judge
 from pipeline.models.excerpts import expanded, has_excerpts
 from pipeline.models.pool import Pool
 from pipeline.models.weights import Weights
@@ -42,7 +42,7 @@ class KeepsCells:
     weights: Weights
     pool: Pool
     _lock: threading.RLock
-    _verdict: Verdict | None = None
+    _verdict: ComposeVerdict | None = None
     _is_resuming = False
 
     @property
@@ -109,7 +109,7 @@ class KeepsCells:
             return Pieces(self._engine, root, limits.max_memory_bytes, limits.max_disk_bytes, limits.is_packed)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ComposeVerdict:
         """Whether this model's cells can be moved and composed (compose.py); tested once per file."""
         with self._lock:
             self._check_open()

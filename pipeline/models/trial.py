@@ -54,7 +54,7 @@ _MOST_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class FileSpeed:
     """Tokens per second: `prefill` of a prompt in one call, `decode` of one answer, token by token."""
 
     prefill: float
@@ -86,7 +86,7 @@ class OtherPrograms:
         )
 
 
-class Trial:
+class FileTrial:
     """Measures every file of one model with the same tokens, as many as take about a second to read."""
 
     def __init__(self, path: Path) -> None:
@@ -102,13 +102,13 @@ class Trial:
         self.others = 0.0
         self.tokens: NDArray[np.int32] = np.resize(tokens, 1024)
 
-    def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, Speed]:
+    def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, FileSpeed]:
         """Measures the median speeds of each file over rounds that alternate between all files.
 
         No round begins after the first minute. `n_rounds` is the number of rounds, and `others` the share of the
         processor that other programs took.
         """
-        speeds: dict[Path, list[Speed]] = {file: [] for file in files}
+        speeds: dict[Path, list[FileSpeed]] = {file: [] for file in files}
         others = OtherPrograms()
         start = perf_counter()
         for n in range(rounds):
@@ -120,13 +120,13 @@ class Trial:
                 speeds[file].append(self._speed(file))
         self.others = others.share()
         return {
-            file: Speed(
+            file: FileSpeed(
                 median(speed.prefill for speed in rounds_of_file), median(speed.decode for speed in rounds_of_file)
             )
             for file, rounds_of_file in speeds.items()
         }
 
-    def _speed(self, file: Path) -> Speed:
+    def _speed(self, file: Path) -> FileSpeed:
         with _opened(file) as context:
             context.decode([Rows(0, 0, self.tokens[:16])])  # warm-up: reads the weights from disk if needed
             context.cut(0, 0)
@@ -135,7 +135,7 @@ class Trial:
             read = perf_counter()
             for i in range(n, n + self.n_decode):
                 context.logits(context.decode([Rows(0, i, self.tokens[i : i + 1], outputs=(0,))])[0])
-            return Speed(n / (read - start), self.n_decode / (perf_counter() - read))
+            return FileSpeed(n / (read - start), self.n_decode / (perf_counter() - read))
 
     def compare(self, given: Path, others: Sequence[Path], progress: Progress) -> dict[Path, tuple[float, float]]:
         """Computes for each other file the mean KL(given || other), in nats a token, and the top-token agreement."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.contracts import Progress
-    from pipeline.models.trial import Speed
+    from pipeline.models.trial import FileSpeed
 
 Role = Literal["read", "score"]
 ROLES: tuple[Role, ...] = ("read", "score")
@@ -205,13 +205,13 @@ def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
 
 
 def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) -> TuneReport:
-    from pipeline.models.trial import Trial
+    from pipeline.models.trial import FileTrial
 
     start = perf_counter()
     for left in home.glob(".*"):
         left.unlink()
     given = inspect(path)
-    trial = Trial(path)
+    trial = FileTrial(path)
     made, notes = _make(path, home, trial.n_parameters, given.quantisation, progress)
     files = {given.quantisation: path} | made
     speeds = trial.measure(list(files.values()), rounds, progress)
@@ -276,7 +276,7 @@ def _make(
 
 
 def _candidate(
-    kind: str, file: Path, source: Path, speed: Speed, agreement: tuple[float, float] | None, given: str
+    kind: str, file: Path, source: Path, speed: FileSpeed, agreement: tuple[float, float] | None, given: str
 ) -> Candidate:
     about = file.stat()
     divergence, same = agreement or (None, None)
