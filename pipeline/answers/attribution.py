@@ -43,7 +43,7 @@ MAX_SENTENCES = 3
 MIN_SHARE = 0.5
 """A second passage is opened from this share of the largest drop."""
 MIN_DROP = 0.5
-"""A drop below so many nats is noise: no passage is opened for it."""
+"""Threshold in nats: smaller drops are noise, and no passage is opened for them."""
 
 
 @dataclass(frozen=True, slots=True)

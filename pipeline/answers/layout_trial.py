@@ -77,7 +77,7 @@ def try_layouts(
     layouts: Sequence[str] = tuple(LAYOUTS),
     folder: Path = FOLDER,
 ) -> Tried:
-    """What suits the model, measured on n questions of the folder (None: all). Raises ModelError for a bad model."""
+    """Finds the best layout for a model by n questions of the folder (None: all). Raises ModelError for a bad model."""
     questions = trial_questions(folder, n, seed)
     # llama.cpp attends over the cells of all sequences in flight. The prompts of one question share most cells, so a
     # batch of one question is the cheapest per token.

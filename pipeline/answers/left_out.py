@@ -26,7 +26,7 @@ Method = Literal["cells", "prompts"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a variant leaves out: passage `number` (from 0), or only the characters [start, end) of its text."""
+    """The omission of a variant: passage `number` (from 0), or only the characters [start, end) of its text."""
 
     number: int
     chars: tuple[int, int] | None = None

@@ -25,7 +25,7 @@ _MARK = re.compile("([\U000f0000-\U0010ffff])")
 """Private-use characters that represent contents: no filter changes or splits them."""
 _TAG = re.compile("(" + "|".join(map(re.escape, THOUGHT_TAGS)) + ")")
 _PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answer:"
-"""For a base model, whose file brings no template."""
+"""The template of base models, whose files have none."""
 
 
 def render(template: str, messages: Sequence[Message], bos: str, specials: dict[str, str], where: str) -> Prompt:

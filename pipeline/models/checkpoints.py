@@ -33,7 +33,7 @@ class Checkpoints:
         self.max_bytes = max_bytes
         self.n_bytes = 0
         self._all: dict[Checkpoint, None] = {}
-        """In the order of use, the least recent first."""
+        """All checkpoints, the least recently used first."""
         self._of: dict[int, dict[int, Checkpoint]] = {}
 
     def __len__(self) -> int:

@@ -115,7 +115,7 @@ class CrossEncoder:
 
 
 def _between(weights: Vocabulary, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """What parts question and passage: `[SEP]` for BERT, the end of a text and a mark of separation for others.
+    """Returns the tokens between question and passage: `[SEP]` for BERT, an end of text and a separator for others.
 
     XLM-RoBERTa has the end twice. Its files say so (`add_sep_token`) only of late.
     """

@@ -87,7 +87,7 @@ def thoughts_of(marks: Marks, vocabulary: Vocabulary, tail: str, budget: int, ha
 
 
 class _NoThoughts:
-    """For a model without signs of thinking: everything is the answer."""
+    """The separator for a model without signs of thinking: everything is the answer."""
 
     is_answering = True
     may_open = False
