@@ -129,6 +129,7 @@ class Batcher:
         if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
             return False
         job.marks = marks_of(job, self.pool, self.active)  # before idle sequences go that show where it parts
+        # The longest answer counts in full: a prompt must never run out of cells after its first token was shown.
         needs = job.n_most - max(n_shared, n_follow)
         if not self.pool.make_room(self.n_committed + needs, keep=source):
             # the source itself may hold what is missing: better to read all of it again than to wait for ever

@@ -135,9 +135,7 @@ class RayExecutor:
         pools = plan(self.config, self._session.nodes)
         for number, pool in enumerate(pools):
             self._lines.append(_Line(number, pool, max(1, self.config.executor.waiting * pool.places)))
-        for line in sorted(
-            self._lines, key=lambda line: -line.plan.num_cpus
-        ):  # the largest actors are placed first, while nodes are empty
+        for line in sorted(self._lines, key=lambda line: -line.plan.num_cpus):  # the largest need empty nodes
             for _ in range(line.plan.replicas):
                 self._make(line)
         self.progress("load stages", 0, len(self._lines))
@@ -199,9 +197,7 @@ class RayExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     # ------------------------------------------------------------------------------------------------------- a batch
@@ -336,9 +332,7 @@ class RayExecutor:
                 f"{line.plan.stage}: its processes ended {line.n_deaths_in_a_row} times in a row without one answer: "
                 f"{why}. Is there memory enough for it? executor.max_restarts says how often it is tried"
             )
-        at_work = (
-            slot.flights if line is self._lines[-1] else slot.flights[:1]
-        )  # earlier stages work on one question at a time
+        at_work = slot.flights if line is self._lines[-1] else slot.flights[:1]  # other stages take one at a time
         for flight in reversed(slot.flights):
             if flight in at_work:
                 fault = TaskFault(_DIED, f"its process ended: {why}", line.plan.stage)
@@ -386,10 +380,7 @@ class RayExecutor:
             self._checked = time.monotonic()
             if service := self._session.ended_service():
                 raise _RayEndedError(service)
-        if self._refs:
-            done, _ = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)
-        else:
-            done = []
+        done = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)[0] if self._refs else []
         ready, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0) if done else ([], [])
         finished: list[tuple[_Line, _Flight, State]] = []
         for ref in ready:
