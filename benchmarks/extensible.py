@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from compressors.calibration.labelled import read_labelled
 from compressors.extensible import KS, Extensible
 from compressors.sentences import Sentences
-from compressors.soft.encoder import Encoder
+from compressors.soft.encoder import SoftEncoder
 from compressors.soft.weights import weights_for
 from pipeline.config import PipelineConfig
 from pipeline.evaluation.answers import f1
@@ -77,8 +77,8 @@ class Bench:
         assert isinstance(reader, Engine)
         return reader
 
-    def encoder(self, keep: bool = True) -> Encoder:
-        return Encoder(self.reader, weights_for(self.reader, self.options.weights), self.runtime, keep)
+    def encoder(self, keep: bool = True) -> SoftEncoder:
+        return SoftEncoder(self.reader, weights_for(self.reader, self.options.weights), self.runtime, keep)
 
     def tokens(self, name: str) -> Tokens:
         """A text that is reported on, as tokens."""

@@ -85,7 +85,7 @@ def _watch(folder: Path, paths: Sequence[str], settings: IndexSettings) -> None:
             folder.absolute(), [str(Path(path).absolute()) for path in paths], settings, Event(), display
         ):
             if news:
-                console.print(Text(one_line(news.said(shown_path)), style="dim"))
+                console.print(Text(one_line(news.describe(shown_path)), style="dim"))
 
 
 def _list_unread(folder: Path, paths: Sequence[str], index: str | None, as_json: bool) -> int:

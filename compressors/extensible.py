@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from compressors.soft.encoder import Encoder
+from compressors.soft.encoder import SoftEncoder
 from compressors.soft.weights import weights_for
 from pipeline.answers.cited import unwrapped
 from pipeline.contracts import Runtime
@@ -70,15 +70,15 @@ class Extensible:
         )
         return softened
 
-    def encoder(self, runtime: Runtime) -> Encoder:
+    def encoder(self, runtime: Runtime) -> SoftEncoder:
         """The encoder of the reader. Raises ModelError without weights for the reader or for this k."""
         weights = weights_for(runtime.reader, self.weights)
         if self.k not in weights.card.ks:
             trained = ", ".join(map(str, weights.card.ks))
             raise ModelError(f"compress.extensible: the weights are for k of {trained}, was: {self.k}")
-        return Encoder(runtime.reader, weights, runtime, self.keep)
+        return SoftEncoder(runtime.reader, weights, runtime, self.keep)
 
-    def softened(self, passage: Passage, encoder: Encoder) -> Passage:
+    def softened(self, passage: Passage, encoder: SoftEncoder) -> Passage:
         """The passage with its vectors. A passage without tokens stays unchanged."""
         if not isinstance(encoder.reader, Tokenizing):
             raise ModelError(f"compress.extensible: {encoder.reader.name} does not tell its tokens")

@@ -247,7 +247,7 @@ def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> lis
 
 
 def _n_of_mass(scores: Sequence[float], mass: float) -> int:
-    """How many of the first scores hold this share of the sum; at least one."""
+    """Returns the number of first scores that hold this share of the sum; at least one."""
     wanted, got = mass * sum(scores), 0.0
     for n, score in enumerate(scores, 1):
         got += score

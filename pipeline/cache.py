@@ -33,7 +33,7 @@ CACHE_LAYOUT = {
 def cache_folder() -> Path:
     """The folder of CACHE_LAYOUT. It may not exist yet.
 
-    The environment variable LONGTHREAD_CACHE names another folder.
+    The environment variable LONGTHREAD_CACHE overrides it.
     """
     if chosen := os.environ.get("LONGTHREAD_CACHE"):
         return Path(chosen)
@@ -45,7 +45,7 @@ def cache_folder() -> Path:
 def data_folder() -> Path:
     """The folder of conversations, outside the reach of programs that clean caches. It may not exist yet.
 
-    The environment variable LONGTHREAD_DATA names another folder.
+    The environment variable LONGTHREAD_DATA overrides it.
     """
     if chosen := os.environ.get("LONGTHREAD_DATA"):
         return Path(chosen)

@@ -1,7 +1,4 @@
-"""The indexes of `--docs` in the cache folder: what there is, what it holds, and deleting it.
-
-Each can be made again from its documents.
-"""
+"""Lists and deletes the `--docs` indexes in the cache folder. Each can be rebuilt from its documents."""
 
 from __future__ import annotations
 
@@ -23,15 +20,15 @@ from pipeline.storage.sqlite import read_only
 from pipeline.storage.whole import is_left_over
 
 _COPY = re.compile(r"\.copy-(\d+)\Z")
-"""The end of the name of a half-made copy, with the process that makes it."""
+"""Suffix of an unfinished copy, with the process id of its writer."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """An index as a list shows it: the folder that all of its documents lie in, and its size in bytes.
+    """An entry of the list of indexes: the common folder of its documents, and its size in bytes.
 
-    `n_documents` is -1 for one that cannot be read or is unfinished: the next update goes on with that. `used` is when
-    it was last made or opened, ISO 8601 in UTC.
+    `n_documents` is -1 for an index that is unreadable or unfinished; the next update resumes it. `used` is the time of
+    its last update or opening, ISO 8601 in UTC.
     """
 
     name: str
@@ -48,7 +45,7 @@ def indexes_folder() -> Path:
 
 
 def list_indexes() -> tuple[IndexInfo, ...]:
-    """All indexes, the last used first. Deletes what a killed process left."""
+    """Lists all indexes, most recently used first. Deletes the remains of killed processes."""
     root = indexes_folder()
     if not root.is_dir():
         return ()
@@ -62,10 +59,10 @@ def list_indexes() -> tuple[IndexInfo, ...]:
 
 
 def delete_index(name: str) -> int:
-    """Deletes an index; gives the bytes that are free again.
+    """Deletes an index; returns the number of bytes freed.
 
-    Whoever reads it goes on with what is loaded, and makes it again when it is opened next. Raises StoreError for one
-    that is not there, and for one that a process is writing.
+    Processes that have it open continue with their loaded data; the next opening rebuilds it. Raises StoreError if it
+    does not exist, or if a process is writing it.
     """
     folder = indexes_folder() / name
     if Path(name).name != name or name.startswith(".") or not folder.is_dir():
@@ -83,7 +80,7 @@ def delete_index(name: str) -> int:
 
 
 def sweep_indexes() -> None:
-    """Deletes what a process that was killed while it copied or deleted an index left of it."""
+    """Deletes the remains of processes that were killed while they copied or deleted an index."""
     for path in indexes_folder().iterdir():
         copy = _COPY.search(path.name)
         if is_left_over(path) or (copy and not _is_running(int(copy[1]))):
@@ -95,7 +92,7 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is another user's
+    except OSError:  # the process belongs to another user
         return True
     return True
 
@@ -116,7 +113,7 @@ def _info(folder: Path) -> IndexInfo:
 
 
 def _common(sources: list[str]) -> str:
-    """The one document, or the folder that all of them lie in."""
+    """Returns the only document, or the common folder of all."""
     if len(sources) < 2:
         return "".join(sources)
     try:

@@ -1,7 +1,7 @@
-"""What a component promises, as Protocols. Tests repeat the promises over every registered component.
+"""The contracts of components, as Protocols. Tests check them for every registered component.
 
-A component is a frozen dataclass whose fields are its configuration; it holds no weights. What it needs while it
-works (the reader, the embedder, the index) it takes from the `Runtime` that it is given.
+A component is a frozen dataclass whose fields are its configuration; it holds no weights. While it works it takes the
+reader, the embedder and the index from the `Runtime` that is passed to it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     )
 
 Progress = Callable[[str, int, int], None]
-"""Called as work goes on: what is being done, how much is done, of how much (0 when nobody knows yet)."""
+"""Reports progress: the name of the work, the amount done, and the total (0 if unknown)."""
 
 
 # ---------------------------------------------------------------------------------------------------------- models
 @runtime_checkable
 class Stream(Protocol):
-    """One answer on its way: iterating gives its text piece by piece (never half a character).
+    """One answer in progress: iterating yields its text piece by piece (never half a character).
 
-    `cancel` ends it early and frees its cells; the pieces so far stay. `result` waits for the end.
+    `cancel` ends it early and frees its cells; the pieces so far remain. `result` waits for the end.
     """
 
     def __iter__(self) -> Iterator[str]: ...
@@ -95,19 +95,20 @@ class Embedder(Protocol):
     def dimension(self) -> int: ...
     @property
     def max_tokens(self) -> int:
-        """The longest text it reads whole, in its own tokens, the special ones that it adds included."""
+        """Length limit of a text in its own tokens, including the special ones that it adds."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text as it is read, special ones included, never cut."""
+        """Counts the tokens of each text, special ones included, without truncation."""
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
     def token_vectors(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """What `embed` gives, and for each text its tokens' last states without the special ones, (n_tokens,
-        dimension), each L2-normalised: the texts are read once for both.
+        """Returns the vectors of `embed` and, from the same pass, each text's last token states.
+
+        The states have shape (n_tokens, dimension), without special tokens, each L2-normalised.
         """
 
     def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Of each text where those tokens stand in it: (start, end) in characters, in their order."""
+        """Returns the character span (start, end) of each of those tokens, in order, per text."""
 
 
 class Ranker(Protocol):
@@ -125,23 +126,23 @@ class Ranker(Protocol):
 
 @runtime_checkable
 class QuestionEmbedder(Protocol):
-    """An embedder that was trained to read questions behind an instruction of their own; `embed` reads passages."""
+    """An embedder that was trained with an instruction before questions; `embed` reads passages."""
 
     def embed_questions(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]: ...
 
 
 @runtime_checkable
 class Superseded(Protocol):
-    """Something open on the disk of which another process may publish a newer state."""
+    """An open resource on disk of which another process may publish a newer state."""
 
     @property
     def is_superseded(self) -> bool: ...
 
 
 class Index(Protocol):
-    """Chunks of documents, to be searched. Results are best first; ties are broken by source, then by offset.
+    """A searchable index of document chunks. Results are best first; ties are broken by source, then by offset.
 
-    A `scope` keeps to a part of the index; None is all of it.
+    A `scope` restricts the search to a part of the index; None is all of it.
     """
 
     @property
@@ -150,37 +151,37 @@ class Index(Protocol):
     def sources(self) -> tuple[str, ...]: ...
     @property
     def counts(self) -> dict[str, int]:
-        """How many passages each source has, by source."""
+        """The number of passages of each source."""
 
     @property
     def titles(self) -> dict[str, str]:
-        """The title of each document, by source; empty where it has none."""
+        """The title of each document, by source; empty if it has none."""
 
     @property
     def metadata(self) -> dict[str, Metadata]:
-        """What is known of each document beside its text, by source."""
+        """The metadata of each document, by source."""
 
     def pages(self, source: str) -> tuple[int, ...]:
-        """The pages that a document's passages stand on; none for formats without pages."""
+        """Returns the pages of a document's passages; none for formats without pages."""
 
     def passages(self, source: str) -> list[Passage]:
         """All passages of one source, in the order of the document."""
 
     def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
-        """By cosine similarity of the embedder's vectors: the score is the cosine, in [-1, 1]."""
+        """Searches by cosine similarity of the embedder's vectors; the score is the cosine, in [-1, 1]."""
 
     def search_bm25(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
-        """By BM25 over stemmed words; passages that share no word with the question are not results."""
+        """Searches by BM25 over stemmed words; passages that share no word with the question are no results."""
 
     def vectors(self, passages: Sequence[Passage]) -> NDArray[np.float32]:
-        """The unit vectors of chunks that a search gave, (n, dimension), in their order."""
+        """Returns the unit vectors of these chunks, (n, dimension), in order."""
 
     def document(self, source: str) -> Document:
-        """The document as it was indexed, so that a quote can be checked at its offsets."""
+        """Returns the document as indexed, so that a quote can be checked at its offsets."""
 
 
 class Runtime(Protocol):
-    """What the stages of one pipeline share in one process; each is made on first use."""
+    """The resources that the stages of one pipeline share in one process; each is loaded on first use."""
 
     @property
     def reader(self) -> Model: ...
@@ -193,7 +194,7 @@ class Runtime(Protocol):
         """Whether passages come from the index, and not with the question or from elsewhere."""
 
     def scope(self, question: Question) -> Scope | None:
-        """The part of the index that the question is searched in; None for all of it."""
+        """Returns the part of the index to search for the question; None for all of it."""
 
     @property
     def assembler(self) -> Assembler:
@@ -201,7 +202,7 @@ class Runtime(Protocol):
 
     @property
     def on_overflow(self) -> Literal["shed", "refuse"]:
-        """What to do with a prompt that does not fit: see `Budget`."""
+        """The policy for a prompt that does not fit: see `Budget`."""
 
     @property
     def progress(self) -> Progress: ...
@@ -211,7 +212,7 @@ class Runtime(Protocol):
 
     @property
     def on_retry(self) -> Callable[[str], None]:
-        """Called with the reason when the pieces so far are no answer and the model is asked once more."""
+        """Called with the reason when the pieces so far are discarded and the model is asked once more."""
 
     @property
     def recollection(self) -> Recollection | None:
@@ -219,28 +220,28 @@ class Runtime(Protocol):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the person wants the answer to end: looked at between two pieces of work."""
+        """Whether the user cancelled the answer; checked between two pieces of work."""
 
     def chunk(self, document: Document) -> list[Passage]:
-        """A document as the pipeline's index would cut it."""
+        """Splits a document as the pipeline's index would."""
 
     def model(self, settings: EngineSettings) -> Model:
-        """A model beside the reader: loaded when first asked for, kept for equal settings, closed with the pipeline."""
+        """Returns a model other than the reader: loaded once per settings, closed with the pipeline."""
 
     def ranker(self, name: str) -> Ranker:
-        """A cross-encoder by its file or its name: loaded when first asked for, kept, closed with the pipeline."""
+        """Returns a cross-encoder by file or name: loaded once, closed with the pipeline."""
 
     def note(self, text: str, once: bool = False) -> None:
-        """Enters a line into the ledger, under the stage at work; with `once`, for the first question only."""
+        """Adds a line to the ledger, under the current stage; with `once`, for the first question only."""
 
     def take_notes(self) -> tuple[str, ...]:
-        """The lines noted since this was last called: for the runner."""
+        """Returns and clears the lines noted since the last call; for the runner."""
 
 
 # ---------------------------------------------------------------------------------------------------------- stages
 @runtime_checkable
 class NeedsEmbedder(Protocol):
-    """A component that may work with vectors: `needs_embedder` says whether it does, with these settings."""
+    """A component that may need vectors: `needs_embedder` says whether it does with its settings."""
 
     @property
     def needs_embedder(self) -> bool: ...
@@ -248,7 +249,7 @@ class NeedsEmbedder(Protocol):
 
 @runtime_checkable
 class Explains(Protocol):
-    """A component that says in a few words why it drops what it drops, for the ledger."""
+    """A component that gives the ledger its reason for dropping text."""
 
     @property
     def why_dropped(self) -> str: ...
@@ -256,7 +257,7 @@ class Explains(Protocol):
 
 @runtime_checkable
 class Named(Protocol):
-    """A component outside the registry with a name for ledgers: `kind.name`."""
+    """A component outside the registry that has a name for ledgers: `kind.name`."""
 
     @property
     def stage_name(self) -> str: ...
@@ -264,7 +265,7 @@ class Named(Protocol):
 
 @runtime_checkable
 class Scoped(Protocol):
-    """A retriever with settings that keep to a part of the index: see `pipeline.retrieval.scope`."""
+    """A retriever whose settings restrict the search: see `pipeline.retrieval.scope`."""
 
     @property
     def glob(self) -> str | None: ...
@@ -273,7 +274,7 @@ class Scoped(Protocol):
 
 
 class Retriever(Protocol):
-    """Finds passages for a question: best first, at most the number its settings name, none twice."""
+    """Finds passages for a question: best first, without duplicates, at most as many as its settings allow."""
 
     @property
     def searches_index(self) -> bool:
@@ -283,15 +284,15 @@ class Retriever(Protocol):
 
 
 class Reranker(Protocol):
-    """Puts passages into a better order, and may keep the best alone: none is changed but in its score, none is new.
+    """Reorders passages, and may keep only the best. It changes nothing but scores, and adds no passages.
 
-    Best first; of equal scores the passage that came first. The same input gives the same result.
+    Best first; ties keep the input's order. The same input gives the same result.
     """
 
     @property
     def why_dropped(self) -> str: ...
     def check(self) -> None:
-        """Raises what `load` would, as far as a glance shows it."""
+        """Raises the errors of `load` that a quick check can find."""
 
     def load(self, runtime: Runtime) -> None:
         """Loads its model before the first question."""
@@ -303,68 +304,68 @@ class Compressor(Protocol):
     """Makes retrieved text smaller.
 
     Every result passage lies inside an input passage (extractive) or carries the spans that it was made from
-    (abstractive); an empty input gives an empty result; the same input gives the same result. What is dropped is
-    entered into the ledger by the runner, which compares input and output: a compressor cannot drop in silence.
+    (abstractive); an empty input gives an empty result; the same input gives the same result. The runner compares input
+    and output and enters dropped text into the ledger, so a compressor cannot drop text silently.
     """
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]: ...
 
 
 class Gate(Protocol):
-    """Decides whether the passages hold an answer: the verdict says why a question is refused, or that it passes."""
+    """Decides whether the passages hold an answer. The verdict holds the reason for a refusal."""
 
     def judge(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> Verdict: ...
 
 
 class Recollection(Protocol):
-    """The open memory of one conversation, in one folder. One process writes; nobody else reads meanwhile.
+    """The open memory of one conversation, in one folder, exclusive to one process.
 
-    What `commit` was given is there after a crash at any later moment. A turn that was forgotten is in no tier and in
-    no byte of the folder's files. `turns` and `items` are in the order of the turns; times are ISO 8601 in UTC.
+    A committed turn survives a crash at any later moment. A forgotten turn is in no tier and in no byte of the folder's
+    files. `turns` and `items` are in the order of the turns; times are ISO 8601 in UTC.
     """
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """Every turn that was committed and not forgotten."""
+        """All turns that were committed and not forgotten."""
 
     @property
     def next_number(self) -> int:
-        """The number of the turn that comes next: a number that was forgotten is not given again."""
+        """The number of the next turn. Numbers of forgotten turns are not reused."""
 
     def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
-        """What bears on the question, in at most `room` tokens of the reader as the texts alone count."""
+        """Recalls what is relevant to the question, in at most `room` tokens of the reader (texts alone)."""
 
     def commit(self, turn: Turn) -> None:
-        """Keeps a turn whose number is `next_number`: durable when it returns."""
+        """Stores a turn whose number is `next_number`; it is durable on return."""
 
     def settle(self, runtime: Runtime, progress: Progress | None = None) -> None:
-        """Moves what exceeds its tier's budget to the next, which may ask the model. Interrupted, it goes on later."""
+        """Moves what exceeds a tier's budget to the next tier. It may ask the model, and resumes if interrupted."""
 
     def items(self) -> tuple[Item, ...]: ...
     def search(self, text: str, k: int = 10) -> tuple[Recalled, ...]:
-        """The k remembered texts nearest to a text, best first, with their weights; tokens are not counted (0)."""
+        """Returns the k remembered texts nearest to a text, best first, with weights and without token counts (0)."""
 
     def forget(
         self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
     ) -> tuple[int, ...]:
-        """Forgets turns by number, all before a time, or all that hold a text (case apart). Gives their numbers."""
+        """Forgets turns by number, all before a time, or all with a text (ignoring case). Returns their numbers."""
 
     def named(
         self, turns: Sequence[int] | None = None, before: str | None = None, matching: str | None = None
     ) -> tuple[int, ...]:
-        """The numbers of the turns that `forget` would forget. Raises DataError as it does."""
+        """Returns the numbers of the turns that `forget` would forget. Raises DataError as it does."""
 
     def scrub(self) -> None:
-        """Leaves no byte of what was deleted earlier, also where that was interrupted."""
+        """Erases every byte of deleted turns, also after an interrupted deletion."""
 
     def undo(self) -> Turn | None:
-        """Forgets the last turn, gives it back, and frees its number; None where there is none."""
+        """Forgets the last turn, returns it, and frees its number; None if there is no turn."""
 
     def export(self, path: Path) -> int:
-        """Writes all of it as JSON lines; gives the number of turns."""
+        """Writes the memory as JSON lines; returns the number of turns."""
 
     def import_(self, path: Path) -> int:
-        """Takes in what `export` wrote, into a memory that is empty. Raises DataError with the line that is wrong."""
+        """Reads the output of `export` into an empty memory. Raises DataError with the bad line."""
 
     def close(self) -> None:
         """Closing twice does nothing."""
@@ -372,37 +373,37 @@ class Recollection(Protocol):
 
 @runtime_checkable
 class DocumentReader(Protocol):
-    """A recollection that reads documents longer than the window: segment by segment, with recall from earlier ones."""
+    """A recollection that reads documents longer than the window, segment by segment, with recall from earlier ones."""
 
     def read(self, pieces: Sequence[Passage], runtime: Runtime, progress: Progress | None = None) -> int:
-        """Takes in the pieces of documents in their order; gives how many were new. Interrupted, it goes on later."""
+        """Reads the pieces of documents in order; returns the number of new ones. It resumes if interrupted."""
 
 
 class Memory(Protocol):
-    """Remembers a conversation: in a pipeline file at most one, right before `assemble`."""
+    """Remembers a conversation. A pipeline has at most one, right before `assemble`."""
 
     def open(self, folder: Path, runtime: Runtime) -> Recollection:
-        """The memory in a folder, made where there is none. Raises StoreError for one that a newer longthread wrote."""
+        """Opens or creates the memory in a folder. Raises StoreError if a newer longthread wrote it."""
 
 
 class Assembler(Protocol):
-    """Lays out the prompt and keeps it within the window: fills `shown`, `prompt` and the ledger's `parts`."""
+    """Builds the prompt within the window: fills `shown`, `prompt` and the ledger's `parts`."""
 
     def assemble(self, state: State, runtime: Runtime, reserve: int) -> State: ...
 
 
 @runtime_checkable
 class Reuses(Protocol):
-    """An assembler that can compose prompts of kept cells: `reuse` is `exact` where it does not."""
+    """An assembler that can compose prompts of cached cells: `reuse` is `exact` if it does not."""
 
     @property
     def reuse(self) -> str: ...
 
 
 class Generator(Protocol):
-    """Has the reader answer the prompt. `max_tokens` is the room that has to be kept for the answer.
+    """Asks the reader to answer the prompt. `max_tokens` cells of the window are reserved for the answer.
 
-    `generate` reads the stream of `runtime.reader.generate([prompt], sampling)`: batches read many of them at a time.
+    `generate` reads the stream of `runtime.reader.generate([prompt], sampling)`; batches read many streams at a time.
     """
 
     @property
@@ -411,7 +412,7 @@ class Generator(Protocol):
     def sampling(self) -> Sampling: ...
     @property
     def n_parallel(self) -> int:
-        """How many questions its reader answers at a time."""
+        """The number of questions that its reader answers at a time."""
 
     @property
     def model_name(self) -> str:
@@ -422,16 +423,16 @@ class Generator(Protocol):
         """Equal for generators that can share one reader."""
 
     def model_file(self) -> Path | None:
-        """The file that the reader is loaded from; None for one without. Raises ModelError if it is missing."""
+        """Returns the reader's file; None for a reader without one. Raises ModelError if it is missing."""
 
     def check(self) -> None:
-        """Raises what `load` would, as far as a glance shows it: before documents are indexed for it."""
+        """Raises the errors of `load` that a quick check can find, before documents are indexed for it."""
 
     def load(self, progress: Progress) -> Model:
-        """The reader that these settings describe, loaded. The pipeline owns it and closes it."""
+        """Loads the reader that these settings describe. The pipeline owns and closes it."""
 
     def generate(self, prompt: Prompt, runtime: Runtime, sampling: Sampling | None = None) -> Generation:
-        """`sampling` takes the place of the settings' own."""
+        """Answers a prompt. `sampling` overrides the settings."""
 
 
 Component = Retriever | Reranker | Compressor | Gate | Memory | Assembler | Generator

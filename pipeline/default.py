@@ -1,4 +1,4 @@
-"""The pipelines that run when no file is named, and changes of pipelines that commands ask for."""
+"""The default pipelines, and the changes that command-line options make to a pipeline."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pipeline.user import user_file, user_settings
 
 @cache
 def default_pipeline() -> PipelineConfig:
-    """The pipeline of `ask` and `run`: configs/default.yaml."""
+    """Loads the pipeline of `ask` and `run`: configs/default.yaml."""
     return _built_in("default", "the built-in pipeline")
 
 
 @cache
 def chat_pipeline() -> PipelineConfig:
-    """The pipeline of `chat`: configs/chat.yaml."""
+    """Loads the pipeline of `chat`: configs/chat.yaml."""
     return _built_in("chat", "the built-in chat pipeline")
 
 
@@ -34,14 +34,14 @@ def _built_in(preset: str, name: str) -> PipelineConfig:
 
 
 def default_config(path: str | None) -> PipelineConfig:
-    """The pipeline of the file, or the built-in one, read by the user's default model where the file names none."""
+    """Loads the file or the built-in pipeline, with the user's default model if the file names none."""
     return with_default_model(default_pipeline() if path is None else load_config(path))
 
 
 def with_default_model(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline with the model of `longthread models default`, unless its file names a model to read.
+    """Applies the model of `longthread models default`, unless the pipeline's file names a model.
 
-    Raises ConfigError for a default that is a path and is gone: nobody named it in this command.
+    Raises ConfigError for a default path that no longer exists, since this command did not name it.
     """
     if config.names_model or not isinstance(config.generator, Llama):
         return config
@@ -57,7 +57,7 @@ def with_default_model(config: PipelineConfig) -> PipelineConfig:
 
 
 def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
-    """The same pipeline with another model to read. Raises ConfigError for one that has no model to choose."""
+    """Replaces the reader's model. Raises ConfigError for a pipeline whose generator takes no model."""
     if not isinstance(config.generator, Llama):
         name = stage_name(config.generator)
         raise ConfigError(f"{config.path} answers with {name}: --model needs a pipeline with generate.llama")
@@ -65,9 +65,9 @@ def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
 
 
 def with_filter(config: PipelineConfig, text: str | None) -> PipelineConfig:
-    """The same pipeline, which searches only what a filter matches, beside what its file says of that.
+    """Restricts the search to documents that match a filter, in addition to the file's own filter.
 
-    Raises ConfigError for a filter that cannot be read, and for a pipeline that searches no index.
+    Raises ConfigError for a bad filter, and for a pipeline that searches no index.
     """
     if not text:
         return config
@@ -84,7 +84,7 @@ def with_filter(config: PipelineConfig, text: str | None) -> PipelineConfig:
 
 
 def with_thinking(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline, whose model thinks before it answers unless a setting says otherwise."""
+    """Switches thinking on, unless the pipeline sets it."""
     generator = config.generator
     if not isinstance(generator, Llama) or generator.thinking != "auto":
         return config
@@ -92,7 +92,7 @@ def with_thinking(config: PipelineConfig) -> PipelineConfig:
 
 
 def with_generator_settings(config: PipelineConfig, settings: Mapping[str, object]) -> PipelineConfig:
-    """The same pipeline with some settings of its generator changed. Raises ConfigError for those that are wrong."""
+    """Changes some settings of the generator. Raises ConfigError for wrong settings."""
     return _with_generator(config, settings, config.names_model or "model" in settings) if settings else config
 
 
@@ -102,7 +102,7 @@ def _with_generator(config: PipelineConfig, settings: Mapping[str, object], name
 
 
 def without_documents(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline for a chat about nothing but the conversation: what finds and chooses passages is left out."""
+    """Removes the stages that find and choose passages, for a chat without documents."""
     return replace(config, stages=tuple(stage for stage in config.stages if kind_of(stage) in _OF_A_CONVERSATION))
 
 
@@ -110,7 +110,7 @@ _OF_A_CONVERSATION = ("memory", "assemble", "generate")
 
 
 def with_memory(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline with hierarchical memory, by words alone where there are no vectors, if it has no memory."""
+    """Adds hierarchical memory if the pipeline has no memory; it works by words alone if there are no vectors."""
     if config.memory is not None:
         return config
     settings = {"dense_weight": 0.0} if config.index.embedder == "none" else {}

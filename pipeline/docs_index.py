@@ -1,4 +1,4 @@
-"""The index behind `--docs`: made in the cache for these paths and settings, and brought up to date before each use."""
+"""The index behind `--docs`: cached by paths and settings, and updated before each use."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What an index lacks of the files that it was made from.
+    """The content that an index lacks.
 
-    `files` holds (path, reason) of each file that was passed over or could not be read, `notes` holds (path, note) of
-    each thing that was left out of a file that was read. Both are sorted by path.
+    `files` holds (path, reason) of each file that was skipped or unreadable. `notes` holds (path, note) of each
+    omission from a file that was read. Both are sorted by path.
     """
 
     files: tuple[tuple[str, str], ...] = ()
@@ -41,7 +41,7 @@ class Unread:
 
     @property
     def n_unread(self) -> int:
-        """Files that were not read, without what is left out on purpose (left_out.py)."""
+        """Number of files that were not read, except those left out on purpose (left_out.py)."""
         return len(self.files) - self.n_left_out
 
     @property
@@ -50,7 +50,7 @@ class Unread:
 
 
 def docs_folder(paths: Sequence[str], settings: IndexSettings) -> Path:
-    """The cache folder of the index of these paths, cut and embedded in this way."""
+    """Returns the cache folder of the index of these paths with these settings."""
     key = json.dumps([sorted(os.path.realpath(path) for path in paths), settings.to_dict()])
     return cache_folder() / "indexes" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
@@ -63,15 +63,15 @@ def update_index(
     rebuild: bool = False,
     given: Sequence[Document] = (),
 ) -> IndexReport:
-    """Brings the index in a folder up to date with the files under the paths, and adds the given documents.
+    """Updates the index in a folder with the files under the paths, and adds the given documents.
 
-    Any number of processes may call this at once: where nothing has changed, none writes, and where something has, one
-    writes while the others wait and look again. An index that cannot be written is left as it is if no answer would
-    change, and raises StoreError otherwise.
+    Any number of processes may call this at once. If nothing has changed, none writes; otherwise one writes while the
+    others wait and check again. A read-only index is left unchanged if no answer would change; otherwise this raises
+    StoreError.
 
-    An index in the cache that an older longthread made and this one cannot read, or whose manifest is damaged, is made
-    again, and a note of the report says so. One that the user named may hold files of other paths: it raises StoreError
-    with the command. Where no passage was read, the cache keeps no index.
+    A cached index is rebuilt if an older longthread made it and this one cannot read it, or if its manifest is damaged;
+    a note of the report says so. An index that the user named may hold files of other paths, so it raises StoreError
+    with the command instead. If no passage was read, the cache keeps no index.
     """
     from pipeline.documents.discover import Discovery, discover
     from pipeline.retrieval.index import open_index
@@ -107,7 +107,7 @@ def update_index(
 def _report_if_current(
     folder: Path, embedder: Embedder, cutter: Chunks, discovery: Discovery, progress: Progress
 ) -> IndexReport | None:
-    """The report of an index that needs no update, found by reading alone; None for one that needs it, or is missing.
+    """Returns the report of an index that is current, without writing; None if it needs an update or is missing.
 
     Raises StoreError for an index that needs an update and cannot be written.
     """
@@ -117,7 +117,7 @@ def _report_if_current(
     try:
         index = open_index(folder, embedder, cutter)
     except StoreError:
-        return None  # to open it to write makes it, or says what is wrong
+        return None  # opening it for writing creates it, or raises the error
     with index:
         plan = index.plan(discovery, progress)
         can_write = os.access(folder, os.W_OK)
@@ -134,7 +134,7 @@ def _report_if_current(
 
 
 def unread(folder: Path) -> Unread:
-    """What the index in a folder lacks, as its last updates found it, without opening its vectors or its embedder.
+    """Reads what the index lacks, as its last updates recorded it. Loads neither vectors nor embedder.
 
     Raises StoreError for a folder without an index, and for an index of another format.
     """
@@ -157,7 +157,7 @@ def unread(folder: Path) -> Unread:
 
 
 def indexed_sources(folder: Path) -> list[str]:
-    """The documents of an index that have passages, sorted. Raises StoreError for a folder without an index."""
+    """Lists the documents of an index that have passages, sorted. Raises StoreError if there is no index."""
     from pipeline.retrieval.store_errors import translate_errors
 
     with translate_errors(folder), holding(folder) as path:
@@ -169,7 +169,7 @@ def indexed_sources(folder: Path) -> list[str]:
 
 
 def copy_index(source: Path, target: Path) -> None:
-    """A copy of an index's newest state under another name, whole or not at all; nothing where there is one already."""
+    """Copies an index's newest generation to another folder, atomically; does nothing if the target exists."""
     from pipeline.retrieval.store_errors import translate_errors
 
     with translate_errors(source):
@@ -189,7 +189,7 @@ def copy_index(source: Path, target: Path) -> None:
 
 
 def _why_unusable(folder: Path) -> str:
-    """Why the index in a folder has to be made again; empty where it has not to, or there is none."""
+    """Returns why the index has to be rebuilt; empty if it need not be, or if there is none."""
     try:
         held = hold_newest(folder)
         if held is None:
@@ -203,7 +203,7 @@ def _why_unusable(folder: Path) -> str:
         finally:
             held.release()
     except sqlite3.OperationalError:
-        return ""  # opening it says what is wrong
+        return ""  # opening the index reports this
     except sqlite3.DatabaseError as error:
         return f"the index was damaged ({error})"
     return "" if settings is None or settings.format in READABLE else "an older longthread made the index"

@@ -1,4 +1,4 @@
-"""What this machine offers, and what is missing, as a list of findings: each with what to do about it."""
+"""Checks this machine and the installation; reports findings, each with its remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN = (
     "numpy",
     "pydantic",
 )
-"""The libraries whose versions a bug report needs; of the others only the missing are named."""
+"""The libraries whose versions a bug report needs; others are reported only if missing."""
 EXTRAS = {"pdf": "PDF files", "html": "HTML files", "docx": "Word files"}
 _FEATURES = ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8", "NEON", "DOTPROD", "SVE")
 LEAST_MEMORY = 1_500_000_000
@@ -37,9 +37,9 @@ LEAST_DISK = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `todo` is the way out of a warn or a miss, empty where nothing is to be done.
+    """One line of the report. `todo` is the remedy of a warn or a miss, empty if there is nothing to do.
 
-    `miss`: longthread does not work without it. `warn`: it works, slower or with less.
+    `miss`: longthread does not work without it. `warn`: it works slower or with fewer features.
     """
 
     what: str
@@ -49,7 +49,7 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Every finding, in the order in which it is best read; the last ones load the default model's weights."""
+    """Yields every finding, in reading order; the last ones load the default model's weights."""
     yield _python()
     for section in (_libraries, _extras, _machine, _cache, _embedder, _models):
         try:
@@ -61,20 +61,20 @@ def findings() -> Iterator[Finding]:
 
 # --------------------------------------------------------------------------------------------------------- installed
 def _python() -> Finding:
-    said = f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}"
-    return Finding("python", "ok", said)
+    text = f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}"
+    return Finding("python", "ok", text)
 
 
 def _libraries() -> Iterator[Finding]:
     try:
-        own, needed = version("longthread"), _requirements()[""]
+        longthread_version, needed = version("longthread"), _requirements()[""]
     except PackageNotFoundError:
         yield Finding("longthread", "miss", "is not installed, only lies here", "pip install -e . in its folder")
         return
-    yield Finding("longthread", "ok", own)
+    yield Finding("longthread", "ok", longthread_version)
     missing = [name for name in needed if _version(name) is None]
-    shown = [f"{name} {found}" for name in SHOWN if (found := _version(name))]
-    yield Finding("libraries", "ok", ", ".join(shown))
+    versions = [f"{name} {installed}" for name in SHOWN if (installed := _version(name))]
+    yield Finding("libraries", "ok", ", ".join(versions))
     if missing:
         yield Finding("libraries", "miss", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
@@ -87,20 +87,20 @@ def _extras() -> Iterator[Finding]:
     for extra, what in EXTRAS.items():
         missing = [name for name in needed.get(extra, []) if _version(name) is None]
         if missing:
-            said = f"cannot be read: {', '.join(missing)} not installed"
-            yield Finding(what, "warn", said, f"pip install 'longthread[{extra}]'")
+            text = f"cannot be read: {', '.join(missing)} not installed"
+            yield Finding(what, "warn", text, f"pip install 'longthread[{extra}]'")
         else:
             yield Finding(what, "ok", "can be read")
 
 
 def _requirements() -> dict[str, list[str]]:
-    """Names of the distributions that longthread needs, by extra; those that it always needs under ''."""
-    found: dict[str, list[str]] = {}
+    """Returns the distributions that longthread needs, by extra; '' holds those that it always needs."""
+    names: dict[str, list[str]] = {}
     for line in requires("longthread") or []:
         name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"](\w+)['\"]", line)
-        found.setdefault(extra[1] if extra else "", []).append(name)
-    return found
+        names.setdefault(extra[1] if extra else "", []).append(name)
+    return names
 
 
 def _version(name: str) -> str | None:
@@ -141,7 +141,7 @@ def _features(has: list[str]) -> Finding:
 
 
 def _processor_flags() -> set[str]:
-    """What the processor offers, by Linux's word, in llama.cpp's spelling; empty elsewhere."""
+    """Returns the processor's features on Linux, in llama.cpp's spelling; empty on other systems."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), [])
@@ -156,10 +156,10 @@ def _memory() -> Finding:
     from pipeline.models.context import free_memory
 
     free = free_memory()
-    said = f"{free / 1e9:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
+    text = f"{free / 1e9:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
     if free < LEAST_MEMORY:
-        return Finding("memory", "warn", said, f"have {LEAST_MEMORY / 1e9:.1f} GB free, or take index.embedder: none")
-    return Finding("memory", "ok", said)
+        return Finding("memory", "warn", text, f"have {LEAST_MEMORY / 1e9:.1f} GB free, or take index.embedder: none")
+    return Finding("memory", "ok", text)
 
 
 def _cache() -> Iterator[Finding]:
@@ -170,9 +170,9 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache folder", "miss", f"{folder} cannot be written", way_out)
         return
     free = shutil.disk_usage(existing).free
-    said = f"{folder}, {free / 1e9:.1f} GB free"
+    text = f"{folder}, {free / 1e9:.1f} GB free"
     is_little = free < LEAST_DISK
-    yield Finding("cache folder", "warn" if is_little else "ok", said, way_out if is_little else "")
+    yield Finding("cache folder", "warn" if is_little else "ok", text, way_out if is_little else "")
     yield _kept_cells()
 
 
@@ -184,13 +184,13 @@ def _kept_cells() -> Finding:
         limits = cell_limits()
     except ConfigError as error:
         return Finding("kept cells", "miss", str(error), "set it right, or unset it")
-    said = []
+    parts = []
     for folder, what in (("pieces", "passages"), ("snapshots", "conversations")):
         n_files, n_bytes = size_of(cache_folder() / folder)
-        said.append(f"{n_files} {what} that were read take {n_bytes / 1e6:.0f} MB")
+        parts.append(f"{n_files} {what} that were read take {n_bytes / 1e6:.0f} MB")
     disk, memory, bits = limits.max_disk_bytes / 1e6, limits.max_memory_bytes / 1e6, 8 if limits.is_packed else 16
-    said.append(f"at most {disk:.0f} MB each ({DISK}), {memory:.0f} MB in memory ({MEMORY}), {bits} bits ({BITS})")
-    return Finding("kept cells", "ok", "; ".join(said))
+    parts.append(f"at most {disk:.0f} MB each ({DISK}), {memory:.0f} MB in memory ({MEMORY}), {bits} bits ({BITS})")
+    return Finding("kept cells", "ok", "; ".join(parts))
 
 
 # ------------------------------------------------------------------------------------------------------------ models
@@ -211,18 +211,18 @@ def _models() -> Iterator[Finding]:
     from pipeline.user import UserSettings, user_file, user_settings
 
     try:
-        own = user_settings()
+        settings = user_settings()
     except LongthreadError as error:
         yield Finding("your settings", "warn", str(error), f"correct or delete {user_file()}")
-        own = UserSettings()
+        settings = UserSettings()
     else:
         has = "" if user_file().is_file() else " (not there: 'longthread models default' makes it)"
         yield Finding("your settings", "ok", f"{user_file()}{has}")
     yield Finding("models folder", "ok", f"{models_folder()}: GGUF files laid there have names")
-    default = own.model or EngineSettings().model
+    default = settings.model or EngineSettings().model
     try:
         path = resolve(default)
-        what = ": tiny, for a first look" if own.model is None else ""
+        what = ": tiny, for a first look" if settings.model is None else ""
         yield Finding("default model", "ok", f"{default}, {path.stat().st_size / 1e6:.0f} MB{what}")
         yield from _tuned(default, path)
         yield _settings(path)
@@ -231,7 +231,7 @@ def _models() -> Iterator[Finding]:
         yield Finding("default model", "miss", f"{default} is not here, or damaged", str(error))
     try:
         others = [model.name for model in list_models() if model.is_here and model.name != default]
-    except LongthreadError:  # said above
+    except LongthreadError:  # reported above
         return
     if others:
         yield Finding("other models", "ok", ", ".join(others))
@@ -242,8 +242,8 @@ def _tuned(name: str, path: Path) -> Iterator[Finding]:
 
     files = {role: tuned(path, role) for role in ("read", "score")}
     if any(files.values()):
-        said = ", ".join(f"to {role}: {file.name if file else 'the given file'}" for role, file in files.items())
-        yield Finding("tuned for here", "ok", said)
+        text = ", ".join(f"to {role}: {file.name if file else 'the given file'}" for role, file in files.items())
+        yield Finding("tuned for here", "ok", text)
     elif is_tuned(path):
         yield Finding("tuned for here", "ok", "the given file is as fast as any")
     else:
@@ -253,21 +253,22 @@ def _tuned(name: str, path: Path) -> Iterator[Finding]:
 
 
 def _settings(path: Path) -> Finding:
-    """What `auto` becomes for the default model: found by loading its weights."""
+    """Loads the default model's weights and reports how every `auto` resolves."""
     from pipeline.models.context import resolve
     from pipeline.models.settings import EngineSettings
     from pipeline.models.weights import Weights
 
     weights = Weights(path)
     try:
-        found = resolve(EngineSettings(), weights)
+        settings = resolve(EngineSettings(), weights)
     finally:
         weights.close()
     return Finding(
         "its settings",
         "ok",
-        f"n_ctx {found.n_ctx} (trained on {found.n_ctx_trained}), n_cells {found.n_cells}, n_batch {found.n_batch}, "
-        f"n_seq_max {found.n_seq_max}, threads {found.threads}, n_gpu_layers {found.n_gpu_layers}, "
-        f"flash_attention {'on' if found.flash_attention else 'off'}; cache {found.kv_bytes / 1e6:.0f} MB "
-        f"({found.kv_k}), weights {found.weight_bytes / 1e6:.0f} MB",
+        f"n_ctx {settings.n_ctx} (trained on {settings.n_ctx_trained}), n_cells {settings.n_cells}, "
+        f"n_batch {settings.n_batch}, n_seq_max {settings.n_seq_max}, threads {settings.threads}, "
+        f"n_gpu_layers {settings.n_gpu_layers}, "
+        f"flash_attention {'on' if settings.flash_attention else 'off'}; cache {settings.kv_bytes / 1e6:.0f} MB "
+        f"({settings.kv_k}), weights {settings.weight_bytes / 1e6:.0f} MB",
     )

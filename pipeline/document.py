@@ -1,6 +1,6 @@
-"""A document as one text, and where its characters stand in the file that it came from.
+"""A document as one text, and the places of its characters in the original file.
 
-Imports nothing of ours: pipeline/types.py names these values again, and that is where they are imported from.
+Imports only the errors. Other modules import these values from pipeline/types.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a character stands in a document, as a person finds it who opens the file.
+    """The place of a character in a document, as a person finds it in the file.
 
-    `line` counts from 1 in the file; None for formats without lines (PDF, DOCX), and where the line is not known.
-    `page` counts from 1; None for formats without pages. `heading` is the path of titles above the place, outermost
-    first. `paragraph` counts the paragraphs, list items and table rows below the innermost of these from 1; None for
-    formats that have lines or pages, and for a title itself. `label` is the format's own address of the place, as its
-    programs show it: `Budget!A3:E3`, `slide 2`, `00:01:04`, `cell 4`, `tide.host`; "" where it has none.
+    `line` counts from 1 in the file; None for formats without lines (PDF, DOCX), and if the line is unknown. `page`
+    counts from 1; None for formats without pages. `heading` is the path of titles above the place, outermost first.
+    `paragraph` counts the paragraphs, list items and table rows below the innermost title from 1; None for formats with
+    lines or pages, and for a title itself. `label` is the format's own address, as its programs show it:
+    `Budget!A3:E3`, `slide 2`, `00:01:04`, `cell 4`, `tide.host`; "" if it has none.
 
-    `marks` are the places of later characters, each with its distance from this one, in order: at least one wherever
-    more changes than a line by a newline, so that `after` is exact as far as the passage goes that they were made for.
-    `counts_newlines` is true where each newline of the text is one of the file.
+    `marks` are the places of later characters, in order, each with its distance from this one. There is a mark wherever
+    more changes than the line at a newline, so that `after` is exact within the passage that they were made for.
+    `counts_newlines` is true if each newline of the text is one of the file.
     """
 
     line: int | None = None
@@ -33,9 +33,9 @@ class Place:
     label: str = ""
 
     def __str__(self) -> str:
-        """As short as it can be found by: `p. 2`, `line 12`, `Fares > Dogs, paragraph 3`; "" where nothing is known.
+        """Formats the place briefly: `p. 2`, `line 12`, `Fares > Dogs, paragraph 3`; "" if nothing is known.
 
-        A label stands before the line: `tide.host, line 3`.
+        A label precedes the line: `tide.host, line 3`.
         """
         if self.page is not None:
             return f"p. {self.page}"
@@ -47,7 +47,7 @@ class Place:
         return ", ".join((*filter(None, (" > ".join(self.heading),)), *paragraph))
 
     def after(self, text: str) -> Place:
-        """The place of the character behind `text`, which begins here."""
+        """Returns the place of the character after `text`, which begins at this place."""
         n = len(text)
         passed = bisect_right(self.marks, n, key=lambda mark: mark[0])
         start, place = self.marks[passed - 1] if passed else (0, self)
@@ -60,7 +60,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A title: it rules the text from `start` (its own first character) to the next title of its level or above."""
+    """A title. Its section runs from `start` (its own first character) to the next title of its level or above."""
 
     start: int
     level: int
@@ -69,17 +69,17 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source as one text, with what is needed to say where a character stands.
+    """One source as one text, with the data to locate its characters.
 
-    `source` names it (an absolute path in posix form for files). `sha256` is of the file's bytes. `notes` says in words
+    `source` names it (an absolute path in posix form for files). `sha256` is of the file's bytes. `notes` describes
     what the loader left out. `pages` holds the offset at which each page starts, empty for formats without pages.
     `paragraphs` holds the offset of each paragraph, list item and table row, empty for formats that have lines or
-    pages. `lines` holds (offset, line of the file) wherever that line changes, for a text that is not the file's own;
-    None is a line that is not known. Where all three are empty, the lines of the text are those of the file. `labels`
-    holds (offset, label) wherever the label of a place changes.
+    pages. `lines` holds (offset, line of the file) wherever that line changes, for a text that differs from the file's;
+    None is an unknown line. If all three are empty, the lines of the text are those of the file. `labels` holds
+    (offset, label) wherever the label of a place changes.
 
-    `author`, `date` (ISO 8601: a day, a month or a year) and `language` (ISO 639 code) are what the file says of
-    itself, or "" (documents/properties.py).
+    `author`, `date` (ISO 8601: a day, a month or a year) and `language` (ISO 639 code) come from the file's own
+    metadata, or are "" (documents/properties.py).
     """
 
     source: str
@@ -98,7 +98,7 @@ class Document:
     language: str = ""
 
     def place(self, offset: int) -> Place:
-        """The place of the character at `offset`, 0 <= offset <= len(text), without marks (see documents.places)."""
+        """Returns the place of the character at `offset`, in [0, len(text)], without marks (see documents.places)."""
         if not 0 <= offset <= len(self.text):
             raise ValueError(f"offset must be in [0, {len(self.text)}], was: {offset}")
         page = bisect_right(self.pages, offset) if self.pages else None
@@ -117,7 +117,7 @@ class Document:
         return self.labels[passed - 1][1] if passed else ""
 
     def paragraph(self, offset: int) -> int | None:
-        """How many paragraphs begin between the title above and here."""
+        """Counts the paragraphs that begin between the title above and the offset."""
         above = bisect_right(self.headings, offset, key=lambda heading: heading.start)
         start = self.headings[above - 1].start if above else 0
         return (bisect_right(self.paragraphs, offset) - bisect_left(self.paragraphs, start)) or None

@@ -1,4 +1,4 @@
-"""Which of the documents a person means: by file name, by title, or by "this document"."""
+"""Resolves which document a user means: by file name, by title, or by "this document"."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ _MAX_ENDING = 5
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """`one`: the document `sources[0]`. `all`: every document. `ask`: one of `sources`. `none`: no document's "
-    "name.
+    """The documents that a name refers to.
+
+    `one`: the document `sources[0]`. `all`: every document. `ask`: one of `sources`. `none`: no document has the name.
     """
 
     kind: Literal["one", "all", "ask", "none"]
@@ -41,11 +42,11 @@ class Meant:
 
 
 def find_document(about: str, titles: Mapping[str, str], last: str | None = None) -> Meant:
-    """The document that `about` names. `titles` holds the title of every document by its source.
+    """Finds the document that `about` names. `titles` maps every document's source to its title.
 
-    Empty, or "this document" and the like: the only one, else the one that was cited last, else all to choose from. A
-    name is the file's name, its stem or its title, or some of their words; endings of words may differ, as in
-    "ferry.md'yi". A name that is only nearly right is asked back.
+    An empty name, or "this document" and the like, refers to the only document, else to the one that was cited last,
+    else to any of all. Other names match the file's name, its stem or its title, or some of their words; endings may
+    differ, as in "ferry.md'yi". A near miss gives `ask`.
     """
     sources = tuple(sorted(titles))
     name = re.sub(r"'\w+$", "", plain(about).strip(" \"'`“”„»«."))
@@ -70,7 +71,7 @@ def find_document(about: str, titles: Mapping[str, str], last: str | None = None
             return _one_of(fitting)
     names = {exact: source for source in sources for exact in _exact_names(source, titles[source])}
     near = get_close_matches(name, list(names), n=3, cutoff=0.8)
-    return Meant("ask", tuple(dict.fromkeys(names[one] for one in near))) if near else Meant("none")
+    return Meant("ask", tuple(dict.fromkeys(names[match] for match in near))) if near else Meant("none")
 
 
 def _one_of(sources: tuple[str, ...]) -> Meant:
@@ -88,6 +89,6 @@ def _words(source: str, title: str) -> set[str]:
 
 
 def _is_same_stem(word: str, other: str) -> bool:
-    """Whether two words begin alike and differ in a short ending."""
+    """Whether two words share a stem and differ in a short ending."""
     short, long = sorted((word, other), key=len)
     return len(short) >= _MIN_STEM and long.startswith(short) and len(long) - len(short) <= _MAX_ENDING

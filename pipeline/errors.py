@@ -1,7 +1,7 @@
-"""The errors that are for the user.
+"""The errors that are meant for the user.
 
     LongthreadError                 printed without a traceback, exit code 2
-    ├── ConfigError                 a pipeline file or a setting: where, what, the way out
+    ├── ConfigError                 a pipeline file or a setting: where, what, the remedy
     ├── DocumentError               a file that cannot be read as a document
     ├── StoreError                  an index that is missing, locked, damaged, or of another embedder or chunker
     ├── ModelError                  a model file, a context, or a request that the model cannot hold
@@ -10,27 +10,28 @@
     ├── RunError                    a batch that cannot begin, or cannot go on
     └── MissingExtraError           an optional library that is not installed, with its install line
 
-Anything else is a bug, and keeps its traceback. Each takes one message, so that it survives pickling out of a worker.
+Any other exception is a bug, and keeps its traceback. Each error takes one message, so that it survives pickling out of
+a worker.
 """
 
 
 class LongthreadError(Exception):
-    """The root: `str(error)` says where, what, and the nearest way out."""
+    """The root: `str(error)` names the place, the fault, and the nearest remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
 
 
 class ConfigError(LongthreadError):
-    """A pipeline file or a setting is wrong. The message may hold several lines, one a fault."""
+    """A pipeline file or a setting is wrong. The message has one line per fault."""
 
 
 class SettingError(ValueError):
-    """A setting has a value that its component cannot work with.
+    """A setting has an invalid value.
 
-    :param field: the setting's name; the message goes on after it.
+    :param field: the setting's name; the message follows it.
 
-    Whoever read the setting from a file or a command turns it into a ConfigError with the place.
+    Code that reads settings from a file or command converts this to a ConfigError with the place.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -63,7 +64,7 @@ class DataError(LongthreadError):
 
 
 class RunError(LongthreadError):
-    """A batch cannot begin or cannot go on: what was finished is kept, and the message says what to do."""
+    """A batch cannot start or continue: finished samples are safe, and the message has the remedy."""
 
 
 class MissingExtraError(LongthreadError):

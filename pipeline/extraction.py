@@ -1,15 +1,15 @@
-"""The same questions asked of each document alone: a table with a row for each document.
+"""Extraction: asks the same questions of each document alone, for a table with a row per document.
 
     samples = extraction_samples(read_samples(Path("questions.jsonl")), index.sources)
     run(config, folder, samples, Path("out"))
     write_table(Path("table.csv"), table_of(samples, read_run(Path("out"))))
 
-Each pair of a document and a question is a question of a batch, restricted to that document. So extraction resumes,
-retries and runs on Ray as a batch does, and every cell has a record. A question may have a `type`, which forces the
-form of its answers by a JSON schema: `number`, `integer`, `boolean`, `date`, `text`, or a list of choices.
+Each pair of a document and a question is a sample of a batch, restricted to that document. Extraction therefore
+resumes, retries and runs on Ray as a batch does, and every cell has a record. A question may have a `type`, which
+constrains its answers by a JSON schema: `number`, `integer`, `boolean`, `date`, `text`, or a list of choices.
 
-A form can force a model to write a number that is nowhere. So a number or a date counts only where it stands in what
-the model was shown; else the only one in the sentence nearest to the question takes its place, and a note says so.
+A schema can force a model to invent a number. A number or date therefore counts only if the shown passages hold it.
+Otherwise the only one in the sentence nearest to the question replaces it, and a note says so.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _NUMBER = re.compile(r"[+-]?[\d.,\s]+%?")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The answer to one question by one document.
+class ExtractedCell:
+    """The answer of one document to one question.
 
-    `value` is None where the document does not hold the answer, or nothing was answered yet; `note` says which, and
-    what else there is to say. `place` and `quote` are those of the sentence that holds the value. `confidence` is the
-    gate's probability, in [0, 1], that the document holds the answer; None without a gate.
+    `value` is None if the document does not hold the answer, or if there is no record yet; `note` gives the reason and
+    other remarks. `place` and `quote` are those of the sentence that holds the value. `confidence` is the gate's
+    probability, in [0, 1], that the document holds the answer; None without a gate.
     """
 
     value: str | int | float | bool | None = None
@@ -61,11 +61,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
-    """`rows` has a document and its cells, in the order of `questions`, which are the questions' ids."""
+class ExtractedTable:
+    """A table of answers. `rows` holds (document, cells); cells are in the order of `questions`, the questions' ids."""
 
     questions: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[str, tuple[ExtractedCell, ...]], ...]
 
     @property
     def account(self) -> str:
@@ -76,9 +76,9 @@ class Table:
 
 
 def extraction_samples(questions: Sequence[Sample], sources: Sequence[str]) -> list[Sample]:
-    """Every question of every document, document by document.
+    """Makes a sample of every question for every document, document by document.
 
-    Raises DataError for a question with a fault, and for ids that are used twice: a column needs a question.
+    Raises DataError for a question with a fault, and for a duplicate id: each column needs its own question.
     """
     faults = [sample.fault for sample in questions if sample.fault]
     if faults:
@@ -102,9 +102,9 @@ def _of_document(sample: Sample, source: str) -> Sample:
 
 
 def schema_of(type_: object) -> str:
-    """The JSON schema of a type, as text; empty for free text. Every schema allows null, for what is not there.
+    """Returns the JSON schema of a type, as text; empty for free text. Every schema allows null, for a missing value.
 
-    Raises DataError for what is no type.
+    Raises DataError for an unknown type.
     """
     if type_ in (None, "", "text"):
         return ""
@@ -119,27 +119,27 @@ def schema_of(type_: object) -> str:
     return json.dumps({"anyOf": [schema, {"type": "null"}]})
 
 
-def table_of(samples: Sequence[Sample], run: Run) -> Table:
-    """The table of a run's records, with an empty cell for what has none yet."""
+def table_of(samples: Sequence[Sample], run: Run) -> ExtractedTable:
+    """Builds the table of a run's records, with an empty cell for each missing record."""
     records = {record.id: record for record in run.records}
     questions = tuple(dict.fromkeys(str(sample.fields["column"]) for sample in samples))
-    rows: dict[str, list[Cell]] = {}
+    rows: dict[str, list[ExtractedCell]] = {}
     for sample in samples:
         cell = _cell(records.get(sample.question.id), sample.fields.get("type"))
         rows.setdefault(str(sample.fields["document"]), []).append(cell)
-    return Table(questions, tuple((document, tuple(cells)) for document, cells in rows.items()))
+    return ExtractedTable(questions, tuple((document, tuple(cells)) for document, cells in rows.items()))
 
 
-def _cell(record: Record | None, type_: Any) -> Cell:
+def _cell(record: Record | None, type_: Any) -> ExtractedCell:
     if record is None:
-        return Cell(note="not answered yet")
+        return ExtractedCell(note="not answered yet")
     result = record.result
     if record.error is not None or result is None:
-        return Cell(note=f"failed: {record.error.message if record.error else 'no result'}")
+        return ExtractedCell(note=f"failed: {record.error.message if record.error else 'no result'}")
     confidence = result.answerable
     if result.answer is None or result.is_abstention:
         why = result.answer.why if result.answer else ""
-        return Cell(confidence=confidence, note=why or "the document does not hold the answer")
+        return ExtractedCell(confidence=confidence, note=why or "the document does not hold the answer")
     text = result.answer.text
     quotes = [citation.quote for citation in result.citations if citation.quote is not None]
     if not schema_of(type_):
@@ -147,9 +147,9 @@ def _cell(record: Record | None, type_: Any) -> Cell:
     try:
         value = json.loads(text)
     except ValueError:
-        return Cell(confidence=confidence, note=f"the answer is not of its type: {text[:80]}")
+        return ExtractedCell(confidence=confidence, note=f"the answer is not of its type: {text[:80]}")
     if value is None:
-        return Cell(confidence=confidence, note="the model found none")
+        return ExtractedCell(confidence=confidence, note="the model found none")
     if not isinstance(type_, str) or type_ not in _READERS:
         return _with_quote(value, quotes[:1], confidence, "")
     return _checked(value, type_, result, quotes, confidence)
@@ -157,8 +157,8 @@ def _cell(record: Record | None, type_: Any) -> Cell:
 
 def _checked(
     value: Any, type_: str, result: QuestionResult, quotes: Sequence[Passage], confidence: float | None
-) -> Cell:
-    """A number or a date where the model was shown it, or the only one of the sentence nearest to the question."""
+) -> ExtractedCell:
+    """Returns the number or date if a shown sentence holds it, else the only one in a sentence near the question."""
     read = _READERS[type_]
     form = read(json.dumps(value) if not isinstance(value, str) else value)
     sentences = [*quotes, *result.shown]
@@ -173,17 +173,17 @@ def _checked(
             (only,) = others
             note = f"{wrote}: this is the only {type_} in a sentence near the question"
             return _with_quote(only if type_ == "date" else json.loads(only), [quote], confidence, note)
-    return Cell(confidence=confidence, note=wrote)
+    return ExtractedCell(confidence=confidence, note=wrote)
 
 
-def _with_quote(value: Any, quotes: Sequence[Passage], confidence: float | None, note: str) -> Cell:
+def _with_quote(value: Any, quotes: Sequence[Passage], confidence: float | None, note: str) -> ExtractedCell:
     if not quotes:
-        return Cell(value, confidence=confidence, note=note)
-    return Cell(value, _place(quotes[0]), " ".join(quotes[0].text.split()), confidence, note)
+        return ExtractedCell(value, confidence=confidence, note=note)
+    return ExtractedCell(value, _place(quotes[0]), " ".join(quotes[0].text.split()), confidence, note)
 
 
 def _numbers(text: str) -> frozenset[str]:
-    """The numbers of a text as JSON has them: 510, 10.2, -3; times and dates are none."""
+    """Returns the numbers of a text in JSON's form: 510, 10.2, -3; times and dates do not count."""
     values = (
         number.value.rstrip("0").rstrip(".") if "." in number.value else number.value for number in number_spans(text)
     )
@@ -204,7 +204,7 @@ def _place(quote: Passage) -> str:
     return f"p. {place.page}" if place.page else f"line {place.line}"
 
 
-def write_table(path: Path, table: Table) -> None:
+def write_table(path: Path, table: ExtractedTable) -> None:
     """Writes the table whole or not at all. Raises DataError for a suffix of another kind, and OSError."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -214,7 +214,7 @@ def write_table(path: Path, table: Table) -> None:
     )
 
 
-def _json_lines(table: Table) -> str:
+def _json_lines(table: ExtractedTable) -> str:
     lines = []
     for document, cells in table.rows:
         values = {
@@ -225,7 +225,7 @@ def _json_lines(table: Table) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _delimited(table: Table, delimiter: str) -> str:
+def _delimited(table: ExtractedTable, delimiter: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     writer.writerow(["document", *(name for id_ in table.questions for name in _column_names(id_))])
@@ -238,7 +238,7 @@ def _column_names(id_: str) -> tuple[str, ...]:
     return id_, f"{id_}: place", f"{id_}: quote", f"{id_}: confidence", f"{id_}: note"
 
 
-def _parts(cell: Cell) -> tuple[str, ...]:
+def _parts(cell: ExtractedCell) -> tuple[str, ...]:
     value = "" if cell.value is None else cell.value if isinstance(cell.value, str) else json.dumps(cell.value)
     confidence = "" if cell.confidence is None else f"{cell.confidence:.2f}"
     return value, cell.place, cell.quote, confidence, cell.note

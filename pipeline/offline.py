@@ -1,4 +1,4 @@
-"""No telemetry, and no look at a hub: said to every library before it is imported."""
+"""Switches off the telemetry and hub look-ups of every library, before it is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline in this process: it runs a question through the stages, and holds what they share.
+"""A pipeline in this process: runs questions through the stages and owns their shared resources.
 
 with Pipeline(load_config("configs/default.yaml"), index_folder) as pipeline:
     state = pipeline.ask(Question("..."))
@@ -37,15 +37,15 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def _unheard(text: str) -> None:
-    """No one listens to the stream."""
+    """Ignores the stream."""
 
 
 @dataclass
 class Pipeline:
-    """One pipeline in this process: its stages, and what they share, each made on first use.
+    """One pipeline in this process: its stages and their shared resources, each loaded on first use.
 
-    It is the `Runtime` of its stages. Its settings stay as they are: `changed` gives a pipeline of others, and both go
-    on with what is loaded. Not safe for several threads: the model's context has one owner.
+    It is the `Runtime` of its stages. Its settings are fixed: `changed` gives a pipeline with others that shares the
+    loaded resources. Not thread-safe: the model's context has one owner.
     """
 
     config: PipelineConfig
@@ -56,21 +56,21 @@ class Pipeline:
     recollection: Recollection | None = None
     is_cancelled: bool = False
     day: str | None = None
-    """What the reader's chat template is told for today; None leaves it at its fixed day."""
+    """The current date for the reader's chat template; None leaves the template's fixed date."""
     resources: Resources = field(default_factory=Resources, repr=False)
     _notes: list[str] = field(default_factory=list, repr=False)
-    _said: set[str] = field(default_factory=set, repr=False)
+    _noted: set[str] = field(default_factory=set, repr=False)
 
     def check(self) -> None:
-        """Raises what is wrong with the reader and the rerankers as far as it can be known in a moment."""
+        """Raises ModelError for a bad reader or reranker, as far as a quick check can tell."""
         for reranker in self.config.rerankers:
             reranker.check()
         self.config.generator.check()
 
     def ask(self, question: Question, shown_before: tuple[Passage, ...] = ()) -> State:
-        """The question's way through all stages. Raises LongthreadError where the user can do something about it.
+        """Runs a question through all stages. Raises LongthreadError for errors that the user can fix.
 
-        `shown_before` are the passages of the last prompt of a conversation: they keep their places in this one.
+        `shown_before` are the passages of a conversation's last prompt: they keep their places in this one.
         """
         self.follow_index()
         state = State(question, ledger=self.ledger, shown_before=shown_before)
@@ -81,14 +81,14 @@ class Pipeline:
         return state
 
     def changed(self, config: PipelineConfig, index_folder: Path) -> Pipeline:
-        """A pipeline with other settings or another index. What both share stays loaded, the reader's cells too.
+        """Returns a pipeline with other settings or another index, which shares the resources and the reader's cells.
 
-        This one can be gone back to: what it needs is then loaded again. Closing one closes both.
+        This pipeline remains usable: it loads again what it needs. Closing one closes both.
         """
-        return replace(self, config=config, index_folder=index_folder, _notes=[], _said=set())
+        return replace(self, config=config, index_folder=index_folder, _notes=[], _noted=set())
 
     def use(self, reader: Model | None = None, embedder: Embedder | None = None, index: Index | None = None) -> None:
-        """Goes on with these in the place of what the settings name."""
+        """Uses these resources instead of those that the settings name."""
         if reader is not None:
             self.resources.reader.put(self.config.generator.reader_key, reader)
         if embedder is not None:
@@ -97,7 +97,7 @@ class Pipeline:
             self.resources.index.put((self.index_folder, self.config.index), index)
 
     def follow_index(self) -> None:
-        """Goes on with the newest state of the index, where another process has published one."""
+        """Switches to the newest generation of the index, if another process has published one."""
         self.resources.index.drop_if(lambda index: isinstance(index, Superseded) and index.is_superseded)
 
     @property
@@ -115,24 +115,24 @@ class Pipeline:
 
     @property
     def _thinking_tokens(self) -> int:
-        """The budget of thoughts before an answer; 0 where the reader is not to think."""
+        """The budget of thoughts before an answer; 0 if the reader does not think."""
         return self.config.generator.sampling.thinking_tokens
 
     def set_day(self, day: str) -> None:
-        """Tells the reader's chat template what day it is, when it is loaded or now."""
+        """Sets the current date of the reader's chat template, now or when the reader is loaded."""
         self.day = day
         reader = self.resources.reader.peek()
         if isinstance(reader, Dated):
             reader.set_day(day)
 
     def chunk(self, document: Document) -> list[Passage]:
-        found: list[Passage] = chunker(self.config.index).chunk(
+        passages: list[Passage] = chunker(self.config.index).chunk(
             document, self.embedder.count_tokens, self.embedder.max_tokens
         )
-        return found
+        return passages
 
     def model(self, settings: EngineSettings) -> Model:
-        """A model beside the reader, from the file that `longthread models tune` found fastest for scoring."""
+        """Returns a model other than the reader, from the file that `longthread models tune` chose for scoring."""
         models = self.resources.models
         if settings not in models:
             from pipeline.models.catalogue import resolve
@@ -153,15 +153,15 @@ class Pipeline:
         return rankers[name]
 
     def forget(self, text: str) -> None:
-        """Has the models that are loaded forget the cells that hold a text, in memory and on disk."""
+        """Makes the loaded models forget the cells that hold a text, in memory and on disk."""
         for model in (self.resources.reader.peek(), *self.resources.models.values()):
             if isinstance(model, Forgets):
                 model.forget(text)
 
     def note(self, text: str, once: bool = False) -> None:
-        if not (once and text in self._said):
+        if not (once and text in self._noted):
             self._notes.append(text)
-        self._said.add(text)
+        self._noted.add(text)
 
     def take_notes(self) -> tuple[str, ...]:
         notes = tuple(dict.fromkeys(self._notes))
@@ -230,7 +230,7 @@ class Pipeline:
 
     @cached_property
     def _window_and_why(self) -> tuple[int, str]:
-        """The budget's window, and where it was measured the reason for it."""
+        """The budget's window, and its reason if it was measured."""
         window = self.config.budget.window
         if window == "effective":
             from pipeline.models.effective import effective_window
@@ -251,19 +251,19 @@ class Pipeline:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
 
 def open_embedder(settings: IndexSettings) -> Embedder:
-    """The embedder that the settings name; `none` counts words and has no vectors."""
+    """Opens the embedder of the settings; `none` counts words and has no vectors."""
     from pipeline.retrieval.embedder import open_embedder
 
     return open_embedder(settings.embedder, settings.pooling, settings.question_prefix, settings.passage_prefix)
 
 
 def chunker(settings: IndexSettings) -> Any:
-    """The chunker that the settings describe."""
+    """Builds the chunker of the settings."""
     from pipeline.documents.chunking import Chunker
 
     return Chunker(tokens=settings.chunk_tokens, overlap=settings.overlap, chunks=settings.chunks)

@@ -1,4 +1,4 @@
-"""A pipeline as the file that says it: `load_config` of the text gives an equal pipeline."""
+"""Writes a pipeline as a file: `load_config` of the text gives an equal pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.registry import changed_settings, stage_name
 
 
 def to_yaml(config: PipelineConfig) -> str:
-    """The file's text: sections and settings that are default are left out, and paths are absolute."""
+    """Returns the file's text, without sections and settings that are default, and with absolute paths."""
     from ruamel.yaml import YAML
 
     value: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def to_yaml(config: PipelineConfig) -> str:
 
 
 def _stage(stage: Component, names_model: bool) -> Any:
-    """A stage with the settings that are not defaults, and its model in any case where somebody chose it."""
+    """Returns a stage with its non-default settings, and with its model if the user chose it."""
     settings = changed_settings(stage)
     if names_model and isinstance(stage, Llama):
         settings = {"model": stage.model, **settings}
@@ -47,9 +47,9 @@ def _stage(stage: Component, names_model: bool) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return value

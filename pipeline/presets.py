@@ -17,9 +17,9 @@ def presets_folder() -> Path:
 
 
 def preset_or_path(name: str | Path) -> Path:
-    """The file that a preset's name stands for (`offline`, `needles/exit`); any other name is a path as it is.
+    """Returns the file of a preset (`offline`, `needles/exit`); returns any other name unchanged, as a path.
 
-    A file of that name in the working folder goes before the preset.
+    A file of that name in the working folder takes precedence over the preset.
     """
     path = Path(name)
     if path.suffix or path.is_absolute() or path.exists() or ".." in path.parts:

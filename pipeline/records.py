@@ -37,7 +37,7 @@ _KEYS = ("id", "key", "n", "status", "record")
 
 
 @dataclass(frozen=True)
-class Fault:
+class TaskFault:
     """Why a sample has no answer. `trace` is that of an error that is not for the user, else empty."""
 
     type: str
@@ -47,7 +47,7 @@ class Fault:
     trace: str = ""
 
     @classmethod
-    def of(cls, error: BaseException, stage: str) -> Fault:
+    def of(cls, error: BaseException, stage: str) -> TaskFault:
         is_known = isinstance(error, LongthreadError)
         trace = "" if is_known else "".join(traceback.format_exception(error))[-4000:]
         return cls(type(error).__name__, str(error), stage, isinstance(error, _FINAL), trace)
@@ -57,7 +57,7 @@ class Fault:
         return {**values, "trace": self.trace} if self.trace else values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Fault:
+    def from_dict(cls, values: Mapping[str, Any]) -> TaskFault:
         return cls(values["type"], values["message"], values["stage"], trace=values.get("trace", ""))
 
 
@@ -185,8 +185,8 @@ class Record:
     key: str
     question: str
     result: QuestionResult | None
-    error: Fault | None = None
-    attempts: tuple[Fault, ...] = ()
+    error: TaskFault | None = None
+    attempts: tuple[TaskFault, ...] = ()
     n_retries: int = 0
     seconds: float = 0.0
     started: str = ""
@@ -242,8 +242,8 @@ class Record:
                 key=values["key"],
                 question=(values.get("question") or {}).get("text", ""),
                 result=None if values["record"] is None else QuestionResult.from_dict(values["record"]),
-                error=Fault.from_dict(error) if has_error and isinstance(error, dict) else None,
-                attempts=tuple(Fault.from_dict(attempt) for attempt in values.get("attempts") or ()),
+                error=TaskFault.from_dict(error) if has_error and isinstance(error, dict) else None,
+                attempts=tuple(TaskFault.from_dict(attempt) for attempt in values.get("attempts") or ()),
                 n_retries=values.get("retries", 0),
                 seconds=values.get("seconds", 0.0),
                 started=values.get("started", ""),

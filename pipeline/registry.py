@@ -1,7 +1,7 @@
-"""Every component that a pipeline file can name, as one table.
+"""The table of all components that a pipeline file can name.
 
-The table holds import paths, not classes: listing loads nothing, and a pipeline file can reach only what stands here.
-A component is a frozen dataclass; its fields are its YAML settings, checked here against their types.
+The table holds import paths, so that listing loads nothing, and a pipeline file can reach only these classes. A
+component is a frozen dataclass; its fields are its YAML settings, checked here against their types.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, SettingError
 T = TypeVar("T")
 
 KINDS = ("retrieve", "rerank", "compress", "gate", "memory", "assemble", "generate")
-"""The kinds of stages, in the order in which a pipeline has them."""
+"""The kinds of stages, in pipeline order."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 COMPONENTS: dict[str, str] = {
@@ -62,25 +62,25 @@ COMPONENTS: dict[str, str] = {
 }
 
 ALIASES = {"compress.gate": "compress.if_faster"}
-"""Names of earlier releases, which pipeline files may still hold."""
+"""Component names of earlier releases that pipeline files may still use."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with settings: the path of keys below them, and what is wrong, with the way out."""
+    """One fault in settings: the key path within them, and the fault with its remedy."""
 
     path: tuple[str | int, ...]
     message: str
 
 
 def name_of(component: object) -> str | None:
-    """The name of a component's class in the table; None for a class that is not in it."""
+    """Returns the registered name of a component's class; None for another class."""
     location = f"{type(component).__module__}:{type(component).__qualname__}"
     return next((name for name, known in COMPONENTS.items() if known == location), None)
 
 
 def stage_name(component: object) -> str:
-    """A stage's name in ledgers and records: the one in the table, or its kind and its class."""
+    """Returns a stage's name for ledgers and records: the registered name, or its kind and class."""
     name = name_of(component)
     if name is not None:
         return name
@@ -90,7 +90,7 @@ def stage_name(component: object) -> str:
 
 
 def kind_of(component: object) -> str:
-    """The kind of a component: a word of `KINDS`. Raises ConfigError for an object that is no component."""
+    """Returns a component's kind, a word of `KINDS`. Raises ConfigError for an object that is no component."""
     name = name_of(component)
     if name is not None:
         return name.partition(".")[0]
@@ -117,7 +117,7 @@ _METHODS = {
 
 
 def make(name: str, settings: Mapping[str, Any] | None = None) -> Any:
-    """The component of that name with these settings. Raises ConfigError with every fault of the settings."""
+    """Builds the named component with these settings. Raises ConfigError with every fault of the settings."""
     name = ALIASES.get(name, name)
     if name not in COMPONENTS:
         raise ConfigError(unknown_component(name))
@@ -128,7 +128,7 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Any:
 
 
 def checked(component: T) -> T:
-    """A component that was made in Python, once its settings are known to be of the right types.
+    """Checks the types of a component that was built in Python; returns it.
 
     Raises ConfigError for wrong settings, and for an object that is no component.
     """
@@ -140,7 +140,7 @@ def checked(component: T) -> T:
 
 
 def with_settings(component: T, settings: Mapping[str, Any]) -> T:
-    """A component with some settings changed, given as a pipeline file has them. Raises ConfigError as `make` does."""
+    """Changes some settings of a component, given in a pipeline file's form. Raises ConfigError as `make` does."""
     name = name_of(component)
     if name is None:
         raise ConfigError(f"{stage_name(component)} has no settings that can be changed by name")
@@ -149,14 +149,14 @@ def with_settings(component: T, settings: Mapping[str, Any]) -> T:
 
 
 def settings_of(component: object) -> dict[str, Any]:
-    """Every setting of a component as plain values, defaults included; an inner component as `{name: settings}`."""
+    """Returns all settings of a component as plain values; an inner component becomes `{name: settings}`."""
     if not dataclasses.is_dataclass(component):
         return {}
     return {field.name: _plain(getattr(component, field.name)) for field in dataclasses.fields(component) if field.init}
 
 
 def changed_settings(component: object) -> dict[str, Any]:
-    """The settings of a component that are not their defaults, as plain values."""
+    """Returns the non-default settings of a component, as plain values."""
     if not dataclasses.is_dataclass(component):
         return {}
     defaults = {
@@ -176,7 +176,7 @@ def _plain(value: Any) -> Any:
 
 
 def _inner_compressor(value: object) -> Compressor:
-    """A compressor inside another's settings: an instance, a name, or a mapping of one name to its settings."""
+    """Builds a wrapper's inner compressor from a name, or from a mapping of one name to its settings."""
     if isinstance(value, str):
         value = {value: {}}
     if not isinstance(value, dict) or len(value) != 1:
@@ -206,18 +206,18 @@ Inner = Annotated[
 
 
 def component_class(name: str) -> type:
-    """The dataclass behind a registered name."""
+    """Imports the dataclass of a registered name."""
     module, _, attribute = COMPONENTS[name].partition(":")
-    found = getattr(import_module(module), attribute)
-    if not isinstance(found, type):
-        raise TypeError(f"{name} must be a class, was: {found!r}")
-    return found
+    cls = getattr(import_module(module), attribute)
+    if not isinstance(cls, type):
+        raise TypeError(f"{name} must be a class, was: {cls!r}")
+    return cls
 
 
 def nearest(word: str, choices: list[str]) -> str:
-    """`, did you mean 'x'?` for the choice that looks most like the word, or nothing."""
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return f", did you mean '{found[0]}'?" if found else ""
+    """Returns `, did you mean 'x'?` for the most similar choice, or nothing."""
+    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    return f", did you mean '{matches[0]}'?" if matches else ""
 
 
 def unknown_component(name: str) -> str:
@@ -227,7 +227,7 @@ def unknown_component(name: str) -> str:
 
 @cache
 def settings_model(cls: type) -> type[BaseModel]:
-    """The pydantic model of a component's fields: unknown keys forbidden, types strict."""
+    """Builds the pydantic model of a component's fields: strict types, no unknown keys."""
     hints = get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
@@ -244,27 +244,27 @@ def settings_model(cls: type) -> type[BaseModel]:
 
 
 def build(name: str, settings: Mapping[str, Any]) -> tuple[Any | None, tuple[Fault, ...]]:
-    """The component of that name with these settings, or the faults of the settings, all of them.
+    """Builds the named component, or returns all faults of its settings.
 
-    Raises KeyError for a name that is not in the table: ask `unknown_component` what to say.
+    Raises KeyError for an unknown name: `unknown_component` gives the message.
     """
     cls = component_class(name)
     return build_dataclass(cls, settings, name)
 
 
 def build_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
-    """An instance of a frozen dataclass from plain settings, or every fault of the settings.
+    """Builds a frozen dataclass from plain settings, or returns every fault of the settings.
 
-    What is wrong is left out and the rest is tried again, so that a fault of type does not hide one of range.
+    It retries without the faulty settings, so that a wrong type does not hide a value out of range.
     """
     faults: list[Fault] = []
     rest = dict(settings)
     while True:
-        built, found = _try_dataclass(cls, rest, name)
-        faults += found
-        wrong = {fault.path[0] for fault in found if fault.path} & set(rest)
+        component, new_faults = _try_dataclass(cls, rest, name)
+        faults += new_faults
+        wrong = {fault.path[0] for fault in new_faults if fault.path} & set(rest)
         if not wrong:
-            return (None if faults else built), tuple(faults)
+            return (None if faults else component), tuple(faults)
         rest = {key: value for key, value in rest.items() if key not in wrong}
 
 
@@ -295,24 +295,24 @@ def _fault(problem: Any, known: list[str], name: str, settings: Mapping[str, Any
 
 
 def _in_settings(loc: tuple[str | int, ...], settings: Any) -> tuple[str | int, ...]:
-    """The part of pydantic's location that is a path in the settings, without its names for the arms of a union."""
+    """Reduces pydantic's location to a path in the settings, without its names for the members of a union."""
     path: list[str | int] = []
-    at = settings
+    value = settings
     for step in loc:
-        is_key = isinstance(at, Mapping) and step in at
-        is_position = isinstance(at, list) and isinstance(step, int) and step < len(at)
+        is_key = isinstance(value, Mapping) and step in value
+        is_position = isinstance(value, list) and isinstance(step, int) and step < len(value)
         if is_key or is_position:
-            at = at[step]
+            value = value[step]
             path.append(step)
     return tuple(path)
 
 
 def _merged(faults: list[Fault]) -> tuple[Fault, ...]:
-    """The faults with those of one path, the arms of a union, as one: `should be a valid integer or 'auto'`."""
-    found: dict[tuple[str | int, ...], list[str]] = {}
+    """Merges faults with the same path, from members of a union: `should be a valid integer or 'auto'`."""
+    messages_by_path: dict[tuple[str | int, ...], list[str]] = {}
     for fault in faults:
-        found.setdefault(fault.path, []).append(fault.message)
-    return tuple(Fault(path, _either(messages)) for path, messages in found.items())
+        messages_by_path.setdefault(fault.path, []).append(fault.message)
+    return tuple(Fault(path, _either(messages)) for path, messages in messages_by_path.items())
 
 
 def _either(messages: list[str]) -> str:
@@ -323,5 +323,5 @@ def _either(messages: list[str]) -> str:
 
 
 def first_line(cls: type) -> str:
-    """The first line of a component's docstring, for listings."""
+    """Returns the first line of a component's docstring, for listings."""
     return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -1,7 +1,7 @@
-"""What pipelines share while settings change: the reader, the embedder and the index, each kept with its settings.
+"""The resources that pipelines share while settings change: reader, embedder and index, each keyed by its settings.
 
-The settings decide alone: asked for with others, a thing is closed and loaded again. So nothing has to be told to
-forget what it loaded, and two models are never in memory at once because one of them was about to be replaced.
+A request with other settings closes the old resource first and loads a new one. So no cache has to be invalidated, and
+a model that is about to be replaced never shares the memory with its successor.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ T = TypeVar("T")
 
 
 class Slot(Generic[T]):
-    """Room for one thing at a time."""
+    """Holds at most one resource."""
 
     def __init__(self) -> None:
         self._settings: object = None
         self._value: T | None = None
 
     def get(self, settings: object, load: Callable[[], T]) -> T:
-        """What was loaded with equal settings; else what is there is closed, and `load` is called."""
+        """Returns the resource if its settings are equal; otherwise closes it and calls `load`."""
         if self._value is None or settings != self._settings:
             self.close()
             self._value, self._settings = load(), settings
         return self._value
 
     def put(self, settings: object, value: T) -> None:
-        """Keeps a value for these settings in the place of what `load` would give. What was there is not closed."""
+        """Stores a resource for these settings, instead of loading one. The old one is not closed."""
         self._value, self._settings = value, settings
 
     def peek(self) -> T | None:
-        """What is loaded, whatever its settings."""
+        """Returns the loaded resource, whatever its settings."""
         return self._value
 
     def drop_if(self, is_stale: Callable[[T], bool]) -> None:
-        """Closes what is loaded where it is stale, so that `get` loads it again."""
+        """Closes the resource if it is stale, so that `get` loads it again."""
         if self._value is not None and is_stale(self._value):
             self.close()
 
@@ -51,7 +51,7 @@ class Slot(Generic[T]):
 
 @dataclass
 class Resources:
-    """Everything that was loaded. `models` are those beside the reader."""
+    """All loaded resources. `models` are models other than the reader."""
 
     reader: Slot[Model] = field(default_factory=Slot)
     embedder: Slot[Embedder] = field(default_factory=Slot)

@@ -1,7 +1,7 @@
-"""One stage: a component called on a state, and its account entered into the ledger.
+"""Runs one stage: calls its component on a state, and enters the result into the ledger.
 
-The account is made here, by comparing what went in with what came out, and not by the component: so no component can
-drop text in silence, and every kind is timed and counted in the same way.
+The ledger's entry comes from comparing the stage's input and output here, outside the component. So no component can
+drop text silently, and all kinds are timed and counted alike.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, Sta
 
 
 def run_stage(stage: Component, state: State, runtime: Runtime, reserve: int) -> State:
-    """The state after one stage. `reserve`: tokens kept for the answer. After an answer nothing more is done."""
+    """Runs one stage; returns the new state. `reserve`: tokens kept for the answer. A state with an answer is final."""
     if state.answer is not None:
         return state
-    runtime.take_notes()  # of a stage that failed
+    runtime.take_notes()  # drops the notes of a stage that failed
     start = time.perf_counter()
     after, notes, why = _RUN[kind_of(stage)](stage, state, runtime, reserve)
     seconds = time.perf_counter() - start
@@ -67,7 +67,7 @@ def _retrieve(retriever: Retriever, state: State, runtime: Runtime, _: int) -> t
 
 
 def note_language(retriever: Retriever, question: str, runtime: Runtime) -> None:
-    """Notes once that the question is in another language than the embedder was trained on."""
+    """Notes once if the question's language is not the one that the embedder was trained on."""
     if not (isinstance(retriever, NeedsEmbedder) and retriever.needs_embedder):
         return
     trained_on, language = TRAINED_ON.get(runtime.embedder.name), content_words(question).language
@@ -99,19 +99,19 @@ def _gate(gate: Gate, state: State, runtime: Runtime, _: int) -> tuple[State, tu
 
 
 def _remember(_: Memory, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
-    """Memory may take what the passages leave of the window, and at least half of it."""
+    """Recalls memory. It may take what the passages leave of the window, and at least half of it."""
     if runtime.recollection is None:
         return replace(state, has_memory=True), ("no conversation is open: nothing is remembered",), ""
     free = state.ledger.window - reserve - runtime.reader.count_text(state.question.text)
     room = max(free - _tokens(state.passages, runtime.reader), free // 2, 0)
     recall = runtime.recollection.recall(state.question, runtime, room)
-    n_units = sum(one.tier == "unit" for one in recall.recalled)
-    said = f"{len(recall.turns)} turns word for word, {n_units} recalled"
-    said += ", and the summary" if len(recall.recalled) > n_units else ""
-    said += f", {len(recall.passages)} passages of what was read" if recall.passages else ""
+    n_units = sum(memory.tier == "unit" for memory in recall.recalled)
+    note = f"{len(recall.turns)} turns word for word, {n_units} recalled"
+    note += ", and the summary" if len(recall.recalled) > n_units else ""
+    note += f", {len(recall.passages)} passages of what was read" if recall.passages else ""
     passages = (*state.passages, *recall.passages)
     after = replace(state, passages=passages, turns=recall.turns, recalled=recall.recalled, has_memory=True)
-    return after, (said,), ""
+    return after, (note,), ""
 
 
 def _assemble(assembler: Assembler, state: State, runtime: Runtime, reserve: int) -> tuple[State, tuple[str, ...], str]:
@@ -133,7 +133,7 @@ def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> t
 def by_attribution(
     state: State, first: Judged, second: Judged | None, runtime: Runtime
 ) -> tuple[Judged, Judged | None]:
-    """The attempts, with the first of them that no words tie to the passages cited by attribution instead."""
+    """Cites by attribution the attempt that no words tie to the passages, if neither attempt is usable."""
     if not first.unusable or (second is not None and not second.unusable) or state.lead == "quote":
         return first, second
     if second is not None and second.unusable == NO_EVIDENCE:
@@ -144,7 +144,7 @@ def by_attribution(
 
 
 def sampling_for(generator: Generator, state: State) -> Sampling:
-    """The generator's sampling, with the strings that end an answer to this prompt, and the form that it must have."""
+    """Returns the generator's sampling, with the stop strings of the prompt and the schema of the question."""
     sampling = generator.sampling
     if state.question.json_schema:
         sampling = replace(sampling, json_schema=state.question.json_schema, grammar=None)
@@ -152,14 +152,14 @@ def sampling_for(generator: Generator, state: State) -> Sampling:
 
 
 def is_formal(sampling: Sampling) -> bool:
-    """Whether the form of the answer is prescribed."""
+    """Whether a grammar or schema constrains the answer."""
     return sampling.grammar is not None or sampling.json_schema is not None
 
 
 def answered(
     generator: Generator, state: State, first: Judged, second: Judged | None, runtime: Runtime, started: float
 ) -> State:
-    """The state after a generate stage whose streams were read elsewhere, begun at `started` (perf_counter)."""
+    """Finishes a generate stage whose streams the caller read, from `started` on (perf_counter)."""
     after, notes = settle(state, *by_attribution(state, first, second, runtime))
     seconds = time.perf_counter() - started
     notes = (*notes, *runtime.take_notes())
@@ -200,34 +200,36 @@ def _entry(
 
 
 def _tokens(passages: Sequence[Passage], reader: Model) -> int:
-    """What the passages take of the reader's window: tokens of the text, or vectors."""
+    """Counts the cells that the passages take: tokens of the text, or soft vectors."""
     return sum(reader.count_text(p.text) if p.soft is None else len(p.soft.vectors) for p in passages)
 
 
 def dropped(before: Sequence[Passage], after: Sequence[Passage], reader: Model, why: str) -> tuple[Dropped, ...]:
-    """Every stretch of the passages before that no passage after covers, white space apart, in the order it had.
+    """Returns every stretch of `before` that no passage of `after` covers, without white space, in order.
 
-    A passage that stands on spans covers these; one that was there before is dropped as a whole or not at all.
+    A passage with spans covers those. An earlier passage with spans is dropped as a whole or not at all.
     """
-    kept: dict[str, list[tuple[int, int]]] = {}
+    remaining: dict[str, list[tuple[int, int]]] = {}
     for passage in after:
         for span in passage.spans or (passage.span,):
-            kept.setdefault(span.source, []).append((span.start, span.end))
-    found: list[Dropped] = []
+            remaining.setdefault(span.source, []).append((span.start, span.end))
+    gone: list[Dropped] = []
     for passage in before:
         if passage.spans:
-            if passage not in after and not all(_is_kept(span, kept.get(span.source, [])) for span in passage.spans):
+            if passage not in after and not all(
+                _is_kept(span, remaining.get(span.source, [])) for span in passage.spans
+            ):
                 n_tokens = reader.count_text(passage.text)
-                found.append(Dropped(passage.span, passage.text, passage.place, n_tokens, why))
+                gone.append(Dropped(passage.span, passage.text, passage.place, n_tokens, why))
             continue
-        for start, end in uncovered(passage.start, passage.end, kept.get(passage.source, [])):
+        for start, end in uncovered(passage.start, passage.end, remaining.get(passage.source, [])):
             text = passage.text[start - passage.start : end - passage.start]
             if not text.strip():
                 continue
             start += len(text) - len(text.lstrip())
             part = passage.part(start, start + len(text.strip()))
-            found.append(Dropped(part.span, part.text, part.place, reader.count_text(part.text), why))
-    return tuple(found)
+            gone.append(Dropped(part.span, part.text, part.place, reader.count_text(part.text), why))
+    return tuple(gone)
 
 
 def _is_kept(span: Span, intervals: Sequence[tuple[int, int]]) -> bool:
@@ -235,20 +237,20 @@ def _is_kept(span: Span, intervals: Sequence[tuple[int, int]]) -> bool:
 
 
 def uncovered(start: int, end: int, intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The parts of [start, end) that no interval covers, in order."""
-    found: list[tuple[int, int]] = []
-    at = start
+    """Returns the parts of [start, end) that no interval covers, in order."""
+    gaps: list[tuple[int, int]] = []
+    position = start
     for low, high in sorted(intervals):
-        if low > at:
-            found.append((at, min(low, end)))
-        at = max(at, high)
-        if at >= end:
+        if low > position:
+            gaps.append((position, min(low, end)))
+        position = max(position, high)
+        if position >= end:
             break
-    if at < end:
-        found.append((at, end))
-    return [(low, high) for low, high in found if low < high]
+    if position < end:
+        gaps.append((position, end))
+    return [(low, high) for low, high in gaps if low < high]
 
 
 def stage_ledger(window: int, reserved: int, model: str) -> Ledger:
-    """An empty ledger for one question."""
+    """Creates an empty ledger for one question."""
     return Ledger(window=window, reserved=reserved, model=model)

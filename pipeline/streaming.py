@@ -1,4 +1,4 @@
-"""An answer piece by piece: the pipeline works in a thread of its own, and whoever iterates hears what it writes."""
+"""Streams an answer piece by piece: the pipeline works in its own thread while the caller iterates."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from pipeline.types import Question, State
 
 @dataclass(frozen=True)
 class Retry:
-    """The model is asked again, in another layout: the pieces so far are no answer."""
+    """The model is asked again, in another layout; the pieces so far are void."""
 
     why: str
 
 
 class _NobodyListens(Exception):
-    """Whoever read the stream went away."""
+    """The caller closed the stream."""
 
 
 def stream(pipeline: Pipeline, question: Question, lock: threading.Lock) -> Iterator[str | Retry | State]:
-    """The pieces as the model writes them, and at the end the state that they led to.
+    """Yields the pieces as the model writes them, then the final state.
 
-    The state has the last word: a refusal, or a sentence in the place of an unusable answer, stands there alone. The
-    lock is held while the pipeline works. An iterator that is closed before its end stops the answer. Raises what
-    `Pipeline.ask` raises.
+    The state is authoritative: only it has a refusal, or a sentence that replaces an unusable answer. The lock is held
+    while the pipeline works. Closing the iterator early stops the answer. Raises what `Pipeline.ask` raises.
     """
     heard: queue.SimpleQueue[str | Retry | State | BaseException] = queue.SimpleQueue()
     is_gone = threading.Event()
@@ -59,9 +58,9 @@ def stream(pipeline: Pipeline, question: Question, lock: threading.Lock) -> Iter
 
 def _until_state(heard: queue.SimpleQueue[str | Retry | State | BaseException]) -> Iterator[str | Retry | State]:
     while True:
-        one = heard.get()
-        if isinstance(one, BaseException):
-            raise one
-        yield one
-        if isinstance(one, State):
+        event = heard.get()
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+        if isinstance(event, State):
             return

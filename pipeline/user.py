@@ -1,6 +1,6 @@
-"""What a person chose once for all pipelines: `longthread.yaml` in the user's configuration folder.
+"""The user's settings for all pipelines: `longthread.yaml` in the user's configuration folder.
 
-It holds one setting today: `model`, which answers wherever neither a pipeline file nor the command line names one.
+There is one setting today: `model`, the default if neither the pipeline file nor the command line names one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class UserSettings:
 
 
 def user_file() -> Path:
-    """The file, not necessarily there; the environment variable LONGTHREAD_CONFIG names another folder for it."""
+    """Returns the file, which may not exist. The environment variable LONGTHREAD_CONFIG overrides its folder."""
     if chosen := os.environ.get("LONGTHREAD_CONFIG"):
         return Path(chosen) / NAME
     from platformdirs import user_config_dir
@@ -38,7 +38,7 @@ def user_file() -> Path:
 
 
 def user_settings() -> UserSettings:
-    """What the file says; the defaults where there is none. Raises ConfigError with every fault of it."""
+    """Reads the file, or returns the defaults if there is none. Raises ConfigError with every fault of it."""
     path = user_file()
     if not path.is_file():
         return UserSettings()
@@ -59,7 +59,7 @@ def user_settings() -> UserSettings:
 
 
 def save_user_settings(settings: UserSettings) -> Path:
-    """Writes the file, whole or not at all; without a setting there is no file. Gives its place."""
+    """Writes the file atomically, or deletes it if all settings are defaults. Returns its path."""
     path = user_file()
     try:
         if settings == UserSettings():

@@ -170,7 +170,7 @@ _APART = re.compile(r"[\s,.!;:…–—-]+")
 def read_utterance(text: str) -> Utterance:
     """The kind of a line.
 
-    In this order: phrases of the tables alone; a list of the documents; a correction; a summary; else a question,
+    Rules in order: phrases of the tables alone; a list of the documents; a correction; a summary; else a question,
     whose language is guessed by its words.
     """
     line = plain(" ".join(text.split()))
@@ -226,7 +226,7 @@ def _about(text: str, patterns: tuple[str, ...]) -> str | None:
 
 
 def _one_i(pattern: str) -> str:
-    """The pattern with the one i of `plain`."""
+    """Replaces the dotless i, as `plain` does."""
     return pattern.replace("ı", "i")
 
 

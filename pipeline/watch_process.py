@@ -1,7 +1,7 @@
-"""`watch` in a process of its own, so that reading and embedding files never holds up an answer.
+"""Runs `watch` in its own process, so that reading and embedding files never delays an answer.
 
-The child is nice, and takes no signal of the terminal's. It is told what to watch in its first line of input, prints a
-line of JSON for each update, and ends when its input does: so it does not outlive whoever started it.
+The child has a low priority and ignores the terminal's signals. Its first line of input says what to watch. It prints a
+line of JSON per update and ends when its input closes, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _END_S = 10.0
 
 
 class Watcher:
-    """A running child process. `on_news` is called from a thread of its own, for the first update and each change."""
+    """A running child process. It calls `on_news` from its own thread, for the first update and each change."""
 
     def __init__(
         self, folder: Path, paths: Sequence[str], settings: IndexSettings, on_news: Callable[[News], None]
@@ -53,7 +53,7 @@ class Watcher:
             on_news(News(problem=f"the process that watches them has ended ({self.process.wait()})"))
 
     def close(self) -> None:
-        """Ends the child. An update under way is left unfinished, and the next one goes on with it."""
+        """Ends the child. The next update resumes one that was interrupted."""
         self._is_closed = True
         if self.process.stdin is not None:
             with suppress(OSError):
@@ -82,7 +82,7 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def main() -> None:
-    """The child: until its input ends."""
+    """Runs the child until its input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError, AttributeError):
         os.nice(_NICE)
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _leave_at_end_of_input(stop: Event) -> None:
-    """Ends the process soon after its input has: also in the midst of an update, which a kill does not harm."""
+    """Ends the process once its input closes, even during an update, which survives a kill."""
     sys.stdin.read()
     stop.set()
     os._exit(0)

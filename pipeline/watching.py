@@ -1,9 +1,9 @@
-"""Keeps an index current while documents change: watches them, updates the index, and says what changed.
+"""Keeps an index current: watches the documents, updates the index, and reports the changes.
 
 for news in watch(folder, ["docs"], settings, stop): ...
 
-Folders are watched by watchfiles (inotify and the like, or polling where a system's limit of watches is reached). Named
-files are looked at once a second: an editor that replaces a file takes its watch away.
+watchfiles watches folders (by inotify and the like, or by polling if the system's limit of watches is reached). Named
+files are polled once a second, because an editor that replaces a file removes its watch.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 _LOOK_MS = 1000
-_DEBOUNCE_MS = 400  # changes within this time are taken in at once
+_DEBOUNCE_MS = 400  # changes within this time make one update
 _MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What one update of an index did, by the paths of files, or why it failed.
+    """The result of one index update by file paths, or the reason why it failed.
 
-    `renamed` holds (old, new) paths: a file that went while another with the same bytes came. `failed` holds (path,
-    reason) of files that cannot be read now.
+    `renamed` holds (old, new) paths: one file disappeared and another with the same bytes appeared. `failed` holds
+    (path, reason) of unreadable files.
     """
 
     added: tuple[str, ...] = ()
@@ -51,24 +51,24 @@ class News:
     def __bool__(self) -> bool:
         return any((self.added, self.changed, self.removed, self.renamed, self.failed, self.problem))
 
-    def said(self, shown: Callable[[str], str]) -> str:
-        """In one line: `documents changed: added a.md; renamed b.md to c.md`. `shown` makes a path shorter."""
+    def describe(self, shorten: Callable[[str], str]) -> str:
+        """Formats the news as a line: `documents changed: added a.md; renamed b.md to c.md`. `shorten` is for paths."""
         if self.problem:
             return f"the documents' index was not updated: {self.problem}"
         parts = [
-            f"{verb} {_named([shown(path) for path in paths])}"
+            f"{verb} {_named([shorten(path) for path in paths])}"
             for verb, paths in (("added", self.added), ("changed", self.changed), ("removed", self.removed))
             if paths
         ]
         if self.renamed:
-            parts.append(f"renamed {_named([f'{shown(old)} to {shown(new)}' for old, new in self.renamed])}")
+            parts.append(f"renamed {_named([f'{shorten(old)} to {shorten(new)}' for old, new in self.renamed])}")
         if self.failed:
-            parts.append(f"not read {_named([f'{shown(path)} ({why})' for path, why in self.failed])}")
+            parts.append(f"not read {_named([f'{shorten(path)} ({why})' for path, why in self.failed])}")
         return f"documents changed: {'; '.join(parts)}"
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> News:
-    """What changed between two states of an index: SHA-256 by source."""
+    """Compares two states of an index, each the SHA-256 by source."""
     gone = {source: before[source] for source in sorted(before.keys() - after.keys())}
     came = {source: after[source] for source in sorted(after.keys() - before.keys())}
     renamed: list[tuple[str, str]] = []
@@ -89,10 +89,10 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> News:
 def watch(
     folder: Path, paths: Sequence[str], settings: IndexSettings, stop: Event, progress: Progress
 ) -> Iterator[News]:
-    """Updates the index once, and again after each change, until `stop` is set; yields what each update did.
+    """Updates the index once, and again after each change, until `stop` is set; yields the news of each update.
 
-    The first is yielded in any case, the others only where there is something to tell. What goes wrong is yielded as a
-    problem, once, and the watch goes on.
+    The first update always yields, the others only if there is news. An error is yielded once, as a problem, and the
+    watch continues.
     """
     updates = _Updates(folder, paths, settings, progress)
     yield updates.run()
@@ -111,7 +111,7 @@ def watch(
 
 
 class _Updates:
-    """Runs updates, and remembers what was said last."""
+    """Runs updates, and remembers what it reported last."""
 
     def __init__(self, folder: Path, paths: Sequence[str], settings: IndexSettings, progress: Progress) -> None:
         self.folder, self.paths, self.settings, self.progress = folder, paths, settings, progress
@@ -133,7 +133,7 @@ class _Updates:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of an index's newest state, by source; none where there is no index."""
+    """Returns the SHA-256 of each file in an index's newest generation, by source; empty without an index."""
     if not folder.is_dir():
         return {}
     with translate_errors(folder), holding(folder) as path:
@@ -145,7 +145,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 class _Named:
-    """The files that are named themselves, and their stamps."""
+    """The files that the user named, and their stamps."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.files = [Path(path) for path in paths if not os.path.isdir(path) and not glob.has_magic(path)]
@@ -156,32 +156,32 @@ class _Named:
         return before != self.stamps
 
     def _look(self) -> list[tuple[int, ...] | None]:
-        found: list[tuple[int, ...] | None] = []
+        stamps: list[tuple[int, ...] | None] = []
         for file in self.files:
             try:
                 status = file.stat()
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+                stamps.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
             except OSError:
-                found.append(None)
-        return found
+                stamps.append(None)
+        return stamps
 
 
 def _roots(paths: Sequence[str]) -> dict[str, int]:
-    """The folders to watch that are there, with their inodes: those that are named, and the fixed parts of patterns."""
+    """Returns the existing folders to watch, with their inodes: named folders, and the fixed parts of patterns."""
     from pipeline.documents.discover import fixed_part
 
-    found: dict[str, int] = {}
+    inodes: dict[str, int] = {}
     for path in paths:
         place = Path(path)
         if not place.exists() and glob.has_magic(path):
             place = fixed_part(place)
         if place.is_dir():
-            found[str(place)] = place.stat().st_ino
-    return found
+            inodes[str(place)] = place.stat().st_ino
+    return inodes
 
 
 def _changes(roots: Mapping[str, int], stop: Event) -> Iterator[set[tuple[Change, str]]]:
-    """The changes below some folders; an empty set each second without any."""
+    """Yields the changes below the folders; an empty set after each second without changes."""
     from watchfiles import watch as watch_files
 
     if not roots:
@@ -198,7 +198,7 @@ def _changes(roots: Mapping[str, int], stop: Event) -> Iterator[set[tuple[Change
 
 
 def _matters(path: Path, folder: Path) -> bool:
-    """Whether a change at a path may change the documents: not for the index itself, nor for what is hidden."""
+    """Whether a change may concern the documents; the index itself and hidden files do not."""
     return not path.is_relative_to(folder.absolute()) and (path.name == IGNORE_FILE or not path.name.startswith("."))
 
 

@@ -1,7 +1,7 @@
-"""A YAML file as plain values that remember their lines. Safe by construction: only the core types exist.
+"""Reads a YAML file as plain values with their lines. Safe by construction: only the core types exist.
 
-Tags, anchors and aliases are refused, duplicate keys and tabs are reported, nesting and size are limited, and nothing
-in a file can name a Python object. ruamel.yaml parses; what it parsed is walked here, node by node.
+The reader refuses tags, anchors and aliases, reports duplicate keys and tabs, and limits nesting and size. Nothing in a
+file can name a Python object. ruamel.yaml parses the file; this module walks its nodes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class YamlFault:
-    """What is wrong at a line (from 1; 0: the file as a whole)."""
+    """A fault at a line (from 1; 0 is the file as a whole)."""
 
     line: int
     message: str
@@ -26,9 +26,9 @@ class YamlFault:
 
 @dataclass
 class YamlFile:
-    """A parsed file: `value` is made of dict, list, str, int, float, bool and None; `lines` gives each key path's line.
+    """A parsed file: `value` consists of dict, list, str, int, float, bool and None; `lines` maps key paths to lines.
 
-    With faults the value is what could be read, or None.
+    If there are faults, the value is the readable part, or None.
     """
 
     path: str
@@ -37,17 +37,17 @@ class YamlFile:
     faults: list[YamlFault] = field(default_factory=list)
 
     def line(self, path: KeyPath) -> int:
-        """The line of the key path, or of the nearest key above it that has one."""
+        """Returns the line of the key path, or of the nearest key above it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def read_yaml(path: str | Path) -> YamlFile:
-    """Reads a file. Never raises for what is in it: the faults say what is wrong, and where."""
+    """Reads a file. Bad content never raises: it becomes faults with lines."""
     file = YamlFile(str(path))
     try:
-        with Path(path).open("rb") as stream:  # which may have no end, as /dev/zero
+        with Path(path).open("rb") as stream:  # limited, since a file such as /dev/zero has no end
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         file.faults.append(YamlFault(0, f"cannot be read: {error.strerror or error}"))
@@ -107,7 +107,7 @@ def _too_deep(events: Any) -> YamlFault | None:
 
 
 class _Walk:
-    """Turns nodes into plain values, noting lines and faults as it goes."""
+    """Converts nodes to plain values; collects lines and faults."""
 
     _CORE = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
 
@@ -124,8 +124,8 @@ class _Walk:
         if tag == "tag:yaml.org,2002:timestamp":
             return str(node.value)
         if tag not in self._CORE:
-            shown = tag.replace("tag:yaml.org,2002:", "!!")
-            self.fault(line, f"the tag or type {shown} is not allowed: a pipeline file holds plain values only")
+            short_tag = tag.replace("tag:yaml.org,2002:", "!!")
+            self.fault(line, f"the tag or type {short_tag} is not allowed: a pipeline file holds plain values only")
             return None
         if isinstance(node, MappingNode):
             return self.mapping(node, path)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.config import load_config
 from pipeline.executors.folder import parse_record
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault, QuestionResult, Record
+from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.retrieval.given import Given
 from pipeline.types import (
     Answer,
@@ -71,7 +71,7 @@ RESULTS = st.builds(
     QuestionResult, TEXT, TEXT, st.none() | ANSWERS, LEDGERS, st.lists(FOUND, max_size=2).map(tuple),
     st.lists(PASSAGES, max_size=2).map(tuple), st.none() | st.just(0.75), st.just({}), TEXT, TEXT,
 )  # fmt: skip
-FAULTS = st.builds(Fault, TEXT, TEXT, TEXT, st.just(False), TEXT)
+FAULTS = st.builds(TaskFault, TEXT, TEXT, TEXT, st.just(False), TEXT)
 RECORDS = st.builds(
     Record, st.integers(0, 99), TEXT, TEXT, TEXT, RESULTS, st.none(), st.lists(FAULTS, max_size=2).map(tuple),
     st.integers(0, 3), st.floats(0, 9), TEXT, st.just({"gold": {"answers": ["x"]}}), TEXT,
@@ -87,7 +87,7 @@ def test_a_record_is_the_same_after_its_json(record: Record) -> None:
 
 
 def test_an_error_is_the_same_after_its_json() -> None:
-    record = Record(3, "q", "k", "Why?", None, Fault("RuntimeError", "no", "compress.x", trace="Traceback"))
+    record = Record(3, "q", "k", "Why?", None, TaskFault("RuntimeError", "no", "compress.x", trace="Traceback"))
     assert record.status == "error"
     assert Record.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 

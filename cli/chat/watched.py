@@ -43,7 +43,7 @@ class Watched:
         if not news:
             return
         self.is_stale = True
-        line = Text(one_line(news.said(shown_path)), style="dim")
+        line = Text(one_line(news.describe(shown_path)), style="dim")
         if not self.announce(line):
             self._lines.append(line)
 

@@ -25,7 +25,7 @@ LEAST_QUESTIONS = 20
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedUnits:
     """One question's units: P(Yes), float64 (n_units,); whether each supports the answer; its cost in characters."""
 
     p_yes: NDArray[np.float64]
@@ -33,24 +33,24 @@ class Judged:
     costs: tuple[int, ...]
 
 
-def judge(questions: Sequence[Labelled], model: Model, window: int, progress: Progress) -> list[Judged]:
+def judge(questions: Sequence[Labelled], model: Model, window: int, progress: Progress) -> list[JudgedUnits]:
     """Asks the model about every sentence of every question."""
     judged = []
     for n, question in enumerate(questions):
         p_yes = Exit(window=window).p_of(question.question, question.units, model)
-        judged.append(Judged(p_yes, question.supports, tuple(costs_of(question.units))))
+        judged.append(JudgedUnits(p_yes, question.supports, tuple(costs_of(question.units))))
         progress("judge sentences", n + 1, len(questions))
     return judged
 
 
-def threshold_for(judged: Sequence[Judged], recall: float) -> float:
+def threshold_for(judged: Sequence[JudgedUnits], recall: float) -> float:
     """The highest threshold that keeps at least this share of the supporting sentences."""
     right = np.sort(np.concatenate([question.p_yes[np.array(question.supports)] for question in judged]))
     n_lost = int(np.floor(len(right) * (1 - recall) + 1e-9))
     return float(right[min(n_lost, len(right) - 1)])
 
 
-def fit(judged: Sequence[Judged], model: Model, data: Sequence[str], seed: int, recall: float) -> ExitCalibration:
+def fit(judged: Sequence[JudgedUnits], model: Model, data: Sequence[str], seed: int, recall: float) -> ExitCalibration:
     """Fits a calibration. Its evidence comes from folds that the threshold was not fitted on.
 
     Raises DataError for fewer than LEAST_QUESTIONS questions.
@@ -82,6 +82,6 @@ def fit(judged: Sequence[Judged], model: Model, data: Sequence[str], seed: int, 
     return ExitCalibration(model.name, model_key(model), float(threshold), recall, evidence)
 
 
-def _account(question: Judged, threshold: float) -> NDArray[np.float64]:
+def _account(question: JudgedUnits, threshold: float) -> NDArray[np.float64]:
     is_kept, is_right, costs = question.p_yes >= threshold, np.array(question.supports), np.array(question.costs, float)
     return np.array([(is_kept & is_right).sum(), is_right.sum(), costs[is_kept].sum(), costs.sum()])

@@ -1,4 +1,4 @@
-"""Questions with sentences, some of which are known to support the answer: six layouts, told apart by their look.
+"""Reads questions with labelled supporting sentences. It detects six layouts by their form.
 
 - HotpotQA's and 2WikiMultihopQA's: `question`, `context` as [title, [sentences]], `supporting_facts` as [title, n];
 - WikiQA's: question TAB sentence TAB 1 or 0, the lines of a question one after the other;
@@ -36,7 +36,7 @@ N_OWN = 4
 class Labelled:
     """One question, its passages cut into units, and which of the units support the answer.
 
-    `answers` are the accepted answers as text, empty where the data has none. `file` is the data's, with its folder.
+    `answers` are the accepted answers as text, empty if the data has none. `file` is the data's file with its folder.
     """
 
     question: str
@@ -47,12 +47,12 @@ class Labelled:
 
     @property
     def is_telling(self) -> bool:
-        """Whether some of its units support the answer and some don't: others cannot teach anything."""
+        """Whether some units support the answer and others do not; only such questions are useful for fitting."""
         return any(self.supports) and not all(self.supports)
 
 
 def read_labelled(path: Path) -> list[Labelled]:
-    """The questions of a file, in order. Raises DataError for one that cannot be read, with its place."""
+    """Reads a file's questions, in order. Raises DataError, with the place, for an unreadable one."""
     questions, faults = read_usable(path)
     if faults:
         raise DataError(faults[0])
@@ -60,9 +60,9 @@ def read_labelled(path: Path) -> list[Labelled]:
 
 
 def read_usable(path: Path) -> tuple[list[Labelled], list[str]]:
-    """The questions of a file that can be read, in order, and what is wrong with the others, each with its place.
+    """Reads the readable questions of a file, in order, and the faults of the others, each with its place.
 
-    Raises DataError for a file that cannot be read, or of which no question can.
+    Raises DataError for an unreadable file, and for one without a readable question.
     """
     data = read_utf8(path)
     faults: list[str] = []
@@ -92,7 +92,7 @@ def _json_questions(data: bytes, path: Path, faults: list[str]) -> Iterator[Labe
 
 @contextmanager
 def _noting(faults: list[str], where: str) -> Iterator[None]:
-    """What is wrong inside is noted, with its place."""
+    """Adds a fault inside the context to `faults`, with its place."""
     try:
         yield
     except DataError as error:
@@ -196,7 +196,7 @@ def _wikiqa(text: str, path: Path, faults: list[str]) -> list[Labelled]:
 
 
 def _units(parts: Sequence[tuple[str, Sequence[str]]]) -> Units:
-    """Titled lists of sentences as passages, and their sentences as the units; blank ones are left out."""
+    """Converts titled lists of sentences to passages, with the sentences as units. Leaves out blank ones."""
     passages, owners, units = [], [], []
     for owner, (title, sentences) in enumerate(parts):
         text = ""
@@ -215,7 +215,7 @@ def _units(parts: Sequence[tuple[str, Sequence[str]]]) -> Units:
 
 
 def units_of(passages: Sequence[Passage]) -> Units:
-    """Passages cut as the compressors cut them."""
+    """Cuts passages as the compressors do."""
     cut = [split(passage) for passage in passages]
     owners = tuple(owner for owner, parts in enumerate(cut) for _ in parts)
     return Units(tuple(passages), owners, tuple(part for parts in cut for part in parts))

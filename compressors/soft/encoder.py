@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressors.soft.store import StateStore
-from compressors.soft.weights import Weights
+from compressors.soft.weights import SoftWeights
 from pipeline.cache import cache_folder
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
@@ -41,11 +41,11 @@ _RATIOS = ("attention.layer_norm_rms_epsilon", "rope.freq_base")
 
 
 @dataclass(frozen=True, eq=False)
-class Encoder:
+class SoftEncoder:
     """Turns tokens of one reader into soft vectors. `keep` says whether states are cached on disk."""
 
     reader: Model
-    weights: Weights
+    weights: SoftWeights
     runtime: Runtime
     keep: bool = True
 
@@ -110,7 +110,7 @@ class Encoder:
         return layers, table
 
 
-def write_layers(source: Path, weights: Weights, layers: Path, table: Path, progress: Progress) -> None:
+def write_layers(source: Path, weights: SoftWeights, layers: Path, table: Path, progress: Progress) -> None:
     """Writes the trained layers as a model file, and the input embeddings as a table, both float16.
 
     Raises ModelError for a model that is not a Llama, and for weights that do not fit it.
@@ -139,7 +139,7 @@ def write_layers(source: Path, weights: Weights, layers: Path, table: Path, prog
         write_model(layers, metadata, small)
 
 
-def layers_metadata(source: dict[str, str], weights: Weights) -> dict[str, str | int | float]:
+def layers_metadata(source: dict[str, str], weights: SoftWeights) -> dict[str, str | int | float]:
     """The metadata of the layers' file: the model's own numbers, but fewer layers and no vocabulary."""
     from pipeline.models.tensors import metadata_number
 

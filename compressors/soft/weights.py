@@ -60,7 +60,7 @@ class Card:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class SoftWeights:
     """A card and the arrays by name, float32.
 
     `lora.<layer>.<matrix>.down` (rank, in) and `.up` (out, rank) are added to the model's matrices as up @ down.
@@ -107,7 +107,7 @@ class Weights:
         return merged
 
 
-def save(weights: Weights, path: Path) -> Card:
+def save(weights: SoftWeights, path: Path) -> Card:
     """Writes the numbers (.npz) and the card (.json) at `path`. Gives the card with its hash."""
     from pipeline.models.files import new_file, write_json
 
@@ -121,7 +121,7 @@ def save(weights: Weights, path: Path) -> Card:
     return card
 
 
-def load(path: Path) -> Weights:
+def load(path: Path) -> SoftWeights:
     """Loads the weights whose card or numbers are at `path`. Raises ModelError for an incomplete or damaged pair."""
     card = read_card(path.with_suffix(".json"))
     numbers = path.with_suffix(".npz")
@@ -142,7 +142,7 @@ def load(path: Path) -> Weights:
             f"{numbers} lacks {missing[0]} ({len(missing)} arrays in all): it is of another version: train again "
             "(docs/training.md)"
         )
-    return Weights(card, loaded)
+    return SoftWeights(card, loaded)
 
 
 def read_card(path: Path) -> Card:
@@ -159,7 +159,7 @@ def read_card(path: Path) -> Card:
         raise ModelError(f"{path}: {where or 'it'}: {first['msg']}: it is no card of an extensible tokenizer") from None
 
 
-def weights_for(model: Model, path: str | None = None) -> Weights:
+def weights_for(model: Model, path: str | None = None) -> SoftWeights:
     """The weights trained for this model's file, or the ones at `path`.
 
     Raises ModelError if there are none, and for weights of another model: one model's vectors are noise to another.
@@ -183,7 +183,7 @@ def weights_for(model: Model, path: str | None = None) -> Weights:
 
 
 @cache
-def _loaded(path: Path) -> Weights:
+def _loaded(path: Path) -> SoftWeights:
     return load(path)
 
 

@@ -1,28 +1,28 @@
-"""The second place to say no: after the model answered, where the gate let a question pass and was not sure.
+"""The second refusal check: it runs after the model answered, where the gate passed a question without being sure.
 
-Before the model reads, only what hardly any passage bears on is refused: a wrong refusal costs an answer. Now it is
-known what the answer stands on. An answer that is unusable, or that stands on a sentence beside the question, is what a
-model gives whose documents do not hold the answer, so half a doubt is enough; an answer from the sentence nearest to
-the question is shown. A rule that can be read, on the fitted probability of the gate; ours, no paper. A pure function,
-so that batches and Ray decide as `ask` does.
+Before the model reads, the gate refuses only questions that hardly any passage bears on, because a wrong refusal costs
+an answer. After the model answered, its evidence is known. Models whose documents do not hold the answer give unusable
+answers, or answers from a sentence beside the question, so a weaker doubt is enough here. An answer from the sentence
+nearest to the question is shown. The rule is readable and uses the gate's fitted probability; it is ours and follows no
+paper. It is a pure function, so batches and Ray decide as `ask` does.
 
-Refused and kept were measured on questions of our own (docs/experiments.md). A logistic regression on the gate's
-probability, the best sentence's score and the answer's evidence was better there and did not carry over to another
+The thresholds were measured on our own questions (docs/experiments.md). A logistic regression on the gate's
+probability, the best sentence's score and the answer's evidence did better there. It did not transfer to another
 corpus, whose scores are lower.
 """
 
 from __future__ import annotations
 
 UNSURE = 0.5
-"""The gate's probability below which an answer needs evidence near the question."""
+"""Threshold on the gate's probability: below it an answer needs evidence near the question."""
 UNSURE_ALONE = 0.2
-"""The same where the model's words say nothing about it, since quotes lead its answers."""
+"""The threshold where quotes lead the answers, since the model's words are no evidence there."""
 
 
 def doubt(answerable: float | None, unusable: str, is_led_by_quote: bool) -> str:
-    """Why the documents are taken not to hold the answer; empty where they may.
+    """Returns why the documents probably lack the answer, or an empty string.
 
-    `answerable` is the gate's probability, None where no gate judged; `unusable` says what is wrong with the answer.
+    `answerable` is the gate's probability; None if no gate judged. `unusable` says what is wrong with the answer.
     """
     if answerable is None:
         return ""

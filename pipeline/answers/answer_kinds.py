@@ -1,7 +1,7 @@
-"""What kind of thing a question asks for, and whether a sentence holds one that the question does not name itself.
+"""Expected answer types: which kind a question asks for, and whether a sentence holds a new one of that kind.
 
-`Who` asks for a name, `how many` for a number, `when` for a time; all others ask for anything. English alone: a
-question in another language asks for anything, and nothing is held against its sentences.
+`Who` asks for a name, `how many` for a number, `when` for a time; all others ask for anything. Only English is
+classified: a question in another language asks for anything, so every sentence qualifies.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ _TIME_WORDS = frozenset(
 
 
 def kind_of(question: str) -> Kind:
-    """What the question asks for; the first kind whose words stand earliest in it."""
+    """Returns the kind whose pattern matches earliest in the question."""
     places = [(match.start(), n) for n, (_, pattern) in enumerate(_KINDS) if (match := pattern.search(question))]
     return _KINDS[min(places)[1]][0] if places else "any"
 
 
 def holds(kind: Kind, sentence: str, question_words: Set[str]) -> bool:
-    """Whether the sentence holds something of that kind whose words are not all the question's own."""
+    """Whether the sentence holds something of that kind with a word that the question lacks."""
     return kind == "any" or any(not set(content_words(text)) <= question_words for text in _things(kind, sentence))
 
 
 def is_only_a_time(words: Set[str]) -> bool:
-    """Whether content words are a time and nothing else: numbers, at least one, and months, days or parts of a day."""
+    """Whether the content words are only a time: at least one number, and months, days or parts of a day."""
     numbers = {word for word in words if _NUMBER.fullmatch(word)}
     times = {stem for word in _TIME_WORDS for stem in content_words(word)}
     return bool(numbers) and words <= numbers | times
 
 
 def _things(kind: Kind, sentence: str) -> Iterator[str]:
-    """What in the sentence could be an answer of that kind."""
+    """Yields the candidate answers of that kind in the sentence."""
     if kind == "name":
         yield from _CAPITALISED.findall(sentence)
         return

@@ -1,11 +1,11 @@
-"""How well a question is met by the passages found: what the gate decides by, before a model reads anything.
+"""Signals of answerability: how well the retrieved passages match a question. The gate decides by them.
 
-A question whose answer is in the documents is met by one sentence, or by the few of one passage, in all of its parts. A
-question whose answer is not is met in most parts, and one is missing: the name, the year, the verb. So what counts is
-the part that is met worst, and not the mean that a cosine gives. Each token of the question is compared with the tokens
-of each sentence (late interaction: Khattab and Zaharia, ColBERT, arXiv 2004.12832), and a sentence's score is a soft
-AND over them, whose weights and thresholds are fitted. Differs from ColBERT, which ranks by a sum: here the score is
-absolute. Words alone are compared as well, for pipelines without vectors. Fitted by training/abstain.
+If the documents hold the answer, one sentence or passage matches every part of the question. If they do not, most parts
+match and one is missing: the name, the year, the verb. The signal is therefore the worst-matched part; a cosine gives
+the mean. Each token of the question is compared with the tokens of each sentence (late interaction: Khattab and
+Zaharia, ColBERT, arXiv 2004.12832). A sentence's score is a soft AND over them with fitted weights and thresholds.
+Differs from ColBERT, which ranks by a sum: here the score is absolute. Word overlap gives further signals for pipelines
+without vectors. Fitted by training/abstain.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ WORD_SIGNALS = (
     "asks_number",
     "asks_time",
 )
-"""What is known without vectors.
+"""The signals that need no vectors.
 
 `coverage`: the largest share of the question's content words that stand in one sentence or in its title; each weighs by
 how rare it is among the sentences found (Robertson's idf). `passage_coverage`, `all_coverage`: in one passage, in all.
 `names`, `names_in_sentence`: the share of the question's capitalised words and numbers that stand in the passage, the
 sentence, that has most of them; 1 for a question without. `kind_coverage`: `coverage` over the sentences that hold a
 thing of the kind that is asked for. `rarest_missing`: the weight of the heaviest word that the best passage lacks, as a
-share of all. `n_words`: the logarithm of how many content words the question has. `asks_...`: the kind, 1 or 0.
+share of all. `n_words`: the log of the number of content words in the question. `asks_...`: the kind, 1 or 0.
 """
 VECTOR_SIGNALS = ("match", "passage_match", "mean_match", "kind_match", "cosine", "peak")
-"""What vectors tell beside WORD_SIGNALS.
+"""The signals that vectors add to WORD_SIGNALS.
 
 `match`: the best sentence's soft AND; `passage_match` the best passage's, to which its sentences contribute each
 token's nearest; `mean_match`: the best sentence's mean cosine over all tokens; `kind_match`: `match` over the
@@ -67,12 +67,11 @@ sentences that hold a thing of the kind that is asked for. `cosine`: of the ques
 the logarithm of the best sentence's share of votes (compressors/votes.py), times the number of sentences.
 """
 TOKEN_CLASSES = ("any", "stop word", "question word", "name", "number", "rarity", "mark")
-"""What a token of a question is, as columns: 1 or 0, but for `rarity`, the idf of its word among the sentences
-found."""
+"""Columns that describe a question's token: 1 or 0, except `rarity`, the idf of its word among the sentences."""
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The content words, those apart that only a comma, a bar or an underscore joins, as cells of a table are."""
+    """Returns the content words; splits words joined by only a comma, bar or underscore, as in table cells."""
     return content_words(_JOINED.sub(" ", text))
 
 
@@ -97,10 +96,10 @@ class Matching:
     def scores(
         self, nearest: NDArray[np.float64], exact: NDArray[np.float64], classes: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The score of each row of `nearest`, (n_rows,), at most 0.
+        """Scores each row of `nearest`; returns (n_rows,), at most 0.
 
-        `nearest`, the similarity of each token of the question in each row, and `exact`, whether its word stands there,
-        are (n_rows, n_tokens); `classes` are (n_tokens, n_classes).
+        `nearest` holds the similarity of each question token in each row, `exact` whether its word occurs there; both
+        are (n_rows, n_tokens). `classes` is (n_tokens, n_classes).
         """
         import numpy as np
 
@@ -111,8 +110,8 @@ class Matching:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A question and the sentences of the passages found for it. `owners` are each sentence's passage, by position."""
+class QuestionEvidence:
+    """A question and the sentences of its passages. `owners` holds the position of each sentence's passage."""
 
     question: str
     passages: tuple[Passage, ...]
@@ -120,7 +119,7 @@ class Evidence:
     owners: tuple[int, ...]
 
     @classmethod
-    def of(cls, question: str, passages: Sequence[Passage]) -> Evidence:
+    def of(cls, question: str, passages: Sequence[Passage]) -> QuestionEvidence:
         cut = [_sentences(passage) for passage in passages]
         owners = tuple(owner for owner, parts in enumerate(cut) for _ in parts)
         return cls(question, tuple(passages), tuple(part for parts in cut for part in parts), owners)
@@ -132,17 +131,17 @@ class Evidence:
 
     @cached_property
     def sentence_words(self) -> list[frozenset[str]]:
-        """Those of each sentence."""
+        """The content words of each sentence."""
         return [frozenset(words_of(part.text)) for part in self.sentences]
 
     @cached_property
     def title_words(self) -> list[frozenset[str]]:
-        """Those of each passage's title and headings."""
+        """The content words of each passage's title and headings."""
         return [frozenset(words_of(" ".join((p.title, *p.place.heading)))) for p in self.passages]
 
     @cached_property
     def passage_words(self) -> list[frozenset[str]]:
-        """Those of each passage with its title."""
+        """The content words of each passage with its title."""
         return [
             self.title_words[n].union(*(words for words, owner in self._owned if owner == n))
             for n in range(len(self.passages))
@@ -166,9 +165,9 @@ class Evidence:
 
     @cached_property
     def has_kind(self) -> list[bool]:
-        """Whether each sentence holds a thing of the kind that is asked for."""
-        kind, own = kind_of(self.question), frozenset(self.words)
-        return [holds(kind, part.text, own) for part in self.sentences]
+        """Whether each sentence holds something of the kind that the question asks for."""
+        kind, question_words = kind_of(self.question), frozenset(self.words)
+        return [holds(kind, part.text, question_words) for part in self.sentences]
 
     def _share(self, words: frozenset[str]) -> float:
         return sum(self.rarity[word] for word in self.words if word in words) / (sum(self.rarity.values()) or 1.0)
@@ -235,22 +234,22 @@ class Evidence:
                 nearest[n] = np.maximum(nearest[n], (rows @ states.question_tokens.T).max(axis=0))
         (spans,) = embedder.token_spans([self.question])
         classes, words = self._token_classes(spans)
-        said = [known | self.title_words[owner] for known, owner in self._owned]
-        exact = np.array([[word in known if word else False for word in words] for known in said], np.float64)
+        sentence_words = [known | self.title_words[owner] for known, owner in self._owned]
+        exact = np.array([[word in known if word else False for word in words] for known in sentence_words], np.float64)
         if not len(states.question_tokens):
             nearest, exact, classes = (
-                np.zeros((len(said), 1)),
-                np.zeros((len(said), 1)),
+                np.zeros((len(sentence_words), 1)),
+                np.zeros((len(sentence_words), 1)),
                 np.zeros((1, len(TOKEN_CLASSES))),
             )
         return TokenMatch(nearest, exact, classes, float((states.windows @ states.question).max()))
 
     def _token_classes(self, spans: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64], list[str]]:
-        """TOKEN_CLASSES of the question's tokens that stand at these spans, and the content word each belongs to."""
+        """Returns TOKEN_CLASSES and the content word of each question token at these spans."""
         import numpy as np
 
         written = [(match.start(), match.end(), match.group()) for match in _WORD.finditer(self.question)]
-        rows, found = [], []
+        rows, stems = [], []
         for start, end in spans:
             word = next((text for low, high, text in written if low <= start < high), self.question[start:end])
             stem = next(iter(words_of(word)), "")
@@ -265,17 +264,17 @@ class Evidence:
                     float(not any(map(str.isalnum, word))),
                 )
             )
-            found.append(stem)
-        return np.array(rows, np.float64).reshape(-1, len(TOKEN_CLASSES)), found
+            stems.append(stem)
+        return np.array(rows, np.float64).reshape(-1, len(TOKEN_CLASSES)), stems
 
 
 @dataclass(frozen=True, eq=False)
 class TokenMatch:
     """A question's tokens against sentences.
 
-    `nearest`: the best cosine of each token among each sentence's, (n_sentences, n_tokens). `exact`: whether the word
-    that the token belongs to stands there, 1 or 0, of the same shape. `classes`: (n_tokens, n_classes), the columns of
-    TOKEN_CLASSES. `cosine`: of the question and the nearest window of text.
+    `nearest`: best cosine of each question token in each sentence, (n_sentences, n_tokens). `exact`: whether the
+    token's word occurs there, 1 or 0, same shape. `classes`: (n_tokens, n_classes), the columns of TOKEN_CLASSES.
+    `cosine`: of the question and the nearest window of text.
     """
 
     nearest: NDArray[np.float64]
@@ -285,15 +284,15 @@ class TokenMatch:
 
 
 def _most(names: frozenset[str], texts: Sequence[frozenset[str]]) -> float:
-    """The largest share of the names that stands in one of the texts; 1 without names."""
+    """Returns the largest share of the names that occurs in one text; 1 without names."""
     return max(len(names & words) / len(names) for words in texts) if names else 1.0
 
 
 def _sentences(passage: Passage) -> list[Passage]:
-    """The passage's sentences without its headings, as compressors cut it; a summary is one.
+    """Splits the passage into sentences without headings, as compressors do. A summary is one sentence.
 
-    The rows of a table of commas, semicolons or tabs are one, since the names of its columns stand in the first. Rows
-    that name their columns are one each.
+    The rows of a comma, semicolon or tab table form one sentence, because only the first row names the columns. A row
+    that names its columns is a sentence of its own.
     """
     from pipeline.documents.sentences import is_record, n_cells, sentences
 

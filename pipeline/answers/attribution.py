@@ -1,20 +1,20 @@
-"""Which passages, and which of their sentences, an answer stands on: by how much less likely it becomes without them.
+"""Context attribution: which passages and sentences an answer rests on, by how much less likely it is without them.
 
-Leave-one-out: the log-probability of the tokens of each sentence of the answer, with everything that was shown, less
-that with one passage left out, in nats. Then sentences of the best passages are left out, one at a time: those that
-share most words with the answer. Passages first is the hierarchy of AttriBoT (Liu et al. 2024, arXiv 2411.15102); the
-measure is the one that ContextCite (Cohen-Wang et al. 2024, arXiv 2409.00729) approximates by random ablations.
+Leave-one-out: the drop in log-probability, in nats, of each answer sentence when one passage is left out of the prompt.
+In a second round, sentences of the best passages are left out one at a time: those that share most words with the
+answer. Passages first is the hierarchy of AttriBoT (Liu et al. 2024, arXiv 2411.15102). The measure is the one that
+ContextCite (Cohen-Wang et al. 2024, arXiv 2409.00729) approximates by random ablations.
 
-Ours differs in what it costs. By the method `cells` the prompt is read once, as it was when the question was answered,
-and a passage is left out by hiding its cells (pipeline/models/ablation.py): only the question and the answer are read
-again, for all variants in one batch. What this loses: the cells of later passages keep what they took in of the one
-that is hidden. Where the layout repeats sentences after the question, the end of the prompt is read as it would be
-without the part. By the method `prompts` each prompt is assembled anew without the passage and is read, from where it
-differs: exact, and for five passages about twice the tokens of the prompt. `cells` is the default; `prompts` is what a
-model with recurrent layers gets, whose cells cannot be hidden. Figures: docs/experiments.md. Fidelity: inspired.
+Ours differs in cost. The method `cells` reads the prompt once, as it was when the question was answered, and leaves a
+passage out by hiding its cells (pipeline/models/ablation.py). Only the question and the answer are read again, for all
+variants in one batch. This is an approximation: the cells of later passages keep what they attended to in the hidden
+one. Where the layout repeats sentences after the question, the end of the prompt is read as it would be without the
+part. The method `prompts` assembles each prompt again without the passage and reads it from the first difference. It is
+exact, and for five passages it reads about twice the tokens of the prompt. `cells` is the default. `prompts` serves
+models with recurrent layers, whose cells cannot be hidden. Figures: docs/experiments.md. Fidelity: inspired.
 
-Where several passages say the same, leaving one of them out changes little: then all drops are small, and
-`drop_without_all` is large. Of an answer that the model knows by itself it is small as well.
+Where several passages say the same, leaving one out changes little: all drops are small, and `drop_without_all` is
+large. For an answer that the model knows by itself, `drop_without_all` is small as well.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_OPENED = 2
-"""Passages, for one sentence of the answer, whose own sentences are left out one at a time."""
+"""Passages per answer sentence whose sentences are left out one at a time ("opened")."""
 MAX_SENTENCES = 3
-"""Sentences of such a passage that are: those that share most words with the answer, then with the question."""
+"""Sentences tried per opened passage: those that share most words with the answer, then with the question."""
 MIN_SHARE = 0.5
-"""Share of the largest drop from which another passage is opened as well."""
+"""A second passage is opened from this share of the largest drop."""
 MIN_DROP = 0.5
-"""Nats below which a drop says nothing: no passage is opened for it."""
+"""Threshold in nats: smaller drops are noise, and no passage is opened for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class QuoteDrop:
 
 @dataclass(frozen=True, slots=True)
 class PassageDrop:
-    """A passage that was shown, and by how many nats the answer's sentence becomes less likely without it.
+    """A passage of the prompt, and by how many nats the answer's sentence becomes less likely without it.
 
-    `number` counts from 1, as in the prompt. `sentences` are those of its own that were left out too, largest drop
-    first; empty for a passage that was not among the best.
+    `number` counts from 1, as in the prompt. `sentences` are its sentences that were left out too, largest drop first;
+    empty for a passage that was not opened.
     """
 
     number: int
@@ -70,10 +70,10 @@ class PassageDrop:
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """A sentence of the answer and all passages that were shown, largest drop first.
+    """A sentence of the answer and all passages of the prompt, largest drop first.
 
-    `logprob` is that of the sentence's tokens after the whole prompt; `drop_without_all` by how much less likely they
-    are when no passage is seen: computed where none makes a difference by itself, else None.
+    `logprob` is that of the sentence's tokens after the whole prompt. `drop_without_all` is the drop without any
+    passage; it is computed only where no single passage makes a difference, else None.
     """
 
     text: str
@@ -83,20 +83,20 @@ class Grounds:
 
     @property
     def best(self) -> PassageDrop | None:
-        """The passage that it stands on; None where none makes a difference."""
+        """The passage that the sentence rests on; None if no passage makes a difference."""
         best = self.passages[0] if self.passages else None
         return best if best is not None and best.drop >= MIN_DROP else None
 
     @property
     def quote(self) -> QuoteDrop | None:
-        """The sentence of that passage that it stands on; None where none makes a difference by itself."""
+        """The source sentence that it rests on; None if no single sentence makes a difference."""
         first = self.best.sentences[0] if self.best is not None and self.best.sentences else None
         return first if first is not None and first.drop >= MIN_DROP else None
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Of each sentence of an answer what it stands on. `n_tokens` were decoded for it; None where nobody counts."""
+    """The grounds of each sentence of an answer. `n_tokens` were decoded for it; None if the model does not count."""
 
     sentences: tuple[Grounds, ...]
     method: Method
@@ -106,7 +106,7 @@ class Attribution:
 
     @property
     def account(self) -> str:
-        """What it took, for the ledger."""
+        """The cost, as a line of the ledger."""
         tokens = "" if self.n_tokens is None else f", {self.n_tokens} tokens read again"
         how = "cells hidden" if self.method == "cells" else "prompts read anew"
         return f"{self.n_variants} passages and sentences left out in turn ({how}{tokens})"
@@ -119,13 +119,13 @@ def attribute(
     sentences: Sequence[str] | None = None,
     method: Method | None = None,
 ) -> Attribution:
-    """What each sentence of an answer stands on, of the passages that `state` has as shown.
+    """Attributes each sentence of an answer to the passages in `state.shown`.
 
-    `assembler` is the one that made `state.prompt`, which is the prompt that counts also where the answer is that of a
-    second attempt. `sentences` are those of the answer, in their order; by default what the model wrote, cut into
-    sentences. By default the method is `cells` where the model can hide them.
+    `assembler` made `state.prompt`. That prompt is used even if the answer came from a second attempt. `sentences` are
+    those of the answer, in order; by default the model's text, split into sentences. The default method is `cells`
+    where the model can hide cells.
 
-    Raises ModelError for a model that gives no probabilities, and for a state without prompt or answer.
+    Raises ModelError for a model without probabilities, and for a state without prompt or answer.
     """
     start = perf_counter()
     reader = runtime.reader
@@ -142,7 +142,7 @@ def attribute(
 
 
 def with_account(state: State, attribution: Attribution) -> State:
-    """The state with a line on what the attribution took in its ledger."""
+    """Returns the state with the attribution's cost in its ledger."""
     n = len(state.shown)
     n_passage_tokens = dict(state.ledger.parts).get("passages", 0)
     entry = StageEntry(
@@ -162,14 +162,14 @@ def _answer_sentences(state: State) -> list[str]:
 
 
 def _target(text: str, sentences: Sequence[str], reader: Model) -> tuple[Prompt, list[slice]]:
-    """The sentences as spans of an answer, with what stands between them in `text`, and each one's tokens in it."""
+    """Returns the sentences as spans of an answer, with the gaps of `text` between them, and each one's token range."""
     spans: list[Text] = []
     slices: list[slice] = []
-    n_tokens = at = 0
+    n_tokens = offset = 0
     for sentence in sentences:
-        start = text.find(sentence, at)
-        gap = text[at:start] if start >= 0 else " "
-        at = start + len(sentence) if start >= 0 else at
+        start = text.find(sentence, offset)
+        gap = text[offset:start] if start >= 0 else " "
+        offset = start + len(sentence) if start >= 0 else offset
         spans.append(Text(f"{gap if spans else gap.lstrip()}{sentence}", "answer"))
         n_new = reader.count((spans[-1],))
         slices.append(slice(n_tokens, n_tokens + n_new))
@@ -179,7 +179,7 @@ def _target(text: str, sentences: Sequence[str], reader: Model) -> tuple[Prompt,
 
 # --------------------------------------------------------------------------------------------- the two rounds of it
 def _left_out(state: State, texts: Sequence[str], slices: Sequence[slice], variants: Variants) -> list[Grounds]:
-    """The passages are left out, then sentences of the best of them; all sentences of the answer share both rounds."""
+    """Leaves out passages, then sentences of the best ones. All sentences of the answer share both rounds."""
     shown = state.shown
     base, *rows = variants.score([None, *(Part(n) for n in range(len(shown)))])
     by_passage = [_drops(base, row, slices) for row in rows]
@@ -209,44 +209,43 @@ def _left_out(state: State, texts: Sequence[str], slices: Sequence[slice], varia
             ]
             quotes.sort(key=lambda quote: -quote.drop)
             passages.append(PassageDrop(number + 1, passage, by_passage[number][n], tuple(quotes)))
-        passages.sort(key=lambda one: -one.drop)
+        passages.sort(key=lambda passage_drop: -passage_drop.drop)
         without_all = None if opened[n] else by_part[ALL][n]
         grounds.append(Grounds(text, round(float(base[tokens].sum()), 4), without_all, tuple(passages)))
     return grounds
 
 
 def _drops(base: NDArray[np.float32], row: NDArray[np.float32], slices: Sequence[slice]) -> list[float]:
-    """By how many nats each sentence of the answer is less likely, to four places."""
+    """Returns the drop of each answer sentence in nats, to four places."""
     return [round(float(base[tokens].sum() - row[tokens].sum()), 4) for tokens in slices]
 
 
 def _opened(drops: Sequence[float]) -> list[int]:
-    """The numbers of the passages whose sentences are looked at, for one sentence of the answer."""
+    """Returns the positions of the passages to open for one answer sentence."""
     best = sorted(range(len(drops)), key=lambda n: -drops[n])[:MAX_OPENED]
     return [n for n in best if drops[n] >= max(MIN_DROP, MIN_SHARE * drops[best[0]])]
 
 
 def _units(passage: Passage) -> list[tuple[int, int]]:
-    """The sentences of a passage whose text is its source's as it stands, as the compressor cut them where one did:
-    characters of its text.
+    """Returns the character spans of a passage's sentences, as the compressor split it if one did.
+
+    Empty for a passage whose text differs from its source's.
     """
     if passage.spans or passage.soft is not None or passage.end - passage.start != len(passage.text):
         return []
-    cut = [(one.start - passage.start, one.end - passage.start) for one in passage.sentences]
+    cut = [(sentence.start - passage.start, sentence.end - passage.start) for sentence in passage.sentences]
     return [span for span in cut if 0 <= span[0] < span[1] <= len(passage.text)] or sentence_spans(passage.text)
 
 
 def _likeliest(
     passage: Passage, units: list[tuple[int, int]], answer: Sequence[str], question: str
 ) -> list[tuple[int, int]]:
-    """At most MAX_SENTENCES of the units, in their order: those that hold most of the answer's words that the question
-    does not have, then of the question's.
-    """
-    asked = set(content_words(question))
-    said = set(content_words(" ".join(answer))) - asked
+    """Picks at most MAX_SENTENCES units, in order: by overlap with the answer's new words, then with the question."""
+    question_words = set(content_words(question))
+    answer_words = set(content_words(" ".join(answer))) - question_words
 
     def rank(n: int) -> tuple[int, int, int]:
         words = set(content_words(passage.text[slice(*units[n])]))
-        return -len(words & said), -len(words & asked), n
+        return -len(words & answer_words), -len(words & question_words), n
 
     return [units[n] for n in sorted(sorted(range(len(units)), key=rank)[:MAX_SENTENCES])]

@@ -1,9 +1,8 @@
-"""Citations by evidence: each sentence of the answer is tied to the sentence of the documents that says it.
+"""Post-hoc citations: each sentence of the answer is tied to the sentence of the documents that supports it.
 
-A quote is chosen by what can be checked: the numbers and names of the answer's sentence that stand in it, the share of
-its content words, and how well it bears on the question. The model need not cite, and small models that are asked to
-answer `[1]`. A number that the model does write is taken at its word where the words fit. Each quote stands at its
-offsets in its source.
+A quote is chosen by checkable evidence: the answer's numbers and names that it holds, the share of the answer's content
+words, and its relevance to the question. The model does not have to cite; a small model that is asked to cite answers
+`[1]`. A number that the model writes is accepted if the words match. Each quote has its offsets in its source.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from pipeline.text.words import content_words, coverage, word_forms
 from pipeline.types import Answer, Citation, CiteBy, Passage
 
 MIN_MATCH = 0.5
-"""The share of a sentence's content words from which a quote counts as its source."""
+"""Least share of a sentence's content words that a quote must hold to count as its source."""
 MAX_QUOTES = 2
-"""Quotes that an answer of one sentence is shown with: what it stands on, and the sentence nearest to the question."""
+"""Quotes of a one-sentence answer: its source, and the sentence nearest to the question."""
 MAX_EVIDENCE = 6
-"""Quotes of a longer answer."""
+"""Upper bound on the quotes of a longer answer."""
 
 REFUSAL = "The documents do not hold the answer."
-"""What is shown where the model or a gate says that they do not."""
+"""The text that replaces the answer when the model or a gate abstains."""
 
 _MARK = re.compile(r"\[\s*(?:passages?\s*)?(\d{1,4}(?:\s*[,;&]\s*\d{1,4})*)\s*\]", re.IGNORECASE)
 _NOT_IN = re.compile(
@@ -50,15 +49,15 @@ _CLAUSE_OPENERS = frozenset(
     "other while although though because since if when where after before during until approximately about around "
     "ja nein nicht doch evet hayır oui non sí si".split()
 )
-"""Words that open a sentence with a capital, and name nothing."""
+"""Capitalised sentence openers that are no names."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A sentence of the passages that were shown.
+    """A sentence of the prompt's passages.
 
-    `number` is its passage's. `score` says how well it bears on the question. `words` are its content words in every
-    form that they may be meant in, of `n_words` different ones; 0 for a heading.
+    `number` is its passage's number. `score` is its relevance to the question. `words` holds every form of its content
+    words, `n_words` counts the distinct ones; 0 for a heading.
     """
 
     number: int
@@ -70,21 +69,21 @@ class Evidence:
 
 
 def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evidence") -> Answer:
-    """The answer with its citations, checked against the passages that the model saw (numbered from 1)."""
+    """Adds citations to an answer, checked against the passages that the model saw (numbered from 1)."""
     text = text.strip()
     evidence = evidence_in(shown, question)
     if says_not_found(text):
         return Answer(text, nearest(evidence, 1), is_abstention=True, why="the model says so")
-    found: list[Citation] = list(by_model(text, shown, question, keep_unsupported=by == "model"))
+    citations: list[Citation] = list(by_model(text, shown, question, keep_unsupported=by == "model"))
     if by != "model":
-        quotes = [c.quote for c in found if c.quote is not None]
+        quotes = [c.quote for c in citations if c.quote is not None]
         spans = {quote.span for quote in quotes}
         for citation in by_match(text, evidence, question, quotes):
-            if len(found) < MAX_EVIDENCE and citation.quote is not None and citation.quote.span not in spans:
-                found.append(citation)
-        found += _beside(evidence, found)
-    missing = unsupported(text, [c for c in found if c.by != "question"], question, shown)
-    return Answer(text, tuple(found), unsupported=missing)
+            if len(citations) < MAX_EVIDENCE and citation.quote is not None and citation.quote.span not in spans:
+                citations.append(citation)
+        citations += _beside(evidence, citations)
+    missing = unsupported(text, [c for c in citations if c.by != "question"], question, shown)
+    return Answer(text, tuple(citations), unsupported=missing)
 
 
 def says_not_found(text: str) -> bool:
@@ -99,40 +98,44 @@ def without_marks(text: str) -> str:
 
 
 def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
-    """Every sentence of the passages, in their order. A summary is one sentence: its own stand in no source.
+    """Returns every sentence of the passages, in order. A summary counts as one sentence, because no source holds it.
 
-    The score is that of the compressor that judged the sentence, else the share of the question's words in it; scores
-    of both kinds do not meet in one result, since a compressor judges every sentence that it keeps.
+    The score is the compressor's, or else the share of the question's words in the sentence. The two scales are never
+    mixed in one result, since a compressor scores every sentence that it keeps.
     """
     words = content_words(question)
     is_scored = any(passage.sentences for passage in shown)
-    found: list[Evidence] = []
+    evidence: list[Evidence] = []
     for number, passage in enumerate(shown, 1):
         for quote in _sentences(passage):
             n_words = 0 if _HEADING.fullmatch(quote.text.strip()) else len(content_words(quote.text))
-            said = forms_of(quote.text, words.language)
-            score = _score(passage, quote) if is_scored else sum(word in said for word in words) / max(1, len(words))
-            found.append(Evidence(number, passage, quote, said, score, n_words))
-    return found
+            sentence_words = forms_of(quote.text, words.language)
+            score = (
+                _score(passage, quote)
+                if is_scored
+                else sum(word in sentence_words for word in words) / max(1, len(words))
+            )
+            evidence.append(Evidence(number, passage, quote, sentence_words, score, n_words))
+    return evidence
 
 
 def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
-    """Citations of the n sentences nearest to the question, nearest first; headings and questions are passed over."""
-    telling = [one for one in evidence if not one.quote.text.rstrip().endswith("?")] or evidence
-    whole = [one for one in telling if one.n_words > 1] or list(evidence)
-    best = sorted(range(len(whole)), key=lambda i: (-whole[i].score, i))[:n]
-    return tuple(Citation(whole[i].number, "question", whole[i].passage, whole[i].quote) for i in best)
+    """Cites the n sentences nearest to the question, nearest first. Skips headings and questions."""
+    statements = [sentence for sentence in evidence if not sentence.quote.text.rstrip().endswith("?")] or evidence
+    candidates = [sentence for sentence in statements if sentence.n_words > 1] or list(evidence)
+    best = sorted(range(len(candidates)), key=lambda i: (-candidates[i].score, i))[:n]
+    return tuple(Citation(candidates[i].number, "question", candidates[i].passage, candidates[i].quote) for i in best)
 
 
 def by_model(text: str, shown: Sequence[Passage], question: str = "", keep_unsupported: bool = True) -> list[Citation]:
-    """The citations that the model wrote, in order, each number once; a number without a passage stays, as invalid.
+    """Returns the citations that the model wrote, in order, each number once. A number without a passage is invalid.
 
-    A model that writes nothing but a number has its quote looked for by the question's words. Brackets that stand in
-    the passages or in the question are the documents' own. Without `keep_unsupported` a citation is left out where the
-    passage does not hold the sentence's words.
+    If the model wrote only a number, the quote is found by the question's words. Brackets that occur in the passages or
+    the question are document text and are ignored. Without `keep_unsupported`, citations whose passage lacks the
+    sentence's words are left out.
     """
     seen = "\n".join([question, *(f"{passage.title}\n{passage.text}" for passage in shown)])
-    found: dict[int, Citation] = {}
+    citations: dict[int, Citation] = {}
     for sentence in answer_sentences(text):
         words = content_words(_MARK.sub(" ", sentence)) or content_words(question)
         for number in _numbers(sentence, seen):
@@ -140,52 +143,57 @@ def by_model(text: str, shown: Sequence[Passage], question: str = "", keep_unsup
             quote, support = best_quote(words, passage) if passage else (None, 0.0)
             if passage is not None and support < MIN_MATCH and not keep_unsupported:
                 continue
-            if number not in found or support > found[number].support:
-                found[number] = Citation(number, "model", passage, quote, support)
-    return list(found.values())
+            if number not in citations or support > citations[number].support:
+                citations[number] = Citation(number, "model", passage, quote, support)
+    return list(citations.values())
 
 
 def by_match(text: str, evidence: Sequence[Evidence], question: str, quoted: Sequence[Passage] = ()) -> list[Citation]:
-    """For each sentence of the answer the sentences of the passages that say it.
+    """Returns the supporting passage sentences for each sentence of the answer.
 
-    The first holds most of what the sentence says beyond the question: its numbers and names before its other words.
-    Further ones hold numbers and names that those before lack. What is in `quoted` counts as said already.
+    The first holds most of the sentence's new words, numbers and names before others. Further ones add numbers and
+    names that the earlier ones lack. Words in `quoted` count as supported already.
     """
-    found: list[Citation] = []
-    asked = frozenset(content_words(question))
+    citations: list[Citation] = []
+    question_words = frozenset(content_words(question))
     held = {word for quote in quoted for word in forms_of(quote.text)}
     for sentence in answer_sentences(text):
         words = content_words(_MARK.sub(" ", sentence))
-        claims = frozenset(word for claim in claims_in(sentence) for word in claim.words) - asked
-        new = frozenset(words) - asked
+        claims = frozenset(word for claim in claims_in(sentence) for word in claim.words) - question_words
+        new = frozenset(words) - question_words
         if not words or (quoted and (new or frozenset(words)) <= held):
             continue
         best = _best(evidence, words, new, claims)
         if best is None:
             continue
-        found.append(_citation(best, words))
+        citations.append(_citation(best, words))
         missing = claims - best.words - forms_of(_heading(best.passage))
-        while missing and len(found) < MAX_EVIDENCE:
-            more = _best([one for one in evidence if one.words & missing], words, new, missing)
-            if more is None:
+        while missing and len(citations) < MAX_EVIDENCE:
+            further = _best(
+                [sentence_evidence for sentence_evidence in evidence if sentence_evidence.words & missing],
+                words,
+                new,
+                missing,
+            )
+            if further is None:
                 break
-            found.append(_citation(more, words))
-            missing -= more.words
-    return list({(citation.quote and citation.quote.span): citation for citation in reversed(found)}.values())[::-1]
+            citations.append(_citation(further, words))
+            missing -= further.words
+    return list({(citation.quote and citation.quote.span): citation for citation in reversed(citations)}.values())[::-1]
 
 
 def _best(
     evidence: Sequence[Evidence], words: tuple[str, ...], new: frozenset[str], claims: frozenset[str]
 ) -> Evidence | None:
-    """The sentence that says most of it; None where none says enough: half of the words, or a number or name.
+    """Returns the sentence with the most support; None if none holds half of the words, or a number or name.
 
-    What the heading says, the sentence need not say again.
+    Words of the passage's heading count as well.
     """
 
-    def rank(one: Evidence) -> tuple[float, float, float, float]:
-        said_new = len(new & one.words) / len(new) if new else 0.0
-        share = sum(word in one.words for word in words) / len(words)
-        return (len(claims & one.words) / len(claims) if claims else 0.0, said_new, one.score, share)
+    def rank(sentence: Evidence) -> tuple[float, float, float, float]:
+        new_share = len(new & sentence.words) / len(new) if new else 0.0
+        share = sum(word in sentence.words for word in words) / len(words)
+        return (len(claims & sentence.words) / len(claims) if claims else 0.0, new_share, sentence.score, share)
 
     best = max(evidence, key=rank, default=None)
     if best is None:
@@ -193,9 +201,9 @@ def _best(
     n_claims, _, _, _ = rank(best)
     heading = forms_of(_heading(best.passage))
     beyond = new - heading
-    said_new = len(beyond & best.words) / len(beyond) if beyond else 0.0
+    new_share = len(beyond & best.words) / len(beyond) if beyond else 0.0
     share = sum(word in best.words or word in heading for word in words) / len(words)
-    if n_claims > 0 or (claims <= heading and (said_new >= MIN_MATCH or (not beyond and share >= MIN_MATCH))):
+    if n_claims > 0 or (claims <= heading and (new_share >= MIN_MATCH or (not beyond and share >= MIN_MATCH))):
         return best
     return None
 
@@ -205,14 +213,16 @@ def _citation(evidence: Evidence, words: tuple[str, ...]) -> Citation:
     return Citation(evidence.number, "match", evidence.passage, replace(evidence.quote, score=support), support)
 
 
-def _beside(evidence: Sequence[Evidence], found: Sequence[Citation]) -> list[Citation]:
-    """The sentences nearest to the question that are not quoted yet, until there are two quotes.
+def _beside(evidence: Sequence[Evidence], citations: Sequence[Citation]) -> list[Citation]:
+    """Adds the sentences nearest to the question that are not quoted yet, up to MAX_QUOTES quotes.
 
-    A heading stands alone only: beside a quote it says nothing.
+    A heading is quoted only where nothing else is: beside a quote it adds nothing.
     """
-    quoted = {citation.quote.span for citation in found if citation.quote is not None}
+    quoted = {citation.quote.span for citation in citations if citation.quote is not None}
     room = MAX_QUOTES - len(quoted)
-    others = [one for one in evidence if one.quote.span not in quoted and (one.n_words > 1 or not quoted)]
+    others = [
+        sentence for sentence in evidence if sentence.quote.span not in quoted and (sentence.n_words > 1 or not quoted)
+    ]
     return list(nearest(others, room)) if room > 0 else []
 
 
@@ -227,7 +237,7 @@ def best_quote(words: tuple[str, ...], passage: Passage) -> tuple[Passage, float
 def unsupported(
     text: str, citations: Sequence[Citation], question: str, shown: Sequence[Passage] = ()
 ) -> tuple[str, ...]:
-    """The numbers and names of the answer that stand neither in a quote, nor in its passage's heading, nor in the
+    """Returns the answer's numbers and names that occur in no quote, no heading of its passage, and not in the
     question.
     """
     quoted = [c for c in citations if c.quote is not None and c.passage is not None]
@@ -238,21 +248,21 @@ def unsupported(
 
 @dataclass(frozen=True)
 class Claim:
-    """A number or a name of an answer, which must stand in a quote. `words` are those that it is compared by."""
+    """A number or name of an answer that a quote must hold. `words` are its normalised forms for comparison."""
 
     text: str
     words: frozenset[str]
 
 
 def claims_in(text: str) -> list[Claim]:
-    """The numbers and names of a text, in order: numbers in digits and in words, and words with a capital.
+    """Finds the numbers and names of a text, in order: numbers in digits and in words, and capitalised words.
 
-    A word that opens a sentence is a name unless it is known not to be one. German writes every noun with a capital:
-    there a name has two words, or stands alone.
+    A capitalised word at the start of a sentence is a name unless it is a known opener. German capitalises every noun:
+    there a name has two words, or is the whole text.
     """
     text = _MARK.sub(" ", text)
     numbers = [n for n in number_spans(text) if not _DECADE.fullmatch(text[n.start : n.end])]
-    found = [(n.start, Claim(text[n.start : n.end], frozenset((_shorter(n.value),)))) for n in numbers]
+    claims = [(n.start, Claim(text[n.start : n.end], frozenset((_shorter(n.value),)))) for n in numbers]
     language = content_words(text).language
     names = [m for m in _CAPITAL.finditer(text) if _is_name(m, text, language)]
     if language == "german" and re.search(r"\b[^\W\d_A-ZÄÖÜ]\w", text):
@@ -261,29 +271,29 @@ def claims_in(text: str) -> list[Claim]:
     taken = [(n.start, n.end) for n in number_spans(text)]
     for m in names:
         if not any(start <= m.start() < end for start, end in taken):
-            found.append((m.start(), Claim(m.group(), frozenset(content_words(m.group())))))
-    return [claim for _, claim in sorted(found, key=lambda item: item[0]) if claim.words]
+            claims.append((m.start(), Claim(m.group(), frozenset(content_words(m.group())))))
+    return [claim for _, claim in sorted(claims, key=lambda item: item[0]) if claim.words]
 
 
 def claims_of(text: str) -> list[str]:
-    """The numbers and names of a text, as it has them."""
+    """Returns the numbers and names of a text, as written."""
     return [claim.text for claim in claims_in(text)]
 
 
 def is_held(claim: Claim, texts: Sequence[str]) -> bool:
-    """Whether the number or name stands in the texts, in whichever form."""
+    """Whether the texts hold the number or name, in any form."""
     return claim.words <= frozenset[str]().union(*map(forms_of, texts))
 
 
 @lru_cache(maxsize=4096)
 def forms_of(text: str, language: str = ENGLISH) -> frozenset[str]:
-    """Every form that a word or a number of the text may be meant in: 6 for 6.00 and for 6:00."""
+    """Returns every equivalent form of the text's words and numbers: 6 for 6.00 and for 6:00."""
     numbers = number_forms(text)
     return word_forms(text, language) | numbers | {_shorter(form.removesuffix(":00")) for form in numbers}
 
 
 def _shorter(number: str) -> str:
-    """6.00 as 6."""
+    """Shortens 6.00 to 6."""
     return number.rstrip("0").rstrip(".") if number.count(".") == 1 else number
 
 
@@ -307,7 +317,7 @@ def _without_own_marks(text: str, shown: Sequence[Passage]) -> str:
 
 
 def _sentences(passage: Passage) -> list[Passage]:
-    """The passage's sentences: as the compressor cut them, where one did."""
+    """Splits the passage into sentences, as the compressor did if there was one."""
     if passage.spans or not passage.text:
         return [passage]
     if passage.sentences:
@@ -324,23 +334,23 @@ def _score(passage: Passage, quote: Passage) -> float:
 
 
 def answer_sentences(text: str) -> list[str]:
-    """The answer's sentences; a citation that follows the full stop belongs to the sentence before it."""
+    """Splits the answer into sentences. A citation after the full stop belongs to the sentence before it."""
     from pipeline.documents.sentences import sentences
 
-    found: list[str] = []
+    parts: list[str] = []
     for start, end in sentences(text):
         sentence = text[start:end]
         leading = re.match(r"(?:\s*" + _MARK.pattern + r")+", sentence, re.IGNORECASE)
-        if leading and found:
-            found[-1] += " " + leading.group(0)
+        if leading and parts:
+            parts[-1] += " " + leading.group(0)
             sentence = sentence[leading.end() :]
         if sentence.strip(" ."):
-            found.append(sentence)
-    return found or ([text] if text else [])
+            parts.append(sentence)
+    return parts or ([text] if text else [])
 
 
 def _numbers(sentence: str, seen: str) -> Iterator[int]:
-    """The numbers of the marks that are not the documents' own brackets."""
+    """Yields the numbers of citation marks, without brackets that are document text."""
     for mark in _MARK.finditer(sentence):
         if mark.group() not in seen:
             yield from (int(number) for number in re.findall(r"\d+", mark.group(1)))

@@ -1,16 +1,16 @@
-"""assemble.cited: numbered passages that cannot forge one another, and never more than fits.
+"""assemble.cited: numbered passages that cannot forge one another, as many as fit the window.
 
-How the question is put is a layout (pipeline/answers/layouts.py). The prompt of the next layout is made as well, for a
-second attempt where the first answer is unusable.
+A layout (pipeline/answers/layouts.py) determines how the prompt poses the question. The prompt of the next layout is
+built as well, for a second attempt if the first answer is unusable.
 
 The stable part comes first (instructions), then the passages, then the question, so that a follow-up reuses the KV
-cache of what did not change. Passages stand between tags whose name occurs in none of them and not in the question, so
+cache of the unchanged prefix. Passages stand between tags whose name occurs in no passage and not in the question, so
 no text can close its own delimiter or open another's. All of it is data: special-token parsing is off.
 
-With a memory stage the prompt is: instructions, running summary, passages, the turns that are repeated word for word
-(as messages of user and assistant, the first of which follows the passages), and at the end what was recalled for this
-question, with the question. A follow-up with the same passages then finds everything up to the last turn in the KV
-cache. What is remembered stands between tags of its own, which occur neither in it nor in the question.
+With a memory stage the order is: instructions, running summary, passages, the verbatim turns (as user and assistant
+messages; the first follows the passages), and last the recalled texts with the question. A follow-up with the same
+passages then finds everything up to the last turn in the KV cache. Recalled texts stand between their own tags, whose
+name occurs neither in them nor in the question.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ MIN_PROSE_CHARS = 40
 _OWN_LINE = re.compile(r"\s|$|[-*+>|#`~]|\d+[.)]\s")
 
 NUMBERS = "After the answer write the number of the passage that it stands in, such as [1]."
-"""Added to the instruction where the model is to cite."""
+"""Added to the instruction if the model has to cite."""
 
 STOP = ("\nQuestion:", "\n<passage", "</passage")
-"""What a model writes that has answered and goes on with another question."""
+"""Stop strings: a model that has answered may go on with an invented question."""
 
 MEMORY_INSTRUCTIONS = (
     "What stands between memory tags was said earlier in this conversation, at the time that its tag gives. It may "
@@ -133,28 +133,28 @@ class Cited:
         while shown and reader.count(prompt(shown)) > room:
             n -= 1
             shown = self.arrange(ranked[:n], state.shown_before)
-        made = prompt(shown)
+        first_prompt = prompt(shown)
         if recall is not None:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
         other = next_layout(layout.name)
-        second = self.prompt(question, shown, reader, recall, other, chunks)
-        second = at_home(second, home_of(made))
-        if reader.count(second) > room:
-            second = ()
+        second_prompt = self.prompt(question, shown, reader, recall, other, chunks)
+        second_prompt = at_home(second_prompt, home_of(first_prompt))
+        if reader.count(second_prompt) > room:
+            second_prompt = ()
         ledger = replace(
             state.ledger,
-            parts=parts(made, reader),
+            parts=parts(first_prompt, reader),
             recalled=state.recalled,
-            soft=soft_cells(made),
+            soft=soft_cells(first_prompt),
             layout=layout.name,
         )
         return replace(
             state,
             shown=shown,
-            prompt=made,
-            second_prompt=second,
-            second_parts=parts(second, reader) if second else (),
-            second_layout=other.name if second else "",
+            prompt=first_prompt,
+            second_prompt=second_prompt,
+            second_parts=parts(second_prompt, reader) if second_prompt else (),
+            second_layout=other.name if second_prompt else "",
             stop=STOP,
             cite_by=self.citations,
             lead=lead,
@@ -178,8 +178,8 @@ class Cited:
         return LAYOUTS[name], lead
 
     def arrange(self, passages: tuple[Passage, ...], before: tuple[Passage, ...] = ()) -> tuple[Passage, ...]:
-        """The passages in the order of their numbers. One that the last prompt showed as well keeps its number: the
-        places of those that are gone are taken by new ones, or by the last.
+        """Orders the passages by number. A passage of the last prompt keeps its number; new ones fill the gaps, then
+        the last ones do.
         """
         ordered = passages
         if self.order == "source":
@@ -205,9 +205,9 @@ class Cited:
         layout: Layout = LAYOUTS[DEFAULT],
         chunks: Chunks | None = None,
     ) -> Prompt:
-        """The rendered prompt for these passages in this order; `recall` is None in a pipeline without a memory.
+        """Renders the prompt for these passages in this order; `recall` is None in a pipeline without a memory.
 
-        `chunks` are the passages that are read once; None: all are read as they stand here.
+        `chunks` are the passages whose cells are reused; with None every passage is read as text.
         """
         instruction = layout.instruction if self.instructions is None else self.instructions
         if self.citations != "evidence":
@@ -231,9 +231,9 @@ class Cited:
             opening.append(Text(f"Question: {question.strip()}\n\n", "question"))
         units: list[Text] = []
         if recall is not None:
-            tag = free_tag([question, *(one.text for one in recall.recalled)], "memory")
-            opening += [_remembered(one, tag) for one in recall.recalled if one.tier == "summary"]
-            units = [_remembered(one, tag) for one in recall.recalled if one.tier == "unit"]
+            tag = free_tag([question, *(memory.text for memory in recall.recalled)], "memory")
+            opening += [_remembered(memory, tag) for memory in recall.recalled if memory.tier == "summary"]
+            units = [_remembered(memory, tag) for memory in recall.recalled if memory.tier == "unit"]
         opening += content
         for turn in recall.turns if recall is not None else ():
             earlier = Text(f"\nQuestion: {turn.question.strip()}", "history")
@@ -247,7 +247,7 @@ class Cited:
     def _blocks(
         self, question: str, passages: Sequence[Passage], layout: Layout, chunks: Chunks | None
     ) -> list[_Block]:
-        """The passages, each with what stands around it: tags that no text of the prompt closes, number, title."""
+        """Frames each passage with its number, its title, and tags that no text of the prompt closes."""
         wholes = [None if chunks is None else chunks.whole(passage) for passage in passages]
         heads = [self.head(whole or passage) for whole, passage in zip(wholes, passages, strict=True)]
         texts = [(whole or passage).text for whole, passage in zip(wholes, passages, strict=True)]
@@ -272,7 +272,7 @@ class Cited:
         return unwrapped(text) if self.unwrap else text
 
     def _chunks(self, state: State, runtime: Runtime) -> Chunks | None:
-        """What is read once; None where everything is read anew, which is noted once where it was not asked for."""
+        """Returns the passages to reuse; None to read all as text. Notes once if reuse was set but is impossible."""
         if self.reuse == "exact":
             return None
         why = why_not_compose(runtime.reader)
@@ -284,8 +284,8 @@ class Cited:
     def _recall_that_fits(
         self, state: State, best: tuple[Passage, ...], runtime: Runtime, room: int, layout: Layout
     ) -> Recall | None:
-        """What memory gave, less what has to go for the question and the best passage to fit: of the recalled units the
-        lightest, then the oldest turns, then the summary. Raises WindowError instead where the budget says to refuse.
+        """Trims the recall until the question and the best passage fit: drops the lightest recalled units, then the
+        oldest turns, then the summary. Raises WindowError instead if the budget says to refuse.
         """
         if not state.has_memory:
             return None
@@ -314,7 +314,7 @@ class Cited:
 
 @dataclass(frozen=True)
 class _Block:
-    """A passage of a prompt; `whole` is the one whose kept cells it is cut out of, None for one that is read."""
+    """A passage of a prompt; `whole` is the passage whose cached cells it is cut from, None if it is read as text."""
 
     passage: Passage
     whole: Passage | None
@@ -322,26 +322,26 @@ class _Block:
 
 
 def _focus(question: str, blocks: Sequence[_Block], layout: Layout) -> list[PromptSpan]:
-    """The sentences nearest to the question, where the layout repeats them, in the order of their passages.
+    """Repeats the sentences nearest to the question, in passage order, if the layout asks for it.
 
-    Passages that are soft vectors have none. They stand outside the tags on a line of their own: line breaks in them
-    become spaces, so that they cannot end that line.
+    Soft passages have no sentences. The sentences stand outside the tags on one line; their line breaks become spaces,
+    so that no sentence can end that line.
     """
     if not layout.n_focus:
         return []
     shown = [block for block in blocks if block.passage.soft is None]
     evidence = evidence_in([block.passage for block in shown], question)
     best = [citation.quote for citation in nearest(evidence, layout.n_focus)]
-    quotes = [(shown[one.number - 1], one.quote) for one in evidence if one.quote in best]
+    quotes = [(shown[sentence.number - 1], sentence.quote) for sentence in evidence if sentence.quote in best]
     if not quotes:
         return []
     spans: list[PromptSpan] = [Text(f"\n{FOCUS}", "passages")]
     for block, quote in quotes:
-        kept = None if block.whole is None else repeated(quote, block.whole, block.frame)
+        excerpt = None if block.whole is None else repeated(quote, block.whole, block.frame)
         text = Text(f" {' '.join(quote.text.split())}", "passages")
         last = spans[-1]
-        if kept is not None:
-            spans += [kept] if kept.text[:1].isspace() else [space(), kept]
+        if excerpt is not None:
+            spans += [excerpt] if excerpt.text[:1].isspace() else [space(), excerpt]
         elif isinstance(last, Text):
             spans[-1] = Text(last.text + text.text, "passages")
         else:
@@ -349,41 +349,41 @@ def _focus(question: str, blocks: Sequence[_Block], layout: Layout) -> list[Prom
     return spans
 
 
-def _remembered(one: Recalled, tag: str) -> Text:
-    """A recalled text between its tags, with the time to the minute: dates are what follows from being later."""
-    about = "summary" if one.tier == "summary" else one.time.replace("T", " ")[:16]
-    return Text(f"<{tag} {about}>\n{one.text.strip()}\n</{tag}>\n", "memory")
+def _remembered(memory: Recalled, tag: str) -> Text:
+    """Wraps a recalled text in its tags, with the time to the minute, so that the model can tell which is later."""
+    about = "summary" if memory.tier == "summary" else memory.time.replace("T", " ")[:16]
+    return Text(f"<{tag} {about}>\n{memory.text.strip()}\n</{tag}>\n", "memory")
 
 
 def _with_less(recall: Recall) -> Recall:
-    units = [one for one in recall.recalled if one.tier == "unit"]
+    units = [memory for memory in recall.recalled if memory.tier == "unit"]
     if units:
-        lightest = min(units, key=lambda one: one.weight or 0.0)
-        return replace(recall, recalled=tuple(one for one in recall.recalled if one is not lightest))
+        lightest = min(units, key=lambda memory: memory.weight or 0.0)
+        return replace(recall, recalled=tuple(memory for memory in recall.recalled if memory is not lightest))
     if recall.turns:
         return replace(recall, turns=recall.turns[1:])
     return Recall()
 
 
 def distinct(passages: Sequence[Passage]) -> tuple[Passage, ...]:
-    """The passages without those that lie wholly inside a better-ranked one."""
-    kept: list[Passage] = []
+    """Removes passages that lie wholly inside a better-ranked one."""
+    outermost: list[Passage] = []
     for passage in passages:
         inside = any(
             other.source == passage.source and other.start <= passage.start and passage.end <= other.end
-            for other in kept
+            for other in outermost
             if not other.spans and not passage.spans
         )
         if not inside:
-            kept.append(passage)
-    return tuple(kept)
+            outermost.append(passage)
+    return tuple(outermost)
 
 
 def unwrapped(text: str) -> str:
-    """The text with a space for each line break inside a paragraph of prose: between two lines that both look like it.
+    """Replaces the line breaks inside paragraphs of hard-wrapped prose with spaces.
 
-    A line that is indented, short (below 40 characters, as in verse and lists), or starts with a mark of lists, tables,
-    quotes or headings keeps its break.
+    A break stays beside a line that is indented, short (below 40 characters, as in verse and lists), or begins with a
+    mark of lists, tables, quotes or headings.
     """
     lines = text.splitlines()
     result = lines[:1]
@@ -394,7 +394,7 @@ def unwrapped(text: str) -> str:
 
 
 def free_tag(texts: Sequence[str], word: str = "passage") -> str:
-    """A tag name that no text opens or closes: `passage`, or `passage2`, `passage3`, ... where that is taken."""
+    """Returns a tag name that no text opens or closes: `passage`, or `passage2`, `passage3`, ... if it is taken."""
     together = "\n".join(texts).casefold()
     n = 1
     while True:
@@ -405,25 +405,25 @@ def free_tag(texts: Sequence[str], word: str = "passage") -> str:
 
 
 def parts(prompt: Prompt, reader: Model) -> tuple[tuple[Part, int], ...]:
-    """Tokens of each part of the prompt, in the order of first appearance; they add up to the prompt's."""
-    found: dict[Part, int] = {}
+    """Counts the tokens of each part of the prompt, in order of first appearance; they add up to the prompt's."""
+    n_tokens: dict[Part, int] = {}
     for span in prompt:
-        found[span.part] = found.get(span.part, 0) + reader.count((span,))
+        n_tokens[span.part] = n_tokens.get(span.part, 0) + reader.count((span,))
     total = reader.count(prompt)
-    rest = total - sum(found.values())
+    rest = total - sum(n_tokens.values())
     if rest:
-        found["template"] = found.get("template", 0) + rest
-    return tuple(found.items())
+        n_tokens["template"] = n_tokens.get("template", 0) + rest
+    return tuple(n_tokens.items())
 
 
 def soft_cells(prompt: Prompt) -> tuple[int, int]:
-    """How many cells of the prompt are soft vectors, and how many tokens they stand for."""
+    """Returns the number of soft vectors in the prompt, and the number of tokens that they replace."""
     soft = [span for span in prompt if isinstance(span, Soft)]
     return sum(len(span.vectors) for span in soft), sum(span.stands_for for span in soft)
 
 
 def _largest(n: int, fits: Callable[[int], bool]) -> int:
-    """The largest k in [0, n] with fits(k), for a `fits` that is true up to some k and false from there on."""
+    """Returns the largest k in [0, n] with fits(k), by bisection; `fits` must be monotone."""
     low, high = 0, n
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""The fitted part of gate.support: weights, and where they come from, in one JSON file that ships."""
+"""The fitted weights of gate.support and their provenance, in one JSON file that ships."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHIPPED = Path(__file__).parent / "fitted" / "abstain.json"
 
 @dataclass(frozen=True)
 class Logistic:
-    """A logistic regression. Signals are standardised by `means` and `scales` first; all are in the order of `signals`.
+    """A logistic regression over standardised signals. All tuples are in the order of `signals`.
 
-    The result is a probability where a question is as likely to have its answer in the documents as not.
+    The probability assumes that half of all questions have their answers in the documents.
     """
 
     signals: tuple[str, ...]
@@ -37,7 +37,7 @@ class Logistic:
             raise SettingError("numbers", "must be finite")
 
     def probability(self, values: Mapping[str, float]) -> float:
-        """Of the answer being in the documents, in (0, 1)."""
+        """Returns the probability that the documents hold the answer, in (0, 1)."""
         parts = zip(self.signals, self.means, self.scales, self.weights, strict=True)
         logit = self.bias + sum(weight * (values[name] - mean) / scale for name, mean, scale, weight in parts)
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
@@ -45,10 +45,10 @@ class Logistic:
 
 @dataclass(frozen=True)
 class Classifier:
-    """What training/abstain fitted.
+    """The classifier that training/abstain fitted.
 
-    `embedder` is the fingerprint of the one whose vectors `matching` and `vectors` belong to, `embedder_name` is for
-    people; `words` needs no vectors. `metrics` are over questions that the weights were not fitted on: `notes` say how.
+    `embedder` is the fingerprint of the embedder that `matching` and `vectors` were fitted with, `embedder_name` its
+    readable name; `words` needs no vectors. `metrics` were measured on held-out questions: `notes` describes how.
     """
 
     embedder: str
@@ -74,7 +74,7 @@ class Classifier:
 
 
 def load(path: Path) -> Classifier:
-    """The classifier in a file. Raises ModelError for one that is missing or damaged."""
+    """Loads a classifier. Raises ModelError for a file that is missing or damaged."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -88,12 +88,12 @@ def load(path: Path) -> Classifier:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}; install longthread again") from None
 
 
-def _listed(faults: Sequence[str], most: int = 3) -> str:
-    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
-    return "; ".join(faults[:most]) + more
+def _listed(faults: Sequence[str], limit: int = 3) -> str:
+    more = f"; and {len(faults) - limit} more" if len(faults) > limit else ""
+    return "; ".join(faults[:limit]) + more
 
 
 @cache
 def shipped() -> Classifier:
-    """The classifier that ships. Raises ModelError where it is damaged."""
+    """Loads the classifier that ships. Raises ModelError if it is damaged."""
     return load(SHIPPED)

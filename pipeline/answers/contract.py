@@ -1,9 +1,8 @@
-"""What an answer must be before it is shown: words, without loops or echoes, and complete or marked as cut.
+"""The contract of an answer: it has words, no loops and no echoes, and is complete or marked as cut.
 
-Repairs come in a fixed order: echoes of the prompt and repetitions are cut at their first occurrence, then what is left
-is judged. An answer that is judged unusable is asked for once more (pipeline/stages.py), and if that fails a
-sentence of the documents takes its place. Whether an answer's names and numbers stand in the documents is checked in
-pipeline/answers/citations.py, which knows the documents.
+Repairs have a fixed order: echoes of the prompt and repetitions are cut at their first occurrence, then the rest is
+judged. The model is asked once more for an unusable answer (pipeline/stages.py); if that fails, a sentence of the
+documents replaces it. pipeline/answers/citations.py, which knows the documents, checks the answer's names and numbers.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ _CHOICE = re.compile(r"\b(?:or|oder|veya|yoksa)\b|\b(?:which|welche[rsn]?|hangi)
 _WORD = re.compile(r"\S+")
 _RUN = re.compile(r"(\S{1,12}?)\1{7,}")
 MIN_RUN_CHARS = 24
-"""From here on the same characters eight times in a row, without a space, are a loop: 10000000000 is a number."""
+"""Least length of a loop of characters, repeated eight times without a space: 10000000000 is a number."""
 MAX_PERIOD = 40
-"""The longest repeated phrase, in words, that is looked for."""
+"""Upper bound on the length of a repeated phrase, in words."""
 MIN_SENTENCE_CHARS = 4
-"""Shorter sentences may come again: `Yes. Yes.`"""
+"""Shorter sentences may repeat: `Yes. Yes.`"""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An answer after repair. `faults` says what was repaired; `unusable` why it must not be shown, empty if it may."""
+    """An answer after repair. `faults` lists the repairs; `unusable` is the reason not to show it, or empty."""
 
     text: str
     faults: tuple[str, ...]
@@ -64,7 +63,7 @@ class Checked:
 
 
 def check(text: str, finish: Finish, question: str) -> Checked:
-    """The answer, repaired as far as it can be, and whether it may be shown.
+    """Repairs the answer and decides whether it may be shown.
 
     An answer that was cut at max_tokens ends after its last whole sentence, if it has one.
     """
@@ -88,43 +87,43 @@ def check(text: str, finish: Finish, question: str) -> Checked:
 
 
 def has_words(text: str) -> bool:
-    """Whether anything is said: a letter or a digit outside citation marks and phrases such as `The answer is:`."""
+    """Whether the text has a letter or digit outside citation marks and phrases such as `The answer is:`."""
     bare = _LEAD.sub("", _MARKS.sub(" ", text))
     return any(map(str.isalnum, _BARE_LEAD.sub("", bare)))
 
 
 def says_nothing_new(text: str, question: str) -> bool:
-    """Whether every content word of the answer stands in the question, although the question asks for one.
+    """Whether every content word of the answer occurs in the question, although the question asks for a new one.
 
-    Where it asks who or where, a time is nothing either. Questions that can be answered with yes, no, or one of the
-    things that they name are left alone.
+    For `who` and `where`, a time counts as nothing new. Yes-no questions, and questions that name the choices, are
+    exempt.
     """
     if _YES_NO.search(question) or _CHOICE.search(question):
         return False
-    said = set(content_words(_MARKS.sub(" ", text)))
-    new = said - set(content_words(question))
-    return bool(said) and (not new or (bool(_WHO_OR_WHERE.match(question)) and is_only_a_time(new)))
+    answer_words = set(content_words(_MARKS.sub(" ", text)))
+    new_words = answer_words - set(content_words(question))
+    return bool(answer_words) and (not new_words or (bool(_WHO_OR_WHERE.match(question)) and is_only_a_time(new_words)))
 
 
 def asks_back(text: str, question: str) -> bool:
-    """Whether the answer is a question itself, in the words of the one that was asked."""
-    said = content_words(_MARKS.sub(" ", text))
-    if not text.rstrip().endswith("?") or not said:
+    """Whether the answer is itself a question, in the words of the user's question."""
+    answer_words = content_words(_MARKS.sub(" ", text))
+    if not text.rstrip().endswith("?") or not answer_words:
         return False
-    asked = set(content_words(question))
-    return sum(word in asked for word in said) >= 0.6 * len(said)
+    question_words = set(content_words(question))
+    return sum(word in question_words for word in answer_words) >= 0.6 * len(answer_words)
 
 
 def without_lead(text: str) -> str:
-    """The answer without an opening such as `Answer:`; the text itself where nothing would be left."""
+    """Strips an opening such as `Answer:`; returns the text unchanged if nothing would be left."""
     bare = _LEAD.sub("", text, count=1).strip()
     return bare or text
 
 
 def _without_echo(text: str) -> tuple[str, bool]:
-    """The text without delimiters of the prompt, up to where it begins another question or passage.
+    """Removes the prompt's delimiters, and everything from the next question or passage on.
 
-    What is left may begin with another of them, so it is looked at until nothing more goes.
+    The rest may begin with another delimiter, so this repeats until nothing changes.
     """
     shorter, is_echo = _without_first_echo(text)
     while shorter != text:
@@ -135,11 +134,11 @@ def _without_echo(text: str) -> tuple[str, bool]:
 
 
 def _without_first_echo(text: str) -> tuple[str, bool]:
-    own = _OWN_QUESTION.match(text)
-    if own:  # it copies the question first, and answers it
-        text = text[own.end() :]
+    repeated_question = _OWN_QUESTION.match(text)
+    if repeated_question:  # it copies the question first, and answers it
+        text = text[repeated_question.end() :]
     cut = _NEXT_QUESTION.search(text)
-    is_echo = cut is not None or own is not None
+    is_echo = cut is not None or repeated_question is not None
     if cut is not None:
         text = text[: cut.start()]
     opening = _DELIMITER.match(text.lstrip())
@@ -152,18 +151,18 @@ def _without_first_echo(text: str) -> tuple[str, bool]:
 
 
 def _without_loop(text: str) -> tuple[str, bool]:
-    """The text up to its first repetition.
+    """Cuts the text at its first loop.
 
-    A loop is a phrase of four words or more that is said twice in a row; a shorter one four times, or three times at
-    the end; the same characters again and again; or sentences at the end that were all said before. What comes back
-    before something new, such as a refrain or the digits 4 4 4 2, is none.
+    A loop is a phrase of at least four words twice in a row; a shorter phrase four times, or three times at the end;
+    the same characters again and again; or final sentences that all occurred before. A repetition before something new,
+    such as a refrain or the digits 4 4 4 2, is no loop.
     """
     ends = [end for end in (_end_of_phrase(text), _end_of_run(text), _end_of_sentences(text)) if end is not None]
     return (text[: min(ends)], True) if ends else (text, False)
 
 
 def _end_of_phrase(text: str) -> int | None:
-    """Where the first phrase ends that is repeated in a row, the shortest of those that begin first."""
+    """Returns the end of the first phrase that repeats in a row; the shortest on a tie."""
     words = list(_WORD.finditer(text))
     plain = [word.group().casefold().strip(".,;:!?*_\"'") for word in words]
     first: tuple[int, int] | None = None
@@ -182,7 +181,7 @@ def _end_of_phrase(text: str) -> int | None:
 
 
 def _end_of_run(text: str) -> int | None:
-    """Where the characters end that are repeated without a space: `1,1,1,1,1,1,...`."""
+    """Returns the end of the characters that repeat without a space: `1,1,1,1,1,1,...`."""
     for match in _RUN.finditer(text):
         if match.end() - match.start() >= MIN_RUN_CHARS and any(map(str.isalnum, match.group(1))):
             return match.end(1)
@@ -190,7 +189,7 @@ def _end_of_run(text: str) -> int | None:
 
 
 def _end_of_sentences(text: str) -> int | None:
-    """Where the last sentence ends that says something new, if what comes after it was all said before."""
+    """Returns the end of the last new sentence, if all sentences after it occurred before."""
     seen: set[str] = set()
     start = 0
     end_of_new: int | None = None
@@ -206,7 +205,7 @@ def _end_of_sentences(text: str) -> int | None:
 
 
 def _whole_sentences(text: str) -> str:
-    """The text up to the end of its last whole sentence; all of it where there is none."""
+    """Cuts the text after its last whole sentence; returns all of it if there is none."""
     from pipeline.documents.sentences import sentences
 
     ends = [end for start, end in sentences(text) if _SENTENCE_END.search(text[start:end][-4:])]

@@ -1,9 +1,9 @@
-"""From what the model wrote to what is shown: repaired, cited, asked for again, or replaced by a quote.
+"""From the model's output to the final answer: repaired, cited, retried, or replaced by a quote.
 
-Where the answer is unusable (pipeline/answers/contract.py) or a name or number of it stands in nothing that was shown,
-the model is asked once more, in another layout and with a repetition penalty. If that fails, the sentence nearest to
-the question takes the answer's place. Only prompts of assemble.cited, which name their layout, are judged: others are
-prescribed by a protocol.
+If the answer is unusable (pipeline/answers/contract.py), or no shown text holds one of its names or numbers, the model
+is asked once more, in another layout and with a repetition penalty. If that fails, the sentence nearest to the question
+replaces the answer. Only prompts of assemble.cited, which name their layout, are judged: other prompts follow a
+benchmark's protocol.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from pipeline.text.words import content_words, coverage
 from pipeline.types import Answer, Citation, Generation, Passage, Sampling, State
 
 MIN_RELEVANCE = 0.75
-"""Least score of an answer's evidence, as a share of the best sentence's: below it the answer is about something else.
+"""Threshold on the score of an answer's evidence, as a share of the best sentence's. Below it the answer is off topic.
 
-On 60 questions about documents of our own, Qwen 0.5B: 4 of 7 wrong answers lie below it and 1 of 51 right ones;
-SmolLM2-135M: 9 of 16 and 3 of 33.
+On 60 questions about our own documents: with Qwen 0.5B, 4 of 7 wrong answers and 1 of 51 right ones lie below it; with
+SmolLM2-135M, 9 of 16 and 3 of 33.
 """
 MIN_RELEVANCE_LED = 0.95
-"""The same for a model whose answers a quote leads: at and above it 27 of SmolLM2's 30 answers were right, and the best
-sentence held the answer of 49 in 60 questions, so that the model's words are shown there.
+"""The threshold for a model whose answers a quote leads; from it on the model's words are shown.
+
+At and above it 27 of SmolLM2's 30 answers were right. The best sentence held the answer of 49 in 60 questions.
 """
 NO_EVIDENCE = "no sentence that was shown says this"
 OTHER_ROW = "it stands in another row or column of the table than the one that the question names"
@@ -51,9 +52,9 @@ RETRY_PENALTY = 1.15
 
 @dataclass(frozen=True)
 class Judged:
-    """An answer of the model, and why it must not be shown as it is; `unusable` is empty where it may.
+    """An answer of the model, and the reason not to show it; `unusable` is empty for a good answer.
 
-    `is_formal`: a grammar or a JSON schema prescribed its form, so nothing is cut from it and nothing takes its place.
+    `is_formal`: a grammar or JSON schema determined its form, so it is neither repaired nor replaced.
     """
 
     answer: Answer
@@ -63,7 +64,7 @@ class Judged:
 
 
 def judge(state: State, generation: Generation, is_formal: bool = False) -> Judged:
-    """The answer to the question of `state`, repaired and cited; a formal one is cited alone."""
+    """Repairs and cites the answer to the question of `state`. A formal answer is only cited."""
     question = state.question.text
     if is_formal:
         cited = cite(generation.text, state.shown, question, state.cite_by)
@@ -94,35 +95,35 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
 
 
 def relevance(answer: Answer, evidence: Sequence[Evidence]) -> float | None:
-    """How well the answer's quotes bear on the question: the least score among them over the best of all sentences.
+    """Returns the relevance of the answer's quotes: the least score among them over the best score of all sentences.
 
-    None where no compressor scored the sentences, or nothing is quoted as evidence.
+    None if no compressor scored the sentences, or if no quote is evidence.
     """
-    if not any(one.passage.sentences for one in evidence):
+    if not any(sentence.passage.sentences for sentence in evidence):
         return None
     quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
-    scores = [one.score for one in evidence if one.quote.span in quoted]
-    best = max((one.score for one in evidence), default=0.0)
+    scores = [sentence.score for sentence in evidence if sentence.quote.span in quoted]
+    best = max((sentence.score for sentence in evidence), default=0.0)
     return min(scores) / best if scores and best > 0 else None
 
 
 def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question: str) -> bool:
-    """Whether each quote that the answer stands on is a row of a table in which the question names another cell."""
+    """Whether every quote of the answer is a table row, and the question names another row or column."""
     quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
-    rows = [one for one in evidence if one.quote.span in quoted]
+    rows = [sentence for sentence in evidence if sentence.quote.span in quoted]
     return bool(rows) and all(
         named_row(evidence, row, question) is not None or is_other_column(row, answer.text, question) for row in rows
     )
 
 
 def _stands_in_nearest(state: State, answer: Answer) -> bool:
-    """Whether all that the answer says stands in sentences as near to the question as any."""
+    """Whether the answer's evidence is about as near to the question as the best sentence."""
     share = relevance(answer, evidence_in(state.shown, state.question.text))
     return share is not None and share >= MIN_RELEVANCE_LED
 
 
 def without_heading(text: str, shown: Sequence[Passage]) -> str:
-    """The answer without the heading of a passage before it, which the prompt showed and a small model repeats."""
+    """Strips a passage's heading from the start of the answer: small models repeat it from the prompt."""
     for passage in shown:
         parts = [part for part in dict.fromkeys((passage.title, *passage.place.heading)) if part]
         for head in (" > ".join(" ".join(part.split()) for part in parts), *parts):
@@ -132,17 +133,17 @@ def without_heading(text: str, shown: Sequence[Passage]) -> str:
 
 
 def is_asked_again(state: State, first: Judged) -> bool:
-    """Whether the model gets a second attempt: not where quotes lead its answers anyway."""
+    """Whether the model gets a second attempt; never if quotes lead its answers."""
     return bool(first.unusable and state.second_prompt) and state.lead == "generate"
 
 
 def second_sampling(sampling: Sampling) -> Sampling:
-    """The sampling of the second attempt."""
+    """Returns the sampling of the second attempt."""
     return replace(sampling, repeat_penalty=max(sampling.repeat_penalty or 1.0, RETRY_PENALTY))
 
 
 def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, tuple[str, ...]]:
-    """The state with the answer that is shown, and what the ledger says of how it was chosen."""
+    """Chooses the final answer; returns the state with it, and the ledger's line on the choice."""
     is_agreed = second is not None and agree(state, first, second)
     chosen = first if second is None or is_agreed or not first.unusable else second
     ledger = replace(state.ledger, generation=chosen.generation)
@@ -190,16 +191,19 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
 
 
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
-    """The n sentences that were shown nearest to the question; of a table, first the row that the question names."""
+    """Cites the n shown sentences nearest to the question; in a table, first the row that the question names."""
     question = state.question.text
     evidence = evidence_in(state.shown, question)
     best = nearest(evidence, 1)
-    row = next((one for one in evidence if best and best[0].quote is not None and one.quote == best[0].quote), None)
+    row = next(
+        (sentence for sentence in evidence if best and best[0].quote is not None and sentence.quote == best[0].quote),
+        None,
+    )
     named = None if row is None else named_row(evidence, row, question)
     if named is None:
         return nearest(evidence, n)
     first = Citation(named.number, "question", named.passage, named.quote)
-    return (first, *nearest([one for one in evidence if one is not named], n - 1))
+    return (first, *nearest([sentence for sentence in evidence if sentence is not named], n - 1))
 
 
 def _said(judged: Judged) -> str:
@@ -207,24 +211,25 @@ def _said(judged: Judged) -> str:
 
 
 def agree(state: State, first: Judged, second: Judged) -> bool:
-    """Whether two attempts, in two layouts, say the same on evidence beside the question that a name leads to.
+    """Whether two attempts in two layouts agree, on off-question evidence that a shared name links to the question.
 
-    Then they are taken for the answer: the answer to a question of several hops stands in a sentence that names little
-    of what was asked. Without such a name 1 of 10 of them was right (steps of MuSiQue, Qwen 0.5B).
+    Such answers are accepted: the answer to a multi-hop question stands in a sentence with few of the question's words.
+    Without a shared name, 1 of 10 of them was right (steps of MuSiQue, Qwen 0.5B).
     """
     if not first.unusable == second.unusable == OFF_QUESTION or not is_bridged(state, first.answer):
         return False
-    asked = set(content_words(state.question.text))
-    said = [set(content_words(judged.answer.text)) - asked for judged in (first, second)]
-    return bool(said[0] and said[1]) and (said[0] <= said[1] or said[1] <= said[0])
+    question_words = set(content_words(state.question.text))
+    new_words = [set(content_words(judged.answer.text)) - question_words for judged in (first, second)]
+    return bool(new_words[0] and new_words[1]) and (new_words[0] <= new_words[1] or new_words[1] <= new_words[0])
 
 
 def is_bridged(state: State, answer: Answer) -> bool:
-    """Whether a quote of the answer, or its document's title, shares a name with the sentence nearest to the question
-    that the question does not have, the two being of different documents.
+    """Whether a quote of the answer, or its document's title, shares a name with the sentence nearest to the question.
+
+    The name must not occur in the question, and the two must be from different documents.
     """
     question = state.question.text
-    best = max(evidence_in(state.shown, question), key=lambda one: one.score, default=None)
+    best = max(evidence_in(state.shown, question), key=lambda sentence: sentence.score, default=None)
     if best is None:
         return False
     linked = _names(best.quote.text) - _names(question)
@@ -239,7 +244,7 @@ def is_bridged(state: State, answer: Answer) -> bool:
 
 
 def _names(text: str) -> frozenset[str]:
-    """The words of a text's names, numbers left out."""
+    """Returns the words of a text's names, without numbers."""
     claims = (claim.words for claim in claims_in(text) if not claim.text[0].isdigit())
     return frozenset[str]().union(*claims)
 
@@ -257,7 +262,7 @@ def quoted(state: State, judged: Judged) -> Answer:
 
 
 def attributed(state: State, judged: Judged, runtime: Runtime) -> Judged:
-    """An answer without evidence, cited by what makes it likely; as it was where nothing does."""
+    """Cites an answer without evidence by attribution; returns it unchanged if no passage makes it likely."""
     from pipeline.answers.attribution import attribute
 
     try:
@@ -266,17 +271,17 @@ def attributed(state: State, judged: Judged, runtime: Runtime) -> Judged:
         runtime.note(f"no attribution: {error}")
         return judged
     runtime.note(f"no words of the answer stand in what was shown: {grounds.account} in {grounds.seconds:.1f} s")
-    found = []
+    quoted = []
     for sentence in grounds.sentences:
         if sentence.best is not None and sentence.quote is not None:
             best, quote = sentence.best, sentence.quote
-            found.append(Citation(best.number, "attribution", best.passage, quote.quote, drop=round(quote.drop, 2)))
-    if not found:
+            quoted.append(Citation(best.number, "attribution", best.passage, quote.quote, drop=round(quote.drop, 2)))
+    if not quoted:
         return judged
     rest = [
-        c for c in judged.answer.citations if c.quote and c.quote.span not in {f.quote.span for f in found if f.quote}
+        c for c in judged.answer.citations if c.quote and c.quote.span not in {f.quote.span for f in quoted if f.quote}
     ]
-    answer = replace(judged.answer, citations=(*found, *rest)[: max(MAX_QUOTES, len(found))])
+    answer = replace(judged.answer, citations=(*quoted, *rest)[: max(MAX_QUOTES, len(quoted))])
     return Judged(answer, "", judged.generation)
 
 
@@ -285,18 +290,18 @@ def _has_evidence(answer: Answer) -> bool:
 
 
 def _said_before(text: str, state: State) -> bool:
-    """Whether at least half of the text's words stand in the conversation."""
+    """Whether the conversation holds at least half of the text's words."""
     before = [part for turn in state.turns for part in (turn.question, turn.answer)]
-    before += [one.text for one in state.recalled]
+    before += [memory.text for memory in state.recalled]
     return bool(before) and coverage(content_words(text), "\n".join(before)) >= MIN_MATCH
 
 
 def _missing(answer: Answer, state: State) -> tuple[str, ...]:
-    """The answer's unsupported names and numbers that stand in the conversation neither."""
+    """Returns the answer's unsupported names and numbers that the conversation does not hold either."""
     if not answer.unsupported:
         return ()
     before = [text for turn in state.turns for text in (turn.question, turn.answer)]
-    held = [*before, *(one.text for one in state.recalled)]
+    held = [*before, *(memory.text for memory in state.recalled)]
     return tuple(text for text in answer.unsupported if not all(is_held(claim, held) for claim in claims_in(text)))
 
 

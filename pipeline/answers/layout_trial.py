@@ -1,4 +1,4 @@
-"""Asks a model the same questions in every layout, and chooses the layout that suits it.
+"""Asks a model the same questions in every layout and chooses the best layout for it.
 
 The questions are ours, about ten short documents of invented facts, which no model has read before
 (pipeline/answers/trial): 30 whose answer stands in a document, and 10 whose answer stands in none. They pass the
@@ -43,7 +43,7 @@ SHARED_STAGES = ("retrieve", "rerank", "compress")
 
 @dataclass(frozen=True)
 class TrialQuestion:
-    """A question about the trial's documents. `answers` are all accepted forms; empty where no document answers it."""
+    """A question about the trial's documents. `answers` are all accepted forms; empty if unanswerable."""
 
     id: str
     question: str
@@ -55,18 +55,18 @@ class TrialQuestion:
 
 
 def trial_questions(folder: Path = FOLDER, n: int | None = None, seed: int = 0) -> list[TrialQuestion]:
-    """The questions of a folder in their order; of n, drawn with the seed, as many have answers as of all."""
+    """Reads a folder's questions, in order; or a sample of n, stratified by answerability, drawn with the seed."""
     lines = (folder / "questions.jsonl").read_text("utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     questions = [TrialQuestion(row["id"], row["question"], tuple(row["answers"])) for row in rows]
     if n is None or n >= len(questions):
         return questions
-    answerable = [one for one in questions if one.is_answerable]
-    others = [one for one in questions if not one.is_answerable]
+    answerable = [question for question in questions if question.is_answerable]
+    others = [question for question in questions if not question.is_answerable]
     n_answerable = max(1, round(n * len(answerable) / len(questions)))
     draw = random.Random(seed)  # noqa: S311 - a sample, no secret
     chosen = {*draw.sample(answerable, n_answerable), *draw.sample(others, n - n_answerable)}
-    return [one for one in questions if one in chosen]
+    return [question for question in questions if question in chosen]
 
 
 def try_layouts(
@@ -77,10 +77,10 @@ def try_layouts(
     layouts: Sequence[str] = tuple(LAYOUTS),
     folder: Path = FOLDER,
 ) -> Tried:
-    """What suits the model, measured on n questions of the folder (None: all). Raises ModelError for a bad model."""
+    """Finds the best layout for a model by n questions of the folder (None: all). Raises ModelError for a bad model."""
     questions = trial_questions(folder, n, seed)
-    # llama.cpp attends over the cells of all prompts under way: with those of one question, which share most, a token
-    # costs least.
+    # llama.cpp attends over the cells of all sequences in flight. The prompts of one question share most cells, so a
+    # batch of one question is the cheapest per token.
     config = with_generator_settings(with_model(default_pipeline(), model), {"n_seq_max": len(layouts), "n_cached": 1})
     documents = [str(folder / "documents")]
     config.generator.check()
@@ -94,7 +94,7 @@ def try_layouts(
         answers = ask_all(pipeline, states, layouts, progress)
         seconds = perf_counter() - start
         results = [_result(questions, name, rows) for name, rows in zip(layouts, answers, strict=True)]
-        n_answerable = sum(one.is_answerable for one in questions)
+        n_answerable = sum(question.is_answerable for question in questions)
         sentence_right = sum(
             _is_right(nearest_sentence(state), question)
             for question, state in zip(questions, states, strict=True)
@@ -123,7 +123,7 @@ def try_layouts(
 
 
 def prepared(pipeline: Pipeline, question: TrialQuestion) -> State:
-    """The question's state before its prompt is laid out."""
+    """Runs the stages before the assembler; returns the question's state."""
     state = State(Question(question.question, question.id), ledger=pipeline.ledger)
     for stage in pipeline.config.stages:
         if kind_of(stage) in SHARED_STAGES:
@@ -134,7 +134,7 @@ def prepared(pipeline: Pipeline, question: TrialQuestion) -> State:
 def ask_all(
     pipeline: Pipeline, states: Sequence[State], layouts: Sequence[str], progress: Progress
 ) -> list[list[tuple[State, Generation]]]:
-    """For each layout, the states with their prompts laid out and the model's answers to them."""
+    """Assembles and asks every question in every layout; returns (state, generation) pairs per layout."""
     assembler = pipeline.config.assembler
     if not isinstance(assembler, Cited):
         raise ConfigError(f"{pipeline.config.path}: layouts are those of assemble.cited")
@@ -157,7 +157,9 @@ def ask_all(
 def answers_shown(
     pipeline: Pipeline, answers: Sequence[tuple[State, Generation]], progress: Progress
 ) -> tuple[list[State], list[State]]:
-    """What is shown of these first answers where the model's words lead, with second attempts, and where quotes do."""
+    """Returns the final states for these first answers: with the model's words in the lead (second attempts included),
+    and with quotes in the lead.
+    """
     generate = pipeline.config.generator
     led = [replace(state, lead="generate") for state, _ in answers]
     first = [judge(state, generation) for state, (_, generation) in zip(led, answers, strict=True)]
@@ -174,7 +176,7 @@ def answers_shown(
 
 
 def _n_right(questions: Sequence[TrialQuestion], states: Sequence[State]) -> int:
-    """How many of the questions with an answer are answered right."""
+    """Counts the answerable questions that are answered right."""
     return sum(
         state.answer is not None and not state.answer.is_abstention and _is_right(state.answer.text, question)
         for question, state in zip(questions, states, strict=True)
@@ -232,10 +234,10 @@ def _is_right(text: str, question: TrialQuestion) -> bool:
 
 
 def nearest_sentence(state: State) -> str:
-    """The sentence that compression scored best; where it scored none, the best passage."""
+    """Returns the sentence with the compressor's best score, or the best passage if none was scored."""
     if not state.passages:
         return ""
-    scored = [(one.score, passage, one) for passage in state.passages for one in passage.sentences]
+    scored = [(sentence.score, passage, sentence) for passage in state.passages for sentence in passage.sentences]
     if scored:
         _, passage, sentence = max(scored, key=lambda row: row[0])
         return passage.text[sentence.start - passage.start : sentence.end - passage.start]

@@ -1,10 +1,10 @@
-"""Prompt layouts: how a question and its passages are put before a model.
+"""Prompt layouts: how the prompt arranges a question and its passages.
 
-Small models answer well or badly by the layout alone: where the instruction stands, whether the question comes before
-or after the passages, whether the answer is begun for them. `longthread models try` asks a model the same questions in
-each layout and stores the best one under its file's hash (pipeline/answers/tried.py). A model that was not tried gets
-`DEFAULT`. No layout asks for citations: these are found by evidence
-(pipeline/answers/citations.py), and asking a small model for `[1]` makes it answer `[1]`.
+The layout alone can decide whether a small model answers well: where the instruction stands, whether the question comes
+before or after the passages, whether the prompt begins the answer. `longthread models try` asks a model the same
+questions in each layout and stores the best one under its file's hash (pipeline/answers/tried.py). A model that was not
+tried gets `DEFAULT`. No layout asks for citations: evidence finds them (pipeline/answers/citations.py), and a small
+model that is asked for `[1]` answers `[1]`.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ EXAMPLES = (
         "because moths fly into it",
     ),
 )
-"""Questions with their passages, and their answers: about nothing that a user would ask."""
+"""Few-shot examples (passages with a question, answer) on subjects that no user asks about."""
 
 FOCUS = "Answer from this:"
-"""What stands before the sentences that a layout repeats after the question."""
+"""Introduces the sentences that a layout repeats after the question."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to ask.
+    """A prompt layout.
 
-    :param name: what settings and ledgers call it.
-    :param instruction: what the model is told.
+    :param name: its name in settings and ledgers.
+    :param instruction: the instruction to the model.
     :param instruction_in: `system` or `user`: the message that the instruction opens.
     :param question: `after` the passages, `before` them, or `both`.
-    :param begin: what the answer begins with: written for the model, and not part of the answer.
-    :param n_examples: how many worked examples stand before the passages, as turns of their own.
-    :param n_focus: how many sentences, those nearest to the question, are repeated after it.
-    :param tags: whether passages stand between numbered tags; otherwise they are parted by blank lines.
+    :param begin: the start of the answer, part of the prompt and not of the answer.
+    :param n_examples: the number of few-shot examples before the passages, as turns of their own.
+    :param n_focus: the number of sentences, those nearest to the question, that are repeated after it.
+    :param tags: whether passages stand between numbered tags; otherwise blank lines separate them.
     """
 
     name: str
@@ -77,18 +77,18 @@ LAYOUTS: dict[str, Layout] = {
         Layout("focus-plain", SENTENCE, instruction_in="user", n_focus=2, tags=False),
     )
 }
-"""Every layout by its name, in the order in which they are tried."""
+"""Every layout by its name, in the order of the trial."""
 
 DEFAULT = "focus-sentence"
-"""For a model that was not tried: the layout that was best on the worst model (docs/experiments.md)."""
+"""The layout of models that were not tried: it was best on the worst model (docs/experiments.md)."""
 
 PLAIN = "brief"
-"""For instructions of one's own: the question stands after the passages, and nothing is repeated or shown before."""
+"""The layout for the user's own instructions: the question follows the passages, without examples or repetition."""
 
 FALLBACK = "focus-2"
-"""The layout of the second attempt, where the first answer was unusable; `brief` where this was the first one."""
+"""The layout of the second attempt after an unusable answer; `brief` if this was the first one."""
 
 
 def next_layout(name: str) -> Layout:
-    """The layout of the second attempt after a first one in the layout of that name."""
+    """Returns the layout of the second attempt after a first one in the named layout."""
     return LAYOUTS[FALLBACK if name != FALLBACK else "brief"]

@@ -1,7 +1,7 @@
-"""A prompt without one of its passages, or without a sentence of one: how likely an answer is after it.
+"""Leave-one-out scoring: how likely an answer is after a prompt without one of its passages or sentences.
 
-Two ways, of which attribution.py says what they cost and what they lose: `HiddenCells` reads the prompt once and hides
-cells of it, `NewPrompts` assembles and reads each prompt anew.
+There are two methods; attribution.py describes their cost and accuracy. `HiddenCells` reads the prompt once and hides
+cells of it. `NewPrompts` assembles and reads each prompt again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ Method = Literal["cells", "prompts"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a variant leaves out: passage `number` (from 0), or only the characters [start, end) of its text."""
+    """The omission of a variant: passage `number` (from 0), or only the characters [start, end) of its text."""
 
     number: int
     chars: tuple[int, int] | None = None
 
 
 class Variants(Protocol):
-    """The prompt without each part, scored: log P of the answer's tokens, float32 (n_parts, n_target). None leaves out
-    nothing, `ALL` every passage.
+    """Scores the prompt without each part: log P of the answer's tokens, float32 (n_parts, n_target).
+
+    The part None leaves out nothing, `ALL` every passage.
     """
 
     method: Method
@@ -66,7 +67,7 @@ def variants_of(
 
 
 def _prompt_without(state: State, assembler: Assembler, runtime: Runtime, part: Part) -> Prompt:
-    """The prompt assembled anew without the part."""
+    """Assembles the prompt again without the part."""
     shown = state.shown
     if part is ALL:
         left: tuple[Passage, ...] = ()
@@ -79,13 +80,13 @@ def _prompt_without(state: State, assembler: Assembler, runtime: Runtime, part: 
 
 
 def _ending(prompt: Prompt) -> Prompt:
-    """The prompt from its last question on."""
+    """Returns the prompt from its last question on."""
     start = _last_question(prompt)
     return () if start is None else prompt[start:]
 
 
 def _with_read_ending(prompt: Prompt) -> Prompt:
-    """The prompt with excerpts behind its last question as texts: cells that are read again must be tokens."""
+    """Turns the excerpts behind the last question into texts: cells that are read again must be tokens."""
     start = _last_question(prompt)
     return prompt if start is None else read_anew(prompt, start)
 
@@ -95,7 +96,7 @@ def _last_question(prompt: Prompt) -> int | None:
 
 
 class NewPrompts:
-    """Each prompt is assembled without the part and read: the cells that it has in common with others only once."""
+    """Assembles each prompt without the part and reads it. Prompts share the cells of their common prefix."""
 
     method: Method = "prompts"
 
@@ -119,7 +120,7 @@ class NewPrompts:
 
 
 def _without(passage: Passage, part: Part) -> Passage | None:
-    """The passage without the part's characters; None where nothing is left. Its text is no longer its source's."""
+    """Cuts the part's characters from the passage; None if nothing is left. The text then differs from its source's."""
     if part.chars is None:
         return None
     text = _text_without(passage, part.chars)
@@ -127,7 +128,7 @@ def _without(passage: Passage, part: Part) -> Passage | None:
 
 
 class HiddenCells:
-    """The prompt is read once, the part's cells are hidden, and the prompt's end and the answer are read again."""
+    """Reads the prompt once, hides the part's cells, and reads the prompt's end and the answer again."""
 
     method: Method = "cells"
 
@@ -147,7 +148,7 @@ class HiddenCells:
         return self.runtime.reader.ablate(self.state.prompt, self.target, cuts, self.tail, endings)  # type: ignore[attr-defined,no-any-return]
 
     def _ending(self, part: Part | None) -> Prompt | None:
-        """The end of the prompt without the part's repeated sentences; None where it stays as it is."""
+        """Returns the end of the prompt without the part's repeated sentences; None if it is unchanged."""
         if part is None:
             return None
         ending = _ending(_prompt_without(self.state, self.assembler, self.runtime, part))
@@ -164,9 +165,9 @@ class HiddenCells:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a passage stands in the prompt: cells [low, high), its tags and title included where they are its own.
+    """The cells [low, high) of a passage in the prompt, including tags and title that belong to it alone.
 
-    `cells` gives those of characters [start, end) of the passage's text.
+    `cells` maps characters [start, end) of the passage's text to cells.
     """
 
     low: int
@@ -175,8 +176,9 @@ class _Place:
 
 
 def _tail(prompt: Prompt, last: int, reader: Model) -> int:
-    """The cell from which a variant is read again: where the question begins behind the passages, if it does. Turns of
-    a conversation between them are not read again.
+    """Returns the cell from which a variant is read again: the start of the question if it follows the passages.
+
+    Turns of a conversation between passages and question are not read again.
     """
     n = 0
     for span in prompt:
@@ -187,17 +189,17 @@ def _tail(prompt: Prompt, last: int, reader: Model) -> int:
 
 
 def _places(prompt: Prompt, shown: Sequence[Passage], reader: Model) -> list[_Place] | None:
-    """Where each passage stands in the prompt; None where one cannot be found as it is, white space apart."""
+    """Locates each passage in the prompt, ignoring white space; None if one is not there verbatim."""
     owners: list[tuple[_Span, int]] = []
     spans = list(_spans(prompt, reader))
-    first = at = 0
+    first = end = 0
     for passage in shown:
         needle = "".join(passage.text.split())
         for n in range(first, len(spans)):
-            offset = spans[n].find(passage, needle, at if n == first else 0)
+            offset = spans[n].find(passage, needle, end if n == first else 0)
             if offset >= 0:
                 owners.append((spans[n], offset))
-                first, at = n, offset + len(needle)
+                first, end = n, offset + len(needle)
                 break
         else:
             return None
@@ -210,8 +212,9 @@ def _places(prompt: Prompt, shown: Sequence[Passage], reader: Model) -> list[_Pl
 
 @dataclass(frozen=True, eq=False)
 class _Span:
-    """A span of the prompt that holds passages, from cell `low` to `high`; `marks` are the places of its characters
-    that are not white space, `dense` these characters.
+    """A span of the prompt that holds passages, from cell `low` to `high`.
+
+    `dense` holds its characters without white space, `marks` their offsets.
     """
 
     span: Text | Soft | Excerpt
@@ -221,14 +224,14 @@ class _Span:
     marks: tuple[int, ...] = ()
     dense: str = ""
 
-    def find(self, passage: Passage, needle: str, at: int) -> int:
-        """Where the passage begins in `dense`, from `at` on; -1 if it is not there."""
+    def find(self, passage: Passage, needle: str, start: int) -> int:
+        """Returns the passage's offset in `dense`, from `start` on; -1 if it is not there."""
         if isinstance(self.span, Soft) or passage.soft is not None:
             return 0 if self.span is passage.soft else -1
-        return self.dense.find(needle, at)
+        return self.dense.find(needle, start)
 
     def place(self, passage: Passage, offset: int, is_alone: bool) -> _Place:
-        """The passage's place; the whole span is its own where it is alone in it."""
+        """Returns the passage's place: the whole span if it is alone in it."""
         inside = [n for n, char in enumerate(passage.text) if not char.isspace()]
 
         def cells(start: int, end: int) -> tuple[int, int]:

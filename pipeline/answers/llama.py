@@ -121,18 +121,18 @@ class Llama(EngineSettings):
 
     @property
     def sampling(self) -> Sampling:
-        """What each answer is sampled with. Raises ValueError for a setting out of its range, or a file not there."""
+        """The sampling of each answer. Raises SettingError for a setting out of its range or a missing file."""
         same = {field.name: getattr(self, field.name) for field in fields(Sampling) if field.name not in _FORMS}
         same["thinking_tokens"] = self.thinking_tokens if self.thinking == "on" else 0
         return Sampling(**same, json_schema=_schema(self.json_schema), grammar=_read("grammar", self.grammar))
 
     @property
     def engine(self) -> EngineSettings:
-        """The engine's part of the settings."""
+        """The settings of the engine alone."""
         return EngineSettings(**{field.name: getattr(self, field.name) for field in fields(EngineSettings)})
 
     def check(self) -> None:
-        """Raises ModelError where the model's file is not here, is damaged, or cannot write an answer."""
+        """Raises ModelError if the model's file is missing, damaged, or not a generator."""
         from pipeline.models.catalogue import resolve
         from pipeline.models.purpose import require_generator
 
@@ -151,7 +151,7 @@ class Llama(EngineSettings):
         return self.engine, self.use_tuned
 
     def model_file(self) -> Path:
-        """The file that is loaded: the tuned one if there is one. Raises ModelError for a model that is missing."""
+        """Returns the file to load, the tuned one if there is one. Raises ModelError for a missing model."""
         from pipeline.models.catalogue import resolve
         from pipeline.models.tune import tuned
 
@@ -168,11 +168,11 @@ class Llama(EngineSettings):
 
 
 _FORMS = ("json_schema", "grammar")
-"""Settings that are files here, and their text in a Sampling."""
+"""Settings that hold a path here, and the file's text in a Sampling."""
 
 
 def _read(setting: str, path: str | None) -> str | None:
-    """The text of a setting's file. Raises ValueError, with the setting first, where it cannot be read."""
+    """Reads a setting's file. Raises SettingError if it cannot be read."""
     if path is None:
         return None
     file = Path(path).expanduser()

@@ -1,7 +1,7 @@
-"""assemble.plain: the passages as they are, a line break, the question. For prompts that a protocol prescribes.
+"""assemble.plain: the unchanged passages, a line break, the question. For prompts of a benchmark's protocol.
 
-Needle threading asks in this way (https://arxiv.org/abs/2411.05000): haystack, line break, question. Prefer
-assemble.cited elsewhere: it numbers the passages, and has the model say where an answer stands.
+Needle threading uses this prompt (https://arxiv.org/abs/2411.05000): haystack, line break, question. Prefer
+assemble.cited elsewhere: it numbers the passages and asks the model where an answer stands.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Plain:
             raise SettingError("template", f"must hold {_PASSAGES} and {_QUESTION} once each, was: {self.template!r}")
 
     def assemble(self, state: State, runtime: Runtime, reserve: int) -> State:
-        """As many of the best passages as fit beside `reserve` free cells in the ledger's window.
+        """Takes as many of the best passages as fit beside `reserve` free cells in the ledger's window.
 
-        Raises WindowError when not one does, or when not all do and the budget's rule is to refuse.
+        Raises WindowError if no passage fits, or if one does not fit and the budget's rule is to refuse.
         """
         reader, room = runtime.reader, state.ledger.window - reserve
         ranked = list(distinct(state.passages))
@@ -79,19 +79,19 @@ class Plain:
         return sorted(passages, key=lambda p: (sources.index(p.source), p.start))
 
     def prompt(self, state: State, passages: Sequence[Passage], reader: Model) -> Prompt:
-        """The rendered prompt. What a memory gave stands before the passages: texts first, then turns."""
+        """Renders the prompt. Recalled memory stands before the passages."""
         messages = [Message("system", (Text(self.instructions, "system"),))] if self.instructions else []
         for turn in state.turns:
             messages.append(Message("user", (Text(turn.question, "history"),)))
             messages.append(Message("assistant", (Text(turn.answer, "history"),)))
-        recalled = tuple(Text(f"{one.text.strip()}\n", "memory") for one in state.recalled)
+        recalled = tuple(Text(f"{memory.text.strip()}\n", "memory") for memory in state.recalled)
         spans = self.filled(self.spans(passages), state.question.text)
         filled = [span for span in spans if not isinstance(span, Text) or span.text]
         begin = self.begin.replace(_LEAD, lead(passages[-1].text) if passages else "")
         return render_answer(reader, [*messages, Message("user", (*recalled, *filled))], begin)
 
     def filled(self, passages: Prompt, question: str) -> Prompt:
-        """The template with both put in, as spans: the passages with what stands before them, and the rest."""
+        """Fills the template; returns spans: the passages with the text before them, and the rest."""
         before, _, rest = self.template.partition(_PASSAGES)
         if _QUESTION in before:
             head, _, lead = before.partition(_QUESTION)
@@ -100,23 +100,23 @@ class Plain:
         return (*_led(before, passages), Text(after + question + tail, "question"))
 
     def spans(self, passages: Sequence[Passage]) -> Prompt:
-        """The passages with what stands between them: one text, but for those that are soft."""
+        """Joins the passages with separators: one text, except for soft passages."""
         tag = free_tag([passage.text for passage in passages]) if self.tags else ""
-        found: list[Text | Soft] = []
+        spans: list[Text | Soft] = []
         text = ""
         for n, passage in enumerate(passages, 1):
             text += (self.separator if n > 1 else "") + (f"<{tag} {n}>\n" if tag else "")
             if passage.soft is None:
                 text += passage.text.strip() if tag else passage.text
             else:
-                found += [Text(text, "passages"), passage.soft]
+                spans += [Text(text, "passages"), passage.soft]
                 text = ""
             text += f"\n</{tag}>" if tag else ""
-        return (*found, Text(text, "passages"))
+        return (*spans, Text(text, "passages"))
 
 
 def _led(lead: str, passages: Prompt) -> Prompt:
-    """The passages' spans with a text before them, in the first of them."""
+    """Puts a text before the passages' spans, inside the first one if it is a text."""
     first = passages[0]
     return (
         (Text(lead + first.text, "passages"), *passages[1:])
@@ -126,6 +126,6 @@ def _led(lead: str, passages: Prompt) -> Prompt:
 
 
 def lead(pair: str) -> str:
-    """A pair up to its value, with the quote that opens it; empty for what is no pair."""
+    """Returns a `key: value` pair up to its value, with the opening quote; empty for other text."""
     match = _TO_VALUE.match(pair)
     return match[0] if match else ""

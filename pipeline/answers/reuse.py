@@ -1,10 +1,10 @@
-"""Passages of a prompt as excerpts of texts that the model reads once, in words that do not change with the question.
+"""Reusable passages: excerpts of texts that the model reads once, independent of the question.
 
-The model sees the words that it would see anyway: `<passage 2>`, title, text, `</passage>`. What changes with the
-question, the number, is a small text of its own, whose cells are kept as well. The passage is read once between tags
-without a number, behind what stands before every question's passages (instructions, examples), and of its cells those
-are placed that the prompt shows: all, or those of the sentences that a compressor chose. pipeline/models/pieces.py says
-what that loses.
+The model sees the same words as without reuse: `<passage 2>`, title, text, `</passage>`. The number changes with the
+question, so it is a small text of its own, whose cells are cached as well. The passage is read once, between tags
+without a number, behind the fixed prefix of every prompt (instructions, examples). The prompt then takes the cells that
+it shows: all of them, or those of the sentences that a compressor chose. pipeline/models/pieces.py describes what this
+approximation loses.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _FIXED = ("template", "system")
 
 @dataclass(frozen=True)
 class Chunks:
-    """The passages that were retrieved, which are read as wholes.
+    """The retrieved passages, which are read as wholes.
 
-    `with_parts`: what a compressor left of one is cut out of its cells; otherwise it is read anew, as text. The first
-    `reread` tokens of each passage are read anew.
+    `with_parts`: a compressed passage is cut from the cells of its whole; otherwise it is read again as text. The first
+    `reread` tokens of each passage are read again.
     """
 
     passages: tuple[Passage, ...]
@@ -35,8 +35,8 @@ class Chunks:
     reread: int = 0
 
     def whole(self, passage: Passage) -> Passage | None:
-        """The passage that is read as a whole for this one: itself, or the retrieved one that it lies in. None where it
-        has to be read as it is.
+        """Returns the passage whose cells serve this one: itself, or the retrieved one around it. None if this passage
+        has to be read as text.
         """
         if passage.soft is not None or passage.spans or len(passage.text) != passage.end - passage.start:
             return None
@@ -50,7 +50,7 @@ class Chunks:
         return next((chunk for chunk in holding if self._can_cut(chunk.text)), None)
 
     def _can_cut(self, text: str) -> bool:
-        """Whether the reader knows where the tokens of a text stand in it."""
+        """Whether the reader can map the text's tokens to its characters."""
         if not isinstance(self.reader, TokenSpans):
             return False
         try:
@@ -62,8 +62,10 @@ class Chunks:
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around a passage: its tag with the number, as the prompt shows it, empty where it shows none; what
-    else stands before the text, and what behind it. `body` gives a text as the model sees it.
+    """The text around a passage.
+
+    `numbered` is its numbered tag, empty if the prompt has none; `opening` follows it, `closing` follows the text.
+    `body` converts a text to what the model sees.
     """
 
     numbered: str
@@ -72,25 +74,25 @@ class Frame:
     body: Callable[[str], str]
 
     def texts(self, chunk: Passage) -> tuple[str, str, str, str]:
-        """What is read of a chunk: its tag without the number, what else stands before it, the text, the end."""
+        """Returns the texts of a chunk that are read: tag without number, opening, text, closing."""
         tag = f"{self.numbered.split()[0]}>\n" if self.numbered else ""
         return tag, self.opening, same_length(chunk.text.strip(), self.body), self.closing
 
 
 def excerpts(passage: Passage, chunk: Passage, frame: Frame, reread: int) -> list[Excerpt]:
-    """A passage of the prompt: the tag with its number, then its part of what is read of the chunk."""
+    """Returns a passage as excerpts: its numbered tag, then its part of the chunk."""
     texts = tag, opening, text, closing = frame.texts(chunk)
     n_tag, n_opening = len(tag), len(tag) + len(opening)
     low, high = _within(passage, chunk, text)
     end = n_opening + len(text) + len(closing)
     stretches = _joined([(n_tag, n_opening), (n_opening + low, n_opening + high), (end - len(closing), end)])
     numbered = frame.numbered
-    found = [Excerpt((), (numbered,), ((0, len(numbered)),))] if numbered else []
-    return [*found, Excerpt((), tuple(filter(None, texts)), stretches, reread)]
+    heading = [Excerpt((), (numbered,), ((0, len(numbered)),))] if numbered else []
+    return [*heading, Excerpt((), tuple(filter(None, texts)), stretches, reread)]
 
 
 def repeated(quote: Passage, chunk: Passage, frame: Frame) -> Excerpt | None:
-    """A sentence of a chunk that the prompt repeats, from the same cells; None where it has a line break."""
+    """Returns a repeated sentence as an excerpt of the chunk's cells; None if it has a line break."""
     tag, opening, text, closing = frame.texts(chunk)
     low, high = _within(quote, chunk, text)
     if len(text[low:high].split("\n")) > 1:
@@ -100,12 +102,12 @@ def repeated(quote: Passage, chunk: Passage, frame: Frame) -> Excerpt | None:
 
 
 def space() -> Excerpt:
-    """A space between two excerpts: a text that were read there would cost a call of its own."""
+    """Returns a space between two excerpts. As a text it would cost a decode call of its own."""
     return Excerpt((), (" ",), ((0, 1),))
 
 
 def _within(part: Passage, chunk: Passage, text: str) -> tuple[int, int]:
-    """Where a part of a chunk stands in the text that is read of it, with the white space before it."""
+    """Returns the offsets of a part in the chunk's text, including the white space before it."""
     begin = chunk.start + len(chunk.text) - len(chunk.text.lstrip())
     low, high = max(0, part.start - begin), min(len(text), part.end - begin)
     while low and text[low - 1].isspace():
@@ -114,13 +116,13 @@ def _within(part: Passage, chunk: Passage, text: str) -> tuple[int, int]:
 
 
 def same_length(text: str, change: Callable[[str], str]) -> str:
-    """The changed text, where each character keeps its place; otherwise the text as it is."""
+    """Applies a change if it keeps the length, so that offsets stay valid; otherwise returns the text unchanged."""
     changed = change(text)
     return changed if len(changed) == len(text) else text
 
 
 def read_anew(prompt: Prompt, since: int = 0) -> Prompt:
-    """The prompt with its excerpts, from span number `since` on, as texts that are read."""
+    """Turns the prompt's excerpts, from span number `since` on, into texts."""
     return tuple(
         Text(span.text, span.part) if n >= since and isinstance(span, Excerpt) else span
         for n, span in enumerate(prompt)
@@ -128,9 +130,9 @@ def read_anew(prompt: Prompt, since: int = 0) -> Prompt:
 
 
 def at_home(prompt: Prompt, home: Prompt | None = None) -> Prompt:
-    """The prompt with the home of its excerpts: what stands before the first of them whatever the question is.
+    """Sets the home of the prompt's excerpts: the prefix that stands before them for every question.
 
-    `home` is that of another prompt whose passages these are, so that they need not be read behind this one's.
+    `home` may come from another prompt with the same passages, so that their cells are shared.
     """
     if home is None:
         home = home_of(prompt)
@@ -138,7 +140,7 @@ def at_home(prompt: Prompt, home: Prompt | None = None) -> Prompt:
 
 
 def home_of(prompt: Prompt) -> Prompt:
-    """What stands before the first excerpt of a prompt, questions and what is remembered left out."""
+    """Returns the fixed prefix before a prompt's first excerpt, without questions and memory."""
     before: list[PromptSpan] = []
     for span in prompt:
         if isinstance(span, Excerpt):
@@ -160,7 +162,7 @@ def _holds(chunk: Passage, passage: Passage) -> bool:
 
 
 def _joined(stretches: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Ascending stretches, those that touch made one, empty ones left out."""
+    """Merges ascending stretches that touch, and drops empty ones."""
     joined: list[tuple[int, int]] = []
     for start, end in stretches:
         if start == end:

@@ -1,4 +1,4 @@
-"""generate.scripted: answers without weights, by a rule that a reader can follow. For tests, and for a first look."""
+"""generate.scripted: answers by a simple rule, without weights. For tests, and for a first look."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Scripted:
 
 
 class _Stopped(Exception):
-    """Raised inside the reading of a prompt, where nothing else can end it."""
+    """Raised from the progress callback: the only way to stop while a prompt is read."""
 
 
 def stream(prompt: Prompt, sampling: Sampling, runtime: Runtime) -> Generation:
-    """Has the reader answer one prompt, passing each piece on as it comes, until the person wants it to end."""
+    """Streams the reader's answer to one prompt to the runtime, until it ends or the user cancels."""
 
     def progress(what: str, done: int, total: int) -> None:
         runtime.progress(what, done, total)

@@ -1,9 +1,9 @@
 """gate.support: refuses a question whose answer the passages are not likely to hold.
 
-A small classifier (pipeline/answers/answerable.py, fitted by training/abstain) gives the probability that the documents
-hold the answer, from how each part of the question is met by the passages: with vectors, or by words alone. Below a
-threshold, which follows from what a wrong refusal costs beside a wrong answer, the question is refused. Ours; the soft
-AND over the tokens of a question is after ColBERT's late interaction.
+A small classifier (pipeline/answers/answerable.py, fitted by training/abstain) estimates the probability that the
+documents hold the answer, from how well the passages match each part of the question, with vectors or by words alone.
+The gate refuses a question below a threshold, which follows from the relative cost of a wrong refusal and a wrong
+answer. Ours; the soft AND over a question's tokens is after ColBERT's late interaction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.answers.answerable import Evidence, words_of
+from pipeline.answers.answerable import QuestionEvidence, words_of
 from pipeline.answers.classifier import shipped
 from pipeline.checks import in_range
 from pipeline.contracts import Runtime
@@ -31,11 +31,11 @@ _ENGLISH = frozenset(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the answer is to be expected.
+    """The gate's decision.
 
-    `probability`: that the documents hold it; None where the classifier was not asked. `why`: the reason to refuse with
-    its figures; None where the question passes. `nearest`: the sentences nearest to the question, best first, each with
-    the position of its passage.
+    `probability`: that the documents hold the answer; None if the classifier did not run. `why`: the reason to refuse,
+    with its figures; None if the question passes. `nearest`: the sentences nearest to the question, best first, each
+    with the position of its passage.
     """
 
     probability: float | None
@@ -43,7 +43,7 @@ class Verdict:
     nearest: tuple[tuple[int, Passage], ...] = ()
 
     def answer(self, passages: Sequence[Passage]) -> Answer:
-        """The refusal as an answer: what was searched, and the nearest sentences as its citations."""
+        """Converts the refusal to an answer that cites the nearest sentences."""
         citations = tuple(Citation(n + 1, "question", passages[n], quote, quote.score) for n, quote in self.nearest)
         return Answer(REFUSAL, citations, is_abstention=True, why=self.why or "", by="gate")
 
@@ -87,15 +87,15 @@ class Support:
 
     @property
     def least(self) -> float:
-        """The probability from which a question passes."""
+        """The least probability with which a question passes."""
         return 1 / (1 + self.cost) if self.threshold is None else self.threshold
 
     def refuse(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> str | None:
-        """Why the passages do not hold the answer, with the figures; None where they may."""
+        """Returns why the passages do not hold the answer, with the figures; None if they may."""
         return self.judge(question, passages, runtime).why
 
     def judge(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> Verdict:
-        """The same with the probability and the nearest sentences."""
+        """Like `refuse`, with the probability and the nearest sentences."""
         if runtime.searches_index:
             n_passages, n_documents = size_of(runtime.index, runtime.scope(question))
             searched = f"searched {n_passages} passages of {n_documents} documents"
@@ -104,7 +104,7 @@ class Support:
             searched = f"read {len(passages)} passages of {n_documents} documents"
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
-        evidence = Evidence.of(question.query, passages)
+        evidence = QuestionEvidence.of(question.query, passages)
         values, similarity, scores = self._read(evidence, runtime)
         nearest = _nearest(evidence, scores)
         if not evidence.words:
@@ -131,8 +131,8 @@ class Support:
         missing = _missing(evidence)
         return Verdict(probability, f"{why}; nothing near says: {', '.join(missing)}" if missing else why, nearest)
 
-    def _read(self, evidence: Evidence, runtime: Runtime) -> tuple[dict[str, float], float | None, list[float]]:
-        """The signals, the cosine of the nearest passage where there are vectors, and a score of each sentence."""
+    def _read(self, evidence: QuestionEvidence, runtime: Runtime) -> tuple[dict[str, float], float | None, list[float]]:
+        """Returns the signals, the cosine of the nearest passage (None without vectors), and each sentence's score."""
         values = evidence.word_signals()
         if self.min_similarity is None:
             return values, None, evidence.coverage
@@ -148,7 +148,7 @@ class Support:
 
 
 def is_english(question: str) -> bool:
-    """Whether the question has a word that questions in English have, or is too short to tell."""
+    """Whether the question has a common English word, or is too short to tell."""
     words = [word.casefold() for word in _WORD.findall(question)]
     return len(words) < 3 or not _ENGLISH.isdisjoint(words)
 
@@ -157,8 +157,8 @@ def _near(similarity: float) -> str:
     return f"the nearest has a similarity of {similarity:.3f}"
 
 
-def _nearest(evidence: Evidence, scores: Sequence[float]) -> tuple[tuple[int, Passage], ...]:
-    """The best sentences: by what a compressor scored them, where one did, else by these scores."""
+def _nearest(evidence: QuestionEvidence, scores: Sequence[float]) -> tuple[tuple[int, Passage], ...]:
+    """Returns the best sentences, by the compressor's scores if there are any, else by these."""
     scored = {(p.source, s.start, s.end): s.score for p in evidence.passages for s in p.sentences}
     if scored:
         scores = [scored.get((s.source, s.start, s.end), float("-inf")) for s in evidence.sentences]
@@ -166,8 +166,8 @@ def _nearest(evidence: Evidence, scores: Sequence[float]) -> tuple[tuple[int, Pa
     return tuple((evidence.owners[n], evidence.sentences[n]) for n in best)
 
 
-def _missing(evidence: Evidence) -> list[str]:
-    """The question's words, as they were written, that stand in none of the passages."""
+def _missing(evidence: QuestionEvidence) -> list[str]:
+    """Returns the question's words, as written, that no passage holds."""
     known = frozenset().union(*evidence.passage_words)
     written = _WORD.findall(evidence.question)
     return list(dict.fromkeys(word for word in written if (stems := words_of(word)) and known.isdisjoint(stems)))

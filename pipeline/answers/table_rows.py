@@ -1,8 +1,8 @@
-"""Rows of tables as evidence: whether the question names another row or column than the one that an answer stands in.
+"""Table rows as evidence: checks whether the question names another row or column than the answer's.
 
-Rows of one table are alike but for their values, and a small model that is asked for the draught of the Zephyrus gives
-that of the ship above it, or her length. Which row is meant can be told by the values that the question repeats:
-`Zephyrus`, `Q3`; which column by its name: `draught`, `2026`.
+Rows of one table differ only in their values. Asked for the draught of the Zephyrus, a small model gives the draught of
+the ship above it, or her length. The values that the question repeats identify the row (`Zephyrus`, `Q3`), the column's
+name identifies the column (`draught`, `2026`).
 """
 
 from __future__ import annotations
@@ -21,46 +21,43 @@ _QUARTER = re.compile(rf"\b({'|'.join(_QUARTERS)}) quarter\b", re.IGNORECASE)
 
 
 def named_row(evidence: Sequence[Evidence], row: Evidence, question: str) -> Evidence | None:
-    """The row of the same table whose values the question names; None where that is `row` itself, or none is named.
-
-    Several that are named alike count as none.
-    """
+    """Returns the row of the same table whose values the question names; None if that is `row`, or on a tie."""
     names = _names(row)
     if not names:
         return None
-    asked = _asked(question) - forms_of(" ".join(names))
-    rows = [one for one in evidence if one.passage.source == row.passage.source and _names(one) == names]
-    n_named = [len(asked & _values(one)) for one in rows]
+    question_words = _asked(question) - forms_of(" ".join(names))
+    rows = [other for other in evidence if other.passage.source == row.passage.source and _names(other) == names]
+    n_named = [len(question_words & _values(other)) for other in rows]
     best = max(n_named, default=0)
-    if best <= len(asked & _values(row)) or n_named.count(best) > 1:
+    if best <= len(question_words & _values(row)) or n_named.count(best) > 1:
         return None
     return rows[n_named.index(best)]
 
 
 def is_other_column(row: Evidence, answer: str, question: str) -> bool:
-    """Whether the answer's number stands in a row's cell, and the question names the column of another number there.
+    """Whether the answer's number is a cell of the row, and the question names the column of another number.
 
-    A column whose value the question repeats says which row is meant, and not what is asked for.
+    A column whose value the question repeats identifies the row; it is not the column in question.
     """
-    asked = _asked(question)
+    question_words = _asked(question)
     cells = [(forms_of(name), forms_of(value), is_value(value)) for name, value in _cells(row)]
     n_columns = Counter(word for name, _, _ in cells for word in name)
     shared = {word for word, n in n_columns.items() if n > 1}
-    is_named = [bool((name - shared) & asked) and not value & asked for name, value, _ in cells]
-    said = {word for word in content_words(answer) if word[0].isdigit()} - asked
+    is_named = [bool((name - shared) & question_words) and not value & question_words for name, value, _ in cells]
+    numbers = {word for word in content_words(answer) if word[0].isdigit()} - question_words
     wanted = [value for (_, value, is_number), named in zip(cells, is_named, strict=True) if named and is_number]
     others = [value for (_, value, _), named in zip(cells, is_named, strict=True) if not named]
-    return bool(wanted) and not any(said & value for value in wanted) and any(said & value for value in others)
+    return bool(wanted) and not any(numbers & value for value in wanted) and any(numbers & value for value in others)
 
 
 def _asked(question: str) -> Set[str]:
-    """The question's words, and `q4` for its fourth quarter, which tables write in that way."""
+    """Returns the question's words, with `q4` for `fourth quarter`, as tables write it."""
     quarters = {f"q{_QUARTERS[match[1].casefold()]}" for match in _QUARTER.finditer(question)}
     return frozenset(content_words(question)) | quarters
 
 
 def _cells(evidence: Evidence) -> list[tuple[str, str]]:
-    """(name, value) of each cell of a row as `documents.tables` writes it; none for prose."""
+    """Returns the (name, value) cells of a row that `documents.tables` wrote; none for prose."""
     text = " ".join(evidence.quote.text.split())
     if not is_record(text):
         return []

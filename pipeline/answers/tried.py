@@ -23,7 +23,7 @@ from pipeline.models.identity import model_key
 SHIPPED = Path(__file__).parent / "trial" / "results"
 
 MARGIN = 0.05
-"""Quotes lead a model's answers where that makes more than this share of the answers right that were wrong."""
+"""Quotes lead a model's answers if that raises the share of right answers by more than this."""
 
 NOT_TRIED = (
     "{model} was not tried yet, and is asked in layout '{layout}': "
@@ -34,12 +34,12 @@ NOT_TRIED = (
 
 @dataclass(frozen=True)
 class Result:
-    """How a model answered in one layout.
+    """The figures of a model in one layout.
 
-    Numbers of questions: `right` (an accepted answer stands in the answer), `wordless`, `looped`, `echoed` (answers
-    with that fault), `faulty` (with any of them), `abstained_right` (on questions without an answer) and
-    `abstained_wrong` (on the others). `f1` is the mean over the questions with an answer, in [0, 1]. `tokens` are
-    those of the prompts and the answers together.
+    Counts of questions: `right` (the answer holds an accepted answer), `wordless`, `looped`, `echoed` (answers with
+    that fault), `faulty` (with any of them), `abstained_right` (on unanswerable questions) and `abstained_wrong` (on
+    answerable ones). `f1` is the mean over the answerable questions, in [0, 1]. `tokens` counts prompts and answers
+    together.
     """
 
     layout: str
@@ -96,16 +96,15 @@ class Tried:
 
     @property
     def result(self) -> Result:
-        """That of the chosen layout."""
+        """The figures of the chosen layout."""
         return next(result for result in self.results if result.layout == self.layout)
 
 
 def best_layout(results: Sequence[Result], n_answerable: int) -> str:
-    """The layout with the most points: right answers less faulty ones, plus the sum of the answers' F1.
+    """Returns the layout with the most points: right answers less faulty ones, plus the sum of the answers' F1.
 
-    F1 is for answers that say little else: counting right ones alone favours whatever copies most of the passages.
-    Ties: the most questions without an answer that the model declines, then the fewest that it declines wrongly, then
-    the fewest tokens.
+    F1 rewards concise answers: right answers alone would favour copying the passages. Ties are broken by the most right
+    abstentions, then the fewest wrong ones, then the fewest tokens.
     """
 
     def rank(result: Result) -> tuple[float, int, int, int]:
@@ -116,17 +115,17 @@ def best_layout(results: Sequence[Result], n_answerable: int) -> str:
 
 
 def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> Literal["generate", "quote"]:
-    """Whether the model's words or quotes should lead: quotes, where they make more answers right by more than MARGIN.
+    """Decides whether the model's words or quotes lead: quotes, if they raise the share of right answers by MARGIN.
 
-    The model's words are shorter and answer in the question's terms, so that a tie is theirs.
+    The model's words are shorter and answer in the question's terms, so they win a tie.
     """
     return "quote" if quoted_right - generated_right > MARGIN * n_answerable else "generate"
 
 
 def stored(model: Model) -> Tried | None:
-    """The result of this model, the user's own first; None for a model that was not tried.
+    """Loads the result of this model, the user's before the shipped one; None for a model that was not tried.
 
-    A result whose layout this version does not have counts as none. Raises ModelError for a damaged file, naming it.
+    A result whose layout this version does not know is ignored. Raises ModelError, naming the file, if it is damaged.
     """
     key = model_key(model)
     for path in (_own(key), *sorted(SHIPPED.glob("*.json"))):
@@ -137,7 +136,7 @@ def stored(model: Model) -> Tried | None:
 
 
 def store(tried: Tried) -> Path:
-    """Keeps a result among the user's own; gives the file."""
+    """Writes a result to the user's calibrations; returns the file."""
     from pipeline.models.files import write_json
 
     path = _own(tried.key)

@@ -1,9 +1,9 @@
-"""A pipeline file, checked: every fault of it at once, each with its line, before anything is loaded.
+"""Reads and checks pipeline files: reports every fault at once, with its line, before anything is loaded.
 
-index:                          # optional: how documents are cut and embedded
+index:                          # optional: how documents are chunked and embedded
   embedder: minilm
   chunk_tokens: 200
-budget:                         # optional: how much the model may be given
+budget:                         # optional: limits of the prompt
   window: 4096
   on_overflow: shed
 stages:                         # in the order in which a question passes them

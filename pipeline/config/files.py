@@ -1,4 +1,4 @@
-"""Reads and checks a pipeline file: every fault of it at once, each with its line."""
+"""Reads and checks a pipeline file; reports every fault at once, with its line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FileFault:
 
 
 def load_config(path: str | Path) -> PipelineConfig:
-    """The pipeline in a file, or the preset of that name. Raises ConfigError with every fault, one a line."""
+    """Loads a pipeline from a file or preset. Raises ConfigError with every fault, one per line."""
     config, faults = check_config(path)
     if config is None:
         raise ConfigError("\n".join(map(str, faults)))
@@ -49,12 +49,12 @@ def load_config(path: str | Path) -> PipelineConfig:
 
 
 def check_config(path: str | Path) -> tuple[PipelineConfig | None, list[FileFault]]:
-    """The pipeline in a file, or all that is wrong with it, in the order of its lines."""
+    """Reads a pipeline file; returns the pipeline or its faults, ordered by line."""
     return check_file(read_yaml(preset_or_path(path)))
 
 
 def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:
-    """The same of a file that was read, and whose value may have been changed since."""
+    """Like `check_config`, for a file that is already parsed and possibly edited."""
     file.value = with_absolute_paths(file.value, Path(file.path).absolute().parent)
     check = _Check(file)
     config = check.config()
@@ -73,7 +73,7 @@ class _Check:
         self.file = file
         self.faults: list[FileFault] = []
         self.given: list[dict[str, Any]] = []
-        """The settings that the file gives each stage."""
+        """The settings of each stage as the file has them."""
 
     def config(self) -> PipelineConfig | None:
         value = self.file.value

@@ -1,4 +1,4 @@
-"""The order of a pipeline's stages."""
+"""Checks the order of a pipeline's stages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pipeline.registry import (
 def misordered(
     config: PipelineConfig, given: Sequence[dict[str, Any]] | None = None
 ) -> list[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with the stages as a sequence: (key path, message) for each fault.
+    """Checks the sequence of stages; returns (key path, message) for each fault.
 
-    `given` are the settings that somebody wrote for each stage. Without them, those that are not defaults count.
+    `given` holds each stage's settings as written; by default the non-default ones.
     """
-    found: list[tuple[tuple[str | int, ...], str]] = []
+    faults: list[tuple[tuple[str | int, ...], str]] = []
     if given is None:
         given = [changed_settings(stage) for stage in config.stages]
     kinds = [kind_of(stage) for stage in config.stages]
@@ -34,9 +34,9 @@ def misordered(
     for kind, position in (("retrieve", 0), ("memory", n - 3), ("assemble", n - 2), ("generate", n - 1)):
         places = [i for i, other in enumerate(kinds) if other == kind]
         if not places and kind not in optional:
-            found.append((("stages",), f"a pipeline needs one {kind} stage, there is none"))
+            faults.append((("stages",), f"a pipeline needs one {kind} stage, there is none"))
         for i in places[1:]:
-            found.append((("stages", i), f"a pipeline has one {kind} stage, this is another"))
+            faults.append((("stages", i), f"a pipeline has one {kind} stage, this is another"))
         if places and places[0] != position:
             rule = {
                 "retrieve": "comes first",
@@ -45,25 +45,25 @@ def misordered(
                 "generate": "comes last",
             }[kind]
             name = stage_name(config.stages[places[0]])
-            found.append((("stages", places[0]), f"{name} is out of order: {kind} {rule}"))
+            faults.append((("stages", places[0]), f"{name} is out of order: {kind} {rule}"))
     for i, kind in enumerate(kinds):
         if kind == "rerank" and (i == 0 or kinds[i - 1] not in ("retrieve", "rerank")):
             where = "comes between retrieve and compress"
-            found.append((("stages", i), f"{stage_name(config.stages[i])} is out of order: rerank {where}"))
-    found += [(("stages", i), message) for i, message in _second_compressors(config, given)]
+            faults.append((("stages", i), f"{stage_name(config.stages[i])} is out of order: rerank {where}"))
+    faults += [(("stages", i), message) for i, message in _second_compressors(config, given)]
     if config.index.embedder == "none":
         for i, stage in enumerate(config.stages):
             if isinstance(stage, NeedsEmbedder) and stage.needs_embedder:
-                found.append((("stages", i), f"{stage_name(stage)} needs vectors, but index.embedder is none"))
-    return found
+                faults.append((("stages", i), f"{stage_name(stage)} needs vectors, but index.embedder is none"))
+    return faults
 
 
 def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
-    """Wrappers that follow a compressor and do not name the one inside: (position, message) for each.
+    """Finds wrappers that follow a compressor without naming an inner one; returns (position, message) for each.
 
-    Such a wrapper would run its default compressor on what the step before has left.
+    Such a wrapper would run its default compressor on the previous step's result.
     """
-    found: list[tuple[int, str]] = []
+    faults: list[tuple[int, str]] = []
     before: tuple[str, dict[str, Any]] | None = None
     for i, (stage, settings) in enumerate(zip(config.stages, given, strict=True)):
         if kind_of(stage) != "compress":
@@ -73,7 +73,7 @@ def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, Any]])
         if before is not None and inner and not settings.keys() & inner.keys():
             field_name, default = next(iter(inner.items()))
             wrapped = {before[0]: before[1]} if before[1] else before[0]
-            found.append(
+            faults.append(
                 (
                     i,
                     f"{name} runs a compressor of its own, {default}, after {before[0]}. To wrap "
@@ -82,11 +82,11 @@ def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, Any]])
                 )
             )
         before = name, settings
-    return found
+    return faults
 
 
 def _inner_compressors(stage: Component) -> dict[str, str]:
-    """The names of the compressors in a wrapper's settings, by field."""
+    """Returns the names of the compressors in a wrapper's settings, by field."""
     if not is_dataclass(stage):
         return {}
     names = {field.name: name_of(getattr(stage, field.name)) for field in fields(stage) if field.init}
@@ -94,11 +94,11 @@ def _inner_compressors(stage: Component) -> dict[str, str]:
 
 
 def _flow(name: str, settings: dict[str, Any], field_name: str, inner: Any) -> str:
-    """The step on one line of YAML, with that compressor inside."""
+    """Formats the step as one line of YAML, with that inner compressor."""
     return f"- {name}: {_yaml({field_name: inner, **settings})}"
 
 
 def _yaml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
     return value if isinstance(value, str) and re.fullmatch(r"[\w.]+", value) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Paths in a pipeline file, which are relative to the file's folder."""
+"""Resolves the paths in a pipeline file, which are relative to the file's folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.registry import (
 
 
 def with_absolute_paths(value: Any, folder: Path) -> Any:
-    """The value of a pipeline file with its relative paths made absolute: they are relative to the file's folder."""
+    """Makes the relative paths in a pipeline file's value absolute; they are relative to the file's folder."""
     if isinstance(value, list):
         return [with_absolute_paths(item, folder) for item in value]
     if not isinstance(value, dict):
@@ -40,12 +40,12 @@ _PATHS = ("path", "lora", "json_schema", "grammar")
 
 
 _NAMES_OR_PATHS = ("model", "embedder", "weights", "chat_template")
-"""Settings whose value is a path if it looks like one, else a name."""
+"""Settings whose value is a path if it has the form of one, else a name."""
 
 
 def missing_paths(config: PipelineConfig) -> list[str]:
-    """What a pipeline names by its path and is not there, each with the setting's key; for `longthread check`."""
-    found: list[str] = []
+    """Lists the paths in a pipeline that do not exist, each with its setting's key; for `longthread check`."""
+    missing: list[str] = []
 
     def look(value: Any, where: str) -> None:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -53,9 +53,9 @@ def missing_paths(config: PipelineConfig) -> list[str]:
             if isinstance(item, dict | list | tuple):
                 look(item, place)
             elif key in (*_PATHS, *_NAMES_OR_PATHS) and isinstance(item, str) and _is_missing(item):
-                found.append(f"{place}: there is no such file: {item} (paths are relative to the pipeline file)")
+                missing.append(f"{place}: there is no such file: {item} (paths are relative to the pipeline file)")
 
     for i, stage in enumerate(config.stages):
         look(settings_of(stage), f"stages[{i}]")
     look({"embedder": config.index.embedder}, "index")
-    return found
+    return missing

@@ -22,9 +22,9 @@ from pipeline.registry import (
 class PipelineConfig:
     """A checked pipeline.
 
-    :param path: the file that it was read from, or a name for reports.
-    :param stages: the components, in the order in which a question passes them.
-    :param names_model: whether somebody chose the model. If not, the user's default model may take its place.
+    :param path: its file, or a name for reports.
+    :param stages: the components, in pipeline order.
+    :param names_model: whether the file or a command names the model. If not, the user's default model may replace it.
     """
 
     path: str
@@ -36,7 +36,7 @@ class PipelineConfig:
 
     @property
     def retriever(self) -> Retriever | None:
-        """The first stage, if it finds passages."""
+        """The retriever, if there is one."""
         retriever: Retriever | None = self._first("retrieve")
         return retriever
 
@@ -55,7 +55,7 @@ class PipelineConfig:
 
     @property
     def assembler(self) -> Assembler:
-        """Raises ConfigError for a pipeline without one, as `generator` does."""
+        """The assembler. Raises ConfigError if there is none, as `generator` does."""
         assembler: Assembler = self._required("assemble")
         return assembler
 
@@ -66,11 +66,11 @@ class PipelineConfig:
 
     @property
     def searches_index(self) -> bool:
-        """Whether passages come from an index of documents."""
+        """Whether passages come from an index."""
         return self.retriever is not None and self.retriever.searches_index
 
     def of_kind(self, kind: str) -> tuple[Any, ...]:
-        """The stages of one kind, in order."""
+        """Returns the stages of a kind, in order."""
         return tuple(stage for stage in self.stages if kind_of(stage) == kind)
 
     def _first(self, kind: str) -> Any:
@@ -83,7 +83,7 @@ class PipelineConfig:
         return stage
 
     def replacing(self, kind: str, *stages: Component) -> PipelineConfig:
-        """The same pipeline with these stages in the place of those of a kind; without any, the kind goes."""
+        """Replaces the stages of a kind; without new stages, removes them."""
         places = [place for place, stage in enumerate(self.stages) if kind_of(stage) == kind]
         if not places:
             raise ConfigError(f"{self.path}: there is no {kind} stage to replace")
@@ -91,17 +91,17 @@ class PipelineConfig:
         return replace(self, stages=(*rest[: places[0]], *stages, *rest[places[0] :]))
 
     def before(self, kind: str, stage: Component) -> PipelineConfig:
-        """The same pipeline with one more stage, right before the first of a kind, or at the end without one."""
+        """Inserts a stage right before the first stage of a kind, or at the end if there is none."""
         places = [place for place, other in enumerate(self.stages) if kind_of(other) == kind]
         place = places[0] if places else len(self.stages)
         return replace(self, stages=(*self.stages[:place], stage, *self.stages[place:]))
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting that an answer depends on, defaults included: what a run's record keeps."""
+        """Returns every setting that an answer depends on, including defaults, for a run's record."""
         stages = [{stage_name(stage): settings_of(stage)} for stage in self.stages]
         return {"index": self.index.to_dict(), "budget": asdict(self.budget), "stages": stages}
 
     @property
     def hash(self) -> str:
-        """Of the resolved settings: two files that say the same have the same hash."""
+        """The hash of the resolved settings, equal for equivalent files."""
         return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()[:16]

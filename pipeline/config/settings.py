@@ -1,4 +1,4 @@
-"""The sections of a pipeline file beside its stages."""
+"""The sections of a pipeline file other than its stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.executors.settings import ExecutorSettings
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """How documents are cut and embedded.
+    """Chunking and embedding of documents.
 
     :param embedder: `minilm`, the path of a GGUF file or of a sentence-transformers folder, or `none` (search by words,
         without weights).
@@ -48,8 +48,9 @@ class IndexSettings:
                 raise SettingError(name, f"is for an embedder that is a GGUF file, and embedder is {self.embedder}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values. Those of GGUF files, and `chunks`, are left out where nothing is set: they are
-        younger than kept indexes and records, which are found by these values.
+        """Converts the settings to plain values, which key indexes and records.
+
+        Unset GGUF settings and `chunks` are left out: they were added later, and old keys must stay valid.
         """
         values = asdict(self)
         if self.chunks == "tokens":
@@ -61,13 +62,13 @@ class IndexSettings:
 
     @property
     def reading(self) -> tuple[str | None, ...]:
-        """What decides which embedder it is, and what it gives."""
+        """The settings that identify the embedder and its output."""
         return self.embedder, self.pooling, self.question_prefix, self.passage_prefix
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much the reader may be given.
+    """Limits of the prompt.
 
     :param window: number of cells that prompt and answer share, at least 1; null: all that the model's context holds.
         `effective`: the number that the model uses well, measured by `longthread needle limit`.

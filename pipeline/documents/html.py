@@ -62,6 +62,7 @@ def load_html(path: Path, data: bytes, label: str | None = None) -> Document:
     Raises DocumentError for a page that cannot be parsed, MissingExtraError without lxml.
     """
     source, notes = decode_html(path, data, label)
+    # lxml does not tell the line of running text, so every line end carries a mark through the parser.
     is_marked = can_be_marked(source)
     root = parse(path, mark_lines(source) if is_marked else source)
     blocks, images = render(root, is_marked)
@@ -102,6 +103,7 @@ def parse(path: Path, source: str) -> _Element:
         from lxml import etree, html
     except ImportError:
         raise MissingExtraError(f"{path}: reading HTML needs lxml: pip install 'longthread[html]'") from None
+    # libxml2's usual limits on depth and text size would cut long pages short.
     parser = html.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True)
     try:
         root = html.document_fromstring(source.encode("utf-8", "replace"), parser=parser)
@@ -161,6 +163,7 @@ class _Renderer:
             self.inline.append("\n")
         elif tag == "img":
             self.image(element)
+        # Without a sign, 10<sup>6</sup> would read as the number 106.
         elif tag == "sup" and not len(element) and re.fullmatch(r"\s*[+−-]?\d+\s*", self.plain(element.text or "")):
             self.inline.append("^")
         elif tag == "input" and element.get("type") in (None, "text", "submit", "button"):
@@ -194,6 +197,7 @@ class _Renderer:
         if self.cells is not None:
             if tag in ("td", "th"):
                 self.inline.clear()
+            # A list inside a cell becomes one line, as the cell has to.
             elif tag == "li" and "".join(self.inline).strip():
                 self.inline = ["".join(self.inline).rstrip(), ", "]
             else:
@@ -228,6 +232,7 @@ class _Renderer:
             self.mark = ""
         elif tag == "pre":
             self.pre -= 1
+        # The flush above has just made a block of the caption's text.
         elif tag == "caption" and self.table is not None and self.blocks:
             self.table.caption = " ".join(self.blocks[-1].text.split())
         elif self.table is not None and element is self.table.element:
@@ -257,6 +262,7 @@ class _Renderer:
         """Makes a block of the inline text so far, if there is any."""
         written = "".join(self.inline)
         self.inline.clear()
+        # Leading spaces of preformatted text are content: they indent code.
         text = written.strip("\n").rstrip() if self.pre else _collapse(written)
         if level:
             text = " ".join(text.split())
@@ -413,6 +419,7 @@ class _MainText:
 
     def holds(self, text: str) -> bool:
         text = " ".join(text.split())
+        # A short text may stand inside any sentence by chance, so it must match a line of its own.
         return self.lines is None or text in self.lines or (len(text) >= 40 and text in self.whole)
 
 

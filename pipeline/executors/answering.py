@@ -1,7 +1,7 @@
-"""The generate stage over several questions at a time: the engine's sequences are kept full.
+"""The generate stage over several questions at a time, which keeps the engine's sequences full.
 
-Streams are read in turn, one piece each. With the engine that is one call of llama.cpp for all of them: the first that
-has no piece ready drives the batch, and then the others have theirs.
+Streams are read in turn, one piece each. In the engine that is one llama.cpp call for all of them: the first stream
+without a piece decodes a batch, which gives the others their pieces.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Answer:
 
 
 class Answering:
-    """Answers under way. A ticket is whatever the caller knows a question by."""
+    """The answers in flight. A ticket is the caller's handle for a question."""
 
     def __init__(self, generator: Generator, runtime: Runtime) -> None:
         self.generator = generator
@@ -42,49 +42,49 @@ class Answering:
         return len(self._active)
 
     def add(self, ticket: object, state: State, on_text: Callable[[str], None] | None = None) -> None:
-        """Lets a question in, whose prompt is laid out. Raises ModelError for a prompt that the model cannot hold."""
+        """Starts the answer to an assembled prompt. Raises ModelError for a prompt that the model cannot hold."""
         started = perf_counter()
         (stream,) = self.reader.generate([state.prompt], sampling_for(self.generator, state))
         self._active.append(_Answer(ticket, state, stream, iter(stream), started, on_text))
 
     def turn(self) -> tuple[list[tuple[Any, State | Exception]], int]:
-        """One piece of every answer: those that ended or failed with it, and the number of pieces that were read."""
+        """Reads one piece of every answer; returns those that ended or failed, and the number of pieces."""
         ended: list[tuple[Any, State | Exception]] = []
         n_pieces = 0
-        for one in list(self._active):
+        for answer in list(self._active):
             try:
-                piece = next(one.pieces, None)
+                piece = next(answer.pieces, None)
                 if piece is not None:
                     n_pieces += 1
-                    if one.on_text is not None:
-                        one.on_text(piece)
+                    if answer.on_text is not None:
+                        answer.on_text(piece)
                     continue
-                found: State | Exception | None = self._state(one)
-                if found is None:
+                result: State | Exception | None = self._state(answer)
+                if result is None:
                     continue
             except Exception as error:
-                one.stream.cancel()
-                found = error
-            self._active.remove(one)
-            ended.append((one.ticket, found))
+                answer.stream.cancel()
+                result = error
+            self._active.remove(answer)
+            ended.append((answer.ticket, result))
         return ended, n_pieces
 
     def cancel(self) -> None:
-        """Ends all of them."""
+        """Cancels all answers."""
         while self._active:
             self._active.pop().stream.cancel()
 
-    def _state(self, one: _Answer) -> State | None:
-        """The state with the answer; None where the model is asked once more."""
-        generation = one.stream.result()
+    def _state(self, answer: _Answer) -> State | None:
+        """Returns the state with the answer; None if a second attempt begins."""
+        generation = answer.stream.result()
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
-        judged = judge(one.state, generation, is_formal(sampling_for(self.generator, one.state)))
-        if one.first is None and is_asked_again(one.state, judged):
-            one.first = judged
-            sampling = second_sampling(sampling_for(self.generator, one.state))
-            (one.stream,) = self.reader.generate([one.state.second_prompt], sampling)
-            one.pieces = iter(one.stream)
+        judged = judge(answer.state, generation, is_formal(sampling_for(self.generator, answer.state)))
+        if answer.first is None and is_asked_again(answer.state, judged):
+            answer.first = judged
+            sampling = second_sampling(sampling_for(self.generator, answer.state))
+            (answer.stream,) = self.reader.generate([answer.state.second_prompt], sampling)
+            answer.pieces = iter(answer.stream)
             return None
-        first, second = (judged, None) if one.first is None else (one.first, judged)
-        return answered(self.generator, one.state, first, second, self.runtime, one.started)
+        first, second = (judged, None) if answer.first is None else (answer.first, judged)
+        return answered(self.generator, answer.state, first, second, self.runtime, answer.started)

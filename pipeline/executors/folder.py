@@ -1,7 +1,7 @@
-"""A run's folder: `run.json` says what ran, `records.jsonl` has one line for each finished sample.
+"""A run's folder: `run.json` describes the run, `records.jsonl` has one line per finished sample.
 
-A line is appended, flushed and on the disk before the sample counts as done. So a process that is killed leaves whole
-lines and at most one torn one at the end, which the next run drops. Nothing is ever in there twice.
+A line is appended and fsynced before the sample counts as done. A killed process therefore leaves whole lines and at
+most one torn line at the end, which the next run drops. No sample has two records.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ RUN = "run.json"
 RECORDS = "records.jsonl"
 LOCK = ".longthread.lock"
 DAMAGED = "records.damaged.jsonl"
-"""Lines that were no records any more, as they were: taken out of records.jsonl so that the run can go on."""
+"""Damaged lines of records.jsonl, moved here unchanged so that the run can resume."""
 FORMAT = 2
-"""1 has no checksums."""
+"""Version of the folder's format. Version 1 has no checksums."""
 _RUN_AGAIN = "run the same 'longthread run' or 'longthread eval' command again"
 _MUST_AGREE = {
     "config_hash": "another pipeline",
@@ -40,16 +40,16 @@ _MUST_AGREE = {
 
 
 class _DamagedRunError(DataError):
-    """A run.json that is missing or damaged, and that the records can replace."""
+    """A run.json that is missing or damaged; the records can replace it."""
 
 
 class _NoRunError(_DamagedRunError):
-    """A run.json that may be another program's: it is replaced where our records lie beside it, and only there."""
+    """A run.json that may be another program's; it is replaced only if our records lie beside it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder as it was read: `about` is run.json; `records` are in the order of the input, one for each sample."""
+    """The contents of a run's folder: `about` is run.json; `records` are in input order, one per sample."""
 
     folder: Path
     about: dict[str, Any]
@@ -66,7 +66,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """What a folder holds, whether or not its run has ended. Raises DataError for no run, and for a damaged one."""
+    """Reads a run's folder, finished or not. Raises DataError if there is no run, or if it is damaged."""
     about = read_about(folder)
     records = read_records(folder, needs_checksum=about["format"] > 1)
     if records.damaged:
@@ -75,7 +75,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """The folder's run.json. Raises DataError where it is missing, damaged, or of a newer longthread."""
+    """Reads the folder's run.json. Raises DataError if it is missing, damaged, or of a newer longthread."""
     path = folder / RUN
     try:
         about = read_object(path)
@@ -94,14 +94,14 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def n_records(folder: Path) -> int:
-    """How many records a folder holds, a torn last line not counted; 0 where there is no run."""
+    """Counts the records in a folder, without a torn last line; 0 if there is no run."""
     path = folder / RECORDS
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 @dataclass(frozen=True)
 class DamagedLine:
-    """A line of records.jsonl that is no record. `number` counts from 1; `line` has no newline."""
+    """A damaged line of records.jsonl. `number` counts from 1; `line` has no newline."""
 
     number: int
     why: str
@@ -124,7 +124,7 @@ class Records:
 
 
 def read_records(folder: Path, needs_checksum: bool) -> Records:
-    """Every line of the folder's records, whole or damaged. Raises DataError for a file that cannot be read."""
+    """Reads every line of the folder's records, whole or damaged. Raises DataError for an unreadable file."""
     path = folder / RECORDS
     try:
         data = path.read_bytes()
@@ -149,12 +149,12 @@ def read_records(folder: Path, needs_checksum: bool) -> Records:
 
 
 def parse_record(line: bytes, needs_checksum: bool) -> Record:
-    """The record of a line. Raises ValueError that says what is wrong with the line."""
+    """Parses the record of a line. Raises ValueError with what is wrong with the line."""
     return Record.from_dict(parse_object(line, needs_checksum))
 
 
 class RunFolder:
-    """A folder that is being run into, by one process at a time."""
+    """The output folder of a run in progress, locked for one process."""
 
     def __init__(
         self,
@@ -166,8 +166,8 @@ class RunFolder:
     ) -> None:
         """Opens a folder for samples of these keys, each with its place in the input.
 
-        Raises RunError, with the way out, for a folder that another process uses, and for one of another run; with
-        `update` what still holds of that is kept, and the rest is dropped.
+        Raises RunError, with a remedy, for a folder in use by another process, and for one of another run. With
+        `update` the valid records of another run stay, and the rest is dropped.
         """
         from filelock import FileLock, Timeout
 
@@ -195,7 +195,7 @@ class RunFolder:
     def _begin(
         self, about: dict[str, Any], places: Mapping[str, int], on_note: Callable[[str], None], update: bool
     ) -> dict[str, str]:
-        """The status of each sample that is recorded, by its key."""
+        """Prepares the folder; returns the status of each recorded sample, by key."""
         damage: _DamagedRunError | None = None
         before: dict[str, Any] = {}
         try:
@@ -215,10 +215,12 @@ class RunFolder:
                 path.unlink()
         if differs:
             is_same_model = _identity(before.get("model")) == _identity(about.get("model"))
-            kept = [replace(record, n=places[record.key]) for record in records if record.key in places]
-            kept = kept if is_same_model else []
-            on_note(f"{differs}: {len(kept)} of {len(records)} records still hold and are kept, the others are dropped")
-            records = kept
+            valid = [replace(record, n=places[record.key]) for record in records if record.key in places]
+            valid = valid if is_same_model else []
+            on_note(
+                f"{differs}: {len(valid)} of {len(records)} records still hold and are kept, the others are dropped"
+            )
+            records = valid
         if differs or read.damaged or len(records) < len(read.whole) or before.get("format") == 1:
             self._rewrite(records)
         if damage is not None and records:
@@ -231,12 +233,12 @@ class RunFolder:
         return {record.key: record.status for record in records}
 
     def _still_hold(self, read: Records, damage: _DamagedRunError, update: bool) -> list[Record]:
-        """The records of this run where run.json does not say what ran: each record says it as well.
+        """Returns this run's records if run.json is lost: each record names its run as well.
 
-        Raises RunError for a folder of other files, and where records are of another run.
+        Raises RunError for a folder of other files, and for records of another run.
         """
         records = read.whole
-        kept = [record for record in records if record.run == self._fingerprint]
+        own_records = [record for record in records if record.run == self._fingerprint]
         strange = sorted(path.name for path in self.folder.iterdir() if not _is_ours(path.name))
         if read.damaged or read.torn_bytes:
             strange.append(RECORDS)
@@ -247,15 +249,16 @@ class RunFolder:
                 f"{self.folder}: holds no run, but other files ({', '.join(strange)[:80]}): name a folder that is "
                 "new or empty"
             )
-        if len(kept) < len(records) and not update:
+        if len(own_records) < len(records) and not update:
             raise RunError(
-                f"{damage}, and {len(records) - len(kept)} of {len(records)} records are of another pipeline, index, "
-                f"model or input: name another --output, or keep the {len(kept)} of this one with --update"
+                f"{damage}, and {len(records) - len(own_records)} of {len(records)} records are of another pipeline, "
+                f"index, model or input: name another --output, or keep the {len(own_records)} of this one with "
+                "--update"
             )
-        return kept
+        return own_records
 
     def _set_aside(self, read: Records, on_note: Callable[[str], None]) -> None:
-        """Takes a torn last line and damaged lines out of the records; the damaged ones are kept in another file."""
+        """Removes a torn last line and damaged lines from the records; moves the damaged ones to another file."""
         path = self.folder / RECORDS
         if read.torn_bytes:
             os.truncate(path, path.stat().st_size - read.torn_bytes)
@@ -281,7 +284,7 @@ class RunFolder:
         )
 
     def _what_differs(self, before: dict[str, Any], now: dict[str, Any]) -> str:
-        """The first thing in which a folder's run is another one, in words; nothing if it is the same."""
+        """Describes the first difference between the folder's run and this one; empty if they agree."""
         for name, other in _MUST_AGREE.items():
             was, is_now = _identity(before.get(name)), _identity(now.get(name))
             if name == "seed" and None in (was, is_now):  # all samples hold any choice of them
@@ -293,16 +296,16 @@ class RunFolder:
         return ""
 
     def forget_errors(self) -> int:
-        """Takes the failed samples' records out, so that they can be tried again, and says how many they were."""
+        """Removes the records of failed samples, so that these are retried; returns their number."""
         path = self.folder / RECORDS
         records = read_records(self.folder, needs_checksum=True).whole
-        kept = [record for record in records if record.status == "ok"]
-        if len(kept) < len(records):
+        successes = [record for record in records if record.status == "ok"]
+        if len(successes) < len(records):
             os.close(self._file)
-            self._rewrite(kept)
+            self._rewrite(successes)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-            self.done = {record.key: record.status for record in kept}
-        return len(records) - len(kept)
+            self.done = {record.key: record.status for record in successes}
+        return len(records) - len(successes)
 
     def _rewrite(self, records: Sequence[Record]) -> None:
         """The file with these records alone: wholly there, or still the one before."""
@@ -329,16 +332,16 @@ class RunFolder:
         self.done[record.key] = record.status
 
     def _line(self, record: Record) -> bytes:
-        """A record as a line of the file, with the fingerprint of the run and a checksum."""
+        """Encodes a record as a line of the file, with the fingerprint of the run and a checksum."""
         whole = with_checksum(replace(record, run=self._fingerprint).to_dict())
         try:
             return json.dumps(whole, ensure_ascii=False).encode() + b"\n"
         except UnicodeEncodeError:  # half a character, as a broken document may hold it
             return json.dumps(whole).encode() + b"\n"
 
-    def describe(self, more: dict[str, Any]) -> None:
-        """Adds to run.json, or replaces there, what is known only now."""
-        self.about = {**self.about, **more}
+    def describe(self, entries: dict[str, Any]) -> None:
+        """Adds or replaces entries of run.json that become known during the run."""
+        self.about = {**self.about, **entries}
         self._write_about()
 
     def _write_about(self) -> None:
@@ -355,12 +358,12 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
 
 def _identity(value: Any) -> Any:
-    """What of a value has to agree: of a file its hash, wherever it lies."""
+    """Returns the part of a value that has to agree: the hash of a file, wherever it lies."""
     return value.get("sha256") if isinstance(value, dict) else value
 
 
@@ -382,5 +385,5 @@ def _is_ours(name: str) -> bool:
 
 
 def _is_left_over(name: str) -> bool:
-    """Whether it is the name of a file that a killed process had not finished."""
+    """Whether the name is that of a file that a killed process left unfinished."""
     return name.endswith(".part") and name.removeprefix(".").startswith(("run.", f"{RECORDS}."))

@@ -1,7 +1,7 @@
-"""The local executor: all stages in this process, with as many answers under way as the engine has sequences.
+"""The local executor: all stages in this process, with as many answers in flight as the engine has sequences.
 
-A question passes the stages before `generate` alone; then it joins the answers under way. These stages stop the answers
-while they work, which costs nothing where both want the same cores.
+A question passes the stages before `generate` alone, then joins the answers in flight. Those stages pause the answers
+while they work, which costs nothing if both need the same cores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
 from pipeline.executors.tasks import Outcome, Task
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault
+from pipeline.records import TaskFault
 from pipeline.registry import kind_of, stage_name
 from pipeline.stages import run_stage
 from pipeline.types import State
@@ -27,8 +27,8 @@ class LocalExecutor:
     def __init__(self, pipeline: Pipeline, max_in_flight: int | None = None) -> None:
         self.pipeline = pipeline
         pool = pipeline.config.executor.pool(stage_name(pipeline.config.generator))
-        asked = pool.max_in_flight if max_in_flight is None else max_in_flight
-        self.max_in_flight = pipeline.config.generator.n_parallel if asked == "auto" else asked
+        limit = pool.max_in_flight if max_in_flight is None else max_in_flight
+        self.max_in_flight = pipeline.config.generator.n_parallel if limit == "auto" else limit
 
     def start(self) -> dict[str, Any]:
         warm_up(self.pipeline, range(len(self.pipeline.config.stages)))
@@ -56,7 +56,7 @@ class LocalExecutor:
                     except _Failed as failed:
                         yield from _given_up(task, failed.fault, again, retry)
                     except Exception as error:
-                        yield from _given_up(task, Fault.of(error, stage_name(generator)), again, retry)
+                        yield from _given_up(task, TaskFault.of(error, stage_name(generator)), again, retry)
                 if not len(answering):
                     if not held and not again:
                         return
@@ -65,16 +65,16 @@ class LocalExecutor:
                     continue
                 ended, n_pieces = answering.turn()
                 on_tokens(n_pieces)
-                for task, found in ended:
-                    if isinstance(found, State):
-                        yield Outcome.of(task, found)
+                for task, result in ended:
+                    if isinstance(result, State):
+                        yield Outcome.of(task, result)
                     else:
-                        yield from _given_up(task, Fault.of(found, stage_name(generator)), again, retry)
+                        yield from _given_up(task, TaskFault.of(result, stage_name(generator)), again, retry)
         finally:
             answering.cancel()
 
     def _prepared(self, task: Task, is_alone: bool) -> State:
-        """The state before the last stage. Raises _Failed; _CellsTaken where it may go once no answer is under way."""
+        """Runs the stages before generate. Raises _Failed; _CellsTaken if it may work once no answer is in flight."""
         if not task.retries:
             task.begin()
         pipeline = self.pipeline
@@ -85,7 +85,7 @@ class LocalExecutor:
             except Exception as error:
                 if isinstance(error, ModelError) and not is_alone:
                     raise _CellsTaken from error
-                raise _Failed(Fault.of(error, stage_name(stage))) from error
+                raise _Failed(TaskFault.of(error, stage_name(stage))) from error
         return state
 
     def close(self) -> None:
@@ -94,12 +94,12 @@ class LocalExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
 
 def _add(answering: Answering, task: Task, state: State) -> bool:
-    """Lets a question in. False where it may go once no answer is under way: its passages are to be read first."""
+    """Starts an answer. Returns False if it has to wait until none is in flight, to read its passages first."""
     try:
         answering.add(task, state)
     except ModelError:
@@ -110,19 +110,19 @@ def _add(answering: Answering, task: Task, state: State) -> bool:
 
 
 class _CellsTaken(Exception):
-    """A stage that works with the reader may want cells that the answers under way hold."""
+    """A stage that works with the reader needs cells that the answers in flight hold."""
 
 
 class _Failed(Exception):
     """A stage raised."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: TaskFault) -> None:
         super().__init__(fault.message)
         self.fault = fault
 
 
-def _given_up(task: Task, fault: Fault, again: list[Task], retry: int) -> Iterator[Outcome]:
-    """The outcome of a task that failed; none if it is tried again."""
+def _given_up(task: Task, fault: TaskFault, again: list[Task], retry: int) -> Iterator[Outcome]:
+    """Yields the outcome of a failed task; nothing if it is retried."""
     if task.may_retry(fault, retry):
         again.append(task)
     else:
@@ -130,7 +130,7 @@ def _given_up(task: Task, fault: Fault, again: list[Task], retry: int) -> Iterat
 
 
 def warm_up(pipeline: Pipeline, stages: range, with_reader: bool = True) -> None:
-    """Loads what these stages need before the first question: what is missing is said now, and the clock is fair."""
+    """Loads what these stages need, so that faults appear before the first question and its time is fair."""
     if with_reader:
         pipeline.window  # noqa: B018 - loads the reader, and says when the answer alone is too long for it
     for place in stages:

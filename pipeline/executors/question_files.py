@@ -1,7 +1,7 @@
-"""Files of questions, read in one way for `run`, `eval` and `calibrate`: JSON lines, a JSON list, or a table.
+"""The one reader of question files for `run`, `eval` and `calibrate`: JSON lines, a JSON list, or a table.
 
-Each question stands alone: what is wrong with one is said of that one, and the others are read. A line ends at a
-newline and not at U+2028, which JSON allows within a text. UTF-16 and UTF-32 are read by their mark, or by their NULs.
+Questions are independent: a fault concerns one question, and the others are read. A line ends at a newline and not at
+U+2028, which JSON allows within a text. UTF-16 and UTF-32 are detected by their byte order mark, or by their NULs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True)
 class Row:
-    """One question as it stands in a file: an object, or what is wrong with it.
+    """One entry of a question file: a value, or a fault.
 
-    `where` is its place for messages (`q.jsonl:3`, `q.json: [2]`), `name` the line or number in that.
+    `where` is its place for messages (`q.jsonl:3`, `q.json: [2]`), `name` the line or number in it.
     """
 
     where: str
@@ -43,7 +43,7 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file, in its order. Raises DataError for a file that cannot be read, or is of another kind."""
+    """Reads a file's rows, in order. Raises DataError for a file that cannot be read or is of another format."""
     data = read_utf8(path)
     suffix = path.suffix.lower()
     if suffix in TABLES:
@@ -54,7 +54,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_utf8(path: Path) -> bytes:
-    """The file's bytes as UTF-8 without a mark; other bytes than text are left as they are. Raises DataError."""
+    """Reads a file as UTF-8 bytes without a byte order mark; leaves undecodable bytes unchanged. Raises DataError."""
     try:
         data = read_file(path, DataError)
     except OSError as error:
@@ -69,7 +69,7 @@ def read_utf8(path: Path) -> bytes:
 
 
 def _without_mark(data: bytes) -> str | None:
-    """UTF-16 as it looks without its mark: the first characters of such a file are of ASCII."""
+    """Detects UTF-16 without a mark: the file's first characters are ASCII, so every second byte is NUL."""
     head = data[:64]
     if len(head) < 4 or b"\0" not in head:
         return None
@@ -80,7 +80,7 @@ def _without_mark(data: bytes) -> str | None:
 
 
 def json_rows(path: Path, data: bytes) -> Iterator[Row]:
-    """Each value of a JSON list, else of each line."""
+    """Yields the values of a JSON list, or else of each line."""
     if path.suffix.lower() == ".json" or data.lstrip()[:1] == b"[":
         try:
             value = json.loads(data)
@@ -110,7 +110,7 @@ def _json_row(path: Path, number: int, line: bytes) -> Row:
 
 
 def _table_rows(path: Path, data: bytes) -> Iterator[Row]:
-    """The rows of a table by the names of its first line; `Question` is `question`, and a semicolon may part cells."""
+    """Yields a table's rows by the column names of its first line, in any case; detects the delimiter."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -153,12 +153,12 @@ _LEFT_OUT_WHEN_EMPTY = ("id", "question", "glob", "documents")
 
 
 def _is_left_out(name: str) -> bool:
-    """Whether an empty cell of the column says nothing."""
+    """Whether an empty cell of the column counts as missing."""
     return name in _LEFT_OUT_WHEN_EMPTY or name.startswith(_NAMELESS)
 
 
 def _delimiter(path: Path, text: str) -> str:
-    """What parts the cells of the first line: that which has a column `question` come of it."""
+    """Returns the delimiter with which the first line has a column `question`."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     for delimiter in usual + _DELIMITERS:
@@ -169,27 +169,27 @@ def _delimiter(path: Path, text: str) -> str:
 
 
 def _column(cell: str) -> str:
-    """The column's name as it is; those that have a meaning in small letters."""
+    """Returns a column's name; lower-cases the names that have a meaning."""
     name = cell.strip()
     return name.lower() if name.lower() in ("id", "question", "glob", "documents", "answer", "answers") else name
 
 
 def name_of(value: dict[str, object], default: str) -> str:
-    """A question's id as text. Raises ValueError for one that is neither text nor a whole number."""
-    found = value.get("id", default)
-    if not isinstance(found, str | int) or isinstance(found, bool) or found == "":
-        raise ValueError(f"has an 'id' that is no text: {json.dumps(found)[:60]}")
-    return str(found)
+    """Returns a question's id as text. Raises ValueError if it is neither text nor an integer."""
+    name = value.get("id", default)
+    if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
+        raise ValueError(f"has an 'id' that is no text: {json.dumps(name)[:60]}")
+    return str(name)
 
 
 def default_names(rows: list[Row]) -> list[str]:
-    """For each row the id that it has where it gives none: its number, unless another row has that."""
+    """Returns each row's default id: its number, unless another row has that id."""
     given = {str(row.value["id"]) for row in rows if isinstance(row.value, dict) and row.value.get("id") is not None}
     return [f"line {row.name}" if row.name in given else row.name for row in rows]
 
 
 def check_text(text: str) -> None:
-    """Raises ValueError for a text that cannot be written down."""
+    """Raises ValueError for a text that UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:

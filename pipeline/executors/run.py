@@ -1,12 +1,12 @@
-"""A batch: questions in, one record for each out, in a folder that a later run goes on with.
+"""A batch: questions in, one record per question out, in a folder that a later run can resume.
 
     summary = run(load_config("p.yaml"), Path("my-index"), read_samples(Path("q.jsonl")), Path("out"), RunOptions())
     read_run(Path("out")).records
 
 A record is {"n", "id", "key", "status": "ok" | "error", "error", "retries", "attempts", "seconds", "started", "fields",
-"question", "record"}: `n` is the sample's place in the input, from 0; `retries` how often it was begun anew, `attempts`
-why; `record` is that of pipeline/records.py without the configuration, which stands in run.json. `seconds` run from
-when the sample was taken up to its end: with several under way they overlap, and do not add up to the run's.
+"question", "record"}: `n` is the sample's place in the input, from 0; `retries` counts its retries, `attempts` holds
+their reasons; `record` is that of pipeline/records.py without the configuration, which is in run.json. `seconds` is the
+time from the sample's start to its end: samples in flight overlap, so they do not add up to the run's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
 from pipeline.executors.tasks import Executor, Outcome, Task
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault, QuestionResult, Record
+from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.registry import stage_name
 from pipeline.retrieval.generations import hold_newest
 
@@ -39,15 +39,14 @@ SECONDS_BETWEEN_STATUS = 0.2
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a batch is run.
+    """The options of a batch.
 
-    `executor` None is what the pipeline's file says. `retry` is how often a sample is begun anew that failed, or whose
-    actor died; an error that would come again (a prompt that does not fit, bad settings, bad data) is not retried.
-    `fail_on_error` stops the run when more samples failed: a number (int), or a share of all in [0, 1] (float); None
-    never does. `retry_errors` tries those again that an earlier run recorded as failed. `update` goes on in a folder of
-    another run: what still holds of it is kept, the rest dropped. `input` is the file that the samples come from, and
-    `seed` that of their choice: for run.json. `max_in_flight` 1 asks one question after the other, so that seconds can
-    be compared.
+    `executor` None takes the pipeline file's. `retry` is the number of retries per sample that failed or whose actor
+    died; a permanent error (a prompt that does not fit, bad settings, bad data) is not retried. `fail_on_error` stops
+    the run once more samples failed: a number (int), or a share of all in [0, 1] (float); None never stops.
+    `retry_errors` retries the samples that an earlier run recorded as failed. `update` resumes in a folder of another
+    run: records that are still valid stay, the rest is dropped. `input` (the samples' file) and `seed` (of their
+    sampling) go into run.json. `max_in_flight` 1 asks one question after the other, so that seconds are comparable.
     """
 
     executor: Literal["local", "ray"] | None = None
@@ -62,7 +61,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a run is. Tokens and seconds are those of this run alone, without what an earlier one did."""
+    """The progress of a run. Tokens and seconds are of this run alone, without earlier ones in the folder."""
 
     n_samples: int
     n_before: int
@@ -87,10 +86,10 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run ended: `n_ok` and `n_failed` are of the folder, and n_ok + n_failed + n_missing == n_samples.
+    """The result of a run: `n_ok` and `n_failed` are of the folder, and n_ok + n_failed + n_missing == n_samples.
 
-    `n_before` of them were there already. `start_s` is what loading took, `seconds` the work after it. Tokens are those
-    of this run; `prompt_tokens` are those read, what the cache held apart.
+    `n_before` of them came from earlier runs. `start_s` is the loading time, `seconds` the time of the work after it.
+    Tokens are of this run; `prompt_tokens` excludes tokens that the KV cache held.
     """
 
     folder: Path
@@ -123,14 +122,14 @@ def run(
     progress: Progress = _silent,
     on_status: Callable[[RunStatus], None] = _unheard,
     on_note: Callable[[str], None] = _unheard,
-    make: Callable[[], Executor] | None = None,
+    make_executor: Callable[[], Executor] | None = None,
 ) -> RunSummary:
-    """Answers every sample that the folder has no record of, and gives the account of the whole folder.
+    """Answers every sample without a record in the folder; returns the summary of the whole folder.
 
-    `make` gives an executor in the place of the one that the options name.
-    `progress` is told of loading, `on_status` of the samples, `on_note` of what is worth a line. Raises RunError, with
-    the way out, for a folder of another run, a full disk, and too many failed samples; ConfigError, StoreError and
-    ModelError before anything is answered. Ctrl-C passes through. What was finished until then is in the folder.
+    `make_executor` replaces the executor of the options. `progress` reports loading, `on_status` the samples, `on_note`
+    remarkable events as lines. Raises RunError, with a remedy, for a folder of another run, a full disk, and too many
+    failed samples; ConfigError, StoreError and ModelError before the first answer. Ctrl-C passes through; the finished
+    samples are in the folder.
     """
     _check(config, index_folder, options)
     everything = without_twins(list(samples))
@@ -152,14 +151,14 @@ def run(
         todo = [task for task in tasks if not task.sample.fault]
         if todo:
             with (
-                make()
-                if make
+                make_executor()
+                if make_executor
                 else _executor(config, index_folder, place, options, about, progress, on_note) as executor
             ):
                 start = perf_counter()
-                told = executor.start()
-                out.describe({"executor": told})
-                for line in told.get("pools", ()):
+                description = executor.start()
+                out.describe({"executor": description})
+                for line in description.get("pools", ()):
                     on_note(line)
                 work.start_s = perf_counter() - start
                 work.answer(executor, todo)
@@ -167,7 +166,7 @@ def run(
 
 
 class _Work:
-    """One run under way: what it counts, and what it writes."""
+    """The state of a run in progress: its counters and its output folder."""
 
     def __init__(
         self,
@@ -193,7 +192,7 @@ class _Work:
     def refuse_bad_lines(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             if task.sample.fault:
-                self.take(Outcome.of(task, None, Fault("DataError", task.sample.fault, "input", is_final=True)))
+                self.take(Outcome.of(task, None, TaskFault("DataError", task.sample.fault, "input", is_final=True)))
 
     def answer(self, executor: Executor, tasks: Sequence[Task]) -> None:
         self.clock = perf_counter()
@@ -204,13 +203,13 @@ class _Work:
             self.seconds = perf_counter() - self.clock
 
     def hear(self, n_tokens: int) -> None:
-        """Tokens of answers under way."""
+        """Counts tokens of answers in flight."""
         self.n_pieces += n_tokens
         if perf_counter() - self.last_status >= SECONDS_BETWEEN_STATUS:
             self.tell()
 
     def take(self, outcome: Outcome) -> None:
-        """Writes a finished sample. Raises RunError when that cannot be, or when too many failed."""
+        """Writes a finished sample. Raises RunError if it cannot be written, or if too many failed."""
         task, state, fault = outcome.task, outcome.state, outcome.fault
         self.out.append(
             Record(
@@ -239,13 +238,13 @@ class _Work:
             raise RunError(why)
 
     def too_many(self) -> str | None:
-        """Why the run has to stop, if it has to."""
-        most, failed = self.options.fail_on_error, self.n_failed + self.n_failed_before
-        if most is None or failed <= (most if isinstance(most, int) else most * len(self.keys)):
+        """Returns why the run has to stop; None if it may go on."""
+        allowed, failed = self.options.fail_on_error, self.n_failed + self.n_failed_before
+        if allowed is None or failed <= (allowed if isinstance(allowed, int) else allowed * len(self.keys)):
             return None
-        allowed = f"{most}" if isinstance(most, int) else f"{most:.0%} of {len(self.keys)}"
+        allowed_text = f"{allowed}" if isinstance(allowed, int) else f"{allowed:.0%} of {len(self.keys)}"
         return (
-            f"{self.out.folder}: stopped: {failed} samples failed, and --fail-on-error allows {allowed}. "
+            f"{self.out.folder}: stopped: {failed} samples failed, and --fail-on-error allows {allowed_text}. "
             "records.jsonl says why each failed"
         )
 
@@ -257,13 +256,13 @@ class _Work:
         self.on_status(RunStatus(n, self.n_before, self.n_ok, self.n_failed, seconds, self.prompt_tokens, written))
 
     def summary(self) -> RunSummary:
-        found = [self.out.done.get(key) for key in self.keys]
+        statuses = [self.out.done.get(key) for key in self.keys]
         return RunSummary(
             folder=self.out.folder,
-            n_samples=len(found),
-            n_ok=found.count("ok"),
-            n_failed=found.count("error"),
-            n_missing=found.count(None),
+            n_samples=len(statuses),
+            n_ok=statuses.count("ok"),
+            n_failed=statuses.count("error"),
+            n_missing=statuses.count(None),
             n_before=self.n_before,
             n_retries=self.n_retries,
             start_s=self.start_s,
@@ -282,7 +281,7 @@ def _executor(
     progress: Progress,
     on_note: Callable[[str], None],
 ) -> Executor:
-    """`place` is the folder of the index's state here; other nodes look for the same state in `index_folder`."""
+    """Builds the executor. `place` is this machine's index generation; other nodes look it up in `index_folder`."""
     kind = options.executor or config.executor.kind
     folder = index_folder or Path("no index")
     if kind == "local":
@@ -295,7 +294,7 @@ def _executor(
 
 # ---------------------------------------------------------------------------------------------------- what run.json has
 def check_model(config: PipelineConfig, options: RunOptions) -> None:
-    """Raises what is wrong with the model, as far as it can be known in a moment; a cluster's nodes look themselves."""
+    """Raises ModelError for a bad model, as far as a quick check can tell; a cluster's nodes check their own files."""
     try:
         config.generator.check()
     except ModelError:
@@ -304,7 +303,7 @@ def check_model(config: PipelineConfig, options: RunOptions) -> None:
 
 
 def _is_elsewhere(config: PipelineConfig, options: RunOptions) -> bool:
-    """Whether it is other machines that answer: then the model need not be on this one."""
+    """Whether other machines answer, so that this one needs no model."""
     return (options.executor or config.executor.kind) == "ray" and config.executor.address is not None
 
 
@@ -338,27 +337,27 @@ def _about(
 
 
 def index_hash(folder: Path) -> str:
-    """The same for the same documents, cut and embedded in the same way. Raises StoreError where there is no index."""
+    """Returns a hash of the documents, their chunking and embedding. Raises StoreError if there is no index."""
     from pipeline.retrieval.fingerprint import fingerprint
 
     return fingerprint(folder)
 
 
 def _file(path: Path) -> dict[str, str]:
-    """A file by its place and its hash; of a folder the hash is of all its files."""
+    """Describes a file by its path and hash; a folder's hash covers all its files."""
     import hashlib
 
     from pipeline.models.filehash import file_sha256
 
     if path.is_file():
         return {"path": str(path.resolve()), "sha256": file_sha256(path)}
-    files = sorted(one for one in path.rglob("*") if one.is_file())
-    whole = "\n".join(f"{one.relative_to(path).as_posix()} {file_sha256(one)}" for one in files)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    whole = "\n".join(f"{file.relative_to(path).as_posix()} {file_sha256(file)}" for file in files)
     return {"path": str(path.resolve()), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
 
 
 def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]:
-    """The reader's file; a scripted one has none."""
+    """Describes the reader's file; a scripted reader has none."""
     from pipeline.models.filehash import file_sha256
 
     generator = config.generator
@@ -374,7 +373,7 @@ def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]
 
 
 def machine() -> dict[str, Any]:
-    """What a speed depends on: the processor, the cores that this process may use, and the libraries."""
+    """Describes what speed depends on: the processor, the cores of this process, and the libraries."""
     from pipeline.models.tune import machine as processor
 
     return {

@@ -1,10 +1,9 @@
-"""The questions of a batch, and the file that they come from: JSON lines, a JSON list or a table, each on its own.
+"""The samples of a batch, and their file: JSON lines, a JSON list or a table.
 
 {"id": "ferry", "question": "When does the ferry leave?", "answers": ["at noon"]}
 
-`id` may be left out (the line's number then stands for it). `glob` keeps retrieval to some sources, `documents` are
-those that come with the question ([{"text": ..., "title": ..., "source": ...}]). All else is kept and goes into the
-record.
+`id` defaults to the line's number. `glob` restricts retrieval to some sources. `documents` come with the question
+([{"text": ..., "title": ..., "source": ...}]). All other fields are copied into the record.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ _OWN = ("id", "question", "glob", "documents")
 
 @dataclass(frozen=True)
 class Sample:
-    """One question of a batch. `fields` is what else came with it (gold answers), passed through into its record.
+    """One question of a batch. `fields` holds its other fields (gold answers), which are copied into its record.
 
-    `fault` says what is wrong with the place that it was read from: such a sample is not asked, its record is an error.
-    `n` is its place in the input, from 0; None where that is its place among the samples of a run.
+    `fault` describes an unreadable input line: the sample is not asked, and its record is an error. `n` is its place in
+    the input, from 0; None if that equals its place among the samples of a run.
     """
 
     question: Question
@@ -38,57 +37,57 @@ class Sample:
     n: int | None = None
 
     def key(self, config_hash: str, index_hash: str | None) -> str:
-        """What a finished record is known by: the same for the same question, settings and documents."""
+        """Returns the key of its record: equal for the same question, settings and documents."""
         question = self.question
-        documents = [[one.source, one.title, one.text] for one in question.documents]
+        documents = [[document.source, document.title, document.text] for document in question.documents]
         parts = [question.id, question.text, question.glob, documents, self.fault, config_hash, index_hash]
-        parts += [question.json_schema] if question.json_schema else []  # younger than kept records
+        parts += [question.json_schema] if question.json_schema else []  # added later: old records must keep their keys
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """The samples of a file, in its order; a bad line is a sample with a fault that names its number.
+    """Reads a file's samples, in order. A bad line becomes a sample with a fault that names the line.
 
-    Raises DataError for a file that cannot be read, holds no question, or is of another kind.
+    Raises DataError for a file that cannot be read, has no question, or is of another format.
     """
     rows = read_rows(path)
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for row, default in zip(rows, default_names(rows), strict=True):
         try:
             if row.fault:
                 raise ValueError(row.fault)
-            found.append(_sample(row.value, default))
+            samples.append(_sample(row.value, default))
         except ValueError as error:
             subject = "the line " if row.where == f"{path}:{row.name}" else ""
-            found.append(Sample(Question("", f"line {row.name}"), {}, f"{row.where}: {subject}{error}"))
-    if not found:
+            samples.append(Sample(Question("", f"line {row.name}"), {}, f"{row.where}: {subject}{error}"))
+    if not samples:
         raise DataError(f"{path}: there is no question in it")
-    return found
+    return samples
 
 
 def samples_of(values: Sequence[object]) -> list[Sample]:
-    """The samples of mappings as a line of a file holds them; an `id` that is missing is the place, from 1.
+    """Converts mappings, as in a file's lines, to samples. A missing `id` becomes the position, from 1.
 
-    A mapping that is no question is a sample with a fault, as a bad line of a file is.
+    A mapping that is no question becomes a sample with a fault, like a bad line of a file.
     """
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for n, value in enumerate(values, 1):
         try:
-            found.append(_sample(value, str(n)))
+            samples.append(_sample(value, str(n)))
         except ValueError as error:
             given = value.get("id") if isinstance(value, dict) else None
-            found.append(
+            samples.append(
                 Sample(Question("", given if isinstance(given, str) else str(n)), {}, f"question {n}: {error}")
             )
-    return found
+    return samples
 
 
 def chosen(samples: Sequence[Sample], n: int | None = None, seed: int = 0, limit: int | None = None) -> list[Sample]:
-    """The first `limit` samples, and of these `n` by chance, in their order.
+    """Takes the first `limit` samples, and draws `n` of these, in input order.
 
-    With one seed the choice of a larger n holds that of a smaller one. Each sample keeps its place among all of them.
+    With the same seed, a larger draw contains every smaller one. Each sample keeps its place in the input.
     """
-    numbered = [replace(one, n=place) if one.n is None else one for place, one in enumerate(samples)]
+    numbered = [replace(sample, n=place) if sample.n is None else sample for place, sample in enumerate(samples)]
     first = numbered if limit is None else numbered[:limit]
     if n is None or n >= len(first):
         return first
@@ -98,7 +97,7 @@ def chosen(samples: Sequence[Sample], n: int | None = None, seed: int = 0, limit
 
 
 def without_twins(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples, with a fault for each whose id an earlier one has already: a record is found by its id."""
+    """Gives every sample with a repeated id a fault: records are looked up by id."""
     seen: set[str] = set()
     result = []
     for n, sample in enumerate(samples, 1):
@@ -113,7 +112,7 @@ def without_twins(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _sample(value: object, default_id: str) -> Sample:
-    """Raises ValueError that says what the line lacks."""
+    """Converts one value to a sample. Raises ValueError with what is missing or wrong."""
     if not isinstance(value, dict):
         raise ValueError(f"must be an object with 'question', was: {json.dumps(value)[:60]}")
     text = value.get("question")
@@ -125,8 +124,8 @@ def _sample(value: object, default_id: str) -> Sample:
     glob = value.get("glob")
     if glob is not None and not isinstance(glob, str):
         raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
-    documents = tuple(_document(one, n) for n, one in enumerate(_listed(value.get("documents"))))
-    fields = {name: one for name, one in value.items() if name not in _OWN}
+    documents = tuple(_document(item, n) for n, item in enumerate(_listed(value.get("documents"))))
+    fields = {name: item for name, item in value.items() if name not in _OWN}
     return Sample(Question(text, name, glob, documents), fields)
 
 

@@ -1,4 +1,4 @@
-"""Where a pipeline's stages run, as its file may say it; nothing of this changes an answer."""
+"""The `executor` section of a pipeline file: where the stages run. It never changes an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.errors import SettingError
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class StagePool:
     """The actors of one stage.
 
     :param replicas: number of actors, at least 1. auto: one for each node; for generate, one for each GPU where there
@@ -59,7 +59,7 @@ class ExecutorSettings:
     object_store_mb: int = 256
     waiting: int = 2
     max_restarts: int = 8
-    stages: dict[str, Pool] = field(default_factory=dict)
+    stages: dict[str, StagePool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -71,7 +71,7 @@ class ExecutorSettings:
             if not isinstance(value, str) and value < least:
                 raise SettingError(name, f"must be at least {least}, was: {value}")
 
-    def pool(self, stage: str) -> Pool:
-        """What is said about a stage by its name, else by its kind, else nothing but auto."""
+    def pool(self, stage: str) -> StagePool:
+        """Returns the settings of a stage, by its name, else by its kind, else the defaults."""
         kind = stage.partition(".")[0]
-        return self.stages.get(stage) or self.stages.get(kind) or Pool()
+        return self.stages.get(stage) or self.stages.get(kind) or StagePool()

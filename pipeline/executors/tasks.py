@@ -1,4 +1,4 @@
-"""What an executor is given and what it gives back, one by one, in whatever order they are finished."""
+"""The contract of executors: tasks in, outcomes out, one by one, in order of completion."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pipeline.executors.samples import Sample
-from pipeline.records import Fault
+from pipeline.records import TaskFault
 from pipeline.types import State
 
 
 @dataclass(eq=False)
 class Task:
-    """A sample on its way. `n` is its place in the input, from 0; `retries` says why it began anew, each time.
+    """A sample in flight. `n` is its place in the input, from 0; `retries` holds the reason of each retry.
 
-    `n_counted` of these count against the number that is allowed: not those for which another may be to blame.
+    `n_counted` of these count against the limit: retries that another sample may have caused do not.
     """
 
     n: int
     key: str
     sample: Sample
-    retries: list[Fault] = field(default_factory=list)
+    retries: list[TaskFault] = field(default_factory=list)
     n_counted: int = 0
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=perf_counter)
 
     def begin(self) -> None:
-        """Its time runs from here."""
+        """Starts the task's clock."""
         self.started, self.clock = datetime.now(UTC), perf_counter()
 
-    def may_retry(self, fault: Fault, most: int) -> bool:
-        """Whether it may be tried again; if so, that is noted."""
-        if fault.is_final or self.n_counted >= most:
+    def may_retry(self, fault: TaskFault, max_retries: int) -> bool:
+        """Whether the task may be retried; if so, records the retry."""
+        if fault.is_final or self.n_counted >= max_retries:
             return False
         self.n_counted += 1
         self.retries.append(fault)
@@ -44,23 +44,23 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished sample: it has a state with an answer, or a fault."""
+    """A finished sample, with either a state that has an answer, or a fault."""
 
     task: Task
     state: State | None
-    fault: Fault | None
+    fault: TaskFault | None
     seconds: float
 
     @classmethod
-    def of(cls, task: Task, state: State | None, fault: Fault | None = None) -> Outcome:
+    def of(cls, task: Task, state: State | None, fault: TaskFault | None = None) -> Outcome:
         return cls(task, state, fault, perf_counter() - task.clock)
 
 
 class Executor(Protocol):
     """Runs tasks through a pipeline's stages.
 
-    `start` loads what is needed and says in lines what became of every `auto`. `run` takes tasks as it has room for
-    them, and gives each back once. `on_tokens` of it is told how many tokens were written since it was last told.
+    `start` loads the stages and describes how every `auto` was resolved. `run` takes tasks as it has room for them, and
+    yields one outcome per task. It calls `on_tokens` with the number of tokens written since the last call.
     """
 
     def start(self) -> dict[str, Any]: ...
@@ -68,5 +68,5 @@ class Executor(Protocol):
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None: ...

@@ -1,14 +1,13 @@
-"""Leave-one-out over a prompt that was read once: how likely a text is after it when a stretch of it cannot be seen.
+"""Leave-one-out over a prompt that was read once: how likely a text is after it if a stretch of cells is hidden.
 
-The prompt's cells are forked once for each cut (`seq_cp`, no cells copied). In a fork the cells of the cut are removed,
-and only the end of the prompt and the target are read again, those of all forks in the same calls of llama.cpp. So a
-variant costs the end of the prompt and the target, and not the prompt.
+The prompt's cells are forked once for each cut (`seq_cp`, no cells copied). A fork loses the cells of the cut, and only
+the end of the prompt and the target are read again, for all forks in the same llama.cpp calls. A variant therefore
+costs only the end of the prompt and the target.
 
-An ending of its own may stand in the place of the prompt's: where the end of the prompt repeats a part of the cut, that
-has to go as well.
+A variant may replace the end of the prompt: if that repeats a part of the cut, the repetition has to go as well.
 
-Not the same as a prompt that never held the cut: the cells behind it were read while it was there and keep what they
-took in of it, and their positions. pipeline/answers/attribution.py says what that is worth.
+This approximates a prompt without the cut: the cells behind the cut attended to it, and keep their positions.
+pipeline/answers/attribution.py discusses the error.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Cut = tuple[int, int]
 
 @dataclass(eq=False)
 class Fork:
-    """One variant on its own sequence: the trunk's first `n_kept` cells without the cut, and behind them `tokens`.
+    """One variant on its own sequence: the trunk's first `n_kept` cells without the cut, then `tokens`.
 
     Each of the last n_target rows of `tokens` predicts one token of the target.
     """
@@ -55,10 +54,10 @@ def ablate(
     tail: int,
     endings: Sequence[Sequence[int] | None] | None = None,
 ) -> NDArray[np.float32]:
-    """Log P of each token of the target after the prompt without each cut, float32 (n_cuts, n_target).
+    """Computes log P of each target token after the prompt without each cut, float32 (n_cuts, n_target).
 
-    Cells from `tail` on are read again after a cut; 0 <= low <= high <= tail < len(prompt). `endings`, one for each
-    cut, are tokens (at least one) that are read in their place; None: those of the prompt.
+    Cells from `tail` on are read again after a cut; 0 <= low <= high <= tail < len(prompt). `endings`, one per cut,
+    replace these cells by tokens (at least one); None: the prompt's own.
     """
     if not pool.can_cut:
         raise ModelError(f"{pool.context.weights.path.name}: this architecture cannot forget a part of what it read")
@@ -87,7 +86,7 @@ def _fork(number: int, cut: Cut, ending: Sequence[int] | None, prompt: Cells, ta
 
 
 def _waves(pool: Pool, forks: Sequence[Fork]) -> Iterator[list[Fork]]:
-    """The forks in order, as many at a time as there are sequences and cells for."""
+    """Yields the forks in order, as many at a time as there are sequences and cells for."""
     wave: list[Fork] = []
     n_cells = 0
     for fork in forks:
@@ -115,7 +114,7 @@ def _decode_wave(
             pool.share(trunk, fork.sequence, fork.n_kept)
             if fork.cut[0] < fork.cut[1]:
                 pool.context.remove(fork.sequence, *fork.cut)
-            # llama.cpp refuses a gap in front of what is decoded: where the cut reaches the tail, the tail moves up
+            # llama.cpp refuses a gap right before the decoded cells: a cut that reaches the tail moves the tail up
             fork.position = pool.context.last_position(fork.sequence) + 1
         for rows, places in _calls(wave, len(target), pool.context.n_batch):
             outputs = pool.decode(rows)
@@ -128,8 +127,9 @@ def _decode_wave(
 
 
 def _calls(wave: Sequence[Fork], n_target: int, n_batch: int) -> Iterator[tuple[list[Rows], list[tuple[int, int]]]]:
-    """The forks' rows in calls of at most n_batch cells and MAX_OUTPUTS outputs, and what each output predicts:
-    (number of the fork, place in the target).
+    """Yields the forks' rows in calls of at most n_batch cells and MAX_OUTPUTS outputs.
+
+    With each call comes what its outputs predict: (number of the fork, place in the target).
     """
     rows: list[Rows] = []
     places: list[tuple[int, int]] = []

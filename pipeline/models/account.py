@@ -1,4 +1,4 @@
-"""What a model's file is good for: found by its header, and by opening it and rendering two messages."""
+"""Reports the abilities of a model file, by its header, by opening it, and by rendering two messages."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _USER = Message("user", (Text("How many hives has the garden?"),))
 _SYSTEM = Message("system", (Text("Answer in one word."),))
 _RENDERS, _NO_TEMPLATE = "renders", "none"
 _USABLE = (_RENDERS, _NO_TEMPLATE)
-"""How a word on a template begins with which a model can be used."""
+"""Beginnings of template reports with which a model is usable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a file is good for, and what it is not.
+    """The abilities and limits of a model file.
 
-    `problem` is why it does not open, empty where it does. `template` says whether its chat template renders, empty
-    where that was not tried; `thinking` how the model thinks before it answers. `cache_bytes` are those of one token's
-    cell with keys and values in f16. `limits` are what longthread, or llama.cpp, cannot do with this architecture.
-    `kept_cells` says whether cells of passages can be put together (assemble.cited's `reuse`), and why not.
+    `problem` is the reason if it does not open, else empty. `template` says whether its chat template renders; empty if
+    that was not tried. `thinking` describes how the model thinks before it answers. `cache_bytes` is the size of one
+    token's cell with keys and values in f16. `limits` lists what longthread or llama.cpp cannot do with this
+    architecture. `kept_cells` says whether cells of passages can be composed (assemble.cited's `reuse`), and why not.
     """
 
     kind: Kind
@@ -57,25 +57,25 @@ class Account:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can be used as what it is."""
+        """Whether the file is usable for its purpose."""
         can_render = not self.template or self.template.startswith(_USABLE)
         return self.kind in _USEFUL and not self.problem and can_render
 
 
 def account(path: Path) -> Account:
-    """Opens a whole file and says what it is good for. Raises ModelError for one that is damaged."""
+    """Opens a file and reports its abilities. Raises ModelError for a damaged file."""
     info = inspect(path)
-    found = purpose(info)
-    good_for = _GOOD_FOR.get(found.kind) or f"nothing by itself: it {found.why}"
-    about = Account(found.kind, good_for, info.n_ctx_train, info.n_parts)
-    if found.kind not in _USEFUL:
+    file_purpose = purpose(info)
+    good_for = _GOOD_FOR.get(file_purpose.kind) or f"nothing by itself: it {file_purpose.why}"
+    about = Account(file_purpose.kind, good_for, info.n_ctx_train, info.n_parts)
+    if file_purpose.kind not in _USEFUL:
         return about
     try:
-        if found.kind == "generator":
+        if file_purpose.kind == "generator":
             return _of_generator(path, good_for)
         look_first(path)
     except ModelError as error:
-        return Account(found.kind, good_for, info.n_ctx_train, info.n_parts, problem=str(error))
+        return Account(file_purpose.kind, good_for, info.n_ctx_train, info.n_parts, problem=str(error))
     return about
 
 
@@ -113,7 +113,7 @@ def _kept_cells(engine: Engine) -> str:
 
 
 def _template(engine: Engine) -> str:
-    """Whether the chat template renders a user's message, alone and after a system message."""
+    """Tests whether the chat template renders a user's message, alone and after a system message."""
     if not engine.weights.metadata.get("tokenizer.chat_template"):
         return f"{_NO_TEMPLATE}: messages are joined as plain text, as for a base model"
     reasons = []
@@ -132,8 +132,8 @@ def _size(n_bytes: int) -> str:
 
 
 def _limits(engine: Engine) -> list[str]:
-    """What cannot be done with this model, and what follows."""
-    weights, found = engine.weights, []
+    """Lists the limits of this model, and their consequences."""
+    weights, limits = engine.weights, []
     if weights.is_recurrent:
         attending = weights.layers.attending
         probe = (
@@ -141,21 +141,23 @@ def _limits(engine: Engine) -> list[str]:
             if attending
             else "compress.probe cannot read its attention"
         )
-        found.append(
+        limits.append(
             f"{weights.architecture} has recurrent layers, whose states take {_size(weights.layers.state_bytes)} a "
             f"sequence: prompts share beginnings up to checkpoints only, {probe}, 'why' reads a new prompt for each "
             "passage, and draft does nothing"
         )
     if weights.n_swa > 0:
-        found.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")
+        limits.append(f"some layers see only the last {weights.n_swa} tokens: compress.probe asks heads of the others")
     if weights.n_positions:
-        found.append(f"its positions are learned: it never reads more than {weights.n_ctx_trained} tokens")
+        limits.append(f"its positions are learned: it never reads more than {weights.n_ctx_trained} tokens")
     elif not weights.has_rope:
-        found.append("it has no rotary positions: rope_scaling and rope_freq_base do nothing, and are refused")
+        limits.append("it has no rotary positions: rope_scaling and rope_freq_base do nothing, and are refused")
     sizes = weights.head_sizes("key_length") | weights.head_sizes("value_length")
     block = CACHE_TYPES["q8_0"][1]
     if wrong := [size for size in sizes if size % block]:
-        found.append(f"its heads have {wrong[0]} values, which blocks of {block} do not divide: kv_k and kv_v stay f16")
+        limits.append(
+            f"its heads have {wrong[0]} values, which blocks of {block} do not divide: kv_k and kv_v stay f16"
+        )
     if not any(weights.is_end(token) for token in range(weights.n_vocab)):
-        found.append("no token ends an answer: it goes on up to max_tokens, or to a string of 'stop'")
-    return found
+        limits.append("no token ends an answer: it goes on up to max_tokens, or to a string of 'stop'")
+    return limits

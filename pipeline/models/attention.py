@@ -1,12 +1,12 @@
-"""Attention read from a stock GGUF: how much the tokens of a query attend to each cell of what stands before them.
+"""Reads attention from a stock GGUF: how much the tokens of a query attend to each preceding cell.
 
-llama.cpp's evaluation callback is asked about each node of the graph; the tensor `kq_soft_max-<layer>`, which exists
-only without flash attention, is copied as it passes. Above the highest wanted layer the graph is not run at all. So a
-probe has a context of its own, without flash attention, whose cache holds only the layers that were run. What heads are
-worth asking: retrieval heads (Wu et al. 2024, arXiv 2404.15574).
+llama.cpp calls its evaluation callback for each node of the graph. The callback copies the tensor
+`kq_soft_max-<layer>`, which exists only without flash attention, and stops the graph above the highest wanted layer. A
+probe therefore has its own context, without flash attention, whose cache holds only the layers that ran. Retrieval
+heads (Wu et al. 2024, arXiv 2404.15574) are the useful ones.
 
-Of a hybrid model only the layers that attend are asked. Its recurrent states cannot be trimmed, so the query is read on
-a copy of the prefix's sequence, and a prefix that does not continue the last one is read from its beginning.
+In a hybrid model only the attending layers can be read. Recurrent states cannot be trimmed, so the query is read on a
+copy of the prefix's sequence, and a prefix that does not continue the last one is read from its beginning.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NODE = b"kq_soft_max-"
 _GROWTH = 1024
-"""The probe's context grows in steps of so many cells."""
+"""Step, in cells, in which the probe's context grows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +42,8 @@ class Attention:
     """Attention of a query to a prefix.
 
     `mass` is float32 (n_heads, n_query, n_prefix), in [0, 1]: after the softmax, so a query token's row sums to at most
-    1, the rest being attention within the query. `heads` names the rows of the first axis as (layer, head).
-    `blind_layers` attend only to a sliding window that some of the prefix lies outside of: their mass there is 0.
+    1; the rest is attention within the query. `heads` names the rows of the first axis as (layer, head).
+    `blind_layers` have a sliding window that does not cover the whole prefix: their mass outside it is 0.
     """
 
     mass: NDArray[np.float32]
@@ -51,20 +51,20 @@ class Attention:
     blind_layers: tuple[int, ...] = ()
 
 
-class Probe:
-    """Reads attention on its own context; keeps the cells of its last prefix for the next query."""
+class AttentionReader:
+    """Reads attention on its own context, and keeps the cells of the last prefix for the next query."""
 
     def __init__(self, weights: Weights, resolved: ResolvedSettings) -> None:
-        """Raises ModelError for an architecture that has no attention in any of its layers."""
+        """Raises ModelError for an architecture without attention layers."""
         if not weights.layers.attending:
             raise ModelError(
                 f"{weights.path.name}: {weights.architecture} has recurrent layers only: there is no attention to read"
             )
         self._weights = weights
         self._query = 1 if weights.is_recurrent else 0
-        """The sequence on which queries are read."""
+        """The sequence for queries."""
         self._spare = 1
-        """The sequence on which cached cells are moved: not of recurrent models, which have none."""
+        """The sequence on which cached cells are moved; recurrent models have no cached cells."""
         kv_k: KvType = "f32" if resolved.kv_k == "f32" else "f16"
         kv_v: KvType = "f32" if resolved.kv_v == "f32" else "f16"
         self._resolved = replace(resolved, kv_k=kv_k, kv_v=kv_v, n_cells=0, kv_unified=True)
@@ -78,7 +78,7 @@ class Probe:
             self._context.close()
 
     def attend(self, prefix: Cells, query: Cells, heads: Sequence[tuple[int, int]] | None) -> Attention:
-        """The attention of each cell of the query to each of the prefix; all heads of all layers by default."""
+        """Returns the attention of each query cell to each prefix cell; by default for all heads of all layers."""
         wanted = self._checked(heads)
         layers = sorted({layer for layer, _ in wanted})
         if len(prefix) == 0 or len(query) == 0:
@@ -133,7 +133,7 @@ class Probe:
         self._keys, self._depth = np.empty(0, np.int64), -1
 
     def _read_prefix(self, context: Context, prefix: Cells, last: int) -> int:
-        """Decodes the prefix up to the layer `last`; gives the number of cells that were there already."""
+        """Decodes the prefix up to the layer `last`; returns the number of cells that were cached."""
         n = common(self._keys, prefix.keys) if self._depth >= last else 0
         if self._query and n < len(self._keys):
             n = 0
@@ -145,8 +145,8 @@ class Probe:
                 for stretch in prefix.cached(low, high):
                     put_behind(context, self._spare, 0, stretch, is_transposed=True)
                 continue
-            for at in range(low, high, context.n_batch):
-                context.decode([rows_of(prefix, 0, at, min(high, at + context.n_batch), kind)])
+            for start in range(low, high, context.n_batch):
+                context.decode([rows_of(prefix, 0, start, min(high, start + context.n_batch), kind)])
         return n
 
     def _stop(self, last: int) -> int | None:
@@ -163,24 +163,24 @@ class Probe:
         for low, high, kind in whole.runs(n_prefix, len(whole)):
             if kind == "cached":
                 raise ModelError("attend: the query must be read: put cached cells into the prefix")
-            for at in range(low, high, context.n_batch):
-                upto = min(high, at + context.n_batch)
+            for start in range(low, high, context.n_batch):
+                upto = min(high, start + context.n_batch)
                 self._nodes.watch(layers, self._stop(layers[-1]))
-                context.decode([rows_of(whole, self._query, at, upto, kind)])
+                context.decode([rows_of(whole, self._query, start, upto, kind)])
                 for n, (layer, head) in enumerate(wanted):
-                    found = self._nodes.taken.get(layer)
-                    if found is None:
+                    weights = self._nodes.taken.get(layer)
+                    if weights is None:
                         raise ModelError(
                             f"{self._weights.path.name}: the graph of {self._weights.architecture} has no tensor "
                             f"{_NODE.decode()}{layer}: its attention cannot be read"
                         )
-                    seen = found.reshape(self._weights.layers.all[layer].n_head, upto - at, -1)
-                    mass[n, at - n_prefix : upto - n_prefix] = seen[head, :, :n_prefix]
+                    head_weights = weights.reshape(self._weights.layers.all[layer].n_head, upto - start, -1)
+                    mass[n, start - n_prefix : upto - n_prefix] = head_weights[head, :, :n_prefix]
         self._nodes.watch([], None)
         return mass
 
     def _blind(self, mass: NDArray[np.float32], wanted: Sequence[tuple[int, int]], n_prefix: int) -> set[int]:
-        """Layers none of whose wanted heads gave anything to the part of the prefix that lies outside the window."""
+        """Returns the layers whose wanted heads all have no attention outside the sliding window."""
         outside = n_prefix - self._weights.n_swa
         if self._weights.n_swa <= 0 or outside <= 0:
             return set()
@@ -189,7 +189,7 @@ class Probe:
 
 
 class _Nodes:
-    """What the evaluation callback does: copies the watched layers' attention, and stops the graph after a layer."""
+    """The evaluation callback: copies the attention of watched layers, and stops the graph after a layer."""
 
     def __init__(self) -> None:
         self.taken: dict[int, NDArray[np.float32]] = {}
@@ -204,7 +204,7 @@ class _Nodes:
         self._stop = b"" if stop is None else _NODE + str(stop).encode()
 
     def on_node(self, tensor: object, is_asking: bool, _: object) -> bool:
-        """Asked before a node: whether its value is wanted. Afterwards: copies it; False ends the graph."""
+        """Before a node: returns whether its value is wanted. After it: copies the value; False ends the graph."""
         name = self._name(tensor)
         if is_asking:
             return name in self._names or name == self._stop
@@ -217,12 +217,12 @@ class _Nodes:
 
 
 def _ggml_base() -> Any:
-    """Ggml's own calls on tensors, which the binding does not have."""
+    """Loads ggml's functions on tensors, which the binding lacks."""
     folder = Path(library().__file__).parent / "lib"
-    found = sorted(folder.glob("*ggml-base*"), key=lambda path: len(path.name))
-    if not found:
+    libraries = sorted(folder.glob("*ggml-base*"), key=lambda path: len(path.name))
+    if not libraries:
         raise ModelError(f"llama-cpp-python's libraries are not in {folder}: install it again")
-    base = ctypes.CDLL(str(found[0]))
+    base = ctypes.CDLL(str(libraries[0]))
     base.ggml_get_name.argtypes, base.ggml_get_name.restype = [ctypes.c_void_p], ctypes.c_char_p
     base.ggml_nbytes.argtypes, base.ggml_nbytes.restype = [ctypes.c_void_p], ctypes.c_size_t
     base.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]

@@ -1,16 +1,17 @@
-"""Continuous batching: many prompts read and answered in one context, each call of llama.cpp serving all of them.
+"""Continuous batching: many prompts are read and answered in one context, and each llama.cpp call serves all of them.
 
-A step is one call. It takes the next token of every answer under way, and after them pieces of the prompts that are
-still being read, few enough that the answers do not stall. A prompt is let in when its cells, and those of its longest
-answer, are certain to be there: so nothing is ever cut, and nothing aborts half-way. The order is that of arrival.
+A step is one call. It takes the next token of every answer in flight, then pieces of the prompts that are still being
+read, few enough that the answers do not stall. The batcher admits a prompt once its cells, and those of its longest
+answer, are certain to be free. So nothing is ever truncated or aborted half-way. Prompts are admitted in order of
+arrival.
 
-Every token looks at the cells of all sequences, if only to mask them, and so reading a prompt beside others costs more
-than reading it alone: a prompt is let in beside others only where answering together saves more than that. Short
-prompts, and those with a common beginning, are therefore answered many at a time, and long ones one after the other
-(measured on XQuAD's questions with 1300 tokens each: docs/experiments.md).
+Every token attends over the cells of all sequences, if only to mask them. So reading a prompt beside others costs more
+than reading it alone, and the batcher admits it only if answering together saves more than that. Short prompts, and
+those with a common prefix, are therefore answered many at a time, long ones one after the other (measured on XQuAD's
+questions with 1300 tokens each: docs/experiments.md).
 
-What a prompt has in common with an idle sequence or with another prompt under way is shared: if the other is still
-reading that part, the prompt follows it and takes its cells once they are there (recurrent models: halts.py).
+A prompt shares its common prefix with an idle sequence or with another prompt in flight. If the other is still reading
+that part, the prompt follows it and takes over the cells once they are there (recurrent models: halts.py).
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORTH_WAITING = 32
-"""Cells in common from which a prompt waits for another to read them, rather than reading them as well."""
+"""Least common prefix, in cells, for which a prompt waits until another has read it."""
 _STEP = {False: 5.0, True: 50.0}
-"""What a call for a single token takes, in tokens read among many: on a processor, measured; on a GPU, a guess."""
+"""Cost of a call for a single token, in tokens of a large batch: measured on a CPU, a guess for a GPU."""
 _SECONDS_A_CALL = 1.5
-"""How long a call that only reads prompts may take: a user sees progress, and Ctrl-C gets through."""
+"""Target duration of a call that only reads prompts, so that progress and Ctrl-C get through."""
 
 
 class Batcher:
-    """Runs jobs on a pool's sequences, at most `n_seq_max` at a time; the others wait."""
+    """Runs jobs on a pool's sequences, at most `n_seq_max` at a time; further jobs wait."""
 
     def __init__(self, pool: Pool, n_seq_max: int, piece: int, draft_most: int) -> None:
         self.pool = pool
@@ -63,7 +64,7 @@ class Batcher:
 
     # --------------------------------------------------------------------------------------------------- the outside
     def submit(self, job: Job, lock: threading.RLock) -> EngineStream:
-        """Puts a prompt in the queue: the engine checked that it fits. The lock is held while its stream is driven."""
+        """Queues a prompt that the engine has checked to fit. Its stream holds the lock while it drives the batch."""
 
         def drive() -> None:
             with lock:
@@ -79,7 +80,7 @@ class Batcher:
         return job.stream
 
     def cancel(self, job: Job) -> None:
-        """Ends a job; its cells are free at once."""
+        """Cancels a job and frees its cells at once."""
         if job.stream.is_over:
             return
         if job in self.waiting:
@@ -92,11 +93,11 @@ class Batcher:
 
     @property
     def n_committed(self) -> int:
-        """Cells that the active jobs may still come to need."""
+        """Upper bound on the cells that the active jobs still need."""
         return sum(self._needs(job) for job in self.active)
 
     def step(self) -> None:
-        """One call of llama.cpp for all that can go on. An error or Ctrl-C inside it ends every active job."""
+        """Makes one llama.cpp call for all jobs that can continue. An error or Ctrl-C in it ends every active job."""
         self._admit()
         self.pool.end_stays()
         if not self.active:
@@ -119,7 +120,7 @@ class Batcher:
             self.active.append(self.waiting.popleft())
 
     def _let_in(self, job: Job) -> bool:
-        """Gives a job its sequence and what it shares, if its cells are certain to be there."""
+        """Admits a job if its cells are certain to be free: gives it a sequence and its shared prefix."""
         keys = job.cells.keys[:-1]  # the last cell is decoded anew: its logits are wanted
         source, n_shared = self._nearest_now(keys)
         leader, n_follow = self._nearest_soon(keys)
@@ -128,6 +129,7 @@ class Batcher:
         if not self._pays(job, None if leader else source, max(n_shared, n_follow)):
             return False
         job.marks = marks_of(job, self.pool, self.active)  # before idle sequences go that show where it parts
+        # The longest answer counts in full: a prompt must never run out of cells after its first token was shown.
         needs = job.n_most - max(n_shared, n_follow)
         if not self.pool.make_room(self.n_committed + needs, keep=source):
             # the source itself may hold what is missing: better to read all of it again than to wait for ever
@@ -144,7 +146,7 @@ class Batcher:
         return True
 
     def _pays(self, job: Job, source: int | None, n_shared: int) -> bool:
-        """Whether a job should begin beside those under way, rather than after them. All in tokens read."""
+        """Whether a job should start beside those in flight instead of after them. All costs are in tokens read."""
         if not self.active:
             return True
         n_beside = self.pool.context.n_cells - self.pool.n_cells + self.n_committed
@@ -157,7 +159,7 @@ class Batcher:
         return looks * self._attention_share < n_answer * self._step_costs
 
     def _nearest_now(self, keys: NDArray[np.int64]) -> tuple[int | None, int]:
-        """The sequence, idle or active, with most decoded cells in common."""
+        """Returns the sequence, idle or active, with the longest decoded common prefix."""
         source, n_shared = self.pool.nearest(keys)
         for other in self.active:
             n = self.pool.reach(other.sequence, common(keys, other.keys[: other.n_done]))
@@ -166,7 +168,7 @@ class Batcher:
         return source, n_shared
 
     def _nearest_soon(self, keys: NDArray[np.int64]) -> tuple[Job | None, int]:
-        """The job that is reading a prompt with most cells in common."""
+        """Returns the reading job with the longest common prefix."""
         best: tuple[Job | None, int] = (None, 0)
         for other in self.active:
             if other.is_reading and other.leader is None:
@@ -201,12 +203,12 @@ class Batcher:
         self._decode(answering, guesses, rows, readers, reading)
 
     def _is_soft_turn(self) -> bool:
-        """Soft vectors cannot share a call with tokens: while both are wanted, they take turns."""
+        """Whether this call is for soft vectors: they cannot share a call with tokens, so the two take turns."""
         reader = next((job for job in self.active if job.is_reading and job.leader is None), None)
         return reader is not None and reader.next_kind == "soft" and self.n_steps % 2 == 1
 
     def _follow(self) -> None:
-        """Jobs whose leader has read their common part take it over."""
+        """Lets followers take over the common prefix that their leader has read."""
         for job in self.active:
             leader = job.leader
             if leader is not None and leader.n_done >= job.n_follow:
@@ -225,7 +227,7 @@ class Batcher:
         return rows, guesses
 
     def _reading_rows(self, room: int, has_tokens: bool) -> tuple[list[Job], list[Rows]]:
-        """Pieces of the prompts being read, in the order of arrival; soft vectors only in a call of their own."""
+        """Returns pieces of the prompts being read, in order of arrival; soft vectors only in a separate call."""
         readers: list[Job] = []
         rows: list[Rows] = []
         kind: Kind | None = "tokens" if has_tokens else None
@@ -274,7 +276,7 @@ class Batcher:
                 self._choose(job, [], [next(outputs)])
 
     def _choose(self, job: Job, guess: list[int], places: Sequence[int]) -> None:
-        """Chooses the next token, and those after it as long as they are what was guessed."""
+        """Chooses the next token, and further ones while they agree with the draft."""
         self.n_drafted += len(guess)
         for n, place in enumerate(places):
             token = self._next_token(job, place)
@@ -287,7 +289,7 @@ class Batcher:
         self.pool.cut(job.sequence, job.n_done)
 
     def _next_token(self, job: Job, place: int) -> int:
-        """What is chosen from an output, or has to be written there; a grammar begins where the answer begins."""
+        """Returns the sampled or forced token of an output. A grammar applies from the start of the answer."""
         if not job.pending:
             job.pending = self._fitting(job, job.thoughts.forced())
         if job.pending:
@@ -301,7 +303,7 @@ class Batcher:
         return tokens if len(job.answer) + len(tokens) < job.room else []
 
     def _take_token(self, job: Job, token: int) -> bool:
-        """Adds a chosen token to thoughts or answer; True if that ended the generation."""
+        """Adds a token to the thoughts or the answer; returns True if it ended the generation."""
         weights, thoughts = self.pool.context.weights, job.thoughts
         if weights.is_end(token):
             job.pending = self._fitting(job, thoughts.at_end())
@@ -327,7 +329,7 @@ class Batcher:
 
     # ------------------------------------------------------------------------------------------------------- the end
     def _end(self, job: Job, finish: Finish, is_whole: bool = True) -> None:
-        """Gives a job's cells back (a whole one's may stay as a prefix for others) and closes its stream."""
+        """Returns a job's cells (those of a whole job may stay as a prefix for others) and closes its stream."""
         if job.sequence >= 0:
             self.active.remove(job)
             self._hand_over(job)
@@ -367,7 +369,7 @@ class Batcher:
         )
 
     def _hand_over(self, job: Job) -> None:
-        """Those that followed a job that ends before its time: the nearest of them reads on, the others follow it."""
+        """Reassigns the followers of a job that ends early: the one that shares most reads on, the rest follow it."""
         followers = [other for other in self.active if other.leader is job]
         if not followers:
             return

@@ -1,11 +1,11 @@
-"""A BERT in safetensors, as transformers keeps it, written as a GGUF that llama.cpp reads without torch.
+"""Converts a BERT in safetensors, as transformers stores it, to a GGUF that llama.cpp reads without torch.
 
 The file has no vocabulary: `tokenizers` makes the token ids, since llama.cpp's WordPiece gives no character offsets and
 other ids for some texts (tests/models/test_bert.py shows them).
 
-llama.cpp computes GELU by its tanh form, on numbers of half precision. The error is small but one-sided, and reaches
-1.3e-3 in a token's unit vector. Its mean for each unit, measured on tokens of the model's own vocabulary, is taken out
-of the bias behind it: that leaves less than 0.9e-3, and float16 weights add nothing to be seen.
+llama.cpp computes GELU by its tanh form in half precision. The error is small but biased, and reaches 1.3e-3 in a
+token's unit vector. The conversion measures its mean for each unit, on tokens of the model's own vocabulary, and
+subtracts it from the following bias. That leaves less than 0.9e-3; float16 weights add no measurable error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Tensors = dict[str, NDArray[np.float32]]
 
 VERSION = 1
-"""Of what `convert` writes: part of the name of a file that is kept."""
+"""Version of `convert`'s output, part of the cached file's name."""
 _WHOLE = {
     "embeddings.word_embeddings.weight": "token_embd.weight",
     "embeddings.position_embeddings.weight": "position_embd.weight",
@@ -52,7 +52,7 @@ _F32 = {"position_embd.weight", "token_types.weight"}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers of a BERT's config.json that matter."""
+    """The relevant numbers of a BERT's config.json."""
 
     n_vocab: int
     n_ctx: int
@@ -65,7 +65,7 @@ class Shape:
 
 
 def shape_of(folder: Path) -> Shape | None:
-    """The shape of the BERT in a folder; None for any other model, and for files in another layout."""
+    """Reads the shape of the BERT in a folder; None for other models and file layouts."""
     config = _json(folder / "config.json")
     is_bert = config.get("model_type") == "bert" and config.get("hidden_act") == "gelu"
     if not is_bert or config.get("position_embedding_type", "absolute") != "absolute":
@@ -85,10 +85,10 @@ def shape_of(folder: Path) -> Shape | None:
 
 
 def convert(folder: Path, shape: Shape, target: Path, tokens: list[int], begin: int, end: int) -> None:
-    """Writes the BERT of a folder as a GGUF with float16 matrices, whole or not at all: a second for MiniLM.
+    """Writes the BERT of a folder as a GGUF with float16 matrices, atomically. MiniLM takes a second.
 
-    `tokens` are those that texts are made of, as often as they come; `begin` and `end` stand around a text. Raises
-    ModelError where the file cannot be written.
+    `tokens` is a sample of typical tokens by frequency; `begin` and `end` enclose a text. Raises ModelError if the file
+    cannot be written.
     """
     tensors = _read(folder, shape)
     for layer, error in enumerate(gelu_errors(tensors, shape, samples(tokens, begin, end))):
@@ -114,15 +114,15 @@ def convert(folder: Path, shape: Shape, target: Path, tokens: list[int], begin: 
 
 
 def samples(tokens: list[int], begin: int, end: int) -> NDArray[np.int64]:
-    """Texts of tokens drawn at random, always the same ones, (n_texts, n_tokens)."""
+    """Draws texts of random tokens with a fixed seed, (n_texts, n_tokens)."""
     draw = random.Random(0)  # noqa: S311 - no secrets
     return np.array([[begin, *draw.choices(tokens, k=_SAMPLE_TOKENS), end] for _ in range(_SAMPLES)])
 
 
 def gelu_errors(tensors: Tensors, shape: Shape, ids: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-    """How much more than GELU llama.cpp computes for each unit of the feed-forward parts, (n_ff,) for each layer.
+    """Computes llama.cpp's mean GELU error for each feed-forward unit, (n_ff,) per layer.
 
-    The mean over the tokens of `ids`, (n_texts, n_tokens), as the exact model reads them.
+    The mean is over the tokens of `ids`, (n_texts, n_tokens), as the exact model reads them.
     """
     errors: list[NDArray[np.float32]] = []
     exact_states(tensors, shape, ids, errors)
@@ -132,7 +132,7 @@ def gelu_errors(tensors: Tensors, shape: Shape, ids: NDArray[np.int64]) -> list[
 def exact_states(
     tensors: Tensors, shape: Shape, ids: NDArray[np.int64], errors: list[NDArray[np.float32]] | None = None
 ) -> NDArray[np.float32]:
-    """The last states of an exact model, (n_texts, n_tokens, n_embd); fills `errors` on the way, see `gelu_errors`."""
+    """Computes the exact last states, (n_texts, n_tokens, n_embd); fills `errors` as well, see `gelu_errors`."""
     from scipy.special import erf
     from threadpoolctl import threadpool_limits
 
@@ -146,31 +146,31 @@ def _exact_states(
     rows = tensors["token_embd.weight"][ids] + tensors["position_embd.weight"][: ids.shape[1]]
     state = _norm(rows + tensors["token_types.weight"][0], tensors, "token_embd_norm", shape.epsilon)
     for layer in range(shape.n_layer):
-        at = f"blk.{layer}."
-        attended = _linear(_attention(state, tensors, at, shape), tensors, at + "attn_output")
-        state = _norm(state + attended, tensors, at + "attn_output_norm", shape.epsilon)
-        up = _linear(state, tensors, at + "ffn_up")
+        prefix = f"blk.{layer}."
+        attended = _linear(_attention(state, tensors, prefix, shape), tensors, prefix + "attn_output")
+        state = _norm(state + attended, tensors, prefix + "attn_output_norm", shape.epsilon)
+        up = _linear(state, tensors, prefix + "ffn_up")
         exact = (up * 0.5 * (1 + erf(up / np.float32(np.sqrt(2))))).astype(np.float32)
         if errors is not None:
             errors.append((llama_gelu(up) - exact).reshape(-1, shape.n_ff).mean(axis=0))
         state = _norm(
-            state + _linear(exact, tensors, at + "ffn_down"), tensors, at + "layer_output_norm", shape.epsilon
+            state + _linear(exact, tensors, prefix + "ffn_down"), tensors, prefix + "layer_output_norm", shape.epsilon
         )
     return state
 
 
 def llama_gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """GELU as llama.cpp has it on a processor: a table from float16 to float16 of the tanh form."""
+    """Computes GELU as llama.cpp does on a CPU: by a float16 table of the tanh form."""
     half = x.astype(np.float16).astype(np.float32)
     value = 0.5 * half * (1 + np.tanh(np.float32(0.79788456) * half * (1 + np.float32(0.044715) * half * half)))
     return np.asarray(value.astype(np.float16).astype(np.float32))
 
 
-def _attention(state: NDArray[np.float32], tensors: Tensors, at: str, shape: Shape) -> NDArray[np.float32]:
+def _attention(state: NDArray[np.float32], tensors: Tensors, prefix: str, shape: Shape) -> NDArray[np.float32]:
     """Every token attends to all of its text: (n_texts, n_tokens, n_embd)."""
     n_texts, n_tokens, width = *state.shape[:2], shape.n_embd // shape.n_head
     heads = (
-        _linear(state, tensors, at + name).reshape(n_texts, n_tokens, shape.n_head, width).transpose(0, 2, 1, 3)
+        _linear(state, tensors, prefix + name).reshape(n_texts, n_tokens, shape.n_head, width).transpose(0, 2, 1, 3)
         for name in ("attn_q", "attn_k", "attn_v")
     )
     query, key, value = heads
@@ -191,7 +191,7 @@ def _norm(x: NDArray[np.float32], tensors: Tensors, name: str, epsilon: float) -
 
 
 def _read(folder: Path, shape: Shape) -> Tensors:
-    """The model's tensors by their names in llama.cpp, float32."""
+    """Reads the model's tensors as float32, by their names in llama.cpp."""
     from safetensors import safe_open
 
     names = dict(_WHOLE)
@@ -204,5 +204,5 @@ def _read(folder: Path, shape: Shape) -> Tensors:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -1,4 +1,4 @@
-"""What a model may be able to do beyond answering, one Protocol each: ask with isinstance."""
+"""Optional abilities of a model, one Protocol each: test them with isinstance."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural logarithms, summed over a target's
-    tokens. The prefix is read once, however many suffixes there are.
+    """Scores log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural logarithms, summed over a
+    target's tokens. The prefix is read once for all suffixes.
     """
 
     def score(
@@ -31,26 +31,26 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Attender(Protocol):
-    """How much the query's tokens attend to each cell of the prefix; all (layer, head) pairs by default."""
+    """Returns the attention of the query's tokens to each cell of the prefix; by default for all (layer, head)."""
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention: ...
 
 
 @runtime_checkable
 class Surprised(Protocol):
-    """Log P of each token given those before it, for those from number `start` (>= 1) on, float32 (n - start,)."""
+    """Computes log P of each token given its predecessors, from number `start` (>= 1) on, float32 (n - start,)."""
 
     def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]: ...
 
 
 @runtime_checkable
 class Ablates(Protocol):
-    """Log P of each token of `target` after the prompt when a stretch of the prompt's cells cannot be seen.
+    """Computes log P of each token of `target` after the prompt with a stretch of cells hidden.
 
-    float32 (n_cuts, n_target). A cut is a stretch [low, high) of cells; an empty one leaves the prompt as it is. The
-    prompt is read once; after a cut only its cells from `tail` on and the target are read again, so that the cells
-    between keep what they took in of the cut. `endings`, one for each cut, replace the prompt's cells from `tail` on;
-    None: the prompt's own. `can_forget` is false where the architecture cannot leave out cells.
+    float32 (n_cuts, n_target). A cut is a stretch [low, high) of cells; an empty one hides nothing. The prompt is read
+    once; after a cut only its cells from `tail` on and the target are read again, so the cells between still depend on
+    the cut. `endings`, one per cut, replace the prompt's cells from `tail` on; None: the prompt's own. `can_forget` is
+    false if the architecture cannot remove cells.
     """
 
     @property
@@ -67,18 +67,18 @@ class Ablates(Protocol):
 
 @runtime_checkable
 class Forgets(Protocol):
-    """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many."""
+    """Deletes all cells that hold a text or were read behind it, in memory and on disk; returns their number."""
 
     def forget(self, text: str) -> int: ...
 
 
 @runtime_checkable
 class Composes(Protocol):
-    """Keeps the cells of texts that it read, and takes them in prompts instead of reading them: `Excerpt` spans name
-    the texts, which are read where they are not kept; `Cached` spans hold a piece.
+    """Caches the cells of texts and reuses them in prompts: `Excerpt` spans name the texts, which are read if they are
+    not cached; `Cached` spans hold a piece.
 
-    `piece` gives the cells of a text behind a prefix: from memory, from disk, or else read now. `why_not_compose` is
-    empty where the model's cells can be moved and put together.
+    `piece` returns the cells of a text behind a prefix, from memory, from disk, or by reading it. `why_not_compose` is
+    empty if the model's cells can be moved and composed.
     """
 
     @property
@@ -87,10 +87,9 @@ class Composes(Protocol):
 
 
 def why_not_compose(reader: Model) -> str:
-    """Why a reader cannot put kept cells together; empty where it can. An engine tries it when first asked, for about a
-    second.
+    """Returns why a reader cannot compose cached cells; empty if it can. An engine's first call tests it for a second.
 
-    Looked up on the class: a reader that only counts takes what it lacks from the whole model, which would be loaded.
+    It looks at the class: a counting reader would load the whole model for an attribute that it lacks.
     """
     if not hasattr(type(reader), "why_not_compose"):
         return f"{reader.name} keeps no cells"
@@ -99,10 +98,10 @@ def why_not_compose(reader: Model) -> str:
 
 @runtime_checkable
 class Resumes(Protocol):
-    """Keeps what it read on disk, so that a conversation goes on after a restart without reading it again.
+    """Saves cells to disk, so that a conversation continues after a restart without reading it again.
 
-    `keep` writes the cells of a prompt and of its answer, where they are still there; `resume` has the next prompt look
-    for what it begins with.
+    `keep` writes the cells of a prompt and its answer if they are still there; `resume` makes the next prompt look for
+    a saved prefix.
     """
 
     def keep(self, prompt: Prompt) -> bool: ...
@@ -111,11 +110,11 @@ class Resumes(Protocol):
 
 @runtime_checkable
 class Thinks(Protocol):
-    """Can think before it answers. `thinks` says whether it does for the answers that it is asked for from now on.
+    """Can think before it answers. `thinks` switches that for the following answers.
 
-    `render_answer` renders messages for such an answer, with the words that it begins with (none where the model thinks
-    first). `render` is for everything else: what it renders opens no thought. `before_answer` is a prompt as it stands
-    where the answer begins: the thought is left out, and its marks are there.
+    `render_answer` renders messages for such an answer, with its given first words (none if the model thinks first).
+    `render` is for everything else and opens no thought. `before_answer` returns the prompt right before the answer:
+    without the thought, but with its marks.
     """
 
     thinks: bool
@@ -127,12 +126,12 @@ class Thinks(Protocol):
 
 
 def before_answer(reader: Model, prompt: Prompt) -> Prompt:
-    """The prompt as it stands where the answer begins, to score an answer by."""
+    """Returns the prompt right before the answer, for scoring an answer."""
     return reader.before_answer(prompt) if isinstance(reader, Thinks) else prompt
 
 
 def render_answer(reader: Model, messages: Sequence[Message], begin: str = "") -> Prompt:
-    """The prompt for an answer, which begins with these words unless the model thinks first."""
+    """Renders the prompt for an answer, which begins with these words unless the model thinks first."""
     if isinstance(reader, Thinks):
         return reader.render_answer(messages, begin)
     prompt = reader.render(messages)
@@ -141,21 +140,21 @@ def render_answer(reader: Model, messages: Sequence[Message], begin: str = "") -
 
 @runtime_checkable
 class ChecksSampling(Protocol):
-    """Raises ModelError for settings of sampling that every answer would fail with."""
+    """Raises ModelError for sampling settings with which every answer would fail."""
 
     def check_sampling(self, sampling: Sampling) -> None: ...
 
 
 @runtime_checkable
 class Dated(Protocol):
-    """Tells its chat template what day it is: ISO 8601. Without a call it is a fixed day."""
+    """Sets the date of its chat template, in ISO 8601. The default is a fixed day."""
 
     def set_day(self, day: str) -> None: ...
 
 
 @runtime_checkable
 class Metered(Protocol):
-    """Counts the cells that it decodes: read the number before and after to know what something cost."""
+    """Counts decoded cells: the difference of two readings is the cost of the work between."""
 
     @property
     def n_decoded(self) -> int: ...
@@ -186,7 +185,7 @@ class TokenSpans(Protocol):
 
 @runtime_checkable
 class OnFile(Protocol):
-    """A model whose weights are a file. `adapters` are the files of what was added to them."""
+    """A model whose weights are a file. `adapters` are the files of its adapters."""
 
     @property
     def path(self) -> Path: ...

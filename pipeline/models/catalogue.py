@@ -1,4 +1,4 @@
-"""The models that can be named, as one table, and how a name becomes a file."""
+"""Resolves model names to files; lists, verifies and downloads models."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _IS_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 # ----------------------------------------------------------------------------------------------------- names to files
 def resolve(name: str) -> Path:
-    """The file that a name stands for, its header checked. Uses no network.
+    """Resolves a name to its file, and checks the file's header. Uses no network.
 
     A name is a path (with a separator or the ending .gguf), a name of the table, or hf:OWNER/REPO/FILE.gguf. Raises
-    ModelError, with the way out, for one that is unknown, not here, or damaged.
+    ModelError, with a remedy, for an unknown, missing or damaged model.
     """
     path = _path_of(name)
     inspect(path)
@@ -57,7 +57,7 @@ def _path_of(name: str) -> Path:
 
 
 def _laid() -> dict[str, Path]:
-    """The models that a person laid into the models folder, by name."""
+    """Returns the models that the user put into the models folder, by name."""
     folder = models_folder()
     ours = {folder / entry.where.file for entry in MODELS if isinstance(entry.where, Assembled)}
     return laid_models(folder, ours)
@@ -73,7 +73,7 @@ def _unknown(name: str) -> ModelError:
 
 
 def is_path(name: str) -> bool:
-    """Whether a model is named by its path: with a separator, a `~` in front, or the ending .gguf."""
+    """Whether a name is a path: it has a separator, a leading `~`, or the ending .gguf."""
     return "/" in name or os.sep in name or name.startswith("~") or name.lower().endswith(".gguf")
 
 
@@ -88,7 +88,7 @@ def _path_of_entry(entry: Entry) -> Path:
 
 
 def _in_package(name: str, install: str, package: str, file: str) -> Path:
-    """A package's file, found without importing the package."""
+    """Locates a package's file without importing the package."""
     spec = find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(folder) / file).is_file():
@@ -107,10 +107,10 @@ def _assembled(entry: Entry, where: Assembled) -> Path:
             for piece in pieces:
                 with piece.open("rb") as source:
                     shutil.copyfileobj(source, out, 1 << 20)
-        if (found := sha256_of(temporary)) != entry.sha256:
+        if (sha256 := sha256_of(temporary)) != entry.sha256:
             raise ModelError(
                 f"{entry.name}: the pieces in the package {where.install} do not make the right file: its sha256 is "
-                f"{found}, not {entry.sha256}; install the package again"
+                f"{sha256}, not {entry.sha256}; install the package again"
             )
     return target
 
@@ -133,7 +133,7 @@ def _pulled(hub: Hub, name: str) -> Path:
 
 
 def models_folder() -> Path:
-    """Where pulled and assembled models are kept."""
+    """Returns the folder of pulled and assembled models."""
     return cache_folder() / "models"
 
 
@@ -144,9 +144,11 @@ def _hub_path(hub: Hub) -> Path:
 # ----------------------------------------------------------------------------------------------------------- the list
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model as `models list` shows it. `size` is in bytes, an estimate while the file is not here, None where nobody
-    knows; `path` is None while it is not here. `memory`: about what it takes with 8192 tokens of context.
-    `is_seen`: longthread's makers had the file, and its hash is known.
+    """An entry of `models list`.
+
+    `size` is in bytes, an estimate until the file is downloaded, None if unknown; `path` is None until then. `memory`
+    is the approximate memory with 8192 tokens of context. `is_seen`: longthread's developers had the file, and its hash
+    is known.
     """
 
     name: str
@@ -163,9 +165,9 @@ class Listed:
 
 
 def list_models() -> list[Listed]:
-    """The table's models in its order, then those that were pulled or laid into the models folder, by name.
+    """Lists the table's models in order, then the other models in the models folder, by name.
 
-    The default of `longthread models default` is marked; a file of one's own that is the default comes last.
+    The default of `longthread models default` is marked; if it is the user's own file, it comes last.
     """
     from pipeline.user import user_settings
 
@@ -187,16 +189,16 @@ def list_models() -> list[Listed]:
 
 
 def _found(name: str, where: str, path: Path) -> Listed:
-    """A file that no table describes: its header does."""
+    """Describes a file outside the table by its header."""
     try:
         info = inspect(path)
     except ModelError as error:
         size = path.stat().st_size if path.is_file() else None
         return Listed(name, where, path.is_file(), str(path), size, None, "", f"cannot be used: {error}")
     what = f"{info.architecture}, {info.quantisation}"
-    found = purpose(info)
-    if found.kind != "generator":
-        what += f"; {found.why}"
+    file_purpose = purpose(info)
+    if file_purpose.kind != "generator":
+        what += f"; {file_purpose.why}"
     return Listed(name, where, True, str(path), info.all_bytes, info.n_ctx_train, info.license, what)
 
 
@@ -236,10 +238,10 @@ def _where(where: Packaged | Assembled | Hub) -> str:
 # --------------------------------------------------------------------------------------------------------- verifying
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What is known of a model's file.
+    """The result of verifying a model's file.
 
-    `expected` is the published hash, None where none is known: then only the header can be compared with the file's
-    size. `by` names the source of `expected`.
+    `expected` is the published hash, or None; without a hash only the header can be compared with the file's size. `by`
+    names the source of `expected`.
     """
 
     name: str
@@ -255,7 +257,7 @@ class Verification:
 
 
 def verify(name: str) -> Verification:
-    """Reads the whole file once. Raises ModelError where the header alone shows that it is damaged."""
+    """Hashes the whole file. Raises ModelError if the header alone shows damage."""
     path = resolve(name)
     expected, by = _expected(name, path)
     return Verification(name, path, inspect(path), sha256_of(path), expected, by)
@@ -275,10 +277,10 @@ def _expected(name: str, path: Path) -> tuple[str | None, str]:
 
 # ----------------------------------------------------------------------------------------------------------- pulling
 def pull(name: str, progress: Progress, on_size: OnSize | None = None) -> Path:
-    """Downloads a model, unless it is here, and checks it; what an interrupted pull got is kept for the next.
+    """Downloads a missing model and checks it. Resumes an interrupted pull.
 
-    `on_size` is called before the first byte, with how many are to come and where they go.
-    Raises ModelError for a name that is not on the hub, without a network, without room, and for a wrong hash.
+    `on_size` is called before the first byte, with the number of bytes and the target folder. Raises ModelError for a
+    name that is not on the hub, without a network, without disk space, and for a wrong hash.
     """
     entry = _BY_NAME.get(name)
     if entry is not None and not isinstance(entry.where, Hub):

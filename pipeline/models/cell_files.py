@@ -1,8 +1,8 @@
-"""Files that hold cells: checksummed, written whole or not at all, private, the least recently used deleted first.
+"""Files of cells: checksummed, written atomically, private, with LRU eviction.
 
-Layout: a magic line, the length of a JSON header, the header, and its sections, one after the other. The header says
-how large the sections are, and holds a checksum of them and of itself. A file that is torn, foreign or damaged is named
-in the log, and not loaded. Text can be read out of cells, so folders and files are their owner's alone.
+Layout: a magic line, the length of a JSON header, the header, and its sections. The header holds the sizes of the
+sections, their checksum and its own. Torn, foreign and damaged files are logged and not loaded. Cells reveal their
+text, so folders and files are private to their owner.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ LOG = logging.getLogger("longthread.cells")
 _MAGIC = b"longthread-kv-2\n"
 _MAX_HEADER = 1 << 20
 _STALE_S = 600
-"""Age of a temporary file from which whoever wrote it is taken to have been killed."""
+"""Age after which a temporary file's writer counts as killed."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: `fields` are its owner's, `sizes` the bytes of each section."""
+    """A file's header: `fields` are the caller's, `sizes` the bytes of each section."""
 
     fields: Mapping[str, Any]
     sizes: tuple[int, ...]
@@ -55,7 +55,7 @@ def write(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]
 
 
 def write_part(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]]) -> Path:
-    """Writes a file that is still to be renamed to `path`, and gives its name. Raises OSError, and leaves nothing."""
+    """Writes a temporary file for `path`; the caller renames it. Raises OSError, and then leaves no file."""
     make_private(path.parent.parent)
     make_private(path.parent)
     data = [np.ascontiguousarray(section).reshape(-1).view(np.uint8) for section in sections]
@@ -77,7 +77,7 @@ def write_part(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray
 
 
 def read_header(path: Path) -> Header | None:
-    """A file's header; None, and a line in the log, where the file is foreign or was not written to its end."""
+    """Reads a file's header; returns None and logs for a foreign or incomplete file."""
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -100,7 +100,7 @@ def read_header(path: Path) -> Header | None:
 
 
 def read(path: Path) -> tuple[Mapping[str, Any], list[NDArray[np.uint8]]] | None:
-    """A file's fields and sections; None, and a line in the log, if they are not what was written."""
+    """Reads a file's fields and sections; returns None and logs if a checksum fails."""
     header = read_header(path)
     if header is None:
         return None
@@ -119,7 +119,7 @@ def read(path: Path) -> tuple[Mapping[str, Any], list[NDArray[np.uint8]]] | None
 
 
 def read_first(path: Path, n: int) -> list[bytes] | None:
-    """The first n sections of a file, whose checksum is not looked at; None where the file is torn or foreign."""
+    """Reads the first n sections of a file without checking their checksum; None for a torn or foreign file."""
     header = read_header(path)
     if header is None or len(header.sizes) < n:
         return None
@@ -132,21 +132,21 @@ def read_first(path: Path, n: int) -> list[bytes] | None:
 
 
 def flat(text: str) -> str:
-    """A text as it is compared (text/normal.py), with each stretch of white space as one space."""
+    """Normalises a text for comparison (text/normal.py), with white space collapsed."""
     return " ".join(fold_case(fold_shapes(text)).split())
 
 
 def holds(path: Path, wanted: str, n_texts: int) -> bool:
-    """Whether one of a file's first sections, which are texts, contains a flat text; an unreadable one might."""
+    """Whether one of a file's first sections (texts) contains a flat text; True for an unreadable file."""
     texts = read_first(path, n_texts)
     return texts is None or any(wanted in flat(text.decode("utf-8", "replace")) for text in texts)
 
 
 def forget(root: Path, text: str, n_texts: int) -> int:
-    """Deletes the files of all folders in `root` that hold a text in one of their first sections; their number.
+    """Deletes all files below `root` with a text in one of their first sections; returns their number.
 
-    Files that are being written may hold it as well, and go too. White space counts as one space; an empty text is in
-    none.
+    Files that are being written are deleted too, since they may hold it. White space is collapsed; an empty text
+    matches nothing.
     """
     wanted = flat(text)
     paths = [path for path in root.glob("*/*.kv") if wanted and holds(path, wanted, n_texts)]
@@ -158,14 +158,15 @@ def forget(root: Path, text: str, n_texts: int) -> int:
 
 
 def touch(path: Path) -> None:
-    """Marks a file as used now; another process may have deleted it."""
+    """Marks a file as just used, if it still exists."""
     with contextlib.suppress(OSError):
         os.utime(path)
 
 
 def evict(root: Path, max_bytes: int, keep: Path | None = None) -> None:
-    """Deletes what writers that were killed have left behind, and the least recently used files of all folders in
-    `root` until all of them, those that are being written included, take at most `max_bytes`.
+    """Deletes the remains of killed writers, then the least recently used files below `root`, down to `max_bytes`.
+
+    Files that are being written count as well.
     """
     sweep(root, _STALE_S)
     files = []
@@ -186,7 +187,7 @@ def evict(root: Path, max_bytes: int, keep: Path | None = None) -> None:
 
 
 def sweep(root: Path, age_s: float) -> None:
-    """Deletes temporary files that are at least so old."""
+    """Deletes temporary files of at least this age."""
     for path in root.glob("*/*.part"):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime <= time.time() - age_s:
@@ -194,7 +195,7 @@ def sweep(root: Path, age_s: float) -> None:
 
 
 def size_of(root: Path) -> tuple[int, int]:
-    """How many files of cells a root holds, and how many bytes they take."""
+    """Returns the number of cell files below a root, and their bytes."""
     sizes = []
     for path in root.glob("*/*.kv"):
         with contextlib.suppress(FileNotFoundError):
@@ -210,5 +211,5 @@ def _checksum(sections: Sequence[NDArray[np.uint8]]) -> str:
 
 
 def _seal(content: Mapping[str, object]) -> str:
-    """The checksum of a header."""
+    """Computes the checksum of a header."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""How many cells are kept: limits of this machine, which are read from the environment at each use.
+"""Limits of cached cells on this machine, read from the environment at each use.
 
-LONGTHREAD_CELLS_MEMORY_MB   cells of passages that a process keeps in memory
-LONGTHREAD_CELLS_DISK_MB     cells of passages on disk, and as much again for sessions' snapshots; 0: none are kept
-LONGTHREAD_CELLS_BITS        16, or 8 to keep f16 cells of passages on disk with 8 bits a value (half the size)
+LONGTHREAD_CELLS_MEMORY_MB   cells of passages in a process's memory
+LONGTHREAD_CELLS_DISK_MB     cells of passages on disk, and as much again for sessions' snapshots; 0: no cache
+LONGTHREAD_CELLS_BITS        16, or 8 to store f16 cells of passages on disk with 8 bits a value (half the size)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEFAULTS = {MEMORY: 1000.0, DISK: 8000.0}
 
 @dataclass(frozen=True)
 class CellLimits:
-    """`is_packed`: cells in f16 are written with 8 bits a value."""
+    """The limits. `is_packed`: f16 cells are written with 8 bits a value."""
 
     max_memory_bytes: int
     max_disk_bytes: int
@@ -26,7 +26,7 @@ class CellLimits:
 
 
 def cell_limits() -> CellLimits:
-    """The limits that are set, or the defaults. Raises ConfigError for one that is no number of its kind."""
+    """Reads the limits, or their defaults. Raises ConfigError for an invalid number."""
     bits = os.environ.get(BITS, "").strip() or "16"
     if bits not in ("8", "16"):
         raise ConfigError(f"{BITS} must be 8 or 16, was: {bits}")

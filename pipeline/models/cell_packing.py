@@ -1,7 +1,7 @@
-"""Cells in f16 with 8 bits a value: for each 32 values of a row a scale in f16 and integers in [-127, 127].
+"""Packs f16 cells with 8 bits a value: per 32 values of a row an f16 scale and integers in [-127, 127].
 
-That is ggml's q8_0 but for the order in which it is stored: 34 bytes in the place of 64. Keys are packed with the
-rotation of the positions at which they were read; they are turned only after they were unpacked.
+That is ggml's q8_0 in another order: 34 bytes instead of 64. Keys are packed with the rotation of their original
+positions; they are rotated further only after unpacking.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 _BLOCK = 32
 _PACKED = 0x1000
-"""Added to the type of rows that are packed."""
+"""Flag in the type of packed rows."""
 
 
 def pack(state: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The state with its f16 rows packed; None where there is nothing to pack: other types, or odd sizes."""
+    """Packs the f16 rows of a state; None if there is nothing to pack (other types, odd sizes)."""
     parsed = State.parse(state)
-    rows = [one for cache in parsed.caches for one in (*cache.keys, *cache.values)]
-    if not rows or any(one.kind != F16 or one.is_transposed or one.data.shape[1] % (2 * _BLOCK) for one in rows):
+    rows = [row for cache in parsed.caches for row in (*cache.keys, *cache.values)]
+    if not rows or any(row.kind != F16 or row.is_transposed or row.data.shape[1] % (2 * _BLOCK) for row in rows):
         return None
     return _each(parsed, _packed).to_bytes()
 
 
 def unpack(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The state as llama.cpp takes it."""
+    """Unpacks a state to llama.cpp's format."""
     return _each(State.parse(data), _unpacked).to_bytes()
 
 

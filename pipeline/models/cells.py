@@ -1,4 +1,4 @@
-"""Prompts as the cells that they take in a context, and the book of which sequence holds which."""
+"""Prompts as cells of a context, and the book of which sequence holds which cells."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 _SECTIONS: tuple[Part, ...] = ("system", "passages", "history", "question")
-"""Parts whose end may come again: with the next question, on the same passages, or as a turn of the history."""
+"""Parts whose end a later prompt may share: with the next question, the same passages, or as a turn of history."""
 
 
 Kind = Literal["tokens", "soft", "cached"]
-"""How cells come into a context: decoded from tokens, decoded from soft vectors, placed from a piece."""
+"""The origin of cells: decoded from tokens, decoded from soft vectors, or copied from a piece."""
 _LEAST_SOFT = -(1 << 62)
 """Keys of soft vectors lie in [_LEAST_SOFT, -1], those of composed cells below."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """Cells [start, end) of a prompt that are cells of `piece`, from its cell number `first` on.
+    """Cells [start, end) of a prompt that are copied from `piece`, from its cell number `first` on.
 
-    `is_exact`: they stand where they were read, behind the cells that stood before them then.
+    `is_exact`: they are at their original positions, behind the same cells as when they were read.
     """
 
     start: int
@@ -48,11 +48,11 @@ class Stretch:
 
     @property
     def is_moved(self) -> bool:
-        """Whether they stand at other positions than those at which they were read."""
+        """Whether they are at other positions than when they were read."""
         return self.start != self.piece.position + self.first
 
     def part(self, start: int, end: int) -> Stretch:
-        """The part of it within [start, end), which it overlaps."""
+        """Returns the part within [start, end), which must overlap."""
         low, high = max(start, self.start), min(end, self.end)
         return Stretch(low, high, self.piece, self.first + low - self.start, self.is_exact)
 
@@ -61,11 +61,11 @@ class Stretch:
 class Cells:
     """A prompt, cell by cell.
 
-    `keys` is int64 of shape (n,): a token's number, or for a soft vector a negative number made from its bytes, so that
-    equal keys mean equal content. A cell of a piece has a negative number made from the piece's key and its place in
-    it; where the stretch is exact, its token's number, since the cell is the one that reading would give. `vectors` is
-    float32 (n_soft, n_embd), the soft vectors in their order. `sections` are the places, in ascending order, up to
-    which a later prompt is likely to be the same. `stretches` are the cached cells, in ascending order.
+    `keys` is int64 of shape (n,): a token's number, or for a soft vector a negative hash of its bytes, so that equal
+    keys mean equal content. A cell of a piece has a negative hash of the piece's key and its place in it; in an exact
+    stretch it has its token's number, since reading would give the same cell. `vectors` is float32 (n_soft, n_embd),
+    the soft vectors in order. `sections` are the places, ascending, up to which a later prompt is likely to be equal.
+    `stretches` are the cached cells, ascending.
     """
 
     keys: NDArray[np.int64]
@@ -78,16 +78,16 @@ class Cells:
 
     @property
     def is_exact(self) -> bool:
-        """Whether all cells are those that reading the prompt would give."""
+        """Whether all cells equal those that reading the prompt would give."""
         return all(stretch.is_exact for stretch in self.stretches)
 
     @property
     def ends_cached(self) -> bool:
-        """Whether the last cell is placed rather than read, so that there are no logits behind it."""
+        """Whether the last cell is copied instead of read, so that it has no logits."""
         return bool(self.stretches) and self.stretches[-1].end == len(self.keys)
 
     def runs(self, start: int, end: int) -> Iterator[tuple[int, int, Kind]]:
-        """[start, end) as runs (start, end, kind) of one kind each: a call of llama.cpp takes only one kind."""
+        """Yields [start, end) as runs (start, end, kind): a llama.cpp call takes only one kind."""
         if self.vectors is None and not self.stretches:
             yield start, end, "tokens"
             return
@@ -105,7 +105,7 @@ class Cells:
         return [stretch.part(start, end) for stretch in self.stretches if stretch.start < end and stretch.end > start]
 
     def n_to_read(self, start: int) -> int:
-        """How many of the cells from `start` on are decoded rather than placed."""
+        """Counts the cells from `start` on that are decoded instead of copied."""
         n = len(self.keys)
         return n - start - sum(stretch.n for stretch in self.cached(start, n))
 
@@ -113,18 +113,20 @@ class Cells:
         return self.keys[start:end].astype(np.int32)
 
     def soft(self, start: int, end: int) -> NDArray[np.float32]:
-        """The vectors of a soft run."""
+        """Returns the vectors of a soft run."""
         assert self.vectors is not None  # noqa: S101 - runs() found soft cells
         first = int(_is_soft(self.keys[:start]).sum())
         return self.vectors[first : first + end - start]
 
     def then(self, other: Cells) -> Cells:
-        """These cells, and after them those of the other, whose cached ones count as composed."""
+        """Appends the other's cells; its cached cells count as composed."""
         n = len(self)
         vectors = [cells.vectors for cells in (self, other) if cells.vectors is not None]
-        after = [Stretch(n + one.start, n + one.end, one.piece, one.first) for one in other.stretches]
+        after = [
+            Stretch(n + stretch.start, n + stretch.end, stretch.piece, stretch.first) for stretch in other.stretches
+        ]
         keys = np.concatenate([self.keys, other.keys])
-        for stretch in after if n else ():  # one that was exact at the start of a prompt is not any more
+        for stretch in after if n else ():  # a stretch that was exact at the start of a prompt no longer is
             keys[stretch.start : stretch.end] = _composed_keys(stretch.piece)[stretch.first :][: stretch.n]
         return Cells(
             keys,
@@ -134,7 +136,7 @@ class Cells:
         )
 
     def plus(self, tokens: Sequence[int]) -> Cells:
-        """These cells, and after them those of the tokens."""
+        """Appends the cells of the tokens."""
         return self.then(Cells(np.asarray(tokens, np.int64)))
 
     def upto(self, n: int) -> Cells:
@@ -144,9 +146,12 @@ class Cells:
         return Cells(self.keys[:n], vectors, sections, tuple(self.cached(0, n)))
 
     def since(self, n: int) -> Cells:
-        """The cells from number n on, as a prompt of their own."""
+        """Returns the cells from number n on, as a separate prompt."""
         vectors = None if self.vectors is None else self.vectors[int(_is_soft(self.keys[:n]).sum()) :]
-        after = [Stretch(one.start - n, one.end - n, one.piece, one.first) for one in self.cached(n, len(self))]
+        after = [
+            Stretch(stretch.start - n, stretch.end - n, stretch.piece, stretch.first)
+            for stretch in self.cached(n, len(self))
+        ]
         return Cells(self.keys[n:], vectors, stretches=tuple(after))
 
     @property
@@ -156,16 +161,16 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """Tokens of a prompt that are read as they are, int32 (n,)."""
+    """Ready-made tokens of a prompt, int32 (n,)."""
 
     tokens: NDArray[np.int32]
     part: Part
 
 
 def cells_of(prompt: Sequence[PromptSpan | Tokens], weights: Weights) -> Cells:
-    """The cells of a prompt; each Text is tokenised apart from its neighbours, special tokens only where it may.
+    """Converts a prompt to cells. Each Text is tokenised apart from its neighbours; `special` allows special tokens.
 
-    Excerpts stand in it as what `excerpts.expanded` makes of them.
+    Excerpts must be expanded before (`excerpts.expanded`).
     """
     keys: list[NDArray[np.int64]] = []
     vectors: list[NDArray[np.float32]] = []
@@ -194,7 +199,7 @@ def cells_of(prompt: Sequence[PromptSpan | Tokens], weights: Weights) -> Cells:
 
 
 def _checked(vectors: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
-    """Soft vectors in memory order; ModelError where they cannot be decoded."""
+    """Returns soft vectors in memory order. Raises ModelError if they cannot be decoded."""
     if vectors.ndim != 2 or vectors.shape[1] != weights.n_embd:
         raise ModelError(
             f"a soft span must be of shape (n, {weights.n_embd}) for {weights.path.name}, was: {tuple(vectors.shape)}"
@@ -206,13 +211,15 @@ def _checked(vectors: NDArray[np.float32], weights: Weights) -> NDArray[np.float
 
 
 def _stands_where_read(span: Cached, keys: Sequence[NDArray[np.int64]], n: int) -> bool:
-    """Whether the n cells before a cached span are those that stood before its cells when they were read."""
+    """Whether the n cells before a cached span equal those before its cells when they were read."""
     piece = span.piece
     if n != piece.position + span.start:
         return False
     before = np.concatenate(keys) if keys else np.empty(0, np.int64)
-    own = before[piece.position :]
-    return np.array_equal(own, piece.tokens[: span.start]) and Cells(before[: piece.position]).digest == piece.prefix
+    earlier = before[piece.position :]
+    return (
+        np.array_equal(earlier, piece.tokens[: span.start]) and Cells(before[: piece.position]).digest == piece.prefix
+    )
 
 
 def _cached_keys(span: Cached, is_exact: bool) -> NDArray[np.int64]:
@@ -229,21 +236,20 @@ def _is_soft(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     return (keys < 0) & (keys >= _LEAST_SOFT)
 
 
-def common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
-    """The length of the longest common prefix."""
-    n = min(len(one), len(other))
+def common(keys: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """Returns the length of the longest common prefix."""
+    n = min(len(keys), len(other))
     if n == 0:
         return 0
-    differ = one[:n] != other[:n]
+    differ = keys[:n] != other[:n]
     first = int(differ.argmax())
     return first if differ[first] else n
 
 
 def in_prefix_order(rows: Sequence[NDArray[np.int64]]) -> list[int]:
-    """The rows' numbers, ordered so that rows with a common prefix follow one another, those with the longest closest.
+    """Orders rows so that those with a common prefix are neighbours, the longest prefixes closest; returns indices.
 
-    Apart from that they keep their order. It is the depth-first order of the rows' trie, whose branches are visited in
-    the order of their first row.
+    This is the depth-first order of the rows' trie, with branches in the order of their first row.
     """
     ranked = sorted(range(len(rows)), key=lambda n: rows[n].tobytes())
     lengths = [common(rows[a], rows[b]) for a, b in pairwise(ranked)]
@@ -266,9 +272,9 @@ def _key(row: NDArray[np.float32]) -> int:
 
 
 class CellBook:
-    """Which cells each sequence holds, in the order of their positions. Shared cells are counted once.
+    """Tracks which cells each sequence holds, in order of position. Shared cells count once.
 
-    It is our own account of llama.cpp's memory, which has no call that tells how much of it is in use.
+    llama.cpp has no call that returns how much of its memory is in use.
     """
 
     def __init__(self, n_cells: int) -> None:
@@ -285,14 +291,14 @@ class CellBook:
         return len(self._held.get(sequence, ()))
 
     def n_only(self, sequences: Collection[int]) -> int:
-        """Cells that these sequences hold and no other does: so many become free when they all go."""
+        """Counts the cells that only these sequences hold, which become free if all of them go."""
         inside = np.zeros(self.n_cells, np.int32)
         for sequence in sequences:
             inside[self._held.get(sequence, [])] += 1
         return int(((inside > 0) & (inside == self._holders)).sum())
 
     def add(self, sequence: int, n: int) -> None:
-        """N new cells at the end of a sequence."""
+        """Adds n cells at the end of a sequence."""
         if n > len(self._free):
             raise ModelError(f"{n} cells are wanted and {len(self._free)} of {self.n_cells} are free")
         new = [self._free.pop() for _ in range(n)]
@@ -300,14 +306,14 @@ class CellBook:
         self._held.setdefault(sequence, []).extend(new)
 
     def share(self, source: int, target: int, n: int) -> None:
-        """The first n cells of `source` are those of `target` as well, which holds none yet."""
+        """Shares the first n cells of `source` with `target`, which must be empty."""
         held = self._held[source][:n]
         if held:
             self._holders[held] += 1
             self._held[target] = held
 
     def cut(self, sequence: int, start: int) -> None:
-        """A sequence gives up its cells from position `start` on."""
+        """Removes a sequence's cells from position `start` on."""
         held = self._held.get(sequence, [])
         gone = held[start:]
         if gone:

@@ -1,6 +1,6 @@
 """The GGUF's own chat template, with the content of messages kept apart as data.
 
-The template sees one private-use character in the place of each content and its own whitespace around it, so that what
+The template sees one private-use character instead of each content, with its own whitespace around it, so that what
 it trims is trimmed; the contents are put in afterwards. So the template's own text may hold control tokens, and what
 people, documents and models wrote cannot. What it writes depends on the shape of the conversation alone, and comes
 from another process (template_process.py), since a template is code from a file that was downloaded.
@@ -19,13 +19,13 @@ from pipeline.models.template_settings import DAY
 from pipeline.types import Message, Prompt, PromptSpan, Text
 
 THOUGHT_TAGS = ("<think>", "</think>", "[THINK]", "[/THINK]", "<seed:think>", "</seed:think>")
-"""What a template may look for in an answer of the history, to cut the thoughts out of it."""
+"""Tags by which templates cut thoughts out of earlier answers."""
 _FIRST_MARK = 0xF0000
 _MARK = re.compile("([\U000f0000-\U0010ffff])")
-"""Private-use characters that stand for contents: no filter changes them, and none can cut one in two."""
+"""Private-use characters that represent contents: no filter changes or splits them."""
 _TAG = re.compile("(" + "|".join(map(re.escape, THOUGHT_TAGS)) + ")")
 _PLAIN = "{% for message in messages %}{{ message.content }}\n\n{% endfor %}Answer:"
-"""For a base model, whose file brings no template."""
+"""The template of base models, whose files have none."""
 
 
 def render(template: str, messages: Sequence[Message], bos: str, specials: dict[str, str], where: str) -> Prompt:
@@ -54,7 +54,7 @@ class ChatTemplate:
     day: str = DAY
 
     def render(self, messages: Sequence[Message], switches: Mapping[str, object] | None = None) -> Prompt:
-        """The messages as the model was trained to read them, ending with the start of the assistant's turn.
+        """Renders the messages in the model's trained format, ending with the start of the assistant's turn.
 
         `switches` are further arguments of the template. An empty template gives the contents, parted by blank lines,
         and `Answer:`. A system message goes to the start of the first user turn where the template refuses it, leaves
@@ -75,13 +75,13 @@ class ChatTemplate:
         return bool(self.source)
 
     def on(self, day: str) -> ChatTemplate:
-        """The template on another day."""
+        """Returns the template on another day."""
         return replace(self, day=day)
 
     def texts(self, shapes: Sequence[Sequence[Mapping[str, str]]], switches: Mapping[str, object]) -> list[Rendering]:
-        """What the template writes for messages of plain text, special tokens as they stand: to look into a template.
+        """Renders messages of plain text, special tokens included, for inspecting a template.
 
-        Raises ModelError where it takes too long or too much memory.
+        Raises ModelError if it takes too long or too much memory.
         """
         requests = [self._request(list(map(dict, messages)), switches) for messages in shapes]
         try:
@@ -108,9 +108,9 @@ class ChatTemplate:
         return {"messages": turns, "arguments": arguments}
 
     def _spans(self, messages: Sequence[Message], switches: Mapping[str, object], must: bool) -> Prompt | None:
-        """The prompt; None where the template fails or leaves a message out, unless it must not."""
+        """Returns the prompt; None if the template fails or omits a message, unless `must` is set."""
         contents = list(_contents(messages))
-        shapes = [[one.turn(is_bare) for one in contents] for is_bare in (False, True)]
+        shapes = [[content.turn(is_bare) for content in contents] for is_bare in (False, True)]
         as_is, bare = self.texts(shapes if shapes[0] != shapes[1] else shapes[:1] * 2, switches)
         if as_is.error:
             if not must:
@@ -139,7 +139,7 @@ class ChatTemplate:
 
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
-    """The system's content moved to the start of the first user turn."""
+    """Moves the system's content to the start of the first user turn."""
     system: list[PromptSpan] = [span for m in messages if m.role == "system" for span in m.content]
     rest = [m for m in messages if m.role != "system"]
     for n, message in enumerate(rest):
@@ -151,7 +151,7 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
 
 @dataclass(frozen=True)
 class _Mark:
-    """A stretch of a content that stands as one character while the template is rendered.
+    """A stretch of a content that one character represents while the template is rendered.
 
     `before` and `after` are the literal text of the content on either side of it, up to the next mark.
     """
@@ -164,7 +164,7 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Content:
-    """One message's content as the template sees it: marks, and between them whitespace and thought tags."""
+    """A message's content as the template sees it: marks with whitespace and thought tags between them."""
 
     message: Message
     text: str
@@ -221,10 +221,10 @@ def _cut(spans: Prompt, start: int, end: int) -> Prompt:
 
 
 def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool) -> Iterator[PromptSpan]:
-    """The template's text with contents in the place of marks.
+    """Yields the template's text with contents in place of the marks.
 
-    `bare` is the same without whitespace at the ends of contents: what `text` has beyond it belongs to a content. A
-    thought tag beside a content that holds one is data as well.
+    `bare` is the same without whitespace at the ends of contents: additional characters of `text` belong to a content.
+    A thought tag beside a content that holds one is data as well.
     """
     parts, bare_parts = _MARK.split(text), _MARK.split(bare)
     if parts[1::2] != bare_parts[1::2]:
@@ -232,10 +232,10 @@ def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool)
     for n in range(0, len(parts), 2):
         left = marks[parts[n - 1]].after if n else ()
         right = marks[parts[n + 1]].before if n + 1 < len(parts) else ()
-        kept_left, own, kept_right = _shares(parts[n], bare_parts[n], left, right)
+        kept_left, fixed, kept_right = _shares(parts[n], bare_parts[n], left, right)
         yield from kept_left
         is_tagged = bool(_TAG.search(_text(left) + _text(right)))
-        for piece in filter(None, _TAG.split(own) if is_tagged else [own]):
+        for piece in filter(None, _TAG.split(fixed) if is_tagged else [fixed]):
             yield Text(piece, special=is_template and not (is_tagged and _TAG.fullmatch(piece)))
         yield from kept_right
         if n + 1 < len(parts):
@@ -243,7 +243,7 @@ def _filled(text: str, bare: str, marks: Mapping[str, _Mark], is_template: bool)
 
 
 def _shares(gap: str, bare: str, left: Prompt, right: Prompt) -> tuple[Prompt, str, Prompt]:
-    """What of the text between two marks is of the content before it, the template's own, and of the content after."""
+    """Splits the text between two marks into the content before, the template's own text, and the content after."""
     before, after = _text(left), _text(right)
     surplus = len(gap) - len(bare)
     for n in range(min(len(before), surplus), -1, -1) if surplus else ():

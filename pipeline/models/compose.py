@@ -1,15 +1,15 @@
-"""Whether cells of a model can be moved and put together: what rules it out, and a test of about a second.
+"""Decides whether a model's cells can be moved and composed: by known exclusions, and by a test of about a second.
 
-Ruled out by what the library and the file say: no unified cache, recurrent layers, a sliding window without the full
+Excluded by library and file: no unified cache, recurrent layers, a sliding window without the full
 cache, learned positions, latent keys (MLA), what llama.cpp itself cannot shift (M-RoPE, llama.cpp #19928), and keys of
 other types than f16 and f32 (llama-cpp-python 0.3.36 ends the process when it turns them on a processor; #5652). The
 rest is tried on this machine, once for each file and its settings:
 
-- cells that were cut out of a saved sequence must be, byte for byte, those that llama.cpp saves of them alone;
-- a text that is moved as a whole must have the keys that it has where it is read at that place, and must be followed by
-  what follows it there. Rotary positions are relative, so that a difference is due to the move, not to what cells saw;
-- cells that are not moved must stay as they are, byte for byte. llama.cpp turns the keys of the whole cache, most of
-  them by nothing; with YaRN that multiplies each by 1 + 0.1 ln(rope_factor) all the same.
+- cells cut out of a saved sequence must equal, byte for byte, those that llama.cpp saves of them alone;
+- a text that is moved as a whole must have the same keys, and the same continuation, as when it is read at that place.
+  Rotary positions are relative, so a difference comes from the move and not from attention;
+- other cells must stay unchanged, byte for byte. llama.cpp rotates the keys of the whole cache, most of them by zero;
+  with YaRN that still multiplies each by 1 + 0.1 ln(rope_factor).
 """
 
 from __future__ import annotations
@@ -36,44 +36,44 @@ if TYPE_CHECKING:
     from pipeline.models.pool import Pool
 
 MAX_KL = 0.05
-"""Nats a token, from what follows a text that was read at a place to what follows it where it was moved there.
+"""Limit of the KL divergence, in nats a token, between the continuations of a text read at a place and moved there.
 
-Quantised weights round activations to 8 bits, which makes 0.01 out of the last bit of a key (SmolLM2 Q4_1).
+Quantised weights round activations to 8 bits, which turns the last bit of a key into 0.01 (SmolLM2 Q4_1).
 """
 MAX_KEY_ERROR = 0.25
-"""Of the keys of a layer, root mean square, relative to their size: 0.02 in SmolLM2's Q4_1; about 1 if not turned."""
+"""Limit of a layer's relative RMS key error: 0.02 with SmolLM2's Q4_1; about 1 for keys that were not rotated."""
 _TEXT = (
     "The ferry crosses the strait twice a day, at seven and at four, as long as the wind is in the west. The keeper of "
     "the light writes down each crossing, and the number of people, in a book with a red cover."
 )
 _N_END = 4
-"""Tokens that are read behind the moved text."""
+"""Tokens read behind the moved text."""
 _VERSION = 2
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Why cells of a model cannot be put together, empty where they can; and what was measured, see above."""
+class ComposeVerdict:
+    """Why a model's cells cannot be composed, empty if they can; with the measured errors, see above."""
 
     why: str
     kl: float = 0.0
     key_error: float = 0.0
 
 
-NO_ROOM = Verdict("there is no room to try it")
+NO_ROOM = ComposeVerdict("there is no room to try it")
 
 
-def judge(engine: Engine) -> Verdict:
-    """What the file rules out, what was found before, or else what the test finds."""
+def judge(engine: Engine) -> ComposeVerdict:
+    """Returns the verdict: by exclusions of the file, from the cache, or by the test."""
     if why := _ruled_out(engine):
-        return Verdict(why)
+        return ComposeVerdict(why)
     memory = cache_folder() / "compose" / f"{cells_key(engine)[:32]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         content = json.loads(memory.read_text("utf-8"))
         if content.pop("version") == _VERSION:
-            return Verdict(**content)
+            return ComposeVerdict(**content)
     verdict = _try(engine)
-    if verdict == NO_ROOM:  # answers are under way: another time there may be
+    if verdict == NO_ROOM:  # answers in flight hold the cells: a later call may succeed
         return verdict
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _ruled_out(engine: Engine) -> str:
     return ""
 
 
-def _try(engine: Engine) -> Verdict:
+def _try(engine: Engine) -> ComposeVerdict:
     pool = engine.pool
     tokens = engine.weights.tokenize(_TEXT)
     n = min(32, len(tokens) - _N_END, (engine.window - _N_END) // 2)
@@ -110,14 +110,14 @@ def _try(engine: Engine) -> Verdict:
     try:
         return _compare(pool, here, there, tokens[:n], tokens[n : n + _N_END])
     except (ModelError, ValueError) as error:
-        return Verdict(str(error))
+        return ComposeVerdict(str(error))
     finally:
         pool.release(here)
         pool.release(there)
 
 
-def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: NDArray[np.int32]) -> Verdict:
-    """The text read from position 0 on and moved, against the text read where it was moved to."""
+def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: NDArray[np.int32]) -> ComposeVerdict:
+    """Compares a text that was read at position 0 and moved with the same text read at the target position."""
     context, n = pool.context, len(text)
     distance = n - 3
     _decode(pool, here, text, 0)
@@ -125,7 +125,7 @@ def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: ND
     low, high = n // 3, n - 3
     alone = take_out(context, pool.spare, here, low, high).to_bytes()
     if not np.array_equal(cut(state.to_bytes(), low, high), alone):
-        return Verdict("llama.cpp saves cells in a way that is not known here")
+        return ComposeVerdict("llama.cpp saves cells in a way that is not known here")
     pool.cut(here, 0)
 
     _decode(pool, there, text, distance)
@@ -137,16 +137,16 @@ def _compare(pool: Pool, here: int, there: int, text: NDArray[np.int32], end: ND
     context.lend(pool.spare, here)
     context.cut(pool.spare, 0)
     pool.book.add(here, n)
-    found = _decode(pool, here, end, distance + n)
+    actual = _decode(pool, here, end, distance + n)
     moved = take_out(context, pool.spare, here, distance, distance + n)
 
     after = take_out(context, pool.spare, there, distance, distance + n)
     if not np.array_equal(after.to_bytes(), read.to_bytes()):
-        return Verdict("moving some cells changes others: llama.cpp rounds or scales their keys anew")
-    kl, error = _divergence(expected, found), _key_error(read, moved)
+        return ComposeVerdict("moving some cells changes others: llama.cpp rounds or scales their keys anew")
+    kl, error = _divergence(expected, actual), _key_error(read, moved)
     is_right = kl <= MAX_KL and error <= MAX_KEY_ERROR
     why = "" if is_right else f"a text that was moved reads differently: {kl:.2g} nats a token, keys off by {error:.2g}"
-    return Verdict(why, kl, error)
+    return ComposeVerdict(why, kl, error)
 
 
 def _decode(pool: Pool, sequence: int, tokens: NDArray[np.int32], position: int) -> NDArray[np.float64]:
@@ -158,17 +158,17 @@ def _decode(pool: Pool, sequence: int, tokens: NDArray[np.int32], position: int)
     return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
-def _divergence(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """KL(expected || found) in nats, the mean of all rows."""
-    return float(np.maximum(0, (np.exp(expected) * (expected - found)).sum(1)).mean())
+def _divergence(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    """Computes the mean KL(expected || actual) of all rows, in nats."""
+    return float(np.maximum(0, (np.exp(expected) * (expected - actual)).sum(1)).mean())
 
 
-def _key_error(expected: State, found: State) -> float:
-    """The error of the worst layer; 0 where keys are stored in blocks, which are compared by what they say alone."""
+def _key_error(expected: State, actual: State) -> float:
+    """Computes the worst layer's key error; 0 for keys in blocks, which only the continuation can compare."""
     errors = [0.0]
-    for read, moved in zip(expected.caches, found.caches, strict=True):
-        for one, other in zip(read.keys, moved.keys, strict=True):
-            if one.kind in VALUE_BYTES:
-                values, others = one.values(), other.values()
+    for read, moved in zip(expected.caches, actual.caches, strict=True):
+        for rows, moved_rows in zip(read.keys, moved.keys, strict=True):
+            if rows.kind in VALUE_BYTES:
+                values, others = rows.values(), moved_rows.values()
                 errors.append(float(np.sqrt(((values - others) ** 2).mean() / max(1e-12, (values**2).mean()))))
     return max(errors)

@@ -1,6 +1,6 @@
-"""One llama.cpp context with many sequences over one pool of cells, checked before llama.cpp would assert.
+"""One llama.cpp context with many sequences over one pool of cells. It checks requests before llama.cpp would assert.
 
-It decodes rows and moves cells; it knows nothing of prompts, streams or caches.
+It decodes rows and moves cells, independent of prompts, streams and caches.
 """
 
 from __future__ import annotations
@@ -33,17 +33,16 @@ _ROPE = {"none": -1, "ntk": 0, "linear": 1, "yarn": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _AUTO_MOST = 32768
 _AUTO_CHECKPOINTS = 1 << 31
-"""Bytes of checkpoints, where an eighth of the free memory is more."""
+"""Upper bound on `auto` checkpoints in bytes, if an eighth of the free memory is more."""
 N_SPARE = 2
-"""Sequences beside those that are worked on and those that stay: to score on, and to read a target's tokens on."""
+"""Additional sequences: one for scoring, one for a target's tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Cells to decode for one sequence, at consecutive positions from `position` on.
 
-    Either `tokens` (int32) or `vectors` (float32, (n, n_embd)). `outputs` are the rows, counted from 0, whose logits
-    are wanted.
+    Either `tokens` (int32) or `vectors` (float32, (n, n_embd)). `outputs` are the rows, from 0, that need logits.
     """
 
     sequence: int
@@ -60,9 +59,8 @@ class Rows:
 class Context:
     """A context on `weights`, sized by `resolved`; `native_s` adds up the seconds spent inside llama.cpp.
 
-    Cells are shared by all sequences (unified KV), so that `copy` costs nothing and takes no cells. Where the settings
-    say otherwise, each sequence has its own, and `copy` takes all that the source has. `can_fork`: whether a part of a
-    sequence can be shared at all.
+    All sequences share the cells (unified KV), so `copy` is free and takes no cells. Without unified KV each sequence
+    has its own cells, and `copy` copies all of the source's. `can_fork`: whether a part of a sequence can be shared.
     """
 
     def __init__(
@@ -76,10 +74,11 @@ class Context:
         lib = self._lib = library()
         self.weights = weights
         self.n_sequences = n_sequences
-        most = lib.llama_max_parallel_sequences()
-        if n_sequences > most:
+        max_sequences = lib.llama_max_parallel_sequences()
+        if n_sequences > max_sequences:
             raise ModelError(
-                f"{n_sequences} sequences are too many: llama.cpp holds at most {most}; lower n_seq_max or n_cached"
+                f"{n_sequences} sequences are too many: llama.cpp holds at most {max_sequences}; lower n_seq_max or "
+                "n_cached"
             )
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = resolved.n_cells
@@ -89,7 +88,7 @@ class Context:
         parameters.n_outputs_max_per_seq = 0
         parameters.n_threads = parameters.n_threads_batch = resolved.threads
         parameters.kv_unified = resolved.kv_unified
-        parameters.swa_full = resolved.swa_full  # without it, what another prompt could fork is gone
+        parameters.swa_full = resolved.swa_full  # keeps the cells outside the window, to fork
         parameters.pooling_type = 0
         parameters.type_k, parameters.type_v = CACHE_TYPES[resolved.kv_k][0], CACHE_TYPES[resolved.kv_v][0]
         parameters.flash_attn_type = _FLASH[flash]
@@ -104,7 +103,7 @@ class Context:
                 f"{weights.path.name}: llama.cpp cannot make a context of {resolved.n_cells} cells "
                 f"({_mb(resolved.kv_bytes)} for the cache): {complaints() or 'no reason given'}"
             )
-        complaints()  # warnings of a success are no reason for what comes later
+        complaints()  # drops the warnings of a success, which would explain a later error wrongly
         self._free = weakref.finalize(self, _free_context, lib, self.pointer, weights)
         self._set_adapters(weights.adapters)
         if weights.control is not None:
@@ -116,7 +115,7 @@ class Context:
         self.n_batch: int = lib.llama_n_batch(self.pointer)
         self.native_s = 0.0
         self._is_shifting = False
-        """Whether cells were moved whose keys the next decode turns."""
+        """Whether cells were moved whose keys the next decode has to rotate."""
         self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
     @property
@@ -127,7 +126,7 @@ class Context:
         self._free()
 
     def decode(self, rows: Sequence[Rows]) -> list[int]:
-        """Decodes all rows in one call and gives the index of each output, for `logits`, in the order of the rows.
+        """Decodes all rows in one call; returns the index of each output, for `logits`, in row order.
 
         All rows are tokens, or all are vectors. At most `n_batch` cells.
         """
@@ -146,7 +145,7 @@ class Context:
         return outputs
 
     def logits(self, output: int) -> NDArray[np.float32]:
-        """The logits of an output of the last decode, (n_vocab,): a view, valid until the next decode."""
+        """Returns the logits of an output of the last decode, (n_vocab,): a view, valid until the next decode."""
         start = perf_counter()
         pointer = self._lib.llama_get_logits_ith(self.pointer, output)
         self.native_s += perf_counter() - start
@@ -167,15 +166,15 @@ class Context:
 
     # ----------------------------------------------------------------------------------------------------- sequences
     def copy(self, source: int, target: int, n: int) -> None:
-        """Lets `target`, which is empty, share the first n cells of `source`; all of them without a unified cache.
+        """Shares the first n cells of `source` with the empty `target`; all of them without a unified cache.
 
-        A recurrent state has no parts: the target's is that of the source's end, whatever n is. Where that is not n,
-        `load_state` must follow.
+        A recurrent state has no parts: the target gets that of the source's end, whatever n is. If the source is longer
+        than n, `load_state` must follow.
         """
         self._lib.llama_memory_seq_cp(self.memory, source, target, 0, n if self._is_unified else -1)
 
     def lend(self, source: int, target: int, start: int = -1, end: int = -1) -> None:
-        """Lets `target` share the cells of `source` in [start, end), by default all: with a unified cache only."""
+        """Shares the cells of `source` in [start, end), by default all, with `target`; needs a unified cache."""
         self._lib.llama_memory_seq_cp(self.memory, source, target, start, end)
 
     @property
@@ -184,7 +183,7 @@ class Context:
         return bool(self._lib.llama_memory_can_shift(self.memory))
 
     def shift(self, sequence: int, distance: int) -> None:
-        """Moves all cells of a sequence, for all that hold them. The next decode turns their keys accordingly."""
+        """Moves all cells of a sequence, for every sequence that holds them. The next decode rotates their keys."""
         self._lib.llama_memory_seq_add(self.memory, sequence, -1, -1, distance)
         self._is_shifting = True
 
@@ -195,7 +194,7 @@ class Context:
 
     def remove(self, sequence: int, start: int, end: int) -> None:
         """Forgets the cells of a sequence in [start, end); those behind keep their positions."""
-        # llama.cpp does it to the layers of a hybrid model that attend, and leaves the recurrent states as they are
+        # in a hybrid model llama.cpp removes them from attending layers only, and leaves recurrent states unchanged
         if self.weights.is_recurrent or not self._lib.llama_memory_seq_rm(self.memory, sequence, start, end):
             raise ModelError(f"{self.weights.path.name}: this architecture cannot forget a part of what it read")
 
@@ -205,7 +204,7 @@ class Context:
 
     def save(self, sequence: int) -> NDArray[np.uint8]:
         """The cells of a sequence as bytes, for `load` of a context with the same settings on the same weights."""
-        if self._is_shifting:  # their positions are new and their keys are not
+        if self._is_shifting:  # their positions are new, but their keys are not rotated yet
             raise ModelError("cells that were moved can be saved only after a token behind them was read")
         size = self._lib.llama_state_seq_get_size(self.pointer, sequence)
         data = np.empty(size, np.uint8)
@@ -233,7 +232,7 @@ class Context:
     def _set_adapters(self, adapters: list[tuple[object, float]]) -> None:
         if not adapters:
             return
-        pointers = (self._lib.llama_adapter_lora_p_ctypes * len(adapters))(*(one for one, _ in adapters))
+        pointers = (self._lib.llama_adapter_lora_p_ctypes * len(adapters))(*(adapter for adapter, _ in adapters))
         scales = (ctypes.c_float * len(adapters))(*(scale for _, scale in adapters))
         if self._lib.llama_set_adapters_lora(self.pointer, pointers, len(adapters), scales) != 0:
             raise ModelError(f"lora: llama.cpp refused the adapters: {complaints() or 'no reason given'}")
@@ -251,14 +250,14 @@ class Batch:
         self._pointers = np.arange(first, first + 4 * size, 4, dtype=np.uint64)
         self._output = np.zeros(size, np.int8)
         self._vectors = np.zeros((0, n_embd), np.float32)
-        at = ctypes.cast
+        cast = ctypes.cast
         self._null = ctypes.POINTER(ctypes.c_float)()
-        self._token_pointer = at(self._token.ctypes.data, lib.llama_token_p)
+        self._token_pointer = cast(self._token.ctypes.data, lib.llama_token_p)
         self._batch = lib.llama_batch()
-        self._batch.pos = at(self._position.ctypes.data, type(self._batch.pos))
-        self._batch.n_seq_id = at(self._n_sequences.ctypes.data, type(self._batch.n_seq_id))
-        self._batch.seq_id = at(self._pointers.ctypes.data, type(self._batch.seq_id))
-        self._batch.logits = at(self._output.ctypes.data, type(self._batch.logits))
+        self._batch.pos = cast(self._position.ctypes.data, type(self._batch.pos))
+        self._batch.n_seq_id = cast(self._n_sequences.ctypes.data, type(self._batch.n_seq_id))
+        self._batch.seq_id = cast(self._pointers.ctypes.data, type(self._batch.seq_id))
+        self._batch.logits = cast(self._output.ctypes.data, type(self._batch.logits))
 
     def fill(self, rows: Sequence[Rows]) -> tuple[object, list[int]]:
         """The batch, and the index of each output in it."""
@@ -287,21 +286,21 @@ class Batch:
 
 # ------------------------------------------------------------------------------------------------------ what auto means
 def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
-    """What every `auto` becomes on this machine with these weights; ModelError where the request cannot be held."""
+    """Resolves every `auto` for this machine and these weights. Raises ModelError if the request does not fit."""
     check_limits(settings, weights)
     trained = weights.n_ctx_trained
-    most = int(trained * settings.rope_factor)
+    max_ctx = int(trained * settings.rope_factor)
     free = free_memory()
     per_cell = cell_bytes(weights, settings.kv_k, settings.kv_v)
     is_unified = settings.kv_unified != "off"
     n_seq_max, n_cached = _resolve_sequences(settings, weights, free)
     if not is_unified:
-        n_cached = 0  # what is never shared need not be kept
+        n_cached = 0  # cells that are never shared need not stay
     n_caches = 1 if is_unified else n_seq_max + 1
     state_bytes = weights.layers.state_bytes
     states = (n_seq_max + n_cached + N_SPARE) * state_bytes
     free -= states
-    n_ctx = _resolve_n_ctx(settings, most, per_cell * n_caches, free)
+    n_ctx = _resolve_n_ctx(settings, max_ctx, per_cell * n_caches, free)
     check_length(n_ctx, settings, weights)
     n_cells = n_ctx if settings.n_cells == "auto" else settings.n_cells
     if n_cells < n_ctx:
@@ -343,19 +342,19 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
 
 
 def can_fork(weights: Weights, resolved: ResolvedSettings) -> bool:
-    """Whether a part of a sequence can be shared by another."""
+    """Whether another sequence can share a part of one."""
     is_whole = resolved.swa_full or weights.n_swa <= 0
     return resolved.kv_unified and is_whole and not weights.is_recurrent
 
 
 def threads() -> int:
-    """Physical cores that this process may run on, at least 1."""
+    """Returns the number of physical cores that this process may use, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def cell_bytes(weights: Weights, kv_k: KvType, kv_v: KvType) -> int:
-    """Memory of one cell of the cache: keys and values of all layers that attend."""
+    """Returns the bytes of one cell: keys and values of all attending layers."""
     return math.ceil(weights.layers.cell_bytes(_value_bytes(kv_k), _value_bytes(kv_v)))
 
 
@@ -365,21 +364,21 @@ def _value_bytes(kv_type: KvType) -> float:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping, the container's limit included."""
+    """Returns the bytes available without swapping, within the container's limit."""
     free = psutil.virtual_memory().available
     try:
-        with open("/sys/fs/cgroup/memory.max") as most, open("/sys/fs/cgroup/memory.current") as used:
-            limit = most.read().strip()
-            return free if limit == "max" else max(0, min(free, int(limit) - int(used.read())))
+        with open("/sys/fs/cgroup/memory.max") as max_file, open("/sys/fs/cgroup/memory.current") as current_file:
+            limit = max_file.read().strip()
+            return free if limit == "max" else max(0, min(free, int(limit) - int(current_file.read())))
     except (OSError, ValueError):  # no such limit here
         return free
 
 
 def _resolve_sequences(settings: EngineSettings, weights: Weights, free: int) -> tuple[int, int]:
-    """`n_seq_max` and `n_cached`: fewer of both where recurrent states would take over a quarter of the free memory.
+    """Resolves `n_seq_max` and `n_cached`; lowers both if recurrent states would take over a quarter of free memory.
 
-    llama.cpp holds a state for each sequence from the start, used or not: 50 MB each for 24 delta layers of 32 heads
-    with 128 x 128 values.
+    llama.cpp allocates a state for each sequence at once: 50 MB each for 24 delta layers of 32 heads with 128 x 128
+    values.
     """
     n_seq_max, n_cached, state = settings.n_seq_max, settings.n_cached, weights.layers.state_bytes
     n_that_fit = n_seq_max + n_cached if state == 0 else int(free / 4 / state) - N_SPARE
@@ -401,10 +400,10 @@ def _resolve_checkpoints(settings: EngineSettings, free: float) -> int:
     return min(_AUTO_CHECKPOINTS, int(max(0, free) / 8))
 
 
-def _resolve_n_ctx(settings: EngineSettings, most: int, per_cell: int, free: int) -> int:
+def _resolve_n_ctx(settings: EngineSettings, max_ctx: int, per_cell: int, free: int) -> int:
     if settings.n_ctx != "auto":
         return settings.n_ctx
-    n_ctx = min(most, _AUTO_MOST)
+    n_ctx = min(max_ctx, _AUTO_MOST)
     if settings.n_cells != "auto":
         n_ctx = min(n_ctx, settings.n_cells)
     while n_ctx > 1024 and n_ctx * per_cell > free / 2:
@@ -429,7 +428,7 @@ def _set_rope(parameters: Any, resolved: ResolvedSettings, weights: Weights) -> 
 
 
 def _free_context(lib: Any, pointer: Any, weights: Weights) -> None:
-    """Holds the weights until the context is gone: llama.cpp reads them while it frees."""
+    """Frees the context. The argument keeps the weights alive, which llama.cpp reads while it frees."""
     if not weights.is_closed:
         lib.llama_free(pointer)
 

@@ -28,7 +28,7 @@ _DIRECTION = re.compile(r"direction\.(\d+)")
 
 
 def control(vectors: Sequence[ControlVector], weights: Weights) -> NDArray[np.float32] | None:
-    """What is added to each layer but the first, float32 (n_layer - 1, n_embd); None without vectors.
+    """Sums the vectors for each layer but the first, float32 (n_layer - 1, n_embd); None without vectors.
 
     Raises ModelError for a file that is no control vector, or one of another model.
     """
@@ -51,19 +51,19 @@ def control(vectors: Sequence[ControlVector], weights: Weights) -> NDArray[np.fl
 
 
 def _read(path: Path) -> dict[int, NDArray[np.float32]]:
-    """The directions of a file by layer."""
+    """Reads the directions of a file by layer."""
     if not path.is_file():
         raise ModelError(f"control_vectors: there is no such file: {path}")
     info = inspect(path)
     if info.architecture != "controlvector":
         raise ModelError(f"control_vectors: {path} is no control vector: its architecture is {info.architecture}")
-    found = {}
+    directions = {}
     for name, place in tensor_places(path).items():
         match = _DIRECTION.fullmatch(name)
         if match is None or place.kind != "F32" or len(place.shape) != 1:
             raise ModelError(f"control_vectors: {path}: the tensor {name} is no direction of a layer")
-        found[int(match[1])] = np.fromfile(path, np.float32, place.shape[0], offset=place.start)
-    return found
+        directions[int(match[1])] = np.fromfile(path, np.float32, place.shape[0], offset=place.start)
+    return directions
 
 
 def apply_control(lib: Any, context: Any, values: NDArray[np.float32], weights: Weights) -> None:

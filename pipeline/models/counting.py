@@ -1,7 +1,7 @@
-"""A reader that counts and lays out prompts from its vocabulary alone, for a process that does not answer.
+"""A reader that counts and renders prompts from its vocabulary alone, for a process that does not answer.
 
-The stages before `generate` need exact tokens, not weights: of SmolLM2 the vocabulary is there in a moment and takes a
-few megabytes. Whatever else is asked of it loads the whole model, once.
+The stages before `generate` need exact token counts and no weights. SmolLM2's vocabulary loads at once and takes a few
+megabytes. Any other request loads the whole model, once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 
 class CountingModel:
-    """A model's vocabulary. `window` and `why_not_compose` are what the model that answers said of itself; `load` opens
-    the whole model.
+    """A model's vocabulary. `window` and `why_not_compose` come from the answering model; `load` opens the whole model.
 
     `settings` name its chat template.
     """
@@ -91,23 +90,23 @@ class CountingModel:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> Sequence[Stream]:
-        found: Sequence[Stream] = self.whole.generate(prompts, sampling, progress)
-        return found
+        streams: Sequence[Stream] = self.whole.generate(prompts, sampling, progress)
+        return streams
 
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.whole.score(prefix, suffixes, targets)
-        return found
+        scores: NDArray[np.float32] = self.whole.score(prefix, suffixes, targets)
+        return scores
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
-        found: Attention = self.whole.attend(prefix, query, heads)
-        return found
+        attention: Attention = self.whole.attend(prefix, query, heads)
+        return attention
 
     def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.whole.logprobs(prompt, start)
-        return found
+        values: NDArray[np.float32] = self.whole.logprobs(prompt, start)
+        return values
 
     def __getattr__(self, name: str) -> Any:
-        """What only some callers ask of an engine (`cells`, `embed`, `weights`)."""
+        """Delegates rarely used attributes of an engine (`cells`, `embed`, `weights`)."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.whole, name)

@@ -1,8 +1,8 @@
-"""A GGUF with a rank head: how well a passage answers a question, both read together.
+"""A cross-encoder: a GGUF with a rank head, which reads question and passage together.
 
-The pair is laid out by the file's template named `rerank`, or as the model's family was trained: question and passage
-with the vocabulary's own marks between and around them. What stands in a question or a passage is text: no control
-token is read out of it.
+The file's template `rerank` formats the pair; without one it follows the model family's training: question and passage
+with the vocabulary's own marks between and around them. Questions and passages are plain text: control tokens in them
+are not parsed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BATCH = 256
 
 
 class CrossEncoder:
-    """A rank head, loaded; `window` is how many tokens of a pair it reads. Several threads wait for one another."""
+    """A loaded rank head; `window` is the token limit of a pair. Concurrent calls wait for one another."""
 
     def __init__(self, path: Path) -> None:
         """Raises ModelError for a file without a rank head, and for one that llama.cpp cannot load."""
@@ -57,10 +57,10 @@ class CrossEncoder:
         """Whether it was trained to tell the passage by a token type of its own, which llama.cpp does not set."""
 
     def rank(self, question: str, passages: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
-        """How well each passage answers the question, float32 (n_passages,), on the head's own scale: higher is better.
+        """Scores each passage as an answer to the question, float32 (n_passages,): higher is better.
 
-        A passage that is longer than the window leaves room for is read in pieces, of which the best counts. Raises
-        ModelError for a question that takes more than half of the window.
+        A passage that does not fit the window is read in pieces, and its best piece counts. Raises ModelError for a
+        question longer than half of the window.
         """
         n_question = len(self._pair(question, ""))
         if n_question > self.window // 2:
@@ -109,13 +109,13 @@ class CrossEncoder:
         return tuple(ids)
 
     def _yes(self) -> int:
-        """The output that says yes, where the file names its outputs; else the first."""
+        """The output named `yes`, if the file names its outputs; else the first."""
         labels = [self._encoder.class_label(n).casefold() for n in range(self._encoder.n_classes)]
         return next((n for n, label in enumerate(labels) if label in _YES), 0)
 
 
 def _between(weights: Vocabulary, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """What parts question and passage: `[SEP]` for BERT, the end of a text and a mark of separation for others.
+    """Returns the tokens between question and passage: `[SEP]` for BERT, an end of text and a separator for others.
 
     XLM-RoBERTa has the end twice. Its files say so (`add_sep_token`) only of late.
     """

@@ -1,8 +1,8 @@
-"""How much context a model file can use, as `longthread needle limit` measured it: kept under the file's hash.
+"""The effective context of a model file, as measured by `longthread needle limit` and stored under its hash.
 
-A measurement belongs to a model file (and its adapters) and to what changes how it reads a long text: the types of the
-cache and the scaling of positions. It lies in the cache folder: calibrations/<16 digits of the key>/effective-*.json.
-A file that `longthread models tune` made from another counts as that other.
+A measurement belongs to a model file (and its adapters) and to the settings that affect long texts: the cache types and
+the scaling of positions. It is in the cache folder: calibrations/<16 digits of the key>/effective-*.json. A file that
+`longthread models tune` made shares the measurement of its source.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class TaskContext:
-    """The largest size at which a task holds, at it and at all smaller sizes that were tried; None: it holds at none.
+    """The largest size at which a task holds, together with all smaller tried sizes; None if it holds at none.
 
-    `tried` are all sizes in ascending order. `is_settled` is false where the time ran out before the next size was
-    decided: then the true figure may be larger.
+    `tried` are all sizes, ascending. `is_settled` is false if the time ran out before the next size was decided: then
+    the true size may be larger.
     """
 
     task: str
@@ -51,7 +51,7 @@ class TaskContext:
 
 @dataclass(frozen=True)
 class EffectiveContext:
-    """The measurement of one model with one set of settings. `threshold` is of the lower Wilson bound."""
+    """The measurement of a model with one set of settings. `threshold` applies to the lower Wilson bound."""
 
     model: str
     key: str
@@ -64,18 +64,18 @@ class EffectiveContext:
     date: str
 
     def task(self, name: str) -> TaskContext | None:
-        return next((one for one in self.tasks if one.task == name), None)
+        return next((task for task in self.tasks if task.task == name), None)
 
 
 def settings_of(model: Model) -> dict[str, str]:
-    """What of a model's settings changes how it reads a long text."""
+    """Returns the settings of a model that affect how it reads a long text."""
     resolved = getattr(model, "resolved", None)
     names = ("kv_k", "kv_v", "rope_scaling", "rope_factor")
     return {} if resolved is None else {name: f"{getattr(resolved, name)}" for name in names}
 
 
 def store(measured: EffectiveContext) -> Path:
-    """Keeps a measurement; gives the file."""
+    """Writes a measurement; returns the file."""
     from pipeline.models.files import write_json
 
     path = _path(measured.key, measured.settings)
@@ -84,56 +84,58 @@ def store(measured: EffectiveContext) -> Path:
 
 
 def stored(model: Model) -> EffectiveContext | None:
-    """The measurement of this model with these settings; None where there is none. ModelError for a damaged file."""
+    """Loads the measurement of this model with its settings, or None. Raises ModelError for a damaged file."""
     path = _path(model_key(model), settings_of(model))
     if not path.is_file():
         return None
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        found = TypeAdapter(EffectiveContext).validate_json(path.read_bytes(), strict=True, extra="forbid")
+        context = TypeAdapter(EffectiveContext).validate_json(path.read_bytes(), strict=True, extra="forbid")
     except (OSError, ValidationError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise ModelError(f"{path}: is no measurement of this version ({said}): delete it and calibrate again") from None
-    return found
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ModelError(
+            f"{path}: is no measurement of this version ({reason}): delete it and calibrate again"
+        ) from None
+    return context
 
 
 def effective_window(model: Model, task: str) -> tuple[int, str]:
-    """The tokens that the model can use, and why, in words. Raises ModelError, with the way out, where nobody knows."""
-    found = stored(model)
+    """Returns the effective window in tokens, and its reason. Raises ModelError, with a remedy, if it is unknown."""
+    context = stored(model)
     name = model.path if isinstance(model, OnFile) else model.name
     command = f"longthread needle limit {name} --task {task}{_flags(settings_of(model))}"
-    if found is None:
+    if context is None:
         raise ModelError(
             f"budget.window is effective, but the effective context of {model.name} was not measured with these "
-            f"settings{_said(settings_of(model))}: run {command}"
+            f"settings{_format_settings(settings_of(model))}: run {command}"
         )
-    one = found.task(task)
-    if one is None:
-        known = ", ".join(other.task for other in found.tasks)
+    measured = context.task(task)
+    if measured is None:
+        known = ", ".join(other.task for other in context.tasks)
         raise ModelError(
             f"budget.window is effective for the task {task}, and {model.name} was measured on {known}: run {command}, "
             "or set budget.task to one of these"
         )
-    if one.holds is None:
-        least = one.tried[0] if one.tried else None
+    if measured.holds is None:
+        least = measured.tried[0] if measured.tried else None
         seen = f" ({least.hits} of {least.n} right at {least.tokens} tokens)" if least else ""
-        others = [other.task for other in found.tasks if other.holds is not None]
+        others = [other.task for other in context.tasks if other.holds is not None]
         instead = f"set budget.task to {' or '.join(others)}, " if others else ""
         raise ModelError(
             f"budget.window is effective, but {model.name} does not hold the task {task} at any size that was "
             f"tried{seen}: {instead}set budget.window to a number of tokens, or take a better model"
         )
-    holds = one.holds
+    holds = measured.holds
     return holds.tokens, (
         f"window {holds.tokens} of {model.window}: effective context on the task {task}: {holds.hits} of {holds.n} "
         f"right at {holds.tokens} tokens ({holds.chars} characters), lower bound {holds.low:.0%}, threshold "
-        f"{found.threshold:.0%}{_said(found.settings)}; measured on {found.date[:10]} by longthread needle limit"
-        + ("" if one.is_settled else "; its time ran out, so it may be more")
+        f"{context.threshold:.0%}{_format_settings(context.settings)}; measured on {context.date[:10]} by longthread "
+        "needle limit" + ("" if measured.is_settled else "; its time ran out, so it may be more")
     )
 
 
-def _said(settings: dict[str, str]) -> str:
+def _format_settings(settings: dict[str, str]) -> str:
     if not settings:
         return ""
     rope = settings["rope_scaling"]
@@ -151,5 +153,5 @@ def _flags(settings: dict[str, str]) -> str:
 
 
 def _path(key: str, settings: dict[str, Any]) -> Path:
-    told = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return cache_folder() / "calibrations" / key[:16] / f"effective-{told}.json"
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return cache_folder() / "calibrations" / key[:16] / f"effective-{digest}.json"

@@ -1,7 +1,7 @@
-"""Texts to the token ids of a GGUF that embeds or ranks, with the characters that each token stands for.
+"""Tokenises texts for a GGUF that embeds or ranks, with the character span of each token.
 
-WordPiece is done by the `tokenizers` library on the file's own vocabulary: it gives offsets, and the ids that BERT was
-trained on where llama.cpp's differ. Every other vocabulary is llama.cpp's, and its tokens are aligned with the text.
+For WordPiece it uses the `tokenizers` library with the file's own vocabulary, which gives offsets, and BERT's training
+ids where llama.cpp's differ. llama.cpp tokenises for every other vocabulary, and its tokens are aligned with the text.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from pipeline.models.weights import Vocabulary
 
 WORD_BEGINS = "\u2581"
-"""What begins a token that begins a word, in the vocabularies of GGUF files."""
+"""Prefix of tokens that begin a word, in the vocabularies of GGUF files."""
 _WORDPIECE = "bert"
 _LONGEST_WORD = 100
 _UNKNOWN = 100
-"""The token for what WordPiece cannot spell, where the file does not say."""
+"""Default unknown token of WordPiece, if the file names none."""
 Span = tuple[int, int]
 
 
 class Tokenizer(Protocol):
-    """Token ids of texts alone, and the special tokens that the model expects around a text: `head` and `tail`."""
+    """Tokenises texts; `head` and `tail` are the special tokens that the model expects around a text."""
 
     head: tuple[int, ...]
     tail: tuple[int, ...]
 
     def ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]: ...
     def spans(self, texts: Sequence[str]) -> list[list[Span]]:
-        """The characters [start, end) that each of those tokens stands for, in order."""
+        """Returns the character span [start, end) of each of those tokens, in order."""
 
 
 def tokenizer_of(vocabulary: Vocabulary) -> Tokenizer:
-    """The tokenizer of a file. Raises ModelError for one without a vocabulary, on which llama.cpp would abort."""
+    """Chooses the tokenizer of a file. Raises ModelError without a vocabulary, on which llama.cpp would abort."""
     kind = vocabulary.metadata.get("tokenizer.ggml.model", "none")
     if kind in ("no_vocab", "none"):
         raise ModelError(f"{vocabulary.path}: the file has no vocabulary, so it cannot read text: take another file")
@@ -67,17 +67,17 @@ class WordPieces:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-        own = self._vocabulary
-        unknown = own.text_of(int(own.metadata.get("tokenizer.ggml.unknown_token_id", _UNKNOWN)))
+        vocabulary = self._vocabulary
+        unknown = vocabulary.text_of(int(vocabulary.metadata.get("tokenizer.ggml.unknown_token_id", _UNKNOWN)))
         words: dict[str, int] = {}
-        for id_ in range(own.n_vocab):
-            words.setdefault(_as_wordpiece(own.text_of(id_)), id_)
+        for id_ in range(vocabulary.n_vocab):
+            words.setdefault(_as_wordpiece(vocabulary.text_of(id_)), id_)
         tokenizer = Tokenizer(models.WordPiece(words, unk_token=unknown, max_input_chars_per_word=_LONGEST_WORD))
         tokenizer.normalizer = normalizers.BertNormalizer(
             clean_text=True,
             handle_chinese_chars=True,
-            strip_accents=_flag(own, "strip_accents"),
-            lowercase=_flag(own, "lowercase"),
+            strip_accents=_flag(vocabulary, "strip_accents"),
+            lowercase=_flag(vocabulary, "lowercase"),
         )
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         return tokenizer
@@ -88,7 +88,7 @@ def _flag(vocabulary: Vocabulary, name: str) -> bool:
 
 
 def _as_wordpiece(text: str) -> str:
-    """A token as BERT's vocabulary has it: GGUF marks where words begin, BERT where they go on."""
+    """Converts a GGUF token to BERT's form: GGUF marks the start of words, BERT their continuation."""
     if text.startswith(WORD_BEGINS):
         return text[1:]
     return text if text.startswith("[") and text.endswith("]") and len(text) > 2 else f"##{text}"
@@ -122,11 +122,11 @@ class LlamaTokens:
 
 
 def align(text: str, pieces: Sequence[bytes]) -> list[Span]:
-    """Where in a text its tokens stand, though the vocabulary may have normalised it.
+    """Aligns tokens with their text, which the vocabulary may have normalised; returns the tokens' spans.
 
-    Characters are compared as NFKD makes them, case and white space apart; where they differ, by the longest stretches
-    that are alike. Spans are in order and lie in the text; a token that stands for no character of it has an empty one.
-    Tokens that share a character have it both.
+    Characters are compared in NFKD, ignoring case and white space; where they differ, the longest equal stretches are
+    matched. Spans are in order and lie in the text; a token without a character has an empty span. Tokens that share a
+    character both have it.
     """
     read = list(_folded_pieces(pieces))
     given = [(char, place) for place, original in enumerate(text) for char in _folded(original)]
@@ -135,18 +135,18 @@ def align(text: str, pieces: Sequence[bytes]) -> list[Span]:
         for token in read[low][1]:
             places[token].append(given[high][1])
     spans: list[Span] = []
-    at = 0
-    for found in places:
-        if found:
-            spans.append((min(found), max(found) + 1))
-            at = max(at, spans[-1][1])
+    end = 0
+    for offsets in places:
+        if offsets:
+            spans.append((min(offsets), max(offsets) + 1))
+            end = max(end, spans[-1][1])
         else:
-            spans.append((at, at))
+            spans.append((end, end))
     return spans
 
 
 def _folded_pieces(pieces: Sequence[bytes]) -> Iterator[tuple[str, range]]:
-    """Each character that the tokens spell, folded, with the tokens that its bytes come from."""
+    """Yields each folded character that the tokens spell, with the tokens of its bytes."""
     decoder = getincrementaldecoder("utf-8")("replace")
     first = 0
     for n, piece in enumerate(pieces):
@@ -158,14 +158,14 @@ def _folded_pieces(pieces: Sequence[bytes]) -> Iterator[tuple[str, range]]:
 
 
 def _folded(char: str) -> str:
-    """A character as it is compared: decomposed, of small case, nothing for white space and invisible ones."""
+    """Folds a character for comparison: decomposed, lower case, empty for white space and invisible characters."""
     return "".join(
         part for part in unicodedata.normalize("NFKD", char).casefold() if not part.isspace() and part.isprintable()
     )
 
 
 def _matches(read: str, given: str) -> Iterator[tuple[int, int]]:
-    """Pairs of positions that are alike, in order."""
+    """Yields pairs of matching positions, in order."""
     if read == given:
         yield from ((n, n) for n in range(len(read)))
         return

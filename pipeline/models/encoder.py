@@ -1,8 +1,8 @@
-"""Token ids to hidden states, and pairs to ranks: a GGUF that embeds or ranks, in a llama.cpp context of its own.
+"""Computes hidden states and ranks: a GGUF that embeds or ranks, in its own llama.cpp context.
 
-Many sequences share one batch without seeing each other. An encoder reads a batch in one pass, so the context is as
-large as its largest batch, and grows when a longer text comes. Pooling is left to the caller: the states of all tokens
-come back, from which a text's vector and those of its tokens are made at once.
+Many sequences share one batch without attending to each other. An encoder reads a batch in one pass, so the context is
+as large as its largest batch, and grows for a longer text. Pooling is left to the caller, who gets the states of all
+tokens, and can compute a text's vector and its tokens' vectors at once.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 256
-"""Tokens of a batch. MiniLM reads fastest so (measured: 256, 512 and 1024 on 2 cores): attention of a batch grows with
-its square, and matrices gain nothing beyond."""
+"""Tokens of a batch. Fastest for MiniLM (measured: 256, 512 and 1024 on 2 cores): attention cost is quadratic in the
+batch, and larger matrices gain nothing."""
 SEQUENCES = 64
 LONGEST = 2048
 """Tokens of a text at most: an encoder reads a batch in one pass, and its memory grows with the square."""
 _LEAST_LONGEST = 512
 _OUTPUT_BYTES = 512 << 20
-"""llama.cpp sets room aside for logits of every token of a batch, also where none are computed: of a vocabulary of
-262 000 tokens it is 1 MB a token."""
+"""Limit of the memory for logits, which llama.cpp reserves for every token of a batch even if it computes none: 1 MB a
+token for a vocabulary of 262 000 tokens."""
 _EVERY_LAYER = 9999
 _POOLING = {"states": 0, "ranks": 4}
 
@@ -42,7 +42,7 @@ class EncoderWeights(Vocabulary):
     """The weights of a file that embeds or ranks."""
 
     def __init__(self, path: Path) -> None:
-        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+        """Loads the file. Raises ModelError, with llama.cpp's reason, for a missing, foreign or damaged file."""
         lib = library()
         parameters = lib.llama_model_default_params()
         parameters.n_gpu_layers = _EVERY_LAYER if lib.llama_supports_gpu_offload() else 0
@@ -53,12 +53,12 @@ class EncoderWeights(Vocabulary):
 
 
 def longest_text(n_ctx_trained: int, n_vocab: int) -> int:
-    """Tokens that a model of these sizes is given at once, at most."""
+    """Returns the token limit of one text for a model of these sizes."""
     return min(LONGEST, n_ctx_trained, max(_LEAST_LONGEST, _OUTPUT_BYTES // (4 * max(1, n_vocab))))
 
 
 class Encoder:
-    """A file that embeds (`states`) or ranks (`ranks`), loaded. Several threads wait for one another.
+    """A loaded file that embeds (`states`) or ranks (`ranks`). Concurrent calls wait for one another.
 
     :param for_: `states` for hidden states of every token, `ranks` for the outputs of the file's rank head.
     """
@@ -73,7 +73,7 @@ class Encoder:
 
     @property
     def n_ctx_trained(self) -> int:
-        """Tokens of the longest text that the model can read."""
+        """The model's trained context length in tokens."""
         return self.weights.n_ctx_trained
 
     @cached_property
@@ -87,12 +87,12 @@ class Encoder:
         return max(1, int(self._lib.llama_model_n_cls_out(self.weights.pointer)))
 
     def class_label(self, n: int) -> str:
-        """What the file calls an output of its rank head; empty where it says nothing."""
+        """Returns the file's name for an output of its rank head, or an empty string."""
         label = self._lib.llama_model_cls_label(self.weights.pointer, n)
         return label.decode("utf-8", "replace") if label else ""
 
     def states(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], list[NDArray[np.float32]]]]:
-        """The last hidden states of all tokens, batch by batch, with the rows of `ids` that they are for.
+        """Yields the last hidden states of all tokens, batch by batch, with the batch's rows of `ids`.
 
         Each is float32 (n_tokens, n_out). The longest texts come first.
         """
@@ -105,7 +105,7 @@ class Encoder:
             yield rows, np.split(states, ends[:-1])
 
     def ranks(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """What the rank head makes of each sequence, float32 (n, n_classes), in their order."""
+        """Computes the rank head's outputs of each sequence, float32 (n, n_classes), in order."""
         result = np.empty((len(ids), self.n_classes), np.float32)
         for rows in self._packed(ids):
             with self._lock:
@@ -124,7 +124,7 @@ class Encoder:
             self.weights.close()
 
     def _packed(self, ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """The rows in batches, the longest first: so the context grows once, and short ones fill what is left."""
+        """Packs the rows into batches, the longest first: the context grows once, and short rows fill the gaps."""
         for n, sequence in enumerate(ids):
             self._check(n, sequence)
         batch: list[int] = []
@@ -139,7 +139,7 @@ class Encoder:
             yield batch
 
     def _check(self, n: int, sequence: Sequence[int]) -> None:
-        """llama.cpp ends the process for positions that the model does not have."""
+        """Raises ModelError for too long a sequence: llama.cpp would end the process."""
         name, n_vocab = self.weights.path.name, self.weights.n_vocab
         if not 1 <= len(sequence) <= self.n_ctx_trained:
             raise ModelError(f"text {n} has {len(sequence)} tokens: {name} reads from 1 to {self.n_ctx_trained}")
@@ -147,7 +147,7 @@ class Encoder:
             raise ModelError(f"text {n} holds a token that is not in the vocabulary of {name}: it has {n_vocab}")
 
     def _read(self, ids: Sequence[Sequence[int]], rows: Sequence[int]) -> _Context:
-        """The context after it has read these rows."""
+        """Reads these rows; returns the context."""
         if self.weights.is_closed:
             raise ModelError(f"{self.weights.path.name}: the model is closed")
         longest = max(len(ids[row]) for row in rows)
@@ -201,6 +201,6 @@ class _Context:
 
 
 def _free_context(lib: Any, pointer: Any, weights: EncoderWeights) -> None:
-    """Holds the weights until the context is gone: llama.cpp reads them while it frees."""
+    """Frees the context. The argument keeps the weights alive, which llama.cpp reads while it frees."""
     if not weights.is_closed:
         lib.llama_free(pointer)

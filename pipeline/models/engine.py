@@ -5,8 +5,8 @@ with open_engine(EngineSettings(model="smollm2-135m"), path) as engine:
     for piece in engine.generate([prompt], Sampling(max_tokens=64))[0]:
         print(piece, end="")
 
-What it can beyond `contracts.Model` stands in capabilities.py. Not for several processes; several threads wait for one
-another.
+capabilities.py describes its abilities beyond `contracts.Model`. It belongs to one process; concurrent calls of several
+threads wait for one another.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def open_engine(settings: EngineSettings, path: Path, progress: Progress | None = None) -> Engine:
-    """Loads the weights in `path` and makes a context on them.
+    """Loads the weights in `path` and creates a context on them.
 
     Raises ModelError for a file that is missing, damaged or no GGUF, and for a context that the model or this machine
     cannot hold, with the numbers.
@@ -68,7 +68,7 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
 
 
 class Engine(KeepsCells):
-    """A model that answers, scores, embeds and shows its attention. See `open_engine`."""
+    """A model that answers, scores, embeds and exposes its attention. See `open_engine`."""
 
     def __init__(self, settings: EngineSettings, weights: Weights) -> None:
         self.settings = settings
@@ -78,13 +78,15 @@ class Engine(KeepsCells):
         self.resolved: ResolvedSettings = resolve(settings, weights)
         resolved = self.resolved
         n_sequences = resolved.n_seq_max + resolved.n_cached + (N_SPARE if weights.is_recurrent else 1)
-        n_sequences += can_fork(weights, resolved)  # the one on which the pool moves cells
+        # The pool moves cells on a sequence of its own: a shift moves a cell for all sequences that hold it.
+        n_sequences += can_fork(weights, resolved)
         self.context = Context(weights, resolved, n_sequences, settings.flash_attention)
         self.pool = Pool(self.context, resolved.n_cached, resolved.checkpoint_bytes)
+        # Rejected draft tokens have to be cut from the sequence again, which recurrent states do not allow.
         drafts = settings.draft_max if settings.draft == "lookup" and self.pool.can_cut else 0
         self.batcher = Batcher(self.pool, resolved.n_seq_max, settings.prefill_piece, drafts)
         self._lock = threading.RLock()
-        self._probe: attention.Probe | None = None
+        self._probe: attention.AttentionReader | None = None
 
     # ----------------------------------------------------------------------------------------- a model: the contract
     @property
@@ -122,7 +124,7 @@ class Engine(KeepsCells):
 
     @property
     def n_decoded(self) -> int:
-        """Cells decoded since the model was opened, by whatever asked for them."""
+        """The number of cells decoded since the model was opened."""
         return self.pool.n_decoded
 
     def count(self, prompt: Prompt) -> int:
@@ -142,45 +144,52 @@ class Engine(KeepsCells):
 
     @cached_property
     def profile(self) -> Profile:
-        """How the model thinks, found in its template."""
+        """The model's thinking profile, from its template."""
         return find_profile(self.template, self.weights)
 
     @cached_property
     def marks(self) -> Marks:
-        """What opens and closes its thoughts, as tokens."""
+        """The tokens that open and close its thoughts."""
         return Marks.of(self.profile, self.weights)
 
     def set_day(self, day: str) -> None:
-        """Tells the template another day from now on, unless the settings name one."""
+        """Sets the template's date, unless the settings name one."""
         if self.settings.date == DAY:
             self.template = self.template.on(day)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> list[EngineStream]:
-        """One stream for each prompt, in order. Nothing is decoded before a stream is read; reading one serves all.
+        """Returns one stream per prompt, in order. Decoding starts when a stream is read; reading one advances all.
 
-        Prompts that begin alike are worked on one after the other, so that the second finds what the first has read.
-        `sampling` is for all prompts, or one for each. Raises ModelError, before anything is decoded, for an empty
-        prompt, for one that does not fit beside its longest answer, and for a grammar that cannot be read.
+        Prompts with a common prefix are processed one after the other, so that the second reuses the first's cells.
+        `sampling` is for all prompts, or one per prompt. Raises ModelError, before anything is decoded, for an empty
+        prompt, for one that does not fit beside its longest answer, and for an invalid grammar.
         """
-        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
-        if len(each) != len(prompts):
-            raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
+        samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        if len(samplings) != len(prompts):
+            raise ModelError(
+                f"{len(prompts)} prompts, but {len(samplings)} samplings: give one, or one for each prompt"
+            )
         with self._lock:
             self._check_open()
             names = [f"prompt {n}" if len(prompts) > 1 else "the prompt" for n in range(len(prompts))]
-            for prompt, own, name in zip(prompts, each, names, strict=True):
-                if has_excerpts(prompt):  # whose passages are read for their cells to be there
-                    self._check_length(self.count(prompt), own.max_tokens, name)
+            for prompt, options, name in zip(prompts, samplings, names, strict=True):
+                # Laying out a prompt with excerpts decodes their passages, so its length is checked before that.
+                if has_excerpts(prompt):
+                    self._check_length(self.count(prompt), options.max_tokens, name)
             laid = [self._laid_out(prompt, progress) for prompt in prompts]
-            for one, own, name in zip(laid, each, names, strict=True):
-                self._check_fits(one.cells, own.max_tokens, name)
-            for one in laid:
-                self._go_on(one.cells)
-            group = Group(progress, sum(len(one.cells) for one in laid))
-            jobs = [self._job(prompt, one, own, group) for prompt, one, own in zip(prompts, laid, each, strict=True)]
-            order = in_prefix_order([one.cells.keys for one in laid])
+            for layout, options, name in zip(laid, samplings, names, strict=True):
+                self._check_fits(layout.cells, options.max_tokens, name)
+            for layout in laid:
+                self._go_on(layout.cells)
+            group = Group(progress, sum(len(layout.cells) for layout in laid))
+            jobs = [
+                self._job(prompt, layout, options, group)
+                for prompt, layout, options in zip(prompts, laid, samplings, strict=True)
+            ]
+            # Neighbours in the queue then share the longest prefixes, while the cells of these are still there.
+            order = in_prefix_order([layout.cells.keys for layout in laid])
             streams = {n: self.batcher.submit(jobs[n], self._lock) for n in order}
             return [streams[n] for n in range(len(jobs))]
 
@@ -191,11 +200,12 @@ class Engine(KeepsCells):
             Sampler(self.context, sampling).close()
 
     def _job(self, prompt: Prompt, laid: LaidOut, sampling: Sampling, group: Group) -> Job:
-        """A prompt's job. Thoughts have their budget beside the answer's, as far as the window has room for it."""
+        """Creates a prompt's job. Thoughts have a budget in addition to the answer's, as far as the window allows."""
         profile, cells = self.profile, laid.cells
         has_grammar = sampling.grammar is not None or sampling.json_schema is not None
         least = BRIEF_TOKENS if profile.is_brief and not has_grammar else 0
         budget = max(sampling.thinking_tokens, least) if profile.is_there else 0
+        # A prompt that leaves no room for thoughts still gets its whole answer: the thoughts' budget shrinks first.
         spare = self.window - len(cells) - sampling.max_tokens
         spare = min(spare, budget + CLOSING_ROOM) if profile.is_there else 0
         budget = max(0, min(budget, spare - CLOSING_ROOM))
@@ -212,6 +222,7 @@ class Engine(KeepsCells):
             self.batcher.cancel_all()
             if self._probe is not None:
                 self._probe.close()
+            # `pieces` is a cached property: reading it here would make the store, and compose's test, just to close it.
             if "pieces" in self.__dict__:
                 self.pieces.store.close()
             self.context.close()
@@ -224,15 +235,15 @@ class Engine(KeepsCells):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     # ------------------------------------------------------------------------------------------------ what it thinks
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
-        """Log P(target | prefix + suffix), float32 (n_suffixes, n_targets): natural, summed over a target's tokens.
+        """Scores log P(target | prefix + suffix), float32 (n_suffixes, n_targets), summed over a target's tokens.
 
         The prefix is decoded once and forked; it stays in the cache for the next call. Prefix, suffixes and targets are
-        each tokenised apart (scoring.py says what follows from that). Raises ModelError for an empty prefix, an empty
+        each tokenised apart (scoring.py describes the consequences). Raises ModelError for an empty prefix, an empty
         target, or a prefix and suffix longer than the window.
         """
         with self._lock:
@@ -252,10 +263,10 @@ class Engine(KeepsCells):
     def logprobs(
         self, prompt: Prompt | str, start: int = 1, without: tuple[int, int] | None = None
     ) -> NDArray[np.float32]:
-        """Log P of each token given those before it, for those from number `start` (>= 1) on, float32 (n - start,).
+        """Computes log P of each token given its predecessors, from number `start` (>= 1) on, float32 (n - start,).
 
-        Memory does not grow with n x n_vocab. A soft vector is no token: its place holds NaN. `without` removes the
-        cells [low, high) from the cache before cell start - 1 is read; ModelError where the architecture cannot.
+        Memory does not grow with n x n_vocab. Soft vectors give NaN. `without` removes the cells [low, high) from the
+        cache before cell start - 1 is read. Raises ModelError if the architecture cannot remove cells.
         """
         with self._lock:
             self._check_open()
@@ -269,7 +280,7 @@ class Engine(KeepsCells):
 
     @property
     def can_forget(self) -> bool:
-        """Whether cells can be left out of what was read: not where the architecture has recurrent layers."""
+        """Whether cells can be removed from a sequence; recurrent layers do not allow it."""
         return self.pool.can_cut
 
     def ablate(
@@ -280,10 +291,10 @@ class Engine(KeepsCells):
         tail: int,
         endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]:
-        """Log P of each token of `target` after the prompt without each cut, float32 (n_cuts, n_target): ablation.py.
+        """Computes log P of each target token after the prompt without each cut, (n_cuts, n_target): see ablation.py.
 
-        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail that is
-        not inside the prompt, and where the architecture cannot forget.
+        Raises ModelError for an empty target or ending, for a cut that does not lie before `tail`, for a tail outside
+        the prompt, and if the architecture cannot remove cells.
         """
         with self._lock:
             self._check_open()
@@ -303,7 +314,7 @@ class Engine(KeepsCells):
             return ablation.ablate(self.pool, cells, tokens.keys.tolist(), cuts, tail, tails)
 
     def next_logprobs(self, prompt: Prompt | str) -> NDArray[np.float32]:
-        """Log P of every token after the prompt, float32 (n_vocab,)."""
+        """Computes log P of every token after the prompt, float32 (n_vocab,)."""
         with self._lock:
             self._check_open()
             cells = self.cells(prompt)
@@ -313,7 +324,7 @@ class Engine(KeepsCells):
     def embed(
         self, prompts: Sequence[Prompt | str], positions: Sequence[Sequence[int]] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Last hidden states, after the final norm: for each prompt float32 (n_positions, n_embd).
+        """Computes the last hidden states, after the final norm: float32 (n_positions, n_embd) per prompt.
 
         `positions` count from 0, negative ones from the end; by default the last cell of each prompt.
         """
@@ -335,13 +346,14 @@ class Engine(KeepsCells):
             return result
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
-        """How much the query's tokens attend to each cell of the prefix; see attention.py. `heads`: (layer, head)."""
+        """Reads the query's attention to each cell of the prefix: see attention.py. `heads` are (layer, head)."""
         with self._lock:
             self._check_open()
             begin, end = self.cells(prefix), self.cells(query)
             self._check_fits(begin.then(end), 0, "prefix and query")
+            # The probe's own context takes memory (no flash attention), so it is made on first use.
             if self._probe is None:
-                self._probe = attention.Probe(self.weights, self.resolved)
+                self._probe = attention.AttentionReader(self.weights, self.resolved)
             return self._probe.attend(begin, end, heads)
 
     # ----------------------------------------------------------------------------------------------------- internals
@@ -353,9 +365,9 @@ class Engine(KeepsCells):
         if n == 0:
             raise ModelError(f"{what} is empty")
         if n + n_answer > self.window:
-            kept = f" and {n_answer} are kept for the answer" if n_answer else ""
+            reserved = f" and {n_answer} are kept for the answer" if n_answer else ""
             raise ModelError(
-                f"{what} has {n} tokens{kept}, but the window of {self.name} holds {self.window}: "
+                f"{what} has {n} tokens{reserved}, but the window of {self.name} holds {self.window}: "
                 "raise n_ctx, or give it less"
             )
 

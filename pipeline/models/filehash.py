@@ -1,4 +1,4 @@
-"""SHA-256 of large files, remembered by path, size and time of change: a model is hashed once."""
+"""SHA-256 of large files, cached by path, size and modification time, so that a model is hashed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.storage.whole import write_whole
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of the file's bytes, in hex."""
+    """Returns the hash of the file's bytes, in hex."""
     stat = path.stat()
     key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -22,8 +22,8 @@ def file_sha256(path: Path) -> str:
         if known["file"] == key and len(known["sha256"]) == 64:
             return str(known["sha256"])
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(memory, json.dumps({"file": key, "sha256": found}))
-    return found
+        write_whole(memory, json.dumps({"file": key, "sha256": sha256}))
+    return sha256

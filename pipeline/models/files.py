@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, the room that they need, and their hashes."""
+"""Atomic writing of large files, disk space checks, and hashes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.storage import whole
 
 
 def sha256_of(path: Path) -> str:
-    """The hex digest of a file's bytes: about a second for 1 GB."""
+    """Returns the hex digest of a file's bytes, in about a second for 1 GB."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_room(folder: Path, n_bytes: int) -> None:
-    """Raises ModelError if the disk of an existing folder has not so many bytes left."""
+    """Raises ModelError if the folder's disk has fewer free bytes."""
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise ModelError(
@@ -31,9 +31,9 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 @contextmanager
 def new_file(target: Path, n_bytes: int) -> Iterator[Path]:
-    """Like `whole.new_file`, for large files: makes the folder, and checks the room for `n_bytes` first.
+    """Like `whole.new_file`, for large files: creates the folder, and checks the space for `n_bytes` first.
 
-    Raises ModelError where there is no room, or where the disk refuses.
+    Raises ModelError for a lack of space and for disk errors.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def new_file(target: Path, n_bytes: int) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value as JSON, whole or not at all, and makes its folder. Raises ModelError where the disk refuses."""
+    """Writes a value as JSON, atomically, and creates its folder. Raises ModelError for disk errors."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole.write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

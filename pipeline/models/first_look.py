@@ -1,11 +1,11 @@
-"""Opens a file that is new to this machine in a child process first, so that an assertion of llama.cpp's is a message.
+"""Opens a new file in a child process first, so that a failed assertion of llama.cpp becomes an error message.
 
-llama.cpp ends the process where it finds something that it did not expect (GGML_ASSERT). What we know of is refused by
-name before (limits.py, `check_vocabulary`); everything else shows here. The child loads the file with the same
-settings, makes a small context and decodes a few tokens. That costs one start of Python and one reading of the file,
-whose pages the system then keeps for the load proper. The outcome is kept in the cache folder under the hash of the
-file's header (assertions depend on metadata, shapes and types, which stand there, not on the numbers of the weights),
-its size, the settings and the version of llama.cpp: a known file costs a hash of some megabytes.
+llama.cpp ends the process on unexpected input (GGML_ASSERT). Known cases are refused before (limits.py,
+`check_vocabulary`); all others appear here. The child loads the file with the same settings, creates a small context
+and decodes a few tokens. That costs one start of Python and one reading of the file, whose pages stay in the system's
+cache for the actual load. The outcome is cached under the hash of the file's header (assertions depend on its metadata,
+shapes and types, not on weights), its size, the settings and llama.cpp's version. A known file costs a hash of some
+megabytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHIPPED = frozenset(
         "b8d046569a07705ac9a146c14c26ce954232ee312a5549dd26152f8108f04fa3",  # gemma3-270m
     }
 )
-"""The keys of the files that come in packages: our tests open them in every way."""
+"""The keys of packaged files, which our tests cover."""
 _RELEVANT = (
     *("kv_k", "kv_v", "flash_attention", "rope_scaling", "rope_factor", "rope_freq_base", "lora", "control_vectors"),
     *("n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "mmap", "kv_unified", "swa_full"),
@@ -47,15 +47,15 @@ _RELEVANT = (
 _SMALL = 256
 _ASSERTION = re.compile(r"GGML_ASSERT\(.*\) failed|GGML_ABORT.*|fatal error.*")
 _CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGILL, -signal.SIGFPE, -getattr(signal, "SIGBUS", 7), 3}
-"""What a process returns that llama.cpp or the processor ended; 3 is `abort` on Windows."""
+"""Exit codes of crashed processes; 3 is `abort` on Windows."""
 _is_child = False
 
 
 def look_first(path: Path, settings: EngineSettings | None = None, progress: Progress | None = None) -> None:
-    """Raises ModelError for a file on which llama.cpp would end this process; quick for one that was opened before.
+    """Raises ModelError for a file on which llama.cpp would end this process; quick for a known file.
 
-    Only crashes count: what llama.cpp refuses with a reason is left to the load proper. Where no child process can be
-    started nothing is checked.
+    Only crashes count: other errors are left to the actual load. If no child process can be started, nothing is
+    checked.
     """
     if _is_child:
         return
@@ -89,7 +89,7 @@ def _look(path: Path, size: int, mtime_ns: int, settings: EngineSettings, progre
 
 
 _seen: set[tuple[str, int, int, str]] = set()
-"""What this process has asked for already."""
+"""The checks that this process has made."""
 
 
 def check_vocabulary(path: Path) -> None:
@@ -99,15 +99,15 @@ def check_vocabulary(path: Path) -> None:
         text = token.split(b"\0", 1)[0] or b"[EMPTY_%d]" % n  # as llama.cpp reads it
         first = numbers.setdefault(text, n)
         if first != n:
-            shown = text.decode("utf-8", "replace")
+            token_text = text.decode("utf-8", "replace")
             raise ModelError(
-                f"{path}: the tokens {first} and {n} of its vocabulary are both {shown!r}, and llama.cpp ends the "
+                f"{path}: the tokens {first} and {n} of its vocabulary are both {token_text!r}, and llama.cpp ends the "
                 "process on such a file; take another conversion of the model"
             )
 
 
 def header_key(path: Path) -> str:
-    """What llama.cpp may stumble over in a file: the hash of the headers of all its parts, and their sizes."""
+    """Hashes what llama.cpp's assertions depend on: the headers of all parts of a file, and their sizes."""
     stat = path.stat()
     return _header_key(path, stat.st_size, stat.st_mtime_ns)
 
@@ -132,7 +132,7 @@ def _memory(path: Path, relevant: dict[str, object]) -> Path:
 
 
 def _known(memory: Path) -> str | None:
-    """What happened when this was opened before: an assertion, '' for nothing, None where nobody knows."""
+    """Returns the cached outcome: an assertion, '' for success, None if unknown."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         crash = json.loads(memory.read_text("utf-8"))["crash"]
         return crash if isinstance(crash, str) else None
@@ -140,7 +140,7 @@ def _known(memory: Path) -> str | None:
 
 
 def _keep(memory: Path, path: Path, relevant: dict[str, object], crash: str) -> None:
-    """Keeps the outcome, but for a crash that may be the machine's fault and not the file's."""
+    """Caches the outcome, except a crash that may be the machine's fault."""
     from pipeline.models.files import write_json
 
     if crash and "GGML_ASSERT" not in crash:
@@ -150,7 +150,7 @@ def _keep(memory: Path, path: Path, relevant: dict[str, object], crash: str) -> 
 
 
 def _try(path: Path, relevant: dict[str, object]) -> str | None:
-    """Opens the file in a child process: the assertion that ended it, '' if none did, None if it says nothing."""
+    """Opens the file in a child process; returns the failed assertion, '' for success, None if it is inconclusive."""
     root = str(Path(__file__).parent.parent.parent)
     places = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "GGML_NO_BACKTRACE": "1"}
@@ -170,7 +170,7 @@ def _try(path: Path, relevant: dict[str, object]) -> str | None:
 
 
 def _open(path: Path, relevant: dict[str, object]) -> None:
-    """What the child does. A ModelError is no crash: the parent meets it too, and says it."""
+    """Runs in the child. A ModelError is no crash: the parent will raise it as well."""
     import numpy as np
 
     from pipeline.models.context import Context, Rows, resolve
@@ -182,7 +182,7 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     if not isinstance(settings, EngineSettings):
         raise TypeError(f"the parent's settings are refused: {faults}")
     weights = Weights(path, settings)
-    if purpose(inspect(path)).kind != "generator":  # whoever opens it knows with which context
+    if purpose(inspect(path)).kind != "generator":  # its own opener chooses the context
         return
     longest = int(weights.n_ctx_trained * settings.rope_factor)
     if longest >= _SMALL:

@@ -1,7 +1,7 @@
-"""What the header of a GGUF file says, read without llama.cpp, and whether the file is whole.
+"""Reads the header of a GGUF file without llama.cpp, and checks that the file is complete.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Numbers in the file are never trusted: each is held
-against the bytes that are left before anything is read or skipped by it, so a damaged file costs no memory and no time.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Numbers in the file are not trusted: each is checked
+against the remaining bytes before it is used, so a damaged file costs neither memory nor time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 
 _MOST_HEADER = 1 << 36
-"""No header is longer than this, in bytes: a count that needs more is damage, not a file that breaks off."""
+"""Upper bound on a header in bytes: a count that needs more is damage and no truncation."""
 
 _FOREIGN = (
     (b"version https://git-lfs", "a git-lfs pointer, not the file itself; run 'git lfs pull' where it came from"),
@@ -39,19 +39,18 @@ _FOREIGN = (
     (b"lmgg", "an old GGML file, from before GGUF; take a GGUF file of the model"),
     (b"fmgg", "an old GGML file, from before GGUF; take a GGUF file of the model"),
 )
-"""How other files begin, in lower case, that are mistaken for models."""
+"""First bytes, in lower case, of other files that are mistaken for models."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufInfo:
-    """A GGUF file's own account of itself.
+    """The header of a GGUF file.
 
-    Numbers that the file does not state are 0, names are empty. `n_ctx_train` is in tokens. `kind` is `model`, or
-    `adapter` for a LoRA. `has_chat_template` is false for most base models. `data_bytes` is where the last tensor
-    ends: the least size that a whole file has. `n_parts` is above 1 for a model split over several files; then the
-    numbers are of the first part, but for `all_bytes` and `tensor_names`, those of all parts. `header_bytes` lie before
-    the tensors. `n_positions` is the length of a table of learned positions, 0 where the model has none. `metadata` has
-    every value that is no array.
+    Missing numbers are 0, missing names empty. `n_ctx_train` is in tokens. `kind` is `model`, or `adapter` for a LoRA.
+    `has_chat_template` is false for most base models. `data_bytes` is the end of the last tensor, the least size of a
+    complete file. `n_parts` is above 1 for a model split over several files; the numbers are then of the first part,
+    except `all_bytes` and `tensor_names`, which cover all parts. `header_bytes` precede the tensors. `n_positions` is
+    the length of a table of learned positions, 0 without one. `metadata` has every value that is no array.
     """
 
     path: Path
@@ -78,10 +77,10 @@ class GgufInfo:
 
 
 def inspect(path: Path) -> GgufInfo:
-    """Reads the header and checks the file's size against it; of a split model it checks all parts.
+    """Reads the header and checks the file's size against it; checks all parts of a split model.
 
     Raises ModelError for a file that is missing, empty, no GGUF, damaged in its header, or shorter than its tensors,
-    and for a part of a split model that is not the first, or whose other parts are not beside it.
+    and for a part of a split model that is not the first or lacks its other parts.
     """
     info = _scan(path)
     if info.n_parts == 1:
@@ -92,13 +91,13 @@ def inspect(path: Path) -> GgufInfo:
 
 
 def parts(path: Path) -> tuple[Path, ...]:
-    """The files of a model: its own, and the other parts of one that is split."""
+    """Returns the files of a model: one, or all parts of a split model."""
     info = _scan(path)
     return (path,) if info.n_parts == 1 else (path, *_other_parts(info))
 
 
 def _scan(path: Path) -> GgufInfo:
-    """One file's header, checked against the file; read again only when the file has changed."""
+    """Reads one file's header and checks it against the file; cached until the file changes."""
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -127,7 +126,7 @@ def _scanned(path: Path, size: int, mtime_ns: int) -> GgufInfo:
 
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
-    """Where a tensor lies: its type's name, its shape with the longest step first (as numpy counts), its first byte."""
+    """The place of a tensor: its type's name, its shape in numpy's order, its first byte."""
 
     kind: str
     shape: tuple[int, ...]
@@ -135,12 +134,12 @@ class TensorPlace:
 
 
 def strings(path: Path, key: str) -> list[bytes]:
-    """A metadata array of strings, such as `tokenizer.ggml.tokens`; empty where the file has none of that name."""
+    """Reads a metadata array of strings, such as `tokenizer.ggml.tokens`; empty if it is missing."""
     return [value for value in _array(path, key) if isinstance(value, bytes)]
 
 
 def numbers(path: Path, key: str) -> list[int]:
-    """A metadata array of whole numbers or truth values, such as `lfm2.attention.head_count_kv`; empty for none."""
+    """Reads a metadata array of integers or booleans, such as `lfm2.attention.head_count_kv`; empty if missing."""
     return [int(value) for value in _array(path, key) if isinstance(value, int)]
 
 
@@ -165,21 +164,21 @@ def _array(path: Path, key: str) -> list[bytes | int | float | bool]:
 
 
 def tensor_places(path: Path) -> dict[str, TensorPlace]:
-    """Every tensor of a whole file by name, but for types that our table does not have. Raises as `inspect` does."""
+    """Locates every tensor of a file by name, except those of unknown types. Raises as `inspect` does."""
     inspect(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = _Reader(path, data, path.stat().st_size)
         reader.scalar("I")
         n_tensors = reader.count("tensors", 24)
         alignment = _alignment(reader, _metadata(reader))
-        found = []
+        heads = []
         for _ in range(n_tensors):
             name = reader.bytes("a tensor's name")
-            found.append((name.decode("utf-8", "replace"), *_tensor_head(reader, name)))
+            heads.append((name.decode("utf-8", "replace"), *_tensor_head(reader, name)))
         data_start = _padded(reader.at, alignment)
     return {
         name: TensorPlace(TENSOR_TYPES[kind][0], tuple(reversed(shape)), data_start + offset)
-        for name, shape, kind, offset in found
+        for name, shape, kind, offset in heads
         if kind in TENSOR_TYPES
     }
 
@@ -197,7 +196,7 @@ def _check_magic(path: Path, start: bytes, size: int) -> None:
 
 
 class _Reader:
-    """A position in the file's bytes that never leaves them."""
+    """A bounds-checked position in the file's bytes."""
 
     def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
         self.path = path
@@ -214,7 +213,7 @@ class _Reader:
         )
 
     def skip(self, n: int) -> int:
-        """Moves n bytes on and gives the position before; a file that ends sooner is truncated."""
+        """Skips n bytes; returns the position before. Raises ModelError for a truncated file."""
         start, self.at = self.at, self.at + n
         if self.at > self.size:
             self.truncated()
@@ -226,7 +225,7 @@ class _Reader:
         return value
 
     def count(self, what: str, least: int) -> int:
-        """A count of things that take at least `least` bytes each: it must fit into what is left of the file."""
+        """Reads a count of items of at least `least` bytes each, which must fit into the rest of the file."""
         n = int(self.scalar("Q"))
         if n * least > _MOST_HEADER:
             self.damaged(f"it claims {n} {what}")
@@ -267,14 +266,14 @@ class _Reader:
         self.skip(self.count(f"values of {key}", width) * width)
 
     def strings(self, key: str) -> None:
-        """Steps over an array of strings. Vocabularies hold some 100 000: the loop is written for speed."""
+        """Skips an array of strings. Vocabularies have some 100 000, so the loop is optimised."""
         n = self.count(f"strings of {key}", 8)
-        length, data, at, end = struct.Struct("<Q").unpack_from, self.data, self.at, self.size - 8
+        length, data, offset, end = struct.Struct("<Q").unpack_from, self.data, self.at, self.size - 8
         for _ in range(n):
-            if at > end:
+            if offset > end:
                 break
-            at += 8 + length(data, at)[0]
-        self.skip(at - self.at if at <= self.size else self.size - self.at + 1)
+            offset += 8 + length(data, offset)[0]
+        self.skip(offset - self.at if offset <= self.size else self.size - self.at + 1)
 
 
 def _read(reader: _Reader) -> GgufInfo:
@@ -295,13 +294,13 @@ def _read(reader: _Reader) -> GgufInfo:
 
 
 def _metadata(reader: _Reader) -> dict[str, Value]:
-    found: dict[str, Value] = {}
+    metadata: dict[str, Value] = {}
     for _ in range(reader.count("metadata entries", 13)):
         key = reader.text("a metadata key")
-        if key in found:
+        if key in metadata:
             reader.damaged(f"the metadata key {key!r} stands twice")
-        found[key] = reader.value(repr(key))
-    return found
+        metadata[key] = reader.value(repr(key))
+    return metadata
 
 
 def _alignment(reader: _Reader, metadata: dict[str, Value]) -> int:
@@ -313,8 +312,8 @@ def _alignment(reader: _Reader, metadata: dict[str, Value]) -> int:
 
 @dataclass(slots=True)
 class _Tensors:
-    """All tensors together: how many, bytes by type name, where the first begins and the last ends in the file, and the
-    number of learned positions.
+    """A summary of all tensors: their number, bytes by type name, first and last byte in the file, and the number of
+    learned positions.
     """
 
     n: int
@@ -348,7 +347,7 @@ def _tensors(reader: _Reader, n: int, alignment: int) -> _Tensors:
 
 
 def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int, list[int]]:
-    """A tensor's type, its bytes (None for a type that is newer than our table), its offset and its shape."""
+    """Reads a tensor's type, bytes (None for a type that is newer than our table), offset and shape."""
     shape, kind, offset = _tensor_head(reader, name)
     if kind in DROPPED:
         raise ModelError(f"{reader.path}: llama.cpp dropped the tensor type {kind} of {name!r}; take a newer file")
@@ -358,15 +357,15 @@ def _tensor(reader: _Reader, name: bytes) -> tuple[str, int | None, int, list[in
     if shape and shape[0] % block:
         reader.damaged(f"rows of the tensor {name!r} hold {shape[0]} values, no multiple of {block} ({type_name})")
     n = 1
-    for one in shape:
-        n *= one
+    for size in shape:
+        n *= size
     if n >= 2**63:
         reader.damaged(f"the tensor {name!r} has the shape {shape}")
     return type_name, n // block * block_bytes, offset, shape
 
 
 def _tensor_head(reader: _Reader, name: bytes) -> tuple[list[int], int, int]:
-    """A tensor's shape as the file has it (the shortest step first), its type's number, its offset."""
+    """Reads a tensor's shape in the file's order (innermost first), its type's number, and its offset."""
     n_dims = int(reader.scalar("I"))
     if n_dims > 4:
         reader.damaged(f"the tensor {name!r} has {n_dims} dimensions")
@@ -391,7 +390,7 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
     if not architecture and number("split.count") < 2:  # later parts have no metadata of the model
         reader.damaged("it does not name its architecture")
     named = FILE_TYPES.get(number("general.file_type"), ".") if "general.file_type" in metadata else "."
-    most = tensors.bytes_of.most_common(1)
+    most_common = tensors.bytes_of.most_common(1)
     return GgufInfo(
         path=reader.path,
         version=version,
@@ -399,7 +398,7 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
         architecture=architecture,
         name=text("general.name"),
         license=text("general.license"),
-        quantisation=named if named != "." else (most[0][0] if most else "unknown"),
+        quantisation=named if named != "." else (most_common[0][0] if most_common else "unknown"),
         n_ctx_train=number(f"{architecture}.context_length"),
         n_layer=number(f"{architecture}.block_count"),
         n_embd=number(f"{architecture}.embedding_length"),
@@ -418,13 +417,13 @@ def _info(reader: _Reader, version: int, metadata: dict[str, Value], tensors: _T
 
 
 def _part_name(path: Path, part: int, n_parts: int) -> Path:
-    """What llama.cpp looks for: `...-00001-of-00003.gguf`, with the beginning of the given part's name."""
+    """Returns llama.cpp's name for a part: `...-00001-of-00003.gguf`, with the given part's prefix."""
     base = _PART.sub("", path.name)
     return path.with_name(f"{base}-{part:05d}-of-{n_parts:05d}.gguf")
 
 
 def _other_parts(info: GgufInfo) -> list[Path]:
-    """The second part and those after it; ModelError where this is not the first, or one is missing."""
+    """Returns the second and further parts. Raises ModelError if this is not the first, or if one is missing."""
     first = _part_name(info.path, 1, info.n_parts)
     if not info.architecture or info.path.name != first.name:
         part = info.metadata.get("split.no")

@@ -1,4 +1,4 @@
-"""The tables of numbers that stand in GGUF files: types of tensors, and of files as a whole."""
+"""The type numbers of GGUF files: of tensors, and of whole files."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ FILE_TYPES = dict(
         "MXFP4_MOE NVFP4 Q1_0 Q2_0".split()
     )
 )
-"""llama.cpp's numbers for how a file as a whole is quantised; `.` stands for those no longer in use."""
+"""llama.cpp's numbers for a file's quantisation; `.` marks unused ones."""

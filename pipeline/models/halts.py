@@ -1,4 +1,4 @@
-"""Where a prompt halts while it is read, because others may go on from there: for recurrent models (checkpoints.py)."""
+"""Positions at which reading a prompt halts, so that others can continue there: recurrent models (checkpoints.py)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def marks_of(job: Job, pool: Pool, active: Sequence[Job]) -> list[int]:
-    """Where checkpoints of a prompt will help, in ascending order: its sections' ends, and where it parts from another.
+    """Returns useful checkpoint positions, ascending: the ends of sections, and where the prompt leaves another.
 
-    Those in cells that it takes over are passed by: the checkpoints there are taken over as well.
+    Positions in shared cells are left out: their checkpoints are shared as well.
     """
     if pool.can_cut or not pool.checkpoints.max_bytes:
         return []
@@ -26,9 +26,9 @@ def marks_of(job: Job, pool: Pool, active: Sequence[Job]) -> list[int]:
 
 
 def next_halt(job: Job, pool: Pool, active: Sequence[Job]) -> int:
-    """Up to which cell a prompt may be read in the next call: to its next mark, or to where a follower parts from it.
+    """Returns the last cell for the next call: the prompt's next mark, or the point where a follower leaves it.
 
-    A follower takes over the whole state of its leader, so the leader must not be further.
+    A follower takes over the whole state of its leader, so the leader must not read beyond that.
     """
     if pool.can_cut:
         return len(job.cells)

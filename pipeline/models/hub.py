@@ -1,4 +1,4 @@
-"""Downloading one file from the Hugging Face hub: the only place that uses the network, and only when asked to."""
+"""Downloads one file from the Hugging Face hub. This is the only module that uses the network, on request only."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIECE = 1 << 20
-"""Bytes that are written at a time; of an interrupted download at most so many are lost (the hub's library: 10 MB)."""
+"""Bytes per write, the most that an interrupted download loses (the hub's library: 10 MB)."""
 _NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
-"""Libraries whose errors mean that the network failed; which of them the hub's library uses depends on its version."""
+"""Libraries whose errors mean a network failure; the hub's library uses one of them, by version."""
 
 
 OnSize = Callable[[int, Path], None]
-"""Told before a download how many bytes are to come, and into which folder."""
+"""Called before a download with the number of bytes and the target folder."""
 
 
 def note_of(path: Path) -> Path:
-    """Beside a pulled file: what the hub said of it, as JSON."""
+    """Returns the file beside a pulled file that holds the hub's metadata as JSON."""
     return path.with_name(path.name + ".json")
 
 
 def download(
     repo: str, file: str, path: Path, expected: str | None, progress: Progress, on_size: OnSize | None = None
 ) -> None:
-    """Downloads a GGUF file to `path`, where it appears only once its hash and its header are right.
+    """Downloads a GGUF file to `path`, where it appears only after its hash and header are checked.
 
-    `expected` is its sha256, where we know it; the hub's own word is checked too. What an interrupted download got
-    stays beside `path`, and the next one goes on from there. Raises ModelError without a network, without room, for a
-    file that the hub has not or gives not, and for a wrong hash.
+    `expected` is its known sha256, or None; the hub's hash is checked too. An interrupted download stays beside `path`,
+    and the next one resumes it. Raises ModelError without a network, without disk space, for a missing or refused file,
+    and for a wrong hash.
     """
     from filelock import FileLock, Timeout
 
@@ -58,28 +58,28 @@ def download(
 
 @contextmanager
 def _online() -> Iterator[None]:
-    """Lifts, for the time of a download, the ban on the hub that the command line put into the environment.
+    """Lifts the command line's ban on the hub during a download.
 
-    huggingface_hub reads the environment once, when it is imported, and asks its constant before each request.
+    huggingface_hub reads the environment once, at import, and checks its constant before each request.
     """
     from huggingface_hub import constants
 
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    kept = {switch: os.environ.pop(switch) for switch in switches if switch in os.environ}
+    saved = {switch: os.environ.pop(switch) for switch in switches if switch in os.environ}
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
     pieces, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, _PIECE
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE, constants.DOWNLOAD_CHUNK_SIZE = before, pieces
-        os.environ.update(kept)
+        os.environ.update(saved)
 
 
 def _download(
     repo: str, file: str, path: Path, expected: str | None, progress: Progress, on_size: OnSize | None
 ) -> None:
     name = f"hf:{repo}/{file}"
-    with _said(name):
+    with _translate_errors(name):
         part, declared, revision = _fetch(repo, file, path, progress, on_size)
     _check(name, part, {"the table of models": expected, "the hub": declared})
     os.replace(part, path)
@@ -90,9 +90,9 @@ def _download(
 def _fetch(
     repo: str, file: str, path: Path, progress: Progress, on_size: OnSize | None
 ) -> tuple[Path, str | None, str | None]:
-    """The file, downloaded under a temporary name, its hash by the hub's word, and the commit that it is from.
+    """Downloads the file under a temporary name; returns it with the hub's hash and its commit.
 
-    `hf_hub_download` would do it all, but deletes what it has when it is interrupted (huggingface_hub 2.4).
+    `hf_hub_download` deletes an interrupted download (huggingface_hub 2.4), so it cannot be used here.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -118,7 +118,7 @@ def _fetch(
 
 
 class _Counted(FileIO):
-    """A file that is appended to, and that reports how much it holds."""
+    """A file opened for appending that reports its size."""
 
     def __init__(self, path: Path, total: int, progress: Progress) -> None:
         super().__init__(path, "ab")
@@ -135,12 +135,12 @@ class _Counted(FileIO):
 
 
 def _check(name: str, part: Path, expected: dict[str, str | None]) -> None:
-    found = sha256_of(part)
+    actual = sha256_of(part)
     for by, sha256 in expected.items():
-        if sha256 is not None and sha256 != found:
+        if sha256 is not None and sha256 != actual:
             part.unlink()
             raise ModelError(
-                f"{name}: what was downloaded has the sha256 {found}, and {by} says {sha256}; it was deleted. Pull it "
+                f"{name}: what was downloaded has the sha256 {actual}, and {by} says {sha256}; it was deleted. Pull it "
                 "again"
             )
     try:
@@ -151,8 +151,8 @@ def _check(name: str, part: Path, expected: dict[str, str | None]) -> None:
 
 
 @contextmanager
-def _said(name: str) -> Iterator[None]:
-    """Turns what the hub's library and the libraries below it raise into words for the user."""
+def _translate_errors(name: str) -> Iterator[None]:
+    """Converts errors of the hub's library and its dependencies to ModelError."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:

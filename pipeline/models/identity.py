@@ -1,4 +1,4 @@
-"""What a finding about a model belongs to: the model's file, whatever it is called and wherever it lies."""
+"""Keys of measurements and cells: by the contents of a model's file, whatever its name and place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def model_key(model: Model) -> str:
-    """What a measurement belongs to: the hash of the model's file; with adapters, of all files' hashes; else a name."""
+    """Returns a measurement's key: the hash of the model's file (with adapters, of all hashes), or else the name."""
     if not isinstance(model, OnFile):
         return model.name
     from pipeline.models.filehash import file_sha256
@@ -28,7 +28,7 @@ def model_key(model: Model) -> str:
 
 
 def cells_key(engine: Engine) -> str:
-    """A hash of all that decides what the cells of given tokens hold: weights, adapters, context, llama.cpp's build."""
+    """Hashes all that determines the cells of given tokens: weights, adapters, context, llama.cpp's build."""
     return hashlib.sha256(json.dumps(_identity(engine), sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A prompt on its way to an answer, as the batcher keeps account of it."""
+"""The batcher's state of one prompt and its answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.models.pool import Pool
 
 USUAL_ANSWER = 64
-"""The tokens that an answer is expected to have, if it may have more."""
+"""Expected length of an answer that may be longer, in tokens."""
 
 
 @dataclass(eq=False)
@@ -39,13 +39,15 @@ class Group:
 
 @dataclass(eq=False)
 class Job:
-    """One prompt on its way to an answer. `n_done` cells of prompt and answer are there: `n_reused` of them from other
-    sequences, `n_restored` from pieces, `n_shifted` of these moved, and the others decoded. `n_stored` tokens of pieces
-    were read for it before, in `stored_s` seconds; reading the restored cells would have taken about `saved_s`.
+    """One prompt and its answer in progress.
 
-    `room` is the most tokens that may be written, thoughts and their marks included; `answer` holds all of them, and
-    `pending` those that will be written in the place of chosen ones. `budget` is the most tokens of a thought. `marks`
-    are the places, in ascending order, at which a checkpoint of it is to be made.
+    `n_done` cells of prompt and answer exist: `n_reused` from other sequences, `n_restored` from pieces (`n_shifted` of
+    these moved), the others decoded. `n_stored` tokens of pieces were read for it, in `stored_s` seconds; reading the
+    restored cells would have taken about `saved_s`.
+
+    `room` is the limit of generated tokens, including thoughts and their marks; `answer` holds all of them, and
+    `pending` the forced ones that come next. `budget` is the token limit of a thought. `marks` are the positions,
+    ascending, at which to make a checkpoint.
     """
 
     cells: Cells
@@ -82,7 +84,7 @@ class Job:
 
     @property
     def n_most(self) -> int:
-        """The most cells that it can come to hold."""
+        """Upper bound on its KV cells."""
         return len(self.cells) + self.room
 
     @property
@@ -91,23 +93,23 @@ class Job:
 
     @property
     def n_to_come(self) -> int:
-        """The cells that are still to be decoded for it, as far as that can be known."""
+        """Estimate of the cells that are still to be decoded."""
         left = min(self.room, USUAL_ANSWER) - len(self.answer)
         return self.cells.n_to_read(min(len(self.cells), max(self.n_done, self.n_follow))) + max(0, left)
 
     @property
     def next_kind(self) -> Kind:
-        """Of the next cell of its prompt that is to be read."""
+        """The kind of the prompt's next cell."""
         _, _, kind = next(self.cells.runs(self.n_done, len(self.cells)))
         return kind
 
     @property
     def keys(self) -> NDArray[np.int64]:
-        """Of prompt and answer so far; those up to n_done are decoded."""
+        """The keys of prompt and answer so far; those up to n_done are decoded."""
         return self.buffer[: len(self.cells) + len(self.answer)]
 
     def place_cached(self, pool: Pool) -> None:
-        """Puts the cached cells that come next, if any, into the sequence: nothing is read for them."""
+        """Copies the cached cells that come next, if any, into the sequence, without decoding."""
         start, end, kind = next(self.cells.runs(self.n_done, len(self.cells)))
         if kind != "cached":
             return

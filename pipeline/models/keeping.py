@@ -1,7 +1,7 @@
-"""The part of an engine that keeps cells: of passages that are read once, and of prompts, to be gone on from.
+"""The part of an engine that caches cells: of passages that are read once, and of prompts to resume.
 
-What an excerpt is made into stands in excerpts.py, how pieces are made in pieces.py, how they are kept in
-piece_store.py, and whether a model's cells can be put together in compose.py.
+excerpts.py expands excerpts, pieces.py makes pieces, piece_store.py stores them, and compose.py decides whether a
+model's cells can be composed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline.contracts import Progress
 from pipeline.models.cell_limits import cell_limits
 from pipeline.models.cells import Cells, cells_of
-from pipeline.models.compose import NO_ROOM, Verdict, judge
+from pipeline.models.compose import NO_ROOM, ComposeVerdict, judge
 from pipeline.models.excerpts import expanded, has_excerpts
 from pipeline.models.pool import Pool
 from pipeline.models.weights import Weights
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LaidOut:
-    """A prompt as cells; `n_stored` tokens of passages were read for it in `stored_s` seconds, and are kept."""
+    """A prompt as cells; `n_stored` tokens of passages were read and cached for it, in `stored_s` seconds."""
 
     cells: Cells
     n_stored: int = 0
@@ -37,12 +37,12 @@ class LaidOut:
 
 
 class KeepsCells:
-    """Turns prompts into cells, those of kept pieces included. `Engine` is the only class of this kind."""
+    """Converts prompts to cells, including those of cached pieces. `Engine` is the only subclass."""
 
     weights: Weights
     pool: Pool
     _lock: threading.RLock
-    _verdict: Verdict | None = None
+    _verdict: ComposeVerdict | None = None
     _is_resuming = False
 
     @property
@@ -54,14 +54,14 @@ class KeepsCells:
 
     # ------------------------------------------------------------------------------------------- what a prompt takes
     def cells(self, prompt: Prompt | str) -> Cells:
-        """The cells of a prompt; of a bare text, after the token that begins a text where the vocabulary has one."""
+        """Converts a prompt to cells. A bare text starts with the vocabulary's BOS token, if it has one."""
         if not isinstance(prompt, str):
             return self._cells_of(prompt)
         begin = (Text(self.weights.bos, special=True),) if self.weights.bos else ()
         return cells_of((*begin, Text(prompt)), self.weights)
 
     def _cells_of(self, prompt: Prompt, progress: Progress | None = None) -> Cells:
-        """The cells of a prompt. Passages that its excerpts are of are read now, unless their cells are kept."""
+        """Converts a prompt to cells. Reads the passages of its excerpts now, unless their cells are cached."""
         for span in prompt:
             if isinstance(span, Cached):
                 self.pieces.check(span.piece)
@@ -81,7 +81,7 @@ class KeepsCells:
         return cells_of(expanded(prompt, self.weights, None if self.why_not_compose else piece), self.weights)
 
     def _laid_out(self, prompt: Prompt, progress: Progress | None) -> LaidOut:
-        """The prompt's cells, and what reading the passages took that its excerpts are of."""
+        """Converts a prompt to cells, with the cost of reading the passages of its excerpts."""
         if not has_excerpts(prompt) or self.why_not_compose:
             return LaidOut(self.cells(prompt))
         pieces = self.pieces
@@ -90,7 +90,7 @@ class KeepsCells:
         return LaidOut(cells, pieces.n_read - n_before, pieces.read_s - s_before)
 
     def _go_on(self, cells: Cells) -> None:
-        """Loads the snapshot that the cells begin with, where one was asked for."""
+        """Loads the snapshot of the cells' prefix, if `resume` requested it."""
         if self._is_resuming:
             self._is_resuming = False
             self.snapshots.load(cells)
@@ -98,7 +98,7 @@ class KeepsCells:
     # -------------------------------------------------------------------------------------------------- what is kept
     @cached_property
     def pieces(self) -> Pieces:
-        """Cells of texts that are read once; ModelError where this model's cells cannot be put together."""
+        """The cells of texts that are read once. Raises ModelError if this model's cells cannot be composed."""
         from pipeline.cache import cache_folder
         from pipeline.models.pieces import Pieces
 
@@ -109,8 +109,8 @@ class KeepsCells:
             return Pieces(self._engine, root, limits.max_memory_bytes, limits.max_disk_bytes, limits.is_packed)
 
     @property
-    def verdict(self) -> Verdict:
-        """Whether cells of this model can be moved and put together (compose.py): tried once for each file."""
+    def verdict(self) -> ComposeVerdict:
+        """Whether this model's cells can be moved and composed (compose.py); tested once per file."""
         with self._lock:
             self._check_open()
             if self._verdict in (None, NO_ROOM):
@@ -119,20 +119,19 @@ class KeepsCells:
 
     @property
     def why_not_compose(self) -> str:
-        """Why cells of this model cannot be moved and put together; empty where they can."""
+        """Why this model's cells cannot be moved and composed; empty if they can."""
         return self.verdict.why
 
     def piece(self, prefix: Prompt, text: Prompt) -> Piece:
-        """The cells of a text behind a prefix, to be placed in prompts as `Cached`; read now unless they are kept."""
+        """Returns the cells of a text behind a prefix, for use as `Cached`; reads them unless they are cached."""
         with self._lock:
             self._check_open()
             return self.pieces.make(prefix, text)
 
     def forget(self, text: str) -> int:
-        """Deletes all cells that hold a text or were read behind it, in memory and on disk; gives how many files and
-        pieces.
+        """Deletes all cells that hold a text or were read behind it, in memory and on disk.
 
-        Cells of answers under way stay until these end.
+        Returns the number of files and pieces. Cells of answers in flight stay until these end.
         """
         from pipeline.models.kept_cells import forget_text
 
@@ -150,23 +149,23 @@ class KeepsCells:
         return Snapshots(cache_folder() / "snapshots", self._engine, cell_limits().max_disk_bytes)
 
     def snapshot(self, prompt: Prompt | str) -> Path:
-        """Keeps the prompt's cells on disk, reading it first if need be."""
+        """Saves the prompt's cells to disk; reads the prompt first if needed."""
         with self._lock:
             self._check_open()
             return self.snapshots.save(self.cells(prompt))
 
     def restore(self, prompt: Prompt | str) -> int:
-        """Loads the longest snapshot that the prompt begins with; gives how many of its cells stay, 0 for none."""
+        """Loads the longest snapshot of the prompt's prefix; returns the number of usable cells, 0 for none."""
         with self._lock:
             self._check_open()
             return self.snapshots.load(self.cells(prompt))
 
     def keep(self, prompt: Prompt) -> bool:
-        """Keeps on disk what the context holds of the prompt and its answer; nothing is read for that."""
+        """Saves to disk the cells that the context holds of the prompt and its answer, without decoding."""
         with self._lock:
             self._check_open()
             return self.snapshots.keep(self.cells(prompt))
 
     def resume(self) -> None:
-        """Has the next prompt go on from a snapshot on disk, if it begins with one."""
+        """Makes the next prompt resume from a snapshot on disk, if one matches its prefix."""
         self._is_resuming = True

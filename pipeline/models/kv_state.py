@@ -1,10 +1,10 @@
-"""The bytes in which llama.cpp saves a sequence's cells: cut to some of the cells, or laid out for another context.
+"""The bytes in which llama.cpp saves a sequence's cells: parsed, cut to some cells, or converted for another context.
 
 After 8 bytes of its own, each cache of the context (one, or with sliding windows two) is saved in this order: the
 number of streams; the number of cells; the position and the sequences of each cell; whether values are transposed; the
 number of layers; the keys of each layer, and the values of each layer, with their type and the size of a row
-(llama-kv-cache.cpp, `state_write`). That is no interface that llama.cpp promises: compose.py checks for each model that
-a state that was cut here is byte for byte what llama.cpp saves of the same cells.
+(llama-kv-cache.cpp, `state_write`). llama.cpp does not guarantee this format, so compose.py checks for each model that
+a state cut here equals, byte for byte, what llama.cpp saves of the same cells.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _PAIR = struct.Struct("<II")
 _KEYS = struct.Struct("<iQ")
 _VALUES = struct.Struct("<iII")
 F32, F16, BF16 = 0, 1, 30
-"""Ggml's numbers of these types."""
+"""ggml's type numbers."""
 VALUE_BYTES = {F32: 4, F16: 2, BF16: 2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Keys or values of one layer: uint8 (n_cells, bytes), or where they are transposed (n_values, n_cells, bytes)."""
+    """Keys or values of one layer: uint8 (n_cells, bytes), or if transposed (n_values, n_cells, bytes)."""
 
     kind: int
     data: Bytes
@@ -45,7 +45,7 @@ class Rows:
         return _KEYS.pack(self.kind, self.data.shape[1])
 
     def take(self, order: NDArray[np.int64] | slice) -> Rows:
-        """The rows of these cells."""
+        """Returns the rows of these cells."""
         data = self.data[:, order] if self.is_transposed else self.data[order]
         return Rows(self.kind, data, self.is_transposed)
 
@@ -53,14 +53,14 @@ class Rows:
         return Rows(self.kind, np.concatenate([self.data, other.data], int(self.is_transposed)), self.is_transposed)
 
     def values(self) -> NDArray[np.float64]:
-        """The numbers, (n_cells, n_values), of rows of f32, f16 or bf16 that are not transposed."""
+        """Converts untransposed rows of f32, f16 or bf16 to numbers, (n_cells, n_values)."""
         data = np.ascontiguousarray(self.data)
         if self.kind == BF16:
             return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
         return data.view(np.float16 if self.kind == F16 else np.float32).astype(np.float64)
 
     def turned(self) -> Rows:
-        """The same values, transposed: of the types f32, f16 and bf16 only, since blocks hold values of one cell."""
+        """Transposes the values, only for f32, f16 and bf16, since blocks hold values of one cell."""
         size = VALUE_BYTES.get(self.kind, 0)
         if not size:
             raise ValueError("values of cached cells that are stored in blocks cannot be transposed")
@@ -99,7 +99,7 @@ class Cache:
         return bool(self.values) and self.values[0].is_transposed
 
     def parts(self) -> Iterator[bytes | Bytes]:
-        """What llama.cpp reads, in order."""
+        """Yields the parts of llama.cpp's format, in order."""
         n = len(self.positions)
         yield _PAIR.pack(1, n)
         if n == 0:
@@ -122,7 +122,7 @@ class State:
 
     @classmethod
     def parse(cls, data: Bytes) -> State:
-        """Raises ValueError for bytes that are not laid out as we know it."""
+        """Parses saved bytes. Raises ValueError for an unknown format."""
         reader, caches = _Reader(data, _HEADER), []
         try:
             while reader.offset < len(data):
@@ -145,11 +145,11 @@ class State:
 
     @property
     def is_whole(self) -> bool:
-        """Whether each cache has all the cells: of those outside of a sliding window llama.cpp saves a part."""
+        """Whether each cache has all cells: llama.cpp saves only a part of those outside a sliding window."""
         return all(len(cache.positions) == len(self) for cache in self.caches)
 
     def transposed(self) -> State:
-        """The same cells for a context whose values are transposed (one without flash attention)."""
+        """Converts the cells for a context with transposed values (without flash attention)."""
         return State(
             self.header,
             tuple(
@@ -162,7 +162,7 @@ class State:
 
     @property
     def shape(self) -> tuple[tuple[int, ...], ...]:
-        """What must be the same for a context to take it: types and sizes of all rows."""
+        """The types and sizes of all rows, which must match the context's."""
         return tuple(
             tuple(n for rows in (*cache.keys, *cache.values) for n in (rows.kind, rows.is_transposed, _row_bytes(rows)))
             for cache in self.caches

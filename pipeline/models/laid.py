@@ -1,4 +1,4 @@
-"""Model files that a person laid into the models folder: each has a name, the file's without its ending."""
+"""Model files that the user put into the models folder, named by their file name without its ending."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 
 
 def laid_models(folder: Path, skip: Container[Path] = ()) -> dict[str, Path]:
-    """Name and file of each model in the folder and below, by name; not those of `skip`, nor what was pulled (`hf`).
+    """Finds the models in a folder and below, sorted by name, without those of `skip` and the pulled ones (`hf`).
 
-    Of a split model the first part counts. Where two files share a name, the second is named by its path.
+    A split model is represented by its first part. If two files share a name, the second is named by its path.
     """
-    found: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.suffix.lower() != ".gguf" or path in skip or not path.is_file():
             continue
@@ -27,5 +27,5 @@ def laid_models(folder: Path, skip: Container[Path] = ()) -> dict[str, Path]:
         ):
             continue
         name = _FIRST_PART.sub("", path.stem)
-        found[str(path) if name in found else name] = path
-    return dict(sorted(found.items()))
+        models[str(path) if name in models else name] = path
+    return dict(sorted(models.items()))

@@ -1,4 +1,4 @@
-"""What a language costs with a vocabulary: tokens for the same text, and for Turkish what the tokens are.
+"""Measures the cost of a language with a vocabulary: tokens for the same text, and for Turkish the tokens' quality.
 
 The same short text in eleven languages (ours; no corpus) shows how much more of the context another language takes
 than English. For Turkish, after Bayram et al. (malibayram/tokenizer_benchmark): %TR is the share of unique tokens that
@@ -84,7 +84,7 @@ _MIN_ROOT = 2
 
 
 class Vocabulary(Protocol):
-    """What a vocabulary is asked."""
+    """The required part of a vocabulary."""
 
     def tokenize(self, text: str) -> NDArray[np.int32]: ...
     def piece(self, token: int) -> bytes: ...
@@ -92,9 +92,9 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class LanguageCost:
-    """The same text in one language: its tokens, and how many times those of the English text they are.
+    """The same text in one language: its number of tokens, and the ratio to the English text.
 
-    `per_word` is None for scripts that write no spaces; `whole_words` is the share of words that are one token.
+    `per_word` is None for scripts without spaces; `whole_words` is the share of words that are one token.
     """
 
     language: str
@@ -116,7 +116,7 @@ class TurkishTokens:
 
 
 def language_costs(vocabulary: Vocabulary) -> list[LanguageCost]:
-    """One entry for each of TEXTS, in its order."""
+    """Measures each of TEXTS, in order."""
     n_english = len(vocabulary.tokenize(TEXTS["English"]))
     costs = []
     for language, text in TEXTS.items():
@@ -137,7 +137,7 @@ def language_costs(vocabulary: Vocabulary) -> list[LanguageCost]:
 
 
 def turkish_tokens(vocabulary: Vocabulary, words: Path, text: str = TEXTS["Turkish"]) -> TurkishTokens:
-    """%TR and %Pure of a text by a list of words, one a line. Raises DataError for a list that cannot be read."""
+    """Computes %TR and %Pure of a text by a list of words, one per line. Raises DataError for an unreadable list."""
     lexicon = read_words(words)
     tokens = vocabulary.tokenize(text)
     pieces = {_lower(vocabulary.piece(token).decode("utf-8", "replace").strip()) for token in set(tokens.tolist())}
@@ -149,7 +149,7 @@ def turkish_tokens(vocabulary: Vocabulary, words: Path, text: str = TEXTS["Turki
 
 
 def read_words(path: Path) -> frozenset[str]:
-    """The single words of a list, in small letters. A verb gives its stem too: `açmak` and `aç`."""
+    """Reads the single words of a list, in lower case. A verb adds its stem: `açmak` and `aç`."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -161,12 +161,12 @@ def read_words(path: Path) -> frozenset[str]:
 
 
 def is_root(word: str, lexicon: frozenset[str]) -> bool:
-    """Whether a word of the list is no shorter word of the list with suffixes behind it."""
+    """Whether a word of the list is not a shorter word of the list with suffixes."""
     return word in lexicon and not any(
         word[:end] in lexicon and _SUFFIX_CHAIN.fullmatch(word, end) for end in range(_MIN_ROOT, len(word))
     )
 
 
 def _lower(text: str) -> str:
-    """Small letters as Turkish has them: I is ı, and İ is i."""
+    """Converts to lower case by Turkish rules: I becomes ı, and İ becomes i."""
     return text.replace("I", "ı").replace("İ", "i").lower()

@@ -1,8 +1,8 @@
-"""What each layer of a model keeps of the tokens that it has read: keys and values, a recurrent state, both or neither.
+"""The memory of each layer of a model: keys and values, a recurrent state, both or neither.
 
-llama.cpp tells the numbers of the first layer only, and those of hybrid models (Qwen3.5, LFM2, Granite 4, Nemotron)
-change from layer to layer. So they are read from the file's metadata and from the names of its tensors. The sizes of
-recurrent states are those of llama.cpp's `llama_hparams::n_embd_r` and `n_embd_s`, kept as float32.
+llama.cpp reports only the first layer's numbers, and in hybrid models (Qwen3.5, LFM2, Granite 4, Nemotron) these differ
+by layer. So this module reads them from the file's metadata and tensor names. The sizes of recurrent states are those
+of llama.cpp's `llama_hparams::n_embd_r` and `n_embd_s`, in float32.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _STATE_VALUE_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer. `n_head` is 0 where it does not attend; `key_values` and `value_values` are those of one cell.
+    """One layer. `n_head` is 0 if it does not attend; `key_values` and `value_values` count the numbers per cell.
 
-    `state_values` are those of one sequence's recurrent state, 0 for a layer without one.
+    `state_values` counts those of one sequence's recurrent state, 0 for a layer without one.
     """
 
     n_head: int
@@ -44,51 +44,51 @@ class Layers:
 
     @property
     def attending(self) -> tuple[int, ...]:
-        """The numbers of the layers that attend."""
+        """The numbers of the attending layers."""
         return tuple(n for n, layer in enumerate(self.all) if layer.n_head > 0)
 
     @property
     def n_head(self) -> int:
-        """Heads of the layer that has most; 0 where none attends."""
+        """The largest number of heads of a layer; 0 if none attends."""
         return max((layer.n_head for layer in self.all), default=0)
 
     def cell_bytes(self, key_value_bytes: float, value_value_bytes: float) -> float:
-        """Memory of one cell, given the bytes of one value of a key and of one value of a value."""
+        """Returns the bytes of one cell, given the bytes per number in keys and in values."""
         return sum(layer.key_values * key_value_bytes + layer.value_values * value_value_bytes for layer in self.all)
 
     @property
     def state_bytes(self) -> int:
-        """Memory of one sequence's recurrent state."""
+        """The bytes of one sequence's recurrent state."""
         return _STATE_VALUE_BYTES * sum(layer.state_values for layer in self.all)
 
 
 def layers_of(path: Path, is_recurrent: bool) -> Layers:
-    """The layers of a file. `is_recurrent`: llama.cpp says that some keep a state."""
+    """Reads the layers of a file. `is_recurrent`: llama.cpp reports recurrent layers."""
     info = inspect(path)
     metadata = _Metadata(info, path)
     n_layer, n_embd = info.n_layer, info.n_embd
     n_head = metadata.each("attention.head_count", n_layer, 0)
     n_head_kv = metadata.each("attention.head_count_kv", n_layer, -1)
     slides = metadata.each("attention.sliding_window_pattern", n_layer, 0, only_array=True)
-    n_run = n_layer - metadata.number("nextn_predict_layers", 0)  # those that guess further tokens are not run
+    n_run = n_layer - metadata.number("nextn_predict_layers", 0)  # layers for multi-token prediction do not run
     n_cached = n_run - metadata.number("attention.shared_kv_layers", 0)  # the last layers may share a cache
     with_state = _numbers_in(info.tensor_names, _STATE) if is_recurrent else set()
     with_output = _numbers_in(info.tensor_names, _OUTPUT) if is_recurrent else set(range(n_layer))
-    found = []
+    layers = []
     for n in range(n_layer):
         heads, heads_kv = n_head[n], n_head[n] if n_head_kv[n] < 0 else n_head_kv[n]
         attends = n in with_output and n < n_run and heads > 0 and heads_kv > 0
         state = _state_values(metadata, n_embd, heads) if n in with_state else 0
         if not attends:
-            found.append(Layer(0, 0, 0, state))
+            layers.append(Layer(0, 0, 0, state))
             continue
         key, value = (metadata.number(f"attention.{kind}_length", n_embd // heads) for kind in ("key", "value"))
         if slides[n]:
             key = metadata.number("attention.key_length_swa", key)
             value = metadata.number("attention.value_length_swa", value)
         n_kept = heads_kv if n < n_cached else 0
-        found.append(Layer(heads, n_kept * key, n_kept * value, state))
-    return Layers(tuple(found))
+        layers.append(Layer(heads, n_kept * key, n_kept * value, state))
+    return Layers(tuple(layers))
 
 
 class _Metadata:
@@ -104,7 +104,7 @@ class _Metadata:
         return int(value) if isinstance(value, (int, float)) else default
 
     def each(self, key: str, n: int, default: int, only_array: bool = False) -> Sequence[int]:
-        """The value of each of n layers: the file has one for all, or an array."""
+        """Returns the value of each of n layers: the file has one for all, or an array."""
         full = self._prefix + key
         if full in self._values and self._values[full] is None:
             values = numbers(self._path, full)[:n]
@@ -117,7 +117,7 @@ def _numbers_in(names: Collection[bytes], form: re.Pattern[bytes]) -> set[int]:
 
 
 def _state_values(metadata: _Metadata, n_embd: int, n_head: int) -> int:
-    """Values of one recurrent layer's state: of its convolution or token shift, and of the state proper."""
+    """Counts the numbers in one recurrent layer's state: of its convolution or token shift, and of the state itself."""
     if head := metadata.number("wkv.head_size", 0):  # RWKV
         return (metadata.number("token_shift_count", 2) + head) * n_embd
     if n_shortconv := metadata.number("shortconv.l_cache", 0):  # LFM2

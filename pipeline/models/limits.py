@@ -1,4 +1,4 @@
-"""What a model's architecture cannot do, refused before llama.cpp would end the process or answer nonsense."""
+"""Refuses what a model's architecture cannot do, before llama.cpp would end the process or produce nonsense."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CACHE_TYPES = {
 
 
 def check_limits(settings: EngineSettings, weights: Weights) -> None:
-    """Raises ModelError for a scaling of positions or a type of cache that the architecture has no place for."""
+    """Raises ModelError for a position scaling or cache type that the architecture does not support."""
     _check_positions(settings, weights)
     _check_cache_types(settings, weights)
 
 
 def check_length(n_ctx: int, settings: EngineSettings, weights: Weights) -> None:
-    """Raises ModelError for a context longer than the model can hold, with what would make it hold more."""
+    """Raises ModelError for a context beyond the model's length, with the settings that would extend it."""
     trained = weights.n_ctx_trained
     longest = int(trained * settings.rope_factor)
     if n_ctx <= longest:
@@ -70,7 +70,7 @@ def _check_positions(settings: EngineSettings, weights: Weights) -> None:
 
 
 def _check_cache_types(settings: EngineSettings, weights: Weights) -> None:
-    """llama.cpp stores a head's values in whole blocks; without flash attention it does not even check."""
+    """Checks that heads divide into whole blocks, as llama.cpp stores them; it checks only with flash attention."""
     for name, kv_type, sizes in (
         ("kv_k", settings.kv_k, weights.head_sizes("key_length")),
         ("kv_v", settings.kv_v, weights.head_sizes("value_length")),

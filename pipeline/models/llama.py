@@ -1,7 +1,7 @@
-"""The one place that imports llama.cpp's binding, and that takes its log away from the terminal.
+"""The only module that imports llama.cpp's binding. It redirects llama.cpp's log.
 
-llama.cpp writes to stderr whatever it pleases. Here every line goes to the logger `longthread.llama` at debug level;
-the last errors and warnings are kept, so that an error of ours can give llama.cpp's reason.
+By default llama.cpp logs to stderr. Here every line goes to the logger `longthread.llama` at debug level; the last
+errors and warnings are buffered, so that our errors can give llama.cpp's reason.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _COMPLAINTS: deque[tuple[int, str]] = deque(maxlen=16)
 _KEPT: list[object] = []
 """Callbacks that llama.cpp calls: Python must not collect them."""
 INFO, WARN, ERROR, CONTINUED = 2, 3, 4, 5
-"""`enum ggml_log_level` of ggml.h. llama-cpp-python 0.3.36 has another table (INFO 1), which is out of date."""
+"""`enum ggml_log_level` of ggml.h. llama-cpp-python 0.3.36 has an outdated table (INFO 1)."""
 _FUNCTION = re.compile(r"^(?:\w+: )+")
 """llama.cpp begins a line with the name of the function that wrote it."""
 _EMPTY_REASONS = ("failed to load model", "failed to initialize the context")
 _SPIN = "1000"
-"""How often llama.cpp's threads look whether the others are done before they sleep (libgomp's GOMP_SPINCOUNT).
+"""Spins of llama.cpp's threads before they sleep while waiting for others (libgomp's GOMP_SPINCOUNT).
 
-With libgomp's own choice a single busy program beside us starves the thread that is waited for: measured on 2 cores,
-below 1 token/s, against 30 with this; alone it costs nothing (89 tokens/s either way; never spinning: 39).
+With libgomp's default, a single busy program starves the thread that the others wait for: measured on 2 cores, below
+1 token/s, against 30 with this value. Without load it costs nothing (89 tokens/s either way; without spinning: 39).
 """
 
 
 @cache
 def library() -> Any:
-    """The module `llama_cpp.llama_cpp`, its backend started and its log redirected. Imported on the first call."""
+    """Returns the module `llama_cpp.llama_cpp`; the first call imports it, starts its backend and redirects its log."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN)
     import llama_cpp
@@ -72,14 +72,14 @@ def has_amx_kernels() -> bool:
 
 
 def complaints() -> str:
-    """llama.cpp's last errors, oldest first, or its last warnings where there was no error; empty if there are none.
+    """Returns and clears llama.cpp's last errors, oldest first; its last warnings if there was no error.
 
-    They are forgotten afterwards: call it before an action as well, so that only that action's lines are left.
+    Call it before an action as well, so that only that action's lines remain.
     """
-    kept, lines = list(_COMPLAINTS), []
+    entries, lines = list(_COMPLAINTS), []
     _COMPLAINTS.clear()
-    level = max((level for level, _ in kept), default=WARN)
-    for kept_level, line in kept:
+    level = max((level for level, _ in entries), default=WARN)
+    for kept_level, line in entries:
         reason = " ".join(_FUNCTION.sub("", line.strip()).split()).removeprefix("error loading model: ")
         if kept_level == level and reason not in _EMPTY_REASONS:
             lines.append(reason)

@@ -1,7 +1,7 @@
-"""The models that have a name, as one table. To add one: a line here, and a word on what it is for.
+"""The table of named models. To add one, add a line with a word on its use.
 
-Where `sha256` stands, we have had the file itself. The others are models that people use today and whose place, name
-and size we know from public pages alone: we have not run them. The hub's own hash is checked whenever one is pulled.
+If `sha256` is set, we have run the file. The others are popular models whose place, name and size come from public
+pages: we have not run them. Every pull checks the hub's own hash.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMMON_CONTEXT = 8192
-"""Tokens of context for which `Entry.memory` is counted."""
+"""Tokens of context that `Entry.memory` assumes."""
 _BUFFERS = 300_000_000
-"""What llama.cpp takes beside weights and cache, about, in bytes."""
+"""Approximate memory of llama.cpp besides weights and cache, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packaged:
-    """A file inside an installed Python package; `install` is what pip calls it."""
+    """A file inside an installed Python package; `install` is the package's name for pip."""
 
     install: str
     package: str
@@ -25,7 +25,7 @@ class Packaged:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A file in pieces: (package, file inside it), in order. The cache folder holds the whole."""
+    """A file in pieces: (package, file inside it), in order. It is assembled in the cache folder."""
 
     install: str
     file: str
@@ -46,10 +46,10 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model with a name. `n_ctx` is in tokens; `sha256` is None where we have not seen the file ourselves.
+    """A named model. `n_ctx` is in tokens; `sha256` is None if we have not run the file.
 
-    `size` is the file's in bytes, and `cell_bytes` what one token takes in a cache of f16 (attention layers x heads of
-    keys x their length x 4); both are estimates where `sha256` is None, and 0 where nobody knows.
+    `size` is the file's in bytes, and `cell_bytes` the size of one token in an f16 cache (attention layers x heads of
+    keys x their length x 4). Both are estimates if `sha256` is None, and 0 if unknown.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def memory(self) -> int:
-        """Bytes that the model takes with a context of `COMMON_CONTEXT` tokens, about; 0 where nobody knows."""
+        """Approximate bytes of the model with a context of `COMMON_CONTEXT` tokens; 0 if unknown."""
         if not self.size:
             return 0
         return self.size + _BUFFERS + min(COMMON_CONTEXT, self.n_ctx) * self.cell_bytes

@@ -1,11 +1,11 @@
-"""Cells of passages in memory and on disk, so that a passage is read once for all questions to come.
+"""Cells of passages in memory and on disk, so that a passage is read once for all later questions.
 
-In memory as many as a limit allows, the least recently used going first; on disk likewise, in files that several
-processes may read and write (cell_files.py). A thread writes them, so that no answer waits for a disk. What cannot be
-written, or was damaged, is read by the model again: the store never fails, it only costs time.
+Memory and disk are LRU caches with limits. Several processes may read and write the files (cell_files.py). A thread
+writes them, so that no answer waits for the disk. If a piece cannot be written, or is damaged, the model reads its text
+again: the store never fails, it only costs time.
 
-Text can be read out of cells. So `forget` deletes whatever took a text in: in memory, on disk for every model, and
-what is still to be written.
+Cells reveal their text. So `forget` deletes everything that depends on a text: in memory, on disk for every model, and
+in the write queue.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")
 N_TEXTS = 2
-"""How many first sections of a file are texts: of the piece, and of the prefix that it was read behind."""
+"""Number of leading text sections in a file: the piece's text, and that of its prefix."""
 
 
 class PieceStore:
     """The pieces of one model with its settings, `model` being the hash of both.
 
-    `root` holds a folder for each model; `max_disk_bytes` is the limit of all of them together, 0 for none on disk.
+    `root` holds a folder per model; `max_disk_bytes` limits all of them together, 0 for no disk cache.
     `is_packed`: cells in f16 are written with 8 bits a value (cell_packing.py).
     """
 
@@ -48,21 +48,21 @@ class PieceStore:
         self.n_bytes = 0
         self._pieces: OrderedDict[str, Piece] = OrderedDict()
         self._pending: OrderedDict[str, Piece] = OrderedDict()
-        """Pieces that are still to be written, the one that is being written included."""
+        """The write queue, including the piece that is being written."""
         self._changed = threading.Condition()
         self._writer: threading.Thread | None = None
         self._is_closed = False
 
     def __len__(self) -> int:
-        """Pieces in memory."""
+        """Returns the number of pieces in memory."""
         return len(self._pieces)
 
     def path(self, key: str) -> Path:
-        """The file of a piece, whether or not it is there."""
+        """Returns the file of a piece, which may not exist."""
         return self.folder / f"{key[:40]}.kv"
 
     def get(self, key: str) -> Piece | None:
-        """The piece of that key; None where it is neither in memory nor, whole, on disk."""
+        """Returns the piece of that key; None if it is neither in memory nor intact on disk."""
         with self._changed:
             piece = self._pieces.get(key) or self._pending.get(key)
             if piece is not None:
@@ -77,14 +77,16 @@ class PieceStore:
         return piece
 
     def put(self, piece: Piece) -> None:
-        """Keeps a piece in memory, and has it written."""
+        """Stores a piece in memory, and queues it for the disk."""
         with self._changed:
             self._keep(piece)
             if self.max_disk_bytes == 0 or self._is_closed:
                 return
             self._pending[piece.key] = piece
-            while len(self._pending) > 1 and sum(_size(one) for one in self._pending.values()) > self.max_memory_bytes:
-                self._pending.popitem(last=False)  # the disk is too slow: it will be read again
+            while (
+                len(self._pending) > 1 and sum(_size(other) for other in self._pending.values()) > self.max_memory_bytes
+            ):
+                self._pending.popitem(last=False)  # the disk is too slow: the model will read this piece again
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_all, name="longthread-cells", daemon=True)
                 self._writer.start()
@@ -98,15 +100,17 @@ class PieceStore:
             self.path(key).unlink(missing_ok=True)
 
     def forget(self, text: str) -> int:
-        """Deletes all pieces that hold a text or were read behind it, of all models; gives how many there were.
+        """Deletes all pieces that hold a text or were read behind it, of all models; returns their number.
 
-        Case and white space do not matter. An empty text is in none.
+        Ignores case and white space. An empty text matches nothing.
         """
         wanted = cell_files.flat(text)
         if not wanted:
             return 0
         with self._changed:
-            keys = {key for part in (self._pieces, self._pending) for key, one in part.items() if _holds(one, wanted)}
+            keys = {
+                key for part in (self._pieces, self._pending) for key, piece in part.items() if _holds(piece, wanted)
+            }
             for key in keys:
                 self._drop(key)
                 self._pending.pop(key, None)
@@ -114,12 +118,12 @@ class PieceStore:
             return len(keys) - len(on_disk) + cell_files.forget(self.root, text, N_TEXTS)
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Waits until everything is written; False if that took longer."""
+        """Waits until the queue is written; returns False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending, timeout_s)
 
     def close(self, timeout_s: float = 30) -> None:
-        """Writes what is still to be written, as long as that may take, and ends the thread."""
+        """Writes the queue, within the timeout, and ends the thread."""
         self.flush(timeout_s)
         with self._changed:
             self._is_closed = True
@@ -202,7 +206,7 @@ class PieceStore:
         fields |= {"position": piece.position, "seconds": round(piece.seconds, 6)}
         packed = cell_packing.pack(piece.state) if self.is_packed else None
         fields["is_packed"] = packed is not None
-        texts = [np.frombuffer(one.encode("utf-8", "surrogatepass"), np.uint8) for one in (piece.text, piece.before)]
+        texts = [np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8) for text in (piece.text, piece.before)]
         state = piece.state if packed is None else packed
         return cell_files.write_part(self.path(piece.key), fields, [*texts, piece.tokens, state])
 
@@ -216,17 +220,17 @@ def _holds(piece: Piece, wanted: str) -> bool:
 
 
 def delete_texts(root: Path, texts: Iterable[str]) -> int:
-    """Deletes the pieces on disk, of all models, that hold one of these texts; gives how many there were.
+    """Deletes the pieces on disk, of all models, that hold one of these texts; returns their number.
 
-    For passages that are in no index any more. A file that cannot be read is left to the limit.
+    For passages that are no longer in any index. Unreadable files are left to LRU eviction.
     """
     wanted = [flat for text in texts if (flat := cell_files.flat(text))]
     gone = []
     for path in root.glob("*/*.kv") if wanted else ():
         sections = cell_files.read_first(path, 1)
         if sections is not None:
-            said = cell_files.flat(sections[0].decode("utf-8", "replace"))
-            gone += [path] if any(text in said for text in wanted) else []
+            content = cell_files.flat(sections[0].decode("utf-8", "replace"))
+            gone += [path] if any(text in content for text in wanted) else []
     for path in gone:
         path.unlink(missing_ok=True)
     return len(gone)

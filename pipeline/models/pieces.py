@@ -1,13 +1,13 @@
-"""Cells of texts that are read once and placed in prompts from then on.
+"""Cells of texts that are read once and then reused in prompts.
 
     passage = engine.piece(prefix, (Text("The hive has seven frames. "),))
     prompt = (*prefix, Cached(passage), Text("How many frames?"))
 
-A piece is read behind a prefix, at that prefix's end. Placed there it is exact: the cells are those that reading would
-give. Anywhere else (behind other passages, or cut to some of its sentences) it is composed: its cells keep what they
-took in of their own prefix and passage, and have not seen what stands before them now. `Generation.is_composed` and
-`Cells.is_exact` say which. Related: Prompt Cache (arXiv 2311.04934), EPIC (2410.15332), CacheBlend (2405.16444); ours
-differs in that sentences are cut out of passages, and in that it runs on llama.cpp as it is.
+A piece is read at the end of a prefix. In the same place it is exact: its cells equal those that reading would give.
+Anywhere else (behind other passages, or cut to some of its sentences) it is composed: its cells attended to their
+original prefix and passage, and not to what precedes them now. `Generation.is_composed` and `Cells.is_exact` tell the
+cases apart. Related: Prompt Cache (arXiv 2311.04934), EPIC (2410.15332), CacheBlend (2405.16444). Ours differs: it cuts
+sentences out of passages, and it runs on unmodified llama.cpp.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Pieces:
-    """The pieces of one engine. Raises ModelError where its model's cells cannot be put together (compose.py)."""
+    """The pieces of one engine. Raises ModelError if its model's cells cannot be composed (compose.py)."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Pieces:
         self.model = hashlib.sha256(layout.encode()).hexdigest()
         self.store = PieceStore(root, self.model, max_memory_bytes, max_disk_bytes, is_packed)
         self.n_read = 0
-        """Tokens of the pieces that were read rather than found."""
+        """Tokens of the pieces that were read and not cached."""
         self.read_s = 0.0
 
     def make(self, prefix: Prompt, text: Prompt) -> Piece:
-        """The cells of a text behind a prefix: from memory, from disk, or else read now and kept."""
+        """Returns the cells of a text behind a prefix, from memory or disk; otherwise reads and caches them."""
         weights = self._engine.weights
         before, cells = cells_of(prefix, weights), cells_of(text, weights)
         if len(cells) == 0 or cells.vectors is not None or cells.stretches:
@@ -91,7 +91,7 @@ class Pieces:
         return piece
 
     def check(self, piece: Piece) -> None:
-        """Raises ModelError for a piece of another model, or of one with other settings."""
+        """Raises ModelError for a piece of another model or of other settings."""
         if piece.model != self.model:
             raise ModelError(
                 f"cached cells were read by another model than {self._engine.name}, or with other settings of its "
@@ -100,14 +100,14 @@ class Pieces:
 
 
 def text_of(prompt: Prompt) -> str:
-    """The text of a prompt, as far as it is text."""
+    """Joins the text spans of a prompt."""
     return "".join(
         span.text if isinstance(span, Text) else span.piece.text if isinstance(span, Cached) else "" for span in prompt
     )
 
 
 def _shape(engine: Engine) -> tuple[tuple[int, ...], ...]:
-    """How this context lays cells out, which depends on the machine as well: seen on a single one."""
+    """Returns the layout of this context's cells, read from a single cell; it also depends on the machine."""
     pool = engine.pool
     pool.make_room(1)
     sequence = pool.take()

@@ -1,9 +1,9 @@
-"""Puts cells of a piece into a sequence: cut out of the stored bytes, loaded, moved once, handed over.
+"""Copies cells of a piece into a sequence: cuts them from the stored bytes, loads, moves and shares them.
 
-llama.cpp moves a cell for all sequences that hold it, and within one sequence stretches that are moved could meet
-others that are still to move. So each stretch is loaded into a spare sequence of its own, moved there, and taken over
-(`seq_cp`, no cells copied). It is cut out of the bytes before, so that no cell is taken that is not wanted. A stretch
-is always moved from where it was read: shifts of shifted keys would add up rounding (llama.cpp #4097).
+llama.cpp moves a cell for all sequences that hold it, and moved stretches of one sequence could collide with others. So
+each stretch is loaded into a spare sequence, moved there, and then shared (`seq_cp`, no cells copied). It is cut from
+the bytes first, so that no unwanted cell is loaded. A stretch is always moved from its original position, since
+repeated shifts would accumulate rounding errors (llama.cpp #4097).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def put_behind(
     context: Context, spare: int, sequence: int, stretch: Stretch, offset: int = 0, is_transposed: bool = False
 ) -> None:
-    """Puts a stretch behind the cells of a sequence, at its place in the prompt plus `offset`.
+    """Appends a stretch to a sequence, at its position in the prompt plus `offset`.
 
-    `is_transposed`: the context lays values out transposed, and the one that read the piece did not. Raises ModelError
-    where llama.cpp refuses the cells; the sequence is then as it was.
+    `is_transposed`: this context transposes values, and the one that read the piece did not. Raises ModelError if
+    llama.cpp refuses the cells; the sequence is then unchanged.
     """
     piece = stretch.piece
     where = piece.position + stretch.first
@@ -44,7 +44,7 @@ def put_behind(
 
 
 def transposed(context: Context, state: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same cells for a context without flash attention; ModelError for values that are stored in blocks."""
+    """Converts cells for a context without flash attention. Raises ModelError for values in blocks."""
     try:
         return State.parse(state).transposed().to_bytes()
     except ValueError as error:
@@ -52,8 +52,10 @@ def transposed(context: Context, state: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def take_out(context: Context, spare: int, sequence: int, start: int, end: int) -> State:
-    """The cells of a sequence at the positions [start, end), each of them, though llama.cpp saves of a sequence only
-    what its sliding windows still see. Raises ValueError where that cannot be had.
+    """Saves all cells of a sequence at the positions [start, end).
+
+    llama.cpp saves only the cells that a sequence's sliding windows still cover, so the range is halved until each half
+    is saved whole. Raises ValueError if that does not help.
     """
     context.lend(sequence, spare, start, end)
     try:
@@ -70,13 +72,13 @@ def take_out(context: Context, spare: int, sequence: int, start: int, end: int) 
 
 
 def cut(state: NDArray[np.uint8], start: int, end: int) -> NDArray[np.uint8]:
-    """The cells of a saved sequence at the positions [start, end)."""
+    """Cuts a saved sequence to the positions [start, end)."""
     parsed = State.parse(state)
     return state if len(parsed) == end - start else parsed.between(start, end).to_bytes()
 
 
 def load(context: Context, sequence: int, state: NDArray[np.uint8]) -> None:
-    """Fills an empty sequence; ModelError where llama.cpp refuses."""
+    """Fills an empty sequence. Raises ModelError if llama.cpp refuses the cells."""
     complaints()
     if not context.load(sequence, state):
         context.cut(sequence, 0)

@@ -1,12 +1,12 @@
-"""The sequences of a context: who works, who waits with its cells as a prefix for prompts to come, who is free.
+"""The sequences of a context: active ones, idle ones that serve as prefixes of later prompts, and free ones.
 
-A finished sequence stays as an idle one, cells and all, until its cells or its number are needed (the least recently
-used goes first), or until its stay has cost as much as reading it again would: every token looks at its cells as well,
-so after 1 / attention_share tokens. Whatever comes next, that is at most twice what the best choice would have cost
-(ski rental, Karlin et al. 1988, doi 10.1007/BF01762111). What a new prompt has in common with an idle sequence is
-shared, not decoded again (exact: the very same cells).
+A finished sequence becomes idle and keeps its cells until these or its number are needed (least recently used first),
+or until its stay has cost as much as reading it again. Every decoded token attends to its cells as well, so that is
+after 1 / attention_share tokens. The cost is at most twice the optimum (ski rental, Karlin et al. 1988, doi
+10.1007/BF01762111). A new prompt shares its common prefix with an idle sequence and does not decode it again (exact:
+the very same cells).
 
-A recurrent state is one for all positions. Such a sequence is shared whole, or up to a checkpoint (checkpoints.py), and
+A recurrent state covers all positions. Such a sequence is shared whole or up to a checkpoint (checkpoints.py), and
 never trimmed: `reach` says how far.
 """
 
@@ -31,7 +31,7 @@ _NO_KEYS: NDArray[np.int64] = np.empty(0, np.int64)
 
 
 MIN_GAP = 32
-"""Cells between two checkpoints: reading fewer again costs less than saving a state for each."""
+"""Least distance of two checkpoints in cells: reading fewer cells again is cheaper than saving a state."""
 
 
 class Pool:
@@ -42,32 +42,32 @@ class Pool:
         self.book = CellBook(context.n_cells)
         self.n_cached = n_cached
         self.can_cut = context.can_fork
-        """Whether a sequence can be trimmed, and so be shared at any place: not a recurrent state, which is one for all
-        positions, and not split caches, which have no cells in common.
+        """Whether a sequence can be trimmed, and so be shared at any position. Recurrent states, which cover all
+        positions, and split caches, which share no cells, do not allow it.
         """
         self.checkpoints = Checkpoints(checkpoint_bytes)
         self.spare = context.n_sequences - 1 if self.can_cut else -1
-        """The sequence on which cells of pieces are moved before another takes them over; -1: there is none."""
+        """The sequence on which cells of pieces are moved before another shares them; -1: there is none."""
         self._free = list(range(context.n_sequences - 1 - self.can_cut, -1, -1))
         self._idle: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
         self._n_decoded = 0
         self._used: dict[int, int] = {}
-        """`_n_decoded` when an idle sequence was last of use."""
+        """`_n_decoded` at the last use of each idle sequence."""
 
     # --------------------------------------------------------------------------------------------- how much is there
     @property
     def n_sequences(self) -> int:
-        """Sequences that can be had, idle ones included."""
+        """The number of available sequences, including idle ones."""
         return len(self._free) + len(self._idle)
 
     @property
     def n_cells(self) -> int:
-        """Cells that can be had, when every idle sequence goes."""
+        """The number of available cells, including those of idle sequences."""
         return self.book.n_free + self.book.n_only(self._idle)
 
     @property
     def n_decoded(self) -> int:
-        """Cells decoded so far."""
+        """The number of cells decoded so far."""
         return self._n_decoded
 
     @property
@@ -77,7 +77,7 @@ class Pool:
 
     # ----------------------------------------------------------------------------------------------------- sequences
     def take(self, keep: int | None = None) -> int:
-        """An empty sequence; the least recently used idle one goes if there is no other, `keep` last of all."""
+        """Returns an empty sequence; evicts the least recently used idle one if needed, `keep` last of all."""
         if not self._free:
             if not self._idle:
                 raise ModelError(f"all {self.context.n_sequences} sequences are in use")
@@ -85,7 +85,7 @@ class Pool:
         return self._free.pop()
 
     def make_room(self, n: int, keep: int | None = None) -> bool:
-        """Whether n cells are free, after idle sequences other than `keep` went, as many as that takes."""
+        """Evicts idle sequences other than `keep` until n cells are free; returns whether they are."""
         for sequence in [s for s in self._idle if s != keep]:
             if self.book.n_free >= n:
                 break
@@ -93,7 +93,7 @@ class Pool:
         return self.book.n_free >= n
 
     def release(self, sequence: int) -> None:
-        """Empties a sequence; it is free from then on."""
+        """Empties a sequence and frees it."""
         self._idle.pop(sequence, None)
         self._used.pop(sequence, None)
         self.context.cut(sequence, 0)
@@ -102,7 +102,7 @@ class Pool:
         self._free.append(sequence)
 
     def retire(self, sequence: int, keys: NDArray[np.int64]) -> None:
-        """Lets a finished sequence, which holds the cells of these keys, stay for prompts that begin like it."""
+        """Makes a finished sequence, which holds the cells of these keys, idle, as a prefix for later prompts."""
         if self.n_cached == 0 or len(keys) == 0:
             self.release(sequence)
             return
@@ -120,7 +120,7 @@ class Pool:
         self._use(sequence)
 
     def _merge(self, part: int, whole: int) -> None:
-        """Lets a sequence go with which another begins, which takes over its end and its checkpoints."""
+        """Releases a sequence that is a prefix of another, which takes over its checkpoints."""
         self.mark(part)
         self.checkpoints.share(part, whole, self.book.n_held(part))
         self.release(part)
@@ -130,22 +130,22 @@ class Pool:
         self._used[sequence] = self._n_decoded
 
     def end_stays(self) -> None:
-        """Lets those idle sequences go whose stay has cost what reading them again would."""
+        """Releases idle sequences whose stay has cost as much as reading them again."""
         share = self.context.weights.attention_share
         if share == 0:  # no layer attends: a stay costs nothing
             return
-        most = self._n_decoded - 1 / share
-        for sequence in [one for one in self._idle if self._used[one] < most]:
+        deadline = self._n_decoded - 1 / share
+        for sequence in [sequence for sequence in self._idle if self._used[sequence] < deadline]:
             self.release(sequence)
 
     def forget(self) -> None:
-        """Lets every idle sequence go."""
+        """Releases every idle sequence."""
         for sequence in list(self._idle):
             self.release(sequence)
 
     # --------------------------------------------------------------------------------------------------------- cells
     def nearest(self, keys: NDArray[np.int64]) -> tuple[int | None, int]:
-        """The idle sequence from which most of these keys' cells can be had, and how many."""
+        """Returns the idle sequence that can share most cells of these keys, and their number."""
         best: tuple[int | None, int] = (None, 0)
         for sequence, others in self._idle.items():
             n = self.reach(sequence, common(keys, others))
@@ -154,24 +154,24 @@ class Pool:
         return best
 
     def going_on(self, keys: NDArray[np.int64]) -> tuple[int | None, NDArray[np.int64]]:
-        """The longest idle sequence that begins with all of these keys, and its keys."""
+        """Returns the longest idle sequence that begins with all of these keys, and its keys."""
         whole = [(len(o), s, o) for s, o in self._idle.items() if common(keys, o) == len(keys)]
-        _, sequence, others = max(whole, key=lambda one: one[0], default=(0, None, _NO_KEYS))
+        _, sequence, others = max(whole, key=lambda match: match[0], default=(0, None, _NO_KEYS))
         return sequence, others
 
     def parting(self, keys: NDArray[np.int64]) -> int:
-        """After how many cells these keys part from the idle sequence that begins most like them."""
+        """Returns the length of the longest common prefix of these keys with an idle sequence."""
         return max((common(keys, others) for others in self._idle.values()), default=0)
 
     def reach(self, sequence: int, n: int) -> int:
-        """How many of the first n cells of a sequence another can have: all of them, or those up to an exact place."""
+        """Returns how many of a sequence's first n cells can be shared: all, or those up to a checkpoint."""
         n_held = self.book.n_held(sequence)
         if self.can_cut or n >= n_held:
             return min(n, n_held)
         return self.checkpoints.before(sequence, n)
 
     def share(self, source: int, target: int, n: int) -> None:
-        """The first n cells of `source`, which `reach` allows, become those of `target`, an empty sequence, as well."""
+        """Shares the first n cells of `source`, as `reach` allows, with the empty sequence `target`."""
         if n == 0:
             return
         if source in self._idle:
@@ -183,20 +183,20 @@ class Pool:
         self.checkpoints.share(source, target, n)
 
     def mark(self, sequence: int) -> None:
-        """Makes the end of a sequence a place from which others can go on, if it would not be one anyway."""
+        """Makes a checkpoint at the end of a sequence, if sharing needs one."""
         n = self.book.n_held(sequence)
         if not self.can_cut and self.checkpoints.max_bytes > 0 and n - self.checkpoints.before(sequence, n) >= MIN_GAP:
             self.checkpoints.add(sequence, n, self.context.save_state(sequence))
 
     def cut(self, sequence: int, start: int) -> None:
-        """A sequence forgets its cells from position `start` on."""
+        """Removes a sequence's cells from position `start` on."""
         if start < self.book.n_held(sequence):
             self.context.cut(sequence, start)
             self.book.cut(sequence, start)
             self.checkpoints.cut(sequence, start)
 
     def decode(self, rows: Sequence[Rows]) -> list[int]:
-        """Decodes rows into cells that are free: see `Context.decode`."""
+        """Decodes rows into free cells: see `Context.decode`."""
         for row in rows:
             self.book.add(row.sequence, len(row))
             self._n_decoded += len(row)
@@ -211,19 +211,19 @@ class Pool:
         piece: int,
         on_piece: Callable[[int], None] | None = None,
     ) -> None:
-        """Decodes or places cells [start, end) of a prompt into a sequence that holds those before; no outputs."""
+        """Decodes or copies cells [start, end) of a prompt into a sequence with the cells before; without outputs."""
         for low, high, kind in cells.runs(start, end):
             if kind == "cached":
                 self.place(sequence, cells, low, high)
                 continue
-            for at in range(low, high, piece):
-                upto = min(high, at + piece)
-                self.decode([rows_of(cells, sequence, at, upto, kind)])
+            for first in range(low, high, piece):
+                upto = min(high, first + piece)
+                self.decode([rows_of(cells, sequence, first, upto, kind)])
                 if on_piece is not None:
                     on_piece(upto)
 
     def place(self, sequence: int, cells: Cells, start: int, end: int, offset: int = 0) -> None:
-        """Puts cached cells [start, end) of a prompt behind those that a sequence holds, `offset` positions later."""
+        """Appends the cached cells [start, end) of a prompt to a sequence, `offset` positions later."""
         for stretch in cells.cached(start, end):
             self.book.add(sequence, stretch.n)
             try:
@@ -234,16 +234,16 @@ class Pool:
 
 
 def distant(places: Iterable[int], start: int, end: int) -> list[int]:
-    """Those places in (start, end], in ascending order, that lie at least MIN_GAP behind the one before."""
-    kept = [start]
+    """Filters places in (start, end], ascending, so that each is at least MIN_GAP behind the one before."""
+    chosen = [start]
     for place in sorted(places):
-        if kept[-1] + MIN_GAP <= place <= end:
-            kept.append(place)
-    return kept[1:]
+        if chosen[-1] + MIN_GAP <= place <= end:
+            chosen.append(place)
+    return chosen[1:]
 
 
 def rows_of(cells: Cells, sequence: int, start: int, end: int, kind: Kind, outputs: Sequence[int] | range = ()) -> Rows:
-    """Cells [start, end) of a prompt, all tokens or all soft vectors, as rows at their own positions."""
+    """Returns cells [start, end) of a prompt, all tokens or all soft vectors, as rows at their own positions."""
     if kind == "soft":
         return Rows(sequence, start, None, cells.soft(start, end), outputs)
     return Rows(sequence, start, cells.tokens(start, end), None, outputs)

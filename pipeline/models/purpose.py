@@ -1,4 +1,4 @@
-"""What a GGUF file is for, by its header: writing answers, turning texts into vectors, ranking, or none of these."""
+"""Determines the purpose of a GGUF file by its header: generation, embedding, ranking, or none of these."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.models.gguf import GgufInfo, inspect
 Kind = Literal["generator", "embedder", "reranker", "encoder", "diffusion", "part of a model", "vocabulary", "other"]
 
 _POOLING = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
-"""`llama_pooling_type`; a model that writes has none."""
+"""`llama_pooling_type`; a generator has none."""
 _RANK = 4
 _EMBEDDERS = (
     *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert"),
@@ -25,19 +25,19 @@ _PARTS = {
     "clip": "the part of a model that sees pictures (mmproj): take the model's own file",
     "imatrix": "an importance matrix, made for quantising: take the model's own file",
 }
-"""Architectures that are no model by themselves."""
+"""Architectures that are no complete models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a file is good for, and why we think so, as the end of a sentence that begins with the file's name."""
+    """A file's purpose, and the reason, as the end of a sentence that begins with the file's name."""
 
     kind: Kind
     why: str
 
 
 def purpose(info: GgufInfo) -> Purpose:
-    """The purpose of a file, as its header states it: nothing is loaded."""
+    """Determines the purpose of a file from its header, without loading it."""
     architecture = info.architecture
     if info.kind == "adapter":
         return Purpose("part of a model", "is an adapter: name it under generate.llama: {lora: [{path: ...}]}")
@@ -62,13 +62,13 @@ def purpose(info: GgufInfo) -> Purpose:
 
 
 def require_generator(path: Path) -> None:
-    """Raises ModelError, with what the file is for, where it cannot write an answer."""
-    found = purpose(inspect(path))
-    if found.kind != "generator":
+    """Raises ModelError, with the file's purpose, if it is no generator."""
+    file_purpose = purpose(inspect(path))
+    if file_purpose.kind != "generator":
         advice = {
             "embedder": ". It can stand under index.embedder; to answer, take a model that writes text",
             "reranker": ". It can stand under rerank.gguf; to answer, take a model that writes text",
             "encoder": "; take a model that writes text",
             "diffusion": "; take a model that writes token by token",
         }
-        raise ModelError(f"{path} {found.why}{advice.get(found.kind, '')}")
+        raise ModelError(f"{path} {file_purpose.why}{advice.get(file_purpose.kind, '')}")

@@ -1,7 +1,7 @@
-"""Writes a model with other numbers for its weights, in a process of its own.
+"""Writes a model in another quantisation, in a separate process.
 
-`python -m pipeline.models.requantise SOURCE TARGET TYPE`: llama.cpp can neither be interrupted nor trusted not to abort
-while it does this, and a process can be ended.
+`python -m pipeline.models.requantise SOURCE TARGET TYPE`: llama.cpp cannot be interrupted here and may abort, while a
+process can be killed.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from pipeline.contracts import Progress
 
 TYPES = {"F16": 1, "Q8_0": 7, "Q4_0": 2}
-"""llama.cpp's numbers of the types that are tried."""
+"""llama.cpp's numbers of the candidate types."""
 EXACT = {"F32": 0}
-"""And of the one that says exactly what any other does: to compute with weights outside llama.cpp."""
+"""The number of the lossless type, for computing with weights outside llama.cpp."""
 _BITS = {"F32": 32.0, "F16": 16.0, "Q8_0": 8.5, "Q4_0": 4.5}
 
 
 def expected_bytes(kind: str, n_parameters: int) -> int:
-    """About how large the file becomes, for looking at the disk beforehand; some tensors always keep more bits."""
+    """Estimates the file's size, to check the disk space before; some tensors always keep more bits."""
     return int(n_parameters * _BITS[kind] / 8 * 1.1) + (8 << 20)
 
 
 def requantise(source: Path, target: Path, kind: str, n_bytes: int, progress: Progress) -> None:
-    """Writes `source` as `kind` to `target`, which is lost if this ends early. `n_bytes` is for the progress alone.
+    """Writes `source` as `kind` to `target`, which is incomplete if this ends early. `n_bytes` is for progress only.
 
-    Raises ModelError with what llama.cpp said.
+    Raises ModelError with llama.cpp's reason.
     """
     command = [sys.executable, "-m", "pipeline.models.requantise", str(source.resolve()), str(target.resolve()), kind]
     root = Path(__file__).parent.parent.parent
@@ -44,10 +44,10 @@ def requantise(source: Path, target: Path, kind: str, n_bytes: int, progress: Pr
                 time.sleep(0.1)
         finally:
             child.kill()
-        said = child.stderr.read().strip() if child.stderr else ""
+        message = child.stderr.read().strip() if child.stderr else ""
     if child.returncode != 0:
         raise ModelError(
-            f"{source.name} could not be written as {kind}: {said.splitlines()[-1] if said else 'no reason'}"
+            f"{source.name} could not be written as {kind}: {message.splitlines()[-1] if message else 'no reason'}"
         )
 
 

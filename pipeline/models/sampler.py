@@ -1,9 +1,9 @@
-"""One sequence's choice of tokens, by llama.cpp's own sampler chain: nothing is sorted or masked in Python.
+"""Samples the tokens of one sequence by llama.cpp's own sampler chain, without sorting or masking in Python.
 
-Order of the chain, llama.cpp's own: biases, penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC,
-temperature, choice; with mirostat: biases, penalties, DRY, temperature, mirostat. A grammar is asked last, about the
-chosen token alone; only when it refuses is it laid over the whole vocabulary and the choice made again. Both ways give
-every allowed token the same probability, and the first costs thousandths of the second.
+The chain has llama.cpp's order: biases, penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC, temperature,
+choice; with mirostat: biases, penalties, DRY, temperature, mirostat. A grammar first checks only the chosen token. If
+it rejects that, it masks the whole vocabulary, and the chain samples again. Both ways give every allowed token the same
+probability, and the first costs thousandths of the second.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 class Sampler:
-    """Chooses, token by token, for one sequence; `close` frees it."""
+    """Samples tokens for one sequence; `close` frees it."""
 
     def __init__(self, context: Context, sampling: Sampling) -> None:
         """Raises ModelError for a grammar or a JSON schema that llama.cpp cannot read, and for a bias of no token."""
@@ -50,9 +50,9 @@ class Sampler:
         return bool(self._grammar)
 
     def choose(self, output: int, is_free: bool = False) -> int:
-        """The next token, from the logits of that output of the last decode; the sampler remembers it.
+        """Samples the next token from an output of the last decode, and remembers it.
 
-        `is_free` leaves the grammar out: the token is not one of the answer.
+        `is_free` skips the grammar, for tokens outside the answer.
         """
         start = perf_counter()
         token = self._choose_allowed(output) if self._grammar and not is_free else self._choose_any(output)
@@ -60,11 +60,11 @@ class Sampler:
         return token
 
     def likely(self, output: int) -> int:
-        """The likeliest token, not to be remembered."""
+        """Returns the likeliest token, without remembering it."""
         return int(np.argmax(self._context.logits(output)))
 
     def accept(self, token: int) -> int:
-        """Remembers a token that was not chosen, for the penalties; the token."""
+        """Remembers a forced token, for the penalties; returns it."""
         self._lib.llama_sampler_accept(self._chain, token)
         return token
 
@@ -124,38 +124,38 @@ _OF_FILE: dict[str, tuple[str, type, float]] = {
 
 
 def resolved(sampling: Sampling, metadata: Mapping[str, str]) -> Sampling:
-    """The sampling with the file's own values, or the usual ones, where it has None.
+    """Replaces None in the sampling by the file's own values, or by the usual ones.
 
-    A value that the file has and that makes no sense raises ModelError: it must be set by hand then. With a grammar
-    the file's mirostat is left out: the two do not go together.
+    Raises ModelError for an invalid value in the file, which then has to be set by hand. With a grammar the file's
+    mirostat is ignored, since the two exclude each other.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, (key, kind, usual) in _OF_FILE.items():
         if getattr(sampling, name) is not None:
             continue
         value = metadata.get(f"general.sampling.{key}", str(usual))
         try:
-            found[name] = kind(float(value))
+            values[name] = kind(float(value))
         except ValueError:
             raise ModelError(
                 f"general.sampling.{key} of the model's file is no number: {value!r}; set {name}"
             ) from None
     if sampling.grammar is not None or sampling.json_schema is not None:
-        found["mirostat"] = 0
+        values["mirostat"] = 0
     try:
-        return replace(sampling, **found)
+        return replace(sampling, **values)
     except ValueError as error:
         raise ModelError(f"general.sampling of the model's file: {error}; set it in the pipeline file") from None
 
 
 _BREAKERS = (b"\n", b":", b'"', b"*")
-"""Texts over which DRY sees no repetition: llama.cpp's own."""
+"""Texts that end DRY's sequences: llama.cpp's own."""
 _MIROSTAT_M = 100
 """Tokens from which mirostat 1 estimates how steep the distribution is: the paper's value."""
 
 
 def _chain(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
-    """The samplers in order. `sampling` is resolved: nothing of it is None."""
+    """Builds the samplers in order. `sampling` must be resolved: without None."""
     temperature, seed = sampling.temperature or 0.0, sampling.seed & 0xFFFFFFFF
     chain = _repetition(lib, sampling, weights)
     if temperature == 0:
@@ -183,7 +183,7 @@ def _chain(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
 
 
 def _repetition(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
-    """Biases, and what works against repetition: these change what is likeliest, so they count at temperature 0 too."""
+    """Builds biases and repetition penalties. They change the likeliest token, so they apply at temperature 0 too."""
     chain, n_vocab = [], weights.n_vocab
     if sampling.logit_bias:
         biases = [lib.llama_logit_bias(_token(bias.token, weights), bias.bias) for bias in sampling.logit_bias]
@@ -204,14 +204,14 @@ def _repetition(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
 
 
 def _token(token: int | str, weights: Weights) -> int:
-    """The number of a token that is named by number or text. Raises ModelError for a text that is not one token."""
+    """Resolves a token given by number or text. Raises ModelError for a text that is not one token."""
     if isinstance(token, int):
         if token >= weights.n_vocab:
             raise ModelError(f"logit_bias: there is no token {token}, the vocabulary ends at {weights.n_vocab - 1}")
         return token
     tokens: list[int] = weights.tokenize(token, special=True).tolist()
     if len(tokens) != 1:
-        pieces = ", ".join(repr(weights.text_of(one)) for one in tokens)
+        pieces = ", ".join(repr(weights.text_of(number)) for number in tokens)
         raise ModelError(
             f"logit_bias: {token!r} is not one token of {weights.path.name} but {len(tokens)} ({pieces}): name one of "
             "them, or a number"
@@ -232,7 +232,7 @@ def _schema_grammar(schema: str) -> str:
     try:
         json.loads(schema)
         return str(json_schema_to_gbnf(schema))
-    except Exception as error:  # the converter raises whatever it stumbles over
+    except Exception as error:  # the converter raises exceptions of any type
         raise ModelError(f"json_schema: llama.cpp cannot turn it into a grammar: {error}") from error
 
 

@@ -1,11 +1,11 @@
-"""Log-probabilities and hidden states: what a model thinks of a text, rather than what it says to it.
+"""Log-probabilities and hidden states of texts.
 
 Fan-out: a prefix is decoded once, forked to many sequences (`seq_cp`, no cells copied), and all suffixes are decoded in
-as few calls as they fit. Prefix, suffix and target are each tokenised on their own, and their tokens put one after the
-other: a suffix that continues a word of the prefix is therefore read as two pieces. Begin suffixes and targets where a
-word begins, with the space or the line break that stands before it.
+as few calls as possible. Prefix, suffix and target are each tokenised apart, and their tokens concatenated: a suffix
+that continues a word of the prefix is therefore read as two pieces. Begin suffixes and targets at a word, with the
+preceding space or line break.
 
-The sequences of recurrent models cannot be trimmed: what has to be left as it was is forked whole before it is read on.
+Sequences of recurrent models cannot be trimmed, so a branch that is needed again is forked whole before it is extended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_OUTPUTS = 128
-"""Rows with logits in one call: at 152k tokens of vocabulary they take 78 MB."""
+"""Upper bound on rows with logits per call: they take 78 MB with a vocabulary of 152k tokens."""
 
 
 @dataclass(eq=False)
@@ -40,10 +40,9 @@ class Branch:
 def score(
     pool: Pool, prefix: Cells, suffixes: Sequence[Cells], targets: Sequence[Sequence[int]]
 ) -> NDArray[np.float32]:
-    """Log P(target | prefix, suffix), float32 of shape (n_suffixes, n_targets): natural logarithms, summed over a
-    target's tokens.
-    """
+    """Scores log P(target | prefix, suffix), float32 (n_suffixes, n_targets), summed over a target's tokens."""
     result = np.zeros((len(suffixes), len(targets)), np.float32)
+    # An empty suffix needs the logits of the prefix's last cell, so that cell moves into the suffixes to be decoded.
     n_held_back = 0 if all(map(len, suffixes)) else 1
     stem = prefix.upto(len(prefix) - n_held_back)
     tail = prefix.since(len(prefix) - n_held_back)
@@ -60,13 +59,15 @@ def score(
 
 
 def hold(pool: Pool, cells: Cells, piece: int | None = None, goes_on: bool = False) -> int:
-    """A sequence that holds these cells: what an idle one has of them is shared, the rest is decoded.
+    """Returns a sequence with these cells: shares those of an idle sequence, and decodes the rest.
 
-    `goes_on`: it will be read on, so that its end is no place for others to go on from, unless a checkpoint is there.
+    `goes_on`: the sequence will be extended, so its end gets no checkpoint.
     """
     source, n = pool.nearest(cells.keys)
+    # Read before idle sequences go: the place where this prompt parts from one is where a checkpoint helps.
     parting = pool.parting(cells.keys)
     if not pool.make_room(len(cells) - n, keep=source):
+        # Without the source its cells are free as well, and reading all of it again may fit.
         source, n = None, 0
         if not pool.make_room(len(cells)):
             raise ModelError(
@@ -92,14 +93,14 @@ def hold(pool: Pool, cells: Cells, piece: int | None = None, goes_on: bool = Fal
 
 
 def _waves(pool: Pool, suffixes: Sequence[Cells], spare: int) -> Iterator[list[Branch]]:
-    """The suffixes in order, as many at a time as there are sequences and cells for, so that `spare` cells are left for
+    """Yields the suffixes in order, as many at a time as there are sequences and cells for, with `spare` cells left for
     the rest of a target.
     """
     wave: list[Branch] = []
     n_cells = 0
     for cells in suffixes:
         room = min(pool.context.n_batch, pool.n_cells - spare)
-        n_forks = len(wave) if spare and not pool.can_cut else 0  # a fork of each branch, to read a target on
+        n_forks = len(wave) if spare and not pool.can_cut else 0  # a fork per branch, to read a target
         is_full = len(wave) + n_forks + 1 >= pool.n_sequences or n_cells + len(cells) > room
         if wave and is_full:
             yield wave
@@ -128,6 +129,7 @@ def _decode_wave(
         _decode_suffixes(pool, wave, n_trunk)
         for n, branch in enumerate(wave):
             assert branch.last is not None  # noqa: S101 - set above
+            # The first token of every target comes from the same logits: one-token targets cost no further call.
             norm = _log_sum(branch.last)
             for m, target in enumerate(targets):
                 result[n, m] = branch.last[target[0]] - norm
@@ -141,11 +143,12 @@ def _decode_wave(
 
 
 def _decode_suffixes(pool: Pool, wave: Sequence[Branch], n_trunk: int) -> None:
-    """Decodes all suffixes: the last run of each in one call, unless it is one of soft vectors."""
+    """Decodes all suffixes: the last runs together in one call, except those of soft vectors."""
     batch: list[tuple[Branch, Rows]] = []
     for branch in wave:
         row = _read_to_last(pool, branch, n_trunk)
         last = Rows(row.sequence, row.position, row.tokens, row.vectors, [len(row) - 1])
+        # llama.cpp takes tokens or vectors in one call, never both. The logits are views that the next call overwrites.
         if last.tokens is None:
             (output,) = pool.decode([last])
             branch.last = pool.context.logits(output).copy()
@@ -158,14 +161,14 @@ def _decode_suffixes(pool: Pool, wave: Sequence[Branch], n_trunk: int) -> None:
 
 
 def _read_to_last(pool: Pool, branch: Branch, n_trunk: int) -> Rows:
-    """Decodes and places a suffix up to its last rows, at most a batch of them, which are given back."""
+    """Decodes or copies a suffix up to its last rows, at most a batch of them; returns these."""
     *before, (low, high, kind) = branch.cells.runs(0, len(branch.cells))
     for start, end, earlier in before:
         if earlier == "cached":
             pool.place(branch.sequence, branch.cells, start, end, n_trunk)
             continue
-        for at in range(start, end, pool.context.n_batch):
-            pool.decode([_moved(branch, at, min(end, at + pool.context.n_batch), earlier, n_trunk)])
+        for offset in range(start, end, pool.context.n_batch):
+            pool.decode([_moved(branch, offset, min(end, offset + pool.context.n_batch), earlier, n_trunk)])
     while high - low > pool.context.n_batch:
         pool.decode([_moved(branch, low, low + pool.context.n_batch, kind, n_trunk)])
         low += pool.context.n_batch
@@ -173,13 +176,13 @@ def _read_to_last(pool: Pool, branch: Branch, n_trunk: int) -> Rows:
 
 
 def _moved(branch: Branch, start: int, end: int, kind: Kind, n_trunk: int) -> Rows:
-    """Cells [start, end) of a suffix as rows behind the trunk."""
+    """Returns cells [start, end) of a suffix as rows behind the trunk."""
     row = rows_of(branch.cells, branch.sequence, start, end, kind)
     return Rows(row.sequence, n_trunk + row.position, row.tokens, row.vectors)
 
 
 def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Sequence[int]) -> NDArray[np.float32]:
-    """Log P of a target's tokens from the second on, (n_branches,). Leaves the branches as they were."""
+    """Computes log P of a target's tokens from the second on, (n_branches,). Leaves the branches unchanged."""
     total = np.zeros(len(wave), np.float32)
     step = max(1, min(pool.context.n_batch, MAX_OUTPUTS, pool.n_cells) // (len(target) - 1))
     if not pool.can_cut:
@@ -201,6 +204,7 @@ def _rest_of_target(pool: Pool, wave: Sequence[Branch], n_trunk: int, target: Se
                     total[start + n] += log_probability(pool.context.logits(next(outputs)), token)
         finally:
             for branch, fork in zip(part, forks, strict=False):
+                # The branch is read again for the next target, so this target's cells have to go.
                 if fork == branch.sequence:
                     pool.cut(fork, n_trunk + len(branch.cells))
                 else:
@@ -215,12 +219,11 @@ def _fork(pool: Pool, branch: Branch, n_trunk: int) -> int:
 
 
 def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | None = None) -> NDArray[np.float32]:
-    """Log P(cell | the cells before it) for the cells from `start` (at least 1) on, float32 (n - start,).
+    """Computes log P(cell | its predecessors) for the cells from `start` (at least 1) on, float32 (n - start,).
 
-    Cells before start - 1 are taken from an idle sequence where there is one. The cells [low, high) of `without`, which
-    lie before start - 1, are read and then removed: what follows is read as if they had never been, but for what the
-    cells between have taken in of them. NaN for soft and composed cells, which are no tokens, and for a cell behind one
-    that was placed rather than read: there are no logits.
+    Cells before start - 1 are shared with an idle sequence if possible. The cells [low, high) of `without`, which lie
+    before start - 1, are read and then removed; the cells between have attended to them. The result is NaN for soft and
+    composed cells, which are no tokens, and for a cell behind a copied one, which has no logits.
     """
     result = np.full(len(cells) - start, np.nan, np.float32)
     sequence = hold(pool, cells.upto(start - 1), goes_on=True)
@@ -242,6 +245,7 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
                     logits = pool.context.logits(output)
                     result[n - start] = log_probability(logits, key) if key >= 0 else np.nan
     finally:
+        # A sequence with removed cells no longer equals its keys, so it must not serve later prompts.
         if without is None:
             pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
         else:
@@ -250,7 +254,7 @@ def logprobs(pool: Pool, cells: Cells, start: int, without: tuple[int, int] | No
 
 
 def distribution(pool: Pool, cells: Cells) -> NDArray[np.float32]:
-    """Log P of every token after the cells, float32 (n_vocab,)."""
+    """Computes log P of every token after the cells, float32 (n_vocab,)."""
     n = len(cells) - 1
     sequence = hold(pool, cells.upto(n), goes_on=True)
     try:
@@ -264,10 +268,10 @@ def distribution(pool: Pool, cells: Cells) -> NDArray[np.float32]:
 
 
 def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.float32]:
-    """The last hidden state (after the final norm) of the cells at these positions, float32 (n_positions, n_embd).
+    """Computes the last hidden states (after the final norm) at these positions, float32 (n_positions, n_embd).
 
-    The output layer runs for these rows only, since llama.cpp makes every row of a call an output while embeddings are
-    on: the cells between them are decoded apart.
+    While embeddings are on, llama.cpp makes every row of a call an output. So the other cells are decoded in separate
+    calls, and the output layer runs only for these rows.
     """
     result = np.empty((len(positions), pool.context.weights.n_embd), np.float32)
     order = sorted(set(positions))
@@ -276,15 +280,15 @@ def states(pool: Pool, cells: Cells, positions: Sequence[int]) -> NDArray[np.flo
     try:
         if not pool.make_room(order[-1] + 1 - order[0]):
             raise ModelError(f"{order[-1] + 1} cells are wanted, and {pool.n_cells} can be had: raise n_ctx")
-        at = order[0]
+        n_read = order[0]
         for low, high in _stretches(order):
-            pool.read(sequence, cells, at, low, pool.context.n_batch)
+            pool.read(sequence, cells, n_read, low, pool.context.n_batch)
             for first, upto, kind in cells.runs(low, high):
                 for piece in range(first, upto, MAX_OUTPUTS):
                     end = min(upto, piece + MAX_OUTPUTS, piece + pool.context.n_batch)
                     for n, state in enumerate(_states(pool, rows_of(cells, sequence, piece, end, kind))):
                         result[place[piece + n]] = state
-            at = high
+            n_read = high
     finally:
         pool.retire(sequence, cells.keys[: pool.book.n_held(sequence)])
     return result
@@ -300,7 +304,7 @@ def _states(pool: Pool, row: Rows) -> list[NDArray[np.float32]]:
 
 
 def _stretches(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Sorted positions as stretches [low, high) without gaps."""
+    """Groups sorted positions into stretches [low, high) without gaps."""
     low = high = positions[0]
     for position in positions:
         if position > high:
@@ -311,6 +315,7 @@ def _stretches(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _log_sum(logits: NDArray[np.float32]) -> float:
+    # The peak keeps exp() from overflowing; float64 keeps 150 000 small terms from being lost in the sum.
     peak = float(logits.max())
     return peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
 

@@ -1,9 +1,9 @@
-"""A model without weights: one token a word, and an answer by a rule that a reader can follow.
+"""A model without weights: one token per word, and answers by a simple rule.
 
-It copies the sentence of the passages that shares most content words with the question (the first of equals), and cites
-the passage that holds it. Where no sentence shares a word it says "Not in the documents."; asked no question, it copies
-the first sentence. It finds a text as likely, and attends to its words as much, as it shares words with the question.
-For tests, for a first look, and for working on everything that is not the model.
+It copies the sentence of the passages that shares most content words with the question (the first on a tie), and cites
+its passage. If no sentence shares a word, it answers "Not in the documents."; without a question, it copies the first
+sentence. Its likelihoods and attention follow the words that a text shares with the question. It serves tests, a first
+look, and development of everything except the model.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ScriptedModel:
         return sum(self.count_text(span.text) if isinstance(span, Text | Excerpt) else span.n_cells for span in prompt)
 
     def render(self, messages: Sequence[Message]) -> Prompt:
-        """`role:` on a line of its own before each content, and `assistant:` at the end."""
+        """Writes `role:` on a separate line before each content, and `assistant:` at the end."""
         spans: list[PromptSpan] = []
         for message in messages:
             spans += [Text(f"{message.role}:\n", special=True), *message.content, Text("\n", special=True)]
@@ -63,19 +63,21 @@ class ScriptedModel:
     ) -> Sequence[Stream]:
         if self._is_closed:
             raise ModelError("scripted: the model is closed")
-        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
-        if len(each) != len(prompts):
-            raise ModelError(f"{len(prompts)} prompts, but {len(each)} samplings: give one, or one for each prompt")
-        for n, (prompt, one) in enumerate(zip(prompts, each, strict=True)):
-            if self.count(prompt) + one.max_tokens > self.window:
+        samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        if len(samplings) != len(prompts):
+            raise ModelError(
+                f"{len(prompts)} prompts, but {len(samplings)} samplings: give one, or one for each prompt"
+            )
+        for n, (prompt, options) in enumerate(zip(prompts, samplings, strict=True)):
+            if self.count(prompt) + options.max_tokens > self.window:
                 raise ModelError(
-                    f"prompt {n} has {self.count(prompt)} tokens, and {one.max_tokens} are kept for the answer: "
+                    f"prompt {n} has {self.count(prompt)} tokens, and {options.max_tokens} are kept for the answer: "
                     f"the window holds {self.window}"
                 )
-        return [_ScriptedStream(self, prompt, one) for prompt, one in zip(prompts, each, strict=True)]
+        return [_ScriptedStream(self, prompt, options) for prompt, options in zip(prompts, samplings, strict=True)]
 
     def score(self, prefix: Prompt, suffixes: Sequence[Prompt | str], targets: Sequence[str]) -> NDArray[np.float32]:
-        """The first target has the probability c, (1 + shared words) / (2 + the question's words); the others 1 - c."""
+        """Gives the first target the probability c, (1 + shared words) / (2 + the question's words), others 1 - c."""
         import numpy as np
 
         words = content_words(_text(prefix, "question"))
@@ -88,7 +90,7 @@ class ScriptedModel:
         return result
 
     def attend(self, prefix: Prompt, query: Prompt, heads: Sequence[tuple[int, int]] | None = None) -> Attention:
-        """Every head alike: a word of the query attends in equal parts to the prefix's words of its stem, if any."""
+        """Makes all heads equal: a query word attends evenly to the prefix's words with the same stem, if any."""
         import numpy as np
 
         from pipeline.models.attention import Attention
@@ -98,13 +100,13 @@ class ScriptedModel:
         mass = np.zeros((len(wanted), len(end), len(begin)), np.float32)
         stems = [set(content_words(word)) for word in begin]
         for n, word in enumerate(end):
-            asked = set(content_words(word))
-            same = [m for m, stem in enumerate(stems) if asked & stem]
+            word_stems = set(content_words(word))
+            same = [m for m, stem in enumerate(stems) if word_stems & stem]
             mass[:, n, same] = 1 / max(1, len(same))
         return Attention(mass, wanted)
 
     def logprobs(self, prompt: Prompt | str, start: int = 1) -> NDArray[np.float32]:
-        """A word is as likely as the share of the words before it that are the same, one more of each counted."""
+        """Gives each word the share of equal words before it, with add-one smoothing."""
         return self._likelihoods(self._words((Text(prompt),) if isinstance(prompt, str) else prompt), start)
 
     def _likelihoods(self, words: Sequence[str], start: int) -> NDArray[np.float32]:
@@ -136,7 +138,7 @@ class ScriptedModel:
         tail: int,
         endings: Sequence[Prompt | None] | None = None,
     ) -> NDArray[np.float32]:
-        """As `logprobs` of the words that are left: nothing between has taken in what was cut."""
+        """Computes `logprobs` of the remaining words; here no word depends on the cut."""
         import numpy as np
 
         words, ends = self._words(prompt), self._words(target)
@@ -183,7 +185,7 @@ class _ScriptedStream:
 
 
 def answer(prompt: Prompt) -> str:
-    """What the scripted model says to a prompt of assemble.cited; otherwise that it is not in the documents."""
+    """Returns the scripted answer to a prompt of assemble.cited; for other prompts "Not in the documents."."""
     from pipeline.documents.sentences import sentences
 
     text, question = _text(prompt, "passages"), _text(prompt, "question")
@@ -191,12 +193,12 @@ def answer(prompt: Prompt) -> str:
         return next((" ".join(text[start:end].split()) for start, end in sentences(text)), "Nothing.")
     passages = _PASSAGE.findall(text)
     words = tuple(word for word in content_words(question) if word != "question")
-    found = [
+    candidates = [
         (coverage(words, text[start:end]), number, text[start:end])
         for _, number, text in passages
         for start, end in sentences(text)
     ]
-    best = max(found, key=lambda one: one[0], default=(0.0, "", ""))
+    best = max(candidates, key=lambda candidate: candidate[0], default=(0.0, "", ""))
     return f"{' '.join(best[2].split())} [{best[1]}]" if best[0] > 0 else "Not in the documents."
 
 

@@ -1,4 +1,4 @@
-"""What may be set about a model and its context. The fields are what a pipeline file may say."""
+"""The settings of a model and its context, as a pipeline file may set them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ControlVector:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """A model file and the context that reads with it.
+    """A model file and its context.
 
     `auto` is replaced by a value when the model is loaded; `ResolvedSettings` has it.
 
@@ -187,10 +187,10 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSettings:
-    """What every `auto` became, and what it costs.
+    """The resolved settings, and their memory.
 
     `kv_bytes` is the memory of the cache: all cells, and the recurrent states of all sequences, `state_bytes` each.
-    `checkpoint_bytes` is the most that checkpoints of such states may take besides.
+    `checkpoint_bytes` is the limit of additional checkpoints of such states.
     """
 
     model: str

@@ -1,7 +1,7 @@
-"""Sequences' cells on disk, so that a document read once is never read again.
+"""Snapshots of sequences' cells on disk, so that a document is read only once.
 
 A snapshot belongs to one model file (by hash), one set of context parameters, one build of llama.cpp and one row of
-cells: it lies in a folder named after the first three, in a file named after the last (cell_files.py).
+cells. Its folder is named after the first three, its file after the last (cell_files.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("longthread.snapshots")
 DEFAULT_MOST_BYTES = 8 << 30
 N_TEXTS = 1
-"""How many of a file's first sections are texts: what its cells say."""
+"""Number of leading text sections in a file: the text of its cells."""
 
 
 class Snapshots:
@@ -39,9 +39,9 @@ class Snapshots:
         self.folder = folder / cells_key(engine)[:32]
 
     def save(self, cells: Cells) -> Path:
-        """Writes the cells' snapshot, reading them first if need be. A full disk is a ModelError, and nothing stays.
+        """Writes the cells' snapshot; reads them first if needed. Raises ModelError, without a file, for a full disk.
 
-        Of a recurrent model all but the last cell: the same prompt must decode that anew, and cannot trim the state.
+        For a recurrent model it omits the last cell: the same prompt has to decode that again, and cannot trim a state.
         """
         if not self._engine.pool.can_cut and len(cells) > 1:
             cells = cells.upto(len(cells) - 1)
@@ -63,8 +63,9 @@ class Snapshots:
         return path
 
     def keep(self, cells: Cells) -> bool:
-        """Writes what the context holds of these cells and what was read or written behind them. False where it does
-        not hold them, where nothing is to be kept on disk, and where that cannot be written: nothing is lost but time.
+        """Writes the context's cells that begin with these, including what follows them.
+
+        Returns False if the context does not hold them, if the disk cache is off, or if the file cannot be written.
         """
         sequence, keys = self._engine.pool.going_on(cells.keys)
         if sequence is None or self._most_bytes == 0:
@@ -83,17 +84,16 @@ class Snapshots:
         return True
 
     def load(self, cells: Cells) -> int:
-        """Loads the snapshot from which most of these cells can be had: the longest that they begin with, or one that
-        has a beginning in common with them, as far as it has marks and a sequence can be cut. Gives how many of the
-        cells are there afterwards.
+        """Loads the snapshot that provides most of these cells: the longest that is a prefix of them, or one with a
+        common prefix, as far as it has marks and sequences can be cut. Returns the number of usable cells.
 
-        What the context holds already is not loaded again. Without room for idle sequences nothing stays: 0.
+        Cells that the context already holds are not loaded again. Returns 0 if idle sequences are off.
         """
         pool = self._engine.pool
         _, n_here = pool.nearest(cells.keys)
         if pool.n_cached == 0:
             return 0
-        for n_common, n, path in sorted(self._candidates(cells), key=lambda found: -found[0]):
+        for n_common, n, path in sorted(self._candidates(cells), key=lambda candidate: -candidate[0]):
             if n_common <= n_here:
                 return n_here
             content = cell_files.read(path)
@@ -115,17 +115,17 @@ class Snapshots:
         return n_here
 
     def forget(self, text: str) -> int:
-        """Deletes the snapshots of all models that hold a text; gives how many there were."""
+        """Deletes the snapshots of all models that hold a text; returns their number."""
         return cell_files.forget(self._root, text, N_TEXTS)
 
     def _text(self, cells: Cells) -> NDArray[np.uint8]:
-        """What the cells say: whoever forgets a text finds the snapshot by it."""
+        """Returns the text of the cells, by which `forget` finds the snapshot."""
         pieces = {stretch.piece.text.encode("utf-8", "surrogatepass") for stretch in cells.stretches}
         tokens = b"".join(self._engine.weights.piece(key) for key in cells.keys.tolist() if key >= 0)
         return np.frombuffer(b"\n".join([tokens, *sorted(pieces)]), np.uint8)
 
     def _candidates(self, cells: Cells) -> list[tuple[int, int, Path]]:
-        """The snapshots that begin as the cells do: how many cells they surely have in common, of how many."""
+        """Lists the snapshots with a common prefix: the least number of common cells, the total, and the file."""
         snapshots = []
         digests: dict[int, str] = {}
 

@@ -1,4 +1,4 @@
-"""One answer on its way: tokens' bytes in, text out, ended by a stop string, a limit, a cancel or the model itself."""
+"""Streams one answer: converts tokens' bytes to text until a stop string, a limit, a cancel or the model's end."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ if TYPE_CHECKING:
 
 
 class TextOut:
-    """Turns bytes into text piece by piece: never half a character, never a part of a stop string."""
+    """Converts bytes to text piece by piece, without half characters and without parts of a stop string."""
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stop = tuple(one for one in stop if one)
+        self._stop = tuple(string for string in stop if string)
         self._held = ""
         self.is_stopped = False
 
     def push(self, data: bytes) -> str:
-        """The text that is certain by now; sets `is_stopped` once a stop string came, and then nothing follows."""
+        """Returns the text that is certain so far. Sets `is_stopped` at a stop string; no text follows it."""
         return self._emit(self._decoder.decode(data), is_last=False)
 
     def end(self) -> str:
-        """The rest, when no more bytes come."""
+        """Returns the rest, after the last bytes."""
         return self._emit(self._decoder.decode(b"", final=True), is_last=True)
 
     def _emit(self, text: str, is_last: bool) -> str:
         if self.is_stopped:
             return ""
         self._held += text
-        found = [at for one in self._stop if (at := self._held.find(one)) >= 0]
-        if found:
+        offsets = [offset for string in self._stop if (offset := self._held.find(string)) >= 0]
+        if offsets:
             self.is_stopped = True
-            ready, self._held = self._held[: min(found)], ""
+            ready, self._held = self._held[: min(offsets)], ""
             return ready
-        keep = 0 if is_last else max((_overlap(self._held, one) for one in self._stop), default=0)
+        keep = 0 if is_last else max((_overlap(self._held, string) for string in self._stop), default=0)
         ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return ready
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of the text begin the stop string."""
+    """Returns the number of final characters of the text that begin the stop string."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)
 
 
 class EngineStream:
-    """An answer of the engine. Iterating drives the whole batch on, one call of llama.cpp at a time.
+    """An answer of the engine. Iterating advances the whole batch, one llama.cpp call at a time.
 
-    `answer_tokens` counts those of the answer so far, `thoughts` is what the model thought so far, in `thought_tokens`.
+    `answer_tokens` counts the answer's tokens so far, `thoughts` holds the thoughts so far, in `thought_tokens` tokens.
     `generation` is None until the answer has ended.
     """
 
@@ -83,7 +83,7 @@ class EngineStream:
             self._on_cancel()
 
     def result(self) -> Generation:
-        """Waits for the end. What `iter` did not give yet stays there to be read."""
+        """Waits for the end. Pieces that were not iterated yet remain available."""
         while self.generation is None:
             if self._error is not None:
                 raise self._error

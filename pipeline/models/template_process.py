@@ -1,7 +1,7 @@
-"""Runs chat templates in a process of their own, with limits of time and memory, and keeps what they wrote.
+"""Runs chat templates in a separate process, with limits of time and memory, and caches their output.
 
-Contents do not go there: `chat_template.py` sends marks in their place. So what a template writes depends on the shape
-of the conversation alone, and is kept in memory and in the cache folder: most prompts start no process.
+`chat_template.py` sends marks instead of contents. A template's output therefore depends only on the shape of the
+conversation, and is cached in memory and on disk: most prompts start no process.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _WORKER_FILE = Path(__file__).with_name("template_worker.py")
 MEMORY = 1 << 29
 """Bytes of address space for the process."""
 SECONDS = 10.0
-"""For the renderings of one request: they take thousandths."""
+"""Time limit for the renderings of one request, which usually take milliseconds."""
 _START_SECONDS = 60.0
-"""For the process to begin: it imports jinja, on a machine that may be busy loading weights."""
+"""Time limit for the process's start: it imports jinja, while the machine may be loading weights."""
 _MOST_KEPT = 1000
-"""Renderings kept on disk for one template."""
+"""Limit of cached renderings on disk per template."""
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a template wrote, or in `error` what it raised."""
+    """The output of a template, or in `error` its exception."""
 
     text: str = ""
     error: str = ""
@@ -45,7 +45,7 @@ class TemplateLimitError(ModelError):
 
 
 class Worker:
-    """The process, started when it is first needed and again after one that was ended. Threads wait for one another."""
+    """The process, started on first use and again after it ended. Concurrent calls wait for one another."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Worker:
         self._owner = os.getpid()
 
     def ask(self, work: Mapping[str, object]) -> list[Rendering]:
-        """Raises TemplateLimitError where the process did not answer in time, or ended."""
+        """Sends work to the process. Raises TemplateLimitError if it does not answer in time, or ends."""
         with self._lock:
             if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
                 self.close()
@@ -64,10 +64,10 @@ class Worker:
                 self.close()
                 limit = f"{MEMORY >> 20} MB of memory" if is_memory else f"{SECONDS:.0f} seconds"
                 raise TemplateLimitError(f"it needs more than {limit}, or ends the process")
-            return [Rendering(**one) for one in json.loads(reply)]
+            return [Rendering(**rendering) for rendering in json.loads(reply)]
 
     def close(self) -> None:
-        """Ends the process; one that belongs to a process that this one was forked from is left to it."""
+        """Ends the process, unless it belongs to the process that this one was forked from."""
         if self._process is not None and self._owner == os.getpid():
             self._process.kill()
             self._process.communicate()
@@ -80,7 +80,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="ascii",
-            start_new_session=True,  # Ctrl-C is for us
+            start_new_session=True,  # the parent alone handles Ctrl-C
         )
         hello = {"template": "", "day": "2000-01-01", "requests": []}
         if not self._exchange(process, json.dumps(hello), _START_SECONDS):
@@ -91,7 +91,7 @@ class Worker:
 
     @staticmethod
     def _exchange(process: subprocess.Popen[str], line: str, seconds: float) -> str:
-        """The answer to a line; empty where the process ended or was ended for taking too long."""
+        """Returns the answer to a line; empty if the process ended, or was killed after the time limit."""
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
         timer = threading.Timer(seconds, process.kill)
         timer.daemon = True
@@ -112,7 +112,7 @@ atexit.register(_WORKER.close)
 
 @dataclass(eq=False)
 class Renderer:
-    """One template on one day. What it wrote is kept by the request."""
+    """One template on one day. Its output is cached by request."""
 
     source: str
     day: str
@@ -126,7 +126,7 @@ class Renderer:
         self._kept = self._read()
 
     def render(self, requests: Sequence[Mapping[str, object]]) -> list[Rendering]:
-        """Of each request what the template writes. Raises TemplateLimitError, every time without a new attempt."""
+        """Renders each request. Raises TemplateLimitError; a template that exceeded a limit is not tried again."""
         keys = [json.dumps(request, sort_keys=True) for request in requests]
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._kept}
         if missing:
@@ -143,15 +143,18 @@ class Renderer:
 
     def _read(self) -> dict[str, Rendering]:
         try:
-            return {key: Rendering(**one) for key, one in json.loads(self._path.read_text("utf-8")).items()}
+            return {key: Rendering(**rendering) for key, rendering in json.loads(self._path.read_text("utf-8")).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def _write(self) -> None:
-        """Another process may have written meanwhile: what it kept is rendered again one day."""
-        kept = dict(list(self._kept.items())[-_MOST_KEPT:])
+        """Writes the cache. Another process may have written meanwhile: its entries are lost and rendered again."""
+        latest = dict(list(self._kept.items())[-_MOST_KEPT:])
         try:
-            write_json(self._path, {key: {"text": one.text, "error": one.error} for key, one in kept.items()})
+            write_json(
+                self._path,
+                {key: {"text": rendering.text, "error": rendering.error} for key, rendering in latest.items()},
+            )
         except (ModelError, UnicodeError):
             return  # a full or read-only disk costs time, not the prompt
 

@@ -1,4 +1,4 @@
-"""What may be set about a chat template: which one, its arguments, and the day that it is told."""
+"""The settings of a chat template: its name, its arguments, and its date."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pipeline.errors import SettingError
 Scalar = str | int | float | bool | None
 
 DAY = "2026-11-27"
-"""What a template that asks for the date is told outside a chat: fixed, so that prompts can be made again."""
+"""The date for templates outside a chat: fixed, so that prompts are reproducible."""
 RESERVED = ("messages", "add_generation_prompt", "tools", "documents")
-"""What the engine says to a template."""
+"""Template arguments that the engine sets."""
 
 
 def _arguments(value: object) -> tuple[tuple[str, Scalar], ...]:
-    """A mapping as pairs in the order of their names, so that settings can be compared and hashed."""
-    if isinstance(value, list | tuple):  # as a record keeps it
+    """Converts a mapping to pairs sorted by name, so that settings can be compared and hashed."""
+    if isinstance(value, list | tuple):  # the form in a record
         value = dict(value)
     if not isinstance(value, dict):
         raise ValueError("must be a mapping of names to values")
-    for name, one in value.items():
+    for name, argument in value.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"'{name}' is no name that a template could use")
         if name in RESERVED:
             raise ValueError(f"'{name}' is set by longthread")
-        if one is not None and not isinstance(one, str | int | float | bool):
+        if argument is not None and not isinstance(argument, str | int | float | bool):
             raise SettingError(name, "must be a text, a number, true or false")
     return tuple(sorted(value.items()))
 
@@ -39,13 +39,13 @@ TemplateArguments = Annotated[
     PlainValidator(_arguments),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
 ]
-"""In a pipeline file a mapping; a tuple of pairs within."""
+"""A mapping in a pipeline file; a tuple of pairs internally."""
 
 
 def check_template(chat_template: str | None, day: str) -> None:
-    """Raises ValueError for a template file that is not there, and for a day that is none.
+    """Raises ValueError for a missing template file, and for an invalid date.
 
-    A word without a slash or `.jinja` is a name: whether the model's file has it is seen when it is loaded.
+    A word without a slash or `.jinja` is a name, which is checked when the model is loaded.
     """
     if chat_template is not None and is_file(chat_template) and not Path(chat_template).is_file():
         raise SettingError("chat_template", f"must be a file or a name, and there is no file {chat_template}")
@@ -58,5 +58,5 @@ def check_template(chat_template: str | None, day: str) -> None:
 
 
 def is_file(chat_template: str) -> bool:
-    """Whether a setting means a file, by its looks."""
+    """Whether a setting has the form of a file."""
     return "/" in chat_template or "\\" in chat_template or chat_template.endswith((".jinja", ".jinja2", ".txt"))

@@ -1,12 +1,12 @@
-"""The process in which chat templates run: it imports jinja and nothing of ours, and holds no data of the user.
+"""The process that runs chat templates. It imports jinja and nothing of longthread, and holds no user data.
 
-A template is code from a file that was downloaded. It may loop for ever, ask for all memory, or end the interpreter by
-deep nesting; here it ends this process at worst. `template_process.py` starts it, writes one JSON object a line, and
-reads one back: {"template", "day", "requests": [{"messages", "arguments"}]} -> [{"text"} or {"error"}].
+A template is code from a downloaded file. It may loop forever, allocate all memory, or crash the interpreter by deep
+nesting; here it can end only this process. `template_process.py` starts it, writes one JSON object per line, and reads
+one back: {"template", "day", "requests": [{"messages", "arguments"}]} -> [{"text"} or {"error"}].
 
-The environment is that of transformers: its extensions, its `tojson`, `raise_exception`, `strftime_now`. Two things are
-ours: the day is given, and a default system prompt (a constant of DEFAULT_PROMPT characters or more that the template
-assigns to a name) is blank, since every prompt of ours has instructions of its own.
+The environment is that of transformers: its extensions, its `tojson`, `raise_exception`, `strftime_now`. There are two
+differences: the date is given, and a default system prompt (a constant of at least DEFAULT_PROMPT characters that the
+template assigns to a name) is blank, since longthread's prompts have their own instructions.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 DEFAULT_PROMPT = 400
-"""Characters from which a constant is a default system prompt: the shortest of the zoo has 1058, role texts have 70."""
+"""Least length of a default system prompt: the shortest of the zoo has 1058 characters, role texts have 70."""
 LONGEST = 1_000_000
-"""Characters that a template may write beside the contents."""
+"""Limit of a template's output without contents, in characters."""
 
 
 class Generation(Extension):
-    """`{% generation %}`, with which training marks the assistant's words: here its body and nothing more."""
+    """`{% generation %}`, which marks the assistant's words for training: here it renders only its body."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja's own declaration
 
@@ -41,7 +41,7 @@ class Generation(Extension):
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """transformers' environment, for templates whose default system prompt is left blank."""
+    """transformers' environment, with a blank default system prompt."""
 
     def __init__(self, day: str) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
@@ -62,7 +62,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
 
 def constants(node: nodes.Node) -> Iterator[str]:
-    """The string constants that are put together to the value of an expression."""
+    """Yields the string constants that an expression concatenates."""
     if isinstance(node, nodes.Const) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, nodes.Add):
@@ -80,7 +80,7 @@ def to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """JSON as it is, where jinja's own filter escapes it for HTML."""
+    """Converts to plain JSON; jinja's own filter escapes it for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -94,13 +94,13 @@ def compiled(source: str, day: str) -> jinja2.Template:
 
 
 def render(source: str, day: str, request: dict[str, Any]) -> dict[str, str]:
-    """The text, or the error that the template raised; MemoryError is the caller's."""
+    """Renders a request; returns the text or the template's error. MemoryError passes to the caller."""
     try:
         template = compiled(source, day)
         text = template.render(messages=request["messages"], add_generation_prompt=True, **request["arguments"])
     except MemoryError:
         raise
-    except Exception as error:  # a template can raise whatever Python can
+    except Exception as error:  # a template can raise any exception
         return {"error": str(error) or type(error).__name__}
     if len(text) > LONGEST:
         return {"error": f"it writes {len(text)} characters beside the contents"}
@@ -108,7 +108,7 @@ def render(source: str, day: str, request: dict[str, Any]) -> dict[str, str]:
 
 
 def main(memory: int) -> None:
-    """Answers lines until the other side closes; exits with 3 where `memory` bytes of address space did not suffice."""
+    """Answers lines until the input closes; exits with 3 if `memory` bytes of address space do not suffice."""
     try:
         import resource
 

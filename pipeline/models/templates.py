@@ -1,6 +1,6 @@
-"""Which chat template a model is given: its file's own, another that the file brings, a known one, or the user's.
+"""Chooses a model's chat template: its file's default, another one in the file, a built-in one, or the user's.
 
-The known ones are for files whose template is missing or broken. `plain` is for base models.
+The built-in ones are for files whose template is missing or broken. `plain` is for base models.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ NAMED = {
 
 
 def template_of(vocabulary: Vocabulary, settings: EngineSettings | None = None) -> ChatTemplate:
-    """The template of a file, or the one that the settings name in its stead, with their arguments and day.
+    """Returns the template of a file, or the one that the settings name, with their arguments and date.
 
-    Raises ModelError for a name that is neither known nor in the file, and for a file that cannot be read.
+    Raises ModelError for a name that is neither built in nor in the file, and for an unreadable file.
     """
     from pipeline.models.settings import EngineSettings
 

@@ -1,8 +1,8 @@
-"""A model's weights as numpy arrays, and small models written from arrays.
+"""Reads a model's weights as numpy arrays, and writes small models from arrays.
 
-llama.cpp itself writes the file as F32 (once, to a file that is gone afterwards), so that every quantisation that it
-knows can be read here, exactly, without another library. Names and layout are those of the GGUF: of the Llama family
-the rows of queries and keys are in the order in which llama.cpp rotates them, pairs side by side.
+llama.cpp converts the file to a temporary F32 file, so every quantisation that it supports can be read exactly, without
+another library. Names and layout are those of the GGUF: in the Llama family the rows of queries and keys are in
+llama.cpp's rotation order, pairs side by side.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ALIGNMENT = 32
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[np.floating]]:
-    """The F32 and F16 tensors of a file by name, mapped from the disk, in numpy's shape: a matrix is (out, in)."""
+    """Maps the F32 and F16 tensors of a file by name, in numpy's shape: a matrix is (out, in)."""
     return {
         name: np.memmap(path, _NUMBERS[place.kind][1], "r", place.start, place.shape)
         for name, place in tensor_places(path).items()
@@ -45,9 +45,9 @@ def read_tensors(path: Path) -> dict[str, NDArray[np.floating]]:
 
 @contextmanager
 def dequantised(path: Path, progress: Progress) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """All tensors of a model file as float32, as long as the context lasts: 4 bytes a weight on the disk meanwhile.
+    """Provides all tensors of a model file as float32 within the context, which takes 4 bytes a weight on disk.
 
-    Raises ModelError where the disk has no room, or with what llama.cpp said.
+    Raises ModelError for a lack of disk space, or with llama.cpp's reason.
     """
     n_bytes = expected_bytes("F32", 2 * path.stat().st_size)  # 4 bits a weight: the most weights that the file can hold
     with tempfile.TemporaryDirectory(prefix="longthread-") as folder:
@@ -59,9 +59,9 @@ def dequantised(path: Path, progress: Progress) -> Iterator[dict[str, NDArray[np
 
 
 def write_model(path: Path, metadata: Mapping[str, str | int | float], tensors: Arrays) -> None:
-    """A GGUF file of these tensors, float16 or float32, whole or not at all; int becomes uint32, float float32.
+    """Writes a GGUF file of float16 or float32 tensors, atomically; metadata int becomes uint32, float float32.
 
-    Raises ModelError where the disk has no room, ValueError for arrays of other types.
+    Raises ModelError for a lack of disk space, ValueError for arrays of other types.
     """
     heads, offset = [], 0
     for name, tensor in tensors.items():
@@ -104,7 +104,7 @@ def _padded(n: int) -> int:
 
 
 def metadata_number(metadata: Mapping[str, str], key: str) -> float:
-    """A number of a file's metadata. Raises ModelError for a key that is missing."""
+    """Returns a number of a file's metadata. Raises ModelError for a missing key."""
     try:
         return float(metadata[key])
     except KeyError:

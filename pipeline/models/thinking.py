@@ -1,7 +1,7 @@
-"""How a model thinks before it answers: found in its chat template by rendering it with and without switches.
+"""Detects how a model thinks before it answers, by rendering its chat template with and without switches.
 
-A profile says what opens and closes a thought, which of the template's arguments switch thinking off and on, and what
-has to be written where the template has no switch. thoughts.py separates thoughts from answers by it, token by token.
+A profile holds what opens and closes a thought, which of the template's arguments switch thinking off and on, and the
+text to add if the template has no switch. thoughts.py uses it to separate thoughts from answers, token by token.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pipeline.models.weights import Vocabulary
 
 BRIEF_TOKENS = 128
-"""The longest thought, in tokens, of a model whose template can only ask for short ones (gpt-oss)."""
+"""Limit of a thought, in tokens, for a model whose template can only request short ones (gpt-oss)."""
 CLOSING_ROOM = 16
-"""Cells for what closes a thought that has used up its budget."""
+"""Cells for closing a thought that has used up its budget."""
 
 TAGS = (
     ("<think>", "</think>", ""),  # Qwen, DeepSeek, GLM, Nemotron and most others
@@ -37,9 +37,9 @@ TAGS = (
     ("<|think|>", "<|end|>", "<|begin|>assistant<|content|>"),  # Solar
     ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", ""),  # Apriel
 )
-"""What opens a thought, closes it, and comes before the answer then. A template's are the first that it writes."""
+"""Text that opens a thought, closes it, and precedes the answer. The first ones in a template's output are its tags."""
 START, CHANNEL, MESSAGE, END = "<|start|>", "<|channel|>", "<|message|>", "<|end|>"
-"""Of gpt-oss: each message has a header with a channel, and only what is in the channel `final` is the answer."""
+"""gpt-oss's marks: each message has a header with a channel, and only the channel `final` is the answer."""
 FINAL = f"{CHANNEL}final{MESSAGE}"
 
 _SWITCHES: tuple[tuple[str, tuple[object, ...], tuple[object, ...]], ...] = (
@@ -50,20 +50,20 @@ _SWITCHES: tuple[tuple[str, tuple[object, ...], tuple[object, ...]], ...] = (
     ("reasoning_effort", ("no_think", "none", "minimal", "low"), ("medium", "high")),
     ("thinking_budget", (0,), ()),
 )
-"""Names that templates give to the switch, with the values that may switch thinking off and on, the best first."""
+"""Names of the switch in templates, with values that may switch thinking off and on, best first."""
 _DEGREES = ("reasoning_effort", "thinking_budget")
-"""Switches whose least value need not be off."""
+"""Switches whose least value may still allow thinking."""
 _USER = "\U000f0000"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How thoughts look and how they are switched. `kind` is `none` for a model that shows no sign of thinking.
+    """The marks of thoughts and their switches. `kind` is `none` for a model without signs of thinking.
 
-    A thought stands between `open` and `close`, and `then` may come before the answer. `off` and `on` are arguments of
-    the template. `off_text` is written behind the prompt where the template cannot close a thought before it begins,
-    and `forced` closes one that has used up its budget. `is_brief`: a thought can only be kept short. `is_known`: the
-    marks are in the vocabulary and not in the template.
+    A thought stands between `open` and `close`; `then` may precede the answer. `off` and `on` are arguments of the
+    template. `off_text` is appended to the prompt if the template cannot close a thought in advance, and `forced`
+    closes one that has used up its budget. `is_brief`: thoughts can only be shortened. `is_known`: the marks are in the
+    vocabulary and not in the template.
     """
 
     kind: Literal["none", "tags", "channels"] = "none"
@@ -82,18 +82,18 @@ class Profile:
         return self.kind != "none"
 
     def state(self, text: str) -> Literal["open", "closed", ""]:
-        """Whether a prompt that ends with this text has a thought open or closed; empty for neither."""
+        """Returns whether a prompt that ends with this text has an open or a closed thought; empty for neither."""
         opened, closed = text.rfind(self.open), text.rfind(self.close)
         if self.kind != "tags" or opened == closed or (opened < 0 and self.close == END):
             return ""  # <|end|> ends every message of its models
         return "open" if opened > closed else "closed"
 
     def switched(self, is_on: bool) -> dict[str, object]:
-        """The template's arguments with which it thinks, or does not."""
+        """Returns the template's arguments that switch thinking on or off."""
         return dict(self.on if is_on else self.off)
 
     def closed(self, prompt: Prompt) -> Prompt:
-        """A prompt that was rendered for no thoughts, with what its template cannot write."""
+        """Completes a prompt without thoughts with the text that its template cannot write."""
         if not self.off_text:
             return prompt
         last = prompt[-1] if prompt else None
@@ -102,7 +102,7 @@ class Profile:
         return (*prompt, Text(self.off_text, special=True))
 
     def prompt(self, template: ChatTemplate, messages: Sequence[Message], thinks: bool, begin: str = "") -> Prompt:
-        """The messages for an answer with or without thoughts; one without may begin with given words."""
+        """Renders the messages for an answer with or without thoughts; one without may begin with given words."""
         prompt = template.render(messages, self.switched(thinks))
         if thinks and self.is_there:
             return prompt
@@ -112,7 +112,7 @@ class Profile:
         return (*prompt, Text(begin, "answer")) if begin else prompt
 
     def before_answer(self, prompt: Prompt, thinks: bool) -> Prompt:
-        """The prompt with an empty thought, where its answer came after one."""
+        """Returns the prompt with an empty thought, if its answer followed a thought."""
         tail = tail_of(prompt)
         if self.kind == "channels":
             is_begun = tail.endswith(MESSAGE) or not tail
@@ -124,7 +124,7 @@ class Profile:
         return (*prompt, Text(f"{opening}{self.forced}", special=True))
 
     def __str__(self) -> str:
-        """For a person: `thinks between <think> and </think>; off by enable_thinking=False`."""
+        """Describes the profile: `thinks between <think> and </think>; off by enable_thinking=False`."""
         if not self.is_there:
             return "shows no sign of thinking"
         if self.kind == "channels":
@@ -142,9 +142,9 @@ class Profile:
 
 
 def find_profile(template: ChatTemplate, vocabulary: Vocabulary) -> Profile:
-    """The profile of a template, or of its vocabulary where the template has no mark.
+    """Detects the profile of a template, or of its vocabulary if the template has no mark.
 
-    A template that cannot be rendered has none here: its error comes with the first prompt.
+    A template that cannot be rendered has no profile: its error is raised with the first prompt.
     """
     source = template.source
     try:
@@ -164,7 +164,7 @@ def find_profile(template: ChatTemplate, vocabulary: Vocabulary) -> Profile:
 
 
 def tail_of(prompt: Prompt) -> str:
-    """The template's own text at the end of a prompt; what an answer was made to begin with comes after it."""
+    """Returns the template's own text at the end of a prompt, before the given first words of an answer."""
     spans = [span for span in prompt[-3:] if not (isinstance(span, Text) and span.part == "answer")]
     tail = ""
     while spans and isinstance(last := spans.pop(), Text) and last.special:
@@ -173,7 +173,7 @@ def tail_of(prompt: Prompt) -> str:
 
 
 def profile_of_file(path: Path) -> Profile:
-    """How the model of a file thinks, from its vocabulary and template alone. Raises ModelError for a damaged file."""
+    """Detects a file's profile from its vocabulary and template alone. Raises ModelError for a damaged file."""
     from pipeline.models.templates import template_of
     from pipeline.models.weights import Vocabulary
 
@@ -186,13 +186,13 @@ def profile_of_file(path: Path) -> Profile:
 
 def _channels(template: ChatTemplate) -> Profile:
     usual = _look(template)
-    effort = next((one.switch for one in _looks(template, 1) if "low" in one.switch.values() and one != usual), {})
+    effort = next((look.switch for look in _looks(template, 1) if "low" in look.switch.values() and look != usual), {})
     forced = f"{END}{START}assistant{FINAL}"
     return Profile("channels", off=tuple(effort.items()), forced=forced, is_brief=True)
 
 
 def _tags(profile: Profile, usuals: list[_Look], offs: list[_Look], ons: list[_Look]) -> Profile:
-    """Off is a closed thought, else another prompt than usual; on is an open one, else another prompt than usual."""
+    """Finds the switches: off closes a thought, else changes the prompt; on opens one, else changes the prompt."""
     (usual,) = usuals
     state = {look: profile.state(look.tail) for look in (usual, *offs, *ons)}
     closed = [look for look in (usual, *offs) if state[look] == "closed"]
@@ -219,7 +219,7 @@ def _tags(profile: Profile, usuals: list[_Look], offs: list[_Look], ons: list[_L
 
 @dataclass(frozen=True)
 class _Look:
-    """What a template writes around a question with one of its arguments set, and behind the question alone."""
+    """A template's output for a question with one argument set, and the part behind the question."""
 
     text: str
     tail: str
@@ -232,7 +232,7 @@ class _Look:
 
 
 def _looks(template: ChatTemplate, which: int) -> Iterator[_Look]:
-    """One for each value of each switch that the template names and takes: of those for off (1) or for on (2)."""
+    """Yields a look per value of each switch that the template names: of those for off (1) or for on (2)."""
     for switch in _SWITCHES:
         if re.search(rf"\b{switch[0]}\b", template.source) and switch[0] not in dict(template.arguments):
             for value in switch[which]:
@@ -242,12 +242,12 @@ def _looks(template: ChatTemplate, which: int) -> Iterator[_Look]:
 
 
 def _look(template: ChatTemplate, name: str = "", value: object = None) -> _Look:
-    (found,) = template.texts([[{"role": "user", "content": _USER}]], {name: value} if name else {})
-    return _Look(found.text, found.text.rpartition(_USER)[2], name, value)
+    (rendering,) = template.texts([[{"role": "user", "content": _USER}]], {name: value} if name else {})
+    return _Look(rendering.text, rendering.text.rpartition(_USER)[2], name, value)
 
 
 def _closing(opening: str, closing: str) -> str:
-    """What ends an empty or a long thought. Models with tags such as `<think>` were trained with blank lines there."""
+    """Returns the text that ends an empty or a long thought. Models with tags such as `<think>` expect blank lines."""
     return f"\n{closing}\n\n" if _has_lines(opening) else closing
 
 

@@ -1,8 +1,8 @@
-"""Thoughts and answer of one generation, told apart token by token.
+"""Separates the thoughts and the answer of one generation, token by token.
 
-Marks are recognised by their tokens: `<think>` spelt by ordinary tokens, as in an answer about models, is text. Only
-where a vocabulary has no token for a mark its text is searched for. What comes out is bytes, since a character may be
-spelt by several tokens.
+Marks are recognised by their tokens: `<think>` spelt by ordinary tokens, as in an answer about models, is text. If a
+vocabulary has no token for a mark, its text is searched for. The output is bytes, since several tokens may spell one
+character.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from pipeline.models.weights import Vocabulary
 
 _LONGEST_HEADER = 24
-"""Tokens after which a header of gpt-oss without an end is taken for the answer."""
+"""Tokens after which an unfinished header of gpt-oss counts as the answer."""
 
 
 class Thoughts(Protocol):
-    """Takes the tokens of one generation in their order.
+    """Processes the tokens of one generation in order.
 
     `n_thought` counts tokens of thoughts and of marks, `n_answer` those of the answer. `is_answering`: the next token
-    is one of the answer; `may_open`: it may open a thought as well. `is_over`: the answer has ended. `is_cut`: a
-    thought had used up its budget, or did not end.
+    belongs to the answer; `may_open`: it may open a thought as well. `is_over`: the answer has ended. `is_cut`: a
+    thought used up its budget, or did not end.
     """
 
     n_thought: int
@@ -38,19 +38,19 @@ class Thoughts(Protocol):
     def may_open(self) -> bool: ...
 
     def opens(self, token: int) -> bool:
-        """Whether this token begins a thought."""
+        """Whether this token opens a thought."""
 
     def forced(self) -> list[int]:
-        """Tokens to write next in the place of chosen ones: those that close a thought whose budget is used up."""
+        """Returns the tokens to force next: those that close a thought whose budget is used up."""
 
     def at_end(self) -> list[int]:
-        """Tokens to write in the place of an end of text, which was chosen inside a thought; none where it may end."""
+        """Returns the tokens to force instead of an end of text inside a thought; none if it may end."""
 
     def take(self, token: int, piece: bytes) -> tuple[bytes, bytes]:
-        """What is certain of thoughts and answer with this token."""
+        """Takes a token; returns the certain new bytes of thoughts and answer."""
 
     def rest(self) -> tuple[bytes, bytes]:
-        """What was still held back, when no token comes any more."""
+        """Returns the remaining bytes after the last token."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Marks:
 
 
 def thoughts_of(marks: Marks, vocabulary: Vocabulary, tail: str, budget: int, has_grammar: bool = False) -> Thoughts:
-    """For a prompt that ends with the template's text `tail`; a thought may have `budget` tokens.
+    """Chooses the separator for a prompt that ends with the template's text `tail`, with `budget` tokens per thought.
 
-    With a grammar nothing counts as the answer that was written before it began.
+    With a grammar, text before the answer's start never counts as the answer.
     """
     if marks.profile.kind == "channels" and START in tail:
         return _Channels(vocabulary, tail, budget, has_grammar)
@@ -87,7 +87,7 @@ def thoughts_of(marks: Marks, vocabulary: Vocabulary, tail: str, budget: int, ha
 
 
 class _NoThoughts:
-    """Of a model that shows no sign of thinking: all is the answer."""
+    """The separator for a model without signs of thinking: everything is the answer."""
 
     is_answering = True
     may_open = False
@@ -128,16 +128,16 @@ class _Tags:
             for ids in (marks.open, marks.close, marks.then)
         )
         self._opens_again = bool(marks.open) and marks.open[0] in marks.special
-        """Whether a thought can begin in the middle of an answer: by a token, never by a word."""
+        """Whether a thought can begin inside an answer: by a token only, never by text."""
         self._state: Literal["start", "thought", "then", "answer"] = "thought" if is_open else "start"
         self._budget = budget
         self._held = b""
         self._n_held = 0
         self._n_open = 0
         self._is_forced = False
-        """Whether the thought that is open is being closed."""
+        """Whether the open thought is being closed by forced tokens."""
         self._is_bare = False
-        """Whether what comes next is the first of the answer after a thought: whitespace is left out."""
+        """Whether the answer begins next, after a thought: its leading white space is dropped."""
         self.n_thought = 0
         self.n_answer = 0
         self.is_cut = False
@@ -192,7 +192,7 @@ class _Tags:
         return (held, b"") if self._state == "thought" else (b"", held)
 
     def _look(self) -> tuple[bytes, bytes]:
-        """What of the held bytes is certain in this state; where the state changes there may be more."""
+        """Returns the held bytes that are certain in this state; call it again after a change of state."""
         if self._state == "start":
             text = self._held.lstrip()
             if text.startswith(self._open):
@@ -203,8 +203,8 @@ class _Tags:
                 self._state = "answer"
             return b"", b""
         if self._state == "thought":
-            thought, found, after = self._held.partition(self._close)
-            if not found:
+            thought, tag, after = self._held.partition(self._close)
+            if not tag:
                 return self._release(self._close), b""
             self._state, self._held = "then", after
             return thought, b""
@@ -212,8 +212,8 @@ class _Tags:
             if not self._then or not self._then.startswith(self._held) or self._held == self._then:
                 self._state, self._held, self._is_bare = "answer", self._held.removeprefix(self._then), True
             return b"", b""
-        answer, found, after = self._held.partition(self._open) if self._opens_again else (self._held, b"", b"")
-        if found:
+        answer, tag, after = self._held.partition(self._open) if self._opens_again else (self._held, b"", b"")
+        if tag:
             self._enter(after)
         elif self._opens_again:
             answer = self._release(self._open)
@@ -228,7 +228,7 @@ class _Tags:
         self._state, self._held, self._n_open, self._is_forced = "thought", held, 0, False
 
     def _release(self, mark: bytes) -> bytes:
-        """What is held but for an end that may be the beginning of the mark."""
+        """Releases the held bytes, except an end that may begin the mark."""
         n = next((n for n in range(min(len(mark) - 1, len(self._held)), 0, -1) if mark.startswith(self._held[-n:])), 0)
         ready, self._held = self._held[: len(self._held) - n], self._held[len(self._held) - n :]
         return ready
@@ -237,7 +237,7 @@ class _Tags:
         return b"\xff%d\xfe" % token if token in self._marks.special else piece
 
     def _plain(self, data: bytes) -> bytes:
-        """Without marks that stand where none should."""
+        """Removes marks in unexpected places."""
         for token in self._marks.special if b"\xff" in data else ():
             data = data.replace(b"\xff%d\xfe" % token, b"")
         return data
@@ -251,7 +251,7 @@ class _Channels:
     def __init__(self, vocabulary: Vocabulary, tail: str, budget: int, has_grammar: bool) -> None:
         self._vocabulary = vocabulary
         self._keeps_headers = not has_grammar
-        """Whether a header that does not end is the answer of a model that does not keep to the format."""
+        """Whether an unfinished header counts as the answer of a model that ignores the format."""
         self._start, self._channel, self._message, self._end = (
             int(vocabulary.tokenize(mark, special=True)[0]) for mark in (START, CHANNEL, MESSAGE, END)
         )
@@ -261,7 +261,7 @@ class _Channels:
         self._header = header.removesuffix(MESSAGE).encode() if has_channel else b""
         self._n_header = 0
         self._needs = FINAL
-        """What has to be written from here for the answer to begin, where the header is empty."""
+        """The text that begins the answer from here, if the header is empty."""
         self._state: Literal["header", "thought", "answer"] = "header"
         if header.endswith(MESSAGE):
             self._open_message()

@@ -1,11 +1,11 @@
-"""Text to tokens, so that text stays text.
+"""Tokenises text without ever producing control tokens.
 
-llama.cpp reads the strings of user-defined tokens as these tokens even where special tokens are not to be parsed, and a
-SentencePiece vocabulary may merge its way to a control token. So the content of a prompt is cut inside every string
-that is a mark of this vocabulary, before it is tokenised: no token of it can then be one. Not a character is changed.
+llama.cpp reads the strings of user-defined tokens as these tokens even with special-token parsing off, and a
+SentencePiece vocabulary may merge ordinary pieces into a control token. So a prompt's content is split inside every
+string that is a mark of this vocabulary before it is tokenised. No character changes.
 
-A SentencePiece vocabulary that puts a space before every text is given a byte before it that no token of it holds, and
-the tokens of space and byte are taken away again: a prompt is many spans, and its text has no space between them.
+Some SentencePiece vocabularies put a space before every text, but a prompt's spans have no spaces between them. So such
+a text gets a prefix byte that is in no other token, and the tokens of space and byte are removed again.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 8, 16, 32
 _SPM = 1
 _FIRST = "\x01"
-"""The byte that goes before a text: vocabularies have it as a byte alone."""
+"""The prefix byte, which vocabularies have only as a single byte."""
 _SPACE = "▁"
-"""How SentencePiece writes a space; in a text it is a character like any other."""
+"""SentencePiece's character for a space; in a text it is an ordinary character."""
 _SHAPE = re.compile(r"<[|｜].*|.*[|｜]>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_CALLS)\]|</?(?:seed:)?think>")
-"""Strings that mark turns and thoughts in some template, whether or not they stand in this one as a whole."""
+"""Strings that mark turns and thoughts in some template, not necessarily in this one."""
 
 
 class Tokenizer:
-    """The vocabulary's tokenizer. `template` is the text of the file's chat templates, as they stand."""
+    """The vocabulary's tokenizer. `template` is the source of the file's chat templates."""
 
     def __init__(self, lib: Any, vocab: Any, template: str = "") -> None:
         self._lib = lib
@@ -46,12 +46,12 @@ class Tokenizer:
         self.protect(template)
 
     def protect(self, template: str) -> None:
-        """Makes the user-defined tokens that stand in this text marks, beside all control tokens."""
+        """Adds the user-defined tokens in this text to the marks, which include all control tokens."""
         self.is_mark: NDArray[np.bool_] = self._kinds & _CONTROL != 0
         marks: list[str] = []
         for token in np.flatnonzero(self._kinds & (_CONTROL | _USER_DEFINED | _UNKNOWN)).tolist():
             text = self._text(token)
-            if len(text) < 2 or text.isspace():  # runs of spaces are words of source code, and no character is a mark
+            if len(text) < 2 or text.isspace():  # no marks: spaces of source code, and characters
                 self.is_mark[token] = False
                 continue
             if self._kinds[token] & _USER_DEFINED and (text in template or _SHAPE.fullmatch(text)):
@@ -63,10 +63,10 @@ class Tokenizer:
         self._marks = _Marks(marks)
 
     def tokens(self, text: str, special: bool) -> NDArray[np.int32]:
-        """Of a text alone, not to be written to. `special` reads the strings of marks as marks."""
+        """Tokenises a text alone; the result is read-only. `special` parses the strings of marks as marks."""
         pieces = [text] if special else self._marks.cut(text)
-        found = [tokens for piece in pieces for tokens in self._spell(piece, special)]
-        joined = np.concatenate(found) if found else np.empty(0, np.int32)
+        parts = [tokens for piece in pieces for tokens in self._spell(piece, special)]
+        joined = np.concatenate(parts) if parts else np.empty(0, np.int32)
         joined.flags.writeable = False
         return joined
 
@@ -87,7 +87,7 @@ class Tokenizer:
             yield self._checked(text)
 
     def _checked(self, text: str) -> NDArray[np.int32]:
-        """Tokens without a mark: where pieces were merged to one after all, the characters are spelt one by one."""
+        """Tokenises without marks: if pieces still merge into a mark, the characters are spelt one by one."""
         tokens = self._raw(text, special=False)
         if not self.is_mark[tokens].any():
             return tokens
@@ -106,7 +106,7 @@ class Tokenizer:
             room = -n
 
     def _count_first(self) -> int:
-        """Tokens of the space that goes before every text and of the byte after it; 0 where there is no such space."""
+        """Counts the tokens of the automatic space and the prefix byte; 0 if the vocabulary adds no space."""
         self._n_first = 0
         if ord(_FIRST) not in self._bytes:
             return 0
@@ -125,7 +125,7 @@ class Tokenizer:
 
 
 class _Marks:
-    """Strings of two characters or more that no token of a text may stand for as a whole."""
+    """Strings of at least two characters that no token of a text may represent."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         by_start: dict[str, list[str]] = defaultdict(list)
@@ -136,7 +136,7 @@ class _Marks:
         self._start = re.compile(f"(?={starts})" if starts else "(?!)")
 
     def cut(self, text: str) -> list[str]:
-        """The text in pieces, none of which holds a whole mark: cut behind the first character of each."""
+        """Splits the text behind the first character of each mark, so that no piece holds a whole mark."""
         places = [
             match.start() + 1
             for match in self._start.finditer(text)

@@ -1,4 +1,4 @@
-"""How fast a model file reads and writes here, and how much another file of the same model differs from it."""
+"""Measures how fast a model file reads and writes here, and how much another file of the same model differs."""
 
 from __future__ import annotations
 
@@ -46,44 +46,48 @@ Ask the committee for (a) the minutes of the last meeting, (b) the budget for th
 names of all members who voted against the bridge. If they refuse, write to the town clerk, who must answer
 within thirty days.
 """
-"""Read for comparing and for timing: prose with names and numbers, an explanation, code, a list. Written for this."""
+"""Our own text for comparing and timing: prose with names and numbers, an explanation, code, a list."""
 _SECONDS = 1.0
-"""About how long one measurement of reading may take."""
+"""Target duration of one measurement of reading."""
 _MOST_SECONDS = 60.0
-"""After which no further round begins."""
+"""Time after which no further round begins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """Tokens a second: `prefill` of a prompt read in one go, `decode` of one answer, token after token."""
+class FileSpeed:
+    """Tokens per second: `prefill` of a prompt in one call, `decode` of one answer, token by token."""
 
     prefill: float
     decode: float
 
 
 class OtherPrograms:
-    """How much of the machine's processor time is not this process's, from here on."""
+    """Measures the processor time of other programs from its creation on."""
 
     def __init__(self) -> None:
         self._start = self._now()
 
     def share(self) -> float:
-        """Of all cores, in [0, 1]; what a hypervisor gave to other machines counts too."""
-        wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        """Returns their share of all cores, in [0, 1], including time that a hypervisor gave to other machines."""
+        wall, busy, own_seconds = (now - then for now, then in zip(self._now(), self._start, strict=True))
         cores = psutil.cpu_count() or 1
-        return float(np.clip((busy - own) / max(1e-9, wall * cores), 0.0, 1.0))
+        return float(np.clip((busy - own_seconds) / max(1e-9, wall * cores), 0.0, 1.0))
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        """Seconds of the clock, of all cores at work, and of this process."""
+        """Returns the seconds of the clock, of all busy cores, and of this process."""
         all_cores = psutil.cpu_times()._asdict()
-        idle = ("idle", "iowait", "guest", "guest_nice")  # a guest's seconds stand in the user's as well
-        own = psutil.Process().cpu_times()
-        return perf_counter(), sum(v for name, v in all_cores.items() if name not in idle), own.user + own.system
+        idle = ("idle", "iowait", "guest", "guest_nice")  # user time includes guests' time
+        process_times = psutil.Process().cpu_times()
+        return (
+            perf_counter(),
+            sum(v for name, v in all_cores.items() if name not in idle),
+            process_times.user + process_times.system,
+        )
 
 
-class Trial:
-    """The same tokens for every file of one model; how many are read is chosen so that reading takes about a second."""
+class FileTrial:
+    """Measures every file of one model with the same tokens, as many as take about a second to read."""
 
     def __init__(self, path: Path) -> None:
         with _opened(path) as context:
@@ -98,13 +102,13 @@ class Trial:
         self.others = 0.0
         self.tokens: NDArray[np.int32] = np.resize(tokens, 1024)
 
-    def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, Speed]:
-        """The median speeds of each file over rounds in which all take their turns.
+    def measure(self, files: Sequence[Path], rounds: int, progress: Progress) -> dict[Path, FileSpeed]:
+        """Measures the median speeds of each file over rounds that alternate between all files.
 
-        On a machine that is busy or slow no round begins after the first minute; `n_rounds` says how many there were,
-        and `others` what share of the processor other programs took meanwhile.
+        No round begins after the first minute. `n_rounds` is the number of rounds, and `others` the share of the
+        processor that other programs took.
         """
-        found: dict[Path, list[Speed]] = {file: [] for file in files}
+        speeds: dict[Path, list[FileSpeed]] = {file: [] for file in files}
         others = OtherPrograms()
         start = perf_counter()
         for n in range(rounds):
@@ -113,38 +117,40 @@ class Trial:
             self.n_rounds = n + 1
             for i, file in enumerate(files):
                 progress("measure", n * len(files) + i, rounds * len(files))
-                found[file].append(self._speed(file))
+                speeds[file].append(self._speed(file))
         self.others = others.share()
         return {
-            file: Speed(median(one.prefill for one in speeds), median(one.decode for one in speeds))
-            for file, speeds in found.items()
+            file: FileSpeed(
+                median(speed.prefill for speed in rounds_of_file), median(speed.decode for speed in rounds_of_file)
+            )
+            for file, rounds_of_file in speeds.items()
         }
 
-    def _speed(self, file: Path) -> Speed:
+    def _speed(self, file: Path) -> FileSpeed:
         with _opened(file) as context:
-            context.decode([Rows(0, 0, self.tokens[:16])])  # reads the weights from disk, if they are not in memory
+            context.decode([Rows(0, 0, self.tokens[:16])])  # warm-up: reads the weights from disk if needed
             context.cut(0, 0)
             n, start = self.n_prefill, perf_counter()
             context.logits(context.decode([Rows(0, 0, self.tokens[:n], outputs=(n - 1,))])[0])
             read = perf_counter()
             for i in range(n, n + self.n_decode):
                 context.logits(context.decode([Rows(0, i, self.tokens[i : i + 1], outputs=(0,))])[0])
-            return Speed(n / (read - start), self.n_decode / (perf_counter() - read))
+            return FileSpeed(n / (read - start), self.n_decode / (perf_counter() - read))
 
     def compare(self, given: Path, others: Sequence[Path], progress: Progress) -> dict[Path, tuple[float, float]]:
-        """For each other file the mean KL(given || other), in nats a token, and the share of equal likeliest tokens."""
-        found: dict[Path, tuple[float, float]] = {}
+        """Computes for each other file the mean KL(given || other), in nats a token, and the top-token agreement."""
+        agreements: dict[Path, tuple[float, float]] = {}
         if not others:
-            return found
+            return agreements
         progress("compare", 0, len(others) + 1)
         expected = self._logprobs(given)
         for n, other in enumerate(others, 1):
             progress("compare", n, len(others) + 1)
-            found[other] = _divergence(expected, self._logprobs(other))
-        return found
+            agreements[other] = _divergence(expected, self._logprobs(other))
+        return agreements
 
     def _logprobs(self, file: Path) -> NDArray[np.float32]:
-        """The log-probabilities of every next token after each token of the text, (n_compared, n_vocab)."""
+        """Computes the next-token log-probabilities after each token of the text, (n_compared, n_vocab)."""
         with _opened(file) as context:
             result = np.empty((self.n_compared, context.weights.n_vocab), np.float32)
             for start in range(0, self.n_compared, 64):
@@ -158,7 +164,7 @@ class Trial:
 
 
 def _rate(context: Context, tokens: NDArray[np.int32]) -> float:
-    """Tokens a second, roughly: read twice, because the first time the weights may come from the disk."""
+    """Estimates tokens per second. It reads twice, because the first run may load the weights from the disk."""
     for _ in range(2):
         context.cut(0, 0)
         start = perf_counter()
@@ -166,15 +172,15 @@ def _rate(context: Context, tokens: NDArray[np.int32]) -> float:
     return len(tokens) / (perf_counter() - start)
 
 
-def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
-    divergences = [float((np.exp(p) * (p - q)).sum(dtype=np.float64)) for p, q in zip(expected, found, strict=True)]
-    is_same = expected.argmax(axis=1) == found.argmax(axis=1)
+def _divergence(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> tuple[float, float]:
+    divergences = [float((np.exp(p) * (p - q)).sum(dtype=np.float64)) for p, q in zip(expected, actual, strict=True)]
+    is_same = expected.argmax(axis=1) == actual.argmax(axis=1)
     return float(np.mean(divergences)), float(is_same.mean())
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Context]:
-    """The file as the engine would open it, with a small context."""
+    """Opens the file as the engine would, with a small context."""
     weights = Weights(path, EngineSettings(str(path)))
     settings = EngineSettings(str(path), n_ctx=min(1024, weights.n_ctx_trained))
     context = Context(weights, resolve(settings, weights), 1, settings.flash_attention)

@@ -1,8 +1,8 @@
-"""Which numbers a model's weights should have on this machine: measured, not guessed.
+"""Finds the fastest quantisation of a model on this machine by measuring it.
 
-A CPU multiplies some quantisations much faster than others, and the fastest is not the one that a file was shipped in.
-Going up (from Q4_1, say, to Q8_0 or F16) keeps what the file says and costs memory; going down (to Q4_0) loses quality:
-that is measured and offered, and never chosen by itself.
+A CPU multiplies some quantisations much faster than others, and a file's own is often not the fastest. Going up (for
+example from Q4_1 to Q8_0 or F16) keeps the model's output and costs memory. Going down (to Q4_0) loses quality: that is
+measured and offered, but never chosen automatically.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.contracts import Progress
-    from pipeline.models.trial import Speed
+    from pipeline.models.trial import FileSpeed
 
 Role = Literal["read", "score"]
 ROLES: tuple[Role, ...] = ("read", "score")
 ROUNDS = 3
 MOST_DIVERGENCE = 0.01
-"""Mean KL divergence, in nats a token, up to which a file counts as saying the same as the given one."""
+"""Limit of the mean KL divergence, in nats a token, for a file to count as equivalent to the given one."""
 LEAST_GAIN = 1.05
-"""A file that is not this many times faster than a smaller one is not worth its room."""
+"""Least speed-up over a smaller file that is worth the disk space."""
 MOST_OTHERS = 0.1
-"""The share of the processor that other programs may take before the choice is doubted."""
+"""Share of the processor for other programs, above which the choice is doubtful."""
 _BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8}
-"""Bits of a weight; what is not listed has fewer than 8."""
+"""Bits per weight; other types have fewer than 8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One file that was measured. `prefill` and `decode` are tokens a second, medians over the rounds.
+    """One measured file. `prefill` and `decode` are tokens per second, medians over the rounds.
 
-    `divergence` is the mean over tokens of KL(given || this) of the next-token distributions, in nats, and `agreement`
-    the share of tokens where both find the same one likeliest; both None for the given file. `is_lossless`: made by
-    going up, and the distributions agree. `path` is None for a file that was not worth keeping.
+    `divergence` is the mean KL(given || this) of the next-token distributions, in nats, and `agreement` the share of
+    equal likeliest tokens; both are None for the given file. `is_lossless`: made by going up, and the distributions
+    agree. `path` is None if the file was deleted.
     """
 
     quantisation: str
@@ -63,15 +63,15 @@ class Candidate:
     agreement: float | None
 
     def seconds(self, role: Role) -> float:
-        """For 1000 tokens read, and, to read and answer, 100 written."""
+        """Returns the seconds for reading 1000 tokens, and for the role that answers, for writing 100."""
         return 1000 / self.prefill + (100 / self.decode if role == "read" else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TuneReport:
-    """What was measured, on what, and what is used from now on: `best` maps a role to a candidate's quantisation.
+    """The measurements, their machine, and the choice: `best` maps a role to a candidate's quantisation.
 
-    `others`: the share of the processor that other programs took meanwhile, in [0, 1].
+    `others`: the share of the processor that other programs took, in [0, 1].
     """
 
     source: str
@@ -93,29 +93,29 @@ class TuneReport:
 
 
 def tuned(path: Path, role: Role) -> Path | None:
-    """The file that serves this role fastest on this machine in the place of `path`, or None: use `path` itself.
+    """Returns the fastest replacement of `path` for this role on this machine, or None to use `path` itself.
 
-    Only a file that was made from exactly this one (by its place, size and time, or as another copy of it by size and
-    hash), here, with this llama.cpp, and that has not changed since. Takes a few milliseconds; a copy is hashed once.
+    It must be made from exactly this file (by path, size and time, or for a copy by size and hash), on this machine,
+    with this llama.cpp, and be unchanged since. Takes a few milliseconds; a copy is hashed once.
     """
     report = _report_on(path)
     return _chosen(report, role) if report is not None else None
 
 
 def is_tuned(path: Path) -> bool:
-    """Whether exactly this file was measured on this machine with this llama.cpp, whatever came out."""
+    """Whether exactly this file was measured on this machine with this llama.cpp, with any result."""
     report = _report_on(path)
     return report is not None and _is_of_here(report)
 
 
 def source_sha256(path: Path) -> str:
-    """The hash of the file that a requantised file was made from; of any other file, its own."""
+    """Returns the hash of a requantised file's source; for any other file its own hash."""
     from pipeline.models.filehash import file_sha256
 
     if path.resolve().parent.parent == folder().resolve():
-        found = _read(path.resolve().parent / "tune.json").get("source_sha256")
-        if isinstance(found, str):
-            return found
+        sha256 = _read(path.resolve().parent / "tune.json").get("source_sha256")
+        if isinstance(sha256, str):
+            return sha256
     return file_sha256(path)
 
 
@@ -137,17 +137,17 @@ def _report_on(path: Path) -> dict[str, object] | None:
 
 
 def folder() -> Path:
-    """Where requantised models are kept: a folder for each source, named by its hash."""
+    """Returns the folder of requantised models, with a subfolder per source, named by its hash."""
     return cache_folder() / "tuned"
 
 
 def _read(report: Path) -> dict[str, object]:
-    """A report as it was written, or nothing: one of another version or torn is as good as none."""
+    """Reads a report; empty if it is missing, torn or of another version."""
     try:
-        found = json.loads(report.read_text("utf-8"))
+        value = json.loads(report.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _chosen(report: dict[str, Any], role: Role) -> Path | None:
@@ -155,12 +155,12 @@ def _chosen(report: dict[str, Any], role: Role) -> Path | None:
         return None
     try:
         name = report["best"][role]
-        one = next(one for one in report["candidates"] if one["quantisation"] == name)
-        if one["is_given"] or one["path"] is None:
+        candidate = next(candidate for candidate in report["candidates"] if candidate["quantisation"] == name)
+        if candidate["is_given"] or candidate["path"] is None:
             return None
-        about = os.stat(one["path"])
-        is_whole = (about.st_size, about.st_mtime_ns) == (one["size"], one["mtime_ns"])
-        return Path(one["path"]) if is_whole else None
+        about = os.stat(candidate["path"])
+        is_whole = (about.st_size, about.st_mtime_ns) == (candidate["size"], candidate["mtime_ns"])
+        return Path(candidate["path"]) if is_whole else None
     except (OSError, KeyError, TypeError, StopIteration):
         return None
 
@@ -170,7 +170,7 @@ def _is_of_here(report: dict[str, object]) -> bool:
 
 
 def machine() -> str:
-    """The processor by name, and the cores that this process may use: what a speed depends on."""
+    """Describes what speed depends on: the processor's name, and the cores that this process may use."""
     from pipeline.models.context import threads
 
     name = platform.processor() or platform.machine()
@@ -183,11 +183,10 @@ def machine() -> str:
 
 
 def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
-    """Writes the model in other quantisations, measures all in turn, and remembers the best for each role.
+    """Writes the model in other quantisations, measures all in turn, and records the best for each role.
 
-    The rounds go through all files, so that a machine that slows down slows down for all. Files appear whole or not at
-    all; what is not worth its room is deleted. Raises ModelError for a model that cannot be loaded, and where another
-    process is tuning it.
+    Rounds alternate between all files, so that a slowdown affects all of them. Files are written atomically; useless
+    ones are deleted. Raises ModelError for a model that cannot be loaded, and if another process is tuning it.
     """
     from filelock import FileLock, Timeout
 
@@ -206,13 +205,13 @@ def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
 
 
 def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) -> TuneReport:
-    from pipeline.models.trial import Trial
+    from pipeline.models.trial import FileTrial
 
     start = perf_counter()
     for left in home.glob(".*"):
         left.unlink()
     given = inspect(path)
-    trial = Trial(path)
+    trial = FileTrial(path)
     made, notes = _make(path, home, trial.n_parameters, given.quantisation, progress)
     files = {given.quantisation: path} | made
     speeds = trial.measure(list(files.values()), rounds, progress)
@@ -222,7 +221,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         for kind, file in files.items()
     ]
     best = {role: _best(candidates, role) for role in ROLES}
-    kept = tuple(_keep(one, candidates, best) for one in candidates)
+    remaining = tuple(_keep(candidate, candidates, best) for candidate in candidates)
     about = path.stat()
     report = TuneReport(
         source=str(path),
@@ -238,9 +237,9 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         n_decode=trial.n_decode,
         n_compared=trial.n_compared,
         others=round(trial.others, 3),
-        candidates=kept,
+        candidates=remaining,
         best=best,
-        notes=(*notes, *_notes(kept, best), *_doubts(trial.others)),
+        notes=(*notes, *_notes(remaining, best), *_doubts(trial.others)),
     )
     write_json(home / "tune.json", asdict(report))
     return report
@@ -249,7 +248,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
 def _make(
     path: Path, home: Path, n_parameters: int, given: str, progress: Progress
 ) -> tuple[dict[str, Path], list[str]]:
-    """The file of each type other than the given one, and notes on those for which disk or memory have no room."""
+    """Writes a file of each type other than the given one; notes types that do not fit disk or memory."""
     from pipeline.models.context import free_memory
 
     made: dict[str, Path] = {}
@@ -277,7 +276,7 @@ def _make(
 
 
 def _candidate(
-    kind: str, file: Path, source: Path, speed: Speed, agreement: tuple[float, float] | None, given: str
+    kind: str, file: Path, source: Path, speed: FileSpeed, agreement: tuple[float, float] | None, given: str
 ) -> Candidate:
     about = file.stat()
     divergence, same = agreement or (None, None)
@@ -297,42 +296,44 @@ def _candidate(
 
 
 def _best(candidates: Sequence[Candidate], role: Role) -> str:
-    """The fastest that loses nothing; of those that are about as fast the given file, or else the smallest."""
-    lossless = [one for one in candidates if one.is_lossless]
-    least = min(one.seconds(role) for one in lossless)
-    as_fast = [one for one in lossless if one.seconds(role) < LEAST_GAIN * least]
-    return min(as_fast, key=lambda one: (not one.is_given, one.size)).quantisation
+    """Chooses the fastest lossless candidate; among similarly fast ones the given file, or else the smallest."""
+    lossless = [candidate for candidate in candidates if candidate.is_lossless]
+    least = min(candidate.seconds(role) for candidate in lossless)
+    as_fast = [candidate for candidate in lossless if candidate.seconds(role) < LEAST_GAIN * least]
+    return min(as_fast, key=lambda candidate: (not candidate.is_given, candidate.size)).quantisation
 
 
-def _keep(one: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:
-    """The candidate with its file if that is used, or would be faster than all that are; else without it."""
+def _keep(candidate: Candidate, candidates: Sequence[Candidate], best: dict[Role, str]) -> Candidate:
+    """Keeps the candidate's file if it is used, or faster than all used ones; otherwise deletes it."""
     used = [other for other in candidates if other.quantisation in best.values()]
-    is_offer = not one.is_lossless and all(LEAST_GAIN * one.seconds("read") <= other.seconds("read") for other in used)
-    if one.is_given or one in used or is_offer or one.path is None:
-        return one
-    Path(one.path).unlink()
-    return replace(one, path=None)
+    is_offer = not candidate.is_lossless and all(
+        LEAST_GAIN * candidate.seconds("read") <= other.seconds("read") for other in used
+    )
+    if candidate.is_given or candidate in used or is_offer or candidate.path is None:
+        return candidate
+    Path(candidate.path).unlink()
+    return replace(candidate, path=None)
 
 
 def _notes(candidates: Sequence[Candidate], best: dict[Role, str]) -> list[str]:
-    given = next(one for one in candidates if one.is_given)
-    by_name = {one.quantisation: one for one in candidates}
+    given = next(candidate for candidate in candidates if candidate.is_given)
+    by_name = {candidate.quantisation: candidate for candidate in candidates}
     notes = []
     for role in ROLES:
         gain = given.seconds(role) / by_name[best[role]].seconds(role)
-        said = f"{best[role]}, {gain:.2f} times as fast" if gain > 1 else f"the given file ({given.quantisation})"
-        notes.append(f"to {role}: {said}")
-    for one in candidates:
-        if one.path is not None and not one.is_lossless:
+        gain_text = f"{best[role]}, {gain:.2f} times as fast" if gain > 1 else f"the given file ({given.quantisation})"
+        notes.append(f"to {role}: {gain_text}")
+    for candidate in candidates:
+        if candidate.path is not None and not candidate.is_lossless:
             notes.append(
-                f"{one.quantisation} is faster still and loses quality (KL {one.divergence:.3f} nats a token); it is "
-                f"used only if you name it: {one.path}"
+                f"{candidate.quantisation} is faster still and loses quality (KL {candidate.divergence:.3f} nats a "
+                f"token); it is used only if you name it: {candidate.path}"
             )
     return notes
 
 
 def _doubts(others: float) -> list[str]:
-    """A choice made beside other programs can be the wrong one: what loses most by a shared core looks slowest."""
+    """Notes a doubtful choice: other programs on a core slow some types more than others."""
     if others <= MOST_OTHERS:
         return []
     return [f"other programs took {others:.0%} of the processor meanwhile: tune again when the machine is idle"]

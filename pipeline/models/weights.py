@@ -1,4 +1,4 @@
-"""A loaded GGUF: its vocabulary and metadata, and with them its weights and adapters. It holds no context."""
+"""A loaded GGUF file: vocabulary and metadata, and with `Weights` also weights and adapters. It has no context."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 _EVERY_LAYER = 9999
 _SHORT = 8192
-"""Characters of a text whose tokens are kept."""
+"""Length limit, in characters, of texts whose tokens are cached."""
 
 
 class Vocabulary:
-    """The vocabulary and the metadata of a file, without its weights: they are there in a moment, and take little.
+    """The vocabulary and the metadata of a file, without its weights: quick to load, and small.
 
-    `metadata` maps the GGUF's keys to their values as text (arrays are left out by llama.cpp).
+    `metadata` maps the GGUF's keys to their values as text (llama.cpp omits arrays).
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Vocabulary:
         self._open(path, parameters)
 
     def _open(self, path: Path, parameters: object) -> None:
-        """Loads the file. A missing, foreign or damaged one raises ModelError with what llama.cpp said."""
+        """Loads the file. Raises ModelError, with llama.cpp's reason, for a missing, foreign or damaged file."""
         self.path = path
         _check_magic(path)
         look_first(path)
@@ -60,13 +60,13 @@ class Vocabulary:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        """Made on first use: a file without a vocabulary is read by token numbers alone."""
+        """The tokenizer, made on first use: a file without a vocabulary works with token numbers only."""
         templates = (text for key, text in self.metadata.items() if key.startswith("tokenizer.chat_template"))
         return Tokenizer(self._lib, self.vocab, "\n".join(templates))
 
     @cached_property
     def _kept(self) -> Any:
-        """The tokens of short texts: passages are counted several times."""
+        """A cache of the tokens of short texts, since passages are counted several times."""
         return lru_cache(4096)(self._tokenizer.tokens)
 
     @property
@@ -78,19 +78,19 @@ class Vocabulary:
 
     # ---------------------------------------------------------------------------------------------------- vocabulary
     def tokenize(self, text: str, special: bool = False) -> NDArray[np.int32]:
-        """Tokens of the text alone, not to be written to; nothing is put before or after it.
+        """Tokenises the text alone, without BOS and EOS; the result is read-only.
 
-        `special` lets text such as `<|im_end|>` be read as a control token; without it no token is one (tokenizer.py).
+        `special` parses text such as `<|im_end|>` as control tokens; without it there are none (tokenizer.py).
         """
         return self._kept(text, special) if len(text) <= _SHORT else self._tokenizer.tokens(text, special)
 
     def protect(self, template: str) -> None:
-        """Keeps the marks of a chat template that is not the file's own from being read in contents."""
+        """Prevents contents from being parsed as marks of a chat template that is not the file's own."""
         self._tokenizer.protect(template)
         self._kept.cache_clear()
 
     def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; none for control tokens."""
+        """Returns the bytes of a token; none for control tokens."""
         piece = self._pieces.get(token)
         if piece is None:
             n = self._lib.llama_token_to_piece(self.vocab, token, self._buffer, len(self._buffer), 0, False)
@@ -105,30 +105,30 @@ class Vocabulary:
         return self._tokenizer.is_special(token)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """Character span of each token of the text alone: several tokens of one character all have it, and characters
-        that the vocabulary cannot spell are in none.
+        """Returns the character span of each token of the text alone. Several tokens of one character all have it, and
+        characters that the vocabulary cannot spell are in none.
 
-        Raises ModelError where the tokens do not spell the text, as with a vocabulary that normalises.
+        Raises ModelError if the tokens do not spell the text, as with a vocabulary that normalises.
         """
         data = text.encode("utf-8", "surrogatepass")
         is_first = np.frombuffer(data, np.uint8) & 0xC0 != 0x80
         n_begun = np.concatenate([[0], np.cumsum(is_first)])  # characters that begin before each byte
         spans: list[tuple[int, int]] = []
-        at = 0
+        end = 0
         for n, token in enumerate(self.tokenize(text).tolist()):
             piece = self.piece(token)
             if n == 0 and not data.startswith(b" "):
                 piece = piece.removeprefix(b" ")  # some vocabularies put a space before every text
-            low = data.find(piece, at)
+            low = data.find(piece, end)
             if low < 0:
                 raise ModelError(f"{self.path.name}: its tokens do not spell the text that they were made from")
-            at = low + len(piece)
+            end = low + len(piece)
             is_inside = low < len(data) and not is_first[low]
-            spans.append((int(n_begun[low] - is_inside), int(n_begun[at])))
+            spans.append((int(n_begun[low] - is_inside), int(n_begun[end])))
         return spans
 
     def text_of(self, token: int) -> str:
-        """A token as the vocabulary writes it, control tokens included; empty for none (-1)."""
+        """Returns a token's text in the vocabulary, including control tokens; empty for none (-1)."""
         text = self._lib.llama_vocab_get_text(self.vocab, token) if 0 <= token < self.n_vocab else b""
         return str((text or b"").decode("utf-8", "replace"))
 
@@ -138,7 +138,7 @@ class Vocabulary:
 
     @property
     def bos(self) -> str:
-        """The text of the token that begins a text; empty where the vocabulary does not ask for one."""
+        """The text of the BOS token; empty if the vocabulary adds none."""
         return self.text_of(self._lib.llama_vocab_bos(self.vocab)) if self.adds_bos else ""
 
     @property
@@ -146,7 +146,7 @@ class Vocabulary:
         return bool(self._lib.llama_vocab_get_add_bos(self.vocab))
 
     def special_texts(self) -> dict[str, str]:
-        """What a chat template may write for `bos_token` and `eos_token`, whether or not the vocabulary adds them."""
+        """The texts of `bos_token` and `eos_token` for chat templates, whether or not the vocabulary adds them."""
         lib = self._lib
         return {
             "bos_token": self.text_of(lib.llama_vocab_bos(self.vocab)),
@@ -154,19 +154,21 @@ class Vocabulary:
         }
 
     def _read_metadata(self) -> dict[str, str]:
-        lib, found = self._lib, {}
+        lib, metadata = self._lib, {}
         for index in range(lib.llama_model_meta_count(self.pointer)):
             key = _read_text(lambda b, n, i=index: lib.llama_model_meta_key_by_index(self.pointer, i, b, n))
-            found[key] = _read_text(lambda b, n, i=index: lib.llama_model_meta_val_str_by_index(self.pointer, i, b, n))
-        return found
+            metadata[key] = _read_text(
+                lambda b, n, i=index: lib.llama_model_meta_val_str_by_index(self.pointer, i, b, n)
+            )
+        return metadata
 
 
 class Weights(Vocabulary):
-    """The weights of one file. Contexts on them must be freed first: `Context` sees to that by holding a reference."""
+    """The weights of one file. Contexts must be freed before them; `Context` ensures that by holding a reference."""
 
     def __init__(self, path: Path, settings: EngineSettings | None = None, progress: Progress | None = None) -> None:
-        """Loads the file, by default for the processor alone. A missing, foreign or damaged one raises ModelError with
-        llama.cpp's reason.
+        """Loads the file, by default for the CPU alone. Raises ModelError, with llama.cpp's reason, for a missing,
+        foreign or damaged file.
         """
         lib = library()
         parameters = lib.llama_model_default_params()
@@ -197,7 +199,9 @@ class Weights(Vocabulary):
             self.close()
             raise ModelError(f"{path}: an encoder cannot answer; take a model that generates text")
         try:
-            self.adapters = [(self._load_adapter(one), one.scale) for one in (settings.lora if settings else ())]
+            self.adapters = [
+                (self._load_adapter(adapter), adapter.scale) for adapter in (settings.lora if settings else ())
+            ]
             self.control = control(settings.control_vectors, self) if settings else None
         except ModelError:
             self.close()
@@ -205,9 +209,9 @@ class Weights(Vocabulary):
 
     @property
     def attention_share(self) -> float:
-        """What looking at one more cell costs a token, as a share of what the weights cost it (multiplications).
+        """The cost of attending to one more cell, relative to a token's cost for the weights (multiplications).
 
-        0 where no layer attends.
+        0 if no layer attends.
         """
         n_multiplied = self.n_parameters - self.n_vocab * self.n_embd  # embeddings are looked up
         return 2 * len(self.layers.attending) * self.n_embd / n_multiplied
@@ -217,23 +221,23 @@ class Weights(Vocabulary):
         return self.metadata.get("general.architecture", "")
 
     def number(self, key: str, default: float) -> float:
-        """The metadata's value of `<architecture>.<key>`."""
+        """Returns the metadata's value of `<architecture>.<key>`."""
         return float(self.metadata.get(f"{self.architecture}.{key}", default))
 
     @property
     def n_rotated(self) -> float:
-        """Dimensions of a head that carry its position."""
+        """The number of rotated dimensions of a head."""
         return self.number("rope.dimension_count", self.n_embd / max(1, self.n_head))
 
     def head_sizes(self, key: Literal["key_length", "value_length"]) -> set[int]:
-        """Values of a head in the cache, of all kinds of layers; empty where no layer has heads."""
+        """Returns the distinct head sizes in the cache over all layers; empty if no layer has heads."""
         if self.n_head == 0 and f"{self.architecture}.attention.{key}" not in self.metadata:
             return set()
         size = int(self.number(f"attention.{key}", self.n_embd // max(1, self.n_head)))
         return {size, int(self.number(f"attention.{key}_swa", size))}
 
     def _check_lock(self, settings: EngineSettings | None) -> None:
-        """llama.cpp only warns where the system does not let it lock the weights."""
+        """Raises ModelError if the weights could not be locked in memory: llama.cpp only warns."""
         if settings is None or not settings.mlock:
             return
         reason = complaints()
@@ -254,7 +258,7 @@ class Weights(Vocabulary):
 
 
 def _set_loading(lib: Any, parameters: Any, settings: EngineSettings) -> None:
-    """How weights come into memory, and which GPU gets what."""
+    """Sets how weights are loaded, and their distribution over GPUs."""
     modes = {
         (False, False): lib.LLAMA_LOAD_MODE_NONE,
         (True, False): lib.LLAMA_LOAD_MODE_AUTO,  # mapped, unless a GPU cannot use that
@@ -275,13 +279,13 @@ def _set_loading(lib: Any, parameters: Any, settings: EngineSettings) -> None:
 
 
 def gpu_layers(settings: EngineSettings) -> int:
-    """Layers to put on a GPU: those of the settings, or all where llama.cpp was built for one."""
+    """Returns the layers to put on a GPU: those of the settings, or all if llama.cpp was built for one."""
     auto = _EVERY_LAYER if library().llama_supports_gpu_offload() else 0
     return auto if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
 
 
 def _advice(reason: str) -> str:
-    """What helps against a reason of llama.cpp's not to load a file."""
+    """Returns a remedy for llama.cpp's reason not to load a file."""
     if "unknown model architecture" in reason or "unknown pre-tokenizer" in reason or "unknown tokenizer" in reason:
         from importlib.metadata import version
 

@@ -1,8 +1,8 @@
-"""The values that travel through a pipeline: documents, passages, prompts, answers, and the ledger of it all.
+"""The values that pass through a pipeline: documents, passages, prompts, answers, and the ledger.
 
-This module imports nothing heavy, so that reading a type loads no model. Documents and places are defined in
+This module imports nothing heavy, so importing a type loads no model. Documents and places are defined in
 pipeline/document.py. Offsets are always in characters of a document's text (Python `str` indices), end excluded. Tokens
-are always those of the model that reads, unless a name says otherwise.
+are always the reader's, unless a name says otherwise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers with their citations, and the state of a question on its way through a pipeline."""
+"""Answers with their citations, and the state of a question in a pipeline."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pipeline.types.prompts import Part, Prompt
 from pipeline.types.turns import Recalled, Turn
 
 CiteBy = Literal["evidence", "model", "both"]
-"""Whose citations count: found by evidence, the model's own numbers alone, or both."""
+"""The source of citations: evidence, the model's own numbers, or both."""
 
 
 Lead = Literal["generate", "quote"]
-"""What leads an answer: the model's words, or a sentence of the documents."""
+"""What an answer shows first: the model's words, or a sentence of the documents."""
 
 
 CitedBy = Literal["model", "match", "attribution", "question"]
 """How a citation was found.
 
-`model`: the model wrote the passage's number, and its words stand there. `match`: the words, numbers or names of the
-answer's sentence stand in the quote. `attribution`: leaving the passage out makes the answer less likely. `question`:
-the quote is the sentence nearest to the question, and nothing ties the answer to it.
+`model`: the model wrote the passage's number, and the passage holds its words. `match`: the quote holds words, numbers
+or names of the answer's sentence. `attribution`: leaving the passage out makes the answer less likely. `question`: the
+quote is the sentence nearest to the question, and nothing ties the answer to it.
 """
 
 
@@ -31,11 +31,10 @@ the quote is the sentence nearest to the question, and nothing ties the answer t
 class Citation:
     """A pointer from the answer to a passage.
 
-    `number` is the passage's number in the prompt. `passage` is None for a number that the model wrote and that no
-    passage has: such a citation is shown as invalid. `quote` lies in the passage:
-    quote.text == source[quote.start:quote.end]. `support` is the share, in [0, 1], of the content words of the answer's
-    sentence that stand in the quote. `drop` is by how many nats the answer becomes less likely without the quote; None
-    where that was not computed.
+    `number` is the passage's number in the prompt. `passage` is None if the model wrote a number that no passage has;
+    such a citation is invalid. `quote` lies in the passage: quote.text == source[quote.start:quote.end]. `support` is
+    the share, in [0, 1], of the content words of the answer's sentence that the quote holds. `drop` is by how many nats
+    the answer becomes less likely without the quote; None if it was not computed.
     """
 
     number: int
@@ -52,18 +51,17 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is shown as the answer, with checked citations.
+    """The final answer, with checked citations.
 
-    `by` is `model` where `text` is what the model wrote (without repetitions), `quote` where a sentence of the
-    documents takes its place (`why` says why, and is empty where sentences lead all answers of this model), and `gate`
-    where the pipeline refused before or after the model answered. `said` then
-    holds the model's own words; it is empty where `text` has them. `model_text` is whichever of the two the model
-    wrote.
+    `by` is the author of `text`: `model` for the model's repaired words, `quote` for a sentence of the documents (`why`
+    gives the reason; it is empty if quotes lead all answers of this model), `gate` if the pipeline refused before or
+    after the model answered. `said` holds the model's own words if `text` does not. `model_text` is the one of the two
+    that the model wrote.
 
-    `is_abstention` is true where the documents do not hold the answer, by the pipeline's rule or the model's own
-    words; `why` then says how that was decided, and `citations` hold the nearest sentence, if any. `unsupported` lists
-    the answer's names and numbers that stand in none of the quotes. `faults` says what was wrong with what the model
-    wrote and how it was mended, and whether the answer is cut.
+    `is_abstention` is true if the documents do not hold the answer, by the pipeline's rule or the model's own words;
+    `why` then gives the reason, and `citations` hold the nearest sentence, if any. `unsupported` lists the answer's
+    names and numbers that no quote holds. `faults` lists the repairs of the model's words, and whether the answer is
+    truncated.
     """
 
     text: str
@@ -82,18 +80,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one stage hands to the next. `passages` are in the order of their rank until `assemble` numbers them.
+    """The value that passes from stage to stage. `passages` are ordered by rank until `assemble` numbers them.
 
-    `found` is what retrieval gave, best first, whatever later stages made of it. `shown` are the passages of the
-    prompt, in the order of their numbers, which count from 1. `shown_before` are those of the turn before this one,
-    whose places are kept. `turns` (repeated word for word) and `recalled` come from memory; `has_memory` says that a
-        memory stage ran, though it may have had nothing to give.
+    `found` holds the result of retrieval, best first, unchanged by later stages. `shown` are the passages of the
+    prompt, in the order of their numbers, which count from 1. `shown_before` are those of the previous turn, which keep
+    their places. `turns` (verbatim) and `recalled` come from memory; `has_memory` says that a memory stage ran, even if
+    it recalled nothing.
 
-    `second_prompt` is the prompt of a second attempt, in another layout; empty where there is none. `second_parts` and
-    `second_layout` are what the ledger says of it. `stop` are strings
-    that end an answer to these prompts, beside those of the settings. `cite_by` says whose citations count, `lead` what
-    is shown first.
-    `answerable` is the probability that the documents hold the answer, as a gate that judges left it.
+    `second_prompt` is the prompt of a second attempt, in another layout; empty if there is none. `second_parts` and
+    `second_layout` are its entries in the ledger. `stop` are stop strings of these prompts, in addition to those of the
+    settings. `cite_by` is the source of citations, `lead` what the answer shows first. `answerable` is the gate's
+    probability that the documents hold the answer.
     """
 
     question: Question

@@ -1,4 +1,4 @@
-"""The account of a question: what each stage got, kept and dropped."""
+"""The ledger of a question: the input, output and dropped text of each stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.types.turns import Recalled
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Text that was there before a stage and is not after it. `tokens` as the reader counts the text alone."""
+    """Text that a stage dropped. `tokens` counts the text alone, by the reader's tokenizer."""
 
     span: Span
     text: str
@@ -24,7 +24,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A passage that a stage let through, and its score there: compare scores within one stage only."""
+    """A passage that a stage passed on, and its score there: compare scores within one stage only."""
 
     span: Span
     score: float
@@ -32,9 +32,9 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class StageEntry:
-    """One stage's account. Tokens are the reader's, of the passages' texts alone (no numbering, no template).
+    """The entry of one stage. Tokens are the reader's, of the passages' texts alone (no numbering, no template).
 
-    `ranked` holds what a stage that finds or chooses passages let through, in its order.
+    `ranked` holds the output of a stage that finds or chooses passages, in order.
     """
 
     stage: str
@@ -50,12 +50,12 @@ class StageEntry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the model saw, what was left out and why, and what each step took.
+    """The account of one question: the model's input, the dropped text with reasons, and the cost of each stage.
 
     `parts` maps a part of the prompt to its tokens; they add up to the prompt's length exactly. `window` is the
-    number of cells that the prompt and the answer share; `reserved` of them are kept for the answer. `recalled` is what
-    the prompt holds from memory beside the turns of its history. `soft` is how many of the prompt's cells are soft
-    vectors, and how many tokens they stand for. `layout` is the prompt's layout (pipeline/answers/layouts.py).
+    number of cells that the prompt and the answer share; `reserved` of them are for the answer. `recalled` holds the
+    prompt's texts from memory, without the turns of its history. `soft` holds the number of soft vectors in the prompt,
+    and the number of tokens that they replace. `layout` is the prompt's layout (pipeline/answers/layouts.py).
     """
 
     stages: tuple[StageEntry, ...] = ()

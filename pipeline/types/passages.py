@@ -19,7 +19,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSentence:
-    """A sentence of a source and how well it bears on the question: compare scores within one compressor's result."""
+    """A sentence of a source and its relevance to the question: compare scores within one compressor's result."""
 
     start: int
     end: int
@@ -28,7 +28,7 @@ class ScoredSentence:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Where the same text stands once more: `start` is an offset into that source, `place` is its place."""
+    """Another occurrence of a passage's text: `start` is an offset into that source, `place` its place."""
 
     source: str
     start: int
@@ -40,12 +40,11 @@ class Passage:
     """A span of one source document.
 
     `start` and `end` are character offsets into the source's text, end excluded, so text == source[start:end].
-    `score` is the scale of whoever ranked it: compare scores within one result list only.
-    `place` is that of `start`. `title` is the document's. An abstractive passage carries in `spans` what it was made
-    from; an extractive one leaves it empty, and is its own span.
-    `soft`, where there is one, is what the prompt holds in the place of the text.
-    `sentences` holds the sentences inside that a compressor scored against the question, in their order; empty where
-    none did. `copies` are the other places where the same text stands.
+    `score` is on the scale of the component that ranked it: compare scores within one result list only. `place` is that
+    of `start`. `title` is the document's. An abstractive passage has its sources in `spans`; an extractive one leaves
+    `spans` empty, and is its own span. `soft`, if set, replaces the text in the prompt. `sentences` holds the sentences
+    inside that a compressor scored against the question, in order; empty if none did. `copies` are the other
+    occurrences of the same text.
     """
 
     source: str
@@ -65,9 +64,9 @@ class Passage:
         return Span(self.source, self.start, self.end)
 
     def part(self, start: int, end: int, score: float | None = None) -> Passage:
-        """The passage inside this one that covers [start, end) of the source, with its own place.
+        """Returns the sub-passage [start, end) of the source, with its own place.
 
-        It is text, also where this one is soft.
+        The result is text, even if this passage is soft.
         """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
@@ -75,7 +74,7 @@ class Passage:
         text, before = self.text[n : end - self.start], self.text[:n]
         place = self.place.after(before)
         score = self.score if score is None else score
-        inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
+        inside = tuple(sentence for sentence in self.sentences if start <= sentence.start and sentence.end <= end)
         copies = tuple(Copy(copy.source, copy.start + n, copy.place.after(before)) for copy in self.copies)
         return replace(
             self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside, copies=copies
@@ -84,11 +83,11 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, as the model is asked it.
+    """A question, as the model reads it.
 
-    :param glob: keeps retrieval to sources whose path matches it (fnmatch on the posix path).
-    :param documents: those that came with the question, for `retrieve.given`; empty if an index is searched.
-    :param search_query: another wording of the question, to search and recall by: `query` gives it, or the text.
+    :param glob: restricts retrieval to sources whose path matches (fnmatch on the posix path).
+    :param documents: the question's own documents, for `retrieve.given`; empty if an index is searched.
+    :param search_query: another wording for search and recall; `query` returns it, or else the text.
     :param json_schema: the text of a JSON schema that the answer must obey; empty for free text.
     """
 
@@ -101,5 +100,5 @@ class Question:
 
     @property
     def query(self) -> str:
-        """The wording to search by."""
+        """The wording for search and recall."""
         return self.search_query or self.text

@@ -1,4 +1,4 @@
-"""Prompts: spans of text, vectors and kept cells, in the order in which a model reads them."""
+"""Prompts: spans of text, vectors and cached cells, in reading order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 Part = Literal["template", "system", "memory", "passages", "history", "question", "answer"]
-"""What a span of a prompt is for: the context meter of ledger and chat adds tokens up by it."""
+"""The role of a prompt's span, by which ledger and chat sum up tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Soft:
-    """Input embeddings in the place of tokens: `vectors` is float32 of shape (n, n_embd).
+    """Input embeddings instead of tokens: `vectors` is float32 of shape (n, n_embd).
 
-    `stands_for` is the number of tokens that the vectors were made from, for the ledger.
+    `stands_for` is the number of tokens that the vectors replace, for the ledger.
     """
 
     vectors: NDArray[np.float32]
@@ -32,12 +32,12 @@ class Soft:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """The cells of a text that a model read once, behind a prefix, to be placed in other prompts (models/pieces.py).
+    """The cells of a text that a model read once, behind a prefix, for use in other prompts (models/pieces.py).
 
-    `key` names it: a hash of everything that decides what the cells hold. `model` is the part of that which belongs to
-    the model, its settings and the build of llama.cpp. `tokens` is int32 (n,), read at the positions from `position`
-    on; `prefix` is the digest of the cells before them. `state` is uint8, the cells as llama.cpp saves them. `text` and
-    `before` are the text of the piece and of its prefix: whoever forgets a text finds the cells that took it in.
+    `key` is a hash of everything that determines the cells. `model` is its part for the model, its settings and the
+    llama.cpp build. `tokens` is int32 (n,), read at the positions from `position` on; `prefix` is the digest of the
+    cells before them. `state` is uint8, the cells as llama.cpp saves them. `text` and `before` are the texts of the
+    piece and of its prefix, so that forgetting a text finds all cells that depend on it.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Piece:
     text: str
     before: str = ""
     seconds: float = 0.0
-    """What reading it took; 0 where that is not known."""
+    """The time that reading it took; 0 if unknown."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -57,10 +57,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cached:
-    """Cells [start, end) of a piece in the place of tokens; `end` None: up to its last.
+    """Cells [start, end) of a piece instead of tokens; `end` None: up to its last.
 
-    Placed rather than read. Behind another prefix than its own, or moved, that is an approximation: the cells have not
-    seen what stands before them in this prompt.
+    The model copies them instead of reading tokens. Behind another prefix or at another position that is an
+    approximation: the cells have not attended to what precedes them in this prompt.
     """
 
     piece: Piece
@@ -85,8 +85,8 @@ class Cached:
 class Text:
     """A span of a prompt, tokenised on its own.
 
-    `special` allows the tokenizer to read `<|im_end|>` and the like as control tokens: true for the chat template's
-    own text, never for anything that a person, a document or a model wrote.
+    `special` lets the tokenizer read `<|im_end|>` and the like as control tokens: true for the chat template's own
+    text, never for text of a user, a document or a model.
     """
 
     text: str
@@ -96,11 +96,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Stretches of a text that a model reads once, and whose cells it places in prompts from then on.
+    """Stretches of a text that a model reads once, and whose cells it then reuses in prompts.
 
-    The model reads `texts`, each tokenised apart, behind `home`, and keeps the cells. The prompt holds those of the
-    tokens that touch a stretch: (start, end) in characters of the joined texts, ascending, none touching another. The
-    first `reread` of them are read anew. A model whose cells cannot be put together reads the same tokens instead.
+    The model reads `texts`, each tokenised apart, behind `home`, and caches the cells. The prompt holds the cells of
+    the tokens that touch a stretch: (start, end) in characters of the joined texts, ascending, none touching another.
+    The first `reread` of them are read again. A model that cannot compose cells reads the same tokens instead.
     """
 
     home: Prompt = field(repr=False)
@@ -111,7 +111,7 @@ class Excerpt:
 
     @property
     def text(self) -> str:
-        """The text of the stretches, one after the other."""
+        """The concatenated text of the stretches."""
         whole = "".join(self.texts)
         return "".join(whole[start:end] for start, end in self.stretches)
 
@@ -120,12 +120,12 @@ PromptSpan = Text | Soft | Cached | Excerpt
 
 
 Prompt = tuple[PromptSpan, ...]
-"""Spans in the order in which the model reads them. Each Text is tokenised apart from its neighbours."""
+"""Spans in reading order. Each Text is tokenised apart from its neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn for a chat template. The spans of its content are data: they keep `special=False`."""
+    """One message for a chat template. The spans of its content are data: they keep `special=False`."""
 
     role: Literal["system", "user", "assistant"]
     content: Prompt

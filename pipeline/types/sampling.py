@@ -1,4 +1,4 @@
-"""How an answer is sampled, and the account of its generation."""
+"""The sampling settings of an answer, and the result of its generation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class LogitBias:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to choose the next tokens. `temperature` 0 is greedy: then only penalties, DRY and biases count.
+    """The sampling settings. `temperature` 0 is greedy: then only penalties, DRY and biases have an effect.
 
-    None stands for what the model's file recommends (`general.sampling.*`), and where it does not, for llama.cpp's
-    usual value: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, no XTC, no
-    mirostat (tau 5, eta 0.1). `pipeline.models.sampler.resolved` fills them in.
+    None takes the recommendation of the model's file (`general.sampling.*`), or else llama.cpp's usual value:
+    temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, no XTC, no mirostat (tau 5,
+    eta 0.1). `pipeline.models.sampler.resolved` fills them in.
 
     `seed` fixes the choice at temperatures above 0. `stop` strings end the answer and are not part of it.
     `grammar` is GBNF with the rule `root`; `json_schema` is a JSON schema as a string; at most one of the two.
@@ -105,7 +105,7 @@ SAMPLING_RANGES = {
     "dry_allowed_length": (1, math.inf),
     "dry_last_n": (-1, math.inf),
 }
-"""The least and the largest value of each setting, both allowed."""
+"""The closed range of each setting."""
 
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -113,21 +113,20 @@ Finish = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a model wrote for one prompt, and what that cost.
+    """A model's answer to one prompt, and its cost.
 
-    `prompt_tokens` counts every cell of the prompt (soft vectors too); `reused_tokens` of them were in the KV cache
-    already, `restored_tokens` were placed from cached pieces, and the rest was read. `shifted_tokens` of the restored
-    ones were moved from where they were read. `is_composed`: some cells had not seen what stands before them, so that
-    the answer is an approximation of reading everything. `stored_tokens` are those of passages that were read first,
-    whole, so that their cells could be kept and placed, in `stored_s` seconds. `saved_s` estimates the seconds that
-    reading the restored tokens would have taken, by what reading their passages took.
+    `prompt_tokens` counts every cell of the prompt (soft vectors too): `reused_tokens` were in the KV cache,
+    `restored_tokens` were copied from cached pieces (`shifted_tokens` of these to other positions), and the rest was
+    read. `is_composed`: some cells had not attended to all preceding ones, so the answer approximates reading
+    everything. `stored_tokens` belong to whole passages that were read first to cache their cells, in `stored_s`
+    seconds. `saved_s` estimates the seconds that reading the restored tokens would have taken, from the time of reading
+    their passages.
 
-    `prefill_s` runs from the start of the prompt's work to its last prompt token, `stored_s` included, `decode_s` from
-    there to the end.
-    `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
+    `prefill_s` is the time from the start of the prompt to its last token, including `stored_s`; `decode_s` is the time
+    from there to the end. `finish`: `stop` (end of turn or a stop string), `length` (max_tokens), `cancelled`.
 
-    `text` is the answer alone. `thoughts` is what the model wrote before it, in `thought_tokens` tokens with their
-    marks; they are shown and never used. `is_thought_cut`: their budget ended them, or the end of the generation.
+    `text` is the answer alone. `thoughts` is the text before it, in `thought_tokens` tokens with their marks; it is
+    shown and never used. `is_thought_cut`: the budget, or the end of the generation, ended the thoughts.
     """
 
     text: str
@@ -149,7 +148,7 @@ class Generation:
 
     @property
     def read_tokens(self) -> int:
-        """Tokens that were decoded for the prompt, those of passages that were read to be kept included."""
+        """Tokens that were decoded for the prompt, including those of passages that were read for the cache."""
         return self.prompt_tokens - self.reused_tokens - self.restored_tokens + self.stored_tokens
 
     @property

@@ -1,4 +1,4 @@
-"""What a conversation holds and what its memory recalls."""
+"""The turns of a conversation, and the results of recall."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.types.sampling import Finish
 class Turn:
     """A question and its answer in a conversation. `number` counts from 1; `time` is ISO 8601 in UTC, to the second.
 
-    `finish` says how the answer ended: one that was stopped keeps the text that had come.
+    `finish` says how the answer ended; a cancelled one keeps its text so far.
     """
 
     number: int
@@ -24,7 +24,7 @@ class Turn:
 
 
 Tier = Literal["sensory", "summary", "unit", "fact"]
-"""Where something is remembered: turns as they are, a running summary, long-term units, facts drawn from them."""
+"""The tier of a memory: verbatim turns, a running summary, long-term units, facts extracted from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What memory gives for one question: the turns to repeat word for word, oldest first, and the recalled texts.
+    """The recall for one question: the verbatim turns, oldest first, and the recalled texts.
 
-    The summary, if any, comes first in `recalled`; then units in the order of their turns. `passages` are what was
-    recalled of documents that were read, best first: their score is their weight, and they are cited as others are.
+    The summary, if any, comes first in `recalled`; then units in the order of their turns. `passages` come from
+    documents that the memory read, best first: their score is their weight, and they are cited like others.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -58,9 +58,9 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is remembered, as a person sees it. `superseded_by` is the text and date of what replaced it.
+    """One memory, for listings. `superseded_by` is the text and date of the memory that replaced it.
 
-    A turn is listed once: as `sensory` as long as it is repeated word for word, later as part of a `unit`.
+    A turn is listed once: as `sensory` while it is repeated verbatim, later as part of a `unit`.
     """
 
     tier: Tier

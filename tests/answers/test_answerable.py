@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.answers.answer_kinds import holds, kind_of
-from pipeline.answers.answerable import TOKEN_CLASSES, Evidence, Matching, words_of
+from pipeline.answers.answerable import TOKEN_CLASSES, Matching, QuestionEvidence, words_of
 from pipeline.contracts import Embedder
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.types import Passage
@@ -17,8 +17,8 @@ GARDEN = "The garden has seven beehives. The bees are kept by the school."
 PLAIN = Matching((0.0,) * len(TOKEN_CLASSES), (0.6, *[0.0] * (len(TOKEN_CLASSES) - 1)), 10.0, 0.0)
 
 
-def evidence(question: str, *texts: str) -> Evidence:
-    return Evidence.of(question, [passage(text, source=f"{n}.txt") for n, text in enumerate(texts)])
+def evidence(question: str, *texts: str) -> QuestionEvidence:
+    return QuestionEvidence.of(question, [passage(text, source=f"{n}.txt") for n, text in enumerate(texts)])
 
 
 def signals(question: str, *texts: str) -> dict[str, float]:
@@ -83,8 +83,8 @@ def test_a_title_counts_with_its_sentences() -> None:
     bare = Passage("a.txt", 0, len(GARDEN), GARDEN)
     titled = Passage("a.txt", 0, len(GARDEN), GARDEN, title="Nordhaven")
     question = "How many beehives does Nordhaven have?"
-    assert Evidence.of(question, [bare]).word_signals()["names"] == 0
-    assert Evidence.of(question, [titled]).word_signals()["names"] == 1
+    assert QuestionEvidence.of(question, [bare]).word_signals()["names"] == 0
+    assert QuestionEvidence.of(question, [titled]).word_signals()["names"] == 1
 
 
 def test_a_name_or_number_that_stands_nowhere_is_seen() -> None:

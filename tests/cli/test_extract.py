@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.executors.samples import samples_of
-from pipeline.extraction import Cell, Table, _cell, extraction_samples, schema_of, write_table
-from pipeline.records import Fault, QuestionResult, Record
+from pipeline.extraction import ExtractedCell, ExtractedTable, _cell, extraction_samples, schema_of, write_table
+from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.types import Answer, Citation, Ledger, Passage, Place
 from tests.cli.conftest import Run
 
@@ -128,15 +128,20 @@ def test_a_typed_value_stands_in_what_was_shown(
 
 def test_what_is_refused_failed_or_missing_is_an_empty_cell_that_says_so() -> None:
     refused = record("The documents do not hold the answer.", [], why="found none", answerable=0.1)
-    assert _cell(refused, None) == Cell(confidence=0.1, note="found none")
-    failed = Record(0, "q", "k", "How much?", None, Fault("WindowError", "it does not fit", "assemble.cited"))
-    assert _cell(failed, None) == Cell(note="failed: it does not fit")
-    assert _cell(None, None) == Cell(note="not answered yet")
+    assert _cell(refused, None) == ExtractedCell(confidence=0.1, note="found none")
+    failed = Record(0, "q", "k", "How much?", None, TaskFault("WindowError", "it does not fit", "assemble.cited"))
+    assert _cell(failed, None) == ExtractedCell(note="failed: it does not fit")
+    assert _cell(None, None) == ExtractedCell(note="not answered yet")
 
 
 def test_a_document_cannot_write_a_formula_into_the_table(tmp_path: Path) -> None:
-    cells = (Cell("=HYPERLINK(1)", "line 1", "@SUM(A1)"), Cell("-5"), Cell("+49 30"), Cell("-cmd"))
-    write_table(tmp_path / "t.csv", Table(("a", "b", "c", "d"), (("=x.txt", cells),)))
+    cells = (
+        ExtractedCell("=HYPERLINK(1)", "line 1", "@SUM(A1)"),
+        ExtractedCell("-5"),
+        ExtractedCell("+49 30"),
+        ExtractedCell("-cmd"),
+    )
+    write_table(tmp_path / "t.csv", ExtractedTable(("a", "b", "c", "d"), (("=x.txt", cells),)))
     with (tmp_path / "t.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["document"], row["a"], row["a: quote"]) == ("'=x.txt", "'=HYPERLINK(1)", "'@SUM(A1)")

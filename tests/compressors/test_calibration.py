@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressors.calibration import exit_threshold, probe_heads
-from compressors.calibration.exit_threshold import Judged, threshold_for
+from compressors.calibration.exit_threshold import JudgedUnits, threshold_for
 from compressors.calibration.labelled import read_labelled
 from compressors.calibration.listwise import Questions
 from compressors.calibration.probe_heads import QuestionFeatures
@@ -50,7 +50,8 @@ def test_a_threshold_keeps_the_share_and_is_the_highest_that_does(
     rows: list[list[tuple[float, bool]]], recall: float
 ) -> None:
     judged = [
-        Judged(np.array([p for p, _ in row]), tuple(is_right for _, is_right in row), (1,) * len(row)) for row in rows
+        JudgedUnits(np.array([p for p, _ in row]), tuple(is_right for _, is_right in row), (1,) * len(row))
+        for row in rows
     ]
     right = [p for row in rows for p, is_right in row if is_right]
     if not right:
@@ -60,10 +61,12 @@ def test_a_threshold_keeps_the_share_and_is_the_highest_that_does(
     assert sum(p > least for p in right) < recall * len(right) + 1e-6 or least == max(right)
 
 
-def judged(n: int, seed: int = 0) -> list[Judged]:
+def judged(n: int, seed: int = 0) -> list[JudgedUnits]:
     """Questions of ten sentences, the first of which supports: P(Yes) about 0.4, that of others about 0.2."""
     rng = np.random.default_rng(seed)
-    return [Judged(rng.normal([0.4] + [0.2] * 9, 0.05).clip(0, 1), (True, *[False] * 9), (5,) * 10) for _ in range(n)]
+    return [
+        JudgedUnits(rng.normal([0.4] + [0.2] * 9, 0.05).clip(0, 1), (True, *[False] * 9), (5,) * 10) for _ in range(n)
+    ]
 
 
 def test_a_threshold_with_its_evidence(runtime: Pipeline) -> None:

@@ -60,7 +60,7 @@ def calibrated(engine: Engine, threshold: float) -> ExitCalibration:
 
 def test_without_a_calibration_it_says_so_once(real: Pipeline) -> None:
     real.take_notes()
-    real._said.clear()
+    real._noted.clear()
     Exit().compress(QUESTION, [passage(FERRY)], real)
     (note,) = real.take_notes()
     assert note.startswith("P(Yes) >= 0.5, the paper's threshold for its own classifier: SmolLM2-135M-Instruct")

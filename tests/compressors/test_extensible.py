@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from compressors.extensible import KS, Extensible
 from compressors.selection import split
 from compressors.soft.choice import LONGEST, chosen, ends_sentence
-from compressors.soft.encoder import Encoder
+from compressors.soft.encoder import SoftEncoder
 from compressors.soft.store import StateStore
 from compressors.soft.weights import (
     MATRICES,
     MAX_BYTES,
     SHIPPED,
     Card,
-    Weights,
+    SoftWeights,
     load,
     read_card,
     save,
@@ -73,7 +73,9 @@ keeper did not look back at the gallery, nor at the stove, nor at the sea that h
 """.strip("\n").replace("\n", " ")
 
 
-def untrained(key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread: float = 0.0, seed: int = 0) -> Weights:
+def untrained(
+    key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread: float = 0.0, seed: int = 0
+) -> SoftWeights:
     """Weights as they are before training; with `spread` random ones, so that every part of them counts."""
     draw = np.random.default_rng(seed)
     n_in = dict.fromkeys(MATRICES, N_EMBD) | {"ffn_down": N_FF}
@@ -92,14 +94,14 @@ def untrained(key: str, layers: int = 1, rank: int = 2, chunk: int = 64, spread:
         model="SmolLM2", key=key, sha256="", layers=layers, rank=rank, chunk=chunk, ks=(2, 4, 8, 16), data=("none",),
         command="none", recipe={}, seed=seed, steps=0, minutes=0.0, date="2026-11-25", metrics={}, notes=("untrained",),
     )  # fmt: skip
-    return Weights(card, {name: array.astype(np.float32) for name, array in numbers.items()})
+    return SoftWeights(card, {name: array.astype(np.float32) for name, array in numbers.items()})
 
 
 def n_vectors(n_tokens: int, k: int) -> int:
     return -(-n_tokens // k) + N_CLOSING
 
 
-def kept(weights: Weights, folder: Path) -> str:
+def kept(weights: SoftWeights, folder: Path) -> str:
     """Weights on the disk; gives the path of their card."""
     save(weights, folder / "extensible-test")
     return str(folder / "extensible-test.json")
@@ -122,7 +124,9 @@ def layers_made_once(
     own_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The layers' file takes seconds to make: all tests share it, and its states, by the hash of the weights."""
-    monkeypatch.setattr(Encoder, "folder", property(lambda self: _layers(tmp_path_factory, self.weights.card.sha256)))
+    monkeypatch.setattr(
+        SoftEncoder, "folder", property(lambda self: _layers(tmp_path_factory, self.weights.card.sha256))
+    )
 
 
 def _layers(factory: pytest.TempPathFactory, sha256: str) -> Path:
@@ -341,7 +345,7 @@ def test_the_same_states_serve_every_k_and_are_read_once(
     encoder = Extensible(2, card).encoder(smol)
     tokens = smol.reader.tokenize(TALE)  # type: ignore[attr-defined]
     first = encoder.vectors(tokens, 2)
-    monkeypatch.setattr(Encoder, "_read", lambda self, tokens: pytest.fail("read twice"))
+    monkeypatch.setattr(SoftEncoder, "_read", lambda self, tokens: pytest.fail("read twice"))
     assert encoder.vectors(tokens, 8).shape == (n_vectors(len(tokens), 8), N_EMBD)
     assert np.array_equal(encoder.vectors(tokens, 2), first)
 
@@ -396,7 +400,7 @@ def test_vectors_stand_at_consecutive_positions_as_tokens_do(smol: Pipeline) -> 
     """The positions are the reader's own: its own embeddings as vectors are read as the text is."""
     reader = smol.reader
     assert isinstance(reader, Engine)
-    encoder = Encoder(reader, untrained(model_key(reader)), smol, keep=False)
+    encoder = SoftEncoder(reader, untrained(model_key(reader)), smol, keep=False)
     tokens = reader.tokenize(FERRY)
     vectors = Soft(encoder.table[tokens].astype(np.float32))
     before, after = Text("Once, long ago: "), Text(AFTER)

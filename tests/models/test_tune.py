@@ -17,7 +17,7 @@ from pipeline.errors import ModelError
 from pipeline.models import files, tune
 from pipeline.models.gguf import inspect
 from pipeline.models.requantise import requantise
-from pipeline.models.trial import TEXT, OtherPrograms, Speed, Trial, _divergence
+from pipeline.models.trial import TEXT, FileSpeed, FileTrial, OtherPrograms, _divergence
 from pipeline.models.tune import Candidate, TuneReport, is_tuned, tuned
 from pipeline.models.tune import tune as tune_model
 from tests.models.gguf_file import WHOLE, tiny_llama
@@ -305,13 +305,13 @@ def test_the_divergence_is_the_formulas() -> None:
 
 
 def test_a_trial_reads_what_fits(f16: Path) -> None:
-    trial = Trial(f16)
+    trial = FileTrial(f16)
     assert 64 <= trial.n_prefill <= 448
     assert 8 <= trial.n_decode <= 24
     assert trial.n_compared == 256
     speeds = trial.measure([f16], 1, silent)
     assert list(speeds) == [f16]
-    assert isinstance(speeds[f16], Speed)
+    assert isinstance(speeds[f16], FileSpeed)
     assert speeds[f16].prefill > 0 < speeds[f16].decode
     assert trial.compare(f16, [f16], silent) == {f16: (0.0, 1.0)}
     assert len(TEXT) > 1000
@@ -319,7 +319,7 @@ def test_a_trial_reads_what_fits(f16: Path) -> None:
 
 def test_a_busy_machine_gets_fewer_rounds(f16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.models.trial._MOST_SECONDS", 0)
-    trial = Trial(f16)
+    trial = FileTrial(f16)
     trial.measure([f16], 3, silent)
     assert trial.n_rounds == 1
 

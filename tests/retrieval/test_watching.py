@@ -144,9 +144,9 @@ def test_differences_of_two_states() -> None:
     after = {"/a": "1", "/b": "9", "/e": "3", "/f": "4"}
     news = differences(before, after)
     assert news == News(added=("/f",), changed=("/b",), removed=("/d",), renamed=(("/c", "/e"),))
-    assert news.said(str) == "documents changed: added /f; changed /b; removed /d; renamed /c to /e"
+    assert news.describe(str) == "documents changed: added /f; changed /b; removed /d; renamed /c to /e"
     many = News(added=tuple("abcde"), failed=(("/x", "an empty file"),))
-    assert many.said(str.upper) == "documents changed: added A, B, C and 2 more; not read /X (an empty file)"
+    assert many.describe(str.upper) == "documents changed: added A, B, C and 2 more; not read /X (an empty file)"
     assert not differences(before, before)
 
 

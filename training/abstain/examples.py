@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.answers.answerable import Evidence, TokenMatch
+from pipeline.answers.answerable import QuestionEvidence, TokenMatch
 from pipeline.contracts import Embedder
 from pipeline.documents.chunking import Chunker
 from pipeline.retrieval import remembered
@@ -72,7 +72,7 @@ class Example:
 
     question: str
     is_answerable: bool
-    evidence: Evidence
+    evidence: QuestionEvidence
     tokens: TokenMatch
     words: dict[str, float]
 
@@ -95,5 +95,5 @@ def chunks_of(documents: Sequence[Document], embedder: Embedder, chunk_tokens: i
 
 
 def example(question: SourcedQuestion, passages: Sequence[Passage], is_answerable: bool, embedder: Embedder) -> Example:
-    evidence = Evidence.of(question.question, passages)
+    evidence = QuestionEvidence.of(question.question, passages)
     return Example(question.question, is_answerable, evidence, evidence.token_match(embedder), evidence.word_signals())

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compressors.soft.weights import MATRICES, Weights, load
+from compressors.soft.weights import MATRICES, SoftWeights, load
 from pipeline.errors import RunError
 from pipeline.models.files import new_file
 from training.extensible.recipe import Recipe
@@ -74,7 +74,7 @@ def begin_from(path: Path, trainer: Trainer) -> int:
     return int(state["step"])
 
 
-def parameters_of(weights: Weights) -> dict[str, Tensor]:
+def parameters_of(weights: SoftWeights) -> dict[str, Tensor]:
     """The parameters of a tokenizer from exported weights. The shared rows are zero: each k's own row includes them."""
     arrays = weights.arrays
     parameters = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compressors.soft.weights import MATRICES, MAX_BYTES, Card, Weights, save
+from compressors.soft.weights import MATRICES, MAX_BYTES, Card, SoftWeights, save
 from pipeline.models.tune import source_sha256
 from training.extensible.tokenizer import PROJECTION_SCALE, ExtensibleTokenizer
 from training.extensible.trainer import Trainer
@@ -57,7 +57,7 @@ def export(
     return card
 
 
-def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> Weights:
+def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> SoftWeights:
     """The trained parameters as arrays, with the projection in its real scale."""
     arrays = {}
     for layer in range(card.layers):
@@ -69,4 +69,4 @@ def weights_of(tokenizer: ExtensibleTokenizer, card: Card) -> Weights:
     for name in ("token_gain", "offset", "closing"):
         arrays[name] = np.stack([tokenizer.of_k(name, k).detach().numpy() for k in card.ks])
     arrays |= {"information": tokenizer.words.information, "ends": tokenizer.words.ends.astype(np.float32)}
-    return Weights(card, arrays)
+    return SoftWeights(card, arrays)

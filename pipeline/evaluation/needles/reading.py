@@ -13,7 +13,7 @@ from pipeline.conversation import memory_of
 from pipeline.errors import ConfigError
 from pipeline.executors.tasks import Outcome, Task
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault
+from pipeline.records import TaskFault
 from pipeline.types import Document
 
 
@@ -37,7 +37,7 @@ class ReadingExecutor:
                 self._read(str(task.sample.fields["haystack"]))
                 yield Outcome.of(task, self.pipeline.ask(task.sample.question))
             except Exception as error:
-                yield Outcome.of(task, None, Fault.of(error, "memory"))
+                yield Outcome.of(task, None, TaskFault.of(error, "memory"))
 
     def _read(self, name: str) -> None:
         """Opens the memory of this text, and lets it read the text if it is not the open one."""

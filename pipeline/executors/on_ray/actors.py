@@ -1,7 +1,6 @@
-"""The actors: one stage of a pipeline in a process of its own. They print nothing.
+"""The actors: each runs one stage of a pipeline in its own process. They print nothing.
 
-An actor that is begun anew after its process died is the same as before: all that it needs comes with its making and
-with each call.
+Actors are stateless: an actor that replaces a dead one gets everything it needs from its order and from each call.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from pipeline.executors.local import warm_up
 from pipeline.models.capabilities import why_not_compose
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
-from pipeline.records import Fault
+from pipeline.records import TaskFault
 from pipeline.registry import stage_name
 from pipeline.stages import run_stage
 from pipeline.types import Ledger, State
 
 
 @dataclass(frozen=True)
-class Reader:
-    """What the model that answers says of itself, for the stages that only count with it, and how a ledger begins."""
+class ReaderInfo:
+    """The answering model's facts for the stages that only count tokens with it, and the empty ledger."""
 
     name: str
     window: int
@@ -44,8 +43,8 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an actor lives."""
+class NodePlace:
+    """The node and process of an actor."""
 
     node: str
     pid: int
@@ -53,15 +52,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a stage made of a question: a state, or a fault."""
+    """The result of a stage for one question: a state or a fault."""
 
     state: State | None
-    fault: Fault | None = None
+    fault: TaskFault | None = None
 
 
 @dataclass(frozen=True)
 class Order:
-    """What an actor is made from. `index_hash` and `sha256` are what it has to find on its node, if they are given."""
+    """The construction arguments of an actor. `index_hash` and `sha256`, if given, have to match on its node."""
 
     config: PipelineConfig
     place: int
@@ -71,34 +70,34 @@ class Order:
 
 
 class StageActor:
-    """One of the stages before the last. It counts with the reader's vocabulary, and opens the index to read it."""
+    """Runs a stage before the last. It counts with the reader's vocabulary and opens the index read-only."""
 
     def __init__(self, order: Order) -> None:
         switch_off_telemetry()
         self.order = order
         self.runtime = Pipeline(order.config, order.index_folder)
 
-    def start(self) -> Place:
-        """Loads what can be loaded without the reader. Raises what is wrong with this node's index or model."""
+    def start(self) -> NodePlace:
+        """Loads what needs no reader. Raises StoreError or ModelError for a bad index or model on this node."""
         order = self.order
         self.runtime.index_folder = _index_folder(order)
         _model_sha256(order)
         warm_up(self.runtime, range(order.place, order.place + 1), with_reader=False)
-        return here()
+        return this_node()
 
-    def run(self, state: State, reader: Reader) -> Reply:
-        """The stage's work on one question."""
+    def run(self, state: State, reader: ReaderInfo) -> Reply:
+        """Runs the stage on one question."""
         stage = self.order.config.stages[self.order.place]
         try:
             if self.runtime.resources.reader.peek() is None:
                 self.runtime.use(reader=counting(self.runtime, reader))
             return Reply(run_stage(stage, state, self.runtime, self.runtime.reserve))
         except Exception as error:
-            return Reply(None, Fault.of(error, stage_name(stage)))
+            return Reply(None, TaskFault.of(error, stage_name(stage)))
 
 
-def counting(runtime: Pipeline, reader: Reader) -> Model:
-    """A reader for exact counts: of a model in a file, its vocabulary."""
+def counting(runtime: Pipeline, reader: ReaderInfo) -> Model:
+    """Returns a reader that counts tokens exactly; for a model file it loads only the vocabulary."""
     generator = runtime.config.generator
     file = generator.model_file()
     if file is None or not isinstance(generator, Llama):
@@ -111,9 +110,9 @@ def counting(runtime: Pipeline, reader: Reader) -> Model:
 
 
 class GenerateActor:
-    """The last stage: one engine, whose sequences are filled with as many questions as are asked at a time.
+    """Runs the last stage: one engine, which answers all concurrent questions in its sequences.
 
-    A thread drives the engine; calls wait for their answers without one.
+    One thread drives the engine; calls await their answers without a thread each.
     """
 
     def __init__(self, order: Order, threads: int | None) -> None:
@@ -122,91 +121,91 @@ class GenerateActor:
             order = replace(order, config=_with_threads(order.config, threads))
         self.order = order
         self.runtime = Pipeline(order.config, order.index_folder)
-        self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[_PendingAnswer] = queue.SimpleQueue()
         self._begun = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    async def start(self) -> tuple[Place, Reader]:
-        """Loads the model. Raises what is wrong with it on this node."""
+    async def start(self) -> tuple[NodePlace, ReaderInfo]:
+        """Loads the model. Raises ModelError for a bad model on this node."""
         return await asyncio.to_thread(self._start)
 
-    async def run(self, state: State, _: Reader) -> Reply:
-        """The answer to one question."""
-        asked = self._ask(state, has_listener=False)
-        while not isinstance(found := await asked.pieces.get(), Reply):
+    async def run(self, state: State, _: ReaderInfo) -> Reply:
+        """Answers one question."""
+        pending = self._ask(state, has_listener=False)
+        while not isinstance(piece := await pending.pieces.get(), Reply):
             pass
-        return found
+        return piece
 
     async def stream(self, state: State) -> AsyncIterator[str | Reply]:
-        """The answer piece by piece, and the reply after the last."""
-        asked = self._ask(state, has_listener=True)
+        """Yields the answer piece by piece, then the reply."""
+        pending = self._ask(state, has_listener=True)
         while True:
-            found = await asked.pieces.get()
-            yield found
-            if isinstance(found, Reply):
+            piece = await pending.pieces.get()
+            yield piece
+            if isinstance(piece, Reply):
                 return
 
-    def _start(self) -> tuple[Place, Reader]:
+    def _start(self) -> tuple[NodePlace, ReaderInfo]:
         with self._begun:
             sha256 = _model_sha256(self.order)
             model = self.runtime.reader
             assembler = self.runtime.assembler
             is_reused = isinstance(assembler, Reuses) and assembler.reuse != "exact"
             why = why_not_compose(model) if is_reused else ""
-            reader = Reader(model.name, model.window, sha256, self.runtime.ledger, why)
+            reader = ReaderInfo(model.name, model.window, sha256, self.runtime.ledger, why)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="longthread answers", daemon=True)
                 self._thread.start()
-            return here(), reader
+            return this_node(), reader
 
-    def _ask(self, state: State, has_listener: bool) -> _Asked:
-        asked = _Asked(state, asyncio.get_running_loop(), asyncio.Queue(), has_listener)
-        self._asked.put(asked)
-        return asked
+    def _ask(self, state: State, has_listener: bool) -> _PendingAnswer:
+        pending = _PendingAnswer(state, asyncio.get_running_loop(), asyncio.Queue(), has_listener)
+        self._pending.put(pending)
+        return pending
 
     def _work(self) -> None:
         generator = self.runtime.config.generator
         answering = Answering(generator, self.runtime)
-        held: deque[_Asked] = deque()
-        """Questions that find no room beside the answers under way: they go when there are none."""
+        postponed: deque[_PendingAnswer] = deque()
+        """Questions that do not fit beside the answers in flight: they start once there are none."""
         while True:
-            while not len(answering) or not self._asked.empty():
-                asked = held.popleft() if held and not len(answering) else self._asked.get()
+            while not len(answering) or not self._pending.empty():
+                pending = postponed.popleft() if postponed and not len(answering) else self._pending.get()
                 try:
-                    answering.add(asked, asked.state, asked.tell if asked.has_listener else None)
+                    answering.add(pending, pending.state, pending.send if pending.has_listener else None)
                 except Exception as error:
                     if isinstance(error, ModelError) and len(answering):
-                        held.append(asked)
+                        postponed.append(pending)
                     else:
-                        asked.tell(Reply(None, Fault.of(error, stage_name(generator))))
-            for asked, found in answering.turn()[0]:
-                if isinstance(found, State):
-                    asked.tell(Reply(found))
+                        pending.send(Reply(None, TaskFault.of(error, stage_name(generator))))
+            for pending, result in answering.turn()[0]:
+                if isinstance(result, State):
+                    pending.send(Reply(result))
                 else:
-                    asked.tell(Reply(None, Fault.of(found, stage_name(generator))))
+                    pending.send(Reply(None, TaskFault.of(result, stage_name(generator))))
 
 
 @dataclass(eq=False)
-class _Asked:
-    """A question that waits for its answer in an event loop, while a thread writes it."""
+class _PendingAnswer:
+    """A question whose answer an event loop awaits and a thread writes."""
 
     state: State
     loop: asyncio.AbstractEventLoop
     pieces: asyncio.Queue[str | Reply]
     has_listener: bool
 
-    def tell(self, piece: str | Reply) -> None:
+    def send(self, piece: str | Reply) -> None:
         self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
 
 
-def here() -> Place:
+def this_node() -> NodePlace:
     from pipeline.executors.on_ray.session import library
 
-    return Place(library().get_runtime_context().get_node_id(), os.getpid())
+    return NodePlace(library().get_runtime_context().get_node_id(), os.getpid())
 
 
 def _with_threads(config: PipelineConfig, threads: int) -> PipelineConfig:
-    """The same pipeline, whose engine takes so many threads unless the file says how many."""
+    """Sets the engine's threads, unless the pipeline file does."""
     generator = config.generator
     if not isinstance(generator, Llama) or generator.threads != "auto":
         return config
@@ -214,33 +213,33 @@ def _with_threads(config: PipelineConfig, threads: int) -> PipelineConfig:
 
 
 def _index_folder(order: Order) -> Path:
-    """The state of the index on this node that the run answers from, which need not be the newest."""
+    """Finds the index generation of the run on this node, which need not be the newest."""
     if order.index_hash is None:
         return order.index_folder
     from pipeline.retrieval.fingerprint import fingerprint
     from pipeline.retrieval.generations import published
 
     for path in published(order.index_folder):
-        with suppress(StoreError):  # it was deleted just now
+        with suppress(StoreError):  # another process may delete it meanwhile
             if fingerprint(path) == order.index_hash:
                 return path
     raise StoreError(
-        f"{order.index_folder}: on node {here().node[:8]} the index in this folder is another one: put it where "
+        f"{order.index_folder}: on node {this_node().node[:8]} the index in this folder is another one: put it where "
         "every node sees it, or copy it there"
     )
 
 
 def _model_sha256(order: Order) -> str | None:
-    """The hash of the reader's file on this node; None for one without a file."""
+    """Returns the hash of the reader's file on this node; None for a reader without a file."""
     file = order.config.generator.model_file()
     if file is None:
         return None
     from pipeline.models.filehash import file_sha256
 
-    found = file_sha256(file)
-    if order.sha256 is not None and found != order.sha256:
+    sha256 = file_sha256(file)
+    if order.sha256 is not None and sha256 != order.sha256:
         raise ModelError(
-            f"{file}: on node {here().node[:8]} this model is another file (sha256 {found[:12]}, not "
+            f"{file}: on node {this_node().node[:8]} this model is another file (sha256 {sha256[:12]}, not "
             f"{order.sha256[:12]}): copy the file there, or, if it was tuned on one node alone, set use_tuned: false"
         )
-    return found
+    return sha256

@@ -1,9 +1,9 @@
-"""The ray executor: one pool of actors for each stage, with bounded work between them.
+"""The Ray executor: one pool of actors per stage, with bounded queues between them.
 
-A question's state lives here between two stages and is sent to the next, so that a process or a node that dies takes
-only what it was working on: that is begun anew at the same stage, and the record says so. An actor that died is made
-anew from its order. A question whose actor died goes alone from then on: if it is to blame, it takes no others along.
-A death in company is in the record, but does not count as one of its retries.
+The driver holds a question's state between two stages and sends it to the next. A process or node that dies therefore
+loses only the work in progress: it is retried at the same stage, and the record says so. The driver replaces a dead
+actor from its order. A question whose actor died runs alone from then on, so that a harmful question takes no others
+with it. If several questions were at work, the death is in their records but does not count as a retry.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from typing import Any, Self
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
 from pipeline.errors import ConfigError, LongthreadError, ModelError, RunError
-from pipeline.executors.on_ray.actors import GenerateActor, Order, Place, Reader, Reply, StageActor
+from pipeline.executors.on_ray.actors import GenerateActor, NodePlace, Order, ReaderInfo, Reply, StageActor
 from pipeline.executors.on_ray.plan import PoolPlan, plan
 from pipeline.executors.on_ray.session import Session
 from pipeline.executors.tasks import Outcome, Task
-from pipeline.records import Fault
+from pipeline.records import TaskFault
 from pipeline.registry import name_of, stage_name
 from pipeline.types import Ledger, Question, State
 
 PATIENCE_S = 300.0
-"""How long an actor may take to find room and to load, before the run is stopped."""
+"""Time limit for an actor to be placed and loaded; then the run stops."""
 _DIED = "ActorDied"
 _RAY_ENDED = "RayEnded"
 _SILENCE_S = 30.0
+"""A stage without a process is reported after so long."""
 _CHECK_S = 1.0
-"""Seconds without a process of a stage before that is said, and between two looks at Ray's own processes."""
+"""Interval between two checks of Ray's own processes."""
 _POLL_S = 0.5
 
 
 @dataclass(eq=False)
 class _Flight:
-    """A question between two stages, and how many actors died over it."""
+    """A question in the pipeline, and the number of actors that died while they worked on it."""
 
     task: Task
     state: State
@@ -53,17 +54,17 @@ class _Flight:
 
 @dataclass(eq=False)
 class _Slot:
-    """An actor, and what it is working on. `place` is None until it has started."""
+    """An actor and its work. `place` is None until it has started."""
 
     actor: Any
     since: float
-    place: Place | None = None
+    place: NodePlace | None = None
     flights: list[_Flight] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class _Line:
-    """A stage: its actors, and the questions that wait for one."""
+    """A stage: its actors and its queue."""
 
     number: int
     plan: PoolPlan
@@ -78,20 +79,20 @@ class _Line:
         return sum(len(slot.flights) for slot in self.slots)
 
     def free_slot(self, flight: _Flight) -> _Slot | None:
-        """The actor with most room that may take this question now."""
+        """Returns the least busy actor that may take this question now."""
         ready = [slot for slot in self.slots if slot.place is not None and not any(f.is_alone for f in slot.flights)]
-        slot = min(ready, key=lambda one: len(one.flights), default=None)
+        slot = min(ready, key=lambda slot: len(slot.flights), default=None)
         if slot is None or len(slot.flights) >= (1 if flight.is_alone else self.plan.max_in_flight):
             return None
         return slot
 
 
 _Fail = Callable[..., None]
-"""Called with the line, the flight, the fault, and whether others may be to blame."""
+"""Called with the line, the flight, the fault, and whether another flight may be the cause."""
 
 
 class RayExecutor:
-    """Runs a batch as Ray actors. `index_hash` and `sha256` are what every node has to find, if they are given."""
+    """Runs a batch as Ray actors. `index_hash` and `sha256`, if given, have to match on every node."""
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class RayExecutor:
         self._lines: list[_Line] = []
         self._refs: dict[object, tuple[_Line, _Slot, _Flight | None]] = {}
         self._ledger = Ledger()
-        self._reader: Reader | None = None
+        self._reader: ReaderInfo | None = None
 
     # ------------------------------------------------------------------------------------------------- begin and end
     def start(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class RayExecutor:
         pools = plan(self.config, self._session.nodes)
         for number, pool in enumerate(pools):
             self._lines.append(_Line(number, pool, max(1, self.config.executor.waiting * pool.places)))
-        for line in sorted(self._lines, key=lambda one: -one.plan.num_cpus):  # what needs most room finds it first
+        for line in sorted(self._lines, key=lambda line: -line.plan.num_cpus):  # the largest need empty nodes
             for _ in range(line.plan.replicas):
                 self._make(line)
         self.progress("load stages", 0, len(self._lines))
@@ -146,13 +147,13 @@ class RayExecutor:
             "kind": "ray",
             "start_s": round(time.perf_counter() - start, 3),
             "ray_start_s": round(self._session.start_s, 3),
-            "nodes": [{"address": one.address, "cpus": one.cpus, "gpus": one.gpus} for one in self._session.nodes],
+            "nodes": [{"address": node.address, "cpus": node.cpus, "gpus": node.gpus} for node in self._session.nodes],
             "pools": [str(pool) for pool in pools],
             "model_sha256": None if self._reader is None else self._reader.sha256,
         }
 
     def _restart(self, service: str) -> dict[str, object]:
-        """Starts Ray again, once: what was under way waits at its stage. Raises RunError the next time."""
+        """Restarts Ray, once: questions in flight wait at their stage. Raises RunError the next time."""
         assert self._session is not None  # noqa: S101
         if self._has_restarted or not self._session.is_private:
             raise RunError(
@@ -165,20 +166,20 @@ class RayExecutor:
         for line in self._lines:
             flights = [flight for slot in line.slots for flight in slot.flights]
             for flight in flights:
-                flight.task.retries.append(Fault(_RAY_ENDED, f"Ray's {service} ended", line.plan.stage))
+                flight.task.retries.append(TaskFault(_RAY_ENDED, f"Ray's {service} ended", line.plan.stage))
             waiting.append([*flights, *line.waiting])
         self.close()
         try:
-            told = self._start()
+            description = self._start()
         except _RayEndedError as error:
             return self._restart(str(error))
-        for line, flights in zip(self._lines, waiting, strict=False):  # no lines where Ray ended before they were made
+        for line, flights in zip(self._lines, waiting, strict=False):  # empty if Ray ended before the lines existed
             line.waiting.extendleft(reversed(flights))
-        return told
+        return description
 
     @property
-    def places(self) -> dict[str, list[Place]]:
-        """Where each stage's actors live now."""
+    def places(self) -> dict[str, list[NodePlace]]:
+        """The node and process of each stage's actors."""
         return {line.plan.stage: [slot.place for slot in line.slots if slot.place] for line in self._lines}
 
     def close(self) -> None:
@@ -196,15 +197,15 @@ class RayExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     # ------------------------------------------------------------------------------------------------------- a batch
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
         ended: list[Outcome] = []
 
-        def fail(line: _Line, flight: _Flight, fault: Fault, in_company: bool = False) -> None:
-            """Tries a question again where its work was lost, or from the start where it failed; or gives it up."""
+        def fail(line: _Line, flight: _Flight, fault: TaskFault, in_company: bool = False) -> None:
+            """Retries a question: at its stage if the actor died, from the start if the stage failed; or gives up."""
             if in_company:
                 flight.task.retries.append(fault)
             elif not flight.task.may_retry(fault, retry):
@@ -248,7 +249,7 @@ class RayExecutor:
                 yield ended.pop(0)
 
     def ask(self, question: Question, on_text: Callable[[str], None] | None = None) -> State:
-        """One question, whose answer comes piece by piece. Raises RunError where a stage fails."""
+        """Answers one question, piece by piece. Raises RunError if a stage fails."""
         assert self._session is not None  # noqa: S101 - start() came before
         ray = self._session.ray
         state = State(question, ledger=self._ledger)
@@ -256,14 +257,14 @@ class RayExecutor:
             actor = next(slot.actor for slot in line.slots if slot.place)
             is_last = line is self._lines[-1]
             try:
-                found = (
+                reply = (
                     self._streamed(actor, state, on_text) if is_last else ray.get(actor.run.remote(state, self._reader))
                 )
             except ray.exceptions.RayError as error:
                 raise RunError(f"{line.plan.stage}: its process ended: {_first_line(error)}") from None
-            if found.fault is not None:
-                raise RunError(f"{found.fault.stage}: {found.fault.type}: {found.fault.message}")
-            state = found.state
+            if reply.fault is not None:
+                raise RunError(f"{reply.fault.stage}: {reply.fault.type}: {reply.fault.message}")
+            state = reply.state
             if state.answer is not None:
                 break
         return state
@@ -271,16 +272,16 @@ class RayExecutor:
     def _streamed(self, actor: Any, state: State, on_text: Callable[[str], None] | None) -> Any:
         assert self._session is not None  # noqa: S101
         for ref in actor.stream.options(num_returns="streaming").remote(state):
-            found = self._session.ray.get(ref)
-            if isinstance(found, Reply):
-                return found
+            piece = self._session.ray.get(ref)
+            if isinstance(piece, Reply):
+                return piece
             if on_text is not None:
-                on_text(found)
+                on_text(piece)
         raise ModelError("the answer ended before its end")
 
     # ---------------------------------------------------------------------------------------------------- the actors
     def _make(self, line: _Line) -> None:
-        """A new actor of a stage; it takes questions once it has started."""
+        """Makes an actor of a stage; it takes questions once it has started."""
         assert self._session is not None  # noqa: S101
         ray, pool = self._session.ray, line.plan
         order = replace(self.order, place=line.number)
@@ -299,14 +300,14 @@ class RayExecutor:
         line.slots.append(slot)
         self._refs[actor.start.remote()] = (line, slot, None)
 
-    def _has_started(self, slot: _Slot, found: Any) -> None:
-        if isinstance(found, tuple):
-            found, reader = found
+    def _has_started(self, slot: _Slot, place: Any) -> None:
+        if isinstance(place, tuple):
+            place, reader = place
             self._meet(reader)
-        slot.place = found
+        slot.place = place
 
-    def _meet(self, reader: Reader) -> None:
-        """The first model that is ready says how long prompts may be; the others have to agree."""
+    def _meet(self, reader: ReaderInfo) -> None:
+        """Takes the window of the first model that is ready; the others have to agree."""
         if self._reader is None:
             self._reader = reader
             self.order = replace(self.order, sha256=reader.sha256)
@@ -318,7 +319,7 @@ class RayExecutor:
             )
 
     def _died(self, line: _Line, slot: _Slot, why: str, fail: _Fail) -> None:
-        """Buries an actor, hands back what it was working on, and makes another in its place."""
+        """Removes a dead actor, returns its work to the queue, and makes a replacement."""
         if slot not in line.slots:
             return
         assert self._session is not None  # noqa: S101
@@ -331,10 +332,10 @@ class RayExecutor:
                 f"{line.plan.stage}: its processes ended {line.n_deaths_in_a_row} times in a row without one answer: "
                 f"{why}. Is there memory enough for it? executor.max_restarts says how often it is tried"
             )
-        at_work = slot.flights if line is self._lines[-1] else slot.flights[:1]  # a stage takes one after the other
+        at_work = slot.flights if line is self._lines[-1] else slot.flights[:1]  # other stages take one at a time
         for flight in reversed(slot.flights):
             if flight in at_work:
-                fault = Fault(_DIED, f"its process ended: {why}", line.plan.stage)
+                fault = TaskFault(_DIED, f"its process ended: {why}", line.plan.stage)
                 fail(line, flight, fault, len(at_work) > 1)
             else:
                 line.waiting.appendleft(flight)
@@ -343,7 +344,7 @@ class RayExecutor:
     # ------------------------------------------------------------------------------------------------------ the work
     @property
     def n_under_way(self) -> int:
-        """Questions that were begun and have not ended."""
+        """The questions that have started and not ended."""
         return sum(len(line.waiting) + line.n_in_flight for line in self._lines)
 
     def _has_room(self) -> bool:
@@ -355,7 +356,7 @@ class RayExecutor:
         return State(task.sample.question, ledger=self._ledger)
 
     def _hand_out(self) -> None:
-        """Gives waiting questions to actors that have room, the last stage first; none where the next is full."""
+        """Gives waiting questions to free actors, the last stage first; none if the next stage's queue is full."""
         for line in reversed(self._lines):
             after = self._lines[line.number + 1] if line.number + 1 < len(self._lines) else None
             while line.waiting:
@@ -369,9 +370,9 @@ class RayExecutor:
                 self._refs[slot.actor.run.remote(flight.state, self._reader)] = (line, slot, flight)
 
     def _wait(self, fail: _Fail) -> list[tuple[_Line, _Flight, State]]:
-        """Waits a moment for whatever is done first, and gives what stages made of questions.
+        """Waits briefly for results; returns the questions that finished a stage.
 
-        Raises _RayEndedError where a process of Ray's own has ended: what was handed out then does not come back.
+        Raises _RayEndedError if a process of Ray's own has ended: work in flight is then lost.
         """
         assert self._session is not None  # noqa: S101
         ray = self._session.ray
@@ -379,14 +380,11 @@ class RayExecutor:
             self._checked = time.monotonic()
             if service := self._session.ended_service():
                 raise _RayEndedError(service)
-        if self._refs:
-            done, _ = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)
-        else:
-            done = []
-        more, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0) if done else ([], [])
-        found: list[tuple[_Line, _Flight, State]] = []
-        for ref in more:
-            if ref not in self._refs:  # its actor was buried meanwhile
+        done = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)[0] if self._refs else []
+        ready, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0) if done else ([], [])
+        finished: list[tuple[_Line, _Flight, State]] = []
+        for ref in ready:
+            if ref not in self._refs:  # `_died` removed its actor meanwhile
                 continue
             line, slot, flight = self._refs.pop(ref)
             try:
@@ -405,22 +403,22 @@ class RayExecutor:
             if reply.fault is not None:
                 fail(line, flight, reply.fault)
             else:
-                found.append((line, flight, reply.state))
+                finished.append((line, flight, reply.state))
         self._check_patience()
-        return found
+        return finished
 
     def _raised(self, line: _Line, slot: _Slot, flight: _Flight | None, error: Any, fail: _Fail) -> None:
-        """An actor raised outside of a stage's work: where it was starting, that is for the user."""
+        """Handles an exception outside a stage's work: while starting it is raised for the user."""
         cause = error.cause if isinstance(error.cause, BaseException) else error
         if flight is None:
             if isinstance(cause, LongthreadError):
                 raise cause
             raise RunError(f"{line.plan.stage}: it could not be started: {type(cause).__name__}: {_first_line(cause)}")
         slot.flights.remove(flight)
-        fail(line, flight, Fault.of(cause, line.plan.stage))
+        fail(line, flight, TaskFault.of(cause, line.plan.stage))
 
     def _check_patience(self) -> None:
-        """Raises RunError for a stage of which no actor could be started for a long time."""
+        """Raises RunError for a stage without a started actor after PATIENCE_S."""
         for line in self._lines:
             if any(slot.place for slot in line.slots):
                 continue
@@ -436,15 +434,15 @@ class RayExecutor:
 
 
 class _RayEndedError(Exception):
-    """The name of a process of Ray's own that has ended."""
+    """A process of Ray's own has ended; the message is its name."""
 
 
-def _nothing_fails(line: _Line, flight: _Flight, fault: Fault, in_company: bool = False) -> None:
-    """While actors start, no question is under way."""
+def _nothing_fails(line: _Line, flight: _Flight, fault: TaskFault, in_company: bool = False) -> None:
+    """The `_Fail` of the start, when no question is in flight."""
 
 
 def _first_line(error: BaseException) -> str:
-    """What Ray says of a death, as one line, without its advice."""
+    """Returns Ray's reason for a death as one line, without its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = next((line for line in lines if "exit" in line or "killed" in line or "memory" in line.lower()), None)
     return (cause or (lines[0] if lines else type(error).__name__))[:300]

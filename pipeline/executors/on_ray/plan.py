@@ -1,4 +1,4 @@
-"""What every `auto` of the section `executor` becomes on a cluster: how many actors, with what, for each stage."""
+"""Resolves every `auto` of the section `executor` on a cluster: actors and resources for each stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.executors.on_ray.session import Node
 from pipeline.registry import stage_name
 
 _LIGHT = 0.1
-"""Cores for a stage before `generate`: so little that the answers have theirs, and that all of them fit."""
+"""Cores for a stage before `generate`: few enough that all stages fit and `generate` gets the rest."""
 _LIGHT_IN_FLIGHT = 2
 
 
@@ -28,7 +28,7 @@ class PoolPlan:
 
     @property
     def places(self) -> int:
-        """Questions that all its actors take at a time."""
+        """The questions that its actors hold together."""
         return self.replicas * self.max_in_flight
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class PoolPlan:
 
 
 def plan(config: PipelineConfig, nodes: Sequence[Node]) -> tuple[PoolPlan, ...]:
-    """One pool for each stage, in order. Raises RunError for one that no node can hold."""
+    """Plans one pool per stage, in order. Raises RunError for a pool that no node can hold."""
     if not nodes:
         raise RunError("the Ray cluster has no node with cores")
     settings = config.executor
@@ -49,35 +49,35 @@ def plan(config: PipelineConfig, nodes: Sequence[Node]) -> tuple[PoolPlan, ...]:
     light = min(_LIGHT, smallest / 2 / max(1, n_light))
     taken = sum(
         light
-        if (one := settings.pool(stage_name(stage))).num_cpus == "auto"
-        else float(one.num_cpus) * _replicas(one.replicas, 1)
+        if (pool := settings.pool(stage_name(stage))).num_cpus == "auto"
+        else float(pool.num_cpus) * _replicas(pool.replicas, 1)
         for stage in config.stages[:-1]
     )
-    found = []
+    pools = []
     for stage in config.stages:
-        asked = settings.pool(stage_name(stage))
+        pool = settings.pool(stage_name(stage))
         is_last = stage is config.stages[-1]
-        gpus = (1.0 if is_last and n_gpus else 0.0) if asked.num_gpus == "auto" else float(asked.num_gpus)
-        replicas = _replicas(asked.replicas, n_gpus if is_last and gpus else len(nodes))
+        gpus = (1.0 if is_last and n_gpus else 0.0) if pool.num_gpus == "auto" else float(pool.num_gpus)
+        replicas = _replicas(pool.replicas, n_gpus if is_last and gpus else len(nodes))
         each_node = -(-replicas // len(nodes))
         heavy = max(light, round((smallest - taken) / each_node, 2)) if smallest > taken else light
-        cpus = (heavy if is_last else light) if asked.num_cpus == "auto" else float(asked.num_cpus)
+        cpus = (heavy if is_last else light) if pool.num_cpus == "auto" else float(pool.num_cpus)
         sequences = config.generator.n_parallel if is_last else _LIGHT_IN_FLIGHT
-        in_flight = sequences if asked.max_in_flight == "auto" else asked.max_in_flight
+        in_flight = sequences if pool.max_in_flight == "auto" else pool.max_in_flight
         threads = max(1, int(smallest // each_node)) if is_last and each_node > 1 else None
-        found.append(PoolPlan(stage_name(stage), replicas, round(cpus, 3), gpus, in_flight, threads))
-        _check_room(found[-1], nodes)
-    return tuple(found)
+        pools.append(PoolPlan(stage_name(stage), replicas, round(cpus, 3), gpus, in_flight, threads))
+        _check_room(pools[-1], nodes)
+    return tuple(pools)
 
 
-def _replicas(asked: int | str, auto: int) -> int:
-    return asked if isinstance(asked, int) else auto
+def _replicas(replicas: int | str, auto: int) -> int:
+    return replicas if isinstance(replicas, int) else auto
 
 
 def _check_room(pool: PoolPlan, nodes: Sequence[Node]) -> None:
     if not any(node.cpus >= pool.num_cpus and node.gpus >= pool.num_gpus for node in nodes):
-        most = max(nodes, key=lambda node: (node.gpus, node.cpus))
+        largest = max(nodes, key=lambda node: (node.gpus, node.cpus))
         raise RunError(
             f"executor.stages.{pool.stage}: {pool.num_cpus:g} cores and {pool.num_gpus:g} GPUs are wanted for each "
-            f"actor, and the largest node has {most.cpus:g} and {most.gpus:g}: lower num_cpus or num_gpus"
+            f"actor, and the largest node has {largest.cpus:g} and {largest.gpus:g}: lower num_cpus or num_gpus"
         )

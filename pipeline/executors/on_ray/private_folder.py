@@ -1,8 +1,8 @@
-"""The private folder of a Ray that is started here, and the end of its processes when its driver is gone.
+"""The private folder of a local Ray, and the clean-up of its processes when the driver is gone.
 
-Ray opens its own folder to everyone (0777), so it gets one inside a folder of ours (0700). All processes of that Ray
-carry the folder's name in their environment. A watcher, this file run as a script, waits for the driver to end, however
-it ends, then kills these processes and deletes the folder. What a killed watcher left is swept at the next start.
+Ray makes its folder world-writable (0777), so longthread puts it inside a private one (0700). All processes of that Ray
+have the folder's name in their environment. A watcher, this file run as a script, waits for the driver to end, however
+it ends, then kills these processes and deletes the folder. The next start cleans up after a killed watcher.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PrivateFolder:
 
     @contextmanager
     def marked(self) -> Iterator[None]:
-        """Processes that are started inside belong to this folder's Ray."""
+        """Marks processes that start inside the context as this folder's Ray."""
         os.environ[MARK] = str(self.path)
         try:
             yield
@@ -58,7 +58,7 @@ class PrivateFolder:
             os.environ.pop(MARK, None)
 
     def close(self) -> None:
-        """Has the watcher kill what is left of Ray, and delete the folder."""
+        """Makes the watcher kill the rest of Ray and delete the folder."""
         self._lock.release()
         assert self._watcher.stdin is not None  # noqa: S101
         with contextlib.suppress(OSError):
@@ -71,16 +71,16 @@ class PrivateFolder:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """All processes of the Ray in a folder that are alive.
+    """Returns all live processes of the Ray in a folder.
 
-    A process that sets its title (Ray's agents) loses its environment to it. It is found as a child of another, or by
-    the log that it writes into the folder.
+    A process that sets its title (Ray's agents) overwrites its environment. It is recognised as a child of another, or
+    by the log that it writes into the folder.
     """
     processes: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == str(folder) or _writes_into(process, folder):
-                processes |= {each.pid: each for each in (process, *process.children(recursive=True))}
+                processes |= {member.pid: member for member in (process, *process.children(recursive=True))}
     return [process for process in processes.values() if is_alive(process)]
 
 
@@ -91,14 +91,14 @@ def _writes_into(process: psutil.Process, folder: Path) -> bool:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs: not a process that has ended and that nobody has waited for."""
+    """Whether the process runs and is no zombie."""
     with contextlib.suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 
 def end(folder: Path) -> None:
-    """Kills the processes of the Ray in a folder, also those that start meanwhile, and deletes the folder."""
+    """Kills the processes of the Ray in a folder, including new ones, and deletes the folder."""
     until = time.monotonic() + _SECONDS
     while (processes := processes_of(folder)) and time.monotonic() < until:
         for process in processes:
@@ -109,7 +109,7 @@ def end(folder: Path) -> None:
 
 
 def sweep() -> None:
-    """Ends what is left of Rays whose driver and watcher are both gone."""
+    """Cleans up after Rays whose driver and watcher are both gone."""
     from filelock import FileLock, Timeout
 
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
@@ -121,7 +121,7 @@ def sweep() -> None:
 
 
 def watch(folder: Path) -> None:
-    """Until the driver has gone: then the other end of this process's standard input closes."""
+    """Waits until the driver is gone, which closes this process's standard input, then cleans up."""
     with contextlib.suppress(OSError):
         while sys.stdin.buffer.read(1):
             pass

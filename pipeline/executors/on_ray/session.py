@@ -1,6 +1,6 @@
-"""Ray itself: started on this machine or joined, quiet, without dashboard and telemetry, and ended again.
+"""Ray's life cycle: starts or joins it, quietly, without dashboard and telemetry, and shuts it down.
 
-Each step of a pipeline in its own process is not free: Ray takes some seconds and a gigabyte to start.
+Ray takes some seconds and a gigabyte of memory to start.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SERVICES = {
     "ray::RuntimeEnvAgent": "RuntimeEnvAgent",
     "ray::DashboardAgent": "DashboardAgent",
 }
-"""Ray's own processes by a part of their command line or title. New actors wait for minutes where one is missing."""
+"""Ray's own processes, by a part of their command line or title. Without one, new actors wait for minutes."""
 _SHUTDOWN_S = 20.0
 
 
 def library(is_alone: bool = False) -> Any:
-    """The module `ray`, told to be silent; `is_alone`: and to keep to this machine's loopback.
+    """Imports `ray`, silenced; with `is_alone` restricted to this machine's loopback.
 
     Raises MissingExtraError with the install line.
     """
@@ -58,7 +58,7 @@ def library(is_alone: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster, and what it offers in all."""
+    """A machine of the cluster and its total resources."""
 
     id: str
     address: str
@@ -67,10 +67,10 @@ class Node:
 
 
 class Session:
-    """A connection to Ray. One that was there already is used, and left as it is."""
+    """A connection to Ray. An existing connection is used and left open."""
 
     def __init__(self, settings: ExecutorSettings) -> None:
-        """Raises RunError where no Ray answers at the address, or none can be started."""
+        """Raises RunError if no Ray answers at the address, or if Ray cannot be started."""
         self._token = own_token() if settings.address is None else {}  # read when ray is imported
         ray = self.ray = library(is_alone=settings.address is None)
         self._folder: PrivateFolder | None = None
@@ -96,7 +96,7 @@ class Session:
                         _temp_dir=self._folder.for_ray,
                         **quiet,
                     )
-        except Exception as error:  # Ray raises just that where its node has not come up in 30 s
+        except Exception as error:  # Ray raises a bare Exception if its node is not up in 30 s
             self.close()
             where = f"no Ray can be joined at {settings.address}" if settings.address else "Ray cannot be started here"
             raise RunError(f"{where}: {str(error).splitlines()[0]}") from None
@@ -104,25 +104,28 @@ class Session:
 
     @property
     def is_private(self) -> bool:
-        """Whether Ray was started here, for this session alone."""
+        """Whether this session started its own Ray."""
         return self._folder is not None
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes that are alive and have cores, in the order of their ids."""
-        found = [
+        """The live nodes with cores, ordered by id."""
+        nodes = [
             Node(
-                one["NodeID"], one["NodeManagerAddress"], one["Resources"].get("CPU", 0), one["Resources"].get("GPU", 0)
+                entry["NodeID"],
+                entry["NodeManagerAddress"],
+                entry["Resources"].get("CPU", 0),
+                entry["Resources"].get("GPU", 0),
             )
-            for one in self.ray.nodes()
-            if one["Alive"]
+            for entry in self.ray.nodes()
+            if entry["Alive"]
         ]
-        return tuple(sorted((node for node in found if node.cpus > 0), key=lambda node: node.id))
+        return tuple(sorted((node for node in nodes if node.cpus > 0), key=lambda node: node.id))
 
     def ended_service(self) -> str:
-        """The name of a process of Ray's own that has ended, which nothing brings back; empty while all are there.
+        """Returns the name of a process of Ray's own that has ended for good; empty if all are alive.
 
-        Of a Ray that was joined: whether a node with cores is left.
+        For a joined Ray it only checks that a node with cores is left.
         """
         if self._folder is None:
             return "" if self.nodes else "last node"
@@ -138,7 +141,7 @@ class Session:
         return ""
 
     def close(self) -> None:
-        """Leaves Ray, and ends it if it was started here. A Ray that does not answer is killed."""
+        """Leaves Ray, and shuts it down if this session started it. Kills a Ray that does not answer."""
         if self.is_ours:
             leaving = threading.Thread(target=self.ray.shutdown, daemon=True)
             leaving.start()
@@ -150,7 +153,7 @@ class Session:
 
 
 def _hush(ray: Any) -> None:
-    """Ray prints the death of a worker on the driver's stdout whatever `log_to_driver` says; our records have it."""
+    """Silences Ray, which prints a worker's death to stdout despite `log_to_driver`; our records hold it."""
     worker = ray._private.worker
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *arguments, **named: None
@@ -158,12 +161,11 @@ def _hush(ray: Any) -> None:
 
 @contextlib.contextmanager
 def _with_few_processes() -> Iterator[None]:
-    """Ray starts no dashboard process within, and none that reads the workers' logs.
+    """Keeps Ray from starting its dashboard process and its log monitor.
 
-    The first it starts even where the dashboard is switched off, and that process then asks the metadata services of
-    three clouds where it runs, before it looks whether statistics are switched off (UsageStatsHead.run, Ray 2.60). Ray
-    has no switch for it, and nothing of ours asks that process. The second takes a hundredth of a core all the time,
-    for lines that nobody is shown.
+    Ray starts the first even if the dashboard is disabled. That process then queries the metadata services of three
+    clouds before it checks whether usage statistics are disabled (UsageStatsHead.run, Ray 2.60). Ray has no switch for
+    it, and longthread does not use it. The second takes 1 % of a core for lines that nobody reads.
     """
     from ray._private.node import Node
 
@@ -177,7 +179,7 @@ def _with_few_processes() -> Iterator[None]:
 
 
 def own_token() -> dict[str, str]:
-    """A token for this session alone, so that nobody else on the machine can use it; what the user set goes before."""
+    """Sets a token, so that no other user of the machine can use this Ray; the user's own settings take precedence."""
     if "RAY_AUTH_MODE" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
         return {}
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _secret()}
@@ -187,10 +189,10 @@ def own_token() -> dict[str, str]:
 
 @cache
 def _secret() -> str:
-    """The same for the whole process: Ray reads it once, and a second Ray has to know it too."""
+    """Returns one secret per process: Ray reads it once, and a second Ray needs the same."""
     return secrets.token_hex(32)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
