@@ -22,8 +22,8 @@ COMMANDS = [command for command in COMMANDS if command]
 
 EXPECTED = {
     'ask "Who built the oldest clock?" museum': "Tobias Renk",
-    'ask "How much does the bus from the airport cost?" museum': "Not in the documents",
-    'ask "When does the museum open on the first Sunday of a month?" museum --config mine.yaml': "9:00",
+    'ask "How much does the bus from the airport cost?" museum': "The documents do not hold the answer.",
+    'ask "When does the museum open on the first Sunday of a month?" museum --config mine.yaml --account': "9:00",
     "steps compress.exit_mini": "keep_ratio: number or null",
     "eval whole.yaml mine.yaml --docs museum --data questions.jsonl --kind jsonl --output measured": "mine",
     "sweep sweep.yaml --output swept": "top_k",
