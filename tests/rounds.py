@@ -1,6 +1,6 @@
 """Rounds of a test: some run always, and all of them with `make thorough`.
 
-    @pytest.mark.parametrize("seed", rounds(range(20), 6))
+@pytest.mark.parametrize("seed", rounds(range(20), 6))
 """
 
 from __future__ import annotations

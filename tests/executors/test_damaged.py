@@ -19,6 +19,7 @@ from pipeline.executors.folder import DAMAGED, RECORDS, RUN, read_run
 from pipeline.executors.run import RunOptions, run
 from tests.executors.conftest import config, samples
 from tests.faults import COMPILER, ROOT, build, damage, disturbed
+from tests.rounds import rounds
 
 N = 4
 BATCH = """
@@ -68,17 +69,27 @@ def test_records_that_may_not_be_written_are_named(index: Path, done: Path, monk
 
 
 @pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="kills need a C compiler and LD_PRELOAD")
-@pytest.mark.parametrize("kind", ["kill", "tear"])
-def test_killed_at_each_write_before_the_first_record_the_run_goes_on(index: Path, tmp_path: Path, kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("kill", (3, 7)),
+        ("tear", (4, 9)),
+        *(pytest.param(kind, (2, 3, 4, 5, 7, 9), marks=pytest.mark.thorough) for kind in ("kill", "tear")),
+    ],
+    ids=str,
+)
+def test_killed_at_each_write_before_the_first_record_the_run_goes_on(
+    index: Path, tmp_path: Path, kind: Any, changes: tuple[int, ...]
+) -> None:
     """The lock, run.json in its temporary file, its new name, the first record."""
     library = build(tmp_path)
     environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
     reached = set()
-    for at in (2, 3, 4, 5, 7, 9):
-        folder = tmp_path / f"out-{at}"
+    for change in changes:
+        folder = tmp_path / f"out-{change}"
         folder.mkdir()
         command = [sys.executable, "-c", BATCH, str(index), str(folder)]
-        killed = disturbed(library, command, folder, kind, at, environment)
+        killed = disturbed(library, command, folder, kind, change, environment)
         assert killed.was_killed, killed.err
         reached.add(frozenset(re.sub(r"\d+", "N", path.name) for path in folder.iterdir()))
         again(index, folder)
@@ -189,7 +200,7 @@ def test_a_folder_of_an_older_version_goes_on_and_has_checksums_then(index: Path
     assert all("checksum" in line for line in (done / RECORDS).read_text().splitlines())
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", rounds(range(20), 8))
 def test_whatever_is_damaged_the_same_command_ends_with_the_same_records(index: Path, done: Path, seed: int) -> None:
     expected = values(done)
     rng = random.Random(seed)

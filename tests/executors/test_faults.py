@@ -30,9 +30,9 @@ from pipeline.types import Question
 from tests.executors.components import CGROUP
 from tests.executors.conftest import Cluster, config, samples
 
-N_MOMENTS = int(os.environ.get("LONGTHREAD_FAULTS", "10"))
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = RunOptions("ray", retry=30)
+KILLS = pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.thorough)])
 
 
 @pytest.fixture
@@ -50,23 +50,25 @@ def executors(monkeypatch: pytest.MonkeyPatch) -> list[RayExecutor]:
 
 
 class Killer(threading.Thread):
-    """Kills a stage's process N_MOMENTS times, each time a random while after it was there."""
+    """Kills a stage's process `n_kills` times, each time a random while after it was there."""
 
-    def __init__(self, executors: list[RayExecutor], stage: str, seed: int, most_s: float = 0.4) -> None:
+    def __init__(
+        self, executors: list[RayExecutor], stage: str, seed: int, n_kills: int, longest_s: float = 0.4
+    ) -> None:
         super().__init__(daemon=True)
-        self.executors, self.stage, self.most_s = executors, stage, most_s
+        self.executors, self.stage, self.n_kills, self.longest_s = executors, stage, n_kills, longest_s
         self.random = random.Random(seed)
         self.killed: list[int] = []
         self.is_over = threading.Event()
 
     def run(self) -> None:
-        while len(self.killed) < N_MOMENTS and not self.is_over.is_set():
+        while len(self.killed) < self.n_kills and not self.is_over.is_set():
             places = [place.pid for one in self.executors for place in one.places.get(self.stage, ())]
             alive = [pid for pid in places if pid not in self.killed]
             if not alive or not self.has_begun():
                 time.sleep(0.01)
                 continue
-            time.sleep(self.random.uniform(0, self.most_s))
+            time.sleep(self.random.uniform(0, self.longest_s))
             if self.is_over.is_set():
                 return
             try:
@@ -80,13 +82,13 @@ class Killer(threading.Thread):
 
 
 def killed_while_running(
-    executors: list[RayExecutor], stage: str, index: Path, folder: Path, n: int, last: Spec, seed: int
+    executors: list[RayExecutor], stage: str, index: Path, folder: Path, n: int, last: Spec, seed: int, n_kills: int
 ) -> list[int]:
     """The processes that were killed in a run of n samples that went on to its end."""
-    killer = Killer(executors, stage, seed)
+    killer = Killer(executors, stage, seed, n_kills)
     killer.start()
     try:
-        pipeline = config(trouble={"delay": 0.03}, last=last, max_restarts=2 * N_MOMENTS)
+        pipeline = config(trouble={"delay": 0.03}, last=last, max_restarts=2 * n_kills)
         summary = run(pipeline, index, samples(n), folder, OPTIONS)
     finally:
         killer.is_over.set()
@@ -101,17 +103,25 @@ def every_sample_once(folder: Path, n: int) -> list[dict[str, Any]]:
     return records
 
 
+@KILLS
 @pytest.mark.parametrize(
     ("stage", "delay", "n"),
     [("compress.trouble", 0.001, 160), ("generate.slow", 0.01, 120)],
     ids=["stage", "generator"],
 )
 def test_a_killed_actor_costs_a_retry(
-    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, stage: str, delay: float, n: int
+    cluster: Cluster,
+    executors: list[RayExecutor],
+    index: Path,
+    tmp_path: Path,
+    stage: str,
+    delay: float,
+    n: int,
+    n_kills: int,
 ) -> None:
     last = Spec("generate.slow", (("delay", delay),))
-    killed = killed_while_running(executors, stage, index, tmp_path, n, last, seed=1)
-    assert len(killed) == N_MOMENTS
+    killed = killed_while_running(executors, stage, index, tmp_path, n, last, 1, n_kills)
+    assert len(killed) == n_kills
     records = every_sample_once(tmp_path, n)
     attempts = [attempt for one in records for attempt in one["attempts"]]
     assert len(attempts) == sum(one["retries"] for one in records) > 0
@@ -119,12 +129,11 @@ def test_a_killed_actor_costs_a_retry(
 
 
 def test_a_killed_generator_with_a_real_model(
-    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(globals(), "N_MOMENTS", 1)
     settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8), ("n_seq_max", 3), ("use_tuned", False))
     last = Spec("generate.llama", settings)
-    killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2)
+    killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2, n_kills=1)
     assert len(killed) == 1
     records = every_sample_once(tmp_path, 4)
     assert sum(one["retries"] for one in records) >= 1
@@ -159,15 +168,16 @@ def n_lines(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@KILLS
 def test_a_killed_driver_loses_and_repeats_nothing(
-    request: pytest.FixtureRequest, index: Path, tmp_path: Path, executor: str
+    request: pytest.FixtureRequest, index: Path, tmp_path: Path, executor: str, n_kills: int
 ) -> None:
     address = request.getfixturevalue("cluster").address if executor == "ray" else None
-    chance, n = random.Random(7), 8 * N_MOMENTS
+    chance, n = random.Random(7), 8 * n_kills
     calls, folder = tmp_path / "calls", tmp_path / "out"
     more = {"executor": executor, "address": address, "trouble": {"calls": str(calls)}}
     recorded = b""
-    for _ in range(N_MOMENTS):
+    for _ in range(n_kills):
         process = start_driver(index, folder, n, **more)
         target = n_lines(folder) + chance.randint(1, 5)
         while process.poll() is None and n_lines(folder) < target:
