@@ -41,7 +41,10 @@ def done(index: Path, tmp_path: Path) -> Path:
 
 
 def values(folder: Path) -> list[tuple[Any, ...]]:
-    return [(one["id"], one["key"], one["fields"], one["record"]["answer"]) for one in read_run(folder).records]
+    return [
+        (record["id"], record["key"], record["fields"], record["record"]["answer"])
+        for record in read_run(folder).records
+    ]
 
 
 def again(index: Path, folder: Path, **options: Any) -> list[str]:

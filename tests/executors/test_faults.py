@@ -63,7 +63,7 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while len(self.killed) < self.n_kills and not self.is_over.is_set():
-            places = [place.pid for one in self.executors for place in one.places.get(self.stage, ())]
+            places = [place.pid for executor in self.executors for place in executor.places.get(self.stage, ())]
             alive = [pid for pid in places if pid not in self.killed]
             if not alive or not self.has_begun():
                 time.sleep(0.01)
@@ -78,7 +78,7 @@ class Killer(threading.Thread):
             self.killed.append(alive[0])
 
     def has_begun(self) -> bool:
-        return any(one.n_under_way for one in self.executors)
+        return any(executor.n_under_way for executor in self.executors)
 
 
 def killed_while_running(
@@ -99,7 +99,7 @@ def killed_while_running(
 
 def every_sample_once(folder: Path, n: int) -> list[dict[str, Any]]:
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert Counter(one["id"] for one in records) == {f"q{i}": 1 for i in range(n)}
+    assert Counter(record["id"] for record in records) == {f"q{i}": 1 for i in range(n)}
     return records
 
 
@@ -123,8 +123,8 @@ def test_a_killed_actor_costs_a_retry(
     killed = killed_while_running(executors, stage, index, tmp_path, n, last, 1, n_kills)
     assert len(killed) == n_kills
     records = every_sample_once(tmp_path, n)
-    attempts = [attempt for one in records for attempt in one["attempts"]]
-    assert len(attempts) == sum(one["retries"] for one in records) > 0
+    attempts = [attempt for record in records for attempt in record["attempts"]]
+    assert len(attempts) == sum(record["retries"] for record in records) > 0
     assert {(attempt["type"], attempt["stage"]) for attempt in attempts} == {("ActorDied", stage)}
 
 
@@ -136,8 +136,8 @@ def test_a_killed_generator_with_a_real_model(
     killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2, n_kills=1)
     assert len(killed) == 1
     records = every_sample_once(tmp_path, 4)
-    assert sum(one["retries"] for one in records) >= 1
-    assert all(one["record"]["ledger"]["generation"]["prompt_tokens"] > 100 for one in records)
+    assert sum(record["retries"] for record in records) >= 1
+    assert all(record["record"]["ledger"]["generation"]["prompt_tokens"] > 100 for record in records)
 
 
 def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, index: Path, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, 
     assert (summary.n_ok, summary.n_failed) == (7, 1)
     (failed,) = read_run(tmp_path).failed
     assert (failed["id"], failed["error"]["type"], failed["error"]["stage"]) == ("q2", "ActorDied", "compress.trouble")
-    retries = [one["retries"] for one in read_run(tmp_path).records]
+    retries = [record["retries"] for record in read_run(tmp_path).records]
     assert retries.pop(2) == 3
     assert max(retries) <= 1, "whoever was in that process when it died is tried once more"
 
@@ -158,8 +158,8 @@ def test_a_stage_that_never_works_stops_the_run(cluster: Cluster, index: Path, t
 
 # ---------------------------------------------------------------------------------------------------------- the driver
 def start_driver(index: Path, folder: Path, n: int, **more: Any) -> subprocess.Popen[str]:
-    asked = {"index": str(index), "folder": str(folder), "n": n, "delay": 0.004, "executor": "local", **more}
-    command = [sys.executable, "-m", "tests.executors.batch_driver", json.dumps(asked)]
+    order = {"index": str(index), "folder": str(folder), "n": n, "delay": 0.004, "executor": "local", **more}
+    command = [sys.executable, "-m", "tests.executors.batch_driver", json.dumps(order)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -239,9 +239,9 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(index: Path, tmp_path: Path
 # -------------------------------------------------------------------------------------------------------------- memory
 def test_memory_beyond_a_limit_is_an_error_of_its_sample(cluster: Cluster, index: Path, tmp_path: Path) -> None:
     run(config(trouble={"eat_on": "q1"}), index, samples(4), tmp_path, RunOptions("ray", retry=1))
-    found = read_run(tmp_path)
-    assert [one["id"] for one in found.ok] == ["q0", "q2", "q3"]
-    assert (found.failed[0]["error"]["type"], found.failed[0]["retries"]) == ("MemoryError", 1)
+    batch = read_run(tmp_path)
+    assert [record["id"] for record in batch.ok] == ["q0", "q2", "q3"]
+    assert (batch.failed[0]["error"]["type"], batch.failed[0]["retries"]) == ("MemoryError", 1)
 
 
 @pytest.fixture
@@ -264,9 +264,9 @@ def test_an_actor_that_the_kernel_kills_for_its_memory_is_reported(
 ) -> None:
     trouble = {"eat_on": "q1", "eat_by": "cgroup"}
     run(config(trouble=trouble), index, samples(4), tmp_path, RunOptions("ray", retry=1))
-    found = read_run(tmp_path)
-    assert [one["id"] for one in found.ok] == ["q0", "q2", "q3"]
-    error = found.failed[0]["error"]
+    batch = read_run(tmp_path)
+    assert [record["id"] for record in batch.ok] == ["q0", "q2", "q3"]
+    error = batch.failed[0]["error"]
     assert (error["type"], error["stage"]) == ("ActorDied", "compress.trouble")
     assert error["message"].startswith("its process ended: ")
 
@@ -287,11 +287,11 @@ def second_node(cluster: Cluster) -> Iterator[Callable[[], None]]:
             nodes.remove_node(node, allow_graceful=False)
 
     try:
-        wait_until(lambda: sum(one["Alive"] for one in ray.nodes()) == 2, 500)
+        wait_until(lambda: sum(info["Alive"] for info in ray.nodes()) == 2, 500)
         yield kill
     finally:
         kill()
-    wait_until(lambda: sum(one["Alive"] for one in ray.nodes()) == 1, 500)
+    wait_until(lambda: sum(info["Alive"] for info in ray.nodes()) == 1, 500)
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
@@ -307,7 +307,9 @@ def test_a_node_that_is_gone_does_not_end_the_run(
     nodes: dict[str, set[str]] = {}
 
     def watch() -> None:
-        wait_until(lambda: any(all(len(places) == 2 for places in one.places.values()) for one in executors), 500)
+        wait_until(
+            lambda: any(all(len(places) == 2 for places in executor.places.values()) for executor in executors), 500
+        )
         nodes.update({stage: {place.node for place in places} for stage, places in executors[0].places.items()})
         wait_until(lambda: n_lines(tmp_path) >= 10, 500)
         second_node()
@@ -316,14 +318,14 @@ def test_a_node_that_is_gone_does_not_end_the_run(
     watcher.start()
     last = Spec("generate.slow", (("delay", 0.02),))
     pipeline = config(trouble={"delay": 0.01}, last=last, max_restarts=50)
-    asked = [Sample(Question(one.question.text, one.question.id)) for one in samples(240)]
-    summary = run(pipeline, index, asked, tmp_path, OPTIONS)
+    questions = [Sample(Question(sample.question.text, sample.question.id)) for sample in samples(240)]
+    summary = run(pipeline, index, questions, tmp_path, OPTIONS)
     watcher.join()
     assert (summary.n_ok, summary.n_failed) == (240, 0)
     assert len(set.union(*nodes.values())) == 2
     assert len(nodes["generate.slow"]) == 2, "the stages were spread over both nodes"
     records = every_sample_once(tmp_path, 240)
-    assert sum(one["retries"] for one in records) > 0
+    assert sum(record["retries"] for record in records) > 0
 
 
 # ------------------------------------------------------------------------------------------------------------- streams

@@ -33,25 +33,25 @@ def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_pat
     pipeline = config()
     summary = run(pipeline, index, samples(9), tmp_path / "out", RunOptions(executor))  # type: ignore[arg-type]
     assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (9, 0, 0, 0)
-    found = read_run(tmp_path / "out")
-    assert [one["id"] for one in found.records] == [f"q{n}" for n in range(9)]
-    assert [one["n"] for one in found.records] == list(range(9))
-    assert [one["fields"] for one in found.records] == [{"gold": n} for n in range(9)]
-    assert found.about["config_hash"] == pipeline.hash
-    assert found.about["executor"]["kind"] == executor
-    assert found.about["model"] == {"name": "generate.scripted", "path": None, "sha256": None}
+    batch = read_run(tmp_path / "out")
+    assert [record["id"] for record in batch.records] == [f"q{n}" for n in range(9)]
+    assert [record["n"] for record in batch.records] == list(range(9))
+    assert [record["fields"] for record in batch.records] == [{"gold": n} for n in range(9)]
+    assert batch.about["config_hash"] == pipeline.hash
+    assert batch.about["executor"]["kind"] == executor
+    assert batch.about["model"] == {"name": "generate.scripted", "path": None, "sha256": None}
     with Pipeline(pipeline, index) as one_by_one:
-        for record in found.records[:3]:
+        for record in batch.records[:3]:
             state = one_by_one.ask(Question(record["question"]["text"], record["id"]))
             assert state.answer is not None
-            told = record["record"]
-            assert (told["answer"], record["retries"], record["error"]) == (state.answer.text, 0, None)
-            assert [(p["source"], p["start"], p["end"]) for p in told["shown"]] == [
+            entry = record["record"]
+            assert (entry["answer"], record["retries"], record["error"]) == (state.answer.text, 0, None)
+            assert [(p["source"], p["start"], p["end"]) for p in entry["shown"]] == [
                 (p.source, p.start, p.end) for p in state.shown
             ]
-            assert told["ledger"]["parts"] == dict(state.ledger.parts)
-            assert [one["stage"] for one in told["ledger"]["stages"]] == [spec.name for spec in pipeline.stages]
-            assert "config" not in told
+            assert entry["ledger"]["parts"] == dict(state.ledger.parts)
+            assert [stage["stage"] for stage in entry["ledger"]["stages"]] == [spec.name for spec in pipeline.stages]
+            assert "config" not in entry
 
 
 def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
@@ -59,9 +59,9 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
 ) -> None:
     options = RunOptions(executor, retry=2)  # type: ignore[arg-type]
     run(config(trouble={"raise_on": "q2"}), index, samples(6), tmp_path, options)
-    found = read_run(tmp_path)
-    assert [one["id"] for one in found.ok] == ["q0", "q1", "q3", "q4", "q5"]
-    (failed,) = found.failed
+    batch = read_run(tmp_path)
+    assert [record["id"] for record in batch.ok] == ["q0", "q1", "q3", "q4", "q5"]
+    (failed,) = batch.failed
     error = failed["error"]
     assert (error["type"], error["message"], error["stage"]) == (
         "RuntimeError",
@@ -74,8 +74,11 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
 
 def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, executor: str) -> None:
     pipeline = config(last=Spec("generate.scripted", (("n_ctx", 300), ("max_tokens", 8))))
-    asked = [*samples(2), Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"))]
-    run(pipeline, index, asked, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
+    questions = [
+        *samples(2),
+        Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long")),
+    ]
+    run(pipeline, index, questions, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
     (failed,) = read_run(tmp_path).failed
     assert (failed["id"], failed["error"]["type"], failed["retries"]) == ("long", "WindowError", 0)
     assert failed["error"]["stage"] == "assemble.cited"
@@ -103,11 +106,11 @@ def test_a_run_goes_on_where_it_stopped(index: Path, tmp_path: Path, executor: s
 
 
 def test_the_error_budget_stops_a_run_and_keeps_what_is_done(index: Path, tmp_path: Path, executor: str) -> None:
-    bad = [replace(one, fault=f"line {n} is bad") if n in (1, 3) else one for n, one in enumerate(samples(6))]
+    bad = [replace(sample, fault=f"line {n} is bad") if n in (1, 3) else sample for n, sample in enumerate(samples(6))]
     options = RunOptions(executor, fail_on_error=1)  # type: ignore[arg-type]
     with pytest.raises(RunError, match="2 samples failed, and --fail-on-error allows 1"):
         run(config(), index, bad, tmp_path, options)
-    assert [one["id"] for one in lines(tmp_path)] == ["q1", "q3"]
+    assert [record["id"] for record in lines(tmp_path)] == ["q1", "q3"]
     with pytest.raises(RunError, match="allows 20% of 6"):
         run(config(), index, bad, tmp_path / "b", replace(options, fail_on_error=0.2))
     assert run(config(), index, bad, tmp_path, replace(options, fail_on_error=0.5)).n_ok == 4
@@ -117,7 +120,7 @@ def test_failed_samples_are_tried_again_when_asked_for(index: Path, tmp_path: Pa
     options = RunOptions(retry=0)
     run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, options)
     run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, options)
-    assert [one["status"] for one in read_run(tmp_path).records] == ["ok", "error", "ok"]
+    assert [record["status"] for record in read_run(tmp_path).records] == ["ok", "error", "ok"]
     again = run(config(trouble={"raise_on": "q1"}), index, samples(3), tmp_path, replace(options, retry_errors=True))
     assert (again.n_failed, again.n_before, len(lines(tmp_path))) == (1, 2, 3)
 
@@ -132,16 +135,16 @@ def test_a_folder_of_another_run_is_refused_or_brought_up_to_date(index: Path, t
     notes: list[str] = []
     run(other, index, samples(3), tmp_path, RunOptions(update=True), on_note=notes.append)
     assert "0 of 3 records still hold" in notes[0]
-    asked = tmp_path / "q.jsonl"
-    asked.write_text("1")
+    questions = tmp_path / "q.jsonl"
+    questions.write_text("1")
     folder = tmp_path / "inputs"
-    run(config(), index, samples(3), folder, RunOptions(input=asked))
-    asked.write_text("2")
+    run(config(), index, samples(3), folder, RunOptions(input=questions))
+    questions.write_text("2")
     with pytest.raises(RunError, match="another input"):
-        run(config(), index, samples(4)[1:], folder, RunOptions(input=asked))
-    summary = run(config(), index, samples(4)[1:], folder, RunOptions(input=asked, update=True))
+        run(config(), index, samples(4)[1:], folder, RunOptions(input=questions))
+    summary = run(config(), index, samples(4)[1:], folder, RunOptions(input=questions, update=True))
     assert (summary.n_ok, summary.n_before) == (3, 2)
-    assert [(one["n"], one["id"]) for one in read_run(folder).records] == [(0, "q1"), (1, "q2"), (2, "q3")]
+    assert [(record["n"], record["id"]) for record in read_run(folder).records] == [(0, "q1"), (1, "q2"), (2, "q3")]
 
 
 def test_folders_that_cannot_be_used(index: Path, tmp_path: Path) -> None:
@@ -171,13 +174,13 @@ def test_what_is_missing_is_said_before_anything_is_answered(index: Path, tmp_pa
 
 
 def test_status_adds_up(index: Path, tmp_path: Path) -> None:
-    told: list[RunStatus] = []
-    run(config(trouble={"raise_on": "q1"}), index, samples(4), tmp_path, RunOptions(retry=0), on_status=told.append)
-    assert (told[-1].n_done, told[-1].n_ok, told[-1].n_failed, told[-1].n_samples) == (4, 3, 1, 4)
-    assert told[-1].per_second > 0
-    assert told[-1].seconds_left == 0
-    assert told[-1].prompt_tokens > 0
-    assert told[-1].answer_tokens > 0
+    statuses: list[RunStatus] = []
+    run(config(trouble={"raise_on": "q1"}), index, samples(4), tmp_path, RunOptions(retry=0), on_status=statuses.append)
+    assert (statuses[-1].n_done, statuses[-1].n_ok, statuses[-1].n_failed, statuses[-1].n_samples) == (4, 3, 1, 4)
+    assert statuses[-1].per_second > 0
+    assert statuses[-1].seconds_left == 0
+    assert statuses[-1].prompt_tokens > 0
+    assert statuses[-1].answer_tokens > 0
 
 
 def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: Path) -> None:
@@ -197,10 +200,10 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
     assert (together.n_ok, alone.n_ok) == (3, 3)
     first, second = read_run(tmp_path / "together"), read_run(tmp_path / "alone")
-    for one, other in zip(first.records, second.records, strict=True):
-        a, b = one["record"]["ledger"]["generation"], other["record"]["ledger"]["generation"]
-        assert a["prompt_tokens"] == b["prompt_tokens"] == one["record"]["ledger"]["prompt_tokens"]
-        assert one["record"]["shown"] == other["record"]["shown"]
+    for record, other in zip(first.records, second.records, strict=True):
+        a, b = record["record"]["ledger"]["generation"], other["record"]["ledger"]["generation"]
+        assert a["prompt_tokens"] == b["prompt_tokens"] == record["record"]["ledger"]["prompt_tokens"]
+        assert record["record"]["shown"] == other["record"]["shown"]
     assert first.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -221,9 +224,9 @@ def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
     stages[1] = Spec("compress.extensible", (("k", 2),))
     pipeline = replace(config(), stages=tuple(stages))
     summary = run(pipeline, index, samples(2), tmp_path, RunOptions(executor, retry=0))  # type: ignore[arg-type]
-    found = read_run(tmp_path)
-    assert summary.n_ok == 2, found.failed
-    for record in found.records:
+    batch = read_run(tmp_path)
+    assert summary.n_ok == 2, batch.failed
+    for record in batch.records:
         ledger = record["record"]["ledger"]
         n_vectors, n_tokens = ledger["soft"]
         n_passages = len(record["record"]["shown"])
@@ -235,12 +238,12 @@ def test_the_section_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     head = "stages: [retrieve.bm25, assemble.cited, generate.scripted]\nindex: {embedder: none}\n"
     path.write_text(head + "executor:\n  kind: ray\n  stages:\n    generate: {replicas: 2, num_cpus: 0.5}\n")
-    found = load_config(path)
-    assert found.executor.kind == "ray"
-    assert found.executor.pool("generate.scripted").replicas == 2
-    assert found.executor.pool("assemble.cited").replicas == "auto"
+    loaded = load_config(path)
+    assert loaded.executor.kind == "ray"
+    assert loaded.executor.pool("generate.scripted").replicas == 2
+    assert loaded.executor.pool("assemble.cited").replicas == "auto"
     path.write_text(head)
-    assert load_config(path).hash == found.hash, "where a batch runs changes no answer"
+    assert load_config(path).hash == loaded.hash, "where a batch runs changes no answer"
     path.write_text(head + "executor:\n  stages:\n    generate: {replicas: 0}\n    compress.exit: {}\n")
     with pytest.raises(ConfigError, match=r"p.yaml:5: .*replicas must be at least 1"):
         load_config(path)
