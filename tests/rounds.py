@@ -14,5 +14,6 @@ import pytest
 def rounds(values: Iterable[Any], n: int) -> list[Any]:
     """The parameters of all rounds. `n` of them, evenly spread, run always; the others have the mark `thorough`."""
     values = list(values)
-    usual = {k * len(values) // n for k in range(min(n, len(values)))}
+    n = min(n, len(values))
+    usual = {k * len(values) // n for k in range(n)}
     return [value if k in usual else pytest.param(value, marks=pytest.mark.thorough) for k, value in enumerate(values)]

@@ -21,6 +21,8 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.on_ray.private_folder import MARK, PREFIX, PrivateFolder, is_alive, processes_of, sweep
 from pipeline.executors.on_ray.session import _SERVICES
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent.parent
 BATCH = """
 import json, sys
