@@ -1,6 +1,7 @@
 # make demo    a question answered from documents, from nothing
 # make test    the tests
 # make check   what CI runs: format, lint, types, tests
+# make thorough   the tests with all rounds of random kills and damages
 # make zoo     fetches real chat templates and vocabularies, for tests that are skipped without them
 # make train-exit         fits the classifier of compress.exit_mini, some minutes; see docs/training.md
 # make train-extensible   trains the vectors of compress.extensible, 2.5 hours; see docs/training.md
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check zoo format picture train-exit train-extensible clean
+.PHONY: setup demo test check thorough zoo format picture train-exit train-extensible clean
 
 setup: $(READY)
 
@@ -22,15 +23,24 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/python -m cli.main demo
 
-test: $(READY)
-	$(BIN)/pytest
-
+# First what can share the machine, a worker for each core; then what needs it alone.
 # With CI set, pytest's list of what failed has whole messages, which are too long to read.
+PYTEST := env -u CI COLUMNS=160 $(BIN)/pytest
+PARALLEL := -n auto --dist loadfile
+
+test: $(READY)
+	$(PYTEST) $(PARALLEL) -m "not alone and not thorough"
+	$(PYTEST) -m "alone and not thorough"
+
+thorough: $(READY)
+	$(PYTEST) $(PARALLEL) -m "not alone"
+	$(PYTEST) -m "alone"
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	env -u CI COLUMNS=160 $(BIN)/pytest
+	$(MAKE) test
 
 zoo: $(READY)
 	$(BIN)/python -m tests.models.zoo

@@ -1,15 +1,103 @@
-"""No test reads the settings or the conversations of whoever runs it."""
+"""No test reads the settings or the conversations of its user; parallel workers share the cores and a prepared cache.
 
-from collections.abc import Iterator
+`make test` runs the tests in parallel (`pytest -n auto`), except those with the mark `alone`: they measure time or
+memory, or start a Ray, and run afterwards, one by one. `make thorough` runs what the mark `thorough` keeps from the
+usual run as well (tests/rounds.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from filelock import FileLock
+
+WORKER_BYTES = 4 << 30
+"""Memory that one worker may need: torch, two models and their caches."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """The number of workers of `-n auto`: one for each core and 4 GB of free memory."""
+    by_memory = psutil.virtual_memory().available // WORKER_BYTES
+    return int(max(1, min(len(_cores()), by_memory)))
+
+
+def pytest_configure() -> None:
+    """Gives each worker its share of the cores, and so do the processes that its tests start.
+
+    llama.cpp, torch and BLAS take as many threads as they may use cores. With more threads than cores they wait for
+    each other by spinning, and a model becomes ten times slower.
+    """
+    worker, n_workers = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker is None or n_workers == 1 or not hasattr(os, "sched_setaffinity"):
+        return
+    cores = _cores()
+    share = cores[int(worker.removeprefix("gw")) % len(cores) :: n_workers]
+    os.sched_setaffinity(0, share)
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that starts a Ray needs the machine alone: Ray has a time limit for the signs of life of its processes."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        has_ray = parameters is not None and parameters.params.get("executor") == "ray"
+        if has_ray or "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("config")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of all tests that set none of their own; no test reads the settings or conversations of its user."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared-cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LONGTHREAD_CONFIG", str(folder))
+        patch.setenv("LONGTHREAD_CACHE", str(folder))
+        patch.setenv("LONGTHREAD_CONFIG", str(tmp_path_factory.mktemp("config")))
         patch.setenv("LONGTHREAD_DATA", str(tmp_path_factory.mktemp("data")))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def fill_cache(session_cache: Path) -> Callable[[Path], Path]:
+    """Puts the converted embedder and the hash of the default model into a cache, and nothing that a test could find.
+
+    Both take seconds to make. They are made once for all tests and workers; a test of the conversion takes an empty
+    folder.
+    """
+    from pipeline.models.catalogue import resolve
+    from pipeline.models.filehash import file_sha256
+    from pipeline.retrieval.embedder import open_embedder
+
+    session_cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(session_cache / "prepare.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LONGTHREAD_CACHE", str(session_cache))
+        open_embedder("minilm").embed(["The embedder is converted."])
+        file_sha256(resolve("smollm2-135m"))
+
+    def fill(target: Path) -> Path:
+        for name in ("embedders", "fingerprints", "hashes"):
+            (target / name).mkdir(parents=True, exist_ok=True)
+            for path in (session_cache / name).glob("[!.]*"):
+                if not (target / name / path.name).exists():
+                    os.link(path, target / name / path.name)
+        return target
+
+    return fill
+
+
+@pytest.fixture
+def own_cache(fill_cache: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which no test finds calibrations, summaries or sessions of another, or of the machine."""
+    folder = fill_cache(tmp_path / "cache")
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(folder))
+    return folder

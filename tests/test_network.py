@@ -115,6 +115,7 @@ def test_index_and_ask_never_try(run: Run, tmp_path: Path) -> None:
     assert re.search(r"^generate\.llama ", done.stdout, re.MULTILINE), "a model was asked"
 
 
+@pytest.mark.alone
 def test_a_batch_on_ray_keeps_to_the_loopback(run: Run, tmp_path: Path) -> None:
     code = "import socket; socket.socket().connect(('192.0.2.1', 80))"
     assert run("-c", code, loopback=True)[1] == ["connect 192.0.2.1 80"]

@@ -46,10 +46,11 @@ Run = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, fill_cache: Callable[[Path], Path]) -> Run:
     """Runs a command of the README, once, in a folder in which the README's paths exist."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "configs", folder / "configs")
+    fill_cache(folder / "cache")
     finished: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def _run(command: str) -> subprocess.CompletedProcess[str]:
@@ -190,9 +191,9 @@ def test_the_picture_is_of_a_run_and_needs_no_network() -> None:
     assert not re.findall(r"https?:|@font-face|@import", loaded)
 
 
-def test_the_script_runs_and_answers_right(tmp_path: Path) -> None:
+def test_the_script_runs_and_answers_right(own_cache: Path) -> None:
     (script,) = SCRIPTS
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LONGTHREAD_CACHE": str(tmp_path / "cache")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -127,8 +127,8 @@ def resume(terminal: Terminal, keep: Keep) -> None:
     terminal.wait_until_dead()
 
 
-def test_the_chat_in_a_terminal(tmp_path: Path) -> None:
-    conversation(tmp_path / "cache", 80, 24, lambda title, terminal: None)
+def test_the_chat_in_a_terminal(own_cache: Path) -> None:
+    conversation(own_cache, 80, 24, lambda title, terminal: None)
 
 
 def draw(terminal: Terminal, path: str) -> None:

@@ -24,8 +24,8 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory, fill_cache: Callable[[Path], Path]) -> Path:
+    return fill_cache(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

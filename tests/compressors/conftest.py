@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,8 @@ from tests.compressors.workbench import scripted_runtime
 
 
 @pytest.fixture(autouse=True)
-def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test finds calibrations or summaries of another, or of the machine."""
-    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+def always_own_cache(own_cache: Path) -> None:
+    """No test finds calibrations or summaries of another."""
 
 
 @pytest.fixture
@@ -21,7 +20,8 @@ def runtime() -> Iterator[Pipeline]:
 
 
 @pytest.fixture(scope="module")
-def real() -> Iterator[Pipeline]:
+def real(fill_cache: Callable[[Path], Path]) -> Iterator[Pipeline]:
     """The default model and the default embedder, opened once for a file of tests."""
     with Pipeline(default_pipeline(), Path("nowhere")) as pipeline:
+        pipeline.embedder.embed(["It is opened from the cache of the session."])
         yield pipeline

@@ -121,7 +121,7 @@ def card(smol: Pipeline, tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def layers_made_once(
-    own_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The layers' file takes seconds to make: all tests share it, and its states, by the hash of the weights."""
     monkeypatch.setattr(

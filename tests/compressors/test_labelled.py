@@ -65,17 +65,17 @@ WIKIQA = "who keeps it ?\tIt is high .\t0\nwho keeps it ?\tBlane keeps it .\t1\n
 def test_hotpotqas_layouts(item: dict[str, object], is_lines: bool, tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text("\n".join([json.dumps(item)] * 2) if is_lines else json.dumps([item, item]))
-    one, other = read_labelled(file)
-    assert one == other
-    assert (one.question, one.answers) == ("Where was the keeper born?", ("Skelby",))
-    assert [part.text for part in one.units.parts] == [
+    question, last = read_labelled(file)
+    assert question == last
+    assert (question.question, question.answers) == ("Where was the keeper born?", ("Skelby",))
+    assert [part.text for part in question.units.parts] == [
         "It is high.",
         "Blane keeps it.",
         "Blane was born in Skelby.",
         "He sings.",
     ]
-    assert one.supports == (False, True, True, False)
-    assert [(p.title, p.text) for p in one.units.passages] == [
+    assert question.supports == (False, True, True, False)
+    assert [(p.title, p.text) for p in question.units.passages] == [
         ("Tower", "It is high. Blane keeps it."),
         ("Blane", "Blane was born in Skelby. He sings."),
     ]
@@ -125,34 +125,36 @@ def test_a_bad_question_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     (tmp_path / "h.json").write_text(json.dumps([HOTPOT, 1, {**HOTPOT, "context": [["Tower"]]}, HOTPOT]))
     questions, faults = read_usable(tmp_path / "h.json")
     assert (len(questions), len(faults)) == (2, 2)
-    asked = {"question": "Who?", "answers": [{"text": "Blane", "answer_start": 0}]}
-    paragraphs = [{"context": "Blane sings. It rains.", "qas": [{**asked, "answers": [1]}, asked]}, {}, 3]
+    entry = {"question": "Who?", "answers": [{"text": "Blane", "answer_start": 0}]}
+    paragraphs = [{"context": "Blane sings. It rains.", "qas": [{**entry, "answers": [1]}, entry]}, {}, 3]
     (tmp_path / "s.json").write_text(json.dumps({"data": [7, {"title": "T", "paragraphs": paragraphs}]}))
     questions, faults = read_usable(tmp_path / "s.json")
-    assert [(one.question, one.supports) for one in questions] == [("Who?", (True, False))]
+    assert [(question.question, question.supports) for question in questions] == [("Who?", (True, False))]
     assert len(faults) == 4
     (tmp_path / "w.tsv").write_text("Who?\tBlane sings.\t1\nWho?\tIt rains.\nWho?\tIt is high.\t0\n")
     questions, faults = read_usable(tmp_path / "w.tsv")
-    assert [one.supports for one in questions] == [(True, False)]
+    assert [question.supports for question in questions] == [(True, False)]
     assert faults == [f"{tmp_path / 'w.tsv'}:2: must be question TAB sentence TAB 1 or 0, was: Who?\tIt rains."]
 
 
 def test_our_own_questions() -> None:
     questions = read_labelled(OURS)
     assert len(questions) >= 60
-    assert sum(len(one.units) for one in questions) >= 300
-    for one in questions:
-        assert one.is_telling
-        assert len(one.units.passages) == N_OWN
-        said = " ".join(part.text for part, is_right in zip(one.units.parts, one.supports, strict=True) if is_right)
-        assert one.answers[0]
-        assert said
+    assert sum(len(question.units) for question in questions) >= 300
+    for question in questions:
+        assert question.is_telling
+        assert len(question.units.passages) == N_OWN
+        evidence = " ".join(
+            part.text for part, is_right in zip(question.units.parts, question.supports, strict=True) if is_right
+        )
+        assert question.answers[0]
+        assert evidence
 
 
 def test_a_sample_is_the_same_for_the_same_seed_and_keeps_the_order() -> None:
     questions = read_labelled(OURS)
-    one, other = sampled(questions, 10, 1), sampled(questions, 10, 1)
-    assert one == other
-    assert [questions.index(q) for q in one] == sorted(questions.index(q) for q in one)
-    assert sampled(questions, 10, 2) != one
+    sample, again = sampled(questions, 10, 1), sampled(questions, 10, 1)
+    assert sample == again
+    assert [questions.index(q) for q in sample] == sorted(questions.index(q) for q in sample)
+    assert sampled(questions, 10, 2) != sample
     assert sampled(questions, 1000, 2) == questions

@@ -15,24 +15,24 @@ from tests.executors.conftest import config, samples
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
+    order = json.loads(sys.argv[1])
     register()
-    if asked.get("most_bytes"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (asked["most_bytes"], resource.RLIM_INFINITY))
-    if asked.get("address"):
+    if order.get("most_bytes"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["most_bytes"], resource.RLIM_INFINITY))
+    if order.get("address"):
         from pipeline.executors.on_ray.session import library
 
         library(is_alone=True).init(
-            address=asked["address"],
+            address=order["address"],
             log_to_driver=False,
             logging_level="ERROR",
             configure_logging=False,
             runtime_env={"worker_process_setup_hook": "tests.executors.components.register"},
         )
-    pipeline = config(trouble=asked.get("trouble"), last=make("generate.slow", {"delay": asked["delay"]}))
-    options = RunOptions(executor=asked["executor"])
+    pipeline = config(trouble=order.get("trouble"), last=make("generate.slow", {"delay": order["delay"]}))
+    options = RunOptions(executor=order["executor"])
     try:
-        summary = run(pipeline, Path(asked["index"]), samples(asked["n"]), Path(asked["folder"]), options)
+        summary = run(pipeline, Path(order["index"]), samples(order["n"]), Path(order["folder"]), options)
     except LongthreadError as error:
         sys.exit(str(error))
     sys.stdout.write(json.dumps([summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before]))

@@ -91,7 +91,7 @@ class SlowModel(ScriptedModel):
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> Sequence[Stream]:
-        return [_SlowStream(one, self._delay) for one in super().generate(prompts, sampling, progress)]
+        return [_SlowStream(stream, self._delay) for stream in super().generate(prompts, sampling, progress)]
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class StubbornModel(ScriptedModel):
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling], progress: Progress | None = None
     ) -> Sequence[Stream]:
         streams = super().generate(prompts, sampling, progress)
-        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
-        said = [self._first if one.repeat_penalty == 1 else self._second for one in each]
-        return [_Said(stream, text) if text else stream for stream, text in zip(streams, said, strict=True)]
+        samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        texts = [self._first if settings.repeat_penalty == 1 else self._second for settings in samplings]
+        return [_OtherText(stream, text) if text else stream for stream, text in zip(streams, texts, strict=True)]
 
 
-class _Said:
+class _OtherText:
     """A stream of another text, with the figures of the scripted one."""
 
     def __init__(self, stream: Stream, text: str) -> None:

@@ -22,7 +22,7 @@ from pipeline.types import Question
 from tests.executors.components import register, unregister
 
 DEMO = Path(__file__).parent.parent.parent / "configs" / "demo"
-ASKED = (
+QUESTIONS = (
     "How much does a return ticket cost for a child under twelve?",
     "Who repaired the clock in the tower of the town hall in 1987?",
     "How many beehives does the Orla garden have?",
@@ -96,4 +96,4 @@ def config(*, trouble: dict[str, Any] | None = None, last: Component | None = No
 
 
 def samples(n: int) -> list[Sample]:
-    return [Sample(Question(ASKED[i % len(ASKED)], f"q{i}"), {"gold": i}) for i in range(n)]
+    return [Sample(Question(QUESTIONS[i % len(QUESTIONS)], f"q{i}"), {"gold": i}) for i in range(n)]

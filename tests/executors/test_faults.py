@@ -31,9 +31,9 @@ from pipeline.types import Question
 from tests.executors.components import CGROUP
 from tests.executors.conftest import Cluster, config, samples
 
-N_MOMENTS = int(os.environ.get("LONGTHREAD_FAULTS", "10"))
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = RunOptions("ray", retry=30)
+KILLS = pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.thorough)])
 
 
 @pytest.fixture
@@ -51,23 +51,25 @@ def executors(monkeypatch: pytest.MonkeyPatch) -> list[RayExecutor]:
 
 
 class Killer(threading.Thread):
-    """Kills a stage's process N_MOMENTS times, each time a random while after it was there."""
+    """Kills a stage's process `n_kills` times, each time a random while after it was there."""
 
-    def __init__(self, executors: list[RayExecutor], stage: str, seed: int, most_s: float = 0.4) -> None:
+    def __init__(
+        self, executors: list[RayExecutor], stage: str, seed: int, n_kills: int, longest_s: float = 0.4
+    ) -> None:
         super().__init__(daemon=True)
-        self.executors, self.stage, self.most_s = executors, stage, most_s
+        self.executors, self.stage, self.n_kills, self.longest_s = executors, stage, n_kills, longest_s
         self.random = random.Random(seed)
         self.killed: list[int] = []
         self.is_over = threading.Event()
 
     def run(self) -> None:
-        while len(self.killed) < N_MOMENTS and not self.is_over.is_set():
-            places = [place.pid for one in self.executors for place in one.places.get(self.stage, ())]
+        while len(self.killed) < self.n_kills and not self.is_over.is_set():
+            places = [place.pid for executor in self.executors for place in executor.places.get(self.stage, ())]
             alive = [pid for pid in places if pid not in self.killed]
             if not alive or not self.has_begun():
                 time.sleep(0.01)
                 continue
-            time.sleep(self.random.uniform(0, self.most_s))
+            time.sleep(self.random.uniform(0, self.longest_s))
             if self.is_over.is_set():
                 return
             try:
@@ -77,17 +79,24 @@ class Killer(threading.Thread):
             self.killed.append(alive[0])
 
     def has_begun(self) -> bool:
-        return any(one.n_under_way for one in self.executors)
+        return any(executor.n_under_way for executor in self.executors)
 
 
 def killed_while_running(
-    executors: list[RayExecutor], stage: str, index: Path, folder: Path, n: int, last: Component, seed: int
+    executors: list[RayExecutor],
+    stage: str,
+    index: Path,
+    folder: Path,
+    n: int,
+    last: Component,
+    seed: int,
+    n_kills: int,
 ) -> list[int]:
     """The processes that were killed in a run of n samples that went on to its end."""
-    killer = Killer(executors, stage, seed)
+    killer = Killer(executors, stage, seed, n_kills)
     killer.start()
     try:
-        pipeline = config(trouble={"delay": 0.03}, last=last, max_restarts=2 * N_MOMENTS)
+        pipeline = config(trouble={"delay": 0.03}, last=last, max_restarts=2 * n_kills)
         summary = run(pipeline, index, samples(n), folder, OPTIONS)
     finally:
         killer.is_over.set()
@@ -98,38 +107,45 @@ def killed_while_running(
 
 def every_sample_once(folder: Path, n: int) -> list[dict[str, Any]]:
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert Counter(one["id"] for one in records) == {f"q{i}": 1 for i in range(n)}
+    assert Counter(record["id"] for record in records) == {f"q{i}": 1 for i in range(n)}
     return records
 
 
+@KILLS
 @pytest.mark.parametrize(
     ("stage", "delay", "n"),
     [("compress.trouble", 0.001, 160), ("generate.slow", 0.01, 120)],
     ids=["stage", "generator"],
 )
 def test_a_killed_actor_costs_a_retry(
-    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, stage: str, delay: float, n: int
+    cluster: Cluster,
+    executors: list[RayExecutor],
+    index: Path,
+    tmp_path: Path,
+    stage: str,
+    delay: float,
+    n: int,
+    n_kills: int,
 ) -> None:
     last = make("generate.slow", {"delay": delay})
-    killed = killed_while_running(executors, stage, index, tmp_path, n, last, seed=1)
-    assert len(killed) == N_MOMENTS
+    killed = killed_while_running(executors, stage, index, tmp_path, n, last, 1, n_kills)
+    assert len(killed) == n_kills
     records = every_sample_once(tmp_path, n)
-    attempts = [attempt for one in records for attempt in one["attempts"]]
-    assert len(attempts) == sum(one["retries"] for one in records) > 0
+    attempts = [attempt for record in records for attempt in record["attempts"]]
+    assert len(attempts) == sum(record["retries"] for record in records) > 0
     assert {(attempt["type"], attempt["stage"]) for attempt in attempts} == {("ActorDied", stage)}
 
 
 def test_a_killed_generator_with_a_real_model(
-    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, executors: list[RayExecutor], index: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(globals(), "N_MOMENTS", 1)
     settings = (("model", "smollm2-135m"), ("n_ctx", 1024), ("max_tokens", 8), ("n_seq_max", 3), ("use_tuned", False))
     last = make("generate.llama", dict(settings))
-    killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2)
+    killed = killed_while_running(executors, "generate.llama", index, tmp_path, 4, last, seed=2, n_kills=1)
     assert len(killed) == 1
     records = every_sample_once(tmp_path, 4)
-    assert sum(one["retries"] for one in records) >= 1
-    assert all(one["record"]["ledger"]["generation"]["prompt_tokens"] > 100 for one in records)
+    assert sum(record["retries"] for record in records) >= 1
+    assert all(record["record"]["ledger"]["generation"]["prompt_tokens"] > 100 for record in records)
 
 
 def test_a_sample_that_kills_its_process_takes_no_other_along(cluster: Cluster, index: Path, tmp_path: Path) -> None:
@@ -151,8 +167,8 @@ def test_a_stage_that_never_works_stops_the_run(cluster: Cluster, index: Path, t
 
 # ---------------------------------------------------------------------------------------------------------- the driver
 def start_driver(index: Path, folder: Path, n: int, **more: Any) -> subprocess.Popen[str]:
-    asked = {"index": str(index), "folder": str(folder), "n": n, "delay": 0.004, "executor": "local", **more}
-    command = [sys.executable, "-m", "tests.executors.batch_driver", json.dumps(asked)]
+    order = {"index": str(index), "folder": str(folder), "n": n, "delay": 0.004, "executor": "local", **more}
+    command = [sys.executable, "-m", "tests.executors.batch_driver", json.dumps(order)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -161,15 +177,16 @@ def n_lines(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@KILLS
 def test_a_killed_driver_loses_and_repeats_nothing(
-    request: pytest.FixtureRequest, index: Path, tmp_path: Path, executor: str
+    request: pytest.FixtureRequest, index: Path, tmp_path: Path, executor: str, n_kills: int
 ) -> None:
     address = request.getfixturevalue("cluster").address if executor == "ray" else None
-    chance, n = random.Random(7), 8 * N_MOMENTS
+    chance, n = random.Random(7), 8 * n_kills
     calls, folder = tmp_path / "calls", tmp_path / "out"
     more = {"executor": executor, "address": address, "trouble": {"calls": str(calls)}}
     recorded = b""
-    for _ in range(N_MOMENTS):
+    for _ in range(n_kills):
         process = start_driver(index, folder, n, **more)
         target = n_lines(folder) + chance.randint(1, 5)
         while process.poll() is None and n_lines(folder) < target:
@@ -231,9 +248,9 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(index: Path, tmp_path: Path
 # -------------------------------------------------------------------------------------------------------------- memory
 def test_memory_beyond_a_limit_is_an_error_of_its_sample(cluster: Cluster, index: Path, tmp_path: Path) -> None:
     run(config(trouble={"eat_on": "q1"}), index, samples(4), tmp_path, RunOptions("ray", retry=1))
-    found = read_run(tmp_path)
-    assert [record.id for record in found.ok] == ["q0", "q2", "q3"]
-    (failed,) = found.failed
+    batch = read_run(tmp_path)
+    assert [record.id for record in batch.ok] == ["q0", "q2", "q3"]
+    (failed,) = batch.failed
     assert failed.error is not None
     assert (failed.error.type, failed.n_retries) == ("MemoryError", 1)
 
@@ -258,9 +275,9 @@ def test_an_actor_that_the_kernel_kills_for_its_memory_is_reported(
 ) -> None:
     trouble = {"eat_on": "q1", "eat_by": "cgroup"}
     run(config(trouble=trouble), index, samples(4), tmp_path, RunOptions("ray", retry=1))
-    found = read_run(tmp_path)
-    assert [record.id for record in found.ok] == ["q0", "q2", "q3"]
-    error = found.failed[0].error
+    batch = read_run(tmp_path)
+    assert [record.id for record in batch.ok] == ["q0", "q2", "q3"]
+    error = batch.failed[0].error
     assert error is not None
     assert (error.type, error.stage) == ("ActorDied", "compress.trouble")
     assert error.message.startswith("its process ended: ")
@@ -282,11 +299,11 @@ def second_node(cluster: Cluster) -> Iterator[Callable[[], None]]:
             nodes.remove_node(node, allow_graceful=False)
 
     try:
-        wait_until(lambda: sum(one["Alive"] for one in ray.nodes()) == 2, 500)
+        wait_until(lambda: sum(info["Alive"] for info in ray.nodes()) == 2, 500)
         yield kill
     finally:
         kill()
-    wait_until(lambda: sum(one["Alive"] for one in ray.nodes()) == 1, 500)
+    wait_until(lambda: sum(info["Alive"] for info in ray.nodes()) == 1, 500)
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
@@ -302,7 +319,9 @@ def test_a_node_that_is_gone_does_not_end_the_run(
     nodes: dict[str, set[str]] = {}
 
     def watch() -> None:
-        wait_until(lambda: any(all(len(places) == 2 for places in one.places.values()) for one in executors), 500)
+        wait_until(
+            lambda: any(all(len(places) == 2 for places in executor.places.values()) for executor in executors), 500
+        )
         nodes.update({stage: {place.node for place in places} for stage, places in executors[0].places.items()})
         wait_until(lambda: n_lines(tmp_path) >= 10, 500)
         second_node()
@@ -311,14 +330,14 @@ def test_a_node_that_is_gone_does_not_end_the_run(
     watcher.start()
     last = make("generate.slow", {"delay": 0.02})
     pipeline = config(trouble={"delay": 0.01}, last=last, max_restarts=50)
-    asked = [Sample(Question(one.question.text, one.question.id)) for one in samples(240)]
-    summary = run(pipeline, index, asked, tmp_path, OPTIONS)
+    questions = [Sample(Question(sample.question.text, sample.question.id)) for sample in samples(240)]
+    summary = run(pipeline, index, questions, tmp_path, OPTIONS)
     watcher.join()
     assert (summary.n_ok, summary.n_failed) == (240, 0)
     assert len(set.union(*nodes.values())) == 2
     assert len(nodes["generate.slow"]) == 2, "the stages were spread over both nodes"
     records = every_sample_once(tmp_path, 240)
-    assert sum(one["retries"] for one in records) > 0
+    assert sum(record["retries"] for record in records) > 0
 
 
 # ------------------------------------------------------------------------------------------------------------- streams

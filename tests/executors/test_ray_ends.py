@@ -21,6 +21,8 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.on_ray.private_folder import MARK, PREFIX, PrivateFolder, is_alive, processes_of, sweep
 from pipeline.executors.on_ray.session import _SERVICES
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent.parent
 BATCH = """
 import json, sys
@@ -30,13 +32,13 @@ from pipeline.executors.run import RunOptions, run
 from pipeline.executors.samples import Sample
 from pipeline.registry import stage_name
 from pipeline.types import Question
-from tests.executors.conftest import ASKED, config
+from tests.executors.conftest import QUESTIONS, config
 import dataclasses
 stages = tuple(stage for stage in config().stages if stage_name(stage) != "compress.trouble")
 pipeline = dataclasses.replace(config(num_cpus=2), stages=stages)
-asked = [Sample(Question(ASKED[n % 3], f"q{n}")) for n in range(int(sys.argv[3]))]
+batch = [Sample(Question(QUESTIONS[n % 3], f"q{n}")) for n in range(int(sys.argv[3]))]
 try:
-    summary = run(pipeline, Path(sys.argv[1]), asked, Path(sys.argv[2]), RunOptions("ray"),
+    summary = run(pipeline, Path(sys.argv[1]), batch, Path(sys.argv[2]), RunOptions("ray"),
                   on_note=lambda text: print(text, flush=True))
 except LongthreadError as error:
     sys.exit(str(error))
@@ -97,7 +99,7 @@ def test_a_service_that_is_killed_is_said_and_ray_is_started_again(
     killed = time.monotonic()
     assert batch.process.stdout is not None
     line = next((line for line in batch.process.stdout if "ended" in line), "")
-    assert time.monotonic() - killed < 30, "it is said soon"
+    assert time.monotonic() - killed < 30, "it is noticed soon"
     assert re.fullmatch(r"Ray's \w+ ended: Ray is started again, and the run goes on from its records\n", line)
     rest, err = batch.process.communicate()
     assert batch.process.returncode == 0, err

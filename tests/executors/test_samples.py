@@ -82,10 +82,14 @@ def test_files_that_are_none(tmp_path: Path, name: str, data: bytes | None, mess
 def test_a_larger_choice_holds_a_smaller_one_and_places_stay() -> None:
     every = [Sample(Question("Why?", str(n))) for n in range(50)]
     small, large = chosen(every, 5, seed=3), chosen(every, 20, seed=3)
-    assert {one.question.id for one in small} < {one.question.id for one in large}
-    assert [one.n for one in large] == [int(one.question.id) for one in large] == sorted(one.n or 0 for one in large)
+    assert {sample.question.id for sample in small} < {sample.question.id for sample in large}
+    assert (
+        [sample.n for sample in large]
+        == [int(sample.question.id) for sample in large]
+        == sorted(sample.n or 0 for sample in large)
+    )
     assert chosen(every, 5, seed=4) != small
-    assert [one.n for one in chosen(every, limit=3)] == [0, 1, 2]
+    assert [sample.n for sample in chosen(every, limit=3)] == [0, 1, 2]
 
 
 def test_a_second_question_of_one_id_is_not_asked() -> None:

@@ -14,7 +14,7 @@ from pipeline.executors.run import RunOptions, run
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.types import Question, State
-from tests.executors.conftest import ASKED, config, samples
+from tests.executors.conftest import QUESTIONS, config, samples
 
 SAID = (("[1]", ""), ("[1]", "[2] [3]"), ("The answer is: The answer is:", "<passage 1>"), ("42 zebras", ""))
 
@@ -30,7 +30,7 @@ def test_a_batch_answers_as_ask_does(first: str, second: str, index: Path, tmp_p
     run(pipeline, index, samples(3), tmp_path, RunOptions(executor))  # type: ignore[arg-type]
     records = [record.result.to_dict() for record in read_run(tmp_path).records if record.result is not None]
     with Pipeline(pipeline, index) as alone:
-        states = [alone.ask(Question(text, f"q{n}")) for n, text in enumerate(ASKED)]
+        states = [alone.ask(Question(text, f"q{n}")) for n, text in enumerate(QUESTIONS)]
     assert len(records) == len(states) == 3
     for record, state in zip(records, states, strict=True):
         assert state.answer is not None
@@ -46,7 +46,7 @@ def test_a_batch_answers_as_ask_does(first: str, second: str, index: Path, tmp_p
 def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index: Path) -> None:
     heard: list[str] = []
     with Pipeline(config(last=stubborn("[1]", "")), index, on_text=heard.append, on_retry=heard.append) as pipeline:
-        state = pipeline.ask(Question(ASKED[1], "q"))
+        state = pipeline.ask(Question(QUESTIONS[1], "q"))
     assert heard[:2] == ["[1]", "it has no words"]
     assert state.answer is not None
     assert state.answer.by == "model"
@@ -62,7 +62,7 @@ def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index:
 def test_a_usable_answer_is_not_asked_for_again(index: Path) -> None:
     heard: list[str] = []
     with Pipeline(config(), index, on_retry=heard.append) as pipeline:
-        state = pipeline.ask(Question(ASKED[1], "q"))
+        state = pipeline.ask(Question(QUESTIONS[1], "q"))
     assert not heard
     assert state.answer is not None
     assert state.answer.by == "model"
@@ -75,7 +75,7 @@ def test_a_prompt_of_another_stage_than_cited_has_no_second_attempt(index: Path)
     cited = config(last=stubborn("[1]", ""))
     plain = replace(cited, stages=(*cited.stages[:-2], make("assemble.plain"), cited.stages[-1]))
     with Pipeline(plain, index) as pipeline:
-        state = pipeline.ask(Question(ASKED[1], "q"))
+        state = pipeline.ask(Question(QUESTIONS[1], "q"))
     assert state.answer is not None
     assert (state.answer.text, state.answer.by, state.answer.faults) == ("[1]", "model", ())
 

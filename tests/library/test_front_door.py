@@ -23,11 +23,6 @@ DEMO = presets_folder() / "demo" / "documents"
 BEES = "How many beehives does the garden have?"
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture(scope="module")
 def scripted() -> Iterator[lt.Pipeline]:
     stages = [lt.Hybrid(k=4), lt.ExitMini(keep_ratio=0.5), lt.Cited(), lt.Scripted()]

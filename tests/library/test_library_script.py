@@ -8,11 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_script_of_the_page_on_python_answers_right(tmp_path: Path) -> None:
+def test_the_script_of_the_page_on_python_answers_right(own_cache: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "docs/library.py", "configs/demo/documents", str(tmp_path / "output")],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LONGTHREAD_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,8 @@ def runtime() -> Iterator[Pipeline]:
 
 
 @pytest.fixture(scope="module")
-def real() -> Iterator[Pipeline]:
+def real(fill_cache: Callable[[Path], Path]) -> Iterator[Pipeline]:
     """The default model and the default embedder, opened once for a file of tests."""
     with Pipeline(default_pipeline(), Path("nowhere")) as pipeline:
+        pipeline.embedder.embed(["It is opened from the cache of the session."])
         yield pipeline

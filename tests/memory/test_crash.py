@@ -18,7 +18,6 @@ from pipeline.registry import make
 from pipeline.types import Question
 from tests.memory.talks import pipeline_with
 
-N_KILLS = 10
 MEMORY = make(
     "memory.hierarchical", {"sensory_tokens": 60, "segment_tokens": 30, "summary_tokens": 30, "recall_tokens": 60}
 )
@@ -53,11 +52,12 @@ def killed(folder: Path, moment: float) -> list[tuple[int, str]]:
 
 
 @pytest.mark.timeout(300)
-def test_killed_at_random_moments_nothing_that_was_shown_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_kills", [4, pytest.param(10, marks=pytest.mark.thorough)])
+def test_killed_at_random_moments_nothing_that_was_shown_is_lost(tmp_path: Path, n_kills: int) -> None:
     rng = random.Random(5)
     shown: dict[int, str] = {}
     n_turns: list[int] = []
-    while len(n_turns) < N_KILLS or (n_turns[-1] <= 12 and len(n_turns) < 2 * N_KILLS):  # more on a slow machine
+    while len(n_turns) < n_kills or (n_turns[-1] <= 12 and len(n_turns) < 20):  # more on a slow machine
         shown.update(killed(tmp_path, rng.uniform(0.0, 1.0)))
         with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
             n_turns.append(check(pipeline, talk, shown))

@@ -17,6 +17,7 @@ from pipeline.typed import TypedLine, append_typed, n_damaged, read_typed
 from tests.faults import damage
 from tests.memory.talks import pipeline_with
 from tests.memory.test_crash import MEMORY
+from tests.rounds import rounds
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", rounds(range(60), 20))
 def test_a_damaged_session_that_was_not_closed_is_no_traceback(session: Path, tmp_path: Path, seed: int) -> None:
     shutil.copytree(session, tmp_path / "s")
     path = tmp_path / "s" / NAME

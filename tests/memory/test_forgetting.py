@@ -49,33 +49,44 @@ class Killed(BaseException):
 plays = pytest.mark.skipif(not CAN_PLAY, reason="the kills need a C compiler and LD_PRELOAD")
 
 
+LIMITS = pytest.mark.parametrize("limit", [6, pytest.param(0, marks=pytest.mark.thorough)], ids=["some", "all"])
+"""How many of the changes, drawn at random, a game is killed at; 0 is no limit."""
+
+
 @plays
 @pytest.mark.timeout(900)
+@LIMITS
 @pytest.mark.parametrize(
     ("game", "every"),
     [("FORGET", 2), ("FORGET_WINDOW", 3), ("RETRY", 1), ("UNDO", 3), ("FORK", 2), ("DELETE", 1), ("CHAT", 6)],
 )
-def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(tmp_path: Path, game: str, every: int) -> None:
-    result = run_game(f"tests.memory.games:{game}", tmp_path, every=every)
+def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(
+    tmp_path: Path, game: str, every: int, limit: int
+) -> None:
+    result = run_game(f"tests.memory.games:{game}", tmp_path, every=every, limit=limit)
     assert result.failed == ()
-    assert len(result.tried) >= 15
+    assert len(result.tried) >= (limit or 15)
 
 
 @plays
 @pytest.mark.timeout(900)
-def test_killed_while_vectors_are_written_anew(tmp_path: Path) -> None:
-    result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=4)
+@pytest.mark.parametrize("limit", [2, pytest.param(8, marks=pytest.mark.thorough)])
+def test_killed_while_vectors_are_written_anew(tmp_path: Path, limit: int) -> None:
+    result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=limit)
     assert result.failed == ()
 
 
 @plays
 @pytest.mark.timeout(900)
+@LIMITS
 @pytest.mark.parametrize("how", ["torn", "full"])
 @pytest.mark.parametrize("game", ["FORGET", "RETRY"])
-def test_half_a_write_and_a_full_disk_are_survived(tmp_path: Path, game: str, how: str) -> None:
-    result = run_game(f"tests.memory.games:{game}", tmp_path, every=4, torn=how == "torn", full=how == "full")
+def test_half_a_write_and_a_full_disk_are_survived(tmp_path: Path, game: str, how: str, limit: int) -> None:
+    result = run_game(
+        f"tests.memory.games:{game}", tmp_path, every=4, torn=how == "torn", full=how == "full", limit=limit
+    )
     assert result.failed == ()
-    assert len(result.tried) >= 15
+    assert len(result.tried) >= (limit or 15)
 
 
 def test_what_was_typed_around_a_turn_goes_with_it() -> None:

@@ -13,16 +13,16 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def value(one: object) -> bytes:
+def value(content: object) -> bytes:
     """A string, a number, or a list of strings or of whole numbers, with its type before it."""
-    if isinstance(one, str):
-        return struct.pack("<I", 8) + text(one)
-    if isinstance(one, list) and one and isinstance(one[0], int):
-        return struct.pack("<IIQ", 9, 5, len(one)) + struct.pack(f"<{len(one)}i", *one)
-    if isinstance(one, list):
-        return struct.pack("<IIQ", 9, 8, len(one)) + b"".join(map(text, one))
-    kind, form = KINDS[type(one)]
-    return struct.pack("<I", kind) + struct.pack(form, one)
+    if isinstance(content, str):
+        return struct.pack("<I", 8) + text(content)
+    if isinstance(content, list) and content and isinstance(content[0], int):
+        return struct.pack("<IIQ", 9, 5, len(content)) + struct.pack(f"<{len(content)}i", *content)
+    if isinstance(content, list):
+        return struct.pack("<IIQ", 9, 8, len(content)) + b"".join(map(text, content))
+    kind, form = KINDS[type(content)]
+    return struct.pack("<I", kind) + struct.pack(form, content)
 
 
 def tensor(name: str, shape: Sequence[int], kind: int, offset: int) -> bytes:
@@ -32,7 +32,7 @@ def tensor(name: str, shape: Sequence[int], kind: int, offset: int) -> bytes:
 def gguf(metadata: Mapping[str, object], tensors: Sequence[bytes] = (), data: bytes = b"", version: int = 3) -> bytes:
     """The whole file, its data at the next multiple of 32."""
     head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
-    head += b"".join(text(key) + value(one) for key, one in metadata.items()) + b"".join(tensors)
+    head += b"".join(text(key) + value(content) for key, content in metadata.items()) + b"".join(tensors)
     return head + bytes(-len(head) % 32) + data if tensors else head
 
 

@@ -161,9 +161,9 @@ def _rows(
     output = random.normal(0, 0.1, (len(tokens), n_embd))
     output[:256] -= 1e-3
     pairs = [pair for chain in chains for pair in pairwise(chain)]
-    for dimension, (one, following) in enumerate(pairs):
-        embd[tokens.index(_written(one))] = 0
-        embd[tokens.index(_written(one)), dimension] = 1
+    for dimension, (token, following) in enumerate(pairs):
+        embd[tokens.index(_written(token))] = 0
+        embd[tokens.index(_written(token)), dimension] = 1
         output[tokens.index(_written(following)), dimension] = 8
     return embd, output
 

@@ -39,16 +39,16 @@ def test_the_first_layers_attention_is_that_of_the_weights(exact: Engine) -> Non
     prompt = exact.cells((*PREFIX, *QUERY))
     expected = first_layer_attention(exact.weights.path, prompt.tokens(0, len(prompt)), exact.weights.n_head, 3)
     n = exact.count(PREFIX)
-    found = exact.attend(PREFIX, QUERY, [(0, head) for head in range(exact.weights.n_head)]).mass
-    assert np.abs(found - expected[:, n:, :n]).max() < 5e-3
+    mass = exact.attend(PREFIX, QUERY, [(0, head) for head in range(exact.weights.n_head)]).mass
+    assert np.abs(mass - expected[:, n:, :n]).max() < 5e-3
 
 
 def first_layer_attention(path: Path, tokens: np.ndarray, n_head: int, n_head_kv: int) -> np.ndarray:
     from gguf import GGUFReader, dequantize
 
     wanted = ("token_embd.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight", "blk.0.attn_k.weight")
-    found = [tensor for tensor in GGUFReader(path).tensors if tensor.name in wanted]
-    tensors = {t.name: np.asarray(dequantize(t.data, t.tensor_type), np.float64) for t in found}
+    stored = [tensor for tensor in GGUFReader(path).tensors if tensor.name in wanted]
+    tensors = {tensor.name: np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float64) for tensor in stored}
     x = tensors["token_embd.weight"][tokens]
     x = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-5) * tensors["blk.0.attn_norm.weight"]
     d = x.shape[1] // n_head
@@ -102,10 +102,10 @@ def test_sliding_windows_are_named(tmp_path: Path) -> None:
         assert near.blind_layers == ()
         assert near.mass.sum() > 0
         far: Prompt = (Text("The key of the tower is 7431. " + "The garden opens at nine. " * 120),)
-        found = gemma.attend(far, QUERY)
-        assert 0 < len(found.blind_layers) < gemma.weights.n_layer
-        blind = found.blind_layers[0]
-        sighted = next(layer for layer in range(gemma.weights.n_layer) if layer not in found.blind_layers)
+        attended = gemma.attend(far, QUERY)
+        assert 0 < len(attended.blind_layers) < gemma.weights.n_layer
+        blind = attended.blind_layers[0]
+        sighted = next(layer for layer in range(gemma.weights.n_layer) if layer not in attended.blind_layers)
         with pytest.raises(ModelError, match=f"layer {blind} of .* sees only the last 512 tokens"):
             gemma.attend(far, QUERY, [(blind, 0)])
         assert gemma.attend(far, QUERY, [(sighted, 0)]).mass.sum() > 0

@@ -44,8 +44,8 @@ def test_the_default_model_lies_in_its_package() -> None:
 
 
 def test_the_default_model_is_the_right_one() -> None:
-    found = verify("smollm2-135m")
-    assert (found.is_right, found.by) == (True, "the table of models")
+    verdict = verify("smollm2-135m")
+    assert (verdict.is_right, verdict.by) == (True, "the table of models")
 
 
 def test_a_model_in_pieces_is_put_together_once(cache: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_model_in_pieces_is_put_together_once(cache: Path) -> None:
     before = path.stat().st_mtime_ns
     assert resolve("gemma3-270m").stat().st_mtime_ns == before
     assert verify("gemma3-270m").is_right
-    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_pieces_that_make_another_file_are_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_pieces_that_make_another_file_are_refused(cache: Path, monkeypatch: pyt
 
 def resolve_is_whole_or_missing(path: Path) -> bool:
     """No half file and no temporary one is left behind."""
-    return [one.read_bytes() for one in path.parent.iterdir()] == [WHOLE]
+    return [file.read_bytes() for file in path.parent.iterdir()] == [WHOLE]
 
 
 def test_a_package_that_is_not_installed_comes_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_named_model_that_was_pulled_is_listed_once() -> None:
     assert isinstance(entry.where, Hub)
     path = pulled(entry.where.name)
     assert resolve(entry.name) == path
-    assert [one.name for one in list_models() if one.path == str(path)] == [entry.name]
+    assert [model.name for model in list_models() if model.path == str(path)] == [entry.name]
 
 
 def test_the_list_says_what_is_here() -> None:
@@ -229,7 +229,7 @@ class FakeHub:
     status: int = 200
     sends: int = 1 << 30
     answers_left: int = 1000
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     address: str = ""
 
 
@@ -246,7 +246,7 @@ def hub() -> Iterator[FakeHub]:
             self.answer(fake.data[start:], start)
 
         def answer(self, body: bytes, start: int = 0) -> None:
-            fake.asked.append(f"{self.command} {self.path} from {start}")
+            fake.requests.append(f"{self.command} {self.path} from {start}")
             fake.answers_left -= 1
             if fake.answers_left < 0:
                 fake.status = 500
@@ -292,17 +292,17 @@ def test_a_pull_brings_the_file_and_its_hash(hub: FakeHub, cache: Path) -> None:
         "revision": "0" * 40,
         "sha256": hub.sha256,
     }
-    assert hub.asked == [
+    assert hub.requests == [
         "HEAD /someone/some-GGUF/resolve/main/some.Q8_0.gguf from 0",
         f"GET /someone/some-GGUF/resolve/{'0' * 40}/some.Q8_0.gguf from 0",
     ]
-    found = verify(NAME)
-    assert (found.is_right, found.by) == (True, "the hub, when it was pulled")
+    verdict = verify(NAME)
+    assert (verdict.is_right, verdict.by) == (True, "the hub, when it was pulled")
     path.write_bytes(WHOLE[:-1] + b"!")
     assert verify(NAME).is_right is False
     assert run(hub.address, "verify", NAME).returncode == 2
     assert run(hub.address, "pull", NAME).returncode == 0
-    assert len(hub.asked) == 2, "what is here is not asked for again"
+    assert len(hub.requests) == 2, "what is here is not asked for again"
 
 
 def test_a_pull_that_broke_off_goes_on(hub: FakeHub) -> None:
@@ -314,7 +314,7 @@ def test_a_pull_that_broke_off_goes_on(hub: FakeHub) -> None:
     assert "Pull again, and it goes on from what it has" in done.stderr
     hub.sends, hub.answers_left, hub.status = 1 << 30, 2, 200
     assert run(hub.address, "pull", NAME).returncode == 0
-    starts = [int(line.rpartition(" ")[2]) for line in hub.asked if line.startswith("GET")]
+    starts = [int(line.rpartition(" ")[2]) for line in hub.requests if line.startswith("GET")]
     assert starts == [0, 2 << 20, 2 << 20]
     assert resolve(NAME).read_bytes() == hub.data
 
@@ -342,14 +342,14 @@ def test_a_web_page_in_its_place_is_not_kept(hub: FakeHub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(404, "the hub has no such file"), (401, "must be accepted"), (500, "500")]
+    ("status", "message"), [(404, "the hub has no such file"), (401, "must be accepted"), (500, "500")]
 )
-def test_what_the_hub_refuses(hub: FakeHub, status: int, said: str) -> None:
+def test_what_the_hub_refuses(hub: FakeHub, status: int, message: str) -> None:
     hub.status = status
     done = run(hub.address, "pull", NAME)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"longthread: {NAME}")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -68,13 +68,13 @@ def test_what_does_not_fit_at_all_is_not_kept() -> None:
 )
 def test_the_limit_holds_and_bytes_are_counted_once(steps: list[tuple[str, int, int, int]]) -> None:
     book = Checkpoints(50)
-    for action, one, other, n in steps:
+    for action, sequence, other, n in steps:
         if action == "add":
-            book.add(one, n, state())
-        elif action == "share" and one != other:
-            book.share(one, other, n)
+            book.add(sequence, n, state())
+        elif action == "share" and sequence != other:
+            book.share(sequence, other, n)
         elif action == "cut":
-            book.cut(one, n)
+            book.cut(sequence, n)
         assert book.n_bytes == 10 * len(book) <= 50
         states = {id(book.state(s, place)) for s in range(4) for place in book.places(s)}
         assert len(states) == len(book)

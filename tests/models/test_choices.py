@@ -29,10 +29,10 @@ def tiny(tmp_path: Path) -> Path:
 def answers(path: Path, **settings: Any) -> list[str]:
     given = EngineSettings(**{"model": str(path), "n_ctx": 256, "threads": 1, "n_seq_max": 3, **settings})
     with open_engine(given, path) as engine:
-        found = [stream.result().text for stream in engine.generate(PROMPTS, Sampling(max_tokens=12))]
+        texts = [stream.result().text for stream in engine.generate(PROMPTS, Sampling(max_tokens=12))]
         again = [stream.result().text for stream in engine.generate(PROMPTS[:2], Sampling(max_tokens=12))]
-        assert again == found[:2]
-        return found
+        assert again == texts[:2]
+        return texts
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_split_caches_hold_a_window_for_each_sequence(tiny: Path) -> None:
         assert not engine.can_forget
         long: list[Prompt] = [(Text(chr(97 + n) * 280),) for n in range(3)]
         done = [stream.result() for stream in engine.generate(long, Sampling(max_tokens=20))]
-        assert [one.prompt_tokens for one in done] == [280] * 3
+        assert [answer.prompt_tokens for answer in done] == [280] * 3
         split = engine.score(PROMPTS[0][:1], [" How many?", " Where?"], ["Yes", "No"])
     with open_engine(EngineSettings(str(tiny), n_ctx=300, threads=1), tiny) as engine:
         assert np.abs(engine.score(PROMPTS[0][:1], [" How many?", " Where?"], ["Yes", "No"]) - split).max() < 0.05

@@ -42,31 +42,33 @@ def reference() -> Any:
 def test_ids_and_places_are_those_of_the_models_own_tokenizer(
     vocabulary: Vocabulary, reference: Any, text: str
 ) -> None:
-    own = tokenizer_of(vocabulary)
+    tokenizer = tokenizer_of(vocabulary)
     encoding = reference.encode(text, add_special_tokens=False)
-    assert own.ids([text]) == [tuple(encoding.ids)]
-    assert own.spans([text]) == [encoding.offsets]
-    assert (*own.head, *own.ids([text])[0], *own.tail) == tuple(reference.encode(text).ids)
+    assert tokenizer.ids([text]) == [tuple(encoding.ids)]
+    assert tokenizer.spans([text]) == [encoding.offsets]
+    assert (*tokenizer.head, *tokenizer.ids([text])[0], *tokenizer.tail) == tuple(reference.encode(text).ids)
 
 
 def test_llama_cpps_wordpiece_gives_other_ids_for_some_texts(vocabulary: Vocabulary, reference: Any) -> None:
     """Which is why it is not used: the model was not trained on these."""
-    own = LlamaTokens(vocabulary)
-    assert own.ids(["Seven grey herons."])[0] == tuple(
+    tokenizer = LlamaTokens(vocabulary)
+    assert tokenizer.ids(["Seven grey herons."])[0] == tuple(
         reference.encode("Seven grey herons.", add_special_tokens=False).ids
     )
     others = ["a\u0300\u0301\u200bb", "x" * 101, "\u0130", "so\u00adft", "\u2075", "\U0001f600a"]
     differing = [
-        text for text in others if own.ids([text])[0] != tuple(reference.encode(text, add_special_tokens=False).ids)
+        text
+        for text in others
+        if tokenizer.ids([text])[0] != tuple(reference.encode(text, add_special_tokens=False).ids)
     ]
     assert differing
 
 
 def test_special_tokens_in_a_text_are_text(vocabulary: Vocabulary) -> None:
-    own = tokenizer_of(vocabulary)
-    (ids,) = own.ids(["the end [SEP] of [CLS]"])
+    tokenizer = tokenizer_of(vocabulary)
+    (ids,) = tokenizer.ids(["the end [SEP] of [CLS]"])
     assert not {101, 102} & set(ids)
-    assert (own.head, own.tail) == ((101,), (102,))
+    assert (tokenizer.head, tokenizer.tail) == ((101,), (102,))
 
 
 def test_a_cased_vocabulary_is_read_with_its_case(tmp_path: Path) -> None:
@@ -76,18 +78,18 @@ def test_a_cased_vocabulary_is_read_with_its_case(tmp_path: Path) -> None:
             **{"tokenizer.ggml.normalizer.lowercase": False, "tokenizer.ggml.normalizer.strip_accents": False},
         )
     )
-    own = tokenizer_of(cased)
-    assert isinstance(own, WordPieces)
-    assert own.ids(["The"]) != own.ids(["the"])
+    tokenizer = tokenizer_of(cased)
+    assert isinstance(tokenizer, WordPieces)
+    assert tokenizer.ids(["The"]) != tokenizer.ids(["the"])
 
 
 def test_a_byte_vocabulary_is_aligned_exactly(tmp_path: Path) -> None:
     path = tmp_path / "tiny.gguf"
     path.write_bytes(tiny_llama())
     vocabulary = Vocabulary(path)
-    own = tokenizer_of(vocabulary)
+    tokenizer = tokenizer_of(vocabulary)
     text = "the İzmir ferry 🚢"
-    (spans,), (ids,) = own.spans([text]), own.ids([text])
+    (spans,), (ids,) = tokenizer.spans([text]), tokenizer.ids([text])
     assert spans == vocabulary.token_spans(text) or len(spans) == len(ids)
     assert spans[-1] == (len(text) - 1, len(text))
     assert {char for start, end in spans for char in text[start:end] if not char.isspace()} == set(text) - {" "}

@@ -56,18 +56,18 @@ def test_twenty_prompts_at_once_answer_as_one_by_one(exact: Engine) -> None:
     sampling = Sampling(max_tokens=16)
     together = [stream.result() for stream in exact.generate(prompts, sampling)]
     n_same = 0
-    for prompt, one in zip(prompts, together, strict=True):
+    for prompt, answer in zip(prompts, together, strict=True):
         exact.pool.forget()
         alone = exact.generate([prompt], sampling)[0].result()
-        n_same += alone.text == one.text
-        if alone.text != one.text:
-            assert gap_where_they_part(exact, prompt, alone, one) < FLIP_MARGIN
+        n_same += alone.text == answer.text
+        if alone.text != answer.text:
+            assert gap_where_they_part(exact, prompt, alone, answer) < FLIP_MARGIN
     assert n_same >= 16
 
 
-def gap_where_they_part(engine: Engine, prompt: Prompt, one: Generation, other: Generation) -> float:
+def gap_where_they_part(engine: Engine, prompt: Prompt, first: Generation, second: Generation) -> float:
     """How much likelier the one's token was than the other's, where the two answers part."""
-    a, b = (engine.weights.tokenize(g.text).tolist() for g in (one, other))
+    a, b = (engine.weights.tokenize(g.text).tolist() for g in (first, second))
     n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     common = b"".join(engine.weights.piece(t) for t in a[:n]).decode()
     after = engine.next_logprobs((*prompt, Text(common)))
@@ -81,7 +81,7 @@ def test_prompts_with_a_common_beginning_read_it_once(shipped: Engine) -> None:
     prompts: list[Prompt] = [(Text(document), Text(f" Question {n}:")) for n in range(6)]
     n_document = shipped.count_text(document)
     done = [stream.result() for stream in shipped.generate(prompts, Sampling(max_tokens=4))]
-    assert [one.reused_tokens >= n_document for one in done] == [False, True, True, True, True, True]
+    assert [answer.reused_tokens >= n_document for answer in done] == [False, True, True, True, True, True]
 
 
 def test_a_follow_up_reuses_what_stands_before_it(shipped: Engine) -> None:
@@ -112,7 +112,7 @@ def test_when_cells_run_out_prompts_wait(q4: Path) -> None:
     with open_engine(EngineSettings(n_ctx=256, n_cells=256, n_seq_max=8, n_cached=2), q4) as engine:
         prompts: list[Prompt] = [(Text(f"{n} " + text(80, n)),) for n in range(7)]
         done = [stream.result() for stream in engine.generate(prompts, Sampling(max_tokens=40))]
-        assert all(one.answer_tokens == 40 or one.finish == "stop" for one in done)
+        assert all(answer.answer_tokens == 40 or answer.finish == "stop" for answer in done)
         assert all_cells_are_free(engine)
 
 
@@ -122,11 +122,11 @@ def test_short_prompts_are_answered_together_and_long_ones_one_after_the_other(q
         for n_words, together in ((12, 6), (600, 1)):
             prompts: list[Prompt] = [(Text(f"{n} " + text(n_words, n)),) for n in range(6)]
             streams = engine.generate(prompts, Sampling(max_tokens=8))
-            most = 0
+            n_active = 0
             while not all(stream.is_over for stream in streams):
                 engine.batcher.step()
-                most = max(most, len(engine.batcher.active))
-            assert most == together
+                n_active = max(n_active, len(engine.batcher.active))
+            assert n_active == together
         shared = text(600)
         streams = engine.generate([(Text(shared), Text(f" {n}.")) for n in range(6)], Sampling(max_tokens=8))
         engine.batcher.step()
@@ -139,11 +139,11 @@ def test_cells_in_common_do_not_count_as_those_of_others(q4: Path) -> None:
     """Two prompts share 1300 tokens and have 100 of their own: that many beside 1300 others would not pay."""
     with open_engine(EngineSettings(n_ctx=2048, n_cells=4096, n_seq_max=4, n_cached=0), q4) as engine:
         sampling = Sampling(max_tokens=8)
-        shared, own = text(1250), f" 1 {text(90, 5)}"
+        shared, end = text(1250), f" 1 {text(90, 5)}"
         first = engine.generate([(Text(shared),)], sampling)[0]
         while not first.answer_tokens:
             engine.batcher.step()
-        streams = engine.generate([(Text(shared), Text(own)), (Text(f"7 {shared}"), Text(own))], sampling)
+        streams = engine.generate([(Text(shared), Text(end)), (Text(f"7 {shared}"), Text(end))], sampling)
         engine.batcher.step()
         assert len(engine.batcher.active) == 2
         for stream in (first, *streams):
@@ -174,10 +174,10 @@ def test_a_cancelled_answer_keeps_its_text_and_gives_its_cells_back(shipped: Eng
     shipped.pool.forget()
     stream, other = shipped.generate([(Text(text(20)),), (Text(text(9, 5)),)], Sampling(max_tokens=200))
     pieces = iter(stream)
-    said = next(pieces) + next(pieces)
+    beginning = next(pieces) + next(pieces)
     stream.cancel()
     assert stream.result().finish == "cancelled"
-    assert stream.result().text.startswith(said)
+    assert stream.result().text.startswith(beginning)
     other.cancel()
     assert all_cells_are_free(shipped)
 
@@ -221,9 +221,9 @@ def test_random_joins_cancels_and_finishes_leave_no_cell_behind(q4: Path) -> Non
 def test_a_seed_fixes_the_choice_and_each_prompt_has_its_own(shipped: Engine) -> None:
     prompt = user(shipped, "Tell me a story about a lighthouse.")
     warm = [Sampling(max_tokens=20, temperature=1.0, seed=seed) for seed in (1, 2, 1)]
-    one, other, again = (stream.result().text for stream in shipped.generate([prompt] * 3, warm))
-    assert one == again
-    assert one != other
+    first, second, again = (stream.result().text for stream in shipped.generate([prompt] * 3, warm))
+    assert first == again
+    assert first != second
 
 
 def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(shipped: Engine) -> None:
@@ -319,11 +319,11 @@ def test_scores_take_the_cells_of_what_was_kept_for_later(q4: Path) -> None:
 def test_logprobs_sum_to_those_of_each_next_token(exact: Engine) -> None:
     words = text(12)
     cells = exact.cells(words)
-    found = exact.logprobs(words)
+    logprobs = exact.logprobs(words)
     for n in range(1, len(cells)):
         before = b"".join(exact.weights.piece(int(key)) for key in cells.keys[:n]).decode()
-        assert found[n - 1] == pytest.approx(exact.next_logprobs(before)[cells.keys[n]], abs=0.02)
-    assert exact.logprobs(words, 5) == pytest.approx(found[4:], abs=0.02)
+        assert logprobs[n - 1] == pytest.approx(exact.next_logprobs(before)[cells.keys[n]], abs=0.02)
+    assert exact.logprobs(words, 5) == pytest.approx(logprobs[4:], abs=0.02)
 
 
 def test_states_are_those_of_the_asked_positions(exact: Engine) -> None:

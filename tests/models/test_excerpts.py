@@ -86,10 +86,10 @@ def test_one_excerpt_at_its_own_place_is_the_same_as_reading(engine: Engine, bef
     assert engine.cells(composed).is_exact
     assert engine.cells(composed).digest == engine.cells(plain).digest
     engine.pool.forget()
-    found = engine.next_logprobs(composed)
+    logprobs = engine.next_logprobs(composed)
     engine.pool.forget()
     read = engine.next_logprobs(plain)
-    assert float((np.exp(read) * (read - found)).sum()) < 1e-5
+    assert float((np.exp(read) * (read - logprobs)).sum()) < 1e-5
 
 
 @QUICK
@@ -130,8 +130,8 @@ def test_the_first_time_is_reading_and_the_second_is_not(engine: Engine) -> None
 def test_the_first_tokens_are_read_anew_where_that_is_wanted(engine: Engine) -> None:
     texts = sentence(FERRY, "The garden opens at nine. The key is 7431.", reread=3)
     prompt: Prompt = (*HOME, whole(HIVES), texts, QUESTION)
-    found = done(engine, prompt)
-    assert found.restored_tokens == engine.count(prompt[1:3]) - 3
+    answer = done(engine, prompt)
+    assert answer.restored_tokens == engine.count(prompt[1:3]) - 3
     cells = engine.cells(prompt)
     low, _ = token_ranges(texts, engine.weights)[0]
     tokens = np.concatenate([engine.tokenize(text) for text in FERRY])
@@ -144,8 +144,8 @@ def test_a_passage_of_the_store_comes_from_disk_in_another_process(engine: Engin
     expected = done(engine, prompt).text
     engine.pieces.store.flush()
     with open_engine(engine.settings, engine.path) as other:
-        found = done(other, prompt)
-    assert (found.stored_tokens, found.text) == (0, expected)
+        answer = done(other, prompt)
+    assert (answer.stored_tokens, answer.text) == (0, expected)
 
 
 def test_a_model_that_cannot_compose_reads_the_same_tokens(engine: Engine) -> None:

@@ -88,7 +88,7 @@ def test_a_tiny_file_gives_its_account(tmp_path: Path) -> None:
 
 
 def test_without_a_file_type_the_type_of_most_bytes_is_named(tmp_path: Path) -> None:
-    metadata = {key: one for key, one in TINY.items() if key != "general.file_type"}
+    metadata = {key: content for key, content in TINY.items() if key != "general.file_type"}
     assert inspect(written(tmp_path, gguf(metadata, TENSORS, bytes(480)))).quantisation == "F32"
 
 
@@ -130,7 +130,7 @@ def test_missing_empty_and_folder(tmp_path: Path) -> None:
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63), f"is damaged: it claims {2**63} metadata entries; .*"),
         (gguf({}), "is damaged: it does not name its architecture; download it again"),
     ],
-    ids=lambda one: str(one)[:30],
+    ids=lambda case: str(case)[:30],
 )
 def test_what_is_no_model_is_named(tmp_path: Path, data: bytes, message: str) -> None:
     refused(tmp_path, data, message)
@@ -237,8 +237,8 @@ def test_any_truncation_of_a_real_file_is_found(scratch: Path, n: int) -> None:
 @given(st.lists(st.tuples(st.integers(0, 1 << 21), st.integers(0, 255)), min_size=1, max_size=8), st.booleans())
 def test_any_bytes_of_a_real_header_may_be_wrong(scratch: Path, flips: list[tuple[int, int]], is_near: bool) -> None:
     data = bytearray(HEADER)
-    for at, byte in flips:
-        data[at % (4096 if is_near else len(data))] = byte
+    for place, byte in flips:
+        data[place % (4096 if is_near else len(data))] = byte
     survives(scratch, bytes(data))
 
 
@@ -246,8 +246,8 @@ def test_any_bytes_of_a_real_header_may_be_wrong(scratch: Path, flips: list[tupl
 @given(st.lists(st.tuples(st.integers(4, len(WHOLE) - 481), st.integers(0, 255)), min_size=1, max_size=4))
 def test_any_bytes_of_a_tiny_header_may_be_wrong(scratch: Path, flips: list[tuple[int, int]]) -> None:
     data = bytearray(WHOLE)
-    for at, byte in flips:
-        data[at] = byte
+    for place, byte in flips:
+        data[place] = byte
     survives(scratch, bytes(data))
 
 

@@ -114,8 +114,8 @@ def test_the_place_where_prompts_part_is_learned(path: Path) -> None:
 @by_name
 def test_without_checkpoints_only_whole_sequences_are_shared(path: Path) -> None:
     with engine_on(path, checkpoint_mb=0) as engine:
-        one, other = (asking(engine, question, words(200)) for question in ("How many?", "Who?"))
-        assert [answers(engine, prompt)[0].reused_tokens for prompt in (one, other, one)] == [0, 0, 0]
+        first, second = (asking(engine, question, words(200)) for question in ("How many?", "Who?"))
+        assert [answers(engine, prompt)[0].reused_tokens for prompt in (first, second, first)] == [0, 0, 0]
         assert len(engine.pool.checkpoints) == 0
 
 

@@ -52,9 +52,9 @@ def test_turkish_tokens_are_words_suffixes_or_neither(tmp_path: Path) -> None:
     assert is_root("göz", words)
     assert not is_root("gözlük", words)  # göz + lük
     assert not is_root("gözlükçü", words)
-    found = turkish_tokens(Words(), tmp_path / "words.txt", "Göz gözlükçü lar larda xyz 12 göz")
-    assert (found.tokens, found.unique) == (7, 5)
-    assert (found.turkish, found.pure) == (0.8, 0.4)  # all but xyz; göz and lar
+    shares = turkish_tokens(Words(), tmp_path / "words.txt", "Göz gözlükçü lar larda xyz 12 göz")
+    assert (shares.tokens, shares.unique) == (7, 5)
+    assert (shares.turkish, shares.pure) == (0.8, 0.4)  # all but xyz; göz and lar
 
 
 def test_a_list_that_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -93,10 +93,10 @@ def test_values_of_the_cache_are_checked_as_keys_are(write: Callable[[bytes], Pa
 def test_every_type_of_the_cache_answers_nearly_as_f16(kv_type: Any) -> None:
     path = resolve("smollm2-135m")
     states = []
-    for one in ("f16", kv_type):
-        with open_engine(EngineSettings(n_ctx=256, kv_k=one, kv_v=one), path) as engine:
+    for kind in ("f16", kv_type):
+        with open_engine(EngineSettings(n_ctx=256, kv_k=kind, kv_v=kind), path) as engine:
             states.append(engine.embed(["The ferry crosses the strait twice a day, as long as the wind"])[0][0])
-            assert engine.resolved.kv_bytes == 256 * 30 * 3 * 2 * 64 * CACHE_TYPES[one][2] / CACHE_TYPES[one][1]
+            assert engine.resolved.kv_bytes == 256 * 30 * 3 * 2 * 64 * CACHE_TYPES[kind][2] / CACHE_TYPES[kind][1]
     likeness = np.dot(*states) / np.prod([np.linalg.norm(state) for state in states])
     assert likeness > (0.95 if "4" in kv_type else 0.99)
 

@@ -20,14 +20,14 @@ def test_text_comes_out_whole_up_to_the_first_stop_string(text: str, stop: list[
     for low, high in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         given_so_far.append(out.push(raw[low:high]))
     given_so_far.append(out.end())
-    found = [at for one in stop if (at := text.find(one)) >= 0]
-    said = "".join(given_so_far)
-    assert text.startswith(said)
-    if not found:
-        assert said == text
+    places = [place for end in stop if (place := text.find(end)) >= 0]
+    shown = "".join(given_so_far)
+    assert text.startswith(shown)
+    if not places:
+        assert shown == text
     else:
         assert out.is_stopped
-        assert not any(one in said for one in stop)
+        assert not any(end in shown for end in stop)
 
 
 def test_half_a_character_and_half_a_stop_string_are_held_back() -> None:
@@ -49,7 +49,7 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
 
 # -------------------------------------------------------------------------------------------------------------- drafts
 @pytest.mark.parametrize(
-    ("keys", "most", "expected"),
+    ("keys", "limit", "expected"),
     [
         ([1, 2, 3, 4, 5, 1, 2, 3], 8, [4, 5, 1, 2, 3]),
         ([1, 2, 3, 4, 5, 1, 2, 3], 2, [4, 5]),
@@ -60,18 +60,18 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
         ([1, 2, 3, -7, 5, 1, 2, 3], 8, []),
         ([1, 2, 3, 4, 1, 2, 3], 0, []),
     ],
-    ids=["three match", "most", "the latest match", "two match", "none", "short", "soft cells", "none wanted"],
+    ids=["three match", "limit", "the latest match", "two match", "none", "short", "soft cells", "none wanted"],
 )
-def test_what_followed_the_last_tokens_before_is_guessed(keys: list[int], most: int, expected: list[int]) -> None:
-    assert draft(np.array(keys, np.int64), most) == expected
+def test_what_followed_the_last_tokens_before_is_guessed(keys: list[int], limit: int, expected: list[int]) -> None:
+    assert draft(np.array(keys, np.int64), limit) == expected
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
 @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=12))
-def test_common_is_the_longest_common_prefix(one: list[int], other: list[int]) -> None:
-    n = common(np.array(one, np.int64), np.array(other, np.int64))
-    assert one[:n] == other[:n]
-    assert n == min(len(one), len(other)) or one[n] != other[n]
+def test_common_is_the_longest_common_prefix(first: list[int], second: list[int]) -> None:
+    n = common(np.array(first, np.int64), np.array(second, np.int64))
+    assert first[:n] == second[:n]
+    assert n == min(len(first), len(second)) or first[n] != second[n]
 
 
 @given(st.lists(st.integers(-2, 3), min_size=1, max_size=20), st.data())

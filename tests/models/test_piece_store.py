@@ -40,12 +40,12 @@ def store(root: Path, max_memory_bytes: int = 64 * MB, max_disk_bytes: int = 64 
     return PieceStore(root, MODEL, max_memory_bytes, max_disk_bytes)
 
 
-def same(one: Piece, other: Piece | None) -> bool:
+def same(first: Piece, second: Piece | None) -> bool:
     return (
-        other is not None
-        and (one.key, one.text, one.before, one.position, one.prefix)
-        == ((other.key, other.text, other.before, other.position, other.prefix))
-        and (np.array_equal(one.state, other.state) and np.array_equal(one.tokens, other.tokens))
+        second is not None
+        and (first.key, first.text, first.before, first.position, first.prefix)
+        == ((second.key, second.text, second.before, second.position, second.prefix))
+        and (np.array_equal(first.state, second.state) and np.array_equal(first.tokens, second.tokens))
     )
 
 
@@ -77,12 +77,12 @@ def test_writing_does_not_delay_whoever_puts(tmp_path: Path, monkeypatch: pytest
 def test_folders_and_files_are_their_owners_alone(tmp_path: Path) -> None:
     root = tmp_path / "pieces"
     root.mkdir(mode=0o755)
-    one = store(root)
-    one.put(piece(1))
-    one.close()
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in (root, one.folder)}
+    pieces = store(root)
+    pieces.put(piece(1))
+    pieces.close()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (root, pieces.folder)}
     assert modes == {0o700}
-    assert stat.S_IMODE(one.path(piece(1).key).stat().st_mode) == 0o600
+    assert stat.S_IMODE(pieces.path(piece(1).key).stat().st_mode) == 0o600
 
 
 def test_memory_and_disk_are_bounded_the_least_recently_used_go(tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_file_is_never_loaded_and_written_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    one = store(tmp_path)
-    one.put(piece(1))
-    one.close()
-    path = one.path(piece(1).key)
+    pieces = store(tmp_path)
+    pieces.put(piece(1))
+    pieces.close()
+    path = pieces.path(piece(1).key)
     whole = path.read_bytes()
     path.write_bytes(DAMAGE[damage](whole))
     with caplog.at_level(logging.WARNING):
@@ -133,10 +133,10 @@ def test_a_damaged_file_is_never_loaded_and_written_again(
 
 
 def test_a_file_of_another_model_or_key_is_not_loaded(tmp_path: Path) -> None:
-    one = store(tmp_path)
-    one.put(piece(1))
-    one.close()
-    one.path(piece(1).key).rename(one.path(piece(2).key))
+    pieces = store(tmp_path)
+    pieces.put(piece(1))
+    pieces.close()
+    pieces.path(piece(1).key).rename(pieces.path(piece(2).key))
     assert store(tmp_path).get(piece(2).key) is None
     assert PieceStore(tmp_path, "cd" * 32, MB, MB).get(piece(1).key) is None
 
@@ -147,10 +147,10 @@ def test_forgetting_a_text_deletes_it_for_every_model_in_memory_on_disk_and_on_i
     other = PieceStore(tmp_path, "cd" * 32, MB, 64 * MB)
     other.put(piece(1, "Anna moved\n to Graz.", model="cd" * 32))
     other.close()
-    one = store(tmp_path)
-    one.put(piece(2, "In May Anna  moved to Graz. Then it rained."))
-    one.put(piece(3, "It rained."))
-    one.flush()
+    pieces = store(tmp_path)
+    pieces.put(piece(2, "In May Anna  moved to Graz. Then it rained."))
+    pieces.put(piece(3, "It rained."))
+    pieces.flush()
     started, goes_on = threading.Event(), threading.Event()
     real = cell_files.write_part
 
@@ -161,18 +161,18 @@ def test_forgetting_a_text_deletes_it_for_every_model_in_memory_on_disk_and_on_i
         return part
 
     monkeypatch.setattr(cell_files, "write_part", slow)
-    one.put(piece(4, "Anna moved to Graz."))
+    pieces.put(piece(4, "Anna moved to Graz."))
     assert started.wait(30)
-    assert one.forget("Anna moved to Graz.") >= 3
+    assert pieces.forget("Anna moved to Graz.") >= 3
     goes_on.set()
-    one.close()
-    assert [one.get(piece(n).key) is None for n in (1, 2, 3, 4)] == [True, True, False, True]
+    pieces.close()
+    assert [pieces.get(piece(n).key) is None for n in (1, 2, 3, 4)] == [True, True, False, True]
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"Graz" not in left
     assert piece(2).state.tobytes()[-64:] not in left
     assert piece(3).state.tobytes()[-64:] in left
-    assert one.forget("  ") == 0
-    one.remove(piece(3).key)
+    assert pieces.forget("  ") == 0
+    pieces.remove(piece(3).key)
     assert list(tmp_path.rglob("*.kv")) == []
 
 
@@ -180,10 +180,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.models.test_piece_store import piece, store, MB
-one = store(Path(sys.argv[1]))
+pieces = store(Path(sys.argv[1]))
 for n in range(40):
-    one.put(piece(n, size=MB))
-    one.flush()
+    pieces.put(piece(n, size=MB))
+    pieces.flush()
     print(n, flush=True)
 """
 
@@ -207,7 +207,7 @@ def test_a_kill_while_it_writes_loses_nothing_but_that_file(tmp_path: Path) -> N
         os.utime(path, (0, 0))
     after.put(piece(99))
     after.close()
-    assert list(tmp_path.rglob("*.part")) == [], "what the killed one left goes with the next that is written"
+    assert list(tmp_path.rglob("*.part")) == [], "what the killed writer left goes with the next that is written"
 
 
 def test_a_disk_that_cannot_be_written_costs_time_and_no_answer(
@@ -233,6 +233,6 @@ def test_eight_bits_take_half_the_place_and_are_near(tmp_path: Path) -> None:
     again = PieceStore(tmp_path, MODEL, 64 * MB, 64 * MB, is_packed=True).get(piece(1).key)
     assert again is not None
     assert again.state.nbytes == piece(1).state.nbytes
-    values, others = (State.parse(one.state).caches[0].keys[0].values() for one in (piece(1), again))
+    values, others = (State.parse(held.state).caches[0].keys[0].values() for held in (piece(1), again))
     assert np.abs(values - others).max() <= np.abs(values).max() / 127
     assert cell_packing.pack(piece(1).state[:8]) is None, "nothing to pack"

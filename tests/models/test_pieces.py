@@ -75,7 +75,7 @@ def test_a_piece_at_its_own_place_is_the_same_as_reading(engine: Engine, before:
     plain: Prompt = (*prefix, Text(text), ending)
     assert engine.cells(composed).is_exact
     assert engine.cells(composed).digest == engine.cells(plain).digest
-    found = []
+    logprobs = []
     for prompt in (composed, plain):
         engine.pool.forget()
         begin = engine.cells(prompt[:2])
@@ -84,8 +84,8 @@ def test_a_piece_at_its_own_place_is_the_same_as_reading(engine: Engine, before:
         cells = take_out(engine.context, engine.pool.spare, sequence, n, n + len(piece)).to_bytes()
         assert np.array_equal(cells, piece.state), "bit for bit"
         engine.pool.retire(sequence, begin.keys)
-        found.append(engine.next_logprobs(prompt))
-    assert kl(found[1], found[0]) < 1e-5  # not 0: where cells lie in memory decides the order of sums
+        logprobs.append(engine.next_logprobs(prompt))
+    assert kl(logprobs[1], logprobs[0]) < 1e-5  # not 0: where cells lie in memory decides the order of sums
 
 
 def test_what_was_composed_is_said(engine: Engine) -> None:
@@ -116,13 +116,13 @@ def test_a_piece_behind_another_passage_is_near_to_reading_and_far_from_another_
     composed: Prompt = (*PREFIX, Text(HIVES), Cached(ferry), QUESTION)
     read = engine.next_logprobs((*PREFIX, Text(HIVES), Text(FERRY), QUESTION))
     other = engine.next_logprobs((*PREFIX, Text(HIVES), Text(FERRY[::-1]), QUESTION))
-    found = engine.next_logprobs(composed)
+    composed_logprobs = engine.next_logprobs(composed)
     assert not engine.cells(composed).is_exact
-    assert kl(read, found) < 0.5 * kl(read, other)
+    assert kl(read, composed_logprobs) < 0.5 * kl(read, other)
 
 
-def kl(one: np.ndarray, other: np.ndarray) -> float:
-    return float((np.exp(one) * (one - other)).sum())
+def kl(p: np.ndarray, q: np.ndarray) -> float:
+    return float((np.exp(p) * (p - q)).sum())
 
 
 # ------------------------------------------------------------------------------------------------------------ stable

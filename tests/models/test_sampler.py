@@ -136,19 +136,24 @@ def test_the_same_seed_gives_the_same_answer(engine: Engine) -> None:
 # -------------------------------------------------------------------------------------------- what the file recommends
 def test_the_files_own_values_stand_where_none_is_given(engine: Engine) -> None:
     metadata = engine.weights.metadata
-    found = resolved(Sampling(temperature=None, repeat_penalty=None), metadata)
-    values = [found.temperature, found.top_k, found.top_p, found.min_p, found.repeat_penalty]
+    settings = resolved(Sampling(temperature=None, repeat_penalty=None), metadata)
+    values = [settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.repeat_penalty]
     assert values == pytest.approx([0.6, 3, 0.9, 0.0, 1.3])
-    assert (found.repeat_last_n, found.mirostat, found.xtc_probability) == (64, 0, 0.0)
-    own = resolved(Sampling(temperature=0.2, top_k=9, top_p=0.5), metadata)
-    assert (own.temperature, own.top_k, own.top_p, own.repeat_penalty) == (0.2, 9, 0.5, 1.0)
+    assert (settings.repeat_last_n, settings.mirostat, settings.xtc_probability) == (64, 0, 0.0)
+    settings = resolved(Sampling(temperature=0.2, top_k=9, top_p=0.5), metadata)
+    assert (settings.temperature, settings.top_k, settings.top_p, settings.repeat_penalty) == (0.2, 9, 0.5, 1.0)
     assert first_tokens(engine, temperature=None) <= set(likeliest(engine, 3))
 
 
 def test_without_a_word_of_the_file_the_usual_values_stand() -> None:
-    found = resolved(Sampling(temperature=None, repeat_penalty=None), {})
-    assert (found.temperature, found.top_k, found.top_p, found.min_p) == (0.8, 40, 0.95, 0.05)
-    assert (found.repeat_penalty, found.repeat_last_n, found.mirostat_tau, found.mirostat_eta) == (1.0, 64, 5.0, 0.1)
+    settings = resolved(Sampling(temperature=None, repeat_penalty=None), {})
+    assert (settings.temperature, settings.top_k, settings.top_p, settings.min_p) == (0.8, 40, 0.95, 0.05)
+    assert (settings.repeat_penalty, settings.repeat_last_n, settings.mirostat_tau, settings.mirostat_eta) == (
+        1.0,
+        64,
+        5.0,
+        0.1,
+    )
 
 
 @pytest.mark.parametrize(

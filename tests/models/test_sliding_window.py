@@ -22,8 +22,8 @@ def gemma() -> Iterator[Engine]:
         yield engine
 
 
-def divergence(one: np.ndarray, other: np.ndarray) -> float:
-    return float((np.exp(one) * (one - other)).sum())
+def divergence(p: np.ndarray, q: np.ndarray) -> float:
+    return float((np.exp(p) * (p - q)).sum())
 
 
 def test_the_text_begins_with_the_token_that_the_vocabulary_asks_for(gemma: Engine) -> None:
@@ -37,11 +37,11 @@ def test_a_forked_prefix_longer_than_the_window_reads_as_a_fresh_one(gemma: Engi
     ends = [" The key of the tower is", " The ferry sails at", " The garden opens at"]
     prompts: list[Prompt] = [(Text("<bos>", special=True), Text(LONG), Text(end)) for end in ends]
     shared = [gemma.next_logprobs(prompt) for prompt in prompts]
-    for prompt, found in zip(prompts, shared, strict=True):
+    for prompt, logprobs in zip(prompts, shared, strict=True):
         gemma.pool.forget()
         fresh = gemma.next_logprobs(prompt)
-        assert divergence(fresh, found) < 0.05
-        assert fresh.argmax() == found.argmax()
+        assert divergence(fresh, logprobs) < 0.05
+        assert fresh.argmax() == logprobs.argmax()
     assert divergence(shared[0], shared[1]) > 1
 
 
@@ -50,8 +50,8 @@ def test_answers_side_by_side_are_those_of_one_by_one(gemma: Engine) -> None:
         (Text("<bos>", special=True), Text(LONG), Text(f" The key of tower {n} is")) for n in range(4)
     ]
     together = [stream.result() for stream in gemma.generate(prompts, Sampling(max_tokens=3))]
-    assert [one.reused_tokens > 900 for one in together[1:]] == [True] * 3
-    assert all("7431"[:1] in one.text for one in together)
+    assert [answer.reused_tokens > 900 for answer in together[1:]] == [True] * 3
+    assert all("7431"[:1] in answer.text for answer in together)
 
 
 def test_a_snapshot_restores_what_the_window_has_left_behind(

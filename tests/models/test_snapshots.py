@@ -53,12 +53,12 @@ def test_the_longest_snapshot_is_taken_and_only_one_that_fits(q4: Path) -> None:
 
 
 def test_a_soft_prompt_has_a_snapshot_of_its_own(q4: Path) -> None:
-    one = np.random.default_rng(0).normal(size=(4, 576)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(4, 576)).astype(np.float32)
     with engine_of(q4) as engine:
-        engine.snapshot((Text("a"), Soft(one)))
+        engine.snapshot((Text("a"), Soft(vectors)))
         engine.pool.forget()
-        assert engine.restore((Text("a"), Soft(one + 1))) == 0
-        assert engine.restore((Text("a"), Soft(one))) == 5
+        assert engine.restore((Text("a"), Soft(vectors + 1))) == 0
+        assert engine.restore((Text("a"), Soft(vectors))) == 5
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {

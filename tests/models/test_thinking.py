@@ -152,7 +152,7 @@ def test_many_thoughts_at_a_time_are_those_of_each_alone(engine: Engine) -> None
         prompts.append(engine.render_answer(TALK))
     each = [Sampling(max_tokens=24, thinking_tokens=40 * thinks) for thinks in (True, False, True)]
     together = [stream.result() for stream in engine.generate(prompts, each)]
-    pairs = [(one.text, one.thoughts) for one in together]
+    pairs = [(answer.text, answer.thoughts) for answer in together]
     assert pairs == [(alone[n].text, alone[n].thoughts) for n in (0, 1, 0)]
 
 

@@ -47,13 +47,13 @@ def vocabulary(request: pytest.FixtureRequest, q4: Path) -> Iterator[Vocabulary]
 def marks(vocabulary: Vocabulary) -> dict[int, str]:
     """Every token that is control, or user-defined and in the template, told from the library itself."""
     template = vocabulary.metadata.get("tokenizer.chat_template", "")
-    found = {}
+    texts = {}
     for token in range(vocabulary.n_vocab):
         kind = vocabulary._lib.llama_vocab_get_attr(vocabulary.vocab, token)
         text = vocabulary.text_of(token)
         if kind & CONTROL or (kind & USER_DEFINED and text in template and text.strip() and len(text) > 1):
-            found[token] = text
-    return found
+            texts[token] = text
+    return texts
 
 
 def spelt(vocabulary: Vocabulary, text: str) -> str:

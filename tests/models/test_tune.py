@@ -55,9 +55,9 @@ def left(folder: Path) -> list[str]:
 # ------------------------------------------------------------------------------------------------------- the real thing
 def test_going_up_agrees_and_going_down_does_not(q4: Path, cache: Path) -> None:
     report = tune_model(q4, silent, rounds=1)
-    by_name = {one.quantisation: one for one in report.candidates}
+    by_name = {candidate.quantisation: candidate for candidate in report.candidates}
     assert list(by_name) == ["Q4_0", "F16", "Q8_0"]
-    assert [one.is_lossless for one in report.candidates] == [True, True, True]
+    assert [candidate.is_lossless for candidate in report.candidates] == [True, True, True]
     assert (by_name["Q4_0"].divergence, by_name["Q4_0"].agreement) == (None, None)
     for kind in ("F16", "Q8_0"):
         assert 0 <= (by_name[kind].divergence or 0) < tune.MOST_DIVERGENCE
@@ -68,14 +68,26 @@ def test_going_up_agrees_and_going_down_does_not(q4: Path, cache: Path) -> None:
         if used is not None:
             assert inspect(used).quantisation == kind
     assert left(cache / "tuned") == sorted(
-        [*(Path(one.path).name for one in report.candidates if one.path and not one.is_given), "lock", "tune.json"]
+        [
+            *(
+                Path(candidate.path).name
+                for candidate in report.candidates
+                if candidate.path and not candidate.is_given
+            ),
+            "lock",
+            "tune.json",
+        ]
     )
 
 
 def test_down_is_never_chosen(f16: Path) -> None:
     report = tune_model(f16, silent, rounds=1)
-    by_name = {one.quantisation: one for one in report.candidates}
-    assert {kind: one.is_lossless for kind, one in by_name.items()} == {"F16": True, "Q8_0": False, "Q4_0": False}
+    by_name = {candidate.quantisation: candidate for candidate in report.candidates}
+    assert {kind: candidate.is_lossless for kind, candidate in by_name.items()} == {
+        "F16": True,
+        "Q8_0": False,
+        "Q4_0": False,
+    }
     assert report.best == {"read": "F16", "score": "F16"}
     assert (by_name["Q4_0"].divergence or 0) > 5 * (by_name["Q8_0"].divergence or 0) > 0
     assert (tuned(f16, "read"), tuned(f16, "score"), is_tuned(f16)) == (None, None, True)
@@ -90,7 +102,9 @@ def test_what_was_made_is_made_once(q4: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(tune, "requantise", never)
     again = tune_model(q4, silent, rounds=1)
-    assert [one.mtime_ns for one in again.candidates] == [one.mtime_ns for one in first.candidates]
+    assert [candidate.mtime_ns for candidate in again.candidates] == [
+        candidate.mtime_ns for candidate in first.candidates
+    ]
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(q4: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +114,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(q4: Path, cache: Path, monkeypat
 
     monkeypatch.setattr(tune, "check_room", refuse)
     report = tune_model(q4, silent, rounds=1)
-    assert [one.quantisation for one in report.candidates] == ["Q4_0"]
+    assert [candidate.quantisation for candidate in report.candidates] == ["Q4_0"]
     assert [note.partition(":")[0] for note in report.notes if not note.startswith("other programs")] == [
         "F16 was not tried",
         "Q8_0 was not tried",
@@ -123,7 +137,11 @@ def test_ctrl_c_leaves_nothing_half(q4: Path, cache: Path) -> None:
 def test_a_cache_may_be_named_from_here(q4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LONGTHREAD_CACHE", "near")
-    made = [one.path for one in tune_model(q4, silent, rounds=1).candidates if one.path and not one.is_given]
+    made = [
+        candidate.path
+        for candidate in tune_model(q4, silent, rounds=1).candidates
+        if candidate.path and not candidate.is_given
+    ]
     assert all(Path(path).is_absolute() and Path(path).is_relative_to(tmp_path / "near") for path in made)
     monkeypatch.chdir("/")
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "near"))

@@ -105,8 +105,8 @@ def test_a_template_renders_as_in_transformers(path: Path, talk: list[tuple[Any,
         assert is_cut(text, expected)
     for _, content in talk:
         assert content.strip() in text or content.startswith("<think>")
-    own = [span.text for span in prompt if isinstance(span, Text) and span.special]
-    assert not any(content.strip() in text for _, content in talk if content.strip() for text in own)
+    markers = [span.text for span in prompt if isinstance(span, Text) and span.special]
+    assert not any(content.strip() in text for _, content in talk if content.strip() for text in markers)
 
 
 def is_cut(text: str, expected: str) -> bool:
@@ -137,5 +137,5 @@ def test_no_default_prompt_stands_beside_ours(path: Path) -> None:
         prompt = ours(path, TALKS["system"])
     except ModelError:
         pytest.skip("the template does not render without tools")
-    own = sum(len(span.text) for span in prompt if isinstance(span, Text) and span.special)
-    assert own < (3000 if "tool_use" in path.name else 900)
+    n_chars = sum(len(span.text) for span in prompt if isinstance(span, Text) and span.special)
+    assert n_chars < (3000 if "tool_use" in path.name else 900)

@@ -20,6 +20,7 @@ from tests.faults import damage
 from tests.retrieval.folders import generation as newest_state
 from tests.retrieval.folders import read, update, write
 from tests.retrieval.letters import Letters
+from tests.rounds import rounds
 
 QUESTION = "Where does the heron sleep?"
 TEXT = (
@@ -48,7 +49,7 @@ def files(index: Path, part: str) -> list[Path]:
     return sorted(path for path in index.rglob("*") if path.is_file() and part in path.relative_to(index).as_posix())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", rounds(range(40), 12))
 def test_a_damaged_word_index_is_made_again(whole: tuple[Path, list[Passage]], tmp_path: Path, seed: int) -> None:
     index, expected = whole
     shutil.copytree(index, tmp_path / "index")
@@ -58,7 +59,7 @@ def test_a_damaged_word_index_is_made_again(whole: tuple[Path, list[Passage]], t
     assert found(tmp_path / "index") == expected
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", rounds(range(40), 12))
 @pytest.mark.parametrize("has_checksum", [True, False], ids=["with", "without"])
 def test_a_damaged_manifest_is_named(
     whole: tuple[Path, list[Passage]], tmp_path: Path, seed: int, has_checksum: bool

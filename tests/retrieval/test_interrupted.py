@@ -18,6 +18,7 @@ from pipeline.retrieval.vectors import Vectors
 from pipeline.retrieval.word_index import WordIndex
 from tests.retrieval.folders import contents, counts, generation, read, update, write
 from tests.retrieval.letters import Letters
+from tests.rounds import rounds
 
 N_KILLS = 10
 WORDS = "harbour seven grey herons keeper of the lamp salt stone noon north wall sacks patience sea".split()
@@ -107,7 +108,7 @@ def undisturbed(docs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
     return contents(index, Letters()), seconds
 
 
-@pytest.mark.parametrize("kill", range(N_KILLS))
+@pytest.mark.parametrize("kill", rounds(range(N_KILLS), 4))
 def test_a_killed_indexer_is_completed_by_a_rerun(
     docs: Path, undisturbed: tuple[dict[str, Any], float], kill: int, tmp_path: Path
 ) -> None:
