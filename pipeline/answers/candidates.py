@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pipeline.errors import ModelError
-from pipeline.models.capabilities import TokenSpans
+from pipeline.models.capabilities import TokenSpans, Tokenizing
 from pipeline.models.excerpts import visible_spans
 from pipeline.types import Excerpt, Passage, Prompt, PromptSpan, Text
 
@@ -105,7 +105,7 @@ def candidates_of(prompt: Prompt, bodies: Sequence[Body], reader: Model) -> Cand
 def _token_spans(span: PromptSpan, reader: Model) -> list[tuple[int, int]]:
     """Character span of each token of a span of a prompt; none for one without text."""
     assert isinstance(reader, TokenSpans)  # noqa: S101 - candidates_of checked it
-    if isinstance(span, Text):
+    if isinstance(span, Text) or (isinstance(span, Excerpt) and not isinstance(reader, Tokenizing)):
         return reader.token_spans(span.text)
     return visible_spans(span, reader) if isinstance(span, Excerpt) else []
 

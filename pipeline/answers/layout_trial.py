@@ -131,8 +131,7 @@ def try_reuse_again(
         tried = stored(pipeline.reader)
         if tried is None:
             raise ModelError(
-                f"{pipeline.reader.name} was not tried yet: run 'longthread models try' without --reuse, for "
-                "both"
+                f"{pipeline.reader.name} was not tried yet: run 'longthread models try' without --reuse, for both"
             )
         found, states = _prepared(pipeline, questions, progress)
         return replace(tried, reuse=_reuse(pipeline, questions, found, states, tried.layout, progress))
