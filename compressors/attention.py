@@ -192,16 +192,15 @@ def log_mass(
     owned = _owned(units)
     total: NDArray[np.float64] | None = None
     done = 0
-    parts = _parts(question, units, reader, assembler, min(window, reader.window))
-    for group in parts:
-        shown = assembler.candidates(question, [part.passage for part in group], reader)
+    groups = _groups(question, units, reader, assembler, min(window, reader.window))
+    for group, shown in groups:
         mass = mass_of(reader, shown.prefix, shown.query, shown.question, heads)
         if total is None:
             total = np.zeros((len(units), len(mass)))
         cells, cell_units = _cells_of_units(shown, group, owned, units)
         np.add.at(total, cell_units, mass[:, cells].T)
         done += len(group)
-        progress("look at passages", done, sum(map(len, parts)))
+        progress("look at passages", done, sum(len(group) for group, _ in groups))
     assert total is not None  # noqa: S101 - there is at least one unit
     return np.asarray(np.log(total + LEAST_MASS))
 
@@ -259,8 +258,10 @@ def _span(unit: Passage, passage: Passage) -> tuple[int, int]:
     return start, start + len(unit.text)
 
 
-def _parts(question: str, units: Units, reader: Model, assembler: ShowsCandidates, window: int) -> list[list[Part]]:
-    """The passages, in order, in groups of about equal length that fit a window with the question.
+def _groups(
+    question: str, units: Units, reader: Model, assembler: ShowsCandidates, window: int
+) -> list[tuple[list[Part], Candidates]]:
+    """The passages, in order, in groups of about equal length that fit a window with the question, and their prompts.
 
     One group where all of them fit. A passage that alone is too long is shown in parts.
     """
@@ -268,7 +269,7 @@ def _parts(question: str, units: Units, reader: Model, assembler: ShowsCandidate
     shown = assembler.candidates(question, [part.passage for part in everything], reader)
     n_query = reader.count(shown.query)
     if len(shown.owners) + n_query <= window:
-        return [everything]
+        return [(everything, shown)]
     room = window - len(assembler.candidates(question, [], reader).owners) - n_query - _FRAME
     if room < 2 * _FRAME:
         raise ModelError(
@@ -287,7 +288,9 @@ def _parts(question: str, units: Units, reader: Model, assembler: ShowsCandidate
         groups[-1].append(part)
         used += cost
         passed += cost
-    return groups
+    return [
+        (group, assembler.candidates(question, [part.passage for part in group], reader)) for group in groups if group
+    ]
 
 
 _FRAME = 32

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pipeline.errors import ModelError
-from pipeline.models.capabilities import TokenSpans, Tokenizing
+from pipeline.models.capabilities import Tokenizing, TokenSpans
 from pipeline.models.excerpts import visible_spans
 from pipeline.types import Excerpt, Passage, Prompt, PromptSpan, Text
 

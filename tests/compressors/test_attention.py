@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressors.attention import Attention, Part, _cells_of_units, _owned, _parts, log_mass, n_of_share
+from compressors.attention import Attention, Part, _cells_of_units, _groups, _owned, log_mass, n_of_share
 from compressors.calibration import attention_heads
 from compressors.calibration.labelled import Labelled
 from compressors.calibration.store import AttentionCalibration, Head, store, stored
@@ -105,7 +105,7 @@ def test_a_passage_longer_than_the_window_is_shown_in_parts() -> None:
     given_ = [PAPER[0], long, PAPER[1]]
     units = units_of(given_)
     reader = ScriptedModel(4096)
-    groups = _parts(QUESTION, units, reader, Cited(), 512)
+    groups = [group for group, _ in _groups(QUESTION, units, reader, Cited(), 512)]
     assert len(groups) > 1
     assert [part.number for group in groups for part in group] == sorted(part.number for g in groups for part in g)
     shown = "".join(part.passage.text for group in groups for part in group if part.number == 1)
@@ -114,7 +114,7 @@ def test_a_passage_longer_than_the_window_is_shown_in_parts() -> None:
         candidates = Cited().candidates(QUESTION, [part.passage for part in group], reader)
         assert len(candidates.owners) + reader.count(candidates.query) <= 512
     with pytest.raises(ModelError, match="raise 'window' or n_ctx, or ask shorter"):
-        _parts("Why? " * 240, units, reader, Cited(), 256)
+        _groups("Why? " * 240, units, reader, Cited(), 256)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=12), st.floats(0.01, 1))
