@@ -11,10 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressors.attention import Attention, Part, _cells_of_units, _groups, _owned, log_mass, n_of_share
-from compressors.calibration import attention_heads
+from compressors.attention import (
+    LAYOUT,
+    Attention,
+    Part,
+    _cells_of_units,
+    _groups,
+    _owned,
+    calibration,
+    log_mass,
+    n_of_share,
+)
+from compressors.calibration import attention_heads, probe_heads
+from compressors.calibration import store as store_module
 from compressors.calibration.labelled import Labelled
-from compressors.calibration.store import AttentionCalibration, Head, store, stored
+from compressors.calibration.store import AttentionCalibration, Evidence, Head, Weighing, store, stored
 from compressors.selection import Units
 from pipeline.answers.candidates import Candidates
 from pipeline.answers.cited import Cited
@@ -23,12 +34,14 @@ from pipeline.contracts import Model
 from pipeline.default import DEFAULT
 from pipeline.errors import ModelError
 from pipeline.models.engine import Engine
+from pipeline.models.identity import model_key
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
 from pipeline.registry import Spec
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Excerpt, Passage, Question, State
 from tests.compressors.workbench import WordCounts, passage, scripted_runtime
+from tests.models.random_file import random_model
 
 QUESTION = "When was the lighthouse first used?"
 ANSWER = "It was lit in 1874."
@@ -42,7 +55,8 @@ PAPER = [
     ),
     passage("  The harbour has two cranes. The older one was built in 1902. A dog may not enter.\n", 0, "b.txt"),
 ]
-HEADS: tuple[Head, ...] = ((17, 4, "question"), (14, 3, "question"), (17, 3, "answer"))
+HEADS: tuple[Head, ...] = ((2, 3, "question"), (0, 1, "question"), (1, 2, "answer"))
+"""Some heads of the random model."""
 
 
 class Keeping(ScriptedModel):
@@ -165,25 +179,46 @@ def test_another_assembler_is_noted() -> None:
         assert any("lays passages out as assemble.cited does" in line for line in runtime.take_notes())
 
 
-# ------------------------------------------------------------------------------------------------------- a real model
+# ------------------------------------------------------------------- llama.cpp, with a tiny model of random weights
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """The default model with `reuse: sentences`; cells are kept in a folder of the tests."""
-    stages = (
-        Spec("retrieve.given"),
-        Spec("compress.attention", (("top_k", 1),)),
-        Spec("assemble.cited", (("reuse", "sentences"), ("layout", "brief"))),
-        Spec("generate.llama", (("model", "smollm2-135m"), ("max_tokens", 8), ("n_ctx", 2048))),
+    """A pipeline with `reuse: sentences` and a calibration that names some heads."""
+    folder = tmp_path_factory.mktemp("cells")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LONGTHREAD_CACHE", str(folder))
+        path = random_model(folder)
+        stages = (
+            Spec("retrieve.given"),
+            Spec("compress.attention", (("top_k", 1), ("keep_ratio", None))),
+            Spec("assemble.cited", (("reuse", "sentences"), ("layout", "brief"))),
+            Spec("generate.llama", (("model", str(path)), ("max_tokens", 8), ("n_ctx", 2048), ("threads", 1))),
+        )
+        with Pipeline(replace(DEFAULT, stages=stages), Path("nowhere")) as pipeline:
+            engine = pipeline.reader
+            assert isinstance(engine, Engine)
+            assert not engine.why_not_compose
+            assert engine.pieces.store.root == folder / "pieces"
+            yield pipeline
+
+
+@pytest.fixture
+def calibrated(kept: Pipeline) -> Iterator[AttentionCalibration]:
+    """A calibration of the random model: nothing was measured."""
+    evidence = Evidence((), 0, 0, 0, 0, "2026-11-30", 0.0, 0.0, 0.0)
+    weighing = Weighing((1.0, 1.0, 1.0), 0.0)
+    more = Weighing((1.0, 1.0, 1.0, 0.5, 0.5), 0.0)
+    key = model_key(kept.reader)
+    calibration = AttentionCalibration(
+        kept.reader.name, key, LAYOUT, HEADS, 0.06, weighing, more, Weighing((1.0, 0.0, 0.0), 0.0), evidence
     )
-    patch = pytest.MonkeyPatch()
-    patch.setenv("LONGTHREAD_CACHE", str(tmp_path_factory.mktemp("cells")))
-    with Pipeline(replace(DEFAULT, stages=stages), Path("nowhere")) as pipeline:
-        engine = pipeline.reader
+    with pytest.MonkeyPatch.context() as patch:
+        engine = kept.reader
         assert isinstance(engine, Engine)
-        assert not engine.why_not_compose
-        assert engine.pieces.store.root.parts  # opened in this folder
-        yield pipeline
-    patch.undo()
+        patch.setenv("LONGTHREAD_CACHE", str(engine.pieces.store.root.parent))
+        path = store(calibration)
+        yield calibration
+        path.unlink()
+        store_module._json.cache_clear()
 
 
 def test_cells_of_a_real_vocabulary(kept: Pipeline) -> None:
@@ -227,7 +262,9 @@ def test_the_measure_is_the_attention_summed_over_the_sentence(kept: Pipeline) -
         assert found[unit] == pytest.approx(expected, abs=1e-4)
 
 
-def test_passages_are_read_once_and_the_answer_takes_the_same_cells(kept: Pipeline) -> None:
+def test_passages_are_read_once_and_the_answer_takes_the_same_cells(
+    kept: Pipeline, calibrated: AttentionCalibration
+) -> None:
     """The compressor reads the passages, the prompt of the answer takes stretches of them, and later questions read
     nothing but themselves: the choice, the placing, and another choice among the same passages.
     """
@@ -253,17 +290,18 @@ def test_attention_over_kept_cells_is_that_over_read_ones(kept: Pipeline, monkey
     """A passage right behind what it was read behind has the very cells of reading, laid out for another context."""
     engine = kept.reader
     assert isinstance(engine, Engine)
-    shown = Cited(layout="focus-plain").candidates(QUESTION, PAPER[:1], engine)
+    shown = Cited(layout="focus-plain").candidates(QUESTION, PAPER[1:], engine)
     assert engine.cells(shown.prefix).is_exact
     heads = [(layer, head) for layer, head, _ in HEADS]
     placed = engine.attend(shown.prefix, shown.query, heads).mass
     monkeypatch.setattr(engine, "_verdict", replace(engine.verdict, why="as if"))
     assert not engine.cells(shown.prefix).stretches
     read = engine.attend(shown.prefix, shown.query, heads).mass
-    assert placed == pytest.approx(read, abs=0.02)
+    assert placed == pytest.approx(read, abs=1e-3)
 
 
-def test_the_answer_is_found_by_attention_alone(kept: Pipeline) -> None:
+def test_the_answer_is_found_by_attention_alone(real: Pipeline) -> None:
+    """SmolLM2, by the heads of its calibration."""
     questions = {
         QUESTION: ANSWER,
         "What fuel does the light use?": "Its lamp burns oil.",
@@ -273,38 +311,28 @@ def test_the_answer_is_found_by_attention_alone(kept: Pipeline) -> None:
     }
     units = units_of(PAPER)
     chooser = Attention(links=False)
-    best = [units.parts[int(chooser.scores(text, units, kept).argmax())].text for text in questions]
+    best = [units.parts[int(chooser.scores(text, units, real).argmax())].text for text in questions]
     n_right = sum(text == answer for text, answer in zip(best, questions.values(), strict=True))
     assert n_right >= 3, best
 
 
-def test_a_calibration_of_its_own_comes_before_that_of_the_probe(
-    kept: Pipeline, monkeypatch: pytest.MonkeyPatch
+def test_heads_are_calibrated_on_passages_that_are_put_together(
+    kept: Pipeline, calibrated: AttentionCalibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from compressors.attention import calibration
-    from compressors.calibration import probe_heads
-
     monkeypatch.setattr(probe_heads, "LEAST_QUESTIONS", 2)
     units = units_of(PAPER)
     questions = [
-        Labelled(text, units, tuple(part.text == answer for part in units.parts), (answer,), "mine")
-        for text, answer in ((QUESTION, ANSWER), ("What does the lamp burn?", "Its lamp burns oil."))
+        Labelled(text, units, tuple(part.text == answer for part in units.parts), (answer,), f"file {n}")
+        for n, (text, answer) in enumerate(((QUESTION, ANSWER), ("What does the lamp burn?", "Its lamp burns oil.")))
     ]
-    for number, question in enumerate(questions):
-        questions[number] = replace(question, file=f"file {number}")
     fitted = attention_heads.fit(questions, kept.reader, WordCounts(), 2048, ["mine"], 0, silent)
     assert isinstance(fitted, AttentionCalibration)
-    assert fitted.evidence.notes[-1] == "passages were put together"
-    path = store(fitted)
-    try:
-        assert path.name == "attention.json"
-        assert stored(AttentionCalibration, kept.reader) == fitted
-        assert calibration(kept.reader, kept) == fitted
-    finally:
-        path.unlink()
-        from compressors.calibration import store as store_module
-
-        store_module._json.cache_clear()
+    assert fitted.evidence.notes == ("3 layers of 4 heads", "passages were put together")
+    assert {layer for layer, _, _ in fitted.heads} <= {0, 1, 2}
+    assert stored(AttentionCalibration, kept.reader) == calibrated
+    assert calibration(kept.reader, kept) == calibrated
+    store(fitted)
+    assert stored(AttentionCalibration, kept.reader) == fitted
 
 
 def test_without_any_calibration_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
