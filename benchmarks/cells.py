@@ -310,7 +310,7 @@ def results(rows: Rows, ways: Sequence[str], choices: Sequence[str], seed: int) 
     return report
 
 
-def line(options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path) -> dict[str, Any]:
+def line(options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path, layout: str) -> dict[str, Any]:
     """What is printed."""
     ways, choices = names_of(options)
     plain = [name for name in BASES if name in ways]
@@ -325,7 +325,7 @@ def line(options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path) 
         "model": engine.name,
         "why_not_compose": engine.why_not_compose,
         **results(rows, ways, choices, options.seed),
-        "layout": "focus-sentence unless 'models try' ran",
+        "layout": layout,
         "disk_mb": round(n_bytes / 1e6, 1),
         "n_pieces": n_files,
         "s_per_question": round(float(np.mean([row["seconds"] for row in rows])), 2),
@@ -409,7 +409,8 @@ def run(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
                 break
         if not engine.why_not_compose:
             engine.pieces.store.flush()
-        return line(options, rows, engine, cache)
+        layout = next(iter(ways.values())).runtime.assembler.suited(engine, runtime)[0].name  # type: ignore[attr-defined]
+        return line(options, rows, engine, cache, layout)
 
 
 def write_row(path: Path | None, head: dict[str, Any], row: Row) -> None:
@@ -445,7 +446,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.cache or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        if calibrations.is_dir():
+        if calibrations.is_dir() and calibrations != folder / "calibrations":
             shutil.copytree(calibrations, folder / "calibrations", dirs_exist_ok=True)
         os.environ["LONGTHREAD_CACHE"] = str(folder)
         print(json.dumps(run(options, folder)))
