@@ -17,9 +17,9 @@ processor seconds of this process, which a busy machine does not stretch), each 
 the prompt `cells`, `restored` and `read`, and `supporting_recall`: the share of the supporting sentences that is shown.
 
 `choices` compares what chooses the sentences, on the retrieved passages and (`_paragraph`) on the question's own
-paragraph or documents alone: `attention` on passages that were read before, `attention_votes` (with `similarity`),
-`probe` and `probe_alone` (compress.probe with the same model), `exit_mini`. Each has its `auc`, `s`, `cpu_s`, and these
-seconds over those of `probe`.
+paragraph or documents alone: `attention` on passages that were read before, `probe` (compress.probe with the same
+model), both also `_alone` (without `similarity`), and `exit_mini`. Each has its `auc`, `s`, `cpu_s`, and these seconds
+over those of `probe` and `probe_alone`.
 
 xquad: 240 paragraphs in an index, five passages retrieved; harbour: its documents, likewise; hotpotqa, 2wiki: the
 question's own documents. Only rows marked eval in ../shared/data/INDEX.md are read.
@@ -75,7 +75,7 @@ BASES = ("read_all", "read_sentences")
 MAX_TOKENS = 32
 CHOICES: dict[str, Any] = {
     "attention": Attention(),
-    "attention_votes": Attention(similarity=True),
+    "attention_alone": Attention(similarity=False),
     "probe": Probe(model=None),
     "probe_alone": Probe(model=None, similarity=False),
     "exit_mini": ExitMini(),
@@ -430,7 +430,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--ways", default="read_all,read_sentences,passages_k0,passages_k16,sentences,attention")
-    parser.add_argument("--choices", default="attention,probe", help=f"of {', '.join(CHOICES)}; empty: none")
+    parser.add_argument(
+        "--choices", default="attention,attention_alone,probe,probe_alone", help=f"of {', '.join(CHOICES)}; empty: none"
+    )
     parser.add_argument("--n-ctx", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=0, help="of llama.cpp; 0: as many as there are cores")
     parser.add_argument("--one-attempt", action="store_true", help="no second attempt after an unusable answer")

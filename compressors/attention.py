@@ -58,8 +58,9 @@ class Attention:
     :param share: keep the best sentences that together hold this share of the attention to all sentences (top-p), in
         (0, 1]: few where the attention rests on few sentences; None: no limit.
     :param top_k: most sentences to keep; None: no limit.
-    :param similarity: whether to add the votes of the question's tokens and the shared words, as compress.probe does:
-        better, and the embedder reads the passages for it.
+    :param similarity: whether to add two features from the embedder and the words, as compress.probe does: the votes of
+        the question's tokens, and the shared words. Better; the embedder reads the passages unless their token vectors
+        are kept (pipeline/retrieval/token_vectors.py).
     :param links: whether to raise passages whose title a good sentence names, for multi-hop questions.
     :param window: most tokens in one reading of the question. More candidates are asked in several windows.
     :param neighbours: number of sentences before and after each kept sentence to keep as well.
@@ -70,7 +71,7 @@ class Attention:
     threshold: float | None = None
     share: float | None = None
     top_k: int | None = None
-    similarity: bool = False
+    similarity: bool = True
     links: bool = True
     window: int = 4096
     neighbours: int = 0

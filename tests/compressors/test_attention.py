@@ -144,7 +144,8 @@ def test_a_share_keeps_few_sentences_where_the_attention_rests_on_few() -> None:
     """The scripted model's words attend to equal words: all of the attention is on the sentence with the ferry."""
     given_ = [passage("Boats rot. The ferry sails in winter. Dogs pay. Nine men row. It rains. Cats sleep.")]
     with scripted_runtime() as runtime:
-        kept = Attention(keep_ratio=None, share=0.9).compress(Question("When does the ferry sail?"), given_, runtime)
+        chooser = Attention(keep_ratio=None, share=0.9, similarity=False)
+        kept = chooser.compress(Question("When does the ferry sail?"), given_, runtime)
     assert [p.text for p in kept] == ["The ferry sails in winter."]
 
 
@@ -175,7 +176,7 @@ def test_another_assembler_is_noted() -> None:
     config = replace(DEFAULT, stages=(Spec("retrieve.given"), Spec("assemble.plain"), Spec("generate.scripted")))
     with Pipeline(config, Path("nowhere")) as runtime:
         assert isinstance(runtime.assembler, Plain)
-        assert Attention(top_k=1).compress(Question(QUESTION), PAPER, runtime)
+        assert Attention(top_k=1, similarity=False).compress(Question(QUESTION), PAPER, runtime)
         assert any("lays passages out as assemble.cited does" in line for line in runtime.take_notes())
 
 
@@ -189,7 +190,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         path = random_model(folder)
         stages = (
             Spec("retrieve.given"),
-            Spec("compress.attention", (("top_k", 1), ("keep_ratio", None))),
+            Spec("compress.attention", (("top_k", 1), ("keep_ratio", None), ("similarity", False))),
             Spec("assemble.cited", (("reuse", "sentences"), ("layout", "brief"))),
             Spec("generate.llama", (("model", str(path)), ("max_tokens", 8), ("n_ctx", 2048), ("threads", 1))),
         )
@@ -310,7 +311,7 @@ def test_the_answer_is_found_by_attention_alone(real: Pipeline) -> None:
         "How many steps are there?": "The stairs have 212 steps.",
     }
     units = units_of(PAPER)
-    chooser = Attention(links=False)
+    chooser = Attention(links=False, similarity=False)
     best = [units.parts[int(chooser.scores(text, units, real).argmax())].text for text in questions]
     n_right = sum(text == answer for text, answer in zip(best, questions.values(), strict=True))
     assert n_right >= 3, best
