@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pipeline.contracts import Progress
     from pipeline.models.engine import Engine
 
-METHODS = ("probe", "exit")
+METHODS = ("probe", "exit", "attention")
+DEFAULTS = METHODS[:2]
 MOST = 200
 _LISTED = 10
 OURS = Path(__file__).parent.parent / "compressors" / "calibrated" / "questions.json"
@@ -68,7 +69,7 @@ def _read(path: Path) -> list[Labelled]:
 
 
 def _checked(method: Sequence[str] | None, recall: float, window: int, n: int | None) -> Sequence[str]:
-    methods = tuple(dict.fromkeys(method or METHODS))
+    methods = tuple(dict.fromkeys(method or DEFAULTS))
     for name in methods:
         if name not in METHODS:
             raise ConfigError(f"--method must be one of {', '.join(METHODS)}, was: {name}")
@@ -108,6 +109,11 @@ def _fit(
 
             seen = probe_heads.look(sample, engine, open_embedder("minilm"), window, progress)
             return probe_heads.fit(seen, engine, names, seed, progress=progress)
+        if method == "attention":
+            from compressors.calibration import attention_heads
+            from pipeline.retrieval.embedder import open_embedder
+
+            return attention_heads.fit(sample, engine, open_embedder("minilm"), window, names, seed, progress)
         from compressors.calibration import exit_threshold
 
         judged = exit_threshold.judge(sample, engine, window, progress)
@@ -125,6 +131,8 @@ def opened(model: str, method: str, window: int, lora: str | None, progress: Pro
     adapters = (Lora(lora),) if lora else ()
     if method == "probe":
         settings = EngineSettings(model=model, n_ctx=window, n_seq_max=1, n_cached=0)
+    elif method == "attention":
+        settings = EngineSettings(model=model, n_ctx=window, n_seq_max=1, n_cached=1)
     else:
         settings = EngineSettings(model=model, n_ctx=window, n_cells=2 * window, lora=adapters)
     return open_engine(settings, tuned(path, "score") or path, progress)

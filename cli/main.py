@@ -387,7 +387,8 @@ def calibrate(
         ),
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option("--method", help="probe or exit; may be given twice (default: both).")
+        list[str] | None,
+        typer.Option("--method", help="probe, exit, attention; may be given again (default: probe and exit)."),
     ] = None,
     n: Annotated[int | None, typer.Option("-n", help="Questions to take from each file (default: 200).")] = None,
     recall: Annotated[float, typer.Option(help="Of exit: the share of supporting sentences to keep.")] = 0.95,

@@ -22,7 +22,7 @@ from pipeline.models.named import COMMON_CONTEXT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.answers.tried import Result, Tried
+    from pipeline.answers.tried import Result, ReuseTried, Tried
     from pipeline.models.account import Account
     from pipeline.models.tune import TuneReport
 
@@ -194,12 +194,12 @@ def print_report(report: TuneReport, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def try_layouts(name: str, n: int | None, json: bool, quiet: bool) -> int:
-    from pipeline.answers.layout_trial import try_layouts as run_trial
+def try_model(name: str, n: int | None, is_reuse_alone: bool, json: bool, quiet: bool) -> int:
+    from pipeline.answers.layout_trial import try_layouts, try_reuse_again
     from pipeline.answers.tried import store
 
     with Display(quiet) as display:
-        tried = run_trial(name, display, n)
+        tried = (try_reuse_again if is_reuse_alone else try_layouts)(name, display, n)
         path = store(tried)
     if json:
         print_json({**asdict(tried), "path": str(path)})
@@ -247,3 +247,30 @@ def print_tried(tried: Tried, path: Path, console: Console) -> None:
     )
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False, style="dim")
+    if tried.reuse is not None:
+        print_reuse(tried.reuse, tried, console)
+
+
+def print_reuse(reuse: ReuseTried, tried: Tried, console: Console) -> None:
+    """What putting the kept cells of passages together costs the model, and what is recommended."""
+    if reuse.why_not:
+        console.print(f"Passages are read with every question: {reuse.why_not}.", soft_wrap=True, highlight=False)
+        return
+    rows = [
+        (
+            row.way.replace("_", " "),
+            str(row.right),
+            f"{row.f1:.2f}",
+            f"{row.gold_logprob:.2f}",
+            str(row.read),
+            f"{row.first_token_s:.2f}",
+        )
+        for row in reuse.results
+    ]
+    console.print(table("", ("", "right", "F1", "log P", "read", "first token, s"), rows))
+    line = (
+        f"What reading passages once costs (assemble.cited: reuse), of {tried.n_answerable}. log P: of a token of the "
+        "right answer; read and first token: when the passages were read before. Recommended: reuse: "
+        f"{reuse.recommended} ({reuse.seconds:.0f} s)."
+    )
+    console.print(line, soft_wrap=True, highlight=False, markup=False, style="dim")

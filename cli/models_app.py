@@ -84,10 +84,17 @@ def models_try(
     n: Annotated[
         int | None, typer.Option("-n", min=1, help="Only this many of the 40 questions: quicker, and less certain.")
     ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option("--reuse", help="Only measure what reading passages once costs, in the layout chosen before."),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask a model 40 questions in every prompt layout, and remember the layout that it answers best in."""
-    from cli.models import try_layouts
+    """Ask a model 40 questions in every prompt layout, and remember the layout that it answers best in.
 
-    raise typer.Exit(try_layouts(name, n, json, quiet))
+    Measures as well what it loses when passages are read once and their cells are put together.
+    """
+    from cli.models import try_model
+
+    raise typer.Exit(try_model(name, n, reuse, json, quiet))

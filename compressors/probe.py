@@ -165,20 +165,11 @@ def log_mass(
     if not isinstance(model, Attender):
         raise ModelError(f"compress.probe: the attention of {model.name} cannot be read; set 'model' to a GGUF file")
     best: NDArray[np.float64] | None = None
-    read = None if heads is None else sorted({(layer, head) for layer, head, _ in heads})
     pieces = _windows(question, units, model, min(window, model.window))
     done = 0
     for piece in pieces:
         prefix, query, owners, question_cells = _prompt(question, units, piece, model)
-        attention = model.attend(prefix, query, read).mass
-        by = {
-            "question": attention[:, question_cells[0] : question_cells[1]].mean(axis=1, dtype=np.float64),
-            "answer": attention[:, min(question_cells[1], attention.shape[1] - 1) :].mean(axis=1, dtype=np.float64),
-        }
-        if heads is None or read is None:
-            mass = np.concatenate([by["question"], by["answer"]])
-        else:
-            mass = np.stack([by[position][read.index((layer, head))] for layer, head, position in heads])
+        mass = mass_of(model, prefix, query, question_cells, heads)
         if best is None:
             best = np.zeros((len(units), len(mass)))
         for unit, low, high in owners:
@@ -187,6 +178,26 @@ def log_mass(
         progress("probe sentences", done, sum(map(len, pieces)))
     assert best is not None  # noqa: S101 - there is at least one unit
     return np.asarray(np.log(best + LEAST_MASS))
+
+
+def mass_of(
+    model: Attender, prefix: Prompt, query: Prompt, question: tuple[int, int], heads: Sequence[Head] | None
+) -> NDArray[np.float64]:
+    """The attention to each cell of the prefix, float64 (n_heads, n_prefix), averaged over the tokens that attend.
+
+    `question` is the range of the question's cells in the query. Heads as in `log_mass`.
+    """
+    import numpy as np
+
+    read = None if heads is None else sorted({(layer, head) for layer, head, _ in heads})
+    attention = model.attend(prefix, query, read).mass
+    by = {
+        "question": attention[:, question[0] : question[1]].mean(axis=1, dtype=np.float64),
+        "answer": attention[:, min(question[1], attention.shape[1] - 1) :].mean(axis=1, dtype=np.float64),
+    }
+    if heads is None or read is None:
+        return np.concatenate([by["question"], by["answer"]])
+    return np.stack([by[position][read.index((layer, head))] for layer, head, position in heads])
 
 
 def _windows(question: str, units: Units, model: Model, window: int) -> list[UnitWindow]:

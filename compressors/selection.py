@@ -227,7 +227,14 @@ def extract(
     units = Units.of(passages, runtime)
     if not units:
         return []
-    unit_scores = scores(units).tolist()
+    return choose(units, scores(units), runtime, limits, neighbours)
+
+
+def choose(
+    units: Units, scores: NDArray[np.floating], runtime: Runtime, limits: Limits, neighbours: int = 0
+) -> list[Passage]:
+    """Chooses scored units within the limits, adds neighbours and table headers, and joins them."""
+    unit_scores = scores.tolist()
     chosen = limits.choose(unit_scores, lambda: units.tokens(runtime.reader))
     kept = units.widened(chosen, neighbours)
     with_headers = units.with_headers(kept)

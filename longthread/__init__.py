@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from compressors.attention import Attention as Attention
     from compressors.chain import Chain as Chain
     from compressors.crag import Crag as Crag
     from compressors.exit import Exit as Exit
@@ -86,6 +87,7 @@ _HOMES = {
     "pipeline.retrieval.rerank_gguf": "GgufReranker",
     "pipeline.retrieval.rerank_yes_no": "YesNo",
     "pipeline.answers.support": "Support",
+    "compressors.attention": "Attention",
     "compressors.chain": "Chain",
     "compressors.crag": "Crag",
     "compressors.exit": "Exit",

@@ -39,6 +39,7 @@ COMPONENTS: dict[str, str] = {
     "compress.exit": "compressors.exit:Exit",
     "compress.exit_mini": "compressors.exit_mini:ExitMini",
     "compress.probe": "compressors.probe:Probe",
+    "compress.attention": "compressors.attention:Attention",
     "compress.surprisal": "compressors.surprisal:Surprisal",
     "compress.extensible": "compressors.extensible:Extensible",
     "compress.crag": "compressors.crag:Crag",

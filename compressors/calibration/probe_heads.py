@@ -1,4 +1,4 @@
-"""Chooses the attention heads of a model for compress.probe and fits their weights, with cross-validation.
+"""Chooses the attention heads of a model for compress.probe or compress.attention, and fits their weights.
 
 Heads are ranked by how well each one alone finds the supporting sentences (mean AUC over questions; all files weigh the
 same). The best 2, 4, 6, ... heads up to some layer get weights that rank supporting sentences first
@@ -11,7 +11,7 @@ questions of the same files 24 heads look best, but on other data 4 to 8 are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,7 @@ from compressors.features import features as features_of
 from compressors.features import standardised
 from compressors.links import Links
 from compressors.probe import LAYOUT, log_mass
+from compressors.selection import Units
 from compressors.votes import nearest_tokens
 from pipeline.contracts import Embedder, Model, Progress
 from pipeline.errors import DataError, ModelError
@@ -63,13 +64,29 @@ class QuestionFeatures:
     links: Links = field(default_factory=Links)
 
 
+MassOf = Callable[[str, Units], "NDArray[np.float64]"]
+"""Gives the logarithm of the attention of a question to each unit, for all heads, as `compressors.probe.log_mass`."""
+
+
 def look(
-    questions: Sequence[Labelled], model: Model, embedder: Embedder, window: int, progress: Progress
+    questions: Sequence[Labelled],
+    model: Model,
+    embedder: Embedder,
+    window: int,
+    progress: Progress,
+    mass_of: MassOf | None = None,
 ) -> list[QuestionFeatures]:
-    """Computes the features of every question, for all heads and from the embedder."""
+    """Computes the features of every question, for all heads and from the embedder.
+
+    Attention is read by `mass_of`; None: as compress.probe reads it.
+    """
+
+    def probed(question: str, units: Units) -> NDArray[np.float64]:
+        return log_mass(question, units, model, None, window, _silent)
+
     seen = []
     for n, question in enumerate(questions):
-        features = standardised(log_mass(question.question, question.units, model, None, window, _silent))
+        features = standardised((mass_of or probed)(question.question, question.units))
         nearest = nearest_tokens(question.question, question.units, embedder)
         similarity = standardised(features_of(question.question, question.units, nearest, shipped().temperature))
         costs = tuple(costs_of(question.units))
@@ -98,8 +115,10 @@ def fit(
     seed: int,
     notes: Sequence[str] = (),
     progress: Progress = _silent,
+    kind: type[ProbeCalibration] = ProbeCalibration,
+    layout: int = LAYOUT,
 ) -> ProbeCalibration:
-    """Fits the calibration of a model. Raises DataError for too few questions."""
+    """Fits the calibration of a model, of the given kind. Raises DataError for too few questions."""
     if len(seen) < LEAST_QUESTIONS:
         raise DataError(
             f"{len(seen)} telling questions (with sentences that support the answer and others that don't) are too few "
@@ -111,10 +130,10 @@ def fit(
     chosen = _choose(seen, best_heads(seen), columns, folds, progress)
     scores = _out_of_fold(seen, chosen, folds, with_similarity=True, with_links=True)
     with_similarity = _weigh(seen, chosen, with_similarity=True)
-    return ProbeCalibration(
+    return kind(
         model=model.name,
         key=model_key(model),
-        layout=LAYOUT,
+        layout=layout,
         heads=tuple(columns[n] for n in chosen),
         temperature=shipped().temperature,
         alone=_weigh(seen, chosen, with_similarity=False),

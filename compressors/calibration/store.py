@@ -112,6 +112,13 @@ class ProbeCalibration:
             raise SettingError("links", "must have a weight for the logit, one for being named, one for naming")
 
 
+@dataclass(frozen=True)
+class AttentionCalibration(ProbeCalibration):
+    """The same for compress.attention: heads of the reader, chosen on passages whose cells were put together."""
+
+    method: ClassVar[str] = "attention"
+
+
 C = TypeVar("C", bound=ExitCalibration | ProbeCalibration)
 
 

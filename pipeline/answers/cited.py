@@ -21,16 +21,18 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from pipeline.answers.candidates import Body, Candidates, candidates_of
 from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
 from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
-from pipeline.answers.tried import NOT_TRIED, stored
+from pipeline.answers.tried import NOT_TRIED, Tried, stored
 from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
 from pipeline.types import (
     CiteBy,
+    Excerpt,
     Lead,
     Message,
     Part,
@@ -79,9 +81,10 @@ class Cited:
     :param unwrap: whether the line breaks of hard-wrapped prose are given to the model as spaces (a small model stops
         at a line's end). Words, lists, tables and code stay as they are; citations point at the source as it is.
     :param memory_instructions: instruction for the model beside `instructions` where the pipeline has a memory.
-    :param reuse: whether passages that the model has read before are read again. `exact` reads them again, unless the
-        last prompts began with the same passages. `passages` reads a whole passage once for all questions: its cells
-        are kept and combined with those of other passages. `sentences` also cuts the cells of chosen sentences out of
+    :param reuse: whether passages that the model has read before are read again. `auto` follows what `longthread models
+        try` recommends for the model's file, and is `exact` without that. `exact` reads them again, unless the last
+        prompts began with the same passages. `passages` reads a whole passage once for all questions: its cells are
+        kept and combined with those of other passages. `sentences` also cuts the cells of chosen sentences out of
         their passage's. The last two are approximations, since a passage's cells have not seen the passages before it
         (costs: docs/experiments.md). A model whose cells cannot be combined reads everything.
     :param reread: number of tokens at the start of each kept passage that are read again, at least 0 (EPIC, arXiv
@@ -96,7 +99,7 @@ class Cited:
     show_titles: bool = True
     unwrap: bool = True
     memory_instructions: str = MEMORY_INSTRUCTIONS
-    reuse: Literal["exact", "passages", "sentences"] = "exact"
+    reuse: Literal["auto", "exact", "passages", "sentences"] = "exact"
     reread: int = 0
 
     def __post_init__(self) -> None:
@@ -170,12 +173,34 @@ class Cited:
         tried = stored(reader) if is_open or self.answer == "auto" else None
         if is_open and tried is None and isinstance(reader, OnFile):
             runtime.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
-        default = DEFAULT if self.instructions is None else PLAIN
-        name = default if self.layout == "auto" else self.layout
-        if is_open and tried is not None:
-            name = tried.layout
         lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"
-        return LAYOUTS[name], lead
+        return self._layout(tried), lead
+
+    def _layout(self, tried: Tried | None) -> Layout:
+        """The layout that is set, or the one that suits a model with this result."""
+        if self.layout != "auto":
+            return LAYOUTS[self.layout]
+        if self.instructions is not None:
+            return LAYOUTS[PLAIN]
+        return LAYOUTS[DEFAULT if tried is None else tried.layout]
+
+    def candidates(self, question: str, passages: Sequence[Passage], reader: Model) -> Candidates:
+        """These passages with the question behind them, as the reader gets them, without sentences that are repeated.
+
+        Where the reader can put cells together, each passage is one that is read once: the same cells as those that
+        prompts with `reuse` take.
+        """
+        layout = self._layout(stored(reader) if self.layout == "auto" and self.instructions is None else None)
+        layout = replace(layout, question="after", n_focus=0)
+        plain = [replace(passage, soft=None) for passage in passages]
+        chunks = None if why_not_compose(reader) else Chunks(tuple(plain), reader, with_parts=True)
+        prompt = self.prompt(question, plain, reader, None, layout, chunks)
+        blocks = self._blocks(question, plain, layout, chunks)
+        bodies: list[Body] = []
+        for n, block in enumerate(blocks):
+            *before, last = self._spans(block, chunks)
+            bodies += [*(Body(span) for span in before), _body(last, n, block)]
+        return candidates_of(prompt, bodies, reader)
 
     def arrange(self, passages: tuple[Passage, ...], before: tuple[Passage, ...] = ()) -> tuple[Passage, ...]:
         """Orders the passages by number. A passage of the last prompt keeps its number; new ones fill the gaps, then
@@ -272,14 +297,18 @@ class Cited:
         return unwrapped(text) if self.unwrap else text
 
     def _chunks(self, state: State, runtime: Runtime) -> Chunks | None:
-        """Returns the passages to reuse; None to read all as text. Notes once if reuse was set but is impossible."""
-        if self.reuse == "exact":
+        """What is read once; None where everything is read anew, which is noted once where it was not asked for."""
+        reuse = self.reuse
+        if reuse == "auto":
+            tried = stored(runtime.reader)
+            reuse = "exact" if tried is None or tried.reuse is None else tried.reuse.recommended
+        if reuse == "exact":
             return None
         why = why_not_compose(runtime.reader)
         if why:
-            runtime.note(f"reuse: {self.reuse} is not possible, so everything is read: {why}", once=True)
+            runtime.note(f"reuse: {reuse} is not possible, so everything is read: {why}", once=True)
             return None
-        return Chunks(state.found, runtime.reader, self.reuse == "sentences", self.reread)
+        return Chunks(state.found, runtime.reader, reuse == "sentences", self.reread)
 
     def _recall_that_fits(
         self, state: State, best: tuple[Passage, ...], runtime: Runtime, room: int, layout: Layout
@@ -319,6 +348,15 @@ class _Block:
     passage: Passage
     whole: Passage | None
     frame: Frame
+
+
+def _body(span: PromptSpan, number: int, block: _Block) -> Body:
+    """The last span of a block, which holds the passage's text after its title and before the closing tag."""
+    assert isinstance(span, Text | Excerpt)  # noqa: S101 - soft passages were replaced
+    frame, text = block.frame, block.passage.text
+    start = len(frame.opening) + (len(frame.numbered) if isinstance(span, Text) else 0)
+    lead = len(text) - len(text.lstrip())
+    return Body(span, number, start, len(span.text) - len(frame.closing), lead)
 
 
 def _focus(question: str, blocks: Sequence[_Block], layout: Layout) -> list[PromptSpan]:

@@ -6,14 +6,16 @@ built-in pipeline's retrieval and compression once, without its gate: every ques
 is laid out in each layout. All prompts are one batch, question by question: layouts that differ only after the passages
 share the cells of what stands before. Layouts are compared by the model's first answer after the repairs of
 pipeline/answers/contract.py. In the best one the whole policy is run, with second attempts, once with the model's words
-in the lead and once with quotes: which is right more often as it is shown leads from then on.
+in the lead and once with quotes: which is right more often as it is shown leads from then on. What putting kept cells
+together costs in that layout is measured last (pipeline/answers/reuse_trial.py).
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +27,12 @@ from pipeline.answers.cited import Cited
 from pipeline.answers.contract import ECHOED, LOOPED, check, has_words
 from pipeline.answers.judging import is_asked_again, judge, second_sampling, settle
 from pipeline.answers.layouts import LAYOUTS
-from pipeline.answers.tried import Result, Tried, answer_first, best_layout
+from pipeline.answers.reuse_trial import try_reuse
+from pipeline.answers.tried import Result, ReuseTried, Tried, answer_first, best_layout, stored
 from pipeline.contracts import Progress
 from pipeline.default import default_pipeline, with_generator_settings, with_model
 from pipeline.docs_index import update_index
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
@@ -38,7 +41,8 @@ from pipeline.stages import run_stage, sampling_for
 from pipeline.types import Generation, Passage, Question, State
 
 FOLDER = Path(__file__).parent / "trial"
-SHARED_STAGES = ("retrieve", "rerank", "compress")
+RETRIEVAL = ("retrieve", "rerank")
+SHARED_STAGES = (*RETRIEVAL, "compress")
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,10 @@ def try_layouts(
 ) -> Tried:
     """Finds the best layout for a model by n questions of the folder (None: all). Raises ModelError for a bad model."""
     questions = trial_questions(folder, n, seed)
-    # llama.cpp attends over the cells of all sequences in flight. The prompts of one question share most cells, so a
-    # batch of one question is the cheapest per token.
-    config = with_generator_settings(with_model(default_pipeline(), model), {"n_seq_max": len(layouts), "n_cached": 1})
-    documents = [str(folder / "documents")]
-    config.generator.check()
-    with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
-        update_index(Path(index), documents, config.index, progress)
-        states = []
-        for number, question in enumerate(questions):
-            states.append(prepared(pipeline, question))
-            progress("find passages", number + 1, len(questions))
+    # llama.cpp attends over the cells of all prompts under way: with those of one question, which share most, a token
+    # costs least.
+    with _opened(model, len(layouts), folder, progress) as pipeline:
+        found, states = _prepared(pipeline, questions, progress)
         start = perf_counter()
         answers = ask_all(pipeline, states, layouts, progress)
         seconds = perf_counter() - start
@@ -105,6 +102,7 @@ def try_layouts(
         generated, quoted = answers_shown(pipeline, in_best, progress)
         generated_right = _n_right(questions, generated)
         quoted_right = _n_right(questions, quoted)
+        reuse = _reuse(pipeline, questions, found, states, layout, progress)
         return Tried(
             model=pipeline.reader.name,
             key=model_key(pipeline.reader),
@@ -119,14 +117,69 @@ def try_layouts(
             seconds=round(seconds, 1),
             seed=seed,
             date=datetime.now(UTC).date().isoformat(),
+            reuse=reuse,
         )
 
 
-def prepared(pipeline: Pipeline, question: TrialQuestion) -> State:
-    """Runs the stages before the assembler; returns the question's state."""
+def try_reuse_again(
+    model: str, progress: Progress, n: int | None = None, seed: int = 0, folder: Path = FOLDER
+) -> Tried:
+    """The stored result of a model, with what putting kept cells together costs in its layout, measured now.
+
+    Raises ModelError for a model that was not tried.
+    """
+    questions = trial_questions(folder, n, seed)
+    with _opened(model, 1, folder, progress) as pipeline:
+        tried = stored(pipeline.reader)
+        if tried is None:
+            raise ModelError(
+                f"{pipeline.reader.name} was not tried yet: run 'longthread models try' without --reuse, for both"
+            )
+        found, states = _prepared(pipeline, questions, progress)
+        return replace(tried, reuse=_reuse(pipeline, questions, found, states, tried.layout, progress))
+
+
+@contextmanager
+def _opened(model: str, n_seq_max: int, folder: Path, progress: Progress) -> Iterator[Pipeline]:
+    """The built-in pipeline on the folder's documents. Raises ModelError for a bad model, before it indexes them."""
+    config = with_generator_settings(with_model(default_pipeline(), model), {"n_seq_max": n_seq_max, "n_cached": 1})
+    config.generator.check()
+    with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
+        update_index(Path(index), [str(folder / "documents")], config.index, progress)
+        yield pipeline
+
+
+def _prepared(
+    pipeline: Pipeline, questions: Sequence[TrialQuestion], progress: Progress
+) -> tuple[list[State], list[State]]:
+    """The questions' states after retrieval, and those after compression."""
+    found, chosen = [], []
+    for number, question in enumerate(questions):
+        found.append(prepared(pipeline, question, RETRIEVAL))
+        chosen.append(prepared(pipeline, question))
+        progress("find passages", number + 1, len(questions))
+    return found, chosen
+
+
+def _reuse(
+    pipeline: Pipeline,
+    questions: Sequence[TrialQuestion],
+    found: Sequence[State],
+    chosen: Sequence[State],
+    layout: str,
+    progress: Progress,
+) -> ReuseTried:
+    places = [place for place, question in enumerate(questions) if question.is_answerable]
+    answerable = [questions[place] for place in places]
+    both = ([found[place] for place in places], [chosen[place] for place in places])
+    return try_reuse(pipeline, answerable, *both, layout, progress)
+
+
+def prepared(pipeline: Pipeline, question: TrialQuestion, kinds: Sequence[str] = SHARED_STAGES) -> State:
+    """The question's state after the stages of these kinds: by default, before its prompt is laid out."""
     state = State(Question(question.question, question.id), ledger=pipeline.ledger)
     for stage in pipeline.config.stages:
-        if kind_of(stage) in SHARED_STAGES:
+        if kind_of(stage) in kinds:
             state = run_stage(stage, state, pipeline, pipeline.reserve)
     return state
 

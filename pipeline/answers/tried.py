@@ -54,6 +54,46 @@ class Result:
     tokens: int
 
 
+Way = Literal["read_passages", "passages", "read_sentences", "sentences"]
+"""What a prompt holds: passages or the sentences chosen from them, read, or put together from kept cells."""
+
+MAX_LOSS = 0.1
+"""Nats a token: what putting cells together may take from the likelihood of the right answers."""
+
+
+@dataclass(frozen=True)
+class ReuseResult:
+    """How a model answered in one way.
+
+    `right` and `f1` are as in `Result`, of the questions with an answer. `gold_logprob` is the mean log-probability of
+    a token of the right answer. `first_token_s` and `read` are the seconds to the first token and the tokens read for a
+    prompt, when the passages were read before.
+    """
+
+    way: Way
+    right: int
+    f1: float
+    gold_logprob: float
+    first_token_s: float
+    read: int
+
+
+@dataclass(frozen=True)
+class ReuseTried:
+    """What putting kept cells together costs a model, and the `reuse` of assemble.cited that follows from it.
+
+    :param recommended: see `best_reuse`.
+    :param results: one for each way; empty where the model's cells cannot be put together.
+    :param why_not: why they cannot.
+    :param seconds: what all answers took together, passages that were read to be kept included.
+    """
+
+    recommended: Literal["exact", "passages", "sentences"]
+    results: tuple[ReuseResult, ...]
+    why_not: str = ""
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class Tried:
     """The layout that suits a model, with its evidence.
@@ -72,6 +112,7 @@ class Tried:
     :param seconds: what all answers took together; layouts share what their prompts have in common.
     :param seed: draws the questions where not all were asked.
     :param date: the day, in UTC.
+    :param reuse: what putting kept cells together costs; None where it was not tried.
     """
 
     model: str
@@ -87,6 +128,7 @@ class Tried:
     seconds: float
     seed: int
     date: str
+    reuse: ReuseTried | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in {result.layout for result in self.results}:
@@ -120,6 +162,23 @@ def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> 
     The model's words are shorter and answer in the question's terms, so they win a tie.
     """
     return "quote" if quoted_right - generated_right > MARGIN * n_answerable else "generate"
+
+
+def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["exact", "passages", "sentences"]:
+    """What `reuse` loses little: `sentences` where the chosen sentences do, else `passages` where these do.
+
+    Little: not more than MARGIN of the questions are answered right no longer, and the right answers lose at most
+    MAX_LOSS in likelihood.
+    """
+    by_way = {result.way: result for result in results}
+
+    def loses_little(way: Way, base: Way) -> bool:
+        lost = by_way[base].right - by_way[way].right
+        return lost <= MARGIN * n_answerable and by_way[base].gold_logprob - by_way[way].gold_logprob <= MAX_LOSS
+
+    if loses_little("sentences", "read_sentences"):
+        return "sentences"
+    return "passages" if loses_little("passages", "read_passages") else "exact"
 
 
 def stored(model: Model) -> Tried | None:

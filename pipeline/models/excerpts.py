@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from pipeline.models.capabilities import TokenSpans
 from pipeline.models.cells import Tokens
 from pipeline.types import Cached, Excerpt, Piece, Prompt, PromptSpan, Text
 
@@ -56,7 +57,7 @@ def token_ranges(excerpt: Excerpt, vocabulary: Tokenizer) -> list[tuple[int, int
     return _joined(numbers)
 
 
-def visible_spans(excerpt: Excerpt, vocabulary: Tokenizer) -> list[tuple[int, int]]:
+def visible_spans(excerpt: Excerpt, vocabulary: TokenSpans) -> list[tuple[int, int]]:
     """For each of the excerpt's tokens, in order, its characters (start, end) in `excerpt.text`."""
     starts = np.cumsum([0, *(end - start for start, end in excerpt.stretches)])
     spans = []

@@ -7,8 +7,13 @@ from datetime import datetime
 
 from pipeline.cache import cache_folder
 from pipeline.models import cell_files, piece_store, snapshots
+from pipeline.retrieval import token_vectors
 
-_N_TEXTS = {"snapshots": snapshots.N_TEXTS, "pieces": piece_store.N_TEXTS}
+_N_TEXTS = {
+    "snapshots": snapshots.N_TEXTS,
+    "pieces": piece_store.N_TEXTS,
+    token_vectors.NAME: token_vectors.N_TEXTS,
+}
 """The folders, and how many of a file's first sections are texts."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -34,12 +34,36 @@ def embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     return np.stack([row.vector for row in KEPT.rows(embedder.fingerprint, texts, read, lambda row: True)])
 
 
-def token_vectors(embedder: Embedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """What the embedder's `token_vectors` gives, float32 (n, dimension) and (n_tokens, dimension) for each text."""
+def token_vectors(
+    embedder: Embedder, texts: Sequence[str], passages: Collection[str] = ()
+) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """What the embedder's `token_vectors` gives, float32 (n, dimension) and (n_tokens, dimension) for each text.
+
+    Those of `passages`, which are some of the texts, are kept on disk as well, if that is switched on
+    (token_vectors.py).
+    """
     import numpy as np
 
+    from pipeline.retrieval.token_vectors import TextVectors, kept_vectors, read_kept
+
+    store = kept_vectors(embedder.fingerprint) if passages else None
+    passages = frozenset(passages)
+
     def read(new: Sequence[str]) -> list[_Row]:
-        return [_Row(vector.copy(), states) for vector, states in zip(*embedder.token_vectors(new), strict=True)]
+        kept = {} if store is None else read_kept(store, new, passages)
+        rest = [n for n in range(len(new)) if n not in kept]
+        rows = {n: _Row(vectors.vector, vectors.tokens) for n, vectors in kept.items()}
+        if rest:
+            vectors, states = embedder.token_vectors([new[n] for n in rest])
+            rows |= {n: _Row(vector.copy(), s) for n, vector, s in zip(rest, vectors, states, strict=True)}
+        fresh = [n for n in rest if new[n] in passages]
+        for n in fresh:
+            states_of = rows[n].states
+            if store is not None and states_of is not None:
+                store.put(new[n], TextVectors(rows[n].vector, states_of))
+        if store is not None and fresh:
+            store.evict()
+        return [rows[n] for n in range(len(new))]
 
     rows = KEPT.rows(embedder.fingerprint, texts, read, lambda row: row.states is not None)
     return np.stack([row.vector for row in rows]), [row.states for row in rows if row.states is not None]

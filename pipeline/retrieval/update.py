@@ -20,6 +20,7 @@ from pipeline.errors import DocumentError, LongthreadError
 from pipeline.models.piece_store import delete_texts
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
+from pipeline.retrieval.token_vectors import delete_vectors
 from pipeline.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Updater:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)
         delete_texts(cache_folder() / "pieces", self.lost)
+        delete_vectors(self.lost)
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),

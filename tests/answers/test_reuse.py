@@ -4,13 +4,18 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.answers import cited
 from pipeline.answers.attribution import attribute
 from pipeline.answers.cited import Cited
+from pipeline.answers.reuse_trial import try_reuse
+from pipeline.answers.tried import ReuseTried
 from pipeline.contracts import Model
 from pipeline.default import default_pipeline
 from pipeline.documents.sentences import sentences
@@ -53,11 +58,13 @@ def passages(*texts: str) -> tuple[Passage, ...]:
     return tuple(Passage(f"{n}.txt", 0, len(text), text) for n, text in enumerate(texts))
 
 
-def assembled(cited: Cited, found: tuple[Passage, ...], kept: tuple[Passage, ...], question: str = QUESTION) -> State:
+def assembled(
+    assembler: Cited, found: tuple[Passage, ...], kept: tuple[Passage, ...], question: str = QUESTION
+) -> State:
     runtime = scripted_runtime()
     runtime.use(reader=Keeping(4096))
     state = State(Question(question), kept, ledger=stage_ledger(4096, 64, ""), found=found)
-    return cited.assemble(state, runtime, 64)
+    return assembler.assemble(state, runtime, 64)
 
 
 SENTENCES = st.text(alphabet="abc -\n", min_size=1, max_size=30).map(lambda text: f"X{text}y.")
@@ -285,3 +292,40 @@ def test_a_reader_that_counts_needs_no_weights_for_excerpts(real: Pipeline) -> N
     sent: State = pickle.loads(pickle.dumps(state))  # noqa: S301
     assert sent.prompt == state.prompt
     counting.close()
+
+
+# --------------------------------------------------------------------------------------------- what reuse costs a model
+@pytest.mark.parametrize(
+    ("recommended", "is_kept"), [("sentences", True), ("passages", True), ("exact", False), (None, False)]
+)
+def test_auto_follows_what_was_recommended(recommended: Any, is_kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    reuse = None if recommended is None else ReuseTried(recommended, ())
+    tried = SimpleNamespace(layout="brief", answer="generate", reuse=reuse)
+    monkeypatch.setattr(cited, "stored", lambda reader: tried)
+    found = passages(HARBOUR, GARDEN)
+    state = assembled(Cited(reuse="auto"), found, found)
+    assert any(isinstance(span, Excerpt) for span in state.prompt) == is_kept
+    monkeypatch.setattr(cited, "stored", lambda reader: None)
+    assert not any(isinstance(span, Excerpt) for span in assembled(Cited(reuse="auto"), found, found).prompt)
+
+
+def test_the_trial_asks_each_question_in_four_ways() -> None:
+    """The scripted model reads what excerpts hold as text: nothing is lost, and nothing is saved."""
+    found = passages(HARBOUR, GARDEN)
+    chosen = (found[1].part(*sentences(GARDEN)[1]),)
+    questions = [SimpleNamespace(answers=("seven", "seven beehives"))]
+    for reader, recommended in ((Keeping(4096), "sentences"), (ScriptedModel(4096), "exact")):
+        runtime = scripted_runtime()
+        runtime.use(reader=reader)
+        ledger = stage_ledger(4096, 64, "")
+        both = [State(Question(QUESTION), kept, ledger=ledger, found=found) for kept in (found, chosen)]
+        tried = try_reuse(runtime, questions, both[:1], both[1:], "brief", lambda *_: None)
+        assert tried.recommended == recommended
+        if recommended == "exact":
+            assert (tried.results, tried.why_not) == ((), "scripted keeps no cells")
+            continue
+        assert [row.way for row in tried.results] == ["read_passages", "passages", "read_sentences", "sentences"]
+        assert {row.right for row in tried.results} == {1}
+        read_passages, kept_passages, read_sentences, _ = tried.results
+        assert read_passages.gold_logprob == kept_passages.gold_logprob
+        assert read_sentences.read < read_passages.read

@@ -13,7 +13,19 @@ import pytest
 from pipeline.answers import tried as store_module
 from pipeline.answers.layout_trial import FOLDER, answers_shown, trial_questions
 from pipeline.answers.layouts import LAYOUTS
-from pipeline.answers.tried import SHIPPED, Result, Tried, answer_first, best_layout, store, stored
+from pipeline.answers.tried import (
+    SHIPPED,
+    Result,
+    ReuseResult,
+    ReuseTried,
+    Tried,
+    Way,
+    answer_first,
+    best_layout,
+    best_reuse,
+    store,
+    stored,
+)
 from pipeline.errors import ModelError
 from pipeline.evaluation.answers import holds
 from pipeline.models import tune
@@ -105,6 +117,31 @@ def test_quotes_lead_where_they_are_right_more_often() -> None:
     assert answer_first(generated_right=20, quoted_right=21, n_answerable=30) == "generate"
     assert answer_first(generated_right=20, quoted_right=22, n_answerable=30) == "quote"
     assert answer_first(generated_right=28, quoted_right=25, n_answerable=30) == "generate"
+
+
+def ways(passages: tuple[int, float], sentences: tuple[int, float]) -> tuple[ReuseResult, ...]:
+    """Each way with its right answers and the log-probability of right ones; 20 and -1.0 where everything is read."""
+    rows: dict[Way, tuple[int, float]] = {
+        "read_passages": (20, -1.0),
+        "passages": passages,
+        "read_sentences": (20, -1.0),
+        "sentences": sentences,
+    }
+    return tuple(ReuseResult(way, right, 0.5, logprob, 1.0, 100) for way, (right, logprob) in rows.items())
+
+
+def test_reuse_is_recommended_where_it_loses_little() -> None:
+    assert best_reuse(ways((15, -1.5), (19, -1.1)), 30) == "sentences"
+    assert best_reuse(ways((19, -1.0), (18, -1.0)), 30) == "passages"
+    assert best_reuse(ways((20, -1.2), (22, -1.2)), 30) == "exact", "right answers became less likely"
+    assert best_reuse(ways((15, -1.0), (15, -1.0)), 30) == "exact"
+
+
+def test_reuse_is_kept_with_the_layout(model: Any) -> None:
+    measured = ReuseTried("sentences", ways((15, -1.5), (19, -1.1)), "", 3.5)
+    kept = replace(tried(file_sha256(model.path)), reuse=measured)
+    store(kept)
+    assert stored(model) == kept
 
 
 # -------------------------------------------------------------------------------------------------------------- store

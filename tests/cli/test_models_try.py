@@ -32,6 +32,21 @@ def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.Mo
     assert kept is not None
     assert kept.layout == tried["layout"] == best_layout(kept.results, kept.n_answerable)
     assert all(result.tokens > 200 for result in kept.results)
+    assert kept.reuse is not None
+    read = {row.way: row.read for row in kept.reuse.results}
+    assert list(read) == ["read_passages", "passages", "read_sentences", "sentences"]
+    assert read["sentences"] < read["read_sentences"] < read["read_passages"]
+    assert kept.reuse.recommended in ("exact", "passages", "sentences")
+
+
+def test_reuse_alone_needs_a_model_that_was_tried(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pipeline.answers import layout_trial
+
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
+    monkeypatch.setattr(layout_trial, "stored", lambda model: None)
+    done = run("models", "try", "smollm2-135m", "--reuse")
+    assert (done.code, done.out) == (2, "")
+    assert "was not tried yet: run 'longthread models try' without --reuse" in done.err
 
 
 def test_the_table_names_the_choice(

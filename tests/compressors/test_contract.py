@@ -142,7 +142,7 @@ def test_any_text(name: str, texts: list[str]) -> None:
 
 @pytest.mark.parametrize("budget", [1, 8, 15, 1000])
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name.split(".")[1] in ("sentences", "probe", "exit", "surprisal")]
+    "name", [name for name in NAMES if name.split(".")[1] in ("sentences", "probe", "attention", "exit", "surprisal")]
 )
 def test_a_budget_holds(name: str, budget: int) -> None:
     given_ = [passage(FERRY), passage(TOWN, 0, "b.txt")]
