@@ -26,13 +26,15 @@ class Chunks:
     """The passages that were retrieved, which are read as wholes.
 
     `with_parts`: what a compressor left of one is cut out of its cells; otherwise it is read anew, as text. The first
-    `reread` tokens of each passage are read anew.
+    `reread` tokens of each passage are read anew. `home` is what they are read behind: what stands before the passages
+    of a prompt without a memory, so that a chat finds what `ask` has read; None until it is known.
     """
 
     passages: tuple[Passage, ...]
     reader: Model
     with_parts: bool
     reread: int = 0
+    home: Prompt | None = None
 
     def whole(self, passage: Passage) -> Passage | None:
         """The passage that is read as a whole for this one: itself, or the retrieved one that it lies in. None where it

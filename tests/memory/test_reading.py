@@ -41,9 +41,10 @@ def reading(memory: Spec | None = None, n_ctx: int = 500) -> Pipeline:
 
 
 def test_a_question_is_answered_from_more_than_the_window_holds(book: Path) -> None:
-    with reading() as pipeline, read(pipeline, [str(book)]) as (document,):
+    with reading() as pipeline, read(pipeline, [str(book)]) as done:
+        (document,) = done.documents
         assert pipeline.reader.count_text(document.text) > 5 * pipeline.window
-        state = pipeline.ask(Question("Where did Ruth Ebel hide the silver key?"))
+        state = done.ask(Question("Where did Ruth Ebel hide the silver key?"))
     assert state.answer is not None
     assert HIDDEN in state.answer.text
     citation, *beside = state.answer.citations

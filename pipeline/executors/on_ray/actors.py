@@ -23,7 +23,7 @@ from pipeline.errors import ModelError, StoreError
 from pipeline.executors.answering import Answering
 from pipeline.executors.local import warm_up
 from pipeline.executors.tasks import Fault
-from pipeline.models.capabilities import why_not_compose
+from pipeline.models.capabilities import ReadsAhead, why_not_compose
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
 from pipeline.stages import run_stage
@@ -144,6 +144,11 @@ class GenerateActor:
             yield found
             if isinstance(found, Reply):
                 return
+
+    async def finish(self, timeout_s: float) -> bool:
+        """Waits until the cells of passages that were read are on this node's disk; False if that takes longer."""
+        model = self.runtime.resources.reader.peek()
+        return not isinstance(model, ReadsAhead) or await asyncio.to_thread(model.finish_keeping, timeout_s)
 
     def _start(self) -> tuple[Place, Reader]:
         with self._begun:
