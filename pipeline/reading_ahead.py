@@ -297,4 +297,5 @@ class IdleReader:
         retriever: Any = self.pipeline.config.components[0]
         if line.startswith("/") or len(line.split()) < 2:
             return None
-        return iter(retriever.search(Question(line), self.pipeline))
+        passages: Sequence[Passage] = retriever.search(Question(line), self.pipeline)
+        return iter(passages)

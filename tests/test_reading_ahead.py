@@ -166,7 +166,8 @@ def test_what_sessions_showed_is_read_first(made: Made) -> None:
         ordered = _by_use(pipeline)
     assert ordered[0].source == span[0]
     assert ordered[0].start <= span[1] < ordered[0].end
-    assert sorted(passage.span for passage in ordered) == sorted(passage.span for passage in chunks)
+    assert {passage.span for passage in ordered} == {chunk.span for chunk in chunks}
+    assert len(ordered) == len(chunks)
 
 
 def test_what_cannot_be_used_is_not_read(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
