@@ -1,11 +1,22 @@
-"""What a conversation costs as it grows: the wait for the first word, and 300 turns' memory and time.
+"""What a conversation costs as it grows: the wait for the first word, that of the next day, and 300 turns' memory.
 
     .venv/bin/python benchmarks/chat.py
     .venv/bin/python benchmarks/chat.py --rounds 1 --turns 120          # a quick look
+    .venv/bin/python benchmarks/chat.py --part resumed                  # or first, ahead, turns
 
 First word: ten questions about the same 1500 tokens of this project's own prose, all of it in every prompt, answered by
 the default model with the chat's own memory. `ttft` runs from the question to the first piece of the answer, retrieval
 and all; the embedder and the model are loaded before. Each round begins with an empty KV cache; medians of the rounds.
+
+Resumed: the same documents and pipeline. A process asks the first question and two more, and ends; another opens the
+session and asks a new question. `resumed_over_first` is the second process's `ttft`, what it loads from disk
+included, over that of the first question; embedder and model are loaded before in both. `_cpu` is the same in processor
+seconds, which a busy machine does not stretch.
+
+Ahead: a chat with `reuse: sentences`, whose questions are typed at eight characters a second. In one way the likely
+passages are read meanwhile, in the other nothing is; ways take turns on each question, each with cells of its own.
+`ahead_stop_ms` runs from the enter key to the end of that reading, which the question waits for; `ttft` begins with the
+enter key in both ways.
 
 Turns: a chat with the scripted model, and with everything else real (index, embedder, memory on disk, rewriting of
 follow-ups), as `longthread chat` runs it from a pipe. `growth_mb` is the resident memory after the last turn less that
@@ -24,9 +35,12 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import psutil
@@ -44,6 +58,7 @@ from pipeline.default import chat_pipeline
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
+from pipeline.reading_ahead import IdleReader
 from pipeline.registry import make
 
 ROOT = Path(__file__).parent.parent
@@ -85,9 +100,7 @@ def first_words(folder: Path, index: Path, config: PipelineConfig) -> list[dict[
     """For each question in turn: seconds to the first piece, tokens of the prompt, and how many were reused."""
     turns: list[dict[str, Any]] = []
     with Pipeline(config, index) as pipeline:
-        pipeline.embedder.embed(["warm"])
-        pipeline.reader.count_text("warm")
-        pipeline.index.n_chunks  # noqa: B018 - opens it
+        load_all(pipeline)
         with Conversation(pipeline, folder) as conversation:
             for question in QUESTIONS:
                 came: list[float] = []
@@ -115,23 +128,8 @@ def first_words(folder: Path, index: Path, config: PipelineConfig) -> list[dict[
 
 
 def measure_first_words(rounds: int, work: Path) -> dict[str, Any]:
-    config = replace(
-        chat_pipeline(),
-        index=IndexSettings(),
-        stages=(
-            make("retrieve.dense", {"k": 400}),
-            MEMORY,
-            make("assemble.cited"),
-            make("generate.llama", {"model": "smollm2-135m", "max_tokens": 48}),
-        ),
-    )
-    documents = work / "documents"
-    documents.mkdir()
-    with Pipeline(config, work) as pipeline:
-        n_tokens = write_documents(documents, pipeline)
-    index = docs_folder([str(documents)], config.index)
-    update_index(index, [str(documents)], config.index, lambda what, done, total: None)
-    all_rounds = [first_words(work / f"round{n}", index, config) for n in range(rounds)]
+    index, n_tokens = index_documents(work)
+    all_rounds = [first_words(work / f"round{n}", index, whole_config()) for n in range(rounds)]
     for n, turns in enumerate(all_rounds):
         waits = " ".join(f"{turn['ttft_s']:.2f}" for turn in turns)
         print(f"round {n}: ttft {waits} s", flush=True)
@@ -152,6 +150,166 @@ def measure_first_words(rounds: int, work: Path) -> dict[str, Any]:
             3,
         ),
         "rounds": rounds,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- the next day
+def whole_config() -> PipelineConfig:
+    """All documents stand in every prompt."""
+    return replace(
+        chat_pipeline(),
+        index=IndexSettings(),
+        stages=(
+            make("retrieve.dense", {"k": 400}),
+            MEMORY,
+            make("assemble.cited"),
+            make("generate.llama", {"model": "smollm2-135m", "max_tokens": 48}),
+        ),
+    )
+
+
+def one_day(index: Path, folder: Path, questions: Sequence[str]) -> list[dict[str, float]]:
+    """Opens a session, asks, and closes it: seconds and processor seconds to each first piece, and the tokens read."""
+    turns: list[dict[str, float]] = []
+    with Pipeline(whole_config(), index) as pipeline:
+        load_all(pipeline)
+        with Conversation(pipeline, folder) as conversation:
+            for question in questions:
+                came: list[tuple[float, float]] = []
+                pipeline.on_text = lambda piece, came=came: came.append((perf_counter(), process_time()))  # type: ignore[misc]
+                start, worked = perf_counter(), process_time()
+                state = conversation.ask(question)
+                conversation.settle()
+                generation = state.ledger.generation
+                if generation is None or not came:
+                    raise RuntimeError(f"no answer to {question}: {state.ledger.notes}")
+                n_read = generation.read_tokens
+                turns.append({"ttft_s": came[0][0] - start, "cpu_s": came[0][1] - worked, "read": n_read})
+    return turns
+
+
+def load_all(pipeline: Pipeline) -> None:
+    pipeline.embedder.embed(["warm"])
+    pipeline.reader.count_text("warm")
+    pipeline.index.n_chunks  # noqa: B018 - opens it
+
+
+def index_documents(work: Path) -> tuple[Path, int]:
+    """An index of about DOCUMENT_TOKENS tokens, and how many there are."""
+    documents = work / "documents"
+    documents.mkdir(exist_ok=True)
+    config = whole_config()
+    with Pipeline(config, work) as pipeline:
+        n_tokens = write_documents(documents, pipeline)
+    index = docs_folder([str(documents)], config.index)
+    update_index(index, [str(documents)], config.index, lambda what, done, total: None)
+    return index, n_tokens
+
+
+def measure_resumed(rounds: int, work: Path) -> dict[str, Any]:
+    index, n_tokens = index_documents(work)
+    first, resumed = [], []
+    for n in range(rounds):
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            first.append(process.submit(one_day, index, work / f"days{n}", QUESTIONS[:3]).result()[0])
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            resumed.append(process.submit(one_day, index, work / f"days{n}", QUESTIONS[3:4]).result()[0])
+        print(f"round {n}: first {first[-1]}, resumed {resumed[-1]}", flush=True)
+    days = [statistics.median(turn["ttft_s"] for turn in turns) for turns in (first, resumed)]
+    cpu = [statistics.median(turn["cpu_s"] for turn in turns) for turns in (first, resumed)]
+    return {
+        "resumed_over_first": round(days[1] / days[0], 3),
+        "resumed_over_first_cpu": round(cpu[1] / cpu[0], 3),
+        "ttft_first_day_s": round(days[0], 3),
+        "ttft_resumed_s": round(days[1], 3),
+        "read_first_day": first[0]["read"],
+        "read_resumed": resumed[0]["read"],
+        "resumed_document_tokens": n_tokens,
+    }
+
+
+# -------------------------------------------------------------------------------------------------- while one types
+CHARACTERS_PER_SECOND = 8.0
+
+
+class Typist:
+    """A line as far as it is typed."""
+
+    def __init__(self, line: str) -> None:
+        self.line, self.start = line, perf_counter()
+
+    def __call__(self) -> str:
+        return self.line[: int((perf_counter() - self.start) * CHARACTERS_PER_SECOND)]
+
+    def finish(self) -> None:
+        """Waits until all is typed, and a moment longer, as for whoever reads it once more."""
+        sleep(max(0.0, len(self.line) / CHARACTERS_PER_SECOND - (perf_counter() - self.start)) + 1.0)
+
+
+def measure_ahead(work: Path) -> dict[str, Any]:
+    documents = [str(ROOT / "configs/demo/documents"), str(ROOT / "docs/decisions")]
+    config = replace(
+        chat_pipeline(),
+        stages=(
+            *chat_pipeline().stages[:-2],
+            make("assemble.cited", {"reuse": "sentences"}),
+            make("generate.llama", {"model": "smollm2-135m", "n_ctx": 2048, "max_tokens": 16}),
+        ),
+    )
+    index = docs_folder(documents, config.index)
+    update_index(index, documents, config.index, lambda what, done, total: None)
+    waits: dict[str, list[float]] = {"without": [], "ahead": []}
+    read: dict[str, list[int]] = {"without": [], "ahead": []}
+    stops: list[float] = []
+    n_ahead: list[int] = []
+    with contextlib.ExitStack() as stack:
+        talks: dict[str, Conversation] = {}
+        for name in waits:
+            os.environ["LONGTHREAD_CACHE"] = str(work / name)
+            pipeline = stack.enter_context(Pipeline(config, index))
+            load_all(pipeline)
+            pipeline.reader.pieces  # type: ignore[attr-defined]  # noqa: B018 - its folder is this way's from now on
+            talks[name] = stack.enter_context(Conversation(pipeline, work / f"talk-{name}"))
+        os.environ["LONGTHREAD_CACHE"] = str(work)
+        last = None
+        for question in QUESTIONS:
+            for name, talk in talks.items():
+                typist = Typist(question)
+                if name == "ahead":
+                    reader = IdleReader(talk.pipeline, last, typist)
+                    reader.start()
+                    typist.finish()
+                start = perf_counter()
+                if name == "ahead":
+                    reader.stop()
+                    stops.append(perf_counter() - start)
+                    n_ahead.append(reader.n_tokens)
+                came: list[float] = []
+                talk.pipeline.on_text = lambda piece, came=came: came.append(perf_counter())  # type: ignore[misc]
+                state = talk.ask(question)
+                generation = state.ledger.generation
+                if generation is None or not came:
+                    raise RuntimeError(f"no answer to {question}: {state.ledger.notes}")
+                waits[name].append(came[0] - start)
+                read[name].append(generation.read_tokens)
+                talk.settle()
+                if name == "ahead":
+                    last = state
+            print(
+                f"{question} without {waits['without'][-1]:.2f} s, ahead {waits['ahead'][-1]:.2f} s "
+                f"(stopped in {1000 * stops[-1]:.0f} ms)",
+                flush=True,
+            )
+    medians = {name: statistics.median(values) for name, values in waits.items()}
+    return {
+        "ahead_ttft_over_without": round(medians["ahead"] / medians["without"], 3),
+        "ahead_ttft_s": round(medians["ahead"], 3),
+        "without_ttft_s": round(medians["without"], 3),
+        "ahead_stop_ms": round(1000 * statistics.median(stops), 1),
+        "ahead_stop_ms_max": round(1000 * max(stops), 1),
+        "ahead_read_while_typing": sum(n_ahead),
+        "ahead_read_after_enter": sum(read["ahead"]),
+        "without_read_after_enter": sum(read["without"]),
     }
 
 
@@ -218,14 +376,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--turns", type=int, default=300)
+    parser.add_argument("--part", choices=("all", "first", "resumed", "ahead", "turns"), default="all")
     arguments = parser.parse_args()
     if arguments.turns < 120 or arguments.rounds < 1:
         parser.error("--turns must be at least 120 (the last 50 are compared with turns 20 to 70), --rounds at least 1")
     switch_off_telemetry()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as work:
-        os.environ["LONGTHREAD_CACHE"] = os.environ["LONGTHREAD_DATA"] = work
-        result = measure_first_words(arguments.rounds, Path(work)) | measure_turns(arguments.turns, Path(work))
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        os.environ["LONGTHREAD_CACHE"] = os.environ["LONGTHREAD_DATA"] = name
+        if arguments.part in ("all", "first"):
+            result |= measure_first_words(arguments.rounds, work)
+        if arguments.part in ("all", "resumed"):
+            result |= measure_resumed(arguments.rounds, work)
+        if arguments.part in ("all", "ahead"):
+            result |= measure_ahead(work)
+        if arguments.part in ("all", "turns"):
+            result |= measure_turns(arguments.turns, work)
     print(json.dumps(result | {"load_before": round(load, 2)}))
 
 

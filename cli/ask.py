@@ -29,6 +29,7 @@ from pipeline.text.visible import visible
 from pipeline.types import Document, Question, State
 
 if TYPE_CHECKING:
+    from pipeline.reading import Reading
     from pipeline.retrieval.index import IndexReport
 
 
@@ -91,10 +92,11 @@ def answer_and_show(
         Display(quiet) as display,
         _indexed(docs, index, read, config, display) as (folder, report),
         Pipeline(config, folder, progress=display) as pipeline,
-        _reading(pipeline, read),
+        _reading(pipeline, read) as reading,
     ):
         pipeline.on_text = Writing(display)
-        show(pipeline.ask(Question(question, glob=glob)), pipeline, display)
+        ask = pipeline.ask if reading is None else reading.ask
+        show(ask(Question(question, glob=glob)), pipeline, display)
     if report is None:
         return 0
     errors = open_console(is_error=True)
@@ -115,7 +117,7 @@ class Writing:
         self.display("write the answer", self.n_pieces, 0)
 
 
-def _reading(pipeline: Pipeline, paths: Sequence[str]) -> AbstractContextManager[object]:
+def _reading(pipeline: Pipeline, paths: Sequence[str]) -> AbstractContextManager[Reading | None]:
     if not paths:
         return nullcontext()
     from pipeline.reading import read

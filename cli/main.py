@@ -11,6 +11,7 @@ from cli import indexes_app, models_app, needle_app, sessions_app
 from cli.errors import run_command
 from cli.options import Account, AnswerAlone, Config, Docs, Filter, IndexFolder, Json, Quiet, Watch
 from cli.output import print_line
+from pipeline.errors import ConfigError
 from pipeline.offline import switch_off_telemetry
 
 app = typer.Typer(
@@ -162,12 +163,35 @@ def index(
         bool, typer.Option("--skipped", help="List the files of an index that were not read, with the reasons.")
     ] = False,
     watch: Watch = False,
+    read_with: Annotated[
+        str | None,
+        typer.Option(
+            "--read-with",
+            metavar="MODEL",
+            help="Then have this model read all passages ahead of questions. Needs a --config with reuse.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="The longest that --read-with reads; run again to go on.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Index documents: adds new files, reads changed ones again, removes deleted ones. Can be interrupted and rerun."""
+    """Index documents: adds new files, reads changed ones again, removes deleted ones. Can be interrupted and rerun.
+
+    Example: longthread index manuals --config reuse --read-with smollm2-135m --minutes 30
+    """
     from cli.index import run
 
+    if read_with is not None:
+        if skipped or watch:
+            raise ConfigError("--read-with reads once: leave --skipped and --watch out")
+        from cli.read_ahead import ReadAheadOptions, read_ahead
+
+        options = ReadAheadOptions(read_with, paths or [], index, config, minutes, rebuild, json, quiet)
+        raise typer.Exit(read_ahead(options))
+    if minutes is not None:
+        raise ConfigError("--minutes limits --read-with: name the model that is to read")
     raise typer.Exit(run(paths or [], index, config, rebuild, skipped, json, quiet, watch))
 
 

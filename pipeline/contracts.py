@@ -273,6 +273,14 @@ class Scoped(Protocol):
     def filter(self) -> str | None: ...
 
 
+@runtime_checkable
+class GivesParents(Protocol):
+    """A retriever that can give a hit with its section around it: `parents` is the limit in tokens, None for none."""
+
+    @property
+    def parents(self) -> int | None: ...
+
+
 class Retriever(Protocol):
     """Finds passages for a question: best first, without duplicates, at most as many as its settings allow."""
 

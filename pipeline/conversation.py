@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline.contracts import Memory, Model, Progress, Recollection
-from pipeline.errors import ConfigError, ModelError, StoreError
+from pipeline.contracts import Memory, Progress, Recollection
+from pipeline.errors import ConfigError, StoreError
 from pipeline.forgetting import (
     Forgetting,
     Forgotten,
@@ -26,24 +25,20 @@ from pipeline.forgetting import (
     plan,
     sweep,
 )
-from pipeline.models.capabilities import Resumes
+from pipeline.last_prompt import LastPrompt
 from pipeline.pipeline import Pipeline
 from pipeline.registry import stage_name
 from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
 from pipeline.transcript import has_log, now, session_errors
-from pipeline.types import Answer, Passage, Prompt, Question, State, Turn
+from pipeline.types import Answer, Question, State, Turn
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 _ASIDE = "aside.json"
 """Holds a turn that was taken back for another, until the other is on disk."""
-
-
-_SHOWN = "shown.json"
-"""Which passages the last prompt showed, so that the next one has them in their places."""
 
 
 class Conversation:
@@ -58,10 +53,7 @@ class Conversation:
         self.pipeline = pipeline
         self.folder = folder
         self._lock, self.memory = _opened(pipeline, folder)
-        self._shown = _read_shown(folder)
-        self._last: tuple[Model, Prompt] | None = None
-        """The prompt that was answered last, and the reader that holds its cells."""
-        self._is_resumed = not self.memory.turns
+        self._prompt = LastPrompt(folder, is_resumed=not self.memory.turns)
         pipeline.recollection = self.memory
         pipeline.set_day((self.turns[0].time if self.turns else now())[:10])
 
@@ -79,12 +71,8 @@ class Conversation:
         self.pipeline.is_cancelled = False
         wording = ask_for or text
         question = Question(wording, search_query=search_for or "")
-        reader = self.pipeline.reader
-        if not self._is_resumed and isinstance(reader, Resumes):
-            reader.resume()
-        self._is_resumed = True
-        state = self.commit(text, self.pipeline.ask(question, self._shown))
-        self._shown, self._last = state.shown, (reader, state.prompt)
+        state = self.commit(text, self._prompt.ask(question, self.pipeline))
+        self._prompt.answered(state, self.pipeline)
         return state
 
     def commit(self, text: str, state: State) -> State:
@@ -107,7 +95,7 @@ class Conversation:
 
     def undo(self) -> Turn | None:
         """Takes the last turn back, out of every tier; None where there is none."""
-        self._last = None  # what is taken back is not to be kept either
+        self._prompt.drop()  # what is taken back is not to be kept either
         return self.memory.undo()
 
     def set_aside(self) -> Turn | None:
@@ -118,7 +106,7 @@ class Conversation:
         """
         if not self.turns:
             return None
-        self._last = None
+        self._prompt.drop()
         path = self.folder / _ASIDE
         try:
             write_whole(path, json.dumps(with_checksum(asdict(self.turns[-1]))), private=True)
@@ -140,7 +128,7 @@ class Conversation:
         StoreError where a file cannot be written: the rest is then forgotten when the session is opened next.
         """
         finish(self.folder, self.memory, self.pipeline.forget)
-        self._last = None  # its cells hold what is forgotten, and are not to be kept
+        self._prompt.drop()  # its cells hold what is forgotten
         numbers = self.memory.named(turns, before, matching)
         what = plan(self.turns, numbers, (matching or "").strip())
         if not numbers and not matching:
@@ -172,24 +160,9 @@ class Conversation:
         """Lets others have the session. Closing twice does nothing."""
         if self.pipeline.recollection is self.memory:
             self.pipeline.recollection = None
-            self._keep()
+            self._prompt.keep(self.pipeline)
         self.memory.close()
         self._lock.release()
-
-    def _keep(self) -> None:
-        """Keeps what the last prompt held, for the day on which the session is opened again: which passages it showed,
-        and the reader's cells.
-        """
-        last, self._last = self._last, None
-        if last is None:
-            return
-        with suppress(OSError):  # nothing is lost but time
-            spans = [(passage.source, passage.start, passage.end) for passage in self._shown]
-            write_whole(self.folder / _SHOWN, json.dumps(spans), private=True)
-        reader, prompt = last
-        if reader is self.pipeline.resources.reader.peek() and isinstance(reader, Resumes):
-            with suppress(ModelError):  # a closed model
-                reader.keep(prompt)
 
     def __enter__(self) -> Self:
         return self
@@ -221,15 +194,6 @@ def _opened(pipeline: Pipeline, folder: Path) -> tuple[FileLock, Recollection]:
         lock.release()
         raise
     return lock, memory
-
-
-def _read_shown(folder: Path) -> tuple[Passage, ...]:
-    """Where the passages stand that the session's last prompt showed, in its order, without their texts."""
-    try:
-        spans = json.loads((folder / _SHOWN).read_text("utf-8"))
-        return tuple(Passage(str(source), int(start), int(end), "") for source, start, end in spans)
-    except (OSError, ValueError, TypeError):
-        return ()
 
 
 def _restore(folder: Path, memory: Recollection) -> None:

@@ -1,6 +1,7 @@
 """Documents read from beginning to end by a memory, so that a question can be asked of more than the window holds.
 
-What was read is kept in the cache, by the documents' bytes and the pipeline that read them: it is read once.
+What was read is kept in the cache, by the documents' bytes and the pipeline that read them: it is read once. So are the
+cells of the last prompt: a later process goes on from what its question's prompt has in common with that, exactly.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cache import cache_folder
@@ -19,10 +20,11 @@ from pipeline.conversation import memory_of
 from pipeline.documents.discover import discover
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
+from pipeline.last_prompt import LastPrompt
 from pipeline.pipeline import Pipeline
 from pipeline.registry import kind_of, make
 from pipeline.sessions import lock_session
-from pipeline.types import Document
+from pipeline.types import Document, Question, State
 
 READING = {"sensory_tokens": 0, "segment_tokens": 1000, "recall_tokens": 1200, "summarise": "extract"}
 """Settings of memory.hierarchical for pipelines without a memory: quick, since the summary quotes the document."""
@@ -37,8 +39,23 @@ def reading_config(config: PipelineConfig) -> PipelineConfig:
     return replace(config, stages=tuple(kept))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Documents that a pipeline has read, to ask about as long as `read` is open."""
+
+    documents: tuple[Document, ...]
+    pipeline: Pipeline
+    _prompt: LastPrompt
+
+    def ask(self, question: Question) -> State:
+        """The pipeline's answer to a question; passages that the last prompt showed keep their places in this one."""
+        state = self._prompt.ask(question, self.pipeline)
+        self._prompt.answered(state, self.pipeline)
+        return state
+
+
 @contextmanager
-def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[tuple[Document, ...]]:
+def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[Reading]:
     """Reads the documents, and has the pipeline recall from them as long as this is open.
 
     Raises DocumentError for a file that cannot be read, and ConfigError for a memory that does not read documents.
@@ -57,7 +74,9 @@ def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[tuple[Document, .
             pieces = [piece for document in documents for piece in pipeline.chunk(document)]
             memory.read(pieces, pipeline, pipeline.progress)
             pipeline.recollection = memory
-            yield documents
+            last = LastPrompt(folder)
+            yield Reading(documents, pipeline, last)
+            last.keep(pipeline)
         finally:
             pipeline.recollection = None
             memory.close()

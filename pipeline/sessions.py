@@ -65,11 +65,16 @@ def list_sessions() -> tuple[SessionInfo, ...]:
     return tuple(sorted(infos, key=lambda info: info.time, reverse=True))
 
 
-def other_sessions(folder: Path) -> list[Path]:
-    """The folders of all sessions but this one, by name."""
+def all_sessions() -> list[Path]:
+    """The folders of all sessions, by name."""
     root = sessions_folder()
     folders = sorted(path for path in root.iterdir() if (path / NAME).is_file()) if root.is_dir() else []
-    return [path for path in folders if path.resolve() != folder.resolve() and not path.name.startswith(".")]
+    return [path for path in folders if not path.name.startswith(".")]
+
+
+def other_sessions(folder: Path) -> list[Path]:
+    """The folders of all sessions but this one, by name."""
+    return [path for path in all_sessions() if path.resolve() != folder.resolve()]
 
 
 def move_from_cache() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

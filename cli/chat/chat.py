@@ -31,6 +31,7 @@ from pipeline.errors import ConfigError, DocumentError
 from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.forgetting import Forgotten
 from pipeline.pipeline import Pipeline
+from pipeline.reading_ahead import IdleReader, keeps_passages
 from pipeline.retrieval.metadata import Metadata
 from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible
@@ -398,6 +399,23 @@ class Chat:
         if self.has_documents:
             self._warming = Thread(target=load, args=(self.pipeline.embedder,), daemon=True)
             self._warming.start()
+
+    @contextmanager
+    def reading_ahead(self, typed: Callable[[], str]) -> Iterator[None]:
+        """Inside, while a line is typed, the passages that its question may need are read, where the pipeline keeps
+        them. Leaving it halts that at once.
+        """
+        if not self.settings.ahead or not self.has_documents or not keeps_passages(self.pipeline):
+            yield
+            return
+        warming = self._warming
+
+        def wait() -> None:
+            if warming is not None:
+                warming.join()
+
+        with IdleReader(self.pipeline, self.last, typed, wait):
+            yield
 
     def _warm(self) -> None:
         while self._warming is not None and self._warming.is_alive():

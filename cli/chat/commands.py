@@ -157,7 +157,7 @@ def setting(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
         known = {
             "keys": ("emacs", "vi"),
             "thinking": ("auto", "off", "on"),
-            **dict.fromkeys(("rewrite", "sources", "ledger"), ("on", "off")),
+            **dict.fromkeys(("rewrite", "ahead", "sources", "ledger"), ("on", "off")),
         }
         yield from ((value, "") for value in known.get(words[0], ()))
 

@@ -64,6 +64,10 @@ class Line:
         prefill, chat.prefill = chat.prefill, ""
         return self._session.prompt([("class:prompt", "> ")], default=prefill)
 
+    def typed(self) -> str:
+        """The line as far as it is typed. May be called from any thread."""
+        return "" if self._session is None else self._session.default_buffer.text
+
     def announce(self, text: Text) -> bool:
         """Shows a line above the one that is being typed; False where none is. May be called from any thread."""
         app = self._session.app if self._session is not None else None

@@ -96,7 +96,8 @@ def terminal(chat: Chat) -> None:
         chat.remark(Text(f"{n} of the lines typed earlier cannot be read, and are passed over", style="dim"))
     while True:
         try:
-            text = line.read()
+            with chat.reading_ahead(line.typed):
+                text = line.read()
         except EOFError:
             return
         except KeyboardInterrupt:

@@ -43,6 +43,7 @@ class Settings:
     :param config: a pipeline file; None: the built-in chat pipeline.
     :param model: a model's name or path; None: the pipeline's.
     :param keys: how keys edit the input line.
+    :param ahead: whether the passages that the next question may need are read while a line is typed (with `reuse`).
     :param rewrite: whether follow-up questions are rewritten for retrieval.
     :param sources: whether an answer is followed by where it stands.
     :param ledger: whether an answer is followed by the account of its tokens.
@@ -55,6 +56,7 @@ class Settings:
     model: str | None = None
     keys: Literal["emacs", "vi"] = "emacs"
     rewrite: bool = True
+    ahead: bool = True
     sources: bool = True
     ledger: bool = False
     answering: str = "{}"
@@ -74,7 +76,7 @@ class Settings:
         return replace(self, docs=tuple(dict.fromkeys(docs)), index=None)
 
 
-OWN = ("keys", "rewrite", "sources", "ledger")
+OWN = ("keys", "rewrite", "ahead", "sources", "ledger")
 """What /set changes of the chat itself; all else that it knows are settings of the stage that answers."""
 
 

@@ -119,7 +119,7 @@ class Cited:
         question = state.question.text
         ranked = distinct(state.passages)
         layout, lead = self.suited(reader, runtime)
-        chunks = self._chunks(state, runtime)
+        chunks = self._chunks(state.found, runtime, layout)
         recall = self._recall_that_fits(state, ranked[:1], runtime, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
@@ -141,7 +141,6 @@ class Cited:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
         other = next_layout(layout.name)
         second_prompt = self.prompt(question, shown, reader, recall, other, chunks)
-        second_prompt = at_home(second_prompt, home_of(first_prompt))
         if reader.count(second_prompt) > room:
             second_prompt = ()
         ledger = replace(
@@ -267,7 +266,33 @@ class Cited:
             opening = []
         tail = [*([] if layout.question == "before" else [pending]), *_focus(question, blocks, layout)]
         prompt = render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
-        return at_home(prompt) if chunks is not None else prompt
+        return at_home(prompt, chunks.home) if chunks is not None else prompt
+
+    def excerpts_ahead(self, passages: Sequence[Passage], runtime: Runtime) -> tuple[Prompt, ...]:
+        """For each passage the excerpts that prompts which show it will hold, whatever the question is.
+
+        Empty where everything is read anew.
+        """
+        layout, _ = self.suited(runtime.reader, runtime)
+        chunks = self._chunks((), runtime, layout)
+        if chunks is None:
+            return ()
+        return tuple(self._kept((passage,), replace(chunks, passages=(passage,)), layout) for passage in passages)
+
+    def tags_ahead(self, n: int, runtime: Runtime) -> Prompt:
+        """The excerpts of n passages' numbers, and of the space between two. Empty like `excerpts_ahead`."""
+        layout, _ = self.suited(runtime.reader, runtime)
+        chunks = self._chunks((), runtime, layout)
+        if chunks is None:
+            return ()
+        spans = self._kept([replace(_ANY, source=str(number)) for number in range(n)], chunks, layout)
+        numbers = (span for span in spans if isinstance(span, Excerpt) and len(span.texts) == 1)
+        return at_home((*numbers, space()), chunks.home)
+
+    def _kept(self, passages: Sequence[Passage], chunks: Chunks, layout: Layout) -> Prompt:
+        """The excerpts that a prompt of these passages holds, the sentences that are repeated left out."""
+        spans = [span for block in self._blocks("", passages, layout, chunks) for span in self._spans(block, chunks)]
+        return at_home(tuple(span for span in spans if isinstance(span, Excerpt)), chunks.home)
 
     def _blocks(
         self, question: str, passages: Sequence[Passage], layout: Layout, chunks: Chunks | None
@@ -296,7 +321,7 @@ class Cited:
     def _as_shown(self, text: str) -> str:
         return unwrapped(text) if self.unwrap else text
 
-    def _chunks(self, state: State, runtime: Runtime) -> Chunks | None:
+    def _chunks(self, passages: tuple[Passage, ...], runtime: Runtime, layout: Layout) -> Chunks | None:
         """What is read once; None where everything is read anew, which is noted once where it was not asked for."""
         reuse = self.reuse
         if reuse == "auto":
@@ -308,7 +333,9 @@ class Cited:
         if why:
             runtime.note(f"reuse: {reuse} is not possible, so everything is read: {why}", once=True)
             return None
-        return Chunks(state.found, runtime.reader, reuse == "sentences", self.reread)
+        chunks = Chunks(passages, runtime.reader, reuse == "sentences", self.reread)
+        prompt = self.prompt("", (_ANY,), runtime.reader, None, layout, chunks)
+        return replace(chunks, home=home_of(prompt))
 
     def _recall_that_fits(
         self, state: State, best: tuple[Passage, ...], runtime: Runtime, room: int, layout: Layout
@@ -348,6 +375,10 @@ class _Block:
     passage: Passage
     whole: Passage | None
     frame: Frame
+
+
+_ANY = Passage("", 0, 4, "text")
+"""A passage in the place of all others, to lay out what stands before them."""
 
 
 def _body(span: PromptSpan, number: int, block: _Block) -> Body:

@@ -26,13 +26,15 @@ class Chunks:
     """The retrieved passages, which are read as wholes.
 
     `with_parts`: a compressed passage is cut from the cells of its whole; otherwise it is read again as text. The first
-    `reread` tokens of each passage are read again.
+    `reread` tokens of each passage are read again. `home` is the text before the passages of a prompt without a memory,
+    behind which passages are read, so that a chat finds the cells that `ask` has made; None until it is known.
     """
 
     passages: tuple[Passage, ...]
     reader: Model
     with_parts: bool
     reread: int = 0
+    home: Prompt | None = None
 
     def whole(self, passage: Passage) -> Passage | None:
         """Returns the passage whose cells serve this one: itself, or the retrieved one around it. None if this passage

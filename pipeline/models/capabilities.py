@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -94,6 +94,22 @@ def why_not_compose(reader: Model) -> str:
     if not hasattr(type(reader), "why_not_compose"):
         return f"{reader.name} keeps no cells"
     return str(reader.why_not_compose)  # type: ignore[attr-defined]
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """Reads the texts of a prompt's excerpts before there is a question, and keeps their cells.
+
+    `n_to_read` counts the tokens of those that are not kept yet. `read_ahead` reads them, one text after the other, and
+    gives the tokens that it read; it ends soon after `is_halted` turns true. `finish_keeping` waits until all is on
+    disk. `kept_cell_bytes` is what a token takes there.
+    """
+
+    @property
+    def kept_cell_bytes(self) -> float: ...
+    def n_to_read(self, prompt: Prompt) -> int: ...
+    def read_ahead(self, prompt: Prompt, is_halted: Callable[[], bool] | None = ...) -> int: ...
+    def finish_keeping(self, timeout_s: float = ...) -> bool: ...
 
 
 @runtime_checkable

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK = 32
+PACKED_SHARE = 34 / 64
+"""Bytes of a packed row over those of the row."""
 _PACKED = 0x1000
 """Flag in the type of packed rows."""
 

@@ -9,6 +9,7 @@ import ctypes
 import math
 import os
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from pipeline.models.llama import complaints, library
 from pipeline.models.settings import EngineSettings, KvType, ResolvedSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,9 +34,15 @@ _ROPE = {"none": -1, "ntk": 0, "linear": 1, "yarn": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _AUTO_MOST = 32768
 _AUTO_CHECKPOINTS = 1 << 31
-"""Upper bound on `auto` checkpoints in bytes, if an eighth of the free memory is more."""
+"""Bytes of checkpoints, where an eighth of the free memory is more."""
+_ABORTED = 2
+"""What llama_decode returns after its abort callback has returned true."""
 N_SPARE = 2
 """Additional sequences: one for scoring, one for a target's tokens."""
+
+
+class HaltedError(ModelError):
+    """A decode was halted by the caller of `Context.halting`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +122,11 @@ class Context:
         self.n_batch: int = lib.llama_n_batch(self.pointer)
         self.native_s = 0.0
         self._is_shifting = False
-        """Whether cells were moved whose keys the next decode has to rotate."""
+        """Whether cells were moved whose keys the next decode turns."""
+        self._halt: Any = None
+        """The callback by which llama.cpp asks whether to end a decode; None outside `halting`."""
+        self._set_halt: Any = None
+        """The callback that llama.cpp has."""
         self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
     @property
@@ -137,12 +148,35 @@ class Context:
             return []
         batch, outputs = self._batch.fill(rows)
         start = perf_counter()
+        # keys that are turned halfway could not be repaired, so such a decode runs to its end
+        self._set_abort_callback(None if self._is_shifting else self._halt)
         code = self._lib.llama_decode(self.pointer, batch)
         self._is_shifting = False
         self.native_s += perf_counter() - start
+        if code == _ABORTED and self._halt is not None:
+            raise HaltedError(f"{self.weights.path.name}: reading was halted")
         if code != 0:
             raise ModelError(f"llama.cpp could not decode {n} cells (code {code}): {complaints() or 'no reason given'}")
         return outputs
+
+    @contextmanager
+    def halting(self, is_halted: Callable[[], bool]) -> Iterator[None]:
+        """Inside, a decode ends within milliseconds of `is_halted` turning true, and raises HaltedError.
+
+        llama.cpp asks between two operations of its graph. A backend on a GPU does not ask, and runs to the end. What a
+        halted decode should have added is in the cache in part or not at all: release its sequence.
+        """
+        self._halt = self._lib.ggml_abort_callback(lambda _: is_halted())
+        try:
+            yield
+        finally:
+            self._halt = None
+            self._set_abort_callback(None)
+
+    def _set_abort_callback(self, callback: Any) -> None:
+        if callback is not self._set_halt:
+            self._lib.llama_set_abort_callback(self.pointer, callback or self._lib.ggml_abort_callback(), None)
+            self._set_halt = callback
 
     def logits(self, output: int) -> NDArray[np.float32]:
         """Returns the logits of an output of the last decode, (n_vocab,): a view, valid until the next decode."""

@@ -7,6 +7,8 @@ model's cells can be composed.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline.contracts import Progress
 from pipeline.models.cell_limits import cell_limits
+from pipeline.models.cell_packing import PACKED_SHARE
 from pipeline.models.cells import Cells, cells_of
 from pipeline.models.compose import NO_ROOM, ComposeVerdict, judge
+from pipeline.models.context import HaltedError, cell_bytes
 from pipeline.models.excerpts import expanded, has_excerpts
 from pipeline.models.pool import Pool
 from pipeline.models.weights import Weights
@@ -127,6 +131,53 @@ class KeepsCells:
         with self._lock:
             self._check_open()
             return self.pieces.make(prefix, text)
+
+    def n_to_read(self, prompt: Prompt) -> int:
+        """How many tokens `read_ahead` would read for a prompt: those of its excerpts' texts that are not kept yet."""
+        with self._lock:
+            self._check_open()
+            return sum(len(cells_of(text, self.weights)) for _, text in self._texts_to_read(prompt))
+
+    def read_ahead(self, prompt: Prompt, is_halted: Callable[[], bool] | None = None) -> int:
+        """Reads the texts of a prompt's excerpts that are not kept yet, and keeps their cells; gives the tokens read.
+
+        Ends within milliseconds of `is_halted` turning true (on a GPU after the text that is being read). A text that
+        was not read to its end is not kept. Sequences that wait for prompts to come stay as they are: where there is no
+        room beside them, nothing is read.
+        """
+        n_read = 0
+        for home, text in self._texts_to_read(prompt):
+            with self._lock:
+                self._check_open()
+                n, before = len(cells_of(text, self.weights)), cells_of(home, self.weights)
+                if (is_halted is not None and is_halted()) or not self.pool.has_room_beside_idle(before.keys, n):
+                    break
+                try:
+                    with nullcontext() if is_halted is None else self.pool.context.halting(is_halted):
+                        self.pieces.make(home, text)
+                except HaltedError:
+                    break
+                n_read += n
+        return n_read
+
+    def _texts_to_read(self, prompt: Prompt) -> list[tuple[Prompt, Prompt]]:
+        """The homes and texts of a prompt's excerpts that are not kept yet, each once."""
+        with self._lock:
+            if not has_excerpts(prompt) or self.why_not_compose:
+                return []
+            excerpts = [span for span in prompt if isinstance(span, Excerpt)]
+            texts = {span.texts: (span.home, tuple(Text(text, span.part) for text in span.texts)) for span in excerpts}
+            return [(home, text) for home, text in texts.values() if not self.pieces.has(home, text)]
+
+    def finish_keeping(self, timeout_s: float = 60) -> bool:
+        """Waits until all cells that are to be kept are on disk; False if that takes longer."""
+        return self.pieces.store.flush(timeout_s) if "pieces" in self.__dict__ else True
+
+    @property
+    def kept_cell_bytes(self) -> float:
+        """Bytes that a kept cell takes on disk, about."""
+        n_bytes = cell_bytes(self.weights, self._engine.resolved.kv_k, self._engine.resolved.kv_v)
+        return n_bytes * (PACKED_SHARE if cell_limits().is_packed else 1)
 
     def forget(self, text: str) -> int:
         """Deletes all cells that hold a text or were read behind it, in memory and on disk.

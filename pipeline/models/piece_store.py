@@ -76,6 +76,13 @@ class PieceStore:
                 self._keep(piece)
         return piece
 
+    def has(self, key: str) -> bool:
+        """Whether a piece is in memory, or its file is on disk and was written to its end."""
+        with self._changed:
+            if key in self._pieces or key in self._pending:
+                return True
+        return self.max_disk_bytes > 0 and self._is_there(key)
+
     def put(self, piece: Piece) -> None:
         """Stores a piece in memory, and queues it for the disk."""
         with self._changed:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.cells import cells_of
+from pipeline.models.cells import Cells, cells_of
 from pipeline.models.context import Rows
 from pipeline.models.identity import cells_key
 from pipeline.models.piece_store import PieceStore
@@ -55,10 +55,14 @@ class Pieces:
         """Tokens of the pieces that were read and not cached."""
         self.read_s = 0.0
 
+    def has(self, prefix: Prompt, text: Prompt) -> bool:
+        """Whether the cells of a text behind a prefix are kept, in memory or on disk. Loads nothing."""
+        before, cells = self._cells(prefix, text)
+        return self.store.has(self._key(before, cells))
+
     def make(self, prefix: Prompt, text: Prompt) -> Piece:
-        """Returns the cells of a text behind a prefix, from memory or disk; otherwise reads and caches them."""
-        weights = self._engine.weights
-        before, cells = cells_of(prefix, weights), cells_of(text, weights)
+        """The cells of a text behind a prefix: from memory, from disk, or else read now and kept."""
+        before, cells = self._cells(prefix, text)
         if len(cells) == 0 or cells.vectors is not None or cells.stretches:
             raise ModelError("a piece must have at least one token, and neither soft vectors nor cached cells")
         n = len(before)
@@ -68,8 +72,7 @@ class Pieces:
                 "raise n_ctx, or split it"
             )
         tokens = cells.tokens(0, len(cells))
-        name = f"{self.model} {before.digest} {n} {hashlib.sha256(tokens.tobytes()).hexdigest()}"
-        key = hashlib.sha256(name.encode()).hexdigest()
+        key = self._key(before, cells)
         piece = self.store.get(key)
         if piece is not None:
             return piece
@@ -89,6 +92,13 @@ class Pieces:
         piece = Piece(key, self.model, before.digest, n, tokens, state, text_of(text), text_of(prefix), seconds)
         self.store.put(piece)
         return piece
+
+    def _cells(self, prefix: Prompt, text: Prompt) -> tuple[Cells, Cells]:
+        return cells_of(prefix, self._engine.weights), cells_of(text, self._engine.weights)
+
+    def _key(self, before: Cells, cells: Cells) -> str:
+        tokens = hashlib.sha256(cells.tokens(0, len(cells)).tobytes()).hexdigest()
+        return hashlib.sha256(f"{self.model} {before.digest} {len(before)} {tokens}".encode()).hexdigest()
 
     def check(self, piece: Piece) -> None:
         """Raises ModelError for a piece of another model or of other settings."""

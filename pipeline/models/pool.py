@@ -92,6 +92,14 @@ class Pool:
             self.release(sequence)
         return self.book.n_free >= n
 
+    def has_room_beside_idle(self, prefix: NDArray[np.int64], n: int) -> bool:
+        """Whether n cells behind a prefix can be read, and the prefix then stays, while no idle sequence has to go."""
+        if not self._idle:
+            return True
+        is_held = self.nearest(prefix)[1] == len(prefix)
+        n_new = n if is_held else len(prefix) + n
+        return bool(self._free) and self.book.n_free >= n_new and (is_held or len(self._idle) < self.n_cached)
+
     def release(self, sequence: int) -> None:
         """Empties a sequence and frees it."""
         self._idle.pop(sequence, None)

@@ -13,12 +13,14 @@ from pipeline.contracts import Component
 from pipeline.default import default_pipeline
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
+from pipeline.models.capabilities import Metered
 from pipeline.pipeline import Pipeline
 from pipeline.reading import read, reading_config
 from pipeline.registry import make, stage_name
 from pipeline.types import Question
 from tests.memory.talks import SETTINGS
 from tests.memory.test_contract import traces
+from tests.models.random_file import random_model
 
 WORDS = "harbour heron keeper lamp salt stone noon wall sack patience sea wind gate".split()
 HIDDEN = "Ruth Ebel hid the silver key under the third beehive."
@@ -42,9 +44,10 @@ def reading(memory: Component | None = None, n_ctx: int = 500) -> Pipeline:
 
 
 def test_a_question_is_answered_from_more_than_the_window_holds(book: Path) -> None:
-    with reading() as pipeline, read(pipeline, [str(book)]) as (document,):
+    with reading() as pipeline, read(pipeline, [str(book)]) as done:
+        (document,) = done.documents
         assert pipeline.reader.count_text(document.text) > 5 * pipeline.window
-        state = pipeline.ask(Question("Where did Ruth Ebel hide the silver key?"))
+        state = done.ask(Question("Where did Ruth Ebel hide the silver key?"))
     assert state.answer is not None
     assert HIDDEN in state.answer.text
     citation, *beside = state.answer.citations
@@ -102,3 +105,32 @@ def test_a_memory_that_reads_nothing_is_refused(book: Path) -> None:
         read(pipeline, [str(book)]),
     ):
         pass
+
+
+def test_the_next_day_goes_on_from_what_the_last_prompt_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other engines, as in processes that come one after the other; the reader is a model of bytes."""
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+    memo = tmp_path / "memo.txt"
+    memo.write_text("The key of the tower is 7431. The garden has seven beehives. The ferry sails at nine.")
+    settings = (("model", str(random_model(tmp_path))), ("n_ctx", 4096), ("max_tokens", 4), ("threads", 1))
+    assemble = make("assemble.cited", {"layout": "brief"})
+    stages = (make("retrieve.bm25"), assemble, make("generate.llama", dict(settings)))
+    config = reading_config(PipelineConfig("read.yaml", stages, SETTINGS))
+
+    def day(*questions: str) -> list[int]:
+        """Tokens that were decoded for each question, second attempts included."""
+        with Pipeline(config, Path("nowhere")) as pipeline, read(pipeline, [str(memo)]) as done:
+            reader, n_decoded = pipeline.reader, []
+            assert isinstance(reader, Metered)
+            for question in questions:
+                before = reader.n_decoded
+                assert not done.ask(Question(question)).ledger.generation.is_composed  # type: ignore[union-attr]
+                n_decoded.append(reader.n_decoded - before)
+        return n_decoded
+
+    (first,) = day("What is the key of the tower?")
+    again, other = day("What is the key of the tower?", "How many beehives are there?")
+    (new,) = day("How many beehives has the garden?")
+    assert first > 500
+    assert again < 0.4 * first, "a second attempt's end is read in any case"
+    assert new <= other + 20, "as if the day before had not ended"

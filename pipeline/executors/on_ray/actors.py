@@ -22,7 +22,7 @@ from pipeline.contracts import Model, Reuses
 from pipeline.errors import ModelError, StoreError
 from pipeline.executors.answering import Answering
 from pipeline.executors.local import warm_up
-from pipeline.models.capabilities import why_not_compose
+from pipeline.models.capabilities import ReadsAhead, why_not_compose
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
 from pipeline.records import TaskFault
@@ -144,6 +144,11 @@ class GenerateActor:
             yield piece
             if isinstance(piece, Reply):
                 return
+
+    async def finish(self, timeout_s: float) -> bool:
+        """Waits until the cells of passages that were read are on this node's disk; False if that takes longer."""
+        model = self.runtime.resources.reader.peek()
+        return not isinstance(model, ReadsAhead) or await asyncio.to_thread(model.finish_keeping, timeout_s)
 
     def _start(self) -> tuple[NodePlace, ReaderInfo]:
         with self._begun:

@@ -37,6 +37,8 @@ _SILENCE_S = 30.0
 _CHECK_S = 1.0
 """Interval between two checks of Ray's own processes."""
 _POLL_S = 0.5
+_KEEPING_S = 20.0
+"""Seconds that models have at the end to write the cells that they keep."""
 
 
 @dataclass(eq=False)
@@ -186,6 +188,7 @@ class RayExecutor:
         if self._session is None:
             return
         with contextlib.suppress(Exception):  # Ray itself may be gone
+            self._finish_keeping()
             for line in self._lines:
                 for slot in line.slots:
                     self._session.ray.kill(slot.actor)
@@ -193,6 +196,14 @@ class RayExecutor:
         self._refs.clear()
         self._session.close()
         self._session = None
+
+    def _finish_keeping(self) -> None:
+        """Gives the models time to write the cells that they keep: an actor that is killed writes no more."""
+        assert self._session is not None  # noqa: S101 - `close` has looked
+        actors = [slot.actor for line in self._lines[-1:] for slot in line.slots if slot.place]
+        waiting = [actor.finish.remote(_KEEPING_S) for actor in actors]
+        if waiting:
+            self._session.ray.wait(waiting, num_returns=len(waiting), timeout=_KEEPING_S)
 
     def __enter__(self) -> Self:
         return self
