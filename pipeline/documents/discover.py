@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pipeline.documents.archives import is_archive, is_container, is_member, members
 from pipeline.documents.charsets import is_binary
-from pipeline.documents.formats import READABLE, is_ours, unread_kind
+from pipeline.documents.formats import READABLE, is_ours
 from pipeline.documents.left_out import IGNORE_FILE, LeftOut
+from pipeline.documents.unread_formats import OLE, unread_kind
 from pipeline.errors import DocumentError
 
 FOLLOW_LINKS = "LONGTHREAD_FOLLOW_LINKS"
@@ -257,4 +258,4 @@ def _fault(file: Path) -> str:
     why = unread_kind(file, head)
     if is_binary(head):
         return why or "binary file"
-    return why if head.startswith(b"\xd0\xcf\x11\xe0") else ""
+    return why if head.startswith(OLE) else ""

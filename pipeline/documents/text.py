@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from pipeline.documents import charsets
-from pipeline.documents.formats import BINARY, LANGUAGES, unread_kind
+from pipeline.documents.formats import BINARY, LANGUAGES
+from pipeline.documents.unread_formats import unread_kind
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
