@@ -43,8 +43,11 @@ class IndexSettings:
     :param chunk_tokens: the longest chunk, in the embedder's tokens (words with `none`); a chunk never exceeds what the
         embedder reads.
     :param overlap: how many of these tokens neighbouring chunks share.
-    :param chunks: `tokens` fills chunks up to chunk_tokens as far as headings allow; `structure` makes one of each
-        section, function or paragraph, and puts neighbours together that fit.
+    :param chunks: `structure` makes a chunk of each section, function or paragraph, and joins neighbours that fit;
+        `tokens` fills chunks up to chunk_tokens as far as headings allow; `information` begins chunks where a model
+        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by structure, or by
+        tokens where there is an overlap.
+    :param ocr: recognises text in pictures and in scanned pages of PDF files. auto: where the extra `ocr` is installed.
     :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
     :param question_prefix: what a GGUF file's embedder reads before a question. None: what its family was trained with,
         known by the name in the file; '' for nothing.
@@ -54,7 +57,8 @@ class IndexSettings:
     embedder: str = "minilm"
     chunk_tokens: int = 200
     overlap: int = 0
-    chunks: Literal["tokens", "structure"] = "tokens"
+    chunks: Literal["auto", "tokens", "structure", "information"] = "auto"
+    ocr: Literal["auto", "off"] = "auto"
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     question_prefix: str | None = None
     passage_prefix: str | None = None
@@ -66,20 +70,18 @@ class IndexSettings:
             raise ValueError(f"chunk_tokens must be at least 16, was: {self.chunk_tokens}")
         if not 0 <= self.overlap < self.chunk_tokens // 2:
             raise ValueError(f"overlap must be in [0, chunk_tokens / 2), was: {self.overlap}")
-        if self.overlap and self.chunks == "structure":
-            raise ValueError(f"overlap must be 0 with chunks: structure, was: {self.overlap}")
+        if self.overlap and self.chunks in ("structure", "information"):
+            raise ValueError(f"overlap must be 0 with chunks: {self.chunks}, was: {self.overlap}")
         for name, default in (("pooling", "auto"), ("question_prefix", None), ("passage_prefix", None)):
             if getattr(self, name) != default and not self.embedder.lower().endswith(".gguf"):
                 raise ValueError(f"{name} is for an embedder that is a GGUF file, and embedder is {self.embedder}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values. Those of GGUF files, and `chunks`, are left out where nothing is set: they are
-        younger than kept indexes and records, which are found by these values.
+        """The settings as plain values. Those of GGUF files, `chunks` and `ocr` are left out where nothing is set: they
+        are younger than kept indexes and records, which are found by these values.
         """
         values = asdict(self)
-        if self.chunks == "tokens":
-            del values["chunks"]
-        for name in ("pooling", "question_prefix", "passage_prefix"):
+        for name in ("chunks", "ocr", "pooling", "question_prefix", "passage_prefix"):
             if values[name] in ("auto", None):
                 del values[name]
         return values

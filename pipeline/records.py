@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.types import Citation, Ledger, Passage, Place, StageEntry, State
+from pipeline.types import Citation, Copy, Ledger, Passage, Place, StageEntry, State
 
 
 def record(state: State, config: PipelineConfig) -> dict[str, Any]:
@@ -77,6 +77,10 @@ def _found(passage: Passage) -> dict[str, Any]:
     return {"source": passage.source, "start": passage.start, "end": passage.end, "score": passage.score}
 
 
+def _copy(copy: Copy) -> dict[str, Any]:
+    return {"source": copy.source, "start": copy.start, **_place(copy.place)}
+
+
 def _passage(passage: Passage) -> dict[str, Any]:
     return {
         "source": passage.source,
@@ -86,5 +90,6 @@ def _passage(passage: Passage) -> dict[str, Any]:
         "score": passage.score,
         "text": passage.text,
         "spans": [asdict(span) for span in passage.spans],
-        "copies": [{"source": copy.source, "start": copy.start, **_place(copy.place)} for copy in passage.copies],
+        **({"near_copies": [_copy(copy) for copy in passage.near_copies]} if passage.near_copies else {}),
+        "copies": [_copy(copy) for copy in passage.copies],
     }

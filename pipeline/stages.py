@@ -49,6 +49,8 @@ def _retrieve(component: Any, state: State, runtime: Runtime, _: int) -> tuple[S
         if not passages:
             check_scope(runtime.index, scope)
         note_language(component, state.question.text, runtime)
+    elif state.question.filter:
+        runtime.note("the question's filter was not applied: this pipeline's retriever searches no index")
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 

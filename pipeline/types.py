@@ -128,7 +128,8 @@ class Passage:
     from; an extractive one leaves it empty, and is its own span.
     `soft`, where there is one, is what the prompt holds in the place of the text.
     `sentences` holds the sentences inside that a compressor scored against the question, in their order; empty where
-    none did. `copies` are the other places where the same text stands.
+    none did. `copies` are the other places where the same text stands, and `near_copies` those of passages that were
+    left out because this one says all that they say.
     """
 
     source: str
@@ -142,6 +143,7 @@ class Passage:
     soft: Soft | None = field(default=None, compare=False, repr=False)
     sentences: tuple[ScoredSentence, ...] = field(default=(), compare=False, repr=False)
     copies: tuple[Copy, ...] = field(default=(), repr=False)
+    near_copies: tuple[Copy, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def span(self) -> Span:
@@ -150,7 +152,7 @@ class Passage:
     def part(self, start: int, end: int, score: float | None = None) -> Passage:
         """The passage inside this one that covers [start, end) of the source, with its own place.
 
-        It is text, also where this one is soft.
+        It is text, also where this one is soft. It has no near copies, which may lack just this part.
         """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
@@ -161,13 +163,15 @@ class Passage:
         inside = tuple(one for one in self.sentences if start <= one.start and one.end <= end)
         copies = tuple(Copy(copy.source, copy.start + n, copy.place.after(before)) for copy in self.copies)
         return replace(
-            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside, copies=copies
-        )
+            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside,
+            copies=copies, near_copies=(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked. `glob` keeps retrieval to sources whose path matches it (fnmatch on the posix path).
+    """What is asked. `glob` keeps retrieval to sources whose path matches it (fnmatch on the posix path), and `filter`
+    to documents that match it (retrieval/filters.py); each narrows the retriever's own.
 
     `documents` are those that came with the question, for `retrieve.given`; empty where an index is searched.
     `asked` is what the person wrote, where `text` is another wording of it to search by; the prompt holds this one.
@@ -180,6 +184,7 @@ class Question:
     documents: tuple[Document, ...] = ()
     asked: str = ""
     json_schema: str = ""
+    filter: str = ""
 
     @property
     def wording(self) -> str:

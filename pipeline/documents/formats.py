@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -71,7 +72,8 @@ class Format:
 
     `version` goes up with every change of the text that the reader makes of a file: an index then reads its files
     again. `libraries` are the modules that the reader imports and that the install extra `extra` brings. The files of
-    a format that `has_attachments` hold documents of their own.
+    a format that `has_attachments` hold documents of their own. A reader that `uses_ocr` takes `use_ocr` as a third
+    argument.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Format:
     extra: str = ""
     signature: Signature = Signature()
     has_attachments: bool = False
+    uses_ocr: bool = False
 
     def open(self, path: Path) -> Read:
         """The reader. Raises MissingExtraError where one of its libraries is not installed."""
@@ -144,7 +147,7 @@ _TEXT_OF_ODF = (f"{_ODF}.text", f"{_ODF}.presentation")
 _SLIDES = "ppt/presentation.xml"
 _PAGE = (b"<!doctype html", b"<html")
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+_PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
 
 def _part(name: str) -> Signature:
@@ -162,7 +165,7 @@ _TABLE = (  # one line a format: name, suffixes, reader, its version, libraries,
     Format("markdown", (".md", ".markdown", ".mdown", ".mkd"), "markdown:load_markdown", 3),
     Format("html", (".html", ".htm", ".xhtml"), "html:load_html", 3, _LXML, "html", Signature(tags=_PAGE)),
     Format("mhtml", (".mhtml", ".mht"), "mhtml:load_mhtml", 2, _LXML, "html"),
-    Format("pdf", (".pdf",), "pdf:load_pdf", 3, ("pypdfium2",), "pdf", Signature(near_start=b"%PDF-")),
+    Format("pdf", (".pdf",), "pdf:load_pdf", 3, ("pypdfium2",), "pdf", Signature(near_start=b"%PDF-"), uses_ocr=True),
     Format("docx", (".docx", ".docm"), "docx:load_docx", 3, _DOCX, "docx,html", _part("word/document.xml")),
     Format("odt", (".odt", ".odp"), "opendocument:load_odt", 2, _LXML, "html", _mimetypes(*_TEXT_OF_ODF)),
     Format("ods", (".ods",), "opendocument:load_ods", 2, _LXML, "html", _mimetypes(f"{_ODF}.spreadsheet")),
@@ -185,7 +188,7 @@ _TABLE = (  # one line a format: name, suffixes, reader, its version, libraries,
     Format("rst", (".rst",), "markup:load_rst", 2),
     Format("adoc", (".adoc", ".asciidoc"), "markup:load_adoc", 2),
     Format("org", (".org",), "markup:load_org", 2),
-    Format("picture", _PICTURE_SUFFIXES, "ocr:load_picture", 1, _OCR, "ocr", Signature(starts=_PICTURES)),
+    Format("picture", _PICTURE_NAMES, "ocr:load_picture", 1, _OCR, "ocr", Signature(starts=_PICTURES), uses_ocr=True),
 )
 # fmt: on
 FORMATS = {format_.name: format_ for format_ in _TABLE}
@@ -241,10 +244,14 @@ def by_suffix(path: Path) -> Format:
     return _BY_SUFFIX.get(path.suffix.lower(), TEXT)
 
 
-def reader_version(path: Path) -> str:
-    """The reader of a file of this name with its version: `csv/1`. An index keeps it, and reads again what differs."""
+def reader_version(path: Path, ocr: bool = True) -> str:
+    """The reader of a file of this name with its version: `csv/1`. An index keeps it, and reads again what differs.
+
+    `pdf/3+ocr` also recognises scanned pages: `ocr` allows it, and the extra is installed.
+    """
     format_ = by_suffix(path)
-    return f"{format_.name}/{format_.version}"
+    recognises = format_.uses_ocr and ocr and all(find_spec(library) for library in _OCR)
+    return f"{format_.name}/{format_.version}{'+ocr' if recognises else ''}"
 
 
 def _zip_format(path: Path, data: bytes, named: Format) -> Format:

@@ -2,9 +2,9 @@
 
 {"id": "ferry", "question": "When does the ferry leave?", "answers": ["at noon"]}
 
-`id` may be left out (the line's number then stands for it). `glob` keeps retrieval to some sources, `documents` are
-those that come with the question ([{"text": ..., "title": ..., "source": ...}]). All else is kept and goes into the
-record.
+`id` may be left out (the line's number then stands for it). `glob` and `filter` keep retrieval to some documents,
+`documents` are those that come with the question ([{"text": ..., "title": ..., "source": ...}]). All else is kept and
+goes into the record.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.executors.question_files import check_text, default_names, name_of, read_rows
+from pipeline.retrieval.filters import read_filter
 from pipeline.types import Document, Question
 
-_OWN = ("id", "question", "glob", "documents")
+_OWN = ("id", "question", "glob", "filter", "documents")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Sample:
         documents = [[one.source, one.title, one.text] for one in question.documents]
         parts = [question.id, question.text, question.glob, documents, self.fault, config_hash, index_hash]
         parts += [question.json_schema] if question.json_schema else []  # younger than kept records
+        parts += [["filter", question.filter]] if question.filter else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -127,7 +129,18 @@ def _sample(value: Any, default_id: str) -> Sample:
         raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
     documents = tuple(_document(one, n) for n, one in enumerate(_listed(value.get("documents"))))
     fields = {name: one for name, one in value.items() if name not in _OWN}
-    return Sample(Question(text, name, glob, documents), fields)
+    return Sample(Question(text, name, glob, documents, filter=_filter(value.get("filter"))), fields)
+
+
+def _filter(value: Any) -> str:
+    """A question's filter, "" for none. Raises ValueError for one that cannot be read."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"has a 'filter' that is no text: {json.dumps(value)[:60]}")
+    if value.strip():
+        read_filter(value)  # FilterError is a ValueError
+    return value.strip()
 
 
 def _listed(value: Any) -> list[Any]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from pipeline.types import Passage
+from pipeline.types import Copy, Passage
 
 Copies = Literal["fold", "keep"]
 POOL = 3
@@ -30,11 +31,16 @@ _NEGATIONS = frozenset(
 
 
 def folded(passages: Sequence[Passage], k: int, copies: Copies, note: Callable[[str], None]) -> list[Passage]:
-    """The first k of the passages, which are best first, without near copies of those above. `note` names these."""
+    """The first k of the passages, which are best first, without near copies of those above.
+
+    `note` names the near copies. Each is also kept as a place of the passage above that has most of its text.
+    """
     if copies == "keep":
         return list(passages[:k])
     kept: list[Passage] = []
     left_out: list[str] = []
+    near: list[list[Copy]] = []
+    shingles_of: list[set[tuple[str, ...]]] = []
     shingles: set[tuple[str, ...]] = set()
     words: set[str] = set()
     for passage in passages:
@@ -44,14 +50,18 @@ def folded(passages: Sequence[Passage], k: int, copies: Copies, note: Callable[[
         own = _shingles(written)
         if kept and is_near_copy(written, own, shingles, words):
             left_out.append(_named(passage))
+            nearest = max(range(len(kept)), key=lambda n: len(own & shingles_of[n]))
+            near[nearest] += [Copy(passage.source, passage.start, passage.place), *passage.copies]
             continue
         kept.append(passage)
+        near.append([])
+        shingles_of.append(own)
         shingles |= own
         words.update(word.casefold() for word in written)
     if left_out:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         note(f"near copies of passages above were left out: {'; '.join(left_out[:3])}{more}")
-    return kept
+    return [replace(p, near_copies=tuple(copies)) if copies else p for p, copies in zip(kept, near, strict=True)]
 
 
 def is_near_copy(

@@ -57,8 +57,8 @@ class Searched(Protocol):
 def scope_of(component: object, question: Question) -> Scope | None:
     """The scope that a retriever's settings and the question leave together; None for the whole index."""
     globs = (getattr(component, "glob", None), question.glob)
-    text = getattr(component, "filter", None)
-    scope = Scope(tuple(glob for glob in globs if glob), (text,) if text else ())
+    filters = (getattr(component, "filter", None), question.filter)
+    scope = Scope(tuple(glob for glob in globs if glob), tuple(text for text in filters if text))
     return None if scope.is_everything else scope
 
 
