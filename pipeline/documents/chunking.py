@@ -237,7 +237,7 @@ def _pack_information(document: Document, layout: _Layout, room: int, informed: 
     headings, paragraphs = set(layout.sections), set(layout.paragraphs)
     edges = sorted({0, *layout.sections, *layout.paragraphs, *layout.sentences, n})
     # A sentence that no chunk can hold is cut first.
-    spans = [span for first, last in pairwise(edges) for span in _cuts(layout, room, first, last)]
+    spans = [span for first, last in pairwise(edges) for span in _fitting(layout, room, first, last)]
     bits = informed(document.text, [(layout.starts[first], layout.ends[last - 1]) for first, last in spans])
     units = [
         Unit(layout.sums[last] - layout.sums[first], value, first in headings, first in paragraphs)
@@ -245,6 +245,13 @@ def _pack_information(document: Document, layout: _Layout, room: int, informed: 
     ]
     for first, last in pack_information(units, room):
         yield layout.starts[spans[first][0]], layout.ends[spans[last - 1][1] - 1]
+
+
+def _fitting(layout: _Layout, room: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+    if layout.sums[last] - layout.sums[first] <= room:
+        yield first, last
+    else:
+        yield from _cuts(layout, room, first, last)
 
 
 def _line_starts(text: str) -> list[int]:

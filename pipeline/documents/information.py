@@ -4,16 +4,17 @@ Lester et al., Training LLMs over Neurally Compressed Text (https://arxiv.org/ab
 that take equally many bits under a language model. Ours cut between sentences, weigh equal bits against topics, and
 keep the limit in tokens: the embedder reads tokens.
 
-The model reads the text once, in windows of WINDOW_TOKENS that repeat CONTEXT_TOKENS of the one before. The bits of a
-token are -log2 P(token | the text before it). A sentence whose first tokens take many bits is one that the text before
-it did not lead to.
+The model reads the text in windows of WINDOW_TOKENS that repeat CONTEXT_TOKENS of the one before. The bits of a token
+are -log2 P(token | the text before it). The opening of each sentence is read once more on its own: a topic begins where
+the text before a sentence saves few of its bits. Bits in context alone do not show that, since a sentence of common
+words takes few wherever it stands.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -31,15 +32,22 @@ TOPIC_WEIGHT = 0.25
 """What a clear topic at the start of a chunk is worth: so much of a chunk too many or too few bits costs as much."""
 _HEADING, _PARAGRAPH = 1.0, 0.25  # what they add to the evidence for a new topic, which is in [-1, 1]
 
+_OPENING_CHARS = 120
+_ALONE = "\n\n "  # before an opening on its own: its words are spelt with the space that they have in a text
+
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """What a model finds of one stretch of text: the bits of all its tokens, and the bits a token of its opening."""
+    """What a model finds of one stretch of text.
+
+    `total` are the bits of all its tokens. `saved` are the bits a token by which the text before it makes its opening
+    more likely; NaN where that is not known.
+    """
 
     total: float
-    opening: float
+    saved: float
 
 
 class Informed(Protocol):
@@ -69,10 +77,14 @@ class ModelBits:
     def __call__(self, text: str, spans: Sequence[Span]) -> list[Bits]:
         engine = _engine(self.model)
         counts = [engine.count_text(text[start:end]) for start, end in spans]
-        bits: list[Bits] = []
+        in_context: list[list[float]] = []
         for first, fresh, last in _windows(counts):
-            bits += _window_bits(engine, text, spans[first:last], fresh - first)
-        return bits
+            in_context += _window_bits(engine, text, spans[first:last], fresh - first)
+        alone = [_bits_of(engine.logprobs(_ALONE + text[a : min(b, a + _OPENING_CHARS)])) for a, b in spans]
+        return [
+            Bits(sum(bits), _mean(opening[:OPENING_TOKENS]) - _mean(bits[:OPENING_TOKENS]))
+            for bits, opening in zip(in_context, alone, strict=True)
+        ]
 
 
 def _windows(counts: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -93,24 +105,30 @@ def _windows(counts: Sequence[int]) -> list[tuple[int, int, int]]:
     return windows
 
 
-def _window_bits(engine: Engine, text: str, spans: Sequence[Span], n_context: int) -> list[Bits]:
-    """The bits of the spans behind the first `n_context`. A span longer than the model's context is read in part."""
+def _window_bits(engine: Engine, text: str, spans: Sequence[Span], n_context: int) -> list[list[float]]:
+    """The bits of each token of the spans behind the first `n_context`.
+
+    A span longer than the model's context is read in part.
+    """
     begin, end = spans[0][0], spans[-1][1]
     tokens = engine.token_spans(text[begin:end])[: engine.window - 1]
     bounds = [start - begin for start, _ in spans]
     owners = [max(bisect_right(bounds, start) - 1, 0) for start, _ in tokens]
     start = max(next((n for n, owner in enumerate(owners) if owner >= n_context), 1), 1)
     shown = text[begin : begin + tokens[-1][1]] if tokens else ""
-    values = engine.logprobs(shown, start) if len(tokens) > start else []
+    values = _bits_of(engine.logprobs(shown, start)) if len(tokens) > start else []
     per_span: list[list[float]] = [[] for _ in spans]
     for owner, value in zip(owners[start:], values, strict=False):
-        if not math.isnan(value):
-            per_span[owner].append(-float(value) / math.log(2))
-    found = []
-    for bits in per_span[n_context:]:
-        opening = bits[:OPENING_TOKENS]
-        found.append(Bits(sum(bits), sum(opening) / len(opening) if opening else math.nan))
-    return found
+        per_span[owner].append(value)
+    return per_span[n_context:]
+
+
+def _bits_of(logprobs: Iterable[float]) -> list[float]:
+    return [-float(value) / math.log(2) for value in logprobs]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 @lru_cache(maxsize=1)
@@ -172,13 +190,14 @@ def pack_information(units: Sequence[Unit], room: int) -> list[Span]:
 
 
 def _topics(units: Sequence[Unit]) -> list[float]:
-    """Evidence that a topic begins with each unit: how far its opening lies above the usual, and what marks it."""
-    known = [unit.bits.opening for unit in units if not math.isnan(unit.bits.opening)]
+    """Evidence that a topic begins with each unit: how far the saved bits are below the usual, and what marks it."""
+    known = [unit.bits.saved for unit in units if not math.isnan(unit.bits.saved)]
     mean = sum(known) / len(known) if known else 0.0
     spread = math.sqrt(sum((value - mean) ** 2 for value in known) / len(known)) if known else 0.0
     topics = []
     for unit in units:
-        surprise = 0.0 if math.isnan(unit.bits.opening) or spread == 0 else (unit.bits.opening - mean) / (2 * spread)
+        is_known = spread > 0 and not math.isnan(unit.bits.saved)
+        evidence = (mean - unit.bits.saved) / (2 * spread) if is_known else 0.0
         mark = _HEADING if unit.is_heading else _PARAGRAPH if unit.is_paragraph else 0.0
-        topics.append(max(-1.0, min(1.0, surprise)) + mark)
+        topics.append(max(-1.0, min(1.0, evidence)) + mark)
     return topics
