@@ -269,19 +269,24 @@ def _structure(document: Document) -> list[int]:
         return []
     separators = RecursiveCharacterTextSplitter.get_separators_for_language(Language(name))
     telling = [separator for separator in separators if separator.strip()]
-    found = re.finditer("|".join(f"(?:{separator})" for separator in telling), document.text)
-    return [match.start() + len(match[0]) - len(match[0].lstrip()) for match in found]
+    matches = re.finditer("|".join(f"(?:{separator})" for separator in telling), document.text)
+    return [match.start() + len(match[0]) - len(match[0].lstrip()) for match in matches]
 
 
 def _atoms(text: str, pauses: Sequence[int]) -> tuple[list[int], list[int]]:
     """Starts and ends of words, cut further where a sentence begins inside one and where it is longer than an atom."""
     inside = [pause for pause in pauses if 0 < pause < len(text) and not text[pause - 1].isspace()]
+    inside.append(len(text) + 1)
     starts: list[int] = []
     ends: list[int] = []
+    n = 0  # the first pause inside a word that is not behind us
     for match in _WORD.finditer(text):
         start, end = match.span()
-        if end - start > _ATOM_CHARS or (inside and bisect_left(inside, start) < bisect_left(inside, end)):
-            edges = inside[bisect_right(inside, start) : bisect_left(inside, end)]
+        if end - start > _ATOM_CHARS or inside[n] < end:
+            while inside[n] <= start:
+                n += 1
+            edges = inside[n : bisect_left(inside, end)]
+            n += len(edges)
             for a, b in zip([start, *edges], [*edges, end], strict=True):
                 for piece_start, piece_end in _pieces(text, a, b):
                     starts.append(piece_start)
@@ -303,9 +308,9 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _whole_character(text: str, cut: int, start: int) -> int:
     """The nearest place at or before `cut` that does not tear a character from its marks, else `cut`."""
-    for at in range(cut, max(start, cut - 8), -1):
-        if unicodedata.category(text[at])[0] != "M" and "\u200d" not in text[at - 1 : at + 1]:
-            return at
+    for place in range(cut, max(start, cut - 8), -1):
+        if unicodedata.category(text[place])[0] != "M" and "\u200d" not in text[place - 1 : place + 1]:
+            return place
     return cut
 
 
@@ -337,15 +342,15 @@ def _cut(layout: _Layout, first: int, room: int) -> int:
         fair = bisect_left(sums, sums[first] + share)
         good = places[bisect_left(places, least) : bisect_right(places, last)]
         if good:
-            return min(good, key=lambda at: abs(sums[at] - sums[fair]))
+            return min(good, key=lambda place: abs(sums[place] - sums[fair]))
     return last
 
 
 def _section_end(layout: _Layout, first: int, room: int) -> int:
     """Where the section ends that `first` stands in; a section that is too short to stand alone takes the next."""
     enough = bisect_left(layout.sums, layout.sums[first] + room * _SECTION_FILL)
-    at = bisect_left(layout.sections, max(enough, first + 1))
-    return layout.sections[at] if at < len(layout.sections) else len(layout.starts)
+    n = bisect_left(layout.sections, max(enough, first + 1))
+    return layout.sections[n] if n < len(layout.sections) else len(layout.starts)
 
 
 def _reach_back(layout: _Layout, first: int, before: int, overlap: int) -> int:
@@ -355,8 +360,8 @@ def _reach_back(layout: _Layout, first: int, before: int, overlap: int) -> int:
     least = max(bisect_left(layout.sums, layout.sums[first] - overlap), before, section)
     if not overlap or least >= first:
         return first
-    at = bisect_left(layout.sentences, least)
-    return layout.sentences[at] if at < len(layout.sentences) and layout.sentences[at] < first else least
+    n = bisect_left(layout.sentences, least)
+    return layout.sentences[n] if n < len(layout.sentences) and layout.sentences[n] < first else least
 
 
 def _within(
@@ -390,8 +395,12 @@ def _halves(text: str, span: tuple[int, int], layout: _Layout) -> list[tuple[int
     """A span of at least two characters in two, at the atom nearest to its middle, or inside its only atom."""
     start, end = span
     middle = (start + end) // 2
-    at = bisect_left(layout.starts, middle)
-    near = [layout.starts[i] for i in (at - 1, at) if 0 <= i < len(layout.starts) and start < layout.starts[i] < end]
+    near_middle = bisect_left(layout.starts, middle)
+    near = [
+        layout.starts[i]
+        for i in (near_middle - 1, near_middle)
+        if 0 <= i < len(layout.starts) and start < layout.starts[i] < end
+    ]
     cut = min(near, key=lambda offset: abs(offset - middle)) if near else _whole_character(text, middle, start)
     return [(start, start + len(text[start:cut].rstrip())), (cut, end)]
 

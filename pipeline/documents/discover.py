@@ -61,9 +61,9 @@ def discover(paths: Sequence[str], ocr: bool = True, progress: Progress = _silen
     files: set[Path] = set()
     skipped: dict[str, str] = {}
     for path in paths:
-        found = _find(path, ocr, progress)
-        files.update(found.files)
-        skipped.update(found.skipped)
+        discovery = _find(path, ocr, progress)
+        files.update(discovery.files)
+        skipped.update(discovery.skipped)
     files, inside = _unpacked(files)
     skipped.update(inside)
     named = {path.as_posix() for path in files}

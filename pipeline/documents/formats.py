@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from pipeline.documents.charsets import is_binary
 from pipeline.documents.limits import BROKEN_ZIP
@@ -22,6 +22,14 @@ from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document
 
 Read = Callable[[Path, bytes], Document]
+
+
+class ReadWithoutOcr(Protocol):
+    """A reader that recognises pictures, and can be told not to."""
+
+    def __call__(self, path: Path, data: bytes, /, *, use_ocr: bool) -> Document: ...
+
+
 READABLE = (
     "text, Markdown, HTML, PDF, DOCX, ODT, RTF, EPUB, spreadsheets, slides, mail, notebooks, subtitles, JSON, XML, "
     "YAML, archives and source code"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import cast
 
 from pipeline.documents.archives import read_member
-from pipeline.documents.formats import find_format
+from pipeline.documents.formats import ReadWithoutOcr, find_format
 from pipeline.documents.left_out import NOT_RECOGNISED
 from pipeline.documents.limits import check_lines, read_file
 from pipeline.documents.properties import with_properties
@@ -46,7 +46,9 @@ def _parsed(path: Path, data: bytes, ocr: bool) -> Document:
     if format_.name == "picture" and not ocr:
         raise DocumentError(f"{path}: {NOT_RECOGNISED}")
     read = format_.open(path)
-    return partial(read, use_ocr=False)(path, data) if format_.uses_ocr and not ocr else read(path, data)
+    if format_.uses_ocr and not ocr:
+        return cast("ReadWithoutOcr", read)(path, data, use_ocr=False)
+    return read(path, data)
 
 
 def load_bytes(name: str, data: bytes) -> Document:

@@ -170,14 +170,14 @@ def _join(pages: list[str]) -> tuple[str, tuple[int, ...]]:
 
 def _outline(pdf: PdfDocument) -> list[tuple[int, int, str]]:
     """The bookmarks as (page counted from 0, level counted from 1, title)."""
-    found: list[tuple[int, int, str]] = []
+    bookmarks: list[tuple[int, int, str]] = []
     for mark in pdf.get_toc():
         target = mark.get_dest()
         page = target.get_index() if target else None
         title = " ".join(mark.get_title().split())
         if page is not None and title:
-            found.append((page, mark.level + 1, title))
-    return found
+            bookmarks.append((page, mark.level + 1, title))
+    return bookmarks
 
 
 def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, str]]) -> tuple[Heading, ...]:
@@ -188,9 +188,9 @@ def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, 
             continue
         after = max(starts[page], headings[-1].start + 1 if headings else 0)
         end = starts[page + 1] if page + 1 < len(starts) else len(text)
-        found = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())), re.MULTILINE).search(text, after, end)
-        if found:
-            headings.append(Heading(found.start(), level, title))
+        match = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())), re.MULTILINE).search(text, after, end)
+        if match:
+            headings.append(Heading(match.start(), level, title))
     return tuple(headings)
 
 

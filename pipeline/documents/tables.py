@@ -85,12 +85,12 @@ def split_header(rows: Sequence[Cells], n_marked: int = 0, assume: bool = False)
     return first, _names(rows[first : first + n_rows]), first + n_rows
 
 
-def count_of(written: str | None, most: int) -> int:
+def count_of(written: str | None, maximum: int) -> int:
     """A count as an attribute of a file states it, at least 1 and at most `most`; 1 for what is no number."""
     digits = (written or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return 1
-    return max(1, min(int(digits), most)) if len(digits) < 10 else most
+    return max(1, min(int(digits), maximum)) if len(digits) < 10 else maximum
 
 
 def is_value(cell: str) -> bool:

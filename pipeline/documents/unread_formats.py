@@ -51,7 +51,9 @@ def unread_kind(path: Path, head: bytes) -> str:
         return by_suffix
     # The names of its streams may lie beyond the head of a large file: then the suffix says more.
     why = next((why for stream, why in _OLD_OFFICE.items() if stream.encode("utf-16-le") in head), _OLD)
-    return by_suffix or why if why == _OLD and path.suffix.lower() != ".msg" else why
+    if why == _OLD:
+        return "" if path.suffix.lower() == ".msg" else by_suffix or why
+    return why
 
 
 def unread_by_suffix(path: Path) -> str:

@@ -42,7 +42,15 @@ class Sample:
         """What a finished record is known by: the same for the same question, settings and documents."""
         question = self.question
         documents = [[one.source, one.title, one.text] for one in question.documents]
-        parts = [question.id, question.text, question.glob, documents, self.fault, config_hash, index_hash]
+        parts: list[object] = [
+            question.id,
+            question.text,
+            question.glob,
+            documents,
+            self.fault,
+            config_hash,
+            index_hash,
+        ]
         parts += [question.json_schema] if question.json_schema else []  # younger than kept records
         parts += [["filter", question.filter]] if question.filter else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

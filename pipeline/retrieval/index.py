@@ -254,8 +254,8 @@ class DocumentIndex:
     def pages(self, source: str) -> tuple[int, ...]:
         """The pages that its passages stand on."""
         with translate_errors(self.folder):
-            found = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
-            return tuple(dict.fromkeys(found))
+            on_pages = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
+            return tuple(dict.fromkeys(on_pages))
 
     def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         with translate_errors(self.folder):
@@ -396,9 +396,9 @@ class DocumentIndex:
 
     def _without_itself(self, discovery: Discovery) -> Discovery:
         """The index's own files are no documents, though its folder may lie among them."""
-        own = self.folder.resolve()
-        inside = {path for path in discovery.files if path.is_relative_to(own)}
-        skipped = {path: PART_OF_INDEX if Path(path).is_relative_to(own) else why for path, why in discovery.skipped}
+        root = self.folder.resolve()
+        inside = {path for path in discovery.files if path.is_relative_to(root)}
+        skipped = {path: PART_OF_INDEX if Path(path).is_relative_to(root) else why for path, why in discovery.skipped}
         skipped |= {path.as_posix(): PART_OF_INDEX for path in inside}
         files = tuple(path for path in discovery.files if path not in inside)
         return replace(discovery, files=files, skipped=tuple(sorted(skipped.items())))
@@ -447,7 +447,9 @@ class DocumentIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
 

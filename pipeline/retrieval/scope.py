@@ -81,8 +81,8 @@ def check_scope(index: Searched, scope: Scope | None) -> None:
     known = index.metadata
     kept = [known[source] for source in matching(index.sources, scope.globs)]
     for text in scope.filters:
-        one = Scope(filters=(text,))
-        if not any(_is_inside(index, about, one) for about in kept):
+        alone = Scope(filters=(text,))
+        if not any(_is_inside(index, about, alone) for about in kept):
             raise nothing_left(text, kept, (page for about in kept for page in index.pages(about.source)))
     if not any(_is_inside(index, about, scope) for about in kept):
         raise nothing_left(" and ".join(f"({text})" for text in scope.filters), kept)

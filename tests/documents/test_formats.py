@@ -22,7 +22,7 @@ from pipeline.documents.places import Places, marks_to_json, place_from_json
 from pipeline.documents.tables import Grid
 from pipeline.errors import DocumentError, LongthreadError
 from pipeline.types import Document
-from tests.documents.msg_file import BODY, HTML, SENDER, SENDER_ADDRESS, SUBJECT, SUBMIT_TIME, msg
+from tests.documents.msg_file import BODY, HTML, SENDER, SENDER_ADDRESS, SUBJECT, SUBMIT_TIME, Value, msg
 from tests.documents.pdf_file import pdf
 
 
@@ -520,7 +520,7 @@ def test_a_table_of_many_columns_is_a_table(tmp_path: Path, n_columns: int) -> N
     assert document.text.split("\n")[2].endswith(f"c{n_columns - 1}: {n_columns - 1}")
 
 
-FEES = {
+FEES: dict[int, Value] = {
     SUBJECT: "The mooring fee",
     BODY: "Dear Tom,\r\n\r\nthe fee is 14 pounds.\r\n",
     SENDER: "Ida Holm",

@@ -309,8 +309,8 @@ def test_a_file_whose_name_or_text_cannot_be_written_down_is_listed(
     (docs / os.fsdecode(b"caf\xe9.txt")).write_text("Coffee.")
     write(docs, {"half.txt": "Half a character: HALF"})
 
-    def torn(path: Path) -> Document:
-        document = load(path)
+    def torn(path: Path, ocr: bool) -> Document:
+        document = load(path, ocr)
         return replace(document, text=document.text.replace("HALF", "\ud800"))
 
     monkeypatch.setattr("pipeline.retrieval.update.load", torn)
