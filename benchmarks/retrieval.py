@@ -6,7 +6,7 @@
 Each document is one file, title and abstract; a document ranks where its best chunk does. The last line is JSON.
 Cranfield's codes run from 1 (best) to 4: the gains are 4 to 1, and 0 for its code -1. CISI's judgements are yes or no,
 and only the 76 questions that have any count. Copies are kept, since each document has judgements of its own; `folded`
-is retrieve.hybrid as it ships, which leaves near copies out.
+is retrieve.hybrid as it ships, which gives near copies as places of the passage that stands for them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def ranked(index: DocumentIndex, retriever: Retriever, questions: dict[str, str]
     for number, text in questions.items():
         found: dict[str, float] = {}
         for rank, passage in enumerate(retriever.search(Question(text), runtime)):
-            for source in (passage.source, *(copy.source for copy in passage.copies)):
+            places = (*passage.copies, *passage.near_copies)
+            for source in (passage.source, *(copy.source for copy in places)):
                 found.setdefault(Path(source).stem, float(-rank))  # by rank, so that ties stay as we broke them
         run[number] = found
     return run
@@ -94,11 +95,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=SETS, required=True)
     parser.add_argument("--settings", type=json.loads, default={}, help="settings of retrieve.hybrid, as JSON")
+    parser.add_argument("--index", type=json.loads, default={}, help="settings of the index, as JSON")
     parser.add_argument("--keep", type=Path, help="a folder for documents and index, used again by the next run")
     arguments = parser.parse_args()
     switch_off_telemetry()
     collection = collection_of(DATA / arguments.set)
-    settings = IndexSettings()
+    settings = IndexSettings(**arguments.index)
     specs = {
         "bm25": make("retrieve.bm25", {"k": DEPTH, "copies": "keep"}),
         "dense": make("retrieve.dense", {"k": DEPTH, "copies": "keep"}),

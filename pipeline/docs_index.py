@@ -81,7 +81,7 @@ def update_index(
     is_cached = folder.parent == cache_folder() / "indexes"
     if is_cached:
         make_private(folder.parent)
-    discovery = Discovery(()) if given and not paths else discover(paths)
+    discovery = Discovery(()) if given and not paths else discover(paths, settings.ocr != "off", progress)
     embedder, cutter = open_embedder(settings), chunker(settings)
     while True:
         unusable = _why_unusable(folder) if is_cached else ""

@@ -134,8 +134,8 @@ def check(pipeline: Pipeline) -> tuple[LaysOutAhead, ReadsAhead]:
     retriever = config.stages[0]
     if not hasattr(retriever, "parents"):
         raise ConfigError(
-            f"{config.path}: {stage_name(config.stages[0])} gives passages that depend on the question, so none can be read "
-            "ahead: take retrieve.hybrid, retrieve.dense or retrieve.bm25"
+            f"{config.path}: {stage_name(config.stages[0])} gives passages that depend on the question, so none can be "
+            "read ahead: take retrieve.hybrid, retrieve.dense or retrieve.bm25"
         )
     if why := why_not_compose(reader):
         raise ModelError(f"{reader.name}: passages cannot be read ahead: {why}")

@@ -7,7 +7,7 @@ A `Result` is what the pipeline made of one question: answer, citations, ledger,
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any, Literal
@@ -308,6 +308,10 @@ def _place(place: Place) -> dict[str, Any]:
     }
 
 
+def _read_copies(values: Sequence[Mapping[str, Any]]) -> tuple[Copy, ...]:
+    return tuple(Copy(copy["source"], copy["start"], _read_place(copy)) for copy in values)
+
+
 def _read_place(values: Mapping[str, Any]) -> Place:
     heading = tuple(values["heading"])
     return Place(values["line"], values["page"], heading, values.get("paragraph"), label=values.get("label", ""))
@@ -341,6 +345,10 @@ def _found(passage: Passage) -> dict[str, Any]:
     return {"source": passage.source, "start": passage.start, "end": passage.end, "score": passage.score}
 
 
+def _copy(copy: Copy) -> dict[str, Any]:
+    return {"source": copy.source, "start": copy.start, **_place(copy.place)}
+
+
 def _passage(passage: Passage) -> dict[str, Any]:
     return {
         "source": passage.source,
@@ -350,7 +358,8 @@ def _passage(passage: Passage) -> dict[str, Any]:
         "score": passage.score,
         "text": passage.text,
         "spans": [asdict(span) for span in passage.spans],
-        "copies": [{"source": copy.source, "start": copy.start, **_place(copy.place)} for copy in passage.copies],
+        **({"near_copies": [_copy(copy) for copy in passage.near_copies]} if passage.near_copies else {}),
+        "copies": [_copy(copy) for copy in passage.copies],
     }
 
 
@@ -363,7 +372,8 @@ def _read_passage(values: Mapping[str, Any]) -> Passage:
         values["score"],
         _read_place(values),
         spans=tuple(Span(**span) for span in values["spans"]),
-        copies=tuple(Copy(copy["source"], copy["start"], _read_place(copy)) for copy in values.get("copies", ())),
+        copies=_read_copies(values.get("copies", ())),
+        near_copies=_read_copies(values.get("near_copies", ())),
     )
 
 

@@ -63,6 +63,8 @@ def _retrieve(retriever: Retriever, state: State, runtime: Runtime, _: int) -> t
         if not passages:
             check_scope(runtime.index, scope)
         note_language(retriever, state.question.query, runtime)
+    elif state.question.filter:
+        runtime.note("the question's filter was not applied: this pipeline's retriever searches no index")
     return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
 
 

@@ -19,8 +19,12 @@ class IndexSettings:
     :param chunk_tokens: longest chunk in the embedder's tokens (in words with `none`), at least 16; a chunk never
         exceeds what the embedder reads.
     :param overlap: number of tokens that neighbouring chunks share, in [0, chunk_tokens / 2).
-    :param chunks: `tokens` fills chunks up to `chunk_tokens` as far as headings allow; `structure` makes one of each
-        section, function or paragraph, and joins neighbours that fit.
+    :param chunks: `structure` makes a chunk of each section, function or paragraph, and joins neighbours that fit;
+        `tokens` fills chunks up to `chunk_tokens` as far as headings allow; `information` begins chunks where a model
+        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by structure, or by
+        tokens with an overlap.
+    :param ocr: whether text in pictures and in scanned pages of PDF files is recognised. auto: if the extra `ocr` is
+        installed.
     :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
     :param question_prefix: text that a GGUF file's embedder reads before a question. null: the prefix that its family
         was trained with, known by the name in the file; '': none.
@@ -30,7 +34,8 @@ class IndexSettings:
     embedder: str = "minilm"
     chunk_tokens: int = 200
     overlap: int = 0
-    chunks: Literal["tokens", "structure"] = "tokens"
+    chunks: Literal["auto", "tokens", "structure", "information"] = "auto"
+    ocr: Literal["auto", "off"] = "auto"
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     question_prefix: str | None = None
     passage_prefix: str | None = None
@@ -41,8 +46,8 @@ class IndexSettings:
         at_least("chunk_tokens", self.chunk_tokens, 16)
         if not 0 <= self.overlap < self.chunk_tokens // 2:
             raise SettingError("overlap", f"must be in [0, chunk_tokens / 2), was: {self.overlap}")
-        if self.overlap and self.chunks == "structure":
-            raise SettingError("overlap", f"must be 0 with chunks: structure, was: {self.overlap}")
+        if self.overlap and self.chunks in ("structure", "information"):
+            raise SettingError("overlap", f"must be 0 with chunks: {self.chunks}, was: {self.overlap}")
         for name, default in (("pooling", "auto"), ("question_prefix", None), ("passage_prefix", None)):
             if getattr(self, name) != default and not self.embedder.lower().endswith(".gguf"):
                 raise SettingError(name, f"is for an embedder that is a GGUF file, and embedder is {self.embedder}")
@@ -53,9 +58,7 @@ class IndexSettings:
         Unset GGUF settings and `chunks` are left out: they were added later, and old keys must stay valid.
         """
         values = asdict(self)
-        if self.chunks == "tokens":
-            del values["chunks"]
-        for name in ("pooling", "question_prefix", "passage_prefix"):
+        for name in ("chunks", "ocr", "pooling", "question_prefix", "passage_prefix"):
             if values[name] in ("auto", None):
                 del values[name]
         return values

@@ -19,14 +19,13 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from pipeline.documents.formats import ARCHIVES
+from pipeline.documents.formats import ARCHIVES, MAILS
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked_bytes
 from pipeline.errors import DocumentError, MissingExtraError
 
 MAX_MEMBERS = 20_000
 MAX_DEPTH = 3
 """An archive in an archive is opened as long as no more than this many are inside one another."""
-MAILS = (".eml", ".mbox", ".msg")
 _BROKEN = (*BROKEN_ZIP, tarfile.TarError)
 
 

@@ -41,13 +41,13 @@ def pack_tree(
 
     def merged(spans: Sequence[Span]) -> list[Span]:
         """The spans, each taken together with the one before where both fit."""
-        found: list[Span] = []
+        joined: list[Span] = []
         for start, end in spans:
-            if found and size((found[-1][0], end)) <= room:
-                found[-1] = (found[-1][0], end)
+            if joined and size((joined[-1][0], end)) <= room:
+                joined[-1] = (joined[-1][0], end)
             else:
-                found.append((start, end))
-        return found
+                joined.append((start, end))
+        return joined
 
     if len(sums) > 1:
         yield from cut(0, len(sums) - 1, 0)

@@ -16,29 +16,38 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
-from typing import Literal
+from itertools import accumulate, pairwise
+from typing import Literal, get_args
 
 from pipeline.checks import at_least
 from pipeline.documents.chunk_tree import are_paragraphs, pack_tree
+from pipeline.documents.information import Informed, ModelBits, Unit, pack_information
 from pipeline.documents.places import Places
 from pipeline.documents.sentences import sentences
 from pipeline.errors import SettingError
 from pipeline.types import Document, Passage
 
+Chunks = Literal["auto", "tokens", "structure", "information"]
+AUTO: Literal["tokens", "structure"] = "structure"
+"""How a new index is cut by default."""
 Count = Callable[[Sequence[str]], list[int]]
 """Tokens of each text as the embedder reads it, special ones included, never cut."""
 
 _WORD = re.compile(r"\S+")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE = re.compile(r"\n\s*")
+BLOCK_CHARS = 2_000_000
+"""Characters that are laid out at once, which takes some 150 bytes each."""
 _ATOM_CHARS = 24  # a longer word is laid out in pieces of so many characters; so is a longer gap between words
 _SECTION_FILL = 0.25  # a chunk that is less full than this goes on behind the next heading
 _PARAGRAPH_FILL = 0.6  # how much of the fair share of its section a chunk must hold to end at a mere pause
 _SENTENCE_FILL = 0.3
+
+
+_MODEL = ModelBits()
 
 
 @dataclass(frozen=True)
@@ -49,45 +58,114 @@ class Chunker:
     :param overlap: how many of these tokens a chunk repeats at most from the one before, in whole sentences where they
         fit, else in whole words. Nothing is repeated across a heading.
     :param chunks: `tokens` fills each chunk as far as its section allows; `structure` makes chunks of whole parts of
-        the text (chunk_tree.py), without overlap.
+        the text (chunk_tree.py), without overlap; `information` makes chunks of equal information (information.py),
+        without overlap. `auto` is AUTO, or `tokens` where there is an overlap.
+    :param informed: measures the information of sentences, for `chunks: information`.
     """
 
     tokens: int = 200
     overlap: int = 0
-    chunks: Literal["tokens", "structure"] = "tokens"
+    chunks: Chunks = "auto"
+    informed: Informed = _MODEL
 
     def __post_init__(self) -> None:
         at_least("tokens", self.tokens, 1)
         if not 0 <= self.overlap < max(self.tokens / 2, 1):
             raise SettingError("overlap", f"must be in [0, tokens / 2), was: {self.overlap}")
-        if self.overlap and self.chunks == "structure":
-            raise SettingError("overlap", f"must be 0 with chunks: structure, was: {self.overlap}")
+        if self.overlap and self.chunks in ("structure", "information"):
+            raise SettingError("overlap", f"must be 0 with chunks: {self.chunks}, was: {self.overlap}")
+
+    @property
+    def mode(self) -> Literal["tokens", "structure", "information"]:
+        if self.chunks == "auto":
+            return "tokens" if self.overlap else AUTO
+        return self.chunks
 
     @property
     def settings(self) -> dict[str, str | int]:
         """What the chunks depend on, for an index's manifest: `version` changes whenever the rules of cutting do."""
-        if self.chunks == "structure":
+        if self.mode == "structure":
             return {"chunker": "tree", "version": 1, "tokens": self.tokens}
+        if self.mode == "information":
+            return {"chunker": "information", "version": 1, "tokens": self.tokens, "model": self.informed.name}
         return {"chunker": "structure", "version": 1, "tokens": self.tokens, "overlap": self.overlap}
 
-    def chunk(self, document: Document, count: Count, max_tokens: int) -> list[Passage]:
+    def for_index(self, settings: Mapping[str, object]) -> Chunker:
+        """The chunker that goes on with an index whose chunks have these settings.
+
+        With `chunks: auto` an index stays cut as it was made, whatever AUTO was at that time.
+        """
+        if self.chunks == "auto":
+            for mode in get_args(Chunks):
+                if mode != "auto" and not (self.overlap and mode != "tokens"):
+                    chunker = replace(self, chunks=mode)
+                    if chunker.settings == settings:
+                        return chunker
+        return self
+
+    def chunk(
+        self, document: Document, count: Count, max_tokens: int, progress: Callable[[int, int], None] | None = None
+    ) -> list[Passage]:
         """Passages in the order of the text; each takes at most min(tokens, max_tokens) tokens, counted on its text.
 
-        They begin and end with a character that is not white space, and together hold every such character. Raises
-        ValueError where the limit leaves no room for a single character.
+        They begin and end with a character that is not white space, and together hold every such character. A text
+        longer than BLOCK_CHARS is cut in blocks, and `progress` hears the characters that are done. Raises ValueError
+        where the limit leaves no room for a single character.
         """
         limit = min(self.tokens, max_tokens)
         special = count([""])[0]
         room = limit - special
         if room < 1:
             raise ValueError(f"a chunk of at most {limit} tokens has no room beside {special} special tokens")
+        spans: list[tuple[int, int]] = []
+        for offset, block in _blocks(document):
+            spans += [(offset + start, offset + end) for start, end in self._spans(block, count, limit, special)]
+            if progress is not None and len(block.text) < len(document.text):
+                progress(offset + len(block.text), len(document.text))
+        return _passages(document, spans)
+
+    def _spans(self, document: Document, count: Count, limit: int, special: int) -> list[tuple[int, int]]:
+        room = limit - special
         layout = _lay_out(document, count, special)
-        if self.chunks == "structure":
+        if self.mode == "structure":
             ends = pack_tree(layout.sums, _ranks(document, layout), room, partial(_cuts, layout, room))
             spans = [(layout.starts[first], layout.ends[last - 1]) for first, last in ends]
+        elif self.mode == "information":
+            spans = list(_pack_information(document, layout, room, self.informed))
         else:
             spans = list(_pack(layout, room, min(self.overlap, room // 2)))
-        return _passages(document, _within(document.text, spans, layout, count, limit))
+        return _within(document.text, spans, layout, count, limit)
+
+
+def _blocks(document: Document) -> Iterator[tuple[int, Document]]:
+    """The document in parts of at most BLOCK_CHARS, each with its offset. They end before headings where they can."""
+    text, start = document.text, 0
+    if len(text) <= BLOCK_CHARS:
+        yield 0, document
+        return
+    headings = [heading.start for heading in document.headings]
+    while start < len(text):
+        end = _block_end(text, headings, start)
+        first, last = bisect_left(headings, start), bisect_left(headings, end)
+        inside = [replace(h, start=h.start - start) for h in document.headings[first:last]]
+        yield start, Document(document.source, text[start:end], document.kind, headings=tuple(inside))
+        start = end
+
+
+def _block_end(text: str, headings: Sequence[int], start: int) -> int:
+    """Where a block ends: before a heading, else behind a paragraph, a line or a word of its second half."""
+    end = start + BLOCK_CHARS
+    if end >= len(text):
+        return len(text)
+    half = start + BLOCK_CHARS // 2
+    heading = bisect_right(headings, end) - 1
+    if heading >= 0 and headings[heading] > half:
+        return headings[heading]
+    for mark in ("\n\n", "\n", " "):
+        place = text.rfind(mark, half, end)
+        if place >= 0:
+            return place + len(mark)
+    return _whole_character(text, end, half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +230,31 @@ def _cuts(layout: _Layout, room: int, first: int, last: int) -> Iterator[tuple[i
         first = end
 
 
+def _pack_information(document: Document, layout: _Layout, room: int, informed: Informed) -> Iterator[tuple[int, int]]:
+    """Character spans of chunks of equal information."""
+    n = len(layout.starts)
+    if not n:
+        return
+    headings, paragraphs = set(layout.sections), set(layout.paragraphs)
+    edges = sorted({0, *layout.sections, *layout.paragraphs, *layout.sentences, n})
+    # A sentence that no chunk can hold is cut first.
+    spans = [span for first, last in pairwise(edges) for span in _fitting(layout, room, first, last)]
+    bits = informed(document.text, [(layout.starts[first], layout.ends[last - 1]) for first, last in spans])
+    units = [
+        Unit(layout.sums[last] - layout.sums[first], value, first in headings, first in paragraphs)
+        for (first, last), value in zip(spans, bits, strict=True)
+    ]
+    for first, last in pack_information(units, room):
+        yield layout.starts[spans[first][0]], layout.ends[spans[last - 1][1] - 1]
+
+
+def _fitting(layout: _Layout, room: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+    if layout.sums[last] - layout.sums[first] <= room:
+        yield first, last
+    else:
+        yield from _cuts(layout, room, first, last)
+
+
 def _line_starts(text: str) -> list[int]:
     return [0, *(match.end() for match in _LINE.finditer(text))]
 
@@ -167,19 +270,24 @@ def _structure(document: Document) -> list[int]:
         return []
     separators = RecursiveCharacterTextSplitter.get_separators_for_language(Language(name))
     telling = [separator for separator in separators if separator.strip()]
-    found = re.finditer("|".join(f"(?:{separator})" for separator in telling), document.text)
-    return [match.start() + len(match[0]) - len(match[0].lstrip()) for match in found]
+    matches = re.finditer("|".join(f"(?:{separator})" for separator in telling), document.text)
+    return [match.start() + len(match[0]) - len(match[0].lstrip()) for match in matches]
 
 
 def _atoms(text: str, pauses: Sequence[int]) -> tuple[list[int], list[int]]:
     """Starts and ends of words, cut further where a sentence begins inside one and where it is longer than an atom."""
     inside = [pause for pause in pauses if 0 < pause < len(text) and not text[pause - 1].isspace()]
+    inside.append(len(text) + 1)
     starts: list[int] = []
     ends: list[int] = []
+    n = 0  # the first pause inside a word that is not behind us
     for match in _WORD.finditer(text):
         start, end = match.span()
-        if end - start > _ATOM_CHARS or (inside and bisect_left(inside, start) < bisect_left(inside, end)):
-            edges = inside[bisect_right(inside, start) : bisect_left(inside, end)]
+        if end - start > _ATOM_CHARS or inside[n] < end:
+            while inside[n] <= start:
+                n += 1
+            edges = inside[n : bisect_left(inside, end)]
+            n += len(edges)
             for a, b in zip([start, *edges], [*edges, end], strict=True):
                 for piece_start, piece_end in _pieces(text, a, b):
                     starts.append(piece_start)
@@ -201,9 +309,9 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _whole_character(text: str, cut: int, start: int) -> int:
     """The nearest place at or before `cut` that does not tear a character from its marks, else `cut`."""
-    for at in range(cut, max(start, cut - 8), -1):
-        if unicodedata.category(text[at])[0] != "M" and "\u200d" not in text[at - 1 : at + 1]:
-            return at
+    for place in range(cut, max(start, cut - 8), -1):
+        if unicodedata.category(text[place])[0] != "M" and "\u200d" not in text[place - 1 : place + 1]:
+            return place
     return cut
 
 
@@ -235,15 +343,15 @@ def _cut(layout: _Layout, first: int, room: int) -> int:
         fair = bisect_left(sums, sums[first] + share)
         good = places[bisect_left(places, least) : bisect_right(places, last)]
         if good:
-            return min(good, key=lambda at: abs(sums[at] - sums[fair]))
+            return min(good, key=lambda place: abs(sums[place] - sums[fair]))
     return last
 
 
 def _section_end(layout: _Layout, first: int, room: int) -> int:
     """Where the section ends that `first` stands in; a section that is too short to stand alone takes the next."""
     enough = bisect_left(layout.sums, layout.sums[first] + room * _SECTION_FILL)
-    at = bisect_left(layout.sections, max(enough, first + 1))
-    return layout.sections[at] if at < len(layout.sections) else len(layout.starts)
+    n = bisect_left(layout.sections, max(enough, first + 1))
+    return layout.sections[n] if n < len(layout.sections) else len(layout.starts)
 
 
 def _reach_back(layout: _Layout, first: int, before: int, overlap: int) -> int:
@@ -253,8 +361,8 @@ def _reach_back(layout: _Layout, first: int, before: int, overlap: int) -> int:
     least = max(bisect_left(layout.sums, layout.sums[first] - overlap), before, section)
     if not overlap or least >= first:
         return first
-    at = bisect_left(layout.sentences, least)
-    return layout.sentences[at] if at < len(layout.sentences) and layout.sentences[at] < first else least
+    n = bisect_left(layout.sentences, least)
+    return layout.sentences[n] if n < len(layout.sentences) and layout.sentences[n] < first else least
 
 
 def _within(
@@ -288,8 +396,12 @@ def _halves(text: str, span: tuple[int, int], layout: _Layout) -> list[tuple[int
     """A span of at least two characters in two, at the atom nearest to its middle, or inside its only atom."""
     start, end = span
     middle = (start + end) // 2
-    at = bisect_left(layout.starts, middle)
-    near = [layout.starts[i] for i in (at - 1, at) if 0 <= i < len(layout.starts) and start < layout.starts[i] < end]
+    near_middle = bisect_left(layout.starts, middle)
+    near = [
+        layout.starts[i]
+        for i in (near_middle - 1, near_middle)
+        if 0 <= i < len(layout.starts) and start < layout.starts[i] < end
+    ]
     cut = min(near, key=lambda offset: abs(offset - middle)) if near else _whole_character(text, middle, start)
     return [(start, start + len(text[start:cut].rstrip())), (cut, end)]
 

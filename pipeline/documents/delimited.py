@@ -16,6 +16,8 @@ from pipeline.types import Document
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_RECORDS = 50
+_SAMPLE_CHARS = 100_000
+_SAMPLE_LINES = 4  # a table may have thousands of columns, and so lines of any length
 _FIELD_CHARS = 10_000_000
 _RAGGED = "read as plain text: no delimiter cuts most of its lines into the same number of fields"
 
@@ -48,7 +50,7 @@ def load_delimited(path: Path, data: bytes) -> Document:
 
 def find_delimiter(text: str) -> str:
     """The delimiter that cuts the first records into the same number of fields most often; "" where none cuts."""
-    sample = text[:100_000]
+    sample = _sample(text)
     best = (0.0, 1, "")
     for delimiter in _DELIMITERS:
         counts: Counter[int] = Counter()
@@ -62,6 +64,19 @@ def find_delimiter(text: str) -> str:
         n_fields, n = max(((n, c) for n, c in counts.items() if n > 1), key=lambda item: item[1], default=(1, 0))
         best = max(best, (n / max(counts.total(), 1), n_fields, delimiter))
     return best[2] if best[0] > 0.5 else ""
+
+
+def _sample(text: str) -> str:
+    """The first lines of a text: as many as fit into _SAMPLE_CHARS, and a few however long they are."""
+    end = -1
+    for n in range(_SAMPLE_RECORDS * 4):
+        after = text.find("\n", end + 1)
+        if after < 0:
+            return text
+        if n >= _SAMPLE_LINES and after > _SAMPLE_CHARS:
+            break
+        end = after
+    return text[: end + 1]
 
 
 def cell_range(row: int, first: int, last: int) -> str:

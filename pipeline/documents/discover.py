@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from pipeline.contracts import Progress
 from pipeline.documents.archives import is_archive, is_container, is_member, members
 from pipeline.documents.charsets import is_binary
-from pipeline.documents.formats import READABLE, is_ours, unread_kind
-from pipeline.documents.left_out import IGNORE_FILE, LeftOut
+from pipeline.documents.formats import READABLE, by_suffix, is_ours
+from pipeline.documents.left_out import IGNORE_FILE, NOT_RECOGNISED, LeftOut
+from pipeline.documents.unread_formats import OLE, unread_kind
 from pipeline.errors import DocumentError
 
 FOLLOW_LINKS = "LONGTHREAD_FOLLOW_LINKS"
@@ -27,35 +29,46 @@ _MARKS_OF_OUTPUTS = (
     {".longthread.lock"},
 )
 _HEAD_BYTES = 8192
+_FILES_A_STEP = 1000  # of progress
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The files to read, absolute, links resolved, sorted, each once; and (path, why) for what was passed over."""
+    """The files to read, absolute, links resolved, sorted, each once; and (path, why) for what was passed over.
+
+    `ocr` says whether text in pictures and scanned pages is recognised.
+    """
 
     files: tuple[Path, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    ocr: bool = True
 
 
-def discover(paths: Sequence[str]) -> Discovery:
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress display."""
+
+
+def discover(paths: Sequence[str], ocr: bool = True, progress: Progress = _silent) -> Discovery:
     """The files that the paths name: each is a file, a folder with all below it, or a glob (`**` goes into folders).
 
     A file that is named is always among them, so that a fault in it is told when it is read; inside folders and globs
-    binary and empty files are passed over and listed, and so is what left_out.py names. Raises DocumentError for a path
-    that does not exist, a glob that matches nothing, and a folder or glob without anything to read.
+    binary and empty files are passed over and listed, and so is what left_out.py names; without `ocr` pictures are
+    too. Raises DocumentError for a path that does not exist, a glob that matches nothing, and a folder or glob without
+    anything to read.
     """
     if not paths:
         raise DocumentError(f"no documents were named: give a file, a folder or a glob ({READABLE})")
     files: set[Path] = set()
     skipped: dict[str, str] = {}
     for path in paths:
-        found = _find(path)
-        files.update(found.files)
-        skipped.update(found.skipped)
+        discovery = _find(path, ocr, progress)
+        files.update(discovery.files)
+        skipped.update(discovery.skipped)
     files, inside = _unpacked(files)
     skipped.update(inside)
     named = {path.as_posix() for path in files}
-    return Discovery(tuple(sorted(files)), tuple(sorted(item for item in skipped.items() if item[0] not in named)))
+    passed_over = sorted(item for item in skipped.items() if item[0] not in named)
+    return Discovery(tuple(sorted(files)), tuple(passed_over), ocr)
 
 
 def _unpacked(files: set[Path]) -> tuple[set[Path], dict[str, str]]:
@@ -84,19 +97,19 @@ def _unpacked(files: set[Path]) -> tuple[set[Path], dict[str, str]]:
     return readable, skipped
 
 
-def _find(path: str) -> Discovery:
+def _find(path: str, ocr: bool, progress: Progress) -> Discovery:
     place = Path(path).expanduser() if path else None
     if place is not None and _exists(place):
         if not os.path.isdir(place):
             return _named_file(place)
-        return _sift(path, _walk(place, place))
+        return _sift(path, _walk(place, place), ocr, progress)
     if place is not None and is_member(place.absolute()):
         return Discovery((place.absolute(),))
     if place is not None and glob.has_magic(path):
         matches = _match(place)
         if not matches:
             raise DocumentError(f"{path}: the pattern matches nothing: use ** for all folders below, and quote it")
-        return _sift(path, _walk_matches(place, matches))
+        return _sift(path, _walk_matches(place, matches), ocr, progress)
     raise DocumentError(f"{path or repr(path)}: no such file or folder{_suggestion(place)}")
 
 
@@ -151,11 +164,14 @@ def _suggestion(place: Path | None) -> str:
     return f", did you mean {str(place.with_name(near[0]))!r}?" if place and near else ""
 
 
-def _sift(path: str, found: Iterator[tuple[Path, str]]) -> Discovery:
-    """What was found, the readable apart from the rest; nothing readable is an error."""
+def _sift(path: str, entries: Iterator[tuple[Path, str]], ocr: bool, progress: Progress) -> Discovery:
+    """The entries of a walk, the readable apart from the rest; nothing readable is an error."""
     files: list[Path] = []
     skipped: dict[str, str] = {}
-    for file, why in found:
+    for n, (file, reason) in enumerate(entries, 1):
+        why = reason or ("" if ocr or by_suffix(file).name != "picture" else NOT_RECOGNISED)
+        if n % _FILES_A_STEP == 0:
+            progress("find files", n, 0)
         if why:
             skipped[file.absolute().as_posix()] = why
         else:
@@ -257,4 +273,4 @@ def _fault(file: Path) -> str:
     why = unread_kind(file, head)
     if is_binary(head):
         return why or "binary file"
-    return why if head.startswith(b"\xd0\xcf\x11\xe0") else ""
+    return why if head.startswith(OLE) else ""

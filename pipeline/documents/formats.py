@@ -1,6 +1,7 @@
-"""The table of formats: which reader reads which file, and what the files are that no reader reads.
+"""The table of formats: which reader reads which file.
 
-A file's first bytes decide where they tell the format, else its suffix does; everything else is text.
+A file's first bytes decide where they tell the format, else its suffix does; everything else is text. Formats that no
+reader reads stand in unread_formats.py.
 """
 
 from __future__ import annotations
@@ -10,19 +11,67 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from pipeline.documents.charsets import is_binary
 from pipeline.documents.limits import BROKEN_ZIP
+from pipeline.documents.unread_formats import OLE, unread_by_suffix, unread_kind
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document
 
 Read = Callable[[Path, bytes], Document]
+
+
+class ReadWithoutOcr(Protocol):
+    """A reader that recognises pictures, and can be told not to."""
+
+    def __call__(self, path: Path, data: bytes, /, *, use_ocr: bool) -> Document: ...
+
+
 READABLE = (
     "text, Markdown, HTML, PDF, DOCX, ODT, RTF, EPUB, spreadsheets, slides, mail, notebooks, subtitles, JSON, XML, "
     "YAML, archives and source code"
 )
+BINARY = f"a binary file, not text: what can be read is {READABLE}"
+_NEAR_START = 1024  # readers of PDF accept other bytes in front of its mark
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How the bytes of a file tell its format, whatever its name is.
+
+    `starts` are the possible first bytes, and `near_start` is a mark among the first 1024. `tags` are the possible
+    first tags of a file whose name says text or XML. A ZIP file has a member `part`, or a member `mimetype` that
+    holds one of `mimetypes`. `is_ole` is a compound file.
+    """
+
+    starts: tuple[bytes, ...] = ()
+    near_start: bytes = b""
+    tags: tuple[bytes, ...] = ()
+    part: str = ""
+    mimetypes: tuple[str, ...] = ()
+    is_ole: bool = False
+
+    @property
+    def is_zip(self) -> bool:
+        return bool(self.part or self.mimetypes)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether files of this format are no text. RTF is."""
+        is_binary_start = any(not mark.isascii() for mark in self.starts)
+        return is_binary_start or bool(self.near_start or self.is_zip or self.is_ole)
+
+    def matches_start(self, head: bytes) -> bool:
+        if self.starts and head.startswith(self.starts):
+            return True
+        # Text that speaks of PDF holds the mark too, so that further back it counts in binary files alone.
+        head = head[:_NEAR_START].lstrip()
+        return bool(self.near_start) and (
+            head.startswith(self.near_start) or (self.near_start in head and is_binary(head))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +79,9 @@ class Format:
     """A format and its reader, `module:function` below pipeline.documents.
 
     `version` goes up with every change of the text that the reader makes of a file: an index then reads its files
-    again. `libraries` are the modules that the reader imports and that the install extra `extra` brings.
+    again. `libraries` are the modules that the reader imports and that the install extra `extra` brings. The files of
+    a format that `has_attachments` hold documents of their own. A reader that `uses_ocr` takes `use_ocr` as a third
+    argument.
     """
 
     name: str
@@ -39,6 +90,9 @@ class Format:
     version: int = 1
     libraries: tuple[str, ...] = ()
     extra: str = ""
+    signature: Signature = Signature()
+    has_attachments: bool = False
+    uses_ocr: bool = False
 
     def open(self, path: Path) -> Read:
         """The reader. Raises MissingExtraError where one of its libraries is not installed."""
@@ -93,28 +147,44 @@ LANGUAGES = {
 }
 """Suffixes of source code, and the language's name: langchain-text-splitters' where it knows the language."""
 
-TEXT = Format("text", (".txt",), "text:load_text", 2)
-CODE = Format("code", tuple(LANGUAGES), "text:load_code", 2)
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 _LXML = ("lxml",)
-_LIST = (
-    TEXT,
-    CODE,
+_DOCX = ("mammoth", "lxml")
+_OCR = ("rapidocr", "onnxruntime")
+_ODF = "application/vnd.oasis.opendocument"
+_TEXT_OF_ODF = (f"{_ODF}.text", f"{_ODF}.presentation")
+_SLIDES = "ppt/presentation.xml"
+_PAGE = (b"<!doctype html", b"<html")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+_PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+
+
+def _part(name: str) -> Signature:
+    return Signature(part=name)
+
+
+def _mimetypes(*names: str) -> Signature:
+    return Signature(mimetypes=names)
+
+
+# fmt: off
+_TABLE = (  # one line a format: name, suffixes, reader, its version, libraries, extra, signature
+    Format("text", (".txt",), "text:load_text", 2),
+    Format("code", tuple(LANGUAGES), "text:load_code", 2),
     Format("markdown", (".md", ".markdown", ".mdown", ".mkd"), "markdown:load_markdown", 3),
-    Format("html", (".html", ".htm", ".xhtml"), "html:load_html", 3, _LXML, "html"),
+    Format("html", (".html", ".htm", ".xhtml"), "html:load_html", 3, _LXML, "html", Signature(tags=_PAGE)),
     Format("mhtml", (".mhtml", ".mht"), "mhtml:load_mhtml", 2, _LXML, "html"),
-    Format("pdf", (".pdf",), "pdf:load_pdf", 3, ("pypdfium2",), "pdf"),
-    Format("docx", (".docx", ".docm"), "docx:load_docx", 3, ("mammoth", "lxml"), "docx,html"),
-    Format("odt", (".odt", ".odp"), "opendocument:load_odt", 2, _LXML, "html"),
-    Format("ods", (".ods",), "opendocument:load_ods", 2, _LXML, "html"),
-    Format("rtf", (".rtf",), "rtf:load_rtf", 2, ("striprtf",), "office"),
-    Format("epub", (".epub",), "epub:load_epub", 2, _LXML, "html"),
-    Format("xlsx", (".xlsx", ".xlsm"), "spreadsheet:load_xlsx", 3, ("openpyxl",), "office"),
+    Format("pdf", (".pdf",), "pdf:load_pdf", 3, ("pypdfium2",), "pdf", Signature(near_start=b"%PDF-"), uses_ocr=True),
+    Format("docx", (".docx", ".docm"), "docx:load_docx", 3, _DOCX, "docx,html", _part("word/document.xml")),
+    Format("odt", (".odt", ".odp"), "opendocument:load_odt", 2, _LXML, "html", _mimetypes(*_TEXT_OF_ODF)),
+    Format("ods", (".ods",), "opendocument:load_ods", 2, _LXML, "html", _mimetypes(f"{_ODF}.spreadsheet")),
+    Format("rtf", (".rtf",), "rtf:load_rtf", 2, ("striprtf",), "office", Signature(starts=(b"{\\rtf",))),
+    Format("epub", (".epub",), "epub:load_epub", 2, _LXML, "html", _mimetypes("application/epub+zip")),
+    Format("xlsx", (".xlsx", ".xlsm"), "spreadsheet:load_xlsx", 3, ("openpyxl",), "office", _part("xl/workbook.xml")),
     Format("csv", (".csv", ".tsv"), "delimited:load_delimited"),
-    Format("pptx", (".pptx", ".pptm", ".ppsx"), "slides:load_pptx", 2, ("pptx",), "office"),
-    Format("eml", (".eml",), "mail:load_eml", 2),
-    Format("mbox", (".mbox",), "mail:load_mbox"),
-    Format("msg", (".msg",), "mail:load_msg", 2, ("oxmsg",), "office"),
+    Format("pptx", (".pptx", ".pptm", ".ppsx"), "slides:load_pptx", 2, ("pptx",), "office", _part(_SLIDES)),
+    Format("eml", (".eml",), "mail:load_eml", 2, has_attachments=True),
+    Format("mbox", (".mbox",), "mail:load_mbox", has_attachments=True),
+    Format("msg", (".msg",), "mail:load_msg", 2, ("oxmsg",), "office", Signature(is_ole=True), has_attachments=True),
     Format("ipynb", (".ipynb",), "notebook:load_notebook"),
     Format("json", (".json",), "keyed:load_json"),
     Format("jsonl", (".jsonl", ".ndjson"), "keyed:load_jsonl"),
@@ -126,141 +196,55 @@ _LIST = (
     Format("rst", (".rst",), "markup:load_rst", 2),
     Format("adoc", (".adoc", ".asciidoc"), "markup:load_adoc", 2),
     Format("org", (".org",), "markup:load_org", 2),
-    Format("picture", PICTURES, "ocr:load_picture", 1, ("rapidocr", "onnxruntime"), "ocr"),
+    Format("picture", _PICTURE_NAMES, "ocr:load_picture", 1, _OCR, "ocr", Signature(starts=_PICTURES), uses_ocr=True),
 )
-FORMATS = {format_.name: format_ for format_ in _LIST}
-_BY_SUFFIX = {suffix: format_ for format_ in _LIST for suffix in format_.suffixes}
-
-BINARY = f"a binary file, not text: what can be read is {READABLE}"
+# fmt: on
+FORMATS = {format_.name: format_ for format_ in _TABLE}
+TEXT = FORMATS["text"]
+MAILS = tuple(suffix for format_ in _TABLE if format_.has_attachments for suffix in format_.suffixes)
+"""Suffixes of mails: documents that hold other documents."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLD_OFFICE = {  # the name of a stream that only this format has, in UTF-16
-    "__properties_version1.0": "",  # a mail of Outlook, which is read
-    "EncryptedPackage": "Office file with a password: save it without one",
-    "WordDocument": "document of Word 97: save it as DOCX",
-    "Workbook": "spreadsheet of Excel 97: save it as XLSX",
-    "PowerPoint Document": "presentation of PowerPoint 97: save it as PPTX",
-}
-_OLD = "old Office file, or one with a password: save it as DOCX, XLSX or PPTX without a password"
-_AUDIO = "recording: make a transcript of it (whisper), as VTT or text"
-_UNREAD = {
-    ".doc .dot": "document of Word 97: save it as DOCX",
-    ".xls .xlt": "spreadsheet of Excel 97: save it as XLSX",
-    ".xlsb": "binary spreadsheet of Excel: save it as XLSX",
-    ".ppt .pps": "presentation of PowerPoint 97: save it as PPTX",
-    ".pages": "document of Apple Pages: export it as DOCX or PDF",
-    ".numbers": "spreadsheet of Apple Numbers: export it as XLSX",
-    ".key": "presentation of Apple Keynote: export it as PPTX or PDF",
-    ".wpd .wps": "document of an old word processor: open it in LibreOffice and save it as ODT",
-    ".mobi .azw .azw3": "e-book for Kindle: convert it to EPUB (ebook-convert)",
-    ".djvu": "scan in DjVu: convert it to PDF (ddjvu -format=pdf)",
-    ".ps .eps": "PostScript file: convert it to PDF (ps2pdf)",
-    ".pst .ost": "mailbox of Outlook: export it as MBOX (readpst)",
-    ".one": "notebook of OneNote: export it as PDF or DOCX",
-    ".vsdx .vsd": "drawing of Visio: export it as PDF",
-    ".mdb .accdb .sqlite .sqlite3 .db": "database: export its tables as CSV",
-    ".parquet .feather .arrow .avro .orc .h5 .hdf5 .npy .npz .pkl .rds .mat .sav .dta": ("data file: export it as CSV"),
-    ".7z .rar": "archive of an unread kind: unpack it",
-    ".gz .bz2 .xz .zst .lz4": "compressed file: unpack it",
-    ".mp3 .wav .m4a .flac .ogg .opus .aac .wma": _AUDIO,
-    ".mp4 .mkv .mov .avi .webm .wmv .m4v .mpg .mpeg": _AUDIO.replace("recording", "video"),
-    ".heic .heif .avif .psd .ico .raw .cr2 .nef": "picture of an unread kind: save it as PNG or JPEG",
-    ".gguf .safetensors .onnx .pt .pth": "model's weights",
-    ".ttf .otf .woff .woff2": "font",
-    ".exe .dll .so .dylib .bin .o .a .class .jar .pyc .wasm .apk .dmg .iso .img .msi": "program",
-}
-_WHY_UNREAD = {suffix: why for suffixes, why in _UNREAD.items() for suffix in suffixes.split()}
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "picture"),
-    (b"\xff\xd8\xff", "picture"),
-    (b"GIF8", "picture"),
-    (b"II*\0", "picture"),
-    (b"MM\0*", "picture"),
-    (b"{\\rtf", "rtf"),
-)
+ARCHIVE_NAMES = f"one of {', '.join(ARCHIVES)}, so that the files in it are read"
+_BY_SUFFIX = {suffix: format_ for format_ in _TABLE for suffix in format_.suffixes}
 _ZIP = b"PK\x03\x04"
-_ZIP_PARTS = (("word/document.xml", "docx"), ("xl/workbook.xml", "xlsx"), ("ppt/presentation.xml", "pptx"))
-_MIMETYPES = {
-    "application/epub+zip": "epub",
-    "application/vnd.oasis.opendocument.text": "odt",
-    "application/vnd.oasis.opendocument.presentation": "odt",
-    "application/vnd.oasis.opendocument.spreadsheet": "ods",
-}
 
 
 def find_format(path: Path, data: bytes) -> Format:
     """The format of a file with these bytes, which are all of them. Raises DocumentError for one that is not read."""
     named = by_suffix(path)
-    if named.name == "pdf" or b"%PDF-" in data[:1024]:
-        return FORMATS["pdf"]
+    if named.name == "pdf":
+        return named  # its reader says what is wrong with the file
     if data.startswith(_ZIP):
-        inner = _zip_format(data)
-        if inner is None and named.name not in _ZIP_FORMATS:
-            broken = "a broken archive: pack it again" if path.name.lower().endswith(ARCHIVES) else ""
-            why = broken or unread_kind(path, data) or f"an archive: name it {ARCHIVE_NAMES}"
-            raise DocumentError(f"{path}: {why}")
-        return inner or named
-    if data.startswith(_OLE):
-        if named.name in _ZIP_FORMATS:
+        return _zip_format(path, data, named)
+    if data.startswith(OLE):
+        if named.signature.is_zip:
             named.open(path)(path, data)  # says what is wrong with it
         if why := unread_kind(path, data):
             raise DocumentError(f"{path}: {why}")
-        return FORMATS["msg"]
-    start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    is_page = start.startswith((b"<!doctype html", b"<html"))
-    for magic, name in _MAGIC:
-        if data.startswith(magic):
-            return FORMATS[name]
-    if path.suffix.lower() in _WHY_UNREAD and is_binary(data):
-        raise DocumentError(f"{path}: {_WHY_UNREAD[path.suffix.lower()]}")
-    return FORMATS["html"] if is_page and named.name in ("text", "xml") else named
-
-
-_ZIP_FORMATS = {"docx", "xlsx", "pptx", "odt", "ods", "epub"}
-ARCHIVE_NAMES = f"one of {', '.join(ARCHIVES)}, so that the files in it are read"
-
-
-def unread_kind(path: Path, head: bytes) -> str:
-    """What a file is that no reader reads, and what helps: `spreadsheet of Excel 97: save it as XLSX`, or ""."""
-    if head.startswith(_OLE):
-        why = _old_office(head)
-        return _WHY_UNREAD.get(path.suffix.lower(), why) if why == _OLD and path.suffix.lower() != ".msg" else why
-    return _WHY_UNREAD.get(path.suffix.lower(), "")
+        return next(format_ for format_ in _TABLE if format_.signature.is_ole)
+    for format_ in _TABLE:
+        if format_.signature.matches_start(data):
+            return format_
+    if (why := unread_by_suffix(path)) and is_binary(data):
+        raise DocumentError(f"{path}: {why}")
+    if named.name in ("text", "xml"):
+        start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        return next((f for f in _TABLE if f.signature.tags and start.startswith(f.signature.tags)), named)
+    return named
 
 
 def is_ours(path: Path, head: bytes) -> bool:
     """Whether a file with this beginning is read though it is binary."""
-    named = by_suffix(path).name
-    if named in _ZIP_FORMATS | {"pdf", "msg", "picture"} or b"%PDF-" in head[:1024]:
-        return not (head.startswith(_OLE) and named != "msg")
-    return any(head.startswith(magic) for magic, _ in _MAGIC) or (
-        head.startswith(_ZIP) and (b"word/document.xml" in head or b"mimetypeapplication/" in head)
-    )
-
-
-def _zip_format(data: bytes) -> Format | None:
-    """What a ZIP file holds: an Office document, an OpenDocument, an e-book; None for anything else or a broken one."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = set(archive.namelist())
-            mimetype = _start(archive, "mimetype") if "mimetype" in names else ""
-    except BROKEN_ZIP:
-        return None
-    name = next(
-        (name for part, name in _ZIP_PARTS if part in names), _MIMETYPES.get(mimetype.removesuffix("-template"))
-    )
-    return FORMATS[name] if name else None
-
-
-def _start(archive: zipfile.ZipFile, name: str) -> str:
-    """The first characters of a part, however large it is."""
-    with archive.open(name) as part:
-        return part.read(100).decode("ascii", "replace").strip()
-
-
-def _old_office(data: bytes) -> str:
-    """What an OLE file is, by the names of its streams; "" for a mail of Outlook."""
-    return next((why for name, why in _OLD_OFFICE.items() if name.encode("utf-16-le") in data), _OLD)
+    named = by_suffix(path).signature
+    if head.startswith(OLE):
+        return named.is_ole
+    if named.is_binary:
+        return True
+    if head.startswith(_ZIP):
+        return b"mimetypeapplication/" in head or any(
+            format_.signature.part and format_.signature.part.encode() in head for format_ in _TABLE
+        )
+    return any(format_.signature.matches_start(head) for format_ in _TABLE)
 
 
 def by_suffix(path: Path) -> Format:
@@ -268,7 +252,40 @@ def by_suffix(path: Path) -> Format:
     return _BY_SUFFIX.get(path.suffix.lower(), TEXT)
 
 
-def reader_version(path: Path) -> str:
-    """The reader of a file of this name with its version: `csv/1`. An index keeps it, and reads again what differs."""
+def reader_version(path: Path, ocr: bool = True) -> str:
+    """The reader of a file of this name with its version: `csv/1`. An index keeps it, and reads again what differs.
+
+    `pdf/3+ocr` also recognises scanned pages: `ocr` allows it, and the extra is installed.
+    """
     format_ = by_suffix(path)
-    return f"{format_.name}/{format_.version}"
+    recognises = format_.uses_ocr and ocr and all(find_spec(library) for library in _OCR)
+    return f"{format_.name}/{format_.version}{'+ocr' if recognises else ''}"
+
+
+def _zip_format(path: Path, data: bytes, named: Format) -> Format:
+    """The format of a ZIP file by what it holds, else by its name."""
+    inner = _zip_contents(data)
+    if inner is not None or named.signature.is_zip:
+        return inner or named
+    broken = "a broken archive: pack it again" if path.name.lower().endswith(ARCHIVES) else ""
+    why = broken or unread_by_suffix(path) or f"an archive: name it {ARCHIVE_NAMES}"
+    raise DocumentError(f"{path}: {why}")
+
+
+def _zip_contents(data: bytes) -> Format | None:
+    """The format whose member or MIME type a ZIP file holds; None for any other, or a broken one."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = set(archive.namelist())
+            mimetype = _start(archive, "mimetype") if "mimetype" in names else ""
+    except BROKEN_ZIP:
+        return None
+    mimetype = mimetype.removesuffix("-template")
+    by_part = (f for f in _TABLE if f.signature.part and f.signature.part in names)
+    return next(by_part, None) or next((f for f in _TABLE if mimetype in f.signature.mimetypes), None)
+
+
+def _start(archive: zipfile.ZipFile, name: str) -> str:
+    """The first characters of a part, however large it is."""
+    with archive.open(name) as part:
+        return part.read(100).decode("ascii", "replace").strip()

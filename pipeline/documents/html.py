@@ -277,9 +277,9 @@ class _Renderer:
         self.mark = "  " * len(self.lists)
 
     def image(self, element: _Element) -> None:
-        said = _collapse(element.get("alt", ""))
-        if said:
-            self.inline.append(f" [image: {said}] ")
+        description = _collapse(element.get("alt", ""))
+        if description:
+            self.inline.append(f" [image: {description}] ")
         else:
             self.images += 1
 
@@ -401,9 +401,9 @@ def _without_navigation(source: str, blocks: list[Block]) -> tuple[list[Block], 
     n_kept, n_left = _words(kept), _words(left_out)
     if not left_out or n_kept < _LEAST_SHARE * (n_kept + n_left):
         return blocks, ()
-    said = " ".join(" ".join(block.text for block in left_out).split()[:8])
+    opening = " ".join(" ".join(block.text for block in left_out).split()[:8])
     more = " ..." if n_left > 8 else ""
-    return kept, (f"{n_left} word{'s' if n_left > 1 else ''} of navigation left out: {said}{more}",)
+    return kept, (f"{n_left} word{'s' if n_left > 1 else ''} of navigation left out: {opening}{more}",)
 
 
 def _words(blocks: Iterable[Block]) -> int:
@@ -426,10 +426,10 @@ class _MainText:
 def _main_text(source: str) -> _MainText:
     import trafilatura
 
-    found = trafilatura.extract(source, favor_recall=True, include_comments=True, include_tables=True)
-    if not found:
+    main_text = trafilatura.extract(source, favor_recall=True, include_comments=True, include_tables=True)
+    if not main_text:
         return _MainText(None, "")
-    lines = [" ".join(line.strip("-|# ").split()) for line in found.split("\n")]
+    lines = [" ".join(line.strip("-|# ").split()) for line in main_text.split("\n")]
     return _MainText(frozenset(lines), " ".join(lines))
 
 

@@ -18,6 +18,7 @@ from pipeline.errors import DocumentError
 IGNORE_FILE = ".longthreadignore"
 LEFT_OUT = "left out: "
 """How the reasons begin that are nobody's fault."""
+NOT_RECOGNISED = f"{LEFT_OUT}a picture, and index.ocr is off"
 BY_IGNORE_FILE = f"{LEFT_OUT}named by "
 _CACHES = {"__pycache__", "node_modules", "site-packages"}
 _BUILDS = {"build", "dist", "target", "_build"}

@@ -3,6 +3,8 @@
 LONGTHREAD_MAX_FILE_MB       bytes of one file, or of what is piped in
 LONGTHREAD_MAX_UNPACKED_MB   bytes that an archive (ZIP, tar, DOCX and the like) says that it unpacks to
 LONGTHREAD_MAX_LINE_MB       characters of a text without a line break
+LONGTHREAD_MAX_PDF_PAGES     pages of one PDF
+LONGTHREAD_MAX_OCR_PAGES     pages of one PDF or TIFF that are recognised, which takes seconds for each
 
 They are read from the environment at each use, because they are the machine's and not a pipeline's. Readers of
 archives call `check_unpacked` or `check_unpacked_data` before they unpack; files and streams are read by `read_file`
@@ -29,6 +31,7 @@ BROKEN_ZIP = (
 """What zipfile raises for an archive that is broken, encrypted, or packed in a way that it does not know."""
 _MB = 1_000_000
 _DEFAULTS_MB = {"LONGTHREAD_MAX_FILE_MB": 200.0, "LONGTHREAD_MAX_UNPACKED_MB": 500.0, "LONGTHREAD_MAX_LINE_MB": 5.0}
+_DEFAULT_PAGES = {"LONGTHREAD_MAX_PDF_PAGES": 10_000, "LONGTHREAD_MAX_OCR_PAGES": 500}
 _CHUNK = 1 << 20
 
 
@@ -42,6 +45,14 @@ def max_bytes(name: str) -> int:
     if not 0 < megabytes < 1e9:
         raise ConfigError(f"{name} must be a number of megabytes above 0, was: {text}")
     return int(megabytes * _MB)
+
+
+def max_pages(name: str) -> int:
+    """A limit in pages. Raises ConfigError for a setting that is no whole number above 0."""
+    text = os.environ.get(name, "").strip()
+    if text and not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ConfigError(f"{name} must be a whole number of pages above 0, was: {text}")
+    return int(text) if text else _DEFAULT_PAGES[name]
 
 
 def read_file(path: Path, error: type[LongthreadError] = DocumentError) -> bytes:

@@ -43,13 +43,13 @@ def mark_lines(source: str) -> str:
 
 
 def _marked(source: str) -> Iterator[str]:
-    line, at = 1, 0
+    line, offset = 1, 0
     for markup in _MARKUP.finditer(source):
-        yield from _marked_text(source[at : markup.start()], line)
-        line += source.count("\n", at, markup.end())
-        at = markup.end()
+        yield from _marked_text(source[offset : markup.start()], line)
+        line += source.count("\n", offset, markup.end())
+        offset = markup.end()
         yield markup[0]
-    yield from _marked_text(source[at:], line)
+    yield from _marked_text(source[offset:], line)
 
 
 def _marked_text(text: str, line: int) -> Iterator[str]:
@@ -88,13 +88,13 @@ def take_lines(text: str) -> tuple[str, Lines]:
     """The text without its marks, and where each of them stood."""
     parts: list[str] = []
     lines: list[tuple[int, int | None]] = []
-    length = at = 0
+    length = offset = 0
     for mark in MARK.finditer(text):
-        parts.append(text[at : mark.start()])
+        parts.append(text[offset : mark.start()])
         length += len(parts[-1])
-        at = mark.end()
+        offset = mark.end()
         lines.append((length, _line_of(mark[0])))
-    parts.append(text[at:])
+    parts.append(text[offset:])
     return "".join(parts), tuple(lines)
 
 

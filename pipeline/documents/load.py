@@ -5,29 +5,32 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from pipeline.documents.archives import read_member
-from pipeline.documents.formats import find_format
+from pipeline.documents.formats import ReadWithoutOcr, find_format
+from pipeline.documents.left_out import NOT_RECOGNISED
 from pipeline.documents.limits import check_lines, read_file
 from pipeline.documents.properties import with_properties
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
 
-def load(path: Path) -> Document:
+def load(path: Path, ocr: bool = True) -> Document:
     """The file as one text, with its title, headings, pages and notes on what was left out.
 
+    Without `ocr` no text is recognised in pictures and scanned pages, even if the extra is installed.
     Raises DocumentError for a file that is missing, unreadable, empty, binary, encrypted, broken, nested too deeply or
     of no encoding that we can tell, and MissingExtraError where the library for its format is not installed.
     """
     path = Path(path).absolute()
     data = _read(path)
-    return _checked(path, path.as_posix(), data)
+    return _checked(path, path.as_posix(), data, ocr)
 
 
-def _checked(path: Path, source: str, data: bytes) -> Document:
+def _checked(path: Path, source: str, data: bytes, ocr: bool = True) -> Document:
     try:
-        document = find_format(path, data).open(path)(path, data)
+        document = _parsed(path, data, ocr)
     except RecursionError:  # in whichever library reads this format
         raise DocumentError(f"{path}: its parts are nested too deeply") from None
     check_lines(str(path), document.text)
@@ -36,6 +39,16 @@ def _checked(path: Path, source: str, data: bytes) -> Document:
         raise DocumentError(f"{path}: holds no text{': ' + notes if notes else ''}")
     document = with_properties(document, data)
     return replace(document, source=source, sha256=hashlib.sha256(data).hexdigest())
+
+
+def _parsed(path: Path, data: bytes, ocr: bool) -> Document:
+    format_ = find_format(path, data)
+    if format_.name == "picture" and not ocr:
+        raise DocumentError(f"{path}: {NOT_RECOGNISED}")
+    read = format_.open(path)
+    if format_.uses_ocr and not ocr:
+        return cast("ReadWithoutOcr", read)(path, data, use_ocr=False)
+    return read(path, data)
 
 
 def load_bytes(name: str, data: bytes) -> Document:

@@ -7,6 +7,7 @@ import email.policy
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipeline.documents import charsets
 from pipeline.documents.properties import mail_date
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
-from pipeline.errors import DocumentError
+from pipeline.errors import DocumentError, LongthreadError
 from pipeline.types import Document
 
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
@@ -45,24 +46,25 @@ def load_mbox(path: Path, data: bytes) -> Document:
 
 def load_msg(path: Path, data: bytes) -> Document:
     """A mail of Outlook. Raises DocumentError for a file that is broken."""
-    message = _open_msg(path, data)
-    headers = {name.lower(): value for name, value in (message.message_headers or {}).items()}
-    recipients = "; ".join(f"{person.name} <{person.email_address}>" for person in message.recipients)
-    shown = {
-        "From": message.sender or headers.get("from", ""),
-        "To": recipients or headers.get("to", ""),
-        "Date": str(message.sent_date or headers.get("date", "")),
-        "Subject": message.subject or "",
-    }
+    with _outlook(path):
+        message = _open_msg(path, data)
+        headers = {name.lower(): value for name, value in (message.message_headers or {}).items()}
+        recipients = "; ".join(f"{person.name} <{person.email_address}>" for person in message.recipients)
+        shown = {
+            "From": message.sender or headers.get("from", ""),
+            "To": recipients or headers.get("to", ""),
+            "Date": str(message.sent_date or headers.get("date", "")),
+            "Subject": message.subject or "",
+        }
+        html = message.html_body or ""
+        body = message.body or ""
     writer = Writer()
     writer.block("\n".join(f"{name}: {value}" for name, value in shown.items() if value), "headers")
-    html = message.html_body or ""
-    body = message.body or ""
     if body.strip() or not html:
         writer.block(body.replace("\r\n", "\n"), "text")
     else:
         _write_html(path, writer, html)
-    document = writer.document(path, "msg", message.subject or readable_name(path))
+    document = writer.document(path, "msg", shown["Subject"] or readable_name(path))
     return replace(document, author=shown["From"], date=mail_date(shown["Date"]))
 
 
@@ -70,9 +72,10 @@ def attachments(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each attachment, pictures inside the text left out; in a mailbox below the mail's number."""
     suffix = path.suffix.lower()
     if suffix == ".msg":
-        for n, item in enumerate(_open_msg(path, data).attachments, 1):
-            if item.attached_by_value and item.file_bytes:
-                yield _file_name(item.file_name, n, "bin"), item.file_bytes
+        with _outlook(path):
+            files = [(item.file_name, item.file_bytes) for item in _open_msg(path, data).attachments if _is_file(item)]
+        for n, (name, content) in enumerate(files, 1):
+            yield _file_name(name, n, "bin"), content
         return
     parts = _messages(data) if suffix == ".mbox" else [data]
     for number, part in enumerate(parts, 1):
@@ -193,8 +196,20 @@ def _open_msg(path: Path, data: bytes) -> Any:
     FORMATS["msg"].open(path)
     from oxmsg import Message
 
+    return Message.load(io.BytesIO(data))
+
+
+def _is_file(attachment: Any) -> bool:
+    return bool(attachment.attached_by_value and attachment.file_bytes)
+
+
+@contextmanager
+def _outlook(path: Path) -> Iterator[None]:
+    """Converts errors of python-oxmsg, which reads properties when they are first asked for."""
     try:
-        return Message.load(io.BytesIO(data))
+        yield
+    except LongthreadError:
+        raise
     except Exception as error:
         # python-oxmsg raises what olefile, struct or a dictionary raises: any of them means a broken file.
         raise DocumentError(f"{path}: a broken mail of Outlook ({error}): save it again as EML") from None

@@ -25,9 +25,9 @@ def load_markdown(path: Path, data: bytes) -> Document:
     text, notes = decode(path, data)
     front = _FRONT_MATTER.match(text)
     named = _FRONT_TITLE.search(front[1]) if front else None
-    found = headings(text, front.end() if front else 0)
-    title = named[2] if named else found[0].title if found else readable_name(path)
-    document = Document(path.as_posix(), text, "markdown", title=title, headings=found, notes=notes)
+    found_headings = headings(text, front.end() if front else 0)
+    title = named[2] if named else found_headings[0].title if found_headings else readable_name(path)
+    document = Document(path.as_posix(), text, "markdown", title=title, headings=found_headings, notes=notes)
     return _with_records(document, front.end() if front else 0)
 
 
@@ -66,8 +66,8 @@ def _with_records(document: Document, start: int) -> Document:
             parts.append(shown)
             length += len(shown) + 1
         offset += len(line) + 1
-    found = [replace(heading, start=_moved(moved, text, heading.start)) for heading in document.headings]
-    return replace(document, text="\n".join(parts), headings=tuple(found), lines=tuple(lines_of))
+    moved_headings = [replace(heading, start=_moved(moved, text, heading.start)) for heading in document.headings]
+    return replace(document, text="\n".join(parts), headings=tuple(moved_headings), lines=tuple(lines_of))
 
 
 def _moved(moved: dict[int, int], text: str, offset: int) -> int:

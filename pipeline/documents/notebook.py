@@ -46,8 +46,8 @@ def load_notebook(path: Path, data: bytes) -> Document:
             writer.block(source, f"cell {number}")
             shift = start - (len(source) - len(source.lstrip("\n")))
             writer.headings += [
-                Heading(found.start + shift, found.level, found.title)
-                for found in (headings(source) if kind == "markdown" else ())
+                Heading(heading.start + shift, heading.level, heading.title)
+                for heading in (headings(source) if kind == "markdown" else ())
             ]
         outputs = cell.get("outputs")
         for output in filter(_is_mapping, outputs if isinstance(outputs, list) else ()):

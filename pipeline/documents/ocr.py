@@ -10,9 +10,11 @@ import io
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.documents.limits import max_pages
 from pipeline.documents.page_layout import Line, lay_out_page
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
@@ -42,7 +44,7 @@ def is_installed() -> bool:
     return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
 
 
-def load_picture(path: Path, data: bytes) -> Document:
+def load_picture(path: Path, data: bytes, use_ocr: bool = True) -> Document:
     """The text in a picture, each frame of a TIFF a page. Raises DocumentError for a broken picture."""
     from PIL import Image, ImageSequence, UnidentifiedImageError
 
@@ -50,7 +52,9 @@ def load_picture(path: Path, data: bytes) -> Document:
     try:
         with Image.open(io.BytesIO(data)) as image:
             frames = ImageSequence.Iterator(image) if image.format == "TIFF" else [image]
-            pages = [recognise(frame) for frame in frames]
+            limit = max_pages("LONGTHREAD_MAX_OCR_PAGES")
+            pages = [recognise(frame) for frame in islice(frames, limit)]
+            n_left = max(getattr(image, "n_frames", 1) - limit, 0) if image.format == "TIFF" else 0
     except UnidentifiedImageError:
         raise DocumentError(f"{path}: a broken picture, or one of an unread kind: save it as PNG") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -60,6 +64,7 @@ def load_picture(path: Path, data: bytes) -> Document:
         writer.pages.append(writer.start_of_next)
         writer.block(page.text)
     notes = note(dict(enumerate(pages, 1))) if any(page.text for page in pages) else ["no text was recognised in it"]
+    notes += left(n_left, len(pages) + n_left, "LONGTHREAD_MAX_OCR_PAGES")
     return writer.document(path, "picture", readable_name(path), notes)
 
 
@@ -72,6 +77,11 @@ def note(pages: dict[int, Recognised]) -> list[str]:
     mean = sum(read.values()) / len(read)
     more = f"; least sure: {', '.join(unsure[:10])}" if unsure else ""
     return [f"{len(read)} page{'s' if len(read) > 1 else ''} read by OCR with a confidence of {mean:.2f}{more}"]
+
+
+def left(n_left: int, n: int, limit: str) -> list[str]:
+    """A note on pages beyond a limit, which were not read; none where there are none."""
+    return [f"the last {n_left} of {n} pages were not read: set {limit} higher to read them"] if n_left else []
 
 
 def recognise(image: Image) -> Recognised:

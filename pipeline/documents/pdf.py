@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.documents import ocr
+from pipeline.documents.limits import max_pages
 from pipeline.documents.page_layout import Line, has_cells, lay_out_page
 from pipeline.documents.properties import pdf_date
 from pipeline.documents.text import readable_name
@@ -28,11 +29,11 @@ _OCR_DPI = 200
 _FAR = 1e6  # points: beyond the edges of any page
 
 
-def load_pdf(path: Path, data: bytes) -> Document:
+def load_pdf(path: Path, data: bytes, use_ocr: bool = True) -> Document:
     """The pages' text, a blank line between two pages unless a sentence runs on. Bookmarks give the headings.
 
-    Columns are read one after the other and rows of tables name their columns. A page without text is recognised where
-    the extra `ocr` is installed.
+    Columns are read one after the other and rows of tables name their columns. A page without text is recognised with
+    `use_ocr` where the extra `ocr` is installed. Pages beyond LONGTHREAD_MAX_PDF_PAGES are left out, with a note.
 
     Raises DocumentError for a PDF that is broken or wants a password, MissingExtraError without pypdfium2.
     """
@@ -45,7 +46,8 @@ def load_pdf(path: Path, data: bytes) -> Document:
     except pypdfium2.PdfiumError as error:
         raise DocumentError(_why(path, error)) from None
     try:
-        pages = [_read_page(pdf, number) for number in range(len(pdf))]
+        n_pages = len(pdf)
+        pages = _read_pages(pdf, use_ocr and ocr.is_installed())
         about, outline = pdf.get_metadata_dict(), _outline(pdf)
     except pypdfium2.PdfiumError as error:
         raise DocumentError(_why(path, error)) from None
@@ -56,7 +58,7 @@ def load_pdf(path: Path, data: bytes) -> Document:
     if not title or _JUNK_TITLE.search(title):
         title = readable_name(path)
     headings = _headings(text, starts, outline)
-    document = Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages))
+    document = Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages, n_pages, use_ocr))
     return replace(document, author=author, date=pdf_date(str(about.get("CreationDate") or about.get("ModDate") or "")))
 
 
@@ -68,14 +70,29 @@ def _why(path: Path, error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page's visible text, None where the page cannot be read, and how many characters lie outside of its edges."""
+    """A page's visible text, None where the page cannot be read, and how many characters lie outside of its edges.
+
+    `is_beyond` says that it may be a scan, and that the limit of pages to recognise was reached before it.
+    """
 
     text: str | None
     n_outside: int = 0
     recognised: ocr.Recognised | None = None
+    is_beyond: bool = False
 
 
-def _read_page(pdf: PdfDocument, number: int) -> _Page:
+def _read_pages(pdf: PdfDocument, use_ocr: bool) -> list[_Page]:
+    """The pages up to the limits: LONGTHREAD_MAX_OCR_PAGES of them are recognised, and further scans are `skipped`."""
+    n_ocr = max_pages("LONGTHREAD_MAX_OCR_PAGES") if use_ocr else 0
+    pages: list[_Page] = []
+    for number in range(min(len(pdf), max_pages("LONGTHREAD_MAX_PDF_PAGES"))):
+        page = _read_page(pdf, number, n_ocr > 0)
+        n_ocr -= page.recognised is not None
+        pages.append(replace(page, is_beyond=use_ocr and page.text == "" and page.recognised is None))
+    return pages
+
+
+def _read_page(pdf: PdfDocument, number: int, use_ocr: bool) -> _Page:
     import pypdfium2
 
     try:
@@ -89,7 +106,7 @@ def _read_page(pdf: PdfDocument, number: int) -> _Page:
         lines = _lines(page, text_page) if visible.strip() else []
         if has_cells(lines):
             visible = lay_out_page(lines)
-        if not whole.strip() and ocr.is_installed():
+        if not whole.strip() and use_ocr:
             recognised = ocr.recognise(page.render(scale=_scale(page)).to_pil())
             return _Page(recognised.text, 0, recognised)
     finally:
@@ -153,14 +170,14 @@ def _join(pages: list[str]) -> tuple[str, tuple[int, ...]]:
 
 def _outline(pdf: PdfDocument) -> list[tuple[int, int, str]]:
     """The bookmarks as (page counted from 0, level counted from 1, title)."""
-    found: list[tuple[int, int, str]] = []
+    bookmarks: list[tuple[int, int, str]] = []
     for mark in pdf.get_toc():
         target = mark.get_dest()
         page = target.get_index() if target else None
         title = " ".join(mark.get_title().split())
         if page is not None and title:
-            found.append((page, mark.level + 1, title))
-    return found
+            bookmarks.append((page, mark.level + 1, title))
+    return bookmarks
 
 
 def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, str]]) -> tuple[Heading, ...]:
@@ -171,22 +188,26 @@ def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, 
             continue
         after = max(starts[page], headings[-1].start + 1 if headings else 0)
         end = starts[page + 1] if page + 1 < len(starts) else len(text)
-        found = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())), re.MULTILINE).search(text, after, end)
-        if found:
-            headings.append(Heading(found.start(), level, title))
+        match = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())), re.MULTILINE).search(text, after, end)
+        if match:
+            headings.append(Heading(match.start(), level, title))
     return tuple(headings)
 
 
-def _notes(pages: list[_Page]) -> tuple[str, ...]:
+def _notes(pages: list[_Page], n_pages: int, use_ocr: bool) -> tuple[str, ...]:
     broken = [number for number, page in enumerate(pages, 1) if page.text is None]
-    empty = [number for number, page in enumerate(pages, 1) if page.text == ""]
+    empty = [number for number, page in enumerate(pages, 1) if page.text == "" and not page.is_beyond]
+    beyond = [number for number, page in enumerate(pages, 1) if page.is_beyond]
     outside = [number for number, page in enumerate(pages, 1) if page.n_outside]
-    notes = []
+    notes = ocr.left(n_pages - len(pages), n_pages, "LONGTHREAD_MAX_PDF_PAGES")
     if broken:
         notes.append(f"{_pages(broken)} cannot be read")
     if empty:
         way = "" if ocr.is_installed() else ": if these are scans, pip install 'longthread[ocr]' reads them"
+        way = way if use_ocr else ": if these are scans, index.ocr: auto reads them"
         notes.append(f"{_pages(empty)} without text{way}")
+    if beyond:
+        notes.append(f"{_pages(beyond)} not recognised: set LONGTHREAD_MAX_OCR_PAGES higher to read them")
     notes += ocr.note({number: page.recognised for number, page in enumerate(pages, 1) if page.recognised})
     if outside:
         n_outside = sum(page.n_outside for page in pages)

@@ -46,8 +46,8 @@ LANGUAGE_CODES: Mapping[str, str] = _CODES
 
 def with_properties(document: Document, data: bytes) -> Document:
     """The document with what its bytes say of it, where its reader has not said so, and with its language."""
-    found = _READERS.get(document.kind, _nothing)(document, data)
-    author, day, language = (" ".join(found.get(name, "").split()) for name in ("author", "date", "language"))
+    properties = _READERS.get(document.kind, _nothing)(document, data)
+    author, day, language = (" ".join(properties.get(name, "").split()) for name in ("author", "date", "language"))
     return replace(
         document,
         author=document.author or author[:500],
@@ -90,17 +90,17 @@ def language_code(name: str) -> str:
 
 def iso_date(text: str) -> str:
     """`2024-05-17`, `2024-05` or `2024` for a date that begins so; of another the year; "" where there is none."""
-    found = _ISO.match(text.strip())
-    if found:
-        return _checked(found)
+    match = _ISO.match(text.strip())
+    if match:
+        return _checked(match)
     year = re.search(r"(?<!\d)(?:19|20)\d\d(?!\d)", text)  # "17 May 2024"
     return year[0] if year else ""
 
 
 def pdf_date(text: str) -> str:
     """The date of a PDF, `D:20240517093000Z`, as iso_date gives it."""
-    found = _PDF_DATE.match(text.strip())
-    return _checked(found) if found else ""
+    match = _PDF_DATE.match(text.strip())
+    return _checked(match) if match else ""
 
 
 def mail_date(text: str) -> str:
@@ -111,8 +111,8 @@ def mail_date(text: str) -> str:
         return iso_date(text)
 
 
-def _checked(found: re.Match[str]) -> str:
-    year, month, day = (int(part) if part else None for part in found.groups())
+def _checked(match: re.Match[str]) -> str:
+    year, month, day = (int(part) if part else None for part in match.groups())
     try:
         whole = date(year or 0, month or 1, day or 1).isoformat()
     except ValueError:
@@ -168,8 +168,8 @@ def _lines_of(author: str, day: str, language: str = r"(?!)") -> Callable[[Docum
 
     def read(document: Document, data: bytes) -> Mapping[str, str]:
         head = data[:_HEAD_CHARS].decode("utf-8", "replace").replace("\r\n", "\n")
-        found = {name: pattern.search(head) for name, pattern in patterns.items()}
-        return {name: match[1].strip(" '\"") for name, match in found.items() if match}
+        matches = {name: pattern.search(head) for name, pattern in patterns.items()}
+        return {name: match[1].strip(" '\"") for name, match in matches.items() if match}
 
     return read
 
@@ -223,8 +223,8 @@ def _part(data: bytes, is_wanted: Callable[[str], bool]) -> str:
 
 def _element(part: str, name: str) -> str:
     """The text of the first element of that name, whatever its namespace is called here."""
-    found = re.search(rf"<(?:[\w-]+:)?{name}(?:\s[^<>]*)?>([^<]*)<", part)
-    return unescape(found[1]) if found else ""
+    match = re.search(rf"<(?:[\w-]+:)?{name}(?:\s[^<>]*)?>([^<]*)<", part)
+    return unescape(match[1]) if match else ""
 
 
 _FRONT_LINES = _lines_of(r"^authors?:[ \t]*(\S.*)$", r"^date:[ \t]*(\S.*)$", r"^lang(?:uage)?:[ \t]*(\S.*)$")

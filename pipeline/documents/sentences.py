@@ -18,6 +18,7 @@ _UNDERLINE = re.compile(r"\s{0,3}(=+|-{2,})\s*$")
 _ROW = re.compile(r"\s*\|")
 _BULLET = re.compile(r"\s*[-*+•‣◦▪]\s+(?=\S)")
 _NUMBER = re.compile(r"\s*(\d{1,3})[.)]\s+(?=\S)")
+_COMMA_OF_PROSE = re.compile(r",\s")
 _CODE = re.compile(
     r"[{};]\s*$|=>|->|::|\w\([^()]*\)\s*[:;{,.]?\s*$|^\s*[\w.\[\]\"']+\s*[-+*/|&]?=\s*\S"
     r"|^\s*(?:#include|#define|//|/\*|\*/|@\w|import \w|from \S+ import|(?:async )?def \w|class \w+[:({ ]*$|else:|try:)"
@@ -75,8 +76,8 @@ def _cuts(text: str, start: int, end: int, language: str, is_speech: bool = Fals
     from sentencex import get_sentence_boundaries
 
     content = text[start:end]
-    found = get_sentence_boundaries(language, content.translate(_HIDE_QUOTES) if is_speech else content)
-    cuts = sorted({_before_quote(text, start + sentence["start_index"], start) for sentence in found} - {start})
+    boundaries = get_sentence_boundaries(language, content.translate(_HIDE_QUOTES) if is_speech else content)
+    cuts = sorted({_before_quote(text, start + sentence["start_index"], start) for sentence in boundaries} - {start})
     if is_speech:
         return cuts
     edges = [start, *cuts, end]
@@ -87,10 +88,10 @@ def _cuts(text: str, start: int, end: int, language: str, is_speech: bool = Fals
 
 def _before_quote(text: str, cut: int, start: int) -> int:
     """The cut, moved in front of the quotation marks and brackets that open what follows it."""
-    at = cut
-    while at > max(start, cut - 4) and text[at - 1] in _OPENING:
-        at -= 1
-    return at if at == start or text[at - 1].isspace() else cut
+    place = cut
+    while place > max(start, cut - 4) and text[place - 1] in _OPENING:
+        place -= 1
+    return place if place == start or text[place - 1].isspace() else cut
 
 
 def _blocks(text: str) -> Iterator[_Block]:
@@ -98,14 +99,14 @@ def _blocks(text: str) -> Iterator[_Block]:
     lines: list[tuple[int, str]] = []
     fence = ""
     in_list = False
-    at = 0
+    offset = 0
     for line in text.splitlines(keepends=True):
-        start, at = at, at + len(line)
+        start, offset = offset, offset + len(line)
         mark = _FENCE.match(line)
         if fence or mark:
             yield from _paragraph(lines)
             lines = []
-            yield _Block(start, at, at)
+            yield _Block(start, offset, offset)
             if mark and not fence:
                 fence = mark[1]
             elif mark and mark[1].startswith(fence):
@@ -117,16 +118,16 @@ def _blocks(text: str) -> Iterator[_Block]:
         elif _HEADING.match(line) or _ROW.match(line):
             yield from _paragraph(lines)
             lines, in_list = [], False
-            yield _Block(start, start if _ROW.match(line) else at, at)
+            yield _Block(start, start if _ROW.match(line) else offset, offset)
         elif is_record(line):
             yield from _paragraph(lines)
             lines, in_list = [], False
-            yield _Block(start, at, at)
+            yield _Block(start, offset, offset)
         elif _starts_item(line, in_list, not lines):
             yield from _paragraph(lines)
             lines, in_list = [(start, line)], True
         elif len(lines) == 1 and _UNDERLINE.match(line):
-            yield _Block(lines[0][0], at, at)
+            yield _Block(lines[0][0], offset, offset)
             lines = []
         else:
             in_list = in_list and (bool(lines) or line[0].isspace())
@@ -155,8 +156,8 @@ def n_cells(row: str) -> tuple[str, int]:
     for delimiter in "\t;|":
         if row.count(delimiter) >= 2:
             return delimiter, row.count(delimiter) + 1
-    n_commas = len(re.findall(r",(?!\s)", row))
-    return (",", n_commas + 1) if n_commas >= 2 and n_commas == row.count(",") else ("", 1)
+    n_commas = row.count(",")
+    return (",", n_commas + 1) if n_commas >= 2 and not _COMMA_OF_PROSE.search(row) else ("", 1)
 
 
 def is_table(lines: Sequence[str]) -> bool:

@@ -88,9 +88,9 @@ def _chart(chart: Any) -> Grid:
     plot = chart.plots[0]
     categories = [str(category) for category in plot.categories]
     series = list(plot.series)
-    rows: list[Cells] = [("", *(str(one.name or "") for one in series))]
+    rows: list[Cells] = [("", *(str(line.name or "") for line in series))]
     for n, category in enumerate(categories):
-        values = (one.values[n] if n < len(one.values) else None for one in series)
+        values = (line.values[n] if n < len(line.values) else None for line in series)
         rows.append((category, *("" if value is None else f"{value:.15g}" for value in values)))
     return Grid(rows, range(len(rows)), 1)
 

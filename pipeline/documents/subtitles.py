@@ -29,7 +29,7 @@ def load_subtitles(path: Path, data: bytes) -> Document:
     writer = Writer()
     marks: list[tuple[int, str, int]] = []  # (offset in the paragraph, time, line) of each cue in it
     paragraph, speaker = "", ""
-    for time, line, said, who in [*cues, ("", 0, "", None)]:
+    for time, line, words, who in [*cues, ("", 0, "", None)]:
         is_new = who is None or (who and who != speaker) or len(paragraph) > _PARAGRAPH_CHARS
         if paragraph and (is_new or _ENDS.search(paragraph)):
             _write(writer, paragraph, marks)
@@ -39,7 +39,7 @@ def load_subtitles(path: Path, data: bytes) -> Document:
         opening = f"{who}: " if who and not paragraph else ""
         paragraph += (" " if paragraph else "") + opening
         marks.append((len(paragraph) - len(opening), time, line))
-        paragraph += said
+        paragraph += words
         speaker = who or speaker
     return writer.document(path, "vtt", readable_name(path), notes)
 
@@ -63,12 +63,12 @@ def _cues(text: str) -> list[tuple[str, int, str, str | None]]:
         n += 1
         if not timing:
             continue
-        first, said = n, []
+        first, words = n, []
         while n < len(lines) and lines[n].strip() and not _TIMING.match(lines[n]):
-            said.append(lines[n])
+            words.append(lines[n])
             n += 1
-        speaker = _SPEAKER.search(" ".join(said))
-        spoken = [" ".join(html.unescape(_TAG.sub("", line)).split()) for line in said]
+        speaker = _SPEAKER.search(" ".join(words))
+        spoken = [" ".join(html.unescape(_TAG.sub("", line)).split()) for line in words]
         fresh = [line for line in spoken if line and line not in shown]  # rolling captions show a line twice
         shown = spoken
         if fresh:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 
 Cells = tuple[str, ...]
 _NUMBER = re.compile(r"[-+−(]?\s*[^\w\s]?\s*\d[\d.,'\s]*\s*(?:%|[^\W\d]{1,3}|[^\w\s])?\)?|[-–—]|n/?a", re.IGNORECASE)
@@ -51,11 +51,8 @@ def table_lines(grid: Grid, context: str = "", assume_header: bool = False) -> l
     above, header, below = split_header(rows, grid.n_marked, assume_header)
     lines = [TableLine(_bare(rows[n]), grid.places[n]) for n in range(above) if any(rows[n])]
     body = [n for n in range(below, len(rows)) if any(rows[n])]
-    if (
-        not header
-        or not body
-        or any(name and not any(_cell(rows[n], i) for n in body) for i, name in enumerate(header))
-    ):
+    filled = {n for row in (rows[n] for n in body) for n, cell in enumerate(row) if cell}
+    if not header or not body or any(name and n not in filled for n, name in enumerate(header)):
         # Names that no row repeats stand in a line of their own, so that nothing is lost.
         lines += [TableLine(_bare(rows[n]), grid.places[n]) for n in range(above, below) if any(rows[n])]
     for n in body:
@@ -66,7 +63,8 @@ def table_lines(grid: Grid, context: str = "", assume_header: bool = False) -> l
 
 def record(header: Cells, row: Cells, context: str = "") -> str:
     """A row as `context · name: value; name: value`, without its empty cells."""
-    pairs = [f"{name}: {value}" if (name := _cell(header, n)) else value for n, value in enumerate(row) if value]
+    named = zip(row, chain(header, repeat("")), strict=False)  # a row may be longer than its header
+    pairs = [f"{name}: {value}" if name else value for value, name in named if value]
     return (f"{context} · " if context else "") + "; ".join(pairs)
 
 
@@ -87,12 +85,12 @@ def split_header(rows: Sequence[Cells], n_marked: int = 0, assume: bool = False)
     return first, _names(rows[first : first + n_rows]), first + n_rows
 
 
-def count_of(written: str | None, most: int) -> int:
+def count_of(written: str | None, maximum: int) -> int:
     """A count as an attribute of a file states it, at least 1 and at most `most`; 1 for what is no number."""
     digits = (written or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return 1
-    return max(1, min(int(digits), most)) if len(digits) < 10 else most
+    return max(1, min(int(digits), maximum)) if len(digits) < 10 else maximum
 
 
 def is_value(cell: str) -> bool:
@@ -145,6 +143,8 @@ def _cell(row: Cells, n: int) -> str:
 
 
 def _clean(cell: str) -> str:
+    if cell.isalnum():
+        return cell  # most cells, of which a wide table has a million
     return " / ".join(" ".join(line.split()) for line in cell.splitlines() if line.strip())
 
 

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from pipeline.documents import charsets
-from pipeline.documents.formats import BINARY, LANGUAGES, unread_kind
+from pipeline.documents.formats import BINARY, LANGUAGES
+from pipeline.documents.unread_formats import unread_kind
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -20,8 +21,8 @@ _HEAD_CHARS = 3000
 def load_text(path: Path, data: bytes, kind: str = "text") -> Document:
     """The file's text as it is. The title is that of a line "Title: ..." near its top, else the file's name."""
     text, notes = decode(path, data)
-    found = _TITLE_LINE.search(text[:_HEAD_CHARS]) if kind == "text" else None
-    title = found[1] if found else (path.name if kind.startswith("code") else readable_name(path))
+    match = _TITLE_LINE.search(text[:_HEAD_CHARS]) if kind == "text" else None
+    title = match[1] if match else (path.name if kind.startswith("code") else readable_name(path))
     return Document(path.as_posix(), text, kind, title=title, notes=notes)
 
 

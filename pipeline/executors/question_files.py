@@ -149,7 +149,8 @@ def _table_rows(path: Path, data: bytes) -> Iterator[Row]:
 
 
 _NAMELESS = "column "
-_LEFT_OUT_WHEN_EMPTY = ("id", "question", "glob", "documents")
+_MEANINGS = ("id", "question", "glob", "filter", "documents", "answer", "answers")
+_LEFT_OUT_WHEN_EMPTY = ("id", "question", "glob", "filter", "documents")
 
 
 def _is_left_out(name: str) -> bool:
@@ -171,7 +172,7 @@ def _delimiter(path: Path, text: str) -> str:
 def _column(cell: str) -> str:
     """Returns a column's name; lower-cases the names that have a meaning."""
     name = cell.strip()
-    return name.lower() if name.lower() in ("id", "question", "glob", "documents", "answer", "answers") else name
+    return name.lower() if name.lower() in _MEANINGS else name
 
 
 def name_of(value: dict[str, object], default: str) -> str:

@@ -2,8 +2,8 @@
 
 {"id": "ferry", "question": "When does the ferry leave?", "answers": ["at noon"]}
 
-`id` defaults to the line's number. `glob` restricts retrieval to some sources. `documents` come with the question
-([{"text": ..., "title": ..., "source": ...}]). All other fields are copied into the record.
+`id` defaults to the line's number. `glob` and `filter` restrict retrieval to some documents. `documents` come with the
+question ([{"text": ..., "title": ..., "source": ...}]). All other fields are copied into the record.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.executors.question_files import check_text, default_names, name_of, read_rows
+from pipeline.retrieval.filters import read_filter
 from pipeline.types import Document, Question
 
-_OWN = ("id", "question", "glob", "documents")
+_OWN = ("id", "question", "glob", "filter", "documents")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,17 @@ class Sample:
         """Returns the key of its record: equal for the same question, settings and documents."""
         question = self.question
         documents = [[document.source, document.title, document.text] for document in question.documents]
-        parts = [question.id, question.text, question.glob, documents, self.fault, config_hash, index_hash]
+        parts: list[object] = [
+            question.id,
+            question.text,
+            question.glob,
+            documents,
+            self.fault,
+            config_hash,
+            index_hash,
+        ]
         parts += [question.json_schema] if question.json_schema else []  # added later: old records must keep their keys
+        parts += [["filter", question.filter]] if question.filter else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -124,9 +134,20 @@ def _sample(value: object, default_id: str) -> Sample:
     glob = value.get("glob")
     if glob is not None and not isinstance(glob, str):
         raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
-    documents = tuple(_document(item, n) for n, item in enumerate(_listed(value.get("documents"))))
-    fields = {name: item for name, item in value.items() if name not in _OWN}
-    return Sample(Question(text, name, glob, documents), fields)
+    documents = tuple(_document(one, n) for n, one in enumerate(_listed(value.get("documents"))))
+    fields = {name: one for name, one in value.items() if name not in _OWN}
+    return Sample(Question(text, name, glob, documents, filter=_filter(value.get("filter"))), fields)
+
+
+def _filter(value: object) -> str:
+    """A question's filter, "" for none. Raises ValueError for one that cannot be read."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"has a 'filter' that is no text: {json.dumps(value)[:60]}")
+    if value.strip():
+        read_filter(value)  # FilterError is a ValueError
+    return value.strip()
 
 
 def _listed(value: object) -> list[object]:

@@ -99,4 +99,4 @@ def _question(query: str | dict[str, Any]) -> Question:
         return Question(query)
     if not isinstance(query.get("question"), str):
         raise ValueError(f"the input must be a question, or hold one under 'question'; it has: {', '.join(query)}")
-    return Question(query["question"], glob=query.get("glob"))
+    return Question(query["question"], glob=query.get("glob"), filter=query.get("filter") or "")

@@ -41,5 +41,5 @@ class Bm25:
         check_parents(self.parents)
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
-        found = runtime.index.search_bm25(question.query, self.k * POOL, scope_of(self, question))
-        return with_parents(folded(found, self.k, self.copies, runtime.note), self.parents, runtime)
+        passages = runtime.index.search_bm25(question.query, self.k * POOL, scope_of(self, question))
+        return with_parents(folded(passages, self.k, self.copies, runtime.note), self.parents, runtime)

@@ -52,11 +52,11 @@ class Dense:
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
         if self.mmr is None:
-            found = runtime.index.search_dense(question.query, self.k * POOL, scope)
-            return with_parents(folded(found, self.k, self.copies, runtime.note), self.parents, runtime)
-        found = runtime.index.search_dense(question.query, self.k * MMR_POOL, scope)
+            passages = runtime.index.search_dense(question.query, self.k * POOL, scope)
+            return with_parents(folded(passages, self.k, self.copies, runtime.note), self.parents, runtime)
+        passages = runtime.index.search_dense(question.query, self.k * MMR_POOL, scope)
         return with_parents(
-            diverse(folded(found, len(found), self.copies, runtime.note), self.k, self.mmr, runtime.index),
+            diverse(folded(passages, len(passages), self.copies, runtime.note), self.k, self.mmr, runtime.index),
             self.parents,
             runtime,
         )

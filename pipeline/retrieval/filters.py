@@ -242,9 +242,9 @@ class _Reader:
         symbol = "=" if sign.text == "==" else sign.text.casefold()
         if symbol not in known:
             raise FilterError(f"filter {self.text!r}: {field} is compared by {' '.join(known)}, not by {symbol}")
-        found = Comparison(field, symbol, self.values() if symbol == "in" else (self.value(symbol),))
-        found.check(self.text)
-        return found
+        comparison = Comparison(field, symbol, self.values() if symbol == "in" else (self.value(symbol),))
+        comparison.check(self.text)
+        return comparison
 
     def values(self) -> tuple[str, ...]:
         if not self.take("sign", "("):

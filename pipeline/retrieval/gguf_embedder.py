@@ -122,7 +122,7 @@ class GgufEmbedder(Batched):
     def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         prefix = self.instructions.passage
         spans = self._tokenizer.spans([prefix + text for text in texts])
-        return [_behind(len(prefix), found) for found in spans] if prefix else spans
+        return [_behind(len(prefix), text_spans) for text_spans in spans] if prefix else spans
 
     def _batches(self, texts: Sequence[str], with_states: bool) -> Iterator[Batch]:
         return self._prefixed(texts, self.instructions.passage, with_states)
@@ -146,7 +146,7 @@ class GgufEmbedder(Batched):
 
     def _starts(self, texts: Sequence[str], n_chars: int) -> list[int]:
         """How many tokens of each text lie in its first characters alone."""
-        return [len(found) - len(_behind(n_chars, found)) for found in self._tokenizer.spans(texts)]
+        return [len(text_spans) - len(_behind(n_chars, text_spans)) for text_spans in self._tokenizer.spans(texts)]
 
     # ------------------------------------------------------------------------------------------------ parts
     def _number(self, key: str) -> int:
@@ -191,7 +191,7 @@ def _behind(start: int, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int
 
 def _never_empty(ids: Sequence[tuple[int, ...]], tokenizer: Tokenizer) -> list[tuple[int, ...]]:
     """An empty text of a vocabulary without special tokens is read as a space: a model reads one token at least."""
-    return [found or tokenizer.ids([" "])[0] or (0,) for found in ids]
+    return [tokens or tokenizer.ids([" "])[0] or (0,) for tokens in ids]
 
 
 def _parts(path: Path) -> list[Path]:

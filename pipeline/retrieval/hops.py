@@ -92,19 +92,19 @@ class Hops:
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         scope = scope_of(self, question)
         keys = keys_of(question.query) if self.by != "names" else []
-        found = self.by_keys(keys, scope, runtime) if keys else []
-        if not found and self.by != "keys":
-            found = self.by_names(question, scope, runtime)
-        if not found:
+        hops = self.by_keys(keys, scope, runtime) if keys else []
+        if not hops and self.by != "keys":
+            hops = self.by_names(question, scope, runtime)
+        if not hops:
             runtime.note("nothing to follow: a plain search by words")
-        if self.fill or not found:
-            found = _distinct([*found, *runtime.index.search_bm25(question.query, self.k, scope)])
-        return [replace(passage, score=1 / rank) for rank, passage in enumerate(found[: self.k], 1)]
+        if self.fill or not hops:
+            hops = _distinct([*hops, *runtime.index.search_bm25(question.query, self.k, scope)])
+        return [replace(passage, score=1 / rank) for rank, passage in enumerate(hops[: self.k], 1)]
 
     # ------------------------------------------------------------------------------------------------- keys and values
     def by_keys(self, keys: Sequence[str], scope: Scope | None, runtime: Runtime) -> list[Passage]:
         """The pairs on the ways that start at the keys: each way in the order of its hops, the longest last."""
-        found: list[Passage] = []
+        passages: list[Passage] = []
         for key in keys:
             ways = sorted(self.ways(key, scope, runtime), key=len)
             if not ways:
@@ -112,8 +112,8 @@ class Hops:
                 continue
             self.tell(key, ways, runtime)
             kept = [ways[-1][-1:]] if self.give == "end" else ways
-            found += [hop.given(self.whole) for way in kept for hop in way]
-        return _distinct(found)
+            passages += [hop.given(self.whole) for way in kept for hop in way]
+        return _distinct(passages)
 
     def ways(self, key: str, scope: Scope | None, runtime: Runtime) -> list[list[Hop]]:
         """Every way from a key to where it ends, as its hops. A key that stands twice is where ways part."""
@@ -121,11 +121,11 @@ class Hops:
         pairs: dict[str, list[Hop]] = {}
         open_: list[tuple[str, list[Hop]]] = [(key, [])]
         while open_ and len(ways) < self.k:
-            at, way = open_.pop(0)
-            if at not in pairs:
-                pairs[at] = self.look_up(at, scope, runtime)
-            seen = {hop.key for hop in way} | {at}
-            onward = [] if len(way) >= self.hops else [hop for hop in pairs[at] if hop.value not in seen]
+            current, way = open_.pop(0)
+            if current not in pairs:
+                pairs[current] = self.look_up(current, scope, runtime)
+            seen = {hop.key for hop in way} | {current}
+            onward = [] if len(way) >= self.hops else [hop for hop in pairs[current] if hop.value not in seen]
             if way and not onward:
                 ways.append(way)
             open_ += [(hop.value, [*way, hop]) for hop in onward]
@@ -136,11 +136,11 @@ class Hops:
         if len(key) > _MOST_KEY_CHARS:
             return []
         passages = runtime.index.search_bm25(key, self.pool, scope)
-        found = {hop.pair.span: hop for passage in passages for hop in hops_in(key, passage, passage)}
-        for passage in [] if found else passages:
+        hops = {hop.pair.span: hop for passage in passages for hop in hops_in(key, passage, passage)}
+        for passage in [] if hops else passages:
             near = _with_surroundings(passage, runtime.index.document(passage.source))
-            found.update((hop.pair.span, hop) for hop in hops_in(key, near, passage))
-        return [found[span] for span in sorted(found, key=lambda span: (span.source, span.start))]
+            hops.update((hop.pair.span, hop) for hop in hops_in(key, near, passage))
+        return [hops[span] for span in sorted(hops, key=lambda span: (span.source, span.start))]
 
     def tell(self, key: str, ways: Sequence[Sequence[Hop]], runtime: Runtime) -> None:
         """The hops and where they end, for the ledger."""
@@ -156,9 +156,9 @@ class Hops:
     # ------------------------------------------------------------------------------------------- sentences with names
     def by_names(self, question: Question, scope: Scope | None, runtime: Runtime) -> list[Passage]:
         """The sentences on the way from the question's names, or from its best sentence, in the order of the hops."""
-        asked = names_of(question.query)
-        way = _Way(question, scope, runtime, asked)
-        start = [step for name in asked for step in self.steps(name, way)] or self.best(way)
+        names = names_of(question.query)
+        way = _Way(question, scope, runtime, names)
+        start = [step for name in names for step in self.steps(name, way)] or self.best(way)
         for step in start[: self.branches]:
             way.add(step)
         while way.names and way.n_hops < self.hops and len(way.steps) < self.k:
@@ -177,14 +177,14 @@ class Hops:
     def steps(self, name: str, way: _Way) -> list[Step]:
         """The sentences that hold the name and were not seen yet: those nearest to the question's words first."""
         word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-        found = [
+        hops = [
             Step(name, sentence, passage)
             for passage in way.runtime.index.search_bm25(name, self.pool, way.scope)
             if word.search(passage.text) or word.search(_flat(passage.text))
             for sentence in sentences_in(passage)
             if word.search(_flat(sentence.text)) and sentence.span not in way.seen
         ]
-        return sorted(found, key=lambda step: -coverage(way.words, step.sentence.text))
+        return sorted(hops, key=lambda step: -coverage(way.words, step.sentence.text))
 
     def best(self, way: _Way) -> list[Step]:
         """The sentence of the first search that is nearest to the question, by its words or by its meaning."""
@@ -210,18 +210,18 @@ class Hops:
         choices = [*way.names[:8], _NONE]
         grammar = "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
         facts = "\n".join(f"- {_flat(step.sentence.text)}" for step in way.steps[-6:])
-        asked = (
+        request = (
             f"Facts:\n{facts}\n\nQuestion: {way.question.query}\n\nWhich name has to be looked up next to answer the "
             f'question: {", ".join(choices[:-1])}? Say "{_NONE}" if the facts are enough. Answer with the name alone.'
         )
-        prompt = way.runtime.reader.render([Message("user", (Text(asked, "question"),))])
+        prompt = way.runtime.reader.render([Message("user", (Text(request, "question"),))])
         (stream,) = way.runtime.reader.generate([prompt], Sampling(max_tokens=32, grammar=grammar))
-        said = stream.result().text.strip()
-        if said == _NONE:
+        reply = stream.result().text.strip()
+        if reply == _NONE:
             return None
-        name = said if said in way.names else way.names[0]
+        name = reply if reply in way.names else way.names[0]
         way.names.remove(name)
-        way.runtime.note(f'the model says to look up "{said}"' + ("" if said == name else f'; taken: "{name}"'))
+        way.runtime.note(f'the model says to look up "{reply}"' + ("" if reply == name else f'; taken: "{name}"'))
         return name
 
 
@@ -251,7 +251,7 @@ class Step:
 class _Way:
     """The sentences so far, and the names that are still to be looked up."""
 
-    def __init__(self, question: Question, scope: Scope | None, runtime: Runtime, asked: Sequence[str]) -> None:
+    def __init__(self, question: Question, scope: Scope | None, runtime: Runtime, names: Sequence[str]) -> None:
         self.question = question
         self.scope = scope
         self.runtime = runtime
@@ -259,7 +259,7 @@ class _Way:
         self.steps: list[Step] = []
         self.seen: set[Span] = set()
         self.names: list[str] = []
-        self.known = set(asked)
+        self.known = set(names)
         self.n_hops = 0
 
     def add(self, step: Step) -> None:
@@ -270,10 +270,10 @@ class _Way:
         new = [name for name in names_of(_flat(step.sentence.text)) if name not in self.known]
         self.known.update(new)
         self.names += new
-        found = f", which names {', '.join(new)}" if new else ", which names nothing new"
+        named = f", which names {', '.join(new)}" if new else ", which names nothing new"
         by = f'"{step.name}"' if step.name else "the question"
         text = _flat(step.sentence.text)
-        self.runtime.note(f"hop {len(self.steps)}: {by} -> {_where(step.sentence)}: {text}{found}")
+        self.runtime.note(f"hop {len(self.steps)}: {by} -> {_where(step.sentence)}: {text}{named}")
 
 
 def keys_of(text: str) -> list[str]:
@@ -283,7 +283,7 @@ def keys_of(text: str) -> list[str]:
 
 def names_of(text: str) -> list[str]:
     """Runs of capitalised words and identifiers, each once; one such word that begins a sentence is not a name."""
-    found = []
+    names = []
     for match in _NAME.finditer(text):
         before = text[: match.start()].rstrip(" \n\"'“‘(")
         name = _flat(match[0]).removesuffix("'s").removesuffix("’s")
@@ -293,8 +293,8 @@ def names_of(text: str) -> list[str]:
         elif begins and " " not in name:
             continue
         if len(name) > 1 and content_words(name):
-            found.append(name)
-    return list(dict.fromkeys([*found, *keys_of(text)]))
+            names.append(name)
+    return list(dict.fromkeys([*names, *keys_of(text)]))
 
 
 def hops_in(key: str, text: Passage, passage: Passage) -> Iterator[Hop]:
@@ -343,10 +343,10 @@ def _similarities(question: str, texts: Sequence[str], runtime: Runtime) -> list
 
 def _distinct(passages: Sequence[Passage]) -> list[Passage]:
     """The passages in their order, each once."""
-    found: dict[Span, Passage] = {}
+    distinct: dict[Span, Passage] = {}
     for passage in passages:
-        found.setdefault(passage.span, passage)
-    return list(found.values())
+        distinct.setdefault(passage.span, passage)
+    return list(distinct.values())
 
 
 def _flat(text: str) -> str:

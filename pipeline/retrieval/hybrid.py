@@ -88,8 +88,8 @@ def fuse(lists: Sequence[tuple[Sequence[Passage], float]], rrf_k: int) -> list[P
     """The passages of weighted lists, best first, by weight / (rrf_k + rank); ties by source, then by offset."""
     scores: dict[Span, float] = {}
     passages: dict[Span, Passage] = {}
-    for found, weight in lists:
-        for rank, passage in enumerate(found, 1):
+    for ranking, weight in lists:
+        for rank, passage in enumerate(ranking, 1):
             scores[passage.span] = scores.get(passage.span, 0.0) + weight / (rrf_k + rank)
             passages.setdefault(passage.span, passage)
     order = sorted(scores, key=lambda span: (-scores[span], span.source, span.start))

@@ -87,19 +87,34 @@ def open_index(
     Raises StoreError, with the way out, for an index that is missing, empty, unfinished, damaged, of another format,
     embedder or chunker, and for a folder that is something else.
     """
-    folder = Path(folder)
-    wanted = Settings(
+    if mode == "read":
+        return _open_to_read(Path(folder), embedder, chunker)
+    return _open_to_write(Path(folder), embedder, chunker, rebuild, progress)
+
+
+def _wanted(embedder: Embedder, chunker: Chunks, path: Path | None = None) -> Settings:
+    """The settings of an index of this embedder and chunker, which may go on with how a generation was cut."""
+    if path is not None:
+        chunker = _as_cut(chunker, path)
+    return Settings(
         embedder=embedder.name,
         fingerprint=embedder.fingerprint,
         dimension=embedder.dimension,
         chunker=json.dumps(chunker.settings, sort_keys=True),
     )
-    if mode == "read":
-        return _open_to_read(folder, embedder, chunker, wanted)
-    return _open_to_write(folder, embedder, chunker, wanted, rebuild, progress)
 
 
-def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, wanted: Settings) -> DocumentIndex:
+def _as_cut(chunker: Chunks, path: Path) -> Chunks:
+    """The chunker for the generation in a folder: see Chunker.for_index."""
+    settings = _settings_of(path)
+    try:
+        stored = json.loads(settings.chunker) if settings is not None else None
+    except ValueError:
+        return chunker  # a damaged manifest: check_settings says so
+    return chunker.for_index(stored) if isinstance(stored, dict) else chunker
+
+
+def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks) -> DocumentIndex:
     with translate_errors(folder):
         held = hold_newest(folder)
         if held is None:
@@ -107,7 +122,7 @@ def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, wanted: Set
         index = _opened(folder, embedder, chunker, held)
     try:
         with translate_errors(folder):
-            check_settings(folder, index.manifest.settings(), wanted)
+            check_settings(folder, index.manifest.settings(), _wanted(embedder, index.chunker))
             if not index.manifest.is_finished:
                 raise missing(folder, is_unfinished=True)
             if not index.n_chunks:
@@ -119,24 +134,24 @@ def _open_to_read(folder: Path, embedder: Embedder, chunker: Chunks, wanted: Set
 
 
 def _open_to_write(
-    folder: Path, embedder: Embedder, chunker: Chunks, wanted: Settings, rebuild: bool, progress: Progress
+    folder: Path, embedder: Embedder, chunker: Chunks, rebuild: bool, progress: Progress
 ) -> DocumentIndex:
     with translate_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         check_is_ours(folder)
         lock = lock_for_writing(folder, progress)
         try:
-            held = _next_of(folder, wanted, rebuild)
+            held = _next_of(folder, embedder, chunker, rebuild)
             return _opened(folder, embedder, chunker, held, lock)
         except BaseException:
             lock.release()
             raise
 
 
-def _next_of(folder: Path, wanted: Settings, rebuild: bool) -> Held:
+def _next_of(folder: Path, embedder: Embedder, chunker: Chunks, rebuild: bool) -> Held:
     """What a writer begins from: what an interrupted one left, else the newest generation, else an empty one."""
     unfinished = folder / UNFINISHED
-    if not rebuild and _settings_of(unfinished) == wanted:
+    if not rebuild and _settings_of(unfinished) == _wanted(embedder, chunker, unfinished):
         _tidy(unfinished)
         return Held(unfinished)
     held = None if rebuild else hold_newest(folder)
@@ -144,7 +159,7 @@ def _next_of(folder: Path, wanted: Settings, rebuild: bool) -> Held:
         try:
             settings = _settings_of(held.path)
             if settings is not None:
-                check_settings(folder, settings, wanted)
+                check_settings(folder, settings, _wanted(embedder, chunker, held.path))
                 discard(folder)
                 return held
         except BaseException:
@@ -154,7 +169,7 @@ def _next_of(folder: Path, wanted: Settings, rebuild: bool) -> Held:
     held = begin(folder)
     manifest = Manifest(held.path / MANIFEST, may_write=True)
     try:
-        manifest.begin_anew(wanted)
+        manifest.begin_anew(_wanted(embedder, chunker))
     finally:
         manifest.close()
     return held
@@ -175,7 +190,7 @@ def _opened(
     folder: Path, embedder: Embedder, chunker: Chunks, held: Held, lock: WriteLock | None = None
 ) -> DocumentIndex:
     try:
-        return DocumentIndex(folder, embedder, chunker, held, lock)
+        return DocumentIndex(folder, embedder, _as_cut(chunker, held.path), held, lock)
     except BaseException:
         held.release()
         raise
@@ -239,8 +254,8 @@ class DocumentIndex:
     def pages(self, source: str) -> tuple[int, ...]:
         """The pages that its passages stand on."""
         with translate_errors(self.folder):
-            found = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
-            return tuple(dict.fromkeys(found))
+            on_pages = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
+            return tuple(dict.fromkeys(on_pages))
 
     def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         with translate_errors(self.folder):
@@ -287,12 +302,12 @@ class DocumentIndex:
         with translate_errors(self.folder):
             extra = set(self.manifest.sources()) - self._published_sources() if self._held.is_unfinished else ()
             if self._has_lost_vectors:
-                updater = Updater(self.manifest, None, self.embedder, self.chunker, progress)
+                updater = self._updater(progress, discovery.ocr, with_vectors=False)
                 torn: frozenset[str] | None = frozenset(source for source, n in self.manifest.counts().items() if n)
             elif self._is_whole and self._saved_vectors is not None:
-                updater, torn = Updater(self.manifest, None, self.embedder, self.chunker, progress), None
+                updater, torn = self._updater(progress, discovery.ocr, with_vectors=False), None
             else:
-                updater = self._updater(progress)
+                updater = self._updater(progress, discovery.ocr)
                 torn = updater.torn(is_exact=not self._is_whole)
             return updater.plan(self._without_itself(discovery), torn, extra)
 
@@ -323,7 +338,7 @@ class DocumentIndex:
                     if self._updater(beat).torn(is_exact=False) is not None:
                         plan = self.plan(discovery, beat)
                 self.manifest.upgrade()
-                report = self._updater(beat).run(plan, discovery, given)
+                report = self._updater(beat, discovery.ocr).run(plan, discovery, given)
                 self._forget_views()
                 self._save_words(beat, report.n_chunks)
                 self._publish()
@@ -339,9 +354,9 @@ class DocumentIndex:
         is_there = (self.path / CHROMA / "chroma.sqlite3").is_file()
         return bool(self.embedder.dimension) and not self._held.is_unfinished and not is_there
 
-    def _updater(self, progress: Progress) -> Updater:
-        vectors = self._vectors if self.embedder.dimension else None
-        return Updater(self.manifest, vectors, self.embedder, self.chunker, progress)
+    def _updater(self, progress: Progress, ocr: bool = True, with_vectors: bool = True) -> Updater:
+        vectors = self._vectors if with_vectors and self.embedder.dimension else None
+        return Updater(self.manifest, vectors, self.embedder, self.chunker, progress, ocr)
 
     def _published_sources(self) -> set[str]:
         """Those of the newest generation; where that is missing or damaged, those of this one."""
@@ -381,9 +396,9 @@ class DocumentIndex:
 
     def _without_itself(self, discovery: Discovery) -> Discovery:
         """The index's own files are no documents, though its folder may lie among them."""
-        own = self.folder.resolve()
-        inside = [path for path in discovery.files if path.is_relative_to(own)]
-        skipped = {path: PART_OF_INDEX if Path(path).is_relative_to(own) else why for path, why in discovery.skipped}
+        root = self.folder.resolve()
+        inside = {path for path in discovery.files if path.is_relative_to(root)}
+        skipped = {path: PART_OF_INDEX if Path(path).is_relative_to(root) else why for path, why in discovery.skipped}
         skipped |= {path.as_posix(): PART_OF_INDEX for path in inside}
         files = tuple(path for path in discovery.files if path not in inside)
         return replace(discovery, files=files, skipped=tuple(sorted(skipped.items())))
@@ -432,7 +447,9 @@ class DocumentIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -45,4 +45,4 @@ _NAMES = ("general.basename", "general.name", "general.finetune")
 def known_instructions(metadata: Mapping[str, str], file_name: str) -> Instructions:
     """The instructions of the family that a file's metadata name, or its own name; empty for an unknown family."""
     text = " ".join([*(metadata.get(key, "") for key in _NAMES), file_name]).lower()
-    return next((found for pattern, found in _KNOWN if re.search(pattern, text)), Instructions())
+    return next((instructions for pattern, instructions in _KNOWN if re.search(pattern, text)), Instructions())

@@ -228,11 +228,11 @@ class Manifest:
         if sources is None:
             rows = self.db.execute("SELECT id FROM chunks ORDER BY source, start")
             return list(dict.fromkeys(chunk for (chunk,) in rows))
-        found: dict[str, None] = {}
+        ids: dict[str, None] = {}
         for source in sources:
             rows = self.db.execute("SELECT id FROM chunks WHERE source = ?", (source,))
-            found.update(dict.fromkeys(row[0] for row in rows))
-        return list(found)
+            ids.update(dict.fromkeys(row[0] for row in rows))
+        return list(ids)
 
     def without_rows(self, ids: Iterable[str]) -> list[str]:
         """Those of the ids that no chunk has, sorted."""
@@ -283,10 +283,10 @@ class Manifest:
     def id_of(self, span: Span) -> str:
         """Raises KeyError for a span that is not a chunk."""
         query = "SELECT id FROM chunks WHERE source = ? AND start = ? AND stop = ?"
-        found = self.db.execute(query, (span.source, span.start, span.end)).fetchone()
-        if found is None:
+        row = self.db.execute(query, (span.source, span.start, span.end)).fetchone()
+        if row is None:
             raise KeyError(f"not a chunk of this index: {span}")
-        return str(found[0])
+        return str(row[0])
 
     def document(self, source: str) -> Document:
         """Raises KeyError for a source that is not in the index."""
@@ -295,10 +295,10 @@ class Manifest:
             "date", "language",
         )  # fmt: skip
         query = f"SELECT {names} FROM files WHERE source = ?"  # noqa: S608 - names of ours
-        found = self.db.execute(query, (source,)).fetchone()
-        if found is None:
+        row = self.db.execute(query, (source,)).fetchone()
+        if row is None:
             raise KeyError(f"not in this index: {source}")
-        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels, author, date, language = found
+        sha256, title, kind, text, pages, headings, notes, lines, paragraphs, labels, author, date, language = row
         with _decoding():
             return Document(
                 source=source,

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from pipeline.types import Passage
+from pipeline.types import Copy, Passage
 
 Copies = Literal["fold", "keep"]
 POOL = 3
@@ -30,35 +31,44 @@ _NEGATIONS = frozenset(
 
 
 def folded(passages: Sequence[Passage], k: int, copies: Copies, note: Callable[[str], None]) -> list[Passage]:
-    """The first k of the passages, which are best first, without near copies of those above. `note` names these."""
+    """The first k of the passages, which are best first, without near copies of those above.
+
+    `note` names the near copies. Each is also kept as a place of the passage above that has most of its text.
+    """
     if copies == "keep":
         return list(passages[:k])
     kept: list[Passage] = []
     left_out: list[str] = []
+    near: list[list[Copy]] = []
+    shingles_of: list[set[tuple[str, ...]]] = []
     shingles: set[tuple[str, ...]] = set()
     words: set[str] = set()
     for passage in passages:
         if len(kept) == k:
             break
         written = _WORD.findall(passage.text)
-        own = _shingles(written)
-        if kept and is_near_copy(written, own, shingles, words):
+        new_shingles = _shingles(written)
+        if kept and is_near_copy(written, new_shingles, shingles, words):
             left_out.append(_named(passage))
+            nearest = max(range(len(kept)), key=lambda n: len(new_shingles & shingles_of[n]))
+            near[nearest] += [Copy(passage.source, passage.start, passage.place), *passage.copies]
             continue
         kept.append(passage)
-        shingles |= own
+        near.append([])
+        shingles_of.append(new_shingles)
+        shingles |= new_shingles
         words.update(word.casefold() for word in written)
     if left_out:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         note(f"near copies of passages above were left out: {'; '.join(left_out[:3])}{more}")
-    return kept
+    return [replace(p, near_copies=tuple(copies)) if copies else p for p, copies in zip(kept, near, strict=True)]
 
 
 def is_near_copy(
-    written: Sequence[str], own: set[tuple[str, ...]], shingles: set[tuple[str, ...]], words: set[str]
+    written: Sequence[str], new_shingles: set[tuple[str, ...]], shingles: set[tuple[str, ...]], words: set[str]
 ) -> bool:
     """Whether a text's words say nothing beyond `shingles` and `words`, those of the texts above it."""
-    if not own or len(own & shingles) < SHARE * len(own):
+    if not new_shingles or len(new_shingles & shingles) < SHARE * len(new_shingles):
         return False
     new = [word for word in written if word.casefold() not in words]
     return len(new) <= MAX_NEW_WORDS * len(written) and not any(map(_is_telling, new))
@@ -72,7 +82,7 @@ def _is_telling(word: str) -> bool:
 def _shingles(written: Sequence[str]) -> set[tuple[str, ...]]:
     words = [word.casefold() for word in written]
     n = min(_WORDS_OF_A_SHINGLE, len(words))
-    return {tuple(words[at : at + n]) for at in range(len(words) - n + 1)} if n else set()
+    return {tuple(words[start : start + n]) for start in range(len(words) - n + 1)} if n else set()
 
 
 def _named(passage: Passage) -> str:

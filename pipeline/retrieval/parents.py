@@ -23,14 +23,14 @@ def with_parents(passages: Sequence[Passage], max_tokens: int | None, runtime: R
     if max_tokens is None:
         return list(passages)
     sources: dict[str, _Source] = {}
-    found: list[Passage] = []
+    results: list[Passage] = []
     for hit in passages:
         if hit.source not in sources:
             sources[hit.source] = _Source.of(hit.source, runtime.index)
         grown = sources[hit.source].grow(hit, max_tokens, runtime.reader.count_text)
         if grown is not None:
-            found.append(grown)
-    return found
+            results.append(grown)
+    return results
 
 
 def check_parents(parents: int | None) -> None:
@@ -53,16 +53,16 @@ class _Source:
 
     def grow(self, hit: Passage, max_tokens: int, count: Callable[[str], int]) -> Passage | None:
         """The hit with its neighbours; None where it was given with another."""
-        at = next(n for n, chunk in enumerate(self.chunks) if chunk.span == hit.span)
-        if at in self.given:
+        n_hit = next(n for n, chunk in enumerate(self.chunks) if chunk.span == hit.span)
+        if n_hit in self.given:
             return None
-        first = last = at
+        first = last = n_hit
         has_room = True
         while has_room:
             has_room = False
             for left, right in ((first, last + 1), (first - 1, last)):
                 new = right if right > last else left
-                if self.is_beside(new, at) and count(self.text(left, right)) <= max_tokens:
+                if self.is_beside(new, n_hit) and count(self.text(left, right)) <= max_tokens:
                     first, last, has_room = left, right, True
         self.given.update(range(first, last + 1))
         if first == last:
@@ -71,11 +71,11 @@ class _Source:
         place = Places(self.document).at(start, end)
         return Passage(hit.source, start, end, self.text(first, last), hit.score, place, hit.title)
 
-    def is_beside(self, n: int, at: int) -> bool:
-        """Whether chunk n may be put together with chunk `at`: of the same section, or of one below it."""
+    def is_beside(self, n: int, n_hit: int) -> bool:
+        """Whether chunk n may be put together with chunk `n_hit`: of the same section, or of one below it."""
         if not 0 <= n < len(self.chunks) or n in self.given:
             return False
-        section = self.chunks[at].place.heading
+        section = self.chunks[n_hit].place.heading
         return self.chunks[n].place.heading[: len(section)] == section
 
     def text(self, first: int, last: int) -> str:

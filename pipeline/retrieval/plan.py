@@ -70,11 +70,15 @@ class Plan:
 
 @dataclass
 class Look:
-    """Compares an index with files. `read_error` gives the reason why a file cannot be read, or None."""
+    """Compares an index with files. `read_error` gives the reason why a file cannot be read, or None.
+
+    `ocr` says whether text in pictures is recognised.
+    """
 
     manifest: Manifest
     progress: Progress
     read_error: Callable[[Path], str | None]
+    ocr: bool = True
     n_compared: int = 0
     n_bytes: int = 0
     touched: dict[str, FileState] = field(default_factory=dict)
@@ -116,10 +120,10 @@ class Look:
         )
 
     def _is_same(self, path: Path, known: FileState) -> bool:
-        if known.reader != reader_version(path):
+        if known.reader != reader_version(path, self.ocr):
             return False
         try:
-            now = state_of(path)
+            now = state_of(path, self.ocr)
             if now.ctime_ns and _stamps(now) == _stamps(known):
                 return True
             if now.size != known.size:
@@ -167,7 +171,7 @@ def unread_of(
     return sorted(dict([*earlier, *skipped, *failed]).items())
 
 
-def state_of(path: Path) -> FileState:
+def state_of(path: Path, ocr: bool = True) -> FileState:
     """A file's stamps, its bytes unread; of a member of an archive, the archive's. Raises OSError where it cannot be
     looked at.
     """
@@ -182,7 +186,7 @@ def state_of(path: Path) -> FileState:
         status.st_mtime_ns,
         0 if is_coarse or is_recent else ctime_ns,
         status.st_ino & _MAX_INODE,
-        reader_version(path),
+        reader_version(path, ocr),
     )
 
 

@@ -109,16 +109,16 @@ class Kept:
             for text in texts
         ]
         with self._lock:
-            found = {key: row for key in keys if (row := self._rows.get(key)) is not None and is_enough(row)}
-            for key in found:
+            known = {key: row for key in keys if (row := self._rows.get(key)) is not None and is_enough(row)}
+            for key in known:
                 self._rows.move_to_end(key)
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
             fresh = dict(zip(new, read(list(new.values())), strict=True))
-            found |= fresh
+            known |= fresh
             with self._lock:
                 self._keep(fresh)
-        return [found[key] for key in keys]
+        return [known[key] for key in keys]
 
     def _keep(self, fresh: dict[bytes, _Row]) -> None:
         for key, row in fresh.items():

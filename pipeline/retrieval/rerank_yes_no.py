@@ -95,8 +95,8 @@ def prompt(question: str, model: Model) -> tuple[Prompt, Prompt]:
     tail = Text(ASK, "passages")
     content = (Text(f"Question: {question}\n\nPassage:\n", "question"), tail)
     spans = model.render([Message("user", content)])
-    at = next(n for n, span in enumerate(spans) if span is tail)
-    return spans[:at], spans[at + 1 :]
+    place = next(n for n, span in enumerate(spans) if span is tail)
+    return spans[:place], spans[place + 1 :]
 
 
 def cut(text: str, room: int, model: Model) -> Iterator[str]:

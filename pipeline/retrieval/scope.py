@@ -59,7 +59,8 @@ def scope_of(component: object, question: Question) -> Scope | None:
     """The scope that a retriever's settings and the question leave together; None for the whole index."""
     glob, text = (component.glob, component.filter) if isinstance(component, Scoped) else (None, None)
     globs = (glob, question.glob)
-    scope = Scope(tuple(glob for glob in globs if glob), (text,) if text else ())
+    filters = (text, question.filter)
+    scope = Scope(tuple(glob for glob in globs if glob), tuple(text for text in filters if text))
     return None if scope.is_everything else scope
 
 
@@ -82,8 +83,8 @@ def check_scope(index: Searched, scope: Scope | None) -> None:
     known = index.metadata
     kept = [known[source] for source in matching(index.sources, scope.globs)]
     for text in scope.filters:
-        one = Scope(filters=(text,))
-        if not any(_is_inside(index, about, one) for about in kept):
+        alone = Scope(filters=(text,))
+        if not any(_is_inside(index, about, alone) for about in kept):
             raise nothing_left(text, kept, (page for about in kept for page in index.pages(about.source)))
     if not any(_is_inside(index, about, scope) for about in kept):
         raise nothing_left(" and ".join(f"({text})" for text in scope.filters), kept)

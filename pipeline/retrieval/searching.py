@@ -57,10 +57,10 @@ def by_vectors(
     manifest: Manifest, vectors: Nearest, vector: NDArray[np.float32], k: int, chunks: Kept | None
 ) -> list[Passage]:
     """The k nearest passages, best first; the score is the cosine. Ties go by source, then by offset."""
-    found = vectors.search(vector, k, None if chunks is None else chunks.ids)
+    nearest = vectors.search(vector, k, None if chunks is None else chunks.ids)
     scored = [
         replace(passage, score=score)
-        for id_, score in found
+        for id_, score in nearest
         if (passage := with_copies(manifest, id_, chunks)) is not None
     ]
     return sorted(scored, key=lambda passage: (-passage.score, passage.source, passage.start))[:k]
@@ -68,8 +68,8 @@ def by_vectors(
 
 def by_words(manifest: Manifest, words: WordIndex, question: str, k: int, chunks: Kept | None) -> list[Passage]:
     """The k best passages by BM25."""
-    found = words.search(question, k, None if chunks is None else manifest.first_rows(chunks.ids))
-    passages = [(with_copies(manifest, manifest.id_of_row(row), chunks), score) for row, score in found]
+    best = words.search(question, k, None if chunks is None else manifest.first_rows(chunks.ids))
+    passages = [(with_copies(manifest, manifest.id_of_row(row), chunks), score) for row, score in best]
     return [replace(passage, score=score) for passage, score in passages if passage is not None]
 
 

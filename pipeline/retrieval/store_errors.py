@@ -39,7 +39,13 @@ def _embedder(settings: Settings) -> str:
 
 
 def _chunker(settings: Settings) -> str:
-    return ", ".join(f"{name} {value}" for name, value in json.loads(settings.chunker).items())
+    """How an index's text is cut, in the words of a pipeline's `index` section."""
+    values = json.loads(settings.chunker)
+    name = str(values.pop("chunker", ""))
+    values.pop("version", None)
+    # The chunker of `chunks: tokens` has been stored as "structure" since before there were others.
+    mode = {"structure": "tokens", "tree": "structure"}.get(name, name)
+    return ", ".join([f"chunks: {mode}", *(f"{key} {value}" for key, value in values.items())])
 
 
 def rebuild_hint(folder: Path) -> str:

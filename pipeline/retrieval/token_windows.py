@@ -56,7 +56,7 @@ def token_states(question: str, blocks: Sequence[Block], embedder: Embedder) -> 
         windows += _windows(block, n_before, embedder)
         n_before += len(block.sentences)
     texts = [window.text for window in windows]
-    vectors, (asked, *states) = remembered.token_vectors(embedder, [question, *texts], texts)
+    vectors, (question_states, *states) = remembered.token_vectors(embedder, [question, *texts], texts)
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in range(n_before)]
     for window, rows, places in zip(windows, states, embedder.token_spans(texts), strict=True):
         starts = [start for start, _ in places]
@@ -64,7 +64,7 @@ def token_states(question: str, blocks: Sequence[Block], embedder: Embedder) -> 
             first, last = np.searchsorted(starts, (low, high))
             if first < last:
                 pieces[n].append(rows[first:last])
-    return TokenStates(vectors[0], asked, vectors[1:], pieces)
+    return TokenStates(vectors[0], question_states, vectors[1:], pieces)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,14 @@ class Chunks(Protocol):
     @property
     def settings(self) -> dict[str, str | int]: ...
     def chunk(
-        self, document: Document, count: Callable[[Sequence[str]], list[int]], max_tokens: int
+        self,
+        document: Document,
+        count: Callable[[Sequence[str]], list[int]],
+        max_tokens: int,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Passage]: ...
+    def for_index(self, settings: Mapping[str, object]) -> Chunks:
+        """The chunker that goes on with an index of these settings."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class Updater:
     embedder: Embedder
     chunker: Chunks
     progress: Progress
+    ocr: bool = True
     done: set[str] = field(default_factory=set)
     stored: set[str] = field(default_factory=set)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -88,7 +95,7 @@ class Updater:
 
     def plan(self, discovery: Discovery, torn: frozenset[str] | None, extra: Iterable[str] = ()) -> Plan:
         """What an update has to do; heals nothing and writes nothing. `torn` and `extra` as in Look.plan."""
-        return Look(self.manifest, self.progress, self.error_of).plan(discovery, torn, extra)
+        return Look(self.manifest, self.progress, self.error_of, self.ocr).plan(discovery, torn, extra)
 
     def run(self, plan: Plan, discovery: Discovery, given: Sequence[Document] = ()) -> IndexReport:
         """Does what a plan for this index says."""
@@ -176,7 +183,7 @@ class Updater:
 
     def groups(self, files: Sequence[Path]) -> Iterator[list[IndexedFile]]:
         """The files, read and cut, in groups of FIRST_GROUP_CHUNKS to GROUP_CHUNKS chunks but for the last."""
-        sizes = {path: _state(path).size for path in files}
+        sizes = {path: self.state(path).size for path in files}
         self.meter = _Meter(self.progress, sum(sizes.values()))
         group: list[IndexedFile] = []
         n_chunks, limit = 0, min(FIRST_GROUP_CHUNKS, GROUP_CHUNKS)
@@ -206,8 +213,8 @@ class Updater:
         try:
             if not _is_utf8(path.as_posix()):
                 raise DocumentError("its name is not UTF-8: rename it")
-            state = _state(path)
-            document = load(path)
+            state = self.state(path)
+            document = load(path, self.ocr)
             if not _is_utf8(document.text):
                 raise DocumentError("holds halves of characters (lone surrogates): save it as UTF-8 again")
         except LongthreadError as error:
@@ -215,8 +222,19 @@ class Updater:
             return None
         return document, replace(state, sha256=document.sha256)
 
+    def state(self, path: Path) -> FileState:
+        """A file's stamps; zeros for one that cannot be looked at: reading it will say why."""
+        try:
+            return state_of(path, self.ocr)
+        except OSError:
+            return FileState("", 0, 0, reader=reader_version(path, self.ocr))
+
     def cut(self, document: Document, state: FileState) -> IndexedFile:
-        chunks = self.chunker.chunk(document, self.embedder.count_tokens, self.embedder.max_tokens)
+        def progress(done: int, total: int) -> None:
+            self.progress("cut a long text (kB)", done // 1000, -(-total // 1000))
+
+        embedder = self.embedder
+        chunks = self.chunker.chunk(document, embedder.count_tokens, embedder.max_tokens, progress)
         return IndexedFile(document, state, tuple(chunks))
 
     def forget_failed(self, path: Path) -> None:
@@ -284,11 +302,3 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _state(path: Path) -> FileState:
-    """A file's stamps; zeros for one that cannot be looked at: reading it will say why."""
-    try:
-        return state_of(path)
-    except OSError:
-        return FileState("", 0, 0, reader=reader_version(path))

@@ -152,9 +152,9 @@ class Vectors:
         """In the order of the ids, which must be there: shape (n, dimension)."""
         import numpy as np
 
-        found = self.collection.get(ids=list(ids), include=["embeddings"])
-        at = {id_: row for row, id_ in enumerate(found["ids"])}
-        return np.asarray(found["embeddings"], np.float32)[[at[id_] for id_ in ids]]
+        stored = self.collection.get(ids=list(ids), include=["embeddings"])
+        rows = {id_: row for row, id_ in enumerate(stored["ids"])}
+        return np.asarray(stored["embeddings"], np.float32)[[rows[id_] for id_ in ids]]
 
     def search(
         self, vector: NDArray[np.float32], k: int, allowed: Collection[str] | None = None
@@ -166,18 +166,20 @@ class Vectors:
         if allowed is not None and len(allowed) > _MOST_IDS:
             return self._sifted(vector, k, frozenset(allowed))
         ids = None if allowed is None else list(allowed)
-        found = self.collection.query(
+        nearest = self.collection.query(
             query_embeddings=vector[None], n_results=k + _MARGIN, ids=ids, include=["distances"]
         )
-        return [(id_, round(1 - float(d), 6)) for id_, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+        return [
+            (id_, round(1 - float(d), 6)) for id_, d in zip(nearest["ids"][0], nearest["distances"][0], strict=True)
+        ]
 
     def _sifted(self, vector: NDArray[np.float32], k: int, allowed: frozenset[str]) -> list[tuple[str, float]]:
         """As `search`, for many ids: more and more neighbours, sifted here."""
         n_stored, n_results = self.collection.count(), 0
         while True:
             n_results = min(max(2 * n_results, 4 * (k + _MARGIN)), n_stored)
-            found = self.collection.query(query_embeddings=vector[None], n_results=n_results, include=["distances"])
-            columns = zip(found["ids"][0], found["distances"][0], strict=True)
+            nearest = self.collection.query(query_embeddings=vector[None], n_results=n_results, include=["distances"])
+            columns = zip(nearest["ids"][0], nearest["distances"][0], strict=True)
             kept = [(id_, round(1 - float(d), 6)) for id_, d in columns if id_ in allowed]
             if len(kept) >= k + _MARGIN or n_results == n_stored:
                 return kept

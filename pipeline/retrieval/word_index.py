@@ -63,14 +63,14 @@ class WordIndex:
         """
         import numpy as np
 
-        asked = self.bm25.get_tokens_ids(words(question)) if self.bm25 is not None else []
-        if not asked:
+        tokens = self.bm25.get_tokens_ids(words(question)) if self.bm25 is not None else []
+        if not tokens:
             return []
-        scores = self.bm25.get_scores_from_ids(asked)
+        scores = self.bm25.get_scores_from_ids(tokens)
         if allowed is not None:
             scores = np.where(np.isin(self.rows, np.asarray(allowed, np.int64)), scores, 0)
-        found = np.flatnonzero(scores > 0)
-        best = found[np.argsort(-scores[found], kind="stable")[:k]]
+        matches = np.flatnonzero(scores > 0)
+        best = matches[np.argsort(-scores[matches], kind="stable")[:k]]
         return [(int(self.rows[i]), float(scores[i])) for i in best]
 
     def save(self, folder: Path, generation: int) -> None:

@@ -44,7 +44,8 @@ class Passage:
     of `start`. `title` is the document's. An abstractive passage has its sources in `spans`; an extractive one leaves
     `spans` empty, and is its own span. `soft`, if set, replaces the text in the prompt. `sentences` holds the sentences
     inside that a compressor scored against the question, in order; empty if none did. `copies` are the other
-    occurrences of the same text.
+    occurrences of the same text, and `near_copies` those of passages that were left out because this one says all that
+    they say.
     """
 
     source: str
@@ -58,6 +59,7 @@ class Passage:
     soft: Soft | None = field(default=None, compare=False, repr=False)
     sentences: tuple[ScoredSentence, ...] = field(default=(), compare=False, repr=False)
     copies: tuple[Copy, ...] = field(default=(), repr=False)
+    near_copies: tuple[Copy, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def span(self) -> Span:
@@ -66,7 +68,7 @@ class Passage:
     def part(self, start: int, end: int, score: float | None = None) -> Passage:
         """Returns the sub-passage [start, end) of the source, with its own place.
 
-        The result is text, even if this passage is soft.
+        The result is text, even if this passage is soft. It has no near copies, which may lack this part.
         """
         if not self.start <= start <= end <= self.end:
             raise ValueError(f"a part must lie in [{self.start}, {self.end}), was: [{start}, {end})")
@@ -77,8 +79,9 @@ class Passage:
         inside = tuple(sentence for sentence in self.sentences if start <= sentence.start and sentence.end <= end)
         copies = tuple(Copy(copy.source, copy.start + n, copy.place.after(before)) for copy in self.copies)
         return replace(
-            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside, copies=copies
-        )
+            self, start=start, end=end, text=text, place=place, score=score, soft=None, sentences=inside,
+            copies=copies, near_copies=(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Question:
     documents: tuple[Document, ...] = ()
     search_query: str = ""
     json_schema: str = ""
+    filter: str = ""
 
     @property
     def query(self) -> str:

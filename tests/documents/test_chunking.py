@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.documents import chunking
 from pipeline.documents.chunking import Chunker, Count
 from pipeline.documents.load import load
+from pipeline.documents.markdown import headings
 from pipeline.types import Document, Heading, Passage, Place
+from tests.documents import counting
 from tests.documents.counting import characters, minilm_tokens, words
 from tests.documents.texts import TEXTS, without_space
 
@@ -211,3 +214,37 @@ def test_a_setting_out_of_range_is_refused() -> None:
         Chunker(2).chunk(Document("a.txt", "word"), minilm_tokens, MAX_TOKENS)
     with pytest.raises(ValueError, match=r"one character takes 4 tokens, and a chunk may take 3"):
         Chunker(3).chunk(Document("a.txt", "😀"), lambda texts: [len(text.encode()) for text in texts], MAX_TOKENS)
+
+
+def test_a_long_text_is_cut_in_blocks_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunking, "BLOCK_CHARS", 400)
+    sections = [f"# Part {n}\n\n" + " ".join(f"w{n}x{i}." for i in range(40)) + "\n\n" for n in range(8)]
+    text = "".join(sections)
+    document = Document("/d", text, "markdown", headings=headings(text))
+    heard: list[tuple[int, int]] = []
+    passages = Chunker(tokens=20).chunk(document, counting.words, 1000, lambda done, total: heard.append((done, total)))
+    assert all(passage.text == text[passage.start : passage.end] for passage in passages)
+    assert "".join("".join(passage.text.split()) for passage in passages) == "".join(text.split())
+    assert [passage.place.heading for passage in passages if passage.text.startswith("#")] == [
+        (f"Part {n}",) for n in range(8)
+    ]
+    assert heard[-1] == (len(text), len(text))
+    assert len(heard) > 4
+    assert heard == sorted(heard)
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, "word " * 300, "a line\n" * 200, "é" * 3 + "\u0301" * 900])
+def test_blocks_hold_every_character_of_texts_without_headings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(chunking, "BLOCK_CHARS", 100)
+    blocks = list(chunking._blocks(Document("/d", text, "text")))
+    assert "".join(block.text for _, block in blocks) == text
+    assert [offset for offset, _ in blocks] == [sum(len(b.text) for _, b in blocks[:n]) for n in range(len(blocks))]
+    assert all(0 < len(block.text) <= 100 for _, block in blocks)
+
+
+def test_auto_is_tokens_with_an_overlap_and_structure_without() -> None:
+    assert Chunker(overlap=20).mode == "tokens"
+    assert Chunker().mode == chunking.AUTO
+    assert Chunker().for_index(Chunker(chunks="tokens").settings).mode == "tokens"
+    assert Chunker(overlap=8).for_index(Chunker(chunks="structure").settings) == Chunker(overlap=8)
+    assert Chunker(chunks="structure").for_index(Chunker(chunks="tokens").settings).mode == "structure"

@@ -8,19 +8,22 @@ import sys
 import tarfile
 import time
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.documents import archives
 from pipeline.documents.discover import discover
-from pipeline.documents.formats import FORMATS
+from pipeline.documents.formats import FORMATS, reader_version
 from pipeline.documents.load import load
 from pipeline.documents.pipes import read_pipe_table
 from pipeline.documents.places import Places, marks_to_json, place_from_json
 from pipeline.documents.tables import Grid
 from pipeline.errors import DocumentError, LongthreadError
 from pipeline.types import Document
+from tests.documents.msg_file import BODY, HTML, SENDER, SENDER_ADDRESS, SUBJECT, SUBMIT_TIME, Value, msg
+from tests.documents.pdf_file import pdf
 
 
 def read(folder: Path, name: str, data: bytes | str) -> Document:
@@ -500,3 +503,72 @@ def test_bytes_become_the_characters_that_are_meant(tmp_path: Path, name: str, d
     document = read(tmp_path, name, data)
     assert document.text == text
     assert discover([str(tmp_path)]).files == (tmp_path / name,)
+
+
+def test_a_text_that_speaks_of_pdf_is_text(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.md", "A PDF begins with `%PDF-1.7`, always.").kind == "markdown"
+    assert read(tmp_path, "b.txt", pdf([["Page one."]])).kind == "pdf"
+    with pytest.raises(DocumentError, match="a broken PDF"):
+        read(tmp_path, "c.txt", b"\0\1junk in front%PDF-1.7")
+
+
+@pytest.mark.parametrize("n_columns", [300, 20_000])
+def test_a_table_of_many_columns_is_a_table(tmp_path: Path, n_columns: int) -> None:
+    header, row = (",".join(f"{name}{n}" for n in range(n_columns)) for name in ("c", ""))
+    document = read(tmp_path, "wide.csv", "\n".join([header, row, row, row]))
+    assert document.notes == ()
+    assert document.text.split("\n")[2].endswith(f"c{n_columns - 1}: {n_columns - 1}")
+
+
+FEES: dict[int, Value] = {
+    SUBJECT: "The mooring fee",
+    BODY: "Dear Tom,\r\n\r\nthe fee is 14 pounds.\r\n",
+    SENDER: "Ida Holm",
+    SENDER_ADDRESS: "ida@x.example",
+    SUBMIT_TIME: datetime(2025, 11, 3, 9, 12, tzinfo=UTC),
+}
+
+
+def test_a_mail_of_outlook_with_attachments(tmp_path: Path) -> None:
+    long = b"word " * 2000
+    files = {
+        "fees.csv": b"boat,fee\nIda,14\nRuth,20\n",
+        "long.txt": long,
+        "old.msg": msg({SUBJECT: "Older", BODY: "No."}),
+    }
+    document = read(tmp_path, "a.msg", msg(FEES, [("Tom", "tom@x.example")], files))
+    assert document.text == (
+        'From: "Ida Holm" <ida@x.example>\nTo: Tom <tom@x.example>\nDate: 2025-11-03 09:12:00+00:00\n'
+        "Subject: The mooring fee\n\nDear Tom,\n\nthe fee is 14 pounds."
+    )
+    assert (document.title, document.author, document.date) == (
+        "The mooring fee", '"Ida Holm" <ida@x.example>', "2025-11-03"
+    )  # fmt: skip
+    assert place(document, "the fee is") == "text"
+    assert [file.name for file in discover([str(tmp_path)]).files] == ["a.msg", "fees.csv", "long.txt", "old.msg"]
+    assert load(tmp_path / "a.msg" / "fees.csv").text == "boat: Ida; fee: 14\nboat: Ruth; fee: 20"
+    assert load(tmp_path / "a.msg" / "long.txt").text == long.decode()
+    assert "Subject: Older" in load(tmp_path / "a.msg" / "old.msg").text
+
+
+def test_a_mail_of_outlook_in_html_and_a_broken_one(tmp_path: Path) -> None:
+    html = b"<html><body><h1>Fees</h1><p>It is <b>14</b> pounds.</p></body></html>"
+    document = read(tmp_path, "a.msg", msg({SUBJECT: "Fee", HTML: html}))
+    assert document.text.endswith("# Fees\n\nIt is 14 pounds.")
+    data = msg(FEES)
+    with pytest.raises(DocumentError, match=r"b\.msg: a broken mail of Outlook .*save it again as EML"):
+        read(tmp_path, "b.msg", data[: len(data) // 2])
+
+
+def test_without_ocr_a_picture_is_left_out_by_name(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 20), "white").save(tmp_path / "a.png")
+    (tmp_path / "b.txt").write_text("A word.")
+    why = "left out: a picture, and index.ocr is off"
+    found = discover([str(tmp_path)], ocr=False)
+    assert ([file.name for file in found.files], [reason for _, reason in found.skipped]) == (["b.txt"], [why])
+    with pytest.raises(DocumentError, match=f"a.png: {why}"):
+        load(tmp_path / "a.png", ocr=False)
+    assert reader_version(tmp_path / "a.png", ocr=False) == "picture/1"
+    assert reader_version(tmp_path / "b.txt", ocr=False) == reader_version(tmp_path / "b.txt")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.documents import ocr
 from pipeline.documents.load import load
 from pipeline.documents.page_layout import Line, has_cells, lay_out_page
+from pipeline.errors import ConfigError
 from pipeline.types import Document, Heading, Place
 from tests.documents.pdf_file import pdf
 
@@ -107,3 +109,34 @@ def test_a_scanned_page_is_read_by_ocr(tmp_path: Path) -> None:
         assert re.fullmatch(r"1 page read by OCR with a confidence of (0\.9\d|1\.00)", document.notes[0])
     page.rotate(180).save(tmp_path / "b.png")
     assert load(tmp_path / "b.png").text == "\n".join(words)
+
+
+def test_pages_beyond_the_limit_are_left_out_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pdf([[f"This is page {n}."] for n in range(1, 6)])
+    monkeypatch.setenv("LONGTHREAD_MAX_PDF_PAGES", "3")
+    document = loaded(tmp_path, data)
+    assert document.text.split("\n\n") == [f"This is page {n}." for n in (1, 2, 3)]
+    assert document.notes == ("the last 2 of 5 pages were not read: set LONGTHREAD_MAX_PDF_PAGES higher to read them",)
+    monkeypatch.setenv("LONGTHREAD_MAX_PDF_PAGES", "many")
+    with pytest.raises(
+        ConfigError, match="LONGTHREAD_MAX_PDF_PAGES must be a whole number of pages above 0, was: many"
+    ):
+        loaded(tmp_path, data)
+
+
+def test_scans_are_recognised_up_to_a_limit_and_not_at_all_without_ocr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ocr, "is_installed", lambda: True)
+    monkeypatch.setattr(ocr, "recognise", lambda image: ocr.Recognised("A sign.", 1.0))
+    monkeypatch.setenv("LONGTHREAD_MAX_OCR_PAGES", "1")
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf([["Typed."], [], []]))
+    document = load(path)
+    assert document.text == "Typed.\n\nA sign.\n\n"
+    assert document.notes == (
+        "page 3 not recognised: set LONGTHREAD_MAX_OCR_PAGES higher to read them",
+        "1 page read by OCR with a confidence of 1.00",
+    )
+    document = load(path, ocr=False)
+    assert document.notes == ("pages 2, 3 without text: if these are scans, index.ocr: auto reads them",)

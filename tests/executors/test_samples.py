@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def test_json_lines_with_all_that_they_may_have(tmp_path: Path) -> None:
         (b'{"question": "  "}', "has no text in 'question'"),
         (b'{"question": "Why?", "id": null}', "has an 'id' that is no text: null"),
         (b'{"question": "Why?", "glob": 1}', "has a 'glob' that is no text: 1"),
+        (b'{"question": "Why?", "filter": 1}', "has a 'filter' that is no text: 1"),
+        (b'{"question": "Why?", "filter": "kin=pdf"}', "filter 'kin=pdf' has no field 'kin' to compare; did you mean"),
         (b'{"question": "Why?", "documents": "x"}', "has 'documents' that are no list"),
         (b'{"question": "Why?", "documents": [{"title": "x"}]}', "has a document without 'text'"),
         (b'{"question": "caf\xe9?"}', "is not UTF-8"),
@@ -48,6 +51,19 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path: Path, line: bytes
     first, bad, last = read_samples(path)
     assert (first.fault, last.fault, bad.question.id) == ("", "", "line 2")
     assert re.search(f"q.jsonl:2: the line ({fault})", bad.fault), bad.fault
+
+
+def test_a_question_may_have_a_filter_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(
+        '{"question": "When?", "filter": " kind=pdf and year>=2024 "}\n{"question": "Where?", "filter": ""}\n'
+    )
+    first, second = read_samples(path)
+    assert (first.question.filter, second.question.filter) == ("kind=pdf and year>=2024", "")
+    assert first.key("c", None) != replace(first, question=replace(first.question, filter="")).key("c", None)
+    table = tmp_path / "q.csv"
+    table.write_text("question,Filter\nWhen?,kind=csv\nWhere?,\n")
+    assert [(sample.question.filter, sample.fields) for sample in read_samples(table)] == [("kind=csv", {}), ("", {})]
 
 
 def test_a_table(tmp_path: Path) -> None:

@@ -161,3 +161,16 @@ def test_copies_do_not_fill_the_top_k_and_the_setting_keeps_them(tmp_path: Path)
 def test_copies_are_no_part_of_where_a_passage_stands() -> None:
     one = Passage("/a", 0, 3, "abc", copies=(Copy("/b", 5, Place(2)),))
     assert one.part(1, 3).copies == (Copy("/b", 6, Place(2)),)
+
+
+def test_a_near_copy_is_a_place_of_the_passage_that_stands_for_it() -> None:
+    words = [f"w{n}" for n in range(40)]
+    whole = Passage("/a.txt", 0, 10, " ".join(words))
+    other = Passage("/b.txt", 0, 10, "Something else that nobody has said before.")
+    copy = Copy("/d.txt", 5, Place(7))
+    near = Passage("/c.txt", 3, 9, " ".join(words[4:]), place=Place(2), copies=(copy,))
+    notes: list[str] = []
+    first, second = folded([other, whole, near], 8, "fold", notes.append)
+    assert (first.near_copies, second.near_copies) == ((), (Copy("/c.txt", 3, Place(2)), copy))
+    assert second.part(0, 5).near_copies == ()
+    assert notes == ["near copies of passages above were left out: c.txt, line 2"]

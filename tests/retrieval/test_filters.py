@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pipeline.retrieval.bm25 import Bm25
 from pipeline.retrieval.filters import FIELDS, FilterError, nothing_left, read_filter
 from pipeline.retrieval.metadata import Metadata
+from pipeline.retrieval.scope import Scope, scope_of
+from pipeline.types import Question
 
 
 def ns(day: str) -> int:
@@ -125,3 +128,10 @@ def test_every_field_can_be_compared() -> None:
     value = {"path": "x", "text": "x", "date": "2024", "number": "7"}
     for field, sort in FIELDS.items():
         assert read_filter(f"{field}={value[sort]}").fields == {field}
+
+
+def test_the_filters_of_a_retriever_and_of_a_question_count_together() -> None:
+    question = Question("When?", glob="*/a/*", filter="year=2024")
+    assert scope_of(Bm25(filter="kind=pdf"), question) == Scope(("*/a/*",), ("kind=pdf", "year=2024"))
+    assert scope_of(Bm25(), Question("When?", filter="year=2024")) == Scope((), ("year=2024",))
+    assert scope_of(Bm25(), Question("When?")) is None

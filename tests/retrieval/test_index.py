@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -153,11 +154,33 @@ def test_another_embedder_or_chunker_is_refused_and_taken_on_rebuild(docs: Path,
         update(index, docs, Letters(32))
     with pytest.raises(StoreError, match=r"embedder letters .*none \(none, 0 dimensions\) is asked for"):
         read(index, NoVectors())
-    with pytest.raises(StoreError, match=r"overlap 0, tokens 32.*tokens 16.*--rebuild"):
+    with pytest.raises(StoreError, match=r"chunks: structure, tokens 32.*structure, tokens 16.*--rebuild"):
         open_index(index, Letters(), Chunker(tokens=16))
     assert counts(update(index, docs, Letters(32), rebuild=True)) == (3, 0, 0, 0, 0)
     with read(index, Letters(32)) as opened:
         assert len(opened.search_dense("salt", 9)) == opened.n_chunks
+
+
+@pytest.mark.parametrize("mode", ["tokens", "structure"])
+def test_by_default_an_index_stays_cut_as_it_was_made(
+    docs: Path, index: Path, mode: Literal["tokens", "structure"]
+) -> None:
+    made = Chunker(tokens=32, chunks=mode)
+    with open_index(index, Letters(), made, mode="write") as opened:
+        opened.update(discover([str(docs)]), silent)
+        before = opened.n_chunks
+    with read(index, Letters()) as opened:
+        assert (opened.chunker, opened.n_chunks) == (made, before)
+    write(docs, {"new.txt": "A new pier. " * 20})
+    assert counts(update(index, docs, Letters())) == (1, 0, 0, 3, 0)
+    with open_index(index, Letters(), made) as opened:
+        assert opened.n_chunks > before
+    other = Chunker(tokens=32, chunks="structure" if mode == "tokens" else "tokens")
+    with pytest.raises(StoreError, match=rf"was cut with chunks: {mode}.*chunks: {other.mode}.*--rebuild"):
+        open_index(index, Letters(), other)
+    update(index, docs, Letters(), rebuild=True)
+    with open_index(index, Letters(), Chunker(tokens=32, chunks="structure")) as opened:
+        assert opened.n_chunks
 
 
 def test_an_index_of_another_format_is_refused(docs: Path, index: Path) -> None:
@@ -286,8 +309,8 @@ def test_a_file_whose_name_or_text_cannot_be_written_down_is_listed(
     (docs / os.fsdecode(b"caf\xe9.txt")).write_text("Coffee.")
     write(docs, {"half.txt": "Half a character: HALF"})
 
-    def torn(path: Path) -> Document:
-        document = load(path)
+    def torn(path: Path, ocr: bool) -> Document:
+        document = load(path, ocr)
         return replace(document, text=document.text.replace("HALF", "\ud800"))
 
     monkeypatch.setattr("pipeline.retrieval.update.load", torn)
