@@ -67,7 +67,7 @@ def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
     """The same pipeline with another model to read. Raises ConfigError for one that has no model to choose."""
     last = config.stages[-1]
     if last.name not in COMPONENTS or last.name != "generate.llama":
-        raise ConfigError(f"{config.path} answers with {last.name}: --model needs a pipeline with generate.llama")
+        raise ConfigError(f"{config.path} answers with {last.name}: `model` needs a pipeline with generate.llama")
     settings = (*((key, value) for key, value in last.settings if key != "model"), ("model", model))
     return replace(config, stages=(*config.stages[:-1], Spec(last.name, settings)))
 

@@ -34,7 +34,7 @@ _MUST_AGREE = {
     "index_hash": "another index",
     "model": "another model file",
     "input": "another input",
-    "seed": "another seed of --sample",
+    "seed": "another seed of `sample`",
 }
 
 
@@ -192,7 +192,9 @@ class RunFolder:
         except Timeout:
             raise RunError(f"{folder}: another process is running into this folder: wait, or name another") from None
         except OSError as error:
-            raise RunError(f"{folder}: cannot be used ({error.strerror or error}): name another --output") from None
+            raise RunError(
+                f"{folder}: cannot be used ({error.strerror or error}): name another `output` folder"
+            ) from None
         try:
             self.done = self._begin(about, places, on_note, update)
             self._file = os.open(folder / RECORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -218,7 +220,7 @@ class RunFolder:
             records = self._still_hold(read, damage, update)
         differs = "" if damage is not None else self._what_differs(before, about)
         if differs and not update:
-            raise RunError(f"{differs}: name another --output, or bring this one up to date with --update")
+            raise RunError(f"{differs}: name another `output` folder, or bring this one up to date with `update`")
         self._set_aside(read, on_note)
         for path in self.folder.iterdir():
             if _is_left_over(path.name):
@@ -260,7 +262,7 @@ class RunFolder:
         if len(kept) < len(records) and not update:
             raise RunError(
                 f"{damage}, and {len(records) - len(kept)} of {len(records)} records are of another pipeline, index, "
-                f"model or input: name another --output, or keep the {len(kept)} of this one with --update"
+                f"model or input: name another `output` folder, or keep the {len(kept)} of this one with `update`"
             )
         return kept
 

@@ -248,7 +248,7 @@ class _Work:
             return None
         allowed = f"{most}" if isinstance(most, int) else f"{most:.0%} of {len(self.keys)}"
         return (
-            f"{self.out.folder}: stopped: {failed} samples failed, and --fail-on-error allows {allowed}. "
+            f"{self.out.folder}: stopped: {failed} samples failed, and `fail_on_error` allows {allowed}. "
             "records.jsonl says why each failed"
         )
 
@@ -316,8 +316,8 @@ def _check(config: PipelineConfig, index_folder: Path | None, options: RunOption
     retrieves = config.stages[0].kind == "retrieve" and getattr(config.components[0], "searches_index", True)
     if index_folder is None and retrieves:
         raise ConfigError(
-            f"{config.path} searches an index with {config.stages[0].name}: name your documents with --docs PATH, or "
-            "an index with --index DIR"
+            f"{config.path} searches an index with {config.stages[0].name}: name your documents (`docs`) "
+            "or an index (`index`)"
         )
 
 

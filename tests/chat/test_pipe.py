@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.command_types import Group
+from cli.chat.commands import COMMANDS
 from cli.chat.settings import DAMAGED
 from pipeline.answers.citations import REFUSAL
 from tests.chat.conftest import Talk
 
+GROUPS = {name: command for name, command in COMMANDS.items() if isinstance(command, Group)}
 TOWER = "When was the tower built?"
 BOAT = "When does the boat sail?"
 
@@ -175,7 +177,7 @@ def test_save_writes_markdown_and_nothing_over(talk: Talk, tmp_path: Path) -> No
     text = (tmp_path / "talk.md").read_text()
     assert text.startswith("# s\n\n**When was the tower built?**")
     assert "The tower was built in 1612." in text
-    assert "talk.md is there already: name another file" in done.err
+    assert "talk.md exists already: name another file" in done.err
     assert "there is no folder" in done.err
     assert "into which file? /save FILE" in done.err
 
@@ -227,18 +229,18 @@ def test_retry_and_edit_replace_the_last_turn(talk: Talk) -> None:
 def test_help_names_every_command_and_each_answers_to_it(talk: Talk) -> None:
     done = talk("/help")
     assert [line[1:].split()[0] for line in done.lines if line.startswith("/")] == list(COMMANDS)
-    for name, table in SUB_COMMANDS.items():
-        said = talk(f"/help {name}").out
-        assert all(f"/{name} {sub}" in said for sub in table)
+    for group in GROUPS.values():
+        text = talk(f"/help {group.name}").out
+        assert all(f"/{group.name} {sub.name}" in text for sub in group.subs)
     assert "did you mean 'sources'" in talk("/help sourcs").err
 
 
-@pytest.mark.parametrize("name", sorted(SUB_COMMANDS))
+@pytest.mark.parametrize("name", sorted(GROUPS))
 def test_a_wrong_sub_command_names_the_right_ones(talk: Talk, name: str) -> None:
     done = talk(f"/{name} nonsense")
     assert (done.code, done.out) == (2, "")
     assert f"there is no '/{name} nonsense'" in done.err
-    assert all(sub in done.err for sub in SUB_COMMANDS[name])
+    assert all(sub.name in done.err for sub in GROUPS[name].subs)
 
 
 def test_quit_ends_and_a_second_chat_on_a_session_is_refused(talk: Talk, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import EXIT_CLOSED, EXIT_ERROR
+from cli.exit_codes import EXIT_CLOSED, EXIT_ERROR
 from cli.input import as_text
 from tests.chat.conftest import SCRIPTED
 from tests.cli.conftest import OFFLINE, Run

@@ -166,7 +166,7 @@ def arm(name: str) -> NeedleArm:
         searches = getattr(config.components[0], "searches_index", True)
         return NeedleArm(Path(name).stem, config, "index" if searches else "haystack")
     raise ConfigError(
-        f"--arm: there is no arm '{name}'{nearest(name, list(ARMS))}; there are {', '.join(ARMS)}, or a pipeline file"
+        f"`arm`: there is no arm '{name}'{nearest(name, list(ARMS))}; there are {', '.join(ARMS)}, or a pipeline file"
     )
 
 

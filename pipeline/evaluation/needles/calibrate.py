@@ -59,13 +59,13 @@ class Calibration:
         for task in self.tasks:
             parse_task(task)
         if not 0 < self.threshold < 1:
-            raise ConfigError(f"--threshold must be in (0, 1), was: {self.threshold}")
+            raise ConfigError(f"`threshold` must be in (0, 1), was: {self.threshold}")
         if self.minutes <= 0:
-            raise ConfigError(f"--minutes must be greater than 0, was: {self.minutes}")
+            raise ConfigError(f"`minutes` must be greater than 0, was: {self.minutes}")
         best = wilson(max(self.n, 1), max(self.n, 1)).low or 0.0
         if self.n < 1 or best < self.threshold:
             raise ConfigError(
-                f"-n {self.n} is too few for a threshold of {self.threshold:.0%}: with all right the lower bound is "
+                f"`n` {self.n} is too few for a threshold of {self.threshold:.0%}: with all right the lower bound is "
                 f"{best:.0%}. Ask more questions a size"
             )
 
@@ -75,11 +75,11 @@ def parse_task(text: str) -> tuple[str, int]:
     task, _, length = text.partition(":")
     possible = [name for name in TASKS if name in UUID_TASKS or name in LENGTHS_OF or name == "lines"]
     if task not in possible:
-        raise ConfigError(f"--task: '{text}' cannot be calibrated{nearest(task, possible)}: {', '.join(possible)}")
+        raise ConfigError(f"`tasks`: '{text}' cannot be calibrated{nearest(task, possible)}: {', '.join(possible)}")
     if not length:
         return task, 2 if task in LENGTHS_OF and task in UUID_TASKS else 1
     if task not in LENGTHS_OF or not length.isdigit() or int(length) < 1:
-        raise ConfigError(f"--task: '{text}': only {', '.join(sorted(LENGTHS_OF))} have a length, a number from 1 up")
+        raise ConfigError(f"`tasks`: '{text}': only {', '.join(sorted(LENGTHS_OF))} have a length, a number from 1 up")
     return task, int(length)
 
 

@@ -59,16 +59,16 @@ class Grid:
     def __post_init__(self) -> None:
         for task in self.tasks:
             if task not in TASKS:
-                raise ConfigError(f"--task: there is no task '{task}'{nearest(task, list(TASKS))}: {', '.join(TASKS)}")
+                raise ConfigError(f"`tasks`: there is no task '{task}'{nearest(task, list(TASKS))}: {', '.join(TASKS)}")
             if task.startswith(("babi", "altered")) and self.data is None:
                 what = "a folder with its files (qa1..., qa2..., qa3...)" if task != "altered" else "a SQuAD file"
-                raise ConfigError(f"--task {task} needs --data: {what}")
+                raise ConfigError(f"the task {task} needs `data`: {what}")
         for name in ("pairs", "lengths", "needles", "threads"):
             values = getattr(self, name)
             if not values or min(values) < 1:
-                raise ConfigError(f"--{name}: numbers of at least 1 are needed, were: {list(values)}")
+                raise ConfigError(f"`{name}`: numbers of at least 1 are needed, were: {list(values)}")
         if self.n < 1:
-            raise ConfigError(f"-n must be at least 1, was: {self.n}")
+            raise ConfigError(f"`n` must be at least 1, was: {self.n}")
 
     def cells(self) -> list[Cell]:
         """The cells, sizes ascending. Raises DataError, with the numbers, if the needles do not fit."""
