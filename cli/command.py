@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from pipeline.errors import LongthreadError
 
@@ -35,12 +35,17 @@ _LAST = (
 _FIELD = re.compile(r"`(\w+)`")
 
 
-def new_app(help: str | None = None) -> typer.Typer:  # noqa: A002 - typer's name
+def new_app(help: str | None = None, *examples: str) -> typer.Typer:  # noqa: A002 - typer's name
     """A Typer for the commands of one file. With `help` it is a group, which prints its help if it gets no command."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if help is not None:
-        app.callback(help=help, no_args_is_help=True)(_do_nothing)
+        app.callback(cls=PlainGroup, help=help, epilog=_epilog(examples), no_args_is_help=True)(_do_nothing)
     return app
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    title = "Examples:" if len(examples) > 1 else "Example:"
+    return "\n".join(["\b", title, *(f"  {line}" for line in examples)])
 
 
 def _do_nothing() -> None:
@@ -55,10 +60,7 @@ def command(
     def register(function: Callable[[Options], int]) -> Callable[[Options], int]:
         (parameter,) = inspect.signature(function).parameters
         options_type = get_type_hints(function)[parameter]
-        epilog = "\n".join(
-            ["\b", "Examples:" if len(examples) > 1 else "Example:", *(f"  {line}" for line in examples)]
-        )
-        app.command(name, epilog=epilog, cls=PlainCommand)(_typer_function(function, options_type))
+        app.command(name, epilog=_epilog(examples), cls=PlainCommand)(_typer_function(function, options_type))
         return function
 
     return register
@@ -80,6 +82,15 @@ class PlainCommand(TyperCommand):
 
     def _of_type(self, name: str) -> list[Any]:
         return [parameter for parameter in self.params if parameter.param_type_name == name]
+
+
+class PlainGroup(TyperGroup):
+    """A group whose help has the first sentence of each command, in full."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, (child.help or "").partition("\n\n")[0]) for name, child in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def _usage(argument: Any) -> str:

@@ -17,7 +17,7 @@ from cli.printing import shown_path
 from pipeline.cached_indexes import IndexInfo, delete_index, indexes_folder, list_indexes
 from pipeline.text.visible import one_line
 
-app = new_app("List and delete the indexes that --docs made in the cache.")
+app = new_app("List and delete the indexes that --docs made in the cache.", "longthread indexes list")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ _HINT = (
     "once it lies in {folder}. 'Not tried': known to us from public pages alone."
 )
 
-app = new_app("List, pull, verify, tune and try models, and choose the default one.")
+app = new_app("List, pull, verify, tune and try models, and choose the default one.", "longthread models list")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,10 @@ Tasks = Annotated[
     ),
 ]
 
-app = new_app("Measure how much context a model can use: run a grid of tasks, calibrate, report.")
+app = new_app(
+    "Measure how much context a model can use: run a grid of tasks, calibrate, report.",
+    "longthread needle run -o grid --tokens 1000,2000,4000",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SessionName = Annotated[str, typer.Argument(metavar="NAME", help="A name from 'sessions list'.", show_default=False)]
 
-app = new_app("List, show, delete and export your conversations.")
+app = new_app("List, show, delete and export your conversations.", "longthread sessions list")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,9 @@ def run_command(chat: Chat, line: str) -> None:
     try:
         command.run(chat, words)
     except MissingArgumentError as error:
-        raise ConfigError(f"{error} {usage} {command.arguments}") from None
+        question = str(error)
+        separator = "" if question.endswith("?") else ":"
+        raise ConfigError(f"{question}{separator} {usage} {command.arguments}") from None
 
 
 def find(name: str) -> Command | Group:

@@ -195,6 +195,6 @@ def failed(chat: Chat, message: str) -> None:
     chat.failed = True
     chat.display.stop()
     if chat.is_terminal:
-        chat.console.print(Text(visible(message), style="red"), soft_wrap=True)
+        chat.console.print(Text(visible(message), style="red"))
     else:
         print_line(f"longthread: {message}", is_error=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.batches import parse_max_errors
 from cli.counting import duration
 from cli.progress import status_text
-from cli.batches import parse_max_errors
 from pipeline.errors import ConfigError
 from pipeline.executors.run import RunStatus
 from tests.cli.conftest import DEMO, OFFLINE, Run

@@ -164,8 +164,8 @@ def test_tasks(text: str, parsed: tuple[str, int]) -> None:
         ({"tasks": ("singel",)}, "'singel' cannot be calibrated, did you mean 'single'"),
         ({"tasks": ("single:3",)}, "only .* have a length"),
         ({"threshold": 1.0}, r"`threshold` must be in \(0, 1\), was: 1.0"),
-        ({"minutes": 0.0}, "--minutes must be greater than 0"),
-        ({"n": 5}, "-n 5 is too few for a threshold of 75%: with all right the lower bound is 57%"),
+        ({"minutes": 0.0}, "`minutes` must be greater than 0"),
+        ({"n": 5}, "`n` 5 is too few for a threshold of 75%: with all right the lower bound is 57%"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], match: str) -> None:

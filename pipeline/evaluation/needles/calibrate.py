@@ -8,6 +8,7 @@ early once it can no longer hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ class Calibration:
             parse_task(task)
         if not 0 < self.threshold < 1:
             raise ConfigError(f"`threshold` must be in (0, 1), was: {self.threshold}")
-        if self.minutes <= 0:
+        if not 0 < self.minutes < math.inf:
             raise ConfigError(f"`minutes` must be greater than 0, was: {self.minutes}")
         best = wilson(max(self.n, 1), max(self.n, 1)).low or 0.0
         if self.n < 1 or best < self.threshold:

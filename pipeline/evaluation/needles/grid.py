@@ -23,6 +23,7 @@ TASKS = (*UUID_TASKS, *PROSE_TASKS, "lines", *BABI_TASKS, "altered")
 LENGTHS_OF = {"thread", "multithread", "branched", *PROSE_TASKS}
 NEEDLES_OF = {"multiple", "conditional"}
 LINE_CHARS = 56
+_MAX_TRIALS = 100_000
 _HAYSTACKS = 1000
 """Seeds reserved for one grid: each seed of a grid has its own block of haystack seeds."""
 
@@ -69,6 +70,8 @@ class Grid:
                 raise ConfigError(f"`{name}`: numbers of at least 1 are needed, were: {list(values)}")
         if self.n < 1:
             raise ConfigError(f"`n` must be at least 1, was: {self.n}")
+        if self.n > _MAX_TRIALS:
+            raise ConfigError(f"`n` must be at most {_MAX_TRIALS}, was: {self.n}")
 
     def cells(self) -> list[Cell]:
         """The cells, sizes ascending. Raises DataError, with the numbers, if the needles do not fit."""
