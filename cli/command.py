@@ -19,6 +19,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
+from types import GenericAlias
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -126,9 +127,9 @@ def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
     default: Any = inspect.Parameter.empty if field.default is MISSING else field.default
     kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]
+        kind = GenericAlias(list, get_args(kind)[:1])
         default = list(default) if isinstance(default, tuple) else default
-    annotation = Annotated[(kind, *extras)] if extras else kind  # type: ignore[valid-type]
+    annotation = Annotated[(kind, *extras)] if extras else kind
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from cli.chat import views
-from cli.chat.asking import Asked, ask
+from cli.chat.asking import TypedQuestion, ask
 from cli.chat.chat import Chat
 from cli.chat.talk import talk
 from cli.printing import ledger as ledger_table
@@ -95,7 +95,7 @@ def undo(chat: Chat, words: list[str]) -> None:
     if chat.rewritten is not None and not chat.is_correction:
         with chat.replacing() as turn:
             chat.remark(Text(f"searching for your own words: {visible(turn.question)}", style="dim"))
-            ask(chat, Asked(turn.question, is_literal=True))
+            ask(chat, TypedQuestion(turn.question, is_literal=True))
         return
     turn = chat.take_back()
     chat.say(f"Taken back: turn {turn.number}, {views.cut_line(turn.question, 60)}")

@@ -25,8 +25,8 @@ from pipeline.utterances import Language, read_utterance, without_small_talk
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question of the chat.
+class TypedQuestion:
+    """A typed question, and how to search for it.
 
     :param text: the line as it was typed. It is stored as the turn's question.
     :param question: the text without a greeting in front of it, to search by. Default: the text.
@@ -42,17 +42,17 @@ class Asked:
     is_literal: bool = False
 
 
-def ask(chat: Chat, asked: Asked) -> None:
+def ask(chat: Chat, typed: TypedQuestion) -> None:
     """Answers a question and prints the answer."""
     chat.wait_until_warm()
-    question = asked.question or asked.text
-    chat.rewritten = asked.rewritten or (None if asked.is_literal else _rewritten(chat, question))
+    question = typed.question or typed.text
+    chat.rewritten = typed.rewritten or (None if typed.is_literal else _rewritten(chat, question))
     if chat.rewritten is not None:
-        chat.remark(views.rewriting(chat.rewritten, asked.asks_rewritten))
-    chat.is_correction = asked.asks_rewritten
-    query = chat.rewritten.text if chat.rewritten else None if asked.is_literal else question
-    wording = query if asked.asks_rewritten else None
-    state = _show_answer(chat, lambda: chat.conversation.ask(asked.text, query, wording))
+        chat.remark(views.rewriting(chat.rewritten, typed.asks_rewritten))
+    chat.is_correction = typed.asks_rewritten
+    query = chat.rewritten.text if chat.rewritten else None if typed.is_literal else question
+    wording = query if typed.asks_rewritten else None
+    state = _show_answer(chat, lambda: chat.conversation.ask(typed.text, query, wording))
     number = chat.turns[-1].number
     if chat.rewritten is not None:
         chat.searched[number] = chat.rewritten.text

@@ -162,7 +162,7 @@ class Chat:
         if self.settings.index is not None:
             raise ConfigError(
                 f"--watch needs --docs: 'longthread index PATH --index {self.settings.index} --watch' "
-                "keeps an index current, and an open chat goes on with its newest state"
+                "keeps an index current, and an open chat then searches its newest state"
             )
         if self.settings.docs:
             self.watched.start(self.pipeline.index_folder, self.settings.docs, self.config.index)

@@ -11,7 +11,7 @@ import re
 from rich.text import Text
 
 from cli.chat import replies
-from cli.chat.asking import Asked, ask, summarise
+from cli.chat.asking import TypedQuestion, ask, summarise
 from cli.chat.chat import Chat, Pending
 from cli.chat.views import turns_text
 from pipeline.corrections import corrected, is_other
@@ -49,7 +49,7 @@ def talk(chat: Chat, text: str) -> None:
     elif kind == "summary" and _summarise(chat, text, utterance):
         return
     else:
-        ask(chat, Asked(text, utterance.about if kind == "question" else text))
+        ask(chat, TypedQuestion(text, utterance.about if kind == "question" else text))
 
 
 def _settle_pending(chat: Chat, pending: Pending, text: str, utterance: Utterance) -> bool:
@@ -105,7 +105,7 @@ def _yes_or_no(chat: Chat, text: str, utterance: Utterance) -> None:
     if last is not None and re.search(r"\?(?:\s*\[\d+\])*\s*\Z", last.answer):
         about = f"{chat.searched.get(last.number, last.question)} {last.answer}"
         rewritten = Rewritten(about, last.answer, "it answers the last answer's question", "rule")
-        ask(chat, Asked(text, rewritten=rewritten))
+        ask(chat, TypedQuestion(text, rewritten=rewritten))
     else:
         chat.reply(replies.reply(utterance.language, utterance.kind))
 
@@ -159,12 +159,12 @@ def _correct(chat: Chat, text: str, utterance: Utterance) -> None:
             chat.pending = Pending("correction", text, language)
             chat.reply(replies.reply(language, "other"))
             return
-        ask(chat, Asked(text, rewritten=other, asks_rewritten=True))
+        ask(chat, TypedQuestion(text, rewritten=other, asks_rewritten=True))
         return
     again = corrected(last, correction)
     why = "a correction of the last question" + (f": for '{again.replaced}'" if again.replaced else "")
     rewritten = Rewritten(again.text, correction, why, "rule")
-    ask(chat, Asked(text, rewritten=rewritten, asks_rewritten=True))
+    ask(chat, TypedQuestion(text, rewritten=rewritten, asks_rewritten=True))
 
 
 def _last_question(chat: Chat) -> str | None:

@@ -12,7 +12,7 @@ from prompt_toolkit.document import Document
 from rich.console import Console
 
 from cli.chat import views
-from cli.chat.asking import Asked, ask
+from cli.chat.asking import TypedQuestion, ask
 from cli.chat.chat import Chat
 from cli.chat.command_types import Group
 from cli.chat.commands import COMMANDS
@@ -125,7 +125,7 @@ def test_arguments_are_completed(chat: Chat, tmp_path: Path, capsys: pytest.Capt
     assert completed(chat, "/help se") == ["/help session", "/help set"]
     assert completed(chat, "/session resume ") == ["/session resume s"]
     assert completed(chat, "/model use smollm2-135") == ["/model use smollm2-135m"]
-    ask(chat, Asked("When was the tower built?"))
+    ask(chat, TypedQuestion("When was the tower built?"))
     assert completed(chat, "/memory forget turn ") == ["/memory forget turn 1"]
     capsys.readouterr()
 
@@ -140,7 +140,7 @@ def test_the_bar_adds_up_to_the_window_at_any_width(chat: Chat, capsys: pytest.C
             numbers = dict(re.findall(r"([a-z ]+?) (\d+)", meter))
             numbers = {name.strip(): int(n) for name, n in numbers.items()}
             assert sum(n for name, n in numbers.items() if name != "reused") == chat.pipeline.window
-        ask(chat, Asked("When was the tower built?"))
+        ask(chat, TypedQuestion("When was the tower built?"))
     capsys.readouterr()
 
 

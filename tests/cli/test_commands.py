@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 def leaves(node: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Each command that runs something, with the words that name it."""
-    for name, child in (get_command(app) if node is None else node).commands.items():
+    group: Any = get_command(app) if node is None else node
+    for name, child in group.commands.items():
         if hasattr(child, "commands"):
             yield from leaves(child, (*path, name))
         else:
@@ -77,7 +78,7 @@ def test_asterisks_survive(run: Run) -> None:
 
 def test_a_short_flag_means_one_thing() -> None:
     meanings: dict[str, set[str]] = {}
-    for _, node in LEAVES.items():
+    for node in LEAVES.values():
         for parameter in node.params:
             for flag in parameter.opts:
                 if re.fullmatch("-[a-z]", flag) and flag != "-n":  # -n is always a number of questions
