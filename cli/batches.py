@@ -12,7 +12,6 @@ from typing import Literal
 from rich.text import Text
 
 from cli.answering import check_one_source
-from cli.counting import duration
 from cli.options import BatchOptions
 from cli.output import SafeConsole
 from cli.progress import Display
@@ -22,6 +21,7 @@ from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, LongthreadError
 from pipeline.evaluation.evaluate import EvalOptions, Listener
 from pipeline.executors.run import RunStatus
+from pipeline.text.counting import duration
 
 
 def executor_of(name: str | None) -> Literal["local", "ray"] | None:

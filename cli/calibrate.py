@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from cli.command import command, new_app
-from cli.counting import counted
 from cli.options import Json, ModelName, Quiet, Seed
 from cli.output import SafeConsole, print_json, print_line
 from cli.printing import table
 from cli.progress import Display
 from compressors.calibration.calibrate import METHODS, OURS, CalibrationSettings, calibrate
 from compressors.calibration.store import ExitCalibration, ProbeCalibration
+from pipeline.text.counting import counted
 from pipeline.text.visible import one_line
 
 _MAX_LISTED = 10

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from cli.answering import WritingProgress
 from cli.command import command, new_app
-from cli.counting import counted
 from cli.options import Account, AnswerOnly
 from cli.output import open_console
 from cli.printing import print_state, shown_path
@@ -22,6 +21,7 @@ from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
 from pipeline.presets import is_checkout, presets_folder
+from pipeline.text.counting import counted
 from pipeline.types import Question
 
 FOLDER = presets_folder() / "demo"

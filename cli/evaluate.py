@@ -11,7 +11,6 @@ from rich.text import Text
 
 from cli.batches import eval_options, listener_of, resumable
 from cli.command import command, new_app
-from cli.counting import counted
 from cli.exit_codes import EXIT_ERROR
 from cli.options import (
     BatchOptions,
@@ -35,6 +34,7 @@ from pipeline.evaluation.evaluate import arms_of, evaluate
 from pipeline.evaluation.report.folder import Report, about_machine, write_about
 from pipeline.evaluation.report.plots import COSTS, quality_of
 from pipeline.evaluation.runs import write_rows
+from pipeline.text.counting import counted
 
 _ALWAYS_SHOWN = ("support_recall", "answerability")
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from cli.batches import executor_of, index_of
 from cli.command import command, new_app
-from cli.counting import counted
 from cli.exit_codes import EXIT_ERROR
 from cli.options import Config, Executor, IndexFolder, Model, Quiet, RetryErrors, Update, chosen_pipeline
 from cli.output import SafeConsole
@@ -23,6 +22,7 @@ from pipeline.executors.run import RunOptions, check_model
 from pipeline.executors.run import run as run_batch
 from pipeline.executors.samples import Sample, read_samples, samples_of
 from pipeline.extraction import FORMATS, extraction_samples, table_of, write_table
+from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 
 app = new_app()

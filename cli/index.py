@@ -12,7 +12,6 @@ import typer
 from rich.text import Text
 
 from cli.command import command, new_app
-from cli.counting import counted
 from cli.exit_codes import EXIT_ERROR
 from cli.options import Config, Json, Quiet, Watch
 from cli.output import open_console, print_json
@@ -23,6 +22,7 @@ from pipeline.config import IndexSettings
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
 from pipeline.errors import ConfigError, StoreError
+from pipeline.text.counting import counted
 from pipeline.text.visible import one_line
 
 app = new_app()

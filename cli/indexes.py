@@ -9,12 +9,12 @@ import typer
 from rich.text import Text
 
 from cli.command import command, new_app
-from cli.counting import counted, size_text
 from cli.names import for_each
 from cli.options import Json
 from cli.output import open_console, print_json
 from cli.printing import shown_path
 from pipeline.cached_indexes import IndexInfo, delete_index, indexes_folder, list_indexes
+from pipeline.text.counting import counted, size_text
 from pipeline.text.visible import one_line
 
 app = new_app("List and delete the indexes that --docs made in the cache.", "longthread indexes list")

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.command import command, new_app
-from cli.counting import size_text
 from cli.exit_codes import EXIT_ERROR
 from cli.options import Json, ModelName, Quiet
 from cli.output import SafeConsole, print_json, print_line
@@ -22,6 +21,7 @@ from pipeline.models.catalogue import Listed, Verification, list_models, models_
 from pipeline.models.catalogue import pull as pull_model
 from pipeline.models.catalogue import verify as verify_model
 from pipeline.models.named import COMMON_CONTEXT
+from pipeline.text.counting import size_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cli.counting import duration
 from cli.output import SafeConsole, print_line
+from pipeline.text.counting import duration
 
 if TYPE_CHECKING:
     from pipeline.executors.run import RunStatus

@@ -10,7 +10,6 @@ import typer
 from rich.text import Text
 
 from cli.command import command, new_app
-from cli.counting import counted, size_text
 from cli.names import for_each
 from cli.options import Json
 from cli.output import open_console, print_json, print_line
@@ -22,6 +21,7 @@ from pipeline.sessions import (
     move_from_cache,
     sessions_folder,
 )
+from pipeline.text.counting import counted, size_text
 from pipeline.text.visible import one_line
 from pipeline.transcript import read_turns
 

@@ -28,6 +28,7 @@ from pipeline.errors import DataError
 from pipeline.executors.folder import Run
 from pipeline.executors.samples import Sample
 from pipeline.storage.whole import write_whole
+from pipeline.text.counting import counted
 from pipeline.text.dates import dates
 from pipeline.text.numbers import number_spans
 
@@ -70,7 +71,8 @@ class Table:
         """`3 documents, 2 questions, 5 of 6 cells filled`."""
         n_filled = sum(cell.value is not None for _, cells in self.rows for cell in cells)
         n = len(self.rows) * len(self.questions)
-        return f"{len(self.rows)} documents, {len(self.questions)} questions, {n_filled} of {n} cells filled"
+        size = f"{counted(len(self.rows), 'document')}, {counted(len(self.questions), 'question')}"
+        return f"{size}, {n_filled} of {counted(n, 'cell')} filled"
 
 
 def extraction_samples(questions: Sequence[Sample], sources: Sequence[str]) -> list[Sample]:

@@ -24,6 +24,7 @@ from pipeline.contracts import Generator, Model, Runtime
 from pipeline.registry import Spec
 from pipeline.retrieval.embedder_languages import TRAINED_ON
 from pipeline.retrieval.scope import check_scope, scope_of, size_of
+from pipeline.text.counting import counted
 from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
@@ -42,14 +43,15 @@ def run_stage(spec: Spec, component: Any, state: State, runtime: Runtime, reserv
 
 def _retrieve(component: Any, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(component.search(state.question, runtime))
-    searched = ""
+    searched = counted(len(passages), "passage")
     if getattr(component, "searches_index", True):
         scope = scope_of(component, state.question)
-        searched = f" of {size_of(runtime.index, scope)[0]}"
+        n = size_of(runtime.index, scope)[0]
+        searched = f"{len(passages)} of {counted(n, 'passage')}"
         if not passages:
             check_scope(runtime.index, scope)
         note_language(component, state.question.text, runtime)
-    return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
+    return replace(state, found=passages, passages=passages), (searched,), ""
 
 
 def note_language(component: Any, question: str, runtime: Runtime) -> None:
@@ -91,9 +93,9 @@ def _remember(component: Any, state: State, runtime: Runtime, reserve: int) -> t
     room = max(free - _tokens(state.passages, runtime.reader), free // 2, 0)
     recall = runtime.recollection.recall(state.question, runtime, room)
     n_units = sum(one.tier == "unit" for one in recall.recalled)
-    said = f"{len(recall.turns)} turns word for word, {n_units} recalled"
+    said = f"{counted(len(recall.turns), 'turn')} word for word, {n_units} recalled"
     said += ", and the summary" if len(recall.recalled) > n_units else ""
-    said += f", {len(recall.passages)} passages of what was read" if recall.passages else ""
+    said += f", {counted(len(recall.passages), 'passage')} of what was read" if recall.passages else ""
     passages = (*state.passages, *recall.passages)
     after = replace(state, passages=passages, turns=recall.turns, recalled=recall.recalled, has_memory=True)
     return after, (said,), ""

@@ -10,8 +10,8 @@ from cli.chat import views
 from cli.chat.chat import Chat
 from cli.chat.command_types import Choice, Complete, complete_nothing
 from cli.chat.setting_commands import SETTING_VALUES, setting_values
-from cli.counting import counted
 from cli.printing import shown_path
+from pipeline.text.counting import counted
 
 
 def first(complete: Callable[[Chat], Iterator[Choice]]) -> Complete:

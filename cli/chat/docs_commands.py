@@ -10,10 +10,10 @@ from rich.text import Text
 from cli.chat import views
 from cli.chat.chat import Chat
 from cli.chat.command_types import MissingArgumentError
-from cli.counting import counted
 from cli.printing import shown_path
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.retrieval.scope import Scope, check_scope
+from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 
 

@@ -23,8 +23,8 @@ from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS
 from cli.chat.typed import Typed
 from cli.chat.views import PART_NAMES, cut_line
-from cli.counting import counted
 from cli.printing import shown_path
+from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 from pipeline.types import Part
 

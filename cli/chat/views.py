@@ -9,7 +9,6 @@ from rich.text import Text
 
 from cli.chat.chat import Chat
 from cli.chat.settings import Settings
-from cli.counting import counted
 from cli.printing import account_line, also, answer_lines, kept_cells, ledger, location, overlaps, shown_path, table
 from pipeline.contracts import Index
 from pipeline.docs_index import Unread
@@ -17,6 +16,7 @@ from pipeline.followup import Rewritten
 from pipeline.forgetting import Forgotten, Held
 from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.scope import Scope
+from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 from pipeline.types import Answer, Cached, Excerpt, Item, Ledger, Part, Passage, Ranked, Recalled, Soft, State
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 from pipeline.errors import DataError, RunError
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
 from pipeline.storage.whole import new_file, write_whole
+from pipeline.text.counting import counted
 
 RUN = "run.json"
 RECORDS = "records.jsonl"
@@ -229,12 +230,16 @@ class RunFolder:
             is_same_model = _identity(before.get("model")) == _identity(about.get("model"))
             kept = [{**record, "n": places[record["key"]]} for record in records if record["key"] in places]
             kept = kept if is_same_model else []
-            on_note(f"{differs}: {len(kept)} of {len(records)} records still hold and are kept, the others are dropped")
+            on_note(
+                f"{differs}: {len(kept)} of {counted(len(records), 'record')} still hold and are kept, the others are dropped"
+            )
             records = kept
         if differs or read.damaged or len(records) < len(read.whole) or before.get("format") == 1:
             self._rewrite(records)
         if damage is not None and records:
-            on_note(f"{self.folder / RUN}: was missing or damaged, and is made again from {len(records)} records")
+            on_note(
+                f"{self.folder / RUN}: was missing or damaged, and is made again from {counted(len(records), 'record')}"
+            )
         first = min((str(record.get("started")) for record in records), default=about["started"])
         self.about = {**about, "started": before.get("started", first)}
         if before or records:

@@ -32,6 +32,7 @@ from pipeline.executors.tasks import Executor, Fault, Outcome, Task
 from pipeline.pipeline import Pipeline
 from pipeline.records import record
 from pipeline.retrieval.generations import hold_newest
+from pipeline.text.counting import counted
 
 SECONDS_BETWEEN_STATUS = 0.2
 
@@ -140,7 +141,7 @@ def run(
     numbers = [n if sample.n is None else sample.n for n, sample in enumerate(everything)]
     with RunFolder(folder, about, dict(zip(keys, numbers, strict=True)), on_note, options.update) as out:
         if options.retry_errors and (n := out.forget_errors()):
-            on_note(f"{n} failed samples are tried again")
+            on_note(f"{counted(n, 'failed sample')} to retry")
         tasks = [
             Task(n, key, sample)
             for n, key, sample in zip(numbers, keys, everything, strict=True)
@@ -248,7 +249,7 @@ class _Work:
             return None
         allowed = f"{most}" if isinstance(most, int) else f"{most:.0%} of {len(self.keys)}"
         return (
-            f"{self.out.folder}: stopped: {failed} samples failed, and `fail_on_error` allows {allowed}. "
+            f"{self.out.folder}: stopped: {counted(failed, 'sample')} failed, and `fail_on_error` allows {allowed}. "
             "records.jsonl says why each failed"
         )
 

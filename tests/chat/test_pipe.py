@@ -98,7 +98,7 @@ def test_documents_come_and_go(talk: Talk, documents: Path, tmp_path: Path) -> N
     )
     assert done.lines[0] == REFUSAL
     assert "The well is forty metres deep." in done.out
-    assert "1 named, 1 passages in 1 file" in done.out
+    assert "1 named, 1 passage in 1 file" in done.out
     assert done.lines[-1] == REFUSAL
     assert done.code == 2
     assert "documents is not among the chat's documents: /docs list names them" in done.err

@@ -46,7 +46,7 @@ def test_each_document_answers_alone_and_a_second_call_answers_nothing_anew(run:
     assert sorted(rows) == sorted(LEASES)
     assert [rows[name]["rent"] for name in LEASES] == ["450", "510", ""]
     assert rows["b [old].txt"]["rent: quote"] == "The rent is 510 euros a month."
-    assert rows["knots.txt"]["tenant: note"].startswith("searched 1 passages of 1 documents: ")
+    assert rows["knots.txt"]["tenant: note"].startswith("searched 1 passage of 1 document: ")
     assert 0.5 < float(rows["a.txt"]["rent: confidence"]) <= 1
     assert "3 documents, 2 questions, " in done.err
     before = (folder / "t.csv-records" / "records.jsonl").read_bytes()

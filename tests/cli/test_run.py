@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cli.batches import parse_max_errors
-from cli.counting import duration
 from cli.progress import status_text
 from pipeline.errors import ConfigError
 from pipeline.executors.run import RunStatus
+from pipeline.text.counting import duration
 from tests.cli.conftest import DEMO, OFFLINE, Run
 
 DOCUMENTS = str(DEMO / "documents")

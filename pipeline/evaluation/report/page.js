@@ -221,7 +221,7 @@ function armOf(arm, name) {
   if (arm.unsupported.length) box.append(element("p", `Not in what it saw: ${arm.unsupported.join(", ")}`, "error"));
   box.append(values(arm));
   for (const citation of arm.citations) box.append(quote(citation));
-  box.append(folded(`Kept: ${arm.shown.length} passages`, arm.shown.map((one) => passage(one, `[${one.number}] ${one.source}`)), true));
+  box.append(folded(`Kept: ${arm.shown.length} ${arm.shown.length === 1 ? "passage" : "passages"}`, arm.shown.map((one) => passage(one, `[${one.number}] ${one.source}`)), true));
   box.append(folded(`Dropped: ${arm.dropped.length}`, arm.dropped.map((one) => passage(one, `${one.stage}: ${one.why} (${one.tokens} tokens, ${one.source})`, "dropped")), false));
   box.append(folded("Account", [account(arm)], false));
   return box;
