@@ -230,9 +230,8 @@ class RunFolder:
             is_same_model = _identity(before.get("model")) == _identity(about.get("model"))
             kept = [{**record, "n": places[record["key"]]} for record in records if record["key"] in places]
             kept = kept if is_same_model else []
-            on_note(
-                f"{differs}: {len(kept)} of {counted(len(records), 'record')} still hold and are kept, the others are dropped"
-            )
+            total = counted(len(records), "record")
+            on_note(f"{differs}: {len(kept)} of {total} still hold and are kept, the others are dropped")
             records = kept
         if differs or read.damaged or len(records) < len(read.whole) or before.get("format") == 1:
             self._rewrite(records)

@@ -305,7 +305,7 @@ def test_the_list_of_documents_says_what_is_known_and_a_filter_keeps_to_some(tal
 def test_a_filter_is_kept_with_the_session_and_a_wrong_one_changes_nothing(talk: Talk, scripted: Path) -> None:
     done = talk("/docs filter kind=pdf", "/docs filter knd=pdf", "/docs filter title='the boat'", BOAT, TOWER)
     assert done.code == 2
-    assert "the filter 'kind=pdf' leaves none of the 2 documents to search. What there is: kind is markdown" in done.err
+    assert "the filter 'kind=pdf' leaves none of 2 documents to search. What there is: kind is markdown" in done.err
     assert "did you mean 'kind'?" in done.err
     assert "The boat sails at nine." in done.out
     assert "1612" not in talk(TOWER, extra=()).out
