@@ -24,8 +24,8 @@ def check_matches(sources: Sequence[str], glob: Glob) -> None:
         patterns = " and ".join(repr(pattern) for pattern in _listed(glob))
         raise DataError(
             f"`glob` {patterns} leaves none of {counted(len(sources), 'document')} to search: it is compared with the "
-            f"whole path of each, such as {sources[0]}, and with its end, such as {sources[0].rpartition('/')[2]}; * stands "
-            "for any characters, also for slashes"
+            f"whole path of each, such as {sources[0]}, and with its end, such as {sources[0].rpartition('/')[2]}; * "
+            "stands for any characters, also for slashes"
         )
 
 
