@@ -272,7 +272,7 @@ def test_a_damaged_chat_file_is_said_and_kept_and_the_chat_goes_on(talk: Talk, t
     done = talk("/set ledger on", TOWER, extra=())
     assert done.code == 0, done.err
     assert "chat.json cannot be read" in done.err
-    assert "the chat goes on with its default settings" in done.err
+    assert "the chat uses its default settings" in done.err
     assert path.with_name(DAMAGED).read_text() == "{"
     assert talk(TOWER, extra=()).err == ""
 
@@ -282,7 +282,7 @@ def test_documents_that_are_gone_are_answered_from_as_they_were(talk: Talk, docu
     documents.rename(tmp_path / "elsewhere")
     done = talk(TOWER, extra=())
     assert "The tower was built in 1612." in done.out
-    assert "answered from as it was" in done.err
+    assert "searched as it was" in done.err
     assert done.code == 2
 
 

@@ -65,7 +65,7 @@ def test_one_question_without_a_file(run: Run, folder: Path) -> None:
     ("arguments", "message"),
     [
         (["nosuch.jsonl", "leases", "-o", "t.csv"], "nosuch.jsonl"),
-        (["q.jsonl", "leases", "-o", "t.xlsx"], "a table is written as .csv, .tsv, .jsonl, by its name"),
+        (["q.jsonl", "leases", "-o", "t.xlsx"], "the name of a table ends in .csv, .tsv, .jsonl"),
         (["q.jsonl", "-o", "t.csv"], "nothing to ask: name documents after the questions"),
         (["bad.jsonl", "leases", "-o", "t.csv"], "the type of a question must be number, integer, boolean, date, text"),
         (["twice.jsonl", "leases", "-o", "t.csv"], "the id 'a' is used by 2 questions: each column needs its own"),

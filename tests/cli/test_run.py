@@ -76,7 +76,7 @@ def test_too_many_errors_stop_it_with_the_way_on(run: Run, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (("--executor", "cloud"), "--executor must be local or ray, was: cloud"),
-        (("--fail-on-error", "some"), "--fail-on-error must be a number of samples, or a share"),
+        (("--fail-on-error", "some"), "--fail-on-error must be a number of questions, or a share"),
         (("--model", "none"), "needs a pipeline with generate.llama"),
     ],
 )
