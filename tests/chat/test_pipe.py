@@ -161,8 +161,8 @@ def test_sessions_begin_fork_are_renamed_and_exported(talk: Talk, tmp_path: Path
     assert "there is no session 'nowhere'" in done.err
     assert "there is a session 'first' already" in done.err
     assert "'a/b' cannot name a session" in done.err
-    listed = {line[2:].split()[0]: line for line in done.lines if re.match(r"[* ] \w+ +\d+ turns", line)}
-    assert {name: line.split(" turns")[0].split()[-1] for name, line in listed.items()} == {
+    listed = {line[2:].split()[0]: line for line in done.lines if re.match(r"[* ] \w+ +\d+ turns?\b", line)}
+    assert {name: line.split(" turn")[0].split()[-1] for name, line in listed.items()} == {
         "copy": "2",
         "first": "1",
         "empty": "0",
