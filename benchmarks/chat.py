@@ -48,6 +48,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from cli.chat.asking import TypedQuestion, ask
 from cli.chat.chat import Chat
 from cli.chat.settings import Settings
 from cli.progress import Display
@@ -349,7 +350,7 @@ def measure_turns(n_turns: int, work: Path) -> dict[str, Any]:
     ):
         for n in range(n_turns):
             start, worked = perf_counter(), process_time()
-            chat.ask(question(n))
+            ask(chat, TypedQuestion(question(n)))
             seconds.append(perf_counter() - start)
             processor.append(process_time() - worked)
             if n + 1 in (50, n_turns):

@@ -1,18 +1,36 @@
-"""`longthread check`: every fault of every file, each on its line."""
+"""`longthread check`: every fault of every pipeline file, each with its line."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
-from cli.errors import EXIT_ERROR
+import typer
+
+from cli.command import command, new_app
+from cli.exit_codes import EXIT_ERROR
 from cli.output import print_line
 from pipeline.config import check_config, missing_paths
 from pipeline.registry import stage_name
 
+app = new_app()
 
-def run(files: Sequence[str]) -> int:
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """The options of `longthread check`."""
+
+    files: Annotated[
+        tuple[str, ...],
+        typer.Argument(metavar="PIPELINE...", help="Pipeline files or presets' names.", show_default=False),
+    ]
+
+
+@command(app, "check", "longthread check mine.yaml configs/*.yaml")
+def check(options: CheckOptions) -> int:
+    """Check pipeline files, and list all faults of all files. Loads no model."""
     n_faults = 0
-    for path in files:
+    for path in options.files:
         config, faults = check_config(path)
         for fault in faults:
             print_line(str(fault), is_error=True)

@@ -1,12 +1,6 @@
-"""The edge between the commands and their user: what went wrong becomes one message and an exit code.
+"""Turns what went wrong in a command into one message and an exit code (cli/exit_codes.py).
 
-    0    done
-    1    a bug
-    2    an error for the user (pipeline/errors.py), a file or a disk that refuses, wrong arguments
-    130  stopped by Ctrl-C
-    141  the reader of the output has gone, as after a SIGPIPE: nothing is printed
-
-Whatever else is raised is a bug, and keeps its traceback.
+An error that is not for the user is a bug, and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -19,14 +13,11 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
+from cli.exit_codes import EXIT_CLOSED, EXIT_ERROR, EXIT_INTERRUPTED
 from cli.output import STDERR, STDOUT, OutputClosedError, OutputError, prepare_streams, print_line
 from pipeline.errors import LongthreadError
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
-EXIT_CLOSED = 141
-
-_WAYS_OUT = {
+_REMEDIES = {
     errno.ENOSPC: "make room, or name a place on another disk",
     errno.EDQUOT: "make room, or name a place on another disk",
     errno.EROFS: "name a place that can be written to",
@@ -38,7 +29,7 @@ _WAYS_OUT = {
 
 
 def run_command(command: Callable[[], object]) -> int:
-    """Runs a command, prints what went wrong, and gives the exit code. Only bugs are raised."""
+    """Runs a command, prints its error, and returns the exit code. Raises only bugs."""
     prepare_streams()
     logging.lastResort = _Log(logging.WARNING)
     sys.excepthook = _print_traceback
@@ -79,11 +70,11 @@ def _run(command: Callable[[], object]) -> int:
 
 
 def describe(error: OSError) -> str:
-    """What the system refused, of which file, and the way out: `a.txt: No space left on device: make room, or ...`."""
+    """The file, the system's message and a remedy: `a.txt: No space left on device: make room, or ...`."""
     name = error.filename
     where = f"{os.fsdecode(name)}: " if isinstance(name, (str, bytes)) else ""
-    way_out = _WAYS_OUT.get(error.errno or 0)
-    return f"{where}{error.strerror or error}{f': {way_out}' if way_out else ''}"
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{where}{error.strerror or error}{f': {remedy}' if remedy else ''}"
 
 
 def _fail(message: str) -> int:
@@ -92,7 +83,7 @@ def _fail(message: str) -> int:
 
 
 def _explain_usage(error: Exception) -> int:
-    """Prints what is wrong with the arguments. The library's own display would print them as they are."""
+    """Prints what is wrong with the arguments, in safe characters, which click's own display would not do."""
     message = error.format_message()  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":  # the help itself, unless it was printed already
@@ -101,12 +92,12 @@ def _explain_usage(error: Exception) -> int:
         return EXIT_ERROR
     if context is not None:
         print_line(f"{context.get_usage()}\n", is_error=True)
-        message += f" ('{context.command_path} --help' explains)"
+        message += f" (see '{context.command_path} --help')"
     return _fail(message)
 
 
 class _Log(logging.Handler):
-    """Prints warnings of libraries and of ours where no other handler is set up."""
+    """Prints warnings for which no other handler is set up."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_line(self.format(record), is_error=True)

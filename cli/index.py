@@ -2,79 +2,130 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.text import Text
 
-from cli.errors import EXIT_ERROR
+from cli.command import command, new_app
+from cli.exit_codes import EXIT_ERROR
+from cli.options import Config, Json, Quiet, Watch
 from cli.output import open_console, print_json
 from cli.printing import shown_path
 from cli.progress import Display
+from cli.unread import STANDARD_INPUT, report_failures, report_unread
 from pipeline.config import IndexSettings
 from pipeline.default import default_config
 from pipeline.docs_index import docs_folder, unread, update_index
-from pipeline.documents.discover import real_path
-from pipeline.documents.left_out import LEFT_OUT
-from pipeline.errors import ConfigError, DocumentError, StoreError
-from pipeline.retrieval.plan import PART_OF_INDEX
+from pipeline.errors import ConfigError, StoreError
+from pipeline.text.counting import counted
 from pipeline.text.visible import one_line
 
-if TYPE_CHECKING:
-    from pipeline.retrieval.index import IndexReport
-
-STANDARD_INPUT = "-"
-_LISTED = 10
+app = new_app()
 
 
-def run(
-    paths: Sequence[str],
-    index: str | None,
-    config_path: str | None,
-    rebuild: bool,
-    skipped: bool,
-    as_json: bool,
-    quiet: bool,
-    watch: bool = False,
-) -> int:
-    config = default_config(config_path)
-    if skipped:
-        return _list_unread(Path(index) if index else docs_folder(paths, config.index), paths, index, as_json)
-    if not paths or index is None:
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions:
+    """The options of `longthread index`."""
+
+    paths: Annotated[tuple[str, ...], typer.Argument(metavar="PATH...", help="Files, folders or globs.")] = ()
+    index: Annotated[str | None, typer.Option("--index", "-i", metavar="DIR", help="The folder of the index.")] = None
+    config: Config = None
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the index again if another embedder made it.")] = (
+        False
+    )
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="List the files of an index that were not read, with the reasons.")
+    ] = False
+    watch: Watch = False
+    read_with: Annotated[
+        str | None,
+        typer.Option(
+            "--read-with",
+            metavar="MODEL",
+            help="Then have this model read all passages ahead of questions. Needs a --config with reuse.",
+        ),
+    ] = None
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", metavar="X", help="Time limit of --read-with. The same command goes on."),
+    ] = None
+    json: Json = False
+    quiet: Quiet = False
+
+
+@command(
+    app,
+    "index",
+    "longthread index reports/ notes/*.md --index my-index",
+    "longthread index --index my-index --skipped",
+    "longthread index manuals/ --config reuse --read-with smollm2-135m --minutes 30",
+)
+def index(options: IndexOptions) -> int:
+    """Index documents: add new files, read changed ones again, remove deleted ones.
+
+    The command can be interrupted and repeated.
+    """
+    if options.read_with is not None:
+        return _read_ahead(options, options.read_with)
+    if options.minutes is not None:
+        raise ConfigError("--minutes limits --read-with: name the model that is to read")
+    config = default_config(options.config)
+    if options.skipped:
+        return _list_unread(options, config.index)
+    if not options.paths or options.index is None:
         raise ConfigError("name the files and the folder of the index: longthread index PATH... --index DIR")
-    if STANDARD_INPUT in paths:
+    if STANDARD_INPUT in options.paths:
         raise ConfigError("standard input cannot be kept in an index: save it in a file, and index that")
-    if watch and as_json:
-        raise ConfigError("--watch goes on until it is interrupted: leave --json out")
-    with Display(quiet) as display:
-        report = update_index(Path(index), paths, config.index, display, rebuild)
+    if options.watch and options.json:
+        raise ConfigError("--watch runs until it is interrupted: leave --json out")
+    folder = Path(options.index)
+    with Display(options.quiet) as display:
+        report = update_index(folder, options.paths, config.index, display, options.rebuild)
     errors = open_console(is_error=True)
-    n_failed = report_failures(report, paths, errors)
-    if as_json:
+    n_failed = report_failures(report, options.paths, errors)
+    if options.json:
         print_json(asdict(report))
         return EXIT_ERROR if n_failed else 0
     unchanged = f"{report.unchanged} unchanged"
     if report.compared:
         unchanged += f" ({report.compared} by their bytes, the rest by size, times and inode)"
     open_console().print(
-        f"{index}: {report.n_chunks} passages; files: {report.added} added, {report.changed} changed, "
-        f"{report.removed} removed, {unchanged}, {len(report.failed)} failed; {report.seconds:.1f} s",
+        f"{options.index}: {counted(report.n_chunks, 'passage')}; files: {report.added} added, {report.changed} "
+        f"changed, {report.removed} removed, {unchanged}, {len(report.failed)} failed; {report.seconds:.1f} s",
         highlight=False,
         markup=False,
     )
-    report_unread(report, (), config_path, errors, index)
-    if watch:
-        _watch(Path(index), paths, config.index)
+    report_unread(report, (), options.config, errors, options.index)
+    if options.watch:
+        _watch(folder, options.paths, config.index)
     return EXIT_ERROR if n_failed else 0
 
 
-def _watch(folder: Path, paths: Sequence[str], settings: IndexSettings) -> None:
+def _read_ahead(options: IndexOptions, model: str) -> int:
+    from cli.read_ahead import ReadAheadOptions, read_ahead
+
+    if options.skipped or options.watch:
+        raise ConfigError("--read-with reads once: leave --skipped and --watch out")
+    return read_ahead(
+        ReadAheadOptions(
+            model=model,
+            paths=options.paths,
+            index=options.index,
+            config_path=options.config,
+            minutes=options.minutes,
+            rebuild=options.rebuild,
+            as_json=options.json,
+            quiet=options.quiet,
+        )
+    )
+
+
+def _watch(folder: Path, paths: tuple[str, ...], settings: IndexSettings) -> None:
     """Keeps the index current, with a line for each change, until Ctrl-C."""
     from pipeline.watching import watch
 
@@ -88,79 +139,26 @@ def _watch(folder: Path, paths: Sequence[str], settings: IndexSettings) -> None:
                 console.print(Text(one_line(news.describe(shown_path)), style="dim"))
 
 
-def _list_unread(folder: Path, paths: Sequence[str], index: str | None, as_json: bool) -> int:
-    """One line for each file that was not read, with the reason, and for each thing left out of one that was."""
-    if not index and not paths:
+def _list_unread(options: IndexOptions, settings: IndexSettings) -> int:
+    """Prints each file that was not read with the reason, and what was left out of the files that were."""
+    if not options.index and not options.paths:
         raise ConfigError("name what was indexed: longthread index PATH... --skipped, or --index DIR --skipped")
     try:
-        lacking = unread(folder)
+        missing = unread(Path(options.index) if options.index else docs_folder(options.paths, settings))
     except StoreError:
-        if index:
+        if options.index:
             raise
         raise StoreError(
-            f"{' '.join(paths)}: not indexed yet: ask a question of it first, or name an index with --index DIR"
+            f"{' '.join(options.paths)}: not indexed yet: ask a question of it first, or name an index with --index DIR"
         ) from None
-    if as_json:
-        print_json(asdict(lacking))
+    if options.json:
+        print_json(asdict(missing))
         return 0
     console = open_console()
-    for path, why in lacking.files:
+    for path, why in missing.files:
         console.print(Text(f"{one_line(shown_path(path))}: {one_line(why)}"))
-    for path, note in lacking.notes:
+    for path, note in missing.notes:
         console.print(Text(f"{one_line(shown_path(path))}: read, but {one_line(note)}", style="dim"))
-    if not lacking.files and not lacking.notes:
+    if not missing.files and not missing.notes:
         console.print("All files were read.", style="dim")
     return 0
-
-
-def report_unread(
-    report: IndexReport, docs: Sequence[str], config_path: str | None, console: Console, index: str | None = None
-) -> None:
-    """One line that counts the files that were not read, and names the command that lists them."""
-    reasons = [why for _, why in report.skipped if why != PART_OF_INDEX]
-    n_left_out = sum(why.startswith(LEFT_OUT) for why in reasons)
-    n_unread, n_noted = len(reasons) - n_left_out + len(report.failed), len({path for path, _ in report.notes})
-    parts = [f"{_files(n_unread)} not read"] if n_unread else []
-    parts += [f"{n_left_out} left out (hidden, build or ignored)"] if n_left_out else []
-    parts += [f"{_files(n_noted)} read with remarks"] if n_noted else []
-    if not parts:
-        return
-    if not index and not docs:
-        console.print(Text(", ".join(parts), style="dim"))
-        return
-    command = ["longthread", "index", *(("--index", index) if index else docs), "--skipped"]
-    command += ["--config", config_path] if config_path and not index else []
-    console.print(Text(f"{', '.join(parts)}: {shlex.join(command)} lists them", style="dim"))
-
-
-def report_failures(report: IndexReport, docs: Sequence[str], console: Console) -> int:
-    """Says of each file that was named, and could not be read, why; their number.
-
-    A file that was met in a folder or by a pattern is no failure: nobody asked for that file.
-    """
-    named = {real_path(Path(path).expanduser()).as_posix() for path in docs}
-    named |= {path.encode("utf-8", "replace").decode() for path in named}  # a report has "?" for bytes of no UTF-8
-    failed = [(path, why) for path, why in report.failed if path in named]
-    for path, why in failed:
-        console.print(Text(f"longthread: {one_line(shown_path(path))}: {one_line(why)}", style="red"))
-    return len(failed)
-
-
-def raise_if_nothing_was_read(report: IndexReport) -> None:
-    """Raises DocumentError with the reasons where no text at all could be read."""
-    if report.n_chunks:
-        return
-    unread = [*report.failed, *report.skipped]
-    lines = [f"{shown_path(path)}: {why}" for path, why in unread[:_LISTED]]
-    more = [f"and {len(unread) - _LISTED} more"] if len(unread) > _LISTED else []
-    raise DocumentError("nothing could be read:\n" + "\n".join([*lines, *more]))
-
-
-def _files(n: int) -> str:
-    return "1 file was" if n == 1 else f"{n} files were"
-
-
-def failures(report: IndexReport, console: Console, docs: Sequence[str] = ()) -> int:
-    """The line on files that were not read, and one for each that was named and failed; the number of these."""
-    report_unread(report, docs, None, console)
-    return report_failures(report, docs, console)

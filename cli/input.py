@@ -1,7 +1,7 @@
-"""What comes in as text: arguments, the keyboard, standard input. Bytes that are not UTF-8 end nothing.
+"""Text from arguments, the keyboard and standard input, which may contain bytes that are not UTF-8.
 
-Python stands for such a byte with a lone surrogate, from which the byte can be made again; no model and no database
-takes one. A path keeps them, since they name the file. A text is read anew by `as_text`.
+Python represents such a byte by a lone surrogate, which no model and no database accepts. Paths keep it, since it is
+part of the file's name. `as_text` decodes it in any other text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def as_text(text: str) -> str:
-    """The text with its stray bytes decoded: all of it in the console's encoding where that is not UTF-8 and fits.
+    """Decodes stray bytes in the console's encoding if that is not UTF-8 and fits the whole text, else as cp1252.
 
-    Otherwise each stray byte is taken for cp1252, and a mark stands for one that means nothing there.
+    A byte that cp1252 does not define becomes a mark.
     """
     if not _SURROGATE.search(text):
         return text
@@ -31,7 +31,7 @@ def as_text(text: str) -> str:
 
 
 def read_lines() -> Iterator[str]:
-    """Standard input line by line, as it comes: stray bytes as surrogates, no byte order mark."""
+    """Yields the lines of standard input, with stray bytes as surrogates and without a byte order mark."""
     buffer = getattr(sys.stdin, "buffer", None)
     if buffer is None:  # a stream that was put in its place holds text already
         yield from sys.stdin

@@ -1,4 +1,4 @@
-"""`longthread models verify MODEL --languages`: what each language costs of a model's context."""
+"""`longthread models verify MODEL --languages`: the tokens that each language costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.models.weights import Vocabulary
 
 
 def print_costs(name: str, words: str | None, text: str | None, as_json: bool) -> int:
-    """Prints the tokens of the same text in each language, and of Turkish what its tokens are where words are given."""
+    """Prints the tokens of the same text in each language. With `words`, also what the Turkish tokens are."""
     if text is not None and words is None:
         raise ConfigError("--text needs --words: a list of Turkish words, one a line, to compare the tokens with")
     vocabulary = Vocabulary(resolve(name))

@@ -1,185 +1,286 @@
-"""`longthread needle`: how long a model's context really is: run a grid, find the limit, verbatim memory, report."""
+"""`longthread needle`: measures how much context a model can use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from cli.errors import EXIT_ERROR
+from cli.batches import executor_of
+from cli.command import command, new_app
+from cli.needle_values import Book, ReaderOptions, check_choices, parse_numbers, read_nouns
+from cli.options import Executor, Json, Model, ModelName, OutputFolder, Quiet, Seed
 from cli.output import SafeConsole, print_json
 from cli.printing import shown_path, table
-from cli.progress import Display, RunDisplay
+from cli.progress import Display
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.needles.running import CellResult, Results
-    from pipeline.evaluation.statistics import Interval
+    from pipeline.evaluation.needles.grid import NeedleGrid
     from pipeline.models.effective import EffectiveContext, Measured
 
-ROPE = ("linear", "yarn", "ntk")
+Tasks = Annotated[
+    tuple[str, ...],
+    typer.Option(
+        "--task",
+        "-t",
+        metavar="TASK",
+        help="single, multiple, conditional, thread, multithread, branched, sentences, association, lines, babi1, "
+        "babi2, babi3 or altered. Default: single. May be repeated.",
+    ),
+]
+
+app = new_app(
+    "Measure how much context a model can use: run a grid of tasks, find the limit, report.",
+    "longthread needle run -o grid --tokens 1000,2000,4000",
+)
 
 
-def run(
-    tasks: Sequence[str],
-    method_name: str,
-    model: str | None,
-    pairs: str | None,
-    tokens: str | None,
-    lengths: str,
-    needles: str,
-    threads: str,
-    directions: Sequence[str],
-    placement: str,
-    n: int,
-    seed: int,
-    book: Sequence[str] | None,
-    data: str | None,
-    reader: dict[str, Any],
-    executor: str | None,
-    output: str,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    from pipeline.evaluation.needles.grid import NeedleGrid
+@dataclass(frozen=True, kw_only=True)
+class GridOptions(ReaderOptions):
+    """The options of `longthread needle run`."""
+
+    output: OutputFolder
+    tasks: Tasks = ()
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "--arm",
+            metavar="METHOD",
+            help="full, one-shot, hops, oracle, exit, probe and others, or a pipeline file.",
+        ),
+    ] = "full"
+    model: Model = None
+    pairs: Annotated[
+        str | None, typer.Option("--pairs", metavar="N,N,...", help="Sizes in pairs of 80 characters: 12,25,50.")
+    ] = None
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", metavar="N,N,...", help="Sizes in the model's tokens instead: 1000,2000.")
+    ] = None
+    lengths: Annotated[str, typer.Option("--length", metavar="N,N,...", help="Lengths of threads, such as 2,5,10.")] = (
+        "2"
+    )
+    needles: Annotated[
+        str, typer.Option("--needles", metavar="N,N,...", help="Numbers of needles of multiple and conditional.")
+    ] = "5"
+    threads: Annotated[str, typer.Option("--threads", metavar="N,N,...", help="Numbers of threads of multithread.")] = (
+        "2"
+    )
+    directions: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--direction",
+            metavar="DIRECTION",
+            help="Of threads: forward, backward or random. Default: forward. May be repeated.",
+        ),
+    ] = ()
+    placement: Annotated[
+        str,
+        typer.Option("--placement", metavar="PLACEMENT", help="Of multiple and conditional: random or clustered."),
+    ] = "random"
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Questions in each cell.")] = 20
+    seed: Seed = 0
+    book: Book = ()
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="PATH", help="bAbI's folder, a SQuAD file, or prompts of LongChat-Lines."),
+    ] = None
+    executor: Executor = None
+    json: Json = False
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """The options of `longthread needle report`."""
+
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+    json: Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions(ReaderOptions):
+    """The options of `longthread needle limit`."""
+
+    model: ModelName
+    tasks: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--task",
+            "-t",
+            metavar="TASK",
+            help="sentences, single, thread:LENGTH, lines and others. May be repeated.",
+        ),
+    ] = ()
+    minutes: Annotated[float, typer.Option("--minutes", metavar="X", help="Time limit for all tasks together.")] = 20.0
+    threshold: Annotated[
+        float,
+        typer.Option("--threshold", metavar="X", help="A size holds if the lower bound of its accuracy is this high."),
+    ] = 0.75
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Questions at each size.")] = 20
+    seed: Seed = 0
+    book: Book = ()
+    json: Json = False
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerbatimOptions:
+    """The options of `longthread needle verbatim`."""
+
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A GGUF file or a name from 'models list'.")] = (
+        "smollm2-135m"
+    )
+    lengths: Annotated[str, typer.Option("--length", metavar="N,N,...", help="Words of a list, 2 to 10.")] = "3,5,7,10"
+    between: Annotated[str, typer.Option("--between", metavar="N,N,...", help="Tokens between the lists.")] = (
+        "26,47,99,194,435"
+    )
+    lists: Annotated[int, typer.Option("--lists", metavar="N", help="Base lists: at most 23 with our nouns.")] = 23
+    shifts: Annotated[int, typer.Option("--shifts", metavar="N", help="Circular shifts of each list, 1 to 10.")] = 1
+    nouns: Annotated[
+        str | None, typer.Option("--nouns", metavar="FILE", help="Nouns, one a line, instead of ours.")
+    ] = None
+    seed: Seed = 0
+    json: Json = False
+    quiet: Quiet = False
+
+
+@command(
+    app,
+    "run",
+    "longthread needle run -o grid --tokens 1000,2000,4000",
+    "longthread needle run -o hops --method hops -t thread --length 2,5 --pairs 250",
+)
+def run(options: GridOptions) -> int:
+    """Hide needles and threads in texts of several sizes, ask for them, and score the replies.
+
+    The folder gets the replies, heat maps and a page. An interrupted run resumes when the command is repeated.
+    """
+    from cli.needle_report import print_results
     from pipeline.evaluation.needles.methods import method, with_reader
     from pipeline.evaluation.needles.running import run_grid, sizes_of
     from pipeline.pipeline import Pipeline
 
-    if executor not in (None, "local", "ray"):
-        raise ConfigError(f"--executor must be local or ray, was: {executor}")
-    _check_choices("--direction", directions, ("forward", "backward", "random"))
-    _check_choices("--placement", [placement], ("random", "clustered"))
-    if (pairs is None) == (tokens is None):
+    executor = executor_of(options.executor)
+    check_choices("--direction", options.directions, ("forward", "backward", "random"))
+    check_choices("--placement", [options.placement], ("random", "clustered"))
+    if (options.pairs is None) == (options.tokens is None):
         raise ConfigError("say how long the texts are: --pairs 12,25,50 or --tokens 1000,2000, one of them")
-    chosen = method(method_name)
-    config = with_reader(chosen.config, {"model": model, **reader})
+    chosen = method(options.method)
+    config = with_reader(chosen.config, {"model": options.model, **options.reader_settings()})
     config.generator.check()
-    with Display(quiet) as display, RunDisplay(quiet) as shown:
-        grid = NeedleGrid(
-            tasks=tuple(dict.fromkeys(tasks or ["single"])),
-            pairs=_numbers("--pairs", pairs) if pairs else (1,),
-            lengths=_numbers("--length", lengths),
-            needles=_numbers("--needles", needles),
-            threads=_numbers("--threads", threads),
-            directions=tuple(dict.fromkeys(directions or ["forward"])),
-            placement=placement,
-            n=n,
-            seed=seed,
-            book=tuple(str(Path(path).resolve()) for path in book or ()),
-            data=None if data is None else str(Path(data).resolve()),
-        )
-        if tokens:
+    grid = _grid(options)
+    with Display(options.quiet) as display:
+        if options.tokens:
             with Pipeline(config, Path("no index"), display) as pipeline:
-                grid = sizes_of(grid, _numbers("--tokens", tokens), pipeline.reader)
-        results = run_grid(
-            grid,
-            replace(chosen, config=config),
-            Path(output),
-            display,
-            shown.over(display),
-            shown.note,
-            executor,
-        )
-    return _told(results, as_json)
+                grid = sizes_of(grid, parse_numbers("--tokens", options.tokens), pipeline.reader)
+        tried = replace(chosen, config=config)
+        output = Path(options.output)
+        results = run_grid(grid, tried, output, display, display.show_batch, display.note, executor)
+    return print_results(results, options.json)
 
 
-def report(folder: str, as_json: bool) -> int:
+def _grid(options: GridOptions) -> NeedleGrid:
+    from pipeline.evaluation.needles.grid import NeedleGrid
+
+    return NeedleGrid(
+        tasks=tuple(dict.fromkeys(options.tasks or ("single",))),
+        pairs=parse_numbers("--pairs", options.pairs) if options.pairs else (1,),
+        lengths=parse_numbers("--length", options.lengths),
+        needles=parse_numbers("--needles", options.needles),
+        threads=parse_numbers("--threads", options.threads),
+        directions=tuple(dict.fromkeys(options.directions or ("forward",))),
+        placement=options.placement,
+        n=options.n,
+        seed=options.seed,
+        book=tuple(str(Path(path).resolve()) for path in options.book),
+        data=None if options.data is None else str(Path(options.data).resolve()),
+    )
+
+
+@command(app, "report", "longthread needle report grid")
+def report(options: ReportOptions) -> int:
+    """Print the results of a run so far, and write its pictures and its page again."""
+    from cli.needle_report import print_results
     from pipeline.evaluation.needles.running import read_results
 
-    return _told(read_results(Path(folder)), as_json)
+    return print_results(read_results(Path(options.folder)), options.json)
 
 
-def limit(
-    model: str,
-    tasks: Sequence[str] | None,
-    minutes: float,
-    threshold: float,
-    n: int,
-    seed: int,
-    book: Sequence[str] | None,
-    reader: dict[str, Any],
-    as_json: bool,
-    quiet: bool,
-) -> int:
+@command(app, "calibrate", hidden=True)
+def calibrate(options: LimitOptions) -> int:
+    """The name of `longthread needle limit` in earlier releases."""
+    if not options.quiet:
+        text = "longthread needle calibrate is now longthread needle limit; the old name goes with the next release"
+        SafeConsole(is_error=True).print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    return limit(options)
+
+
+@command(app, "limit", "longthread needle limit smollm2-135m --task sentences --minutes 10")
+def limit(options: LimitOptions) -> int:
+    """Find how much context a model can use, and store it.
+
+    A pipeline with `budget: {window: effective}` then never fills more.
+    """
     from pipeline.evaluation.needles.limit import LimitSettings, find_limit
     from pipeline.evaluation.needles.methods import method, with_reader
     from pipeline.models.effective import store
 
-    settings = LimitSettings(minutes=minutes, threshold=threshold, n=n, seed=seed, book=tuple(book or ()))
-    settings = replace(settings, tasks=tuple(dict.fromkeys(tasks))) if tasks else settings
-    config = with_reader(method("full").config, {"model": model, **reader})
+    threshold = options.threshold
+    settings = LimitSettings(
+        minutes=options.minutes, threshold=threshold, n=options.n, seed=options.seed, book=options.book
+    )
+    settings = replace(settings, tasks=tuple(dict.fromkeys(options.tasks))) if options.tasks else settings
+    config = with_reader(method("full").config, {"model": options.model, **options.reader_settings()})
     config.generator.check()
     console = SafeConsole(is_error=True)
-    with Display(quiet) as display:
+    with Display(options.quiet) as display:
 
-        def on_size(task: str, found: Measured) -> None:
+        def on_size(task: str, measured: Measured) -> None:
             display.stop()
-            if not quiet:
-                console.print(_size_line(task, found, threshold), style="dim", highlight=False)
+            if not options.quiet:
+                console.print(_size_line(task, measured, threshold), style="dim", highlight=False)
 
-        found = find_limit(settings, config, display, on_size)
-    path = store(found)
-    if as_json:
-        print_json({**asdict(found), "path": str(path)})
-        return 0
-    out = SafeConsole()
-    rows = [_task_row(found, one.task) for one in found.tasks]
-    columns = ("task", "holds up to", "characters", "right", "lower bound", "")
-    out.print(table(f"{found.model}: effective context at {threshold:.0%}", columns, rows))
-    out.print(f"\nMeasured in {found.minutes:.1f} minutes; kept in {shown_path(str(path))}", highlight=False)
-    held = [one.task for one in found.tasks if one.holds is not None]
-    if held:
-        out.print(
-            f"A pipeline keeps to it with  budget: {{window: effective, task: '{held[0]}'}}",
-            highlight=False,
-            markup=False,
-        )
+        context = find_limit(settings, config, display, on_size)
+    path = store(context)
+    if options.json:
+        print_json({**asdict(context), "path": str(path)})
     else:
-        out.print("It was not seen to hold any of them: window: effective will be refused.", style="yellow")
+        _print_context(context, path, threshold)
     return 0
 
 
-def verbatim(
-    model: str,
-    lengths: str,
-    between: str,
-    lists: int,
-    shifts: int,
-    nouns: str | None,
-    seed: int,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+@command(app, "verbatim", "longthread needle verbatim smollm2-135m --lists 5")
+def verbatim(options: VerbatimOptions) -> int:
+    """Measure verbatim short-term memory: whether a list of words is less surprising the second time."""
     from pipeline.evaluation.needles.verbatim import Protocol, measure
     from pipeline.models.catalogue import resolve
     from pipeline.models.engine import open_engine
     from pipeline.models.settings import EngineSettings
 
-    words = {} if nouns is None else {"nouns": _nouns(Path(nouns))}
+    words = {} if options.nouns is None else {"nouns": read_nouns(Path(options.nouns))}
     protocol = Protocol(
-        lists=lists,
-        shifts=shifts,
-        lengths=_numbers("--length", lengths),
-        between=_numbers("--between", between),
-        seed=seed,
+        lists=options.lists,
+        shifts=options.shifts,
+        lengths=parse_numbers("--length", options.lengths),
+        between=parse_numbers("--between", options.between),
+        seed=options.seed,
         **words,
     )
-    with Display(quiet) as display:
-        settings = EngineSettings(model=model, n_ctx=1024, n_seq_max=1, n_cached=2)
-        with open_engine(settings, resolve(model), display) as engine:
-            found, notes = measure(protocol, engine, display)
+    with Display(options.quiet) as display:
+        settings = EngineSettings(model=options.model, n_ctx=1024, n_seq_max=1, n_cached=2)
+        with open_engine(settings, resolve(options.model), display) as engine:
+            results, notes = measure(protocol, engine, display)
             name = engine.name
-    if as_json:
-        told = {"model": name, "results": [one.to_dict() for one in found], "notes": notes}
-        print_json(told)
+    if options.json:
+        print_json({"model": name, "results": [result.to_dict() for result in results], "notes": notes})
         return 0
     rows = [
-        (one.length, one.between_tokens, one.condition, f"{one.median:.1f} %", f"{one.low:.1f}-{one.high:.1f}", one.n)
-        for one in found
+        (row.length, row.between_tokens, row.condition, f"{row.median:.1f} %", f"{row.low:.1f}-{row.high:.1f}", row.n)
+        for row in results
     ]
     columns = ("words", "tokens between", "second list", "repeat surprisal", "95 % interval", "lists")
     out = SafeConsole()
@@ -189,136 +290,34 @@ def verbatim(
     return 0
 
 
-def reader_settings(n_ctx: int | None, kv: str | None, rope: str | None) -> dict[str, Any]:
-    """Settings of the model from `--n-ctx`, `--kv K:V` and `--rope KIND:FACTOR`."""
-    settings: dict[str, Any] = {"n_ctx": n_ctx}
-    if n_ctx is not None and n_ctx < 64:
-        raise ConfigError(f"--n-ctx must be at least 64, was: {n_ctx}")
-    if kv is not None:
-        from pipeline.models.settings import KvType
-
-        keys, _, values = kv.partition(":")
-        _check_choices("--kv", [keys, values or keys], get_args(KvType))
-        settings |= {"kv_k": keys, "kv_v": values or keys}
-    if rope is not None:
-        kind, _, factor = rope.partition(":")
-        _check_choices("--rope", [kind], ROPE)
-        try:
-            settings |= {"rope_scaling": kind, "rope_factor": float(factor)}
-        except ValueError:
-            raise ConfigError(f"--rope must be {'|'.join(ROPE)}:FACTOR, such as yarn:4, was: {rope}") from None
-        if settings["rope_factor"] <= 1:
-            raise ConfigError(f"--rope: the factor must be greater than 1, was: {factor}")
-    return settings
-
-
-def note_old_name(old: str, new: str, quiet: bool) -> None:
-    """Says on stderr that a command has another name now."""
-    if not quiet:
-        text = f"longthread {old} is called longthread {new} now; the old name goes with the next release"
-        SafeConsole(is_error=True).print(text, style="yellow", highlight=False, markup=False)
-
-
-# ---------------------------------------------------------------------------------------------------------- internals
-def _told(results: Results, as_json: bool) -> int:
-    """Prints the results and writes the pictures and the page; exit code 2 where samples failed or are missing."""
-    from pipeline.evaluation.needles.page import PAGE, write_report
-    from pipeline.evaluation.needles.pictures import heat_maps, in_terminal
-
-    write_report(results)
-    n_failed = sum(one.n_failed for one in results.cells)
-    if as_json:
-        cells = [one.to_dict() for one in results.cells]
-        about = {"method": results.method, "model": results.model, "n_missing": results.n_missing, "n_failed": n_failed}
-        print_json({**about, "cells": cells})
-        return EXIT_ERROR if n_failed or results.n_missing else 0
+def _print_context(context: EffectiveContext, path: Path, threshold: float) -> None:
     out = SafeConsole()
-    for heat in heat_maps(results):
-        out.print(in_terminal(heat))
-        out.print()
-    out.print(table("", _COLUMNS, [_row(one) for one in results.cells]))
-    _say_effective(results, out)
-    out.print(f"\nEvery reply: {shown_path(str(results.folder / PAGE))}", highlight=False)
-    if n_failed:
-        out.print(
-            f"{n_failed} questions failed: {shown_path(str(results.folder / 'scores.jsonl'))} says why", style="red"
-        )
-    if results.n_missing:
-        out.print(f"{results.n_missing} questions have no reply yet: run the same command again", style="yellow")
-    return EXIT_ERROR if n_failed or results.n_missing else 0
+    rows = [_task_row(context, task.task) for task in context.tasks]
+    columns = ("task", "holds up to", "characters", "right", "lower bound", "")
+    out.print(table(f"{context.model}: effective context at {threshold:.0%}", columns, rows))
+    out.print(f"\nMeasured in {context.minutes:.1f} minutes; kept in {shown_path(str(path))}", highlight=False)
+    holding = [task.task for task in context.tasks if task.holds is not None]
+    if holding:
+        setting = f"budget: {{window: effective, task: '{holding[0]}'}}"
+        out.print(f"A pipeline keeps to it with  {setting}", highlight=False, markup=False)
+    else:
+        out.print("No size of any task holds: window: effective will be refused.", style="yellow")
 
 
-_COLUMNS = ("cell", "pairs", "tokens", "n", "accuracy", "tolerant", "wrong because", "s each")
-
-
-def _row(one: CellResult) -> tuple[Any, ...]:
-    faults = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in one.faults.items() if n)
+def _size_line(task: str, measured: Measured, threshold: float) -> str:
+    verdict = "holds" if measured.low >= threshold else "does not hold"
     return (
-        one.cell.row,
-        one.cell.pairs,
-        one.tokens,
-        one.n,
-        _share(one.accuracy),
-        _share(one.tolerant),
-        faults,
-        f"{one.s_per_question:.1f}",
+        f"{task}: {measured.tokens} tokens ({measured.pairs} pairs): {measured.hits} of {measured.n} right, "
+        f"lower bound {measured.low:.0%}: {verdict}"
     )
 
 
-def _share(value: Interval) -> str:
-    """`95% (76-99)`."""
-    return f"{value.mean:.0%} ({100 * (value.low or 0):.0f}-{100 * (value.high or 0):.0f})"
-
-
-def _say_effective(results: Results, out: Console) -> None:
-    from pipeline.evaluation.needles.pictures import THRESHOLD, effective, rows_of
-
-    for row, own in rows_of(results).items():
-        held = effective(own)
-        said = f"{held.cell.chars} characters, {held.tokens} tokens" if held else "none of these sizes"
-        out.print(f"effective context of {row} (lower bound of tolerant {THRESHOLD:.0%}): {said}", highlight=False)
-
-
-def _size_line(task: str, found: Measured, threshold: float) -> str:
-    held = "holds" if found.low >= threshold else "does not hold"
-    return (
-        f"{task}: {found.tokens} tokens ({found.pairs} pairs): {found.hits} of {found.n} right, "
-        f"lower bound {found.low:.0%}: {held}"
-    )
-
-
-def _task_row(found: EffectiveContext, name: str) -> tuple[str, ...]:
-    one = found.task(name)
-    assert one is not None  # noqa: S101 - it is one of its own
-    note = "" if one.is_settled else "the time ran out: it may be more"
-    if one.holds is None:
-        return (name, "no size" if one.tried else "not tried", "", "", "", note if one.tried else "no time was left")
-    holds = one.holds
+def _task_row(context: EffectiveContext, name: str) -> tuple[str, ...]:
+    task = context.task(name)
+    if task is None:
+        return (name, "not tried", "", "", "", "")
+    note = "" if task.is_settled else "the time ran out: it may be more"
+    if task.holds is None:
+        return (name, "no size" if task.tried else "not tried", "", "", "", note if task.tried else "no time was left")
+    holds = task.holds
     return (name, f"{holds.tokens} tokens", f"{holds.chars}", f"{holds.hits} of {holds.n}", f"{holds.low:.0%}", note)
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise ConfigError(f"{option} must be whole numbers with commas between, such as 12,25,50, was: {text!r}")
-    numbers = tuple(dict.fromkeys(int(part) for part in parts))
-    if min(numbers) < 1:
-        raise ConfigError(f"{option}: numbers of at least 1 are needed, were: {text}")
-    return numbers
-
-
-def _check_choices(option: str, given: Sequence[str], choices: Sequence[str]) -> None:
-    for one in given:
-        if one not in choices:
-            raise ConfigError(f"{option} must be one of {', '.join(choices)}, was: {one}")
-
-
-def _nouns(path: Path) -> tuple[str, ...]:
-    try:
-        words = tuple(dict.fromkeys(word.strip() for word in path.read_text("utf-8").splitlines() if word.strip()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--nouns {path}: cannot be read: {error}") from None
-    plain = tuple(word for word in words if word.isascii() and word.isalpha())
-    if len(plain) < 20:
-        raise ConfigError(f"--nouns {path}: holds {len(plain)} plain words, one a line; at least 20 are needed")
-    return plain

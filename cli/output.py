@@ -1,11 +1,11 @@
-r"""All that longthread writes to standard output and standard error goes through this file.
+r"""Everything that longthread writes to standard output and standard error goes through this file.
 
-Documents, models, file names and settings were not written by us, and each can hold an escape sequence that writes the
-clipboard or moves the cursor. `visible` puts a mark in the place of every character that drives a terminal or turns the
-order of a line around. `SafeConsole`, `print_line` and `print_json` apply it to whatever they print.
+Documents, models, file names and settings can contain escape sequences that write the clipboard or move the cursor.
+`visible` replaces every character that drives a terminal or reverses a line by a mark. `SafeConsole`, `print_line` and
+`print_json` apply it to their output.
 
-A character that the console's encoding lacks is escaped (`\u0141`). What cannot be written to standard output raises
-OutputError; standard error is best effort, so that a log on a full disk ends no run.
+A character that the console's encoding lacks is escaped (`\u0141`). A failed write to standard output raises
+OutputError. Standard error is best effort, so that a log on a full disk ends no run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLAIN = {"→": "->", "…": "...", "–": "-", "—": "-", "’": "'", "“": 
 
 
 class OutputError(Exception):
-    """Standard output cannot be written: what was done before is kept, and nothing more can be shown."""
+    """Standard output cannot be written. Earlier results are kept."""
 
 
 class OutputClosedError(OutputError):
@@ -38,7 +38,7 @@ class OutputClosedError(OutputError):
 
 
 class _Stream:
-    """Standard output or standard error, whichever object that is when it is written to."""
+    """Standard output or standard error, looked up at each write."""
 
     def __init__(self, name: Literal["stdout", "stderr"]) -> None:
         self.name = name
@@ -94,7 +94,7 @@ class SafeConsole(Console):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Not reached for our streams, which raise OutputClosedError; rich would end the process here."""
+        """Raises OutputClosedError, where rich would end the process."""
         raise OutputClosedError("the reader of standard output has gone")
 
 
@@ -112,7 +112,7 @@ def print_line(text: str, is_error: bool = False) -> None:
 
 
 def print_json(value: object, indent: int | None = None) -> None:
-    """Prints a value as JSON with exactly its strings: unsafe characters are escaped, and none is replaced."""
+    """Prints a value as JSON. Unsafe characters in its strings are escaped, so none is lost."""
     is_unicode = str(STDOUT.encoding).lower().replace("-", "").startswith("utf")
     text = json.dumps(value, ensure_ascii=not is_unicode, indent=indent)
     STDOUT.write(UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
@@ -120,10 +120,10 @@ def print_json(value: object, indent: int | None = None) -> None:
 
 
 def prepare_streams() -> None:
-    """Makes standard input, output and error usable, whatever the process was started with.
+    """Makes standard input, output and error usable even if the process was started with closed ones.
 
-    A closed one is opened on the null device, so that no other file gets its number: standard output for reading, so
-    that a write to it fails instead of being lost. Characters that the encoding lacks are escaped.
+    A closed stream is opened on the null device, so that no other file gets its number. Standard output is opened for
+    reading, so that a write fails instead of getting lost. Characters that the encoding lacks are escaped.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -138,7 +138,7 @@ def prepare_streams() -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Sends the rest of a stream that cannot be written to the null device, so that Python's last flush succeeds."""
+    """Redirects a broken stream to the null device, so that Python's last flush succeeds."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -146,7 +146,7 @@ def silence(stream: TextIO) -> None:
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    """The ASCII form of characters that an encoding lacks: of our own signs a likeness, of others the escape."""
+    """The ASCII form of characters that an encoding lacks: a similar character for our signs, else the escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

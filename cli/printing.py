@@ -17,12 +17,12 @@ from pipeline.text.visible import one_line, visible
 from pipeline.types import Answer, Citation, Generation, Ledger, Passage, Span, State
 
 MAX_QUOTE = 300
-MAX_SAID = 120
+MAX_WRITTEN = 120
 MAX_PLACES = 3
 
 
 def shown_path(source: str) -> str:
-    """The source as a path from here where that is shorter, else as it is."""
+    """The source, as a relative path if that is shorter."""
     try:
         relative = os.path.relpath(source)
     except ValueError:
@@ -31,13 +31,13 @@ def shown_path(source: str) -> str:
 
 
 def location(passage: Passage) -> str:
-    """Where a passage stands, as a person finds it: `docs/garden.html, line 12`, `report.pdf, p. 2`."""
+    """The file and the place in it: `docs/garden.html, line 12`, `report.pdf, p. 2`."""
     place = str(passage.place)
     return f"{one_line(shown_path(passage.source))}, {place}" if place else one_line(shown_path(passage.source))
 
 
 def linked_location(passage: Passage) -> Text:
-    """The location, which opens the file where the terminal has hyperlinks (OSC 8)."""
+    """The location as a link to the file, for terminals with hyperlinks (OSC 8)."""
     text = Text(location(passage), style="cyan")
     if os.path.isabs(passage.source):
         text.stylize(Style(link=Path(passage.source).as_uri()))
@@ -45,7 +45,7 @@ def linked_location(passage: Passage) -> Text:
 
 
 def also(passage: Passage) -> Text:
-    """` (also in old/fares.md, line 12)`: where else the same text stands; nothing where it stands once."""
+    """` (also in old/fares.md, line 12)`: the other places of the same text, empty if there are none."""
     if not passage.copies:
         return Text()
     copies = [location(replace(passage, source=copy.source, place=copy.place)) for copy in passage.copies]
@@ -53,12 +53,10 @@ def also(passage: Passage) -> Text:
     return Text(f" (also in {'; '.join(copies[:MAX_PLACES])}{more})", style="dim")
 
 
-# ------------------------------------------------------------------------------------------------------- the answer
 def answer_lines(state: State, with_answer: bool = True, with_details: bool = True) -> list[Text]:
-    """The answer, what is to be known about it, and a line for each citation.
+    """The answer, remarks on it, and a line for each citation.
 
-    `with_details` adds what the model wrote where something else is shown, what was wrong with it, and why a question
-    was not answered.
+    `with_details` adds the model's words if something else is shown, their faults, and the reason of an abstention.
     """
     answer = state.answer or Answer("")
     if answer.is_abstention:
@@ -75,7 +73,7 @@ def answer_lines(state: State, with_answer: bool = True, with_details: bool = Tr
 
 
 def citation_lines(state: State) -> list[Text]:
-    """One line for each citation, and what they do not hold of the answer."""
+    """One line for each citation, then the names in the answer that no shown document contains."""
     answer = state.answer or Answer("")
     lines: list[Text] = []
     has_evidence = any(citation.is_valid and citation.by != "question" for citation in answer.citations)
@@ -83,29 +81,29 @@ def citation_lines(state: State) -> list[Text]:
         valid = [citation for citation in answer.citations if citation.is_valid]
         nearest = f" {_nearest(len(valid))}" if valid else ""
         lines.append(Text(f"Nothing that was shown says this.{nearest}", style="yellow"))
-    lines += [citation_line(one, len(state.shown), is_beside=has_evidence) for one in answer.citations]
+    lines += [citation_line(c, len(state.shown), has_others=has_evidence) for c in answer.citations]
     if answer.unsupported:
         names = one_line(", ".join(answer.unsupported))
         lines.append(Text(f"Not in the documents that were shown: {names}", style="yellow"))
     return lines
 
 
-def citation_line(citation: Citation, n_shown: int, max_quote: int = MAX_QUOTE, is_beside: bool = False) -> Text:
+def citation_line(citation: Citation, n_shown: int, max_quote: int = MAX_QUOTE, has_others: bool = False) -> Text:
     """`[1] garden.html, line 12: "Seven beehives stand there."`
 
-    `is_beside` says that other quotes hold the answer: one that is only near the question then says so.
+    With `has_others` other quotes support the answer, and a quote that is only near the question is marked.
     """
     if citation.passage is None or citation.quote is None:
         return Text(f"[{citation.number}] names no passage: the model was shown 1 to {n_shown}", style="red")
     line = Text.assemble((f"[{citation.number}] ", "cyan"), linked_location(citation.quote), also(citation.quote))
-    if is_beside and citation.by == "question":
+    if has_others and citation.by == "question":
         line.append(", near the question")
         line.stylize("dim")
     return line.append(f': "{shortened(citation.quote.text, max_quote)}"')
 
 
 def shortened(text: str, max_chars: int) -> str:
-    """The text on one line; one that is longer than `max_chars` is cut at a word, and that is said."""
+    """The text on one line. A text longer than `max_chars` is cut at a word and marked as shortened."""
     line = one_line(text)
     if len(line) <= max_chars:
         return line
@@ -114,10 +112,10 @@ def shortened(text: str, max_chars: int) -> str:
 
 
 def detail_lines(answer: Answer) -> list[Text]:
-    """The model's words where they are not what is shown, and what was wrong with them."""
+    """The model's words if something else is shown, and their faults."""
     lines = []
     if answer.said:
-        lines.append(Text(f'The model wrote: "{shortened(answer.said, MAX_SAID)}"', style="dim"))
+        lines.append(Text(f'The model wrote: "{shortened(answer.said, MAX_WRITTEN)}"', style="dim"))
     if answer.faults:
         lines.append(Text(one_line("; ".join(answer.faults)), style="dim"))
     return lines
@@ -138,8 +136,8 @@ def _abstention(state: State, answer: Answer, with_details: bool) -> list[Text]:
 
 
 def _quote(state: State, answer: Answer) -> list[Text]:
-    """A sentence in the place of an answer. It is shown once, with its place, and whole."""
-    rows = [citation_line(one, len(state.shown), max(MAX_QUOTE, len(answer.text))) for one in answer.citations]
+    """A quote that replaces the answer. It is shown once, whole, with its place."""
+    rows = [citation_line(c, len(state.shown), max(MAX_QUOTE, len(answer.text))) for c in answer.citations]
     if not answer.why:
         first = answer.citations[0] if answer.citations else None
         if first is not None and first.quote is not None:
@@ -151,9 +149,8 @@ def _quote(state: State, answer: Answer) -> list[Text]:
     return [Text(head, style="yellow"), *(rows or [Text(visible(answer.text), style="bold")])]
 
 
-# ------------------------------------------------------------------------------------------------------ the account
 def account_line(state: State) -> str:
-    """What the answer took, in one line: `194 tokens read, 21 written in 1.7 s, 5 of 8 passages left out`."""
+    """The cost of the answer: `194 tokens read, 21 written in 1.7 s, 5 of 8 passages left out`."""
     ledger = state.ledger
     seconds = f"in {sum(entry.seconds for entry in ledger.stages):.1f} s"
     parts = [f"nothing was read by a model, {seconds}"]
@@ -162,31 +159,32 @@ def account_line(state: State) -> str:
         thought = f"{thought_for(generation)}, " if generation.thought_tokens else ""
         kept = f" ({generation.restored_tokens} of them from kept cells)" if generation.restored_tokens else ""
         parts = [f"{generation.prompt_tokens} tokens read{kept}, {thought}{generation.answer_tokens} written {seconds}"]
-    n_left = sum(not any(_overlap(found, shown) for shown in state.shown) for found in state.found)
+    n_left = sum(not any(overlaps(shown, passage) for shown in state.shown) for passage in state.found)
     if n_left and ledger.generation is not None:
         parts.append(f"{n_left} of {len(state.found)} passages left out")
     return ", ".join(parts)
 
 
 def thought_for(generation: Generation) -> str:
-    """How long a model thought: `thought for 120 tokens`, and whether that was cut."""
+    """`thought for 120 tokens`, and whether the thoughts were cut."""
     return f"thought for {generation.thought_tokens} tokens" + (" (cut)" if generation.is_thought_cut else "")
 
 
 def thoughts(generation: Generation | None) -> Text:
-    """What a model thought before it answered, as it wrote it."""
+    """The thoughts of a model before its answer, as it wrote them."""
     if generation is None or not generation.thought_tokens:
         return Text("No thoughts before this answer.", style="dim")
     return Text(f"{thought_for(generation)}:\n{visible(generation.thoughts)}", style="dim")
 
 
-def _overlap(found: Passage, shown: Passage) -> bool:
+def overlaps(shown: Passage, other: Passage | Span) -> bool:
+    """Whether a passage shares characters with another one, or with a span."""
     spans: Sequence[Span] = shown.spans or (shown.span,)
-    return any(s.source == found.source and s.start < found.end and found.start < s.end for s in spans)
+    return any(s.source == other.source and s.start < other.end and other.start < s.end for s in spans)
 
 
 def ledger(account: Ledger) -> RenderableType:
-    """The table of an account: each stage, then the prompt by part, then the reading."""
+    """The stages as a table, then the parts of the prompt, then reading and writing."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("stage", "passages", "tokens", "dropped", "seconds"):
         table.add_column(name, justify="left" if name == "stage" else "right")
@@ -202,12 +200,12 @@ def ledger(account: Ledger) -> RenderableType:
 
 
 def reading(account: Ledger) -> list[str]:
-    """The prompt by part, and what reading and writing took, in words."""
+    """The parts of the prompt, and the cost of reading and writing, in words."""
     lines = []
     if account.parts:
-        said = " + ".join(f"{part} {tokens}" for part, tokens in account.parts)
+        parts = " + ".join(f"{part} {tokens}" for part, tokens in account.parts)
         room = f"window {account.window}, {account.reserved} kept for the answer"
-        lines.append(f"prompt {account.prompt_tokens} tokens = {said} ({room})")
+        lines.append(f"prompt {account.prompt_tokens} tokens = {parts} ({room})")
     if account.generation is not None:
         g = account.generation
         reused = f", {g.reused_tokens} reused" if g.reused_tokens else ""
@@ -222,7 +220,7 @@ def reading(account: Ledger) -> list[str]:
 
 
 def kept_cells(generation: Generation) -> list[str]:
-    """What the prompt held of passages that were read before, in words; none where it held nothing of them."""
+    """How much of the prompt came from kept cells, in words. Empty if nothing did."""
     g = generation
     if not g.restored_tokens and not g.stored_tokens:
         return []
@@ -236,7 +234,7 @@ def kept_cells(generation: Generation) -> list[str]:
 
 
 def dropped(account: Ledger) -> RenderableType:
-    """What each stage left out and why: one line for each reason, with where the first of it stood."""
+    """What each stage dropped: one line for each reason, with the first places."""
     rows: list[Text] = []
     for entry in account.stages:
         for why in dict.fromkeys(drop.why for drop in entry.dropped):
@@ -252,7 +250,7 @@ def dropped(account: Ledger) -> RenderableType:
                 )
             )
     if rows:
-        rows.append(Text("--diff shows what was kept and what was dropped; --json has all of it", style="dim"))
+        rows.append(Text("--diff shows what was kept and what was dropped; --json has every drop", style="dim"))
     return Group(*rows)
 
 
@@ -265,7 +263,7 @@ def _rate(tokens_per_s: float | None) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """A plain table: one row a line, cells as text."""
+    """A plain table with cells as text."""
     result = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for column in columns:
         result.add_column(column, overflow="fold")
@@ -282,9 +280,10 @@ def print_state(
     quiet: bool = False,
     with_thoughts: bool = False,
 ) -> None:
-    """The answer (unless it is there already), its citations, and a line of account, or with `account` all of it.
+    """Prints the answer (unless it was printed already), its citations, and a line of account.
 
-    `quiet` leaves the answer and its citations alone. `with_thoughts` puts before it what the model thought.
+    `account` prints the whole account instead of the line, `quiet` nothing after the citations, and `with_thoughts` the
+    model's thoughts first.
     """
     if with_thoughts:
         console.print(thoughts(state.ledger.generation))

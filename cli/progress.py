@@ -1,15 +1,23 @@
-"""One progress display, on stderr, so that stdout holds only what was asked for."""
+"""The progress display. It is on stderr, so that stdout holds only the results."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from cli.output import SafeConsole, print_line
+from pipeline.text.counting import duration
 
 if TYPE_CHECKING:
     from pipeline.executors.run import RunStatus
@@ -18,145 +26,122 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Display:
-    """Draws `progress(what, done, total)` as a bar with the time left; without a terminal, a line every 5 s.
+    """Draws one bar with the time left. Without a terminal it prints a line every 5 seconds.
 
-    With `after_s` the bar comes only when the work has gone on for so long: it does not flash.
+    A call with `(what, done, total)` shows a piece of work, and `show_batch` the status of a batch of questions. With
+    `after_s` the bar appears only if the work takes longer than that, so that it does not flash. `has_batch` says
+    whether a batch was shown.
     """
 
     def __init__(self, quiet: bool = False, after_s: float = 0.0) -> None:
         self.console = SafeConsole(is_error=True)
         self.quiet = quiet
         self.after_s = after_s
-        self.begun: float | None = None
+        self.has_batch = False
         self.bar: Progress | None = None
-        self.task: Any = None
-        self.work = ("", 0)
-        self.done = 0
-        self.started = self.last_line = time.monotonic()
+        self._is_batch_bar = False
+        self._task: Any = None
+        self._work = ("", 0)
+        self._done = 0
+        self._first_drawn: float | None = None
+        self._started = self._last_line = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Work of the same name that begins again, for the next question say, has an estimate of its own."""
+        """Shows a piece of work. Work of the same name that starts again gets an estimate of its own."""
         if self.quiet:
             return
-        is_new = (what, total) != self.work or done < self.done
-        self.work, self.done = (what, total), done
+        is_new = (what, total) != self._work or done < self._done
+        self._work, self._done = (what, total), done
         if self.console.is_terminal:
-            self._draw(what, done, total, is_new)
+            self._draw_work(is_new)
         else:
-            self._line(what, done, total, is_new)
+            self._print_work(is_new)
+
+    def show_batch(self, status: RunStatus, name: str = "", suffix: str = "") -> None:
+        """Shows the status of a batch: done of all, failures, speed, the time left, then the suffix."""
+        if not self._is_batch_bar:
+            self.stop()
+            self._is_batch_bar = True
+        if not self.has_batch:
+            self.has_batch, self._last_line = True, time.monotonic()
+        if self.quiet:
+            return
+        text = ", ".join(filter(None, (status_text(status), suffix)))
+        prefix = f"{name}: " if name else ""
+        if self.console.is_terminal:
+            if self.bar is None:
+                self._start(BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+                self._add_task("", status.n_samples)
+            self._update(status.n_done, status.n_samples, prefix + text)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print_line(f"{prefix}{status.n_done} of {status.n_samples}: {text}", is_error=True)
+
+    def note(self, text: str) -> None:
+        """Prints a line above the bar, even if the display is quiet."""
+        if not self._is_batch_bar:
+            self.stop()
+        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Removes the bar, so that other output can follow."""
-        self.begun = None
+        self._first_drawn, self._is_batch_bar = None, False
         if self.bar is not None:
             self.bar.stop()
-            self.bar = self.task = None
+            self.bar = self._task = None
 
-    def _draw(self, what: str, done: int, total: int, is_new: bool) -> None:
-        self.begun = self.begun or time.monotonic()
-        if self.bar is None and time.monotonic() - self.begun < self.after_s:
-            return
+    def _draw_work(self, is_new: bool) -> None:
+        (what, total), done = self._work, self._done
+        now = time.monotonic()
+        if self._is_batch_bar:  # the bar of a batch has other columns
+            self.stop()
+        self._first_drawn = self._first_drawn or now
         if self.bar is None:
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-            )
-            self.bar = Progress(
-                *columns, TextColumn("left"), TimeRemainingColumn(), console=self.console, transient=True
-            )
-            self.bar.start()
-        if is_new and self.task is not None:
-            self.bar.remove_task(self.task)
-            self.task = None
-        if self.task is None:
-            self.task = self.bar.add_task(what, total=total or None)
-        self.bar.update(self.task, completed=done, total=total or None)
+            if now - self._first_drawn < self.after_s:
+                return
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            self._start(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        if is_new or self._task is None:
+            self._add_task(what, total)
+        self._update(done, total, what)
 
-    def _line(self, what: str, done: int, total: int, is_new: bool) -> None:
+    def _start(self, *columns: ProgressColumn) -> None:
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        self.bar.start()
+
+    def _add_task(self, what: str, total: int) -> None:
+        if self.bar is None:
+            return
+        if self._task is not None:
+            self.bar.remove_task(self._task)
+        self._task = self.bar.add_task(what, total=total or None)
+
+    def _update(self, done: int, total: int, description: str) -> None:
+        if self.bar is not None:
+            self.bar.update(self._task, completed=done, total=total or None, description=description)
+
+    def _print_work(self, is_new: bool) -> None:
+        (what, total), done = self._work, self._done
         now = time.monotonic()
         if is_new:
-            self.started = self.last_line = now
-        if now - self.last_line < SECONDS_BETWEEN_LINES:
+            self._started = self._last_line = now
+        if now - self._last_line < SECONDS_BETWEEN_LINES:
             return
-        self.last_line = now
-        left = f", about {(now - self.started) / done * (total - done):.0f} s left" if done and total else ""
+        self._last_line = now
+        left = f", about {(now - self._started) / done * (total - done):.0f} s left" if done and total else ""
         print_line(f"{what}: {done}{f' of {total}' if total else ''}{left}", is_error=True)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
-class RunDisplay:
-    """Draws the status of a batch: done of all, failed, questions and tokens a second, the time left.
-
-    `name` says what is being run, where there are several; `also` is said after the rest.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self.console = SafeConsole(is_error=True)
-        self.quiet = quiet
-        self.bar: Progress | None = None
-        self.task: Any = None
-        self.last_line = time.monotonic()
-        self.has_begun = False
-        self.name = self.also = ""
-
-    def over(self, display: Display) -> Callable[[RunStatus], None]:
-        """What to call with each status: the display of loading goes away at the first one."""
-
-        def show(status: RunStatus) -> None:
-            display.stop()
-            if not self.has_begun:
-                self.has_begun, self.last_line = True, time.monotonic()
-            if self.quiet:
-                return
-            if self.console.is_terminal:
-                self._draw(status)
-            elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
-                self.last_line = time.monotonic()
-                name = f"{self.name}: " if self.name else ""
-                said = f"{name}{status.n_done} of {status.n_samples}: {self._told(status)}"
-                print_line(said, is_error=True)
-
-        return show
-
-    def note(self, text: str) -> None:
-        """A line above the bar; it is said even when nothing is drawn."""
-        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
-
-    def stop(self) -> None:
-        """Removes the bar, so that other output can follow."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-    def _draw(self, status: RunStatus) -> None:
-        if self.bar is None:
-            columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-            self.bar = Progress(*columns, console=self.console, transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task("", total=status.n_samples)
-        said = self._told(status)
-        description = f"{self.name}: {said}" if self.name else said
-        self.bar.update(self.task, completed=status.n_done, total=status.n_samples, description=description)
-
-    def _told(self, status: RunStatus) -> str:
-        return ", ".join(filter(None, (told(status), self.also)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-
-def told(status: RunStatus) -> str:
-    """How a batch goes, in words: `2 failed, 1.25 a second, 90 tokens/s written, 3 min left`."""
+def status_text(status: RunStatus) -> str:
+    """A batch's status in words: `2 failed, 1.25 a second, 90 tokens/s written, 3 min left`."""
     parts = [f"{status.n_failed} failed"] if status.n_failed else []
     if status.per_second:
         parts.append(f"{status.per_second:.2f} a second")
@@ -164,12 +149,4 @@ def told(status: RunStatus) -> str:
         parts.append(f"{status.answer_tokens / status.seconds:.0f} tokens/s written")
     if status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
-    return ", ".join(parts) or "the first answers are under way"
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return ", ".join(parts) or "the first answers are being written"

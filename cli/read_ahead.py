@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli.errors import EXIT_ERROR, EXIT_INTERRUPTED
-from cli.index import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
+from cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 from cli.output import open_console, print_json
-from cli.progress import Display, duration
+from cli.progress import Display
+from cli.unread import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
 from pipeline.default import default_config, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.models.cell_limits import cell_limits
 from pipeline.pipeline import Pipeline
 from pipeline.reading_ahead import AheadReport, check, read_index
+from pipeline.text.counting import counted, duration
 
 _STOPPED = {
     "time": "the minutes are over",
@@ -45,7 +46,7 @@ def read_ahead(options: ReadAheadOptions) -> int:
     if STANDARD_INPUT in options.paths:
         raise ConfigError("standard input cannot be kept in an index: save it in a file, and index that")
     if options.minutes is not None and not 0 < options.minutes < 1e6:
-        raise ConfigError(f"--minutes must be greater than 0, was: {options.minutes}")
+        raise ConfigError(f"`minutes` must be greater than 0, was: {options.minutes}")
     config = with_model(default_config(options.config_path), options.model)
     config.generator.check()
     folder = Path(options.index) if options.index else docs_folder(options.paths, config.index)
@@ -74,17 +75,13 @@ def describe(ahead: AheadReport, model: str) -> str:
     """One line on what was read, and one on what is left."""
     limit = cell_limits().max_disk_bytes
     text = (
-        f"{model} read {_passages(ahead.n_read)} ahead ({ahead.n_tokens} tokens) in {duration(ahead.seconds)}; "
-        f"{_passages(ahead.n_kept)} had been read before; "
+        f"{model} read {counted(ahead.n_read, 'passage')} ahead ({ahead.n_tokens} tokens) in "
+        f"{duration(ahead.seconds)}; {counted(ahead.n_kept, 'passage')} had been read before; "
         f"cells on disk: {ahead.disk_bytes / 1e6:.0f} MB of {limit / 1e6:.0f} MB"
     )
     if ahead.n_too_long:
-        text += f"\n{_passages(ahead.n_too_long)} not read: longer than the model's window"
+        text += f"\n{counted(ahead.n_too_long, 'passage')} not read: longer than the model's window"
     if ahead.n_left:
-        text += f"\n{_passages(ahead.n_left)} left: {_STOPPED[ahead.stopped]}"
+        text += f"\n{counted(ahead.n_left, 'passage')} left: {_STOPPED[ahead.stopped]}"
         text += "; the same command goes on" if ahead.stopped != "disk" else "; raise it to keep more"
     return text
-
-
-def _passages(n: int) -> str:
-    return "1 passage" if n == 1 else f"{n} passages"

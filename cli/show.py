@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
+import typer
 from rich.align import Align
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from cli.command import command, new_app
+from cli.options import PipelineFile
 from cli.output import SafeConsole
 from pipeline.config import PipelineConfig
 from pipeline.default import default_config
@@ -17,22 +22,34 @@ from pipeline.registry import changed_settings, first_line, settings_of, stage_n
 from pipeline.storage.whole import write_whole
 from pipeline.text.visible import one_line
 
+app = new_app()
 
-def run(path: str, svg: str | None) -> int:
-    config = default_config(path)
-    if svg is None:
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """The options of `longthread show`."""
+
+    file: PipelineFile
+    svg: Annotated[
+        str | None, typer.Option("--svg", metavar="FILE", help="Write the picture into this file instead.")
+    ] = None
+
+
+@command(app, "show", "longthread show default", "longthread show mine.yaml --svg mine.svg")
+def show(options: ShowOptions) -> int:
+    """Draw a pipeline with all its settings."""
+    config = default_config(options.file)
+    if options.svg is None:
         SafeConsole().print(drawing(config))
         return 0
-    import io
-
     console = SafeConsole(record=True, width=88, file=io.StringIO())
     console.print(drawing(config))
-    write_svg(console, svg, f"longthread show {one_line(path)}")
+    write_svg(console, options.svg, f"longthread show {one_line(options.file)}")
     return 0
 
 
 def drawing(config: PipelineConfig) -> RenderableType:
-    """The stages from the question to the answer, each with its settings; those that are not defaults stand out."""
+    """The stages from the question to the answer with their settings. Those that are not defaults are highlighted."""
     rows: list[RenderableType] = [_end("question")]
     for stage in config.stages:
         given = changed_settings(stage)
@@ -48,7 +65,7 @@ def drawing(config: PipelineConfig) -> RenderableType:
 
 
 def write_svg(console: Console, path: str, title: str) -> None:
-    """What a recording console printed as an SVG file without web fonts."""
+    """Writes what a recording console printed as an SVG file without web fonts."""
     picture = re.sub(r"@font-face\s*{[^}]*}", "", console.export_svg(title=title))
     write_whole(path, picture)
 

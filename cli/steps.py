@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
+import typer
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from cli.command import command, new_app
 from cli.output import open_console, print_line
 from pipeline.config import SECTIONS
 from pipeline.reference import KIND_TITLES, Entry, Setting, entry, markdown, names_of_kind
@@ -15,9 +19,24 @@ from pipeline.registry import KINDS
 
 _WIDTH = 100
 
+app = new_app()
 
-def run(name: str | None, is_markdown: bool) -> int:
-    if is_markdown:
+
+@dataclass(frozen=True, kw_only=True)
+class StepsOptions:
+    """The options of `longthread steps`."""
+
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A step, a kind or a section: compress.exit_mini, index.")
+    ] = None
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/steps.md.")] = False
+
+
+@command(app, "steps", "longthread steps", "longthread steps compress.exit_mini")
+def steps(options: StepsOptions) -> int:
+    """Describe every step of a pipeline: what it does, its settings with their ranges, an example, the paper."""
+    name = options.name
+    if options.markdown:
         print_line(markdown().removesuffix("\n"))
         return 0
     console = open_console()

@@ -1,110 +1,90 @@
-"""`longthread sweep`: every combination of some settings, and which of them nothing beats."""
+"""`longthread sweep`: every combination of some settings, and the Pareto front among them."""
 
 from __future__ import annotations
 
-import json as json_module
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
-from cli.errors import EXIT_ERROR
-from cli.evaluate import ABOUT, interval_of, listener_of, number
+from cli.batches import eval_options, listener_of, resumable
+from cli.command import command, new_app
+from cli.exit_codes import EXIT_ERROR
+from cli.options import BatchOptions, Json, OutputFolder, Quiet, Turns
 from cli.output import SafeConsole, print_json
 from cli.printing import table
-from cli.progress import Display, RunDisplay
-from cli.run import executor_of, most_errors, resume_command
-from pipeline.errors import LongthreadError
+from cli.progress import Display
+from cli.tables import interval_text, number
 from pipeline.evaluation.data.kinds import read_data
-from pipeline.evaluation.evaluate import EvalOptions
 from pipeline.evaluation.metrics import BY_NAME
+from pipeline.evaluation.report.folder import write_about
 from pipeline.evaluation.report.plots import COSTS
-from pipeline.evaluation.runs import summary, write_rows
-from pipeline.evaluation.sweep import PIPELINES, Point, run_sweep
+from pipeline.evaluation.runs import write_rows
+from pipeline.evaluation.sweep import PIPELINES, Point, run_sweep, sweep_to_dict, write_sweep
 from pipeline.evaluation.sweep_file import Sweep, load_sweep
-from pipeline.storage.whole import write_whole
+
+app = new_app()
 
 
-def run(
-    path: str,
-    output: str,
-    turns: int,
-    executor: str | None,
-    retry: int,
-    fail_on_error: str | None,
-    update: bool,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    sweep = load_sweep(path)
-    kind = executor_of(executor)
-    options = EvalOptions(
-        turns=turns if kind != "ray" else 1,
-        executor=kind,
-        max_in_flight=1 if kind != "ray" else None,
-        retry=retry,
-        fail_on_error=most_errors(fail_on_error),
-        update=update,
-    )
-    data = read_data(sweep.settings.kind, sweep.data)
-    with Display(quiet) as display, RunDisplay(quiet) as status:
-        try:
-            points = run_sweep(sweep, data, Path(output), options, listener_of(display, status, "for this round"))
-        except (KeyboardInterrupt, LongthreadError, OSError):
-            display.stop()
-            status.stop()
-            go_on = f"What was answered is kept. To go on: {resume_command(failed=False)}"
-            SafeConsole(is_error=True).print(go_on, highlight=False, markup=False, soft_wrap=True)
-            raise
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(BatchOptions):
+    """The options of `longthread sweep`."""
+
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP", help="A sweep file: a pipeline, questions, and lists of values.", show_default=False
+        ),
+    ]
+    output: OutputFolder
+    turns: Turns = 4
+    json: Json = False
+    quiet: Quiet = False
+
+
+@command(app, "sweep", "longthread sweep sweep.yaml -o results")
+def sweep(options: SweepOptions) -> int:
+    """Run every combination of some settings, and show those on the Pareto front of quality, seconds and tokens."""
+    plan = load_sweep(options.file)
+    settings = eval_options(options, options.turns)
+    data = read_data(plan.settings.kind, plan.data)
+    output = Path(options.output)
+    with Display(options.quiet) as display, resumable(display):
+        points = run_sweep(plan, data, output, settings, listener_of(display, "for this round"))
     finalists = [point.measures.name for point in points if point.is_finalist]
-    about = [f"the finalists of {Path(path).name}, on {data.name} ({sweep.settings.kind})"]
-    write_whole(Path(output, ABOUT), json_module.dumps({"pipelines": finalists, "about": about}))
-    write_whole(Path(output, "sweep.json"), json_module.dumps(_json(points, sweep), indent=1))
+    write_about(
+        output, finalists, [f"the finalists of {Path(options.file).name}, on {data.name} ({plan.settings.kind})"]
+    )
+    write_sweep(output, points, plan)
     for point in points:
         write_rows(point.measures)
-    if as_json:
-        print_json(_json(points, sweep))
+    if options.json:
+        print_json(sweep_to_dict(points, plan))
     else:
-        _print(points, sweep, Path(output))
+        _print(points, plan, output)
     return EXIT_ERROR if any(point.measures.n_failed for point in points) else 0
 
 
-def _json(points: Sequence[Point], sweep: Sweep) -> dict[str, Any]:
-    metric = sweep.settings.metric
-    return {
-        "metric": metric,
-        "variants": [
-            {
-                "chosen": dict(point.variant.chosen),
-                "is_finalist": point.is_finalist,
-                "is_front": point.is_front,
-                metric: point.quality,
-                **dict(zip(COSTS, point.costs, strict=True)),
-                **summary(point.measures, sweep.settings.seed),
-            }
-            for point in points
-        ],
-    }
-
-
-def _print(points: Sequence[Point], sweep: Sweep, output: Path) -> None:
+def _print(points: Sequence[Point], plan: Sweep, output: Path) -> None:
     console = SafeConsole()
-    metric, seed = sweep.settings.metric, sweep.settings.seed
+    metric, seed = plan.settings.metric, plan.settings.seed
     rows = []
     for point in points:
         means = [point.measures.interval(name, seed) for name in (metric, *COSTS)]
-        cells = [f"{number(one.mean)} ({interval_of(one)})" for one in means if one is not None]
-        said = "front" if point.is_front else "" if point.is_finalist else "left out early"
-        rows.append((said, point.measures.name, *cells, str(len(point.measures.rows))))
+        cells = [f"{number(mean.mean)} ({interval_text(mean)})" for mean in means if mean is not None]
+        status = "front" if point.is_front else "" if point.is_finalist else "left out early"
+        rows.append((status, point.measures.name, *cells, str(len(point.measures.rows))))
     titles = [BY_NAME[name].title for name in (metric, *COSTS)]
     console.print()
     console.print(table(f"{BY_NAME[metric].title} against seconds and tokens", ("", "variant", *titles, "n"), rows))
     n_front = sum(point.is_front for point in points)
     console.print(
         Text(
-            f"{n_front} on the front: by their means nothing is as good in all three and better in one. Whether two of "
-            f"them differ: longthread compare {output} --allow indexes",
+            f"{n_front} on the front: by their means, no variant is as good in all three and better in one. "
+            f"longthread compare {output} --allow indexes  tests whether two of them differ",
             style="dim",
         ),
         soft_wrap=True,

@@ -1,18 +1,20 @@
-"""`longthread why`: an answer, and for each of its sentences the passages and sentences that it stands on.
+"""`longthread why`: an answer, and for each of its sentences the passages and sentences that support it.
 
-How that is measured: pipeline/answers/attribution.py.
+pipeline/answers/attribution.py describes the measurement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+import typer
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.ask import answer_and_show
+from cli.answering import AnswerOptions, answer_and_show
+from cli.command import command, new_app
 from cli.output import open_console, print_json
 from cli.printing import answer_lines, dropped, ledger, linked_location, shortened
 from cli.progress import Display
@@ -27,42 +29,49 @@ BAR = 16
 MAX_QUOTE = 160
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
+app = new_app()
 
-def run(
-    question: str,
-    docs: Sequence[str],
-    config_path: str | None,
-    index: str | None,
-    model: str | None,
-    glob: str | None,
-    filter_text: str | None,
-    exact: bool,
-    account: bool,
-    as_json: bool,
-    quiet: bool,
-    read: Sequence[str] = (),
-) -> int:
+
+@dataclass(frozen=True, kw_only=True)
+class WhyOptions(AnswerOptions):
+    """The options of `longthread why`."""
+
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Read a new prompt without each passage: slower, and exact.")
+    ] = False
+
+
+@command(app, "why", 'longthread why "How many beehives are there?" --docs garden/')
+def why(options: WhyOptions) -> int:
+    """Answer one question, and show which passages and sentences support each sentence of the answer.
+
+    The numbers are nats: how much less likely the model finds its sentence when the passage is left out.
+    """
+
     def show(state: State, pipeline: Pipeline, display: Display) -> None:
-        attribution = explain(state, pipeline, exact, display) if is_explicable(state) else None
+        attribution = explain(state, pipeline, options.exact, display) if is_explicable(state) else None
         display.stop()
         if attribution is not None:
             state = with_account(state, attribution)
-        if as_json:
-            found = QuestionResult.of(state, pipeline.config).to_dict() | {"why": to_dict(attribution)}
-            print_json(found)
-            return
-        console = open_console()
-        for line in answer_lines(state):
-            console.print(line)
-        console.print()
-        for block in explanation(state, attribution):
-            console.print(block)
-        if account:
-            console.print()
-            console.print(ledger(state.ledger))
-            console.print(dropped(state.ledger))
+        if options.json:
+            print_json(QuestionResult.of(state, pipeline.config).to_dict() | {"why": to_dict(attribution)})
+        else:
+            _print(state, attribution, options.account)
 
-    return answer_and_show(question, docs, config_path, index, model, glob, filter_text, quiet, read, show)
+    return answer_and_show(options, show)
+
+
+def _print(state: State, attribution: Attribution | None, account: bool) -> None:
+    console = open_console()
+    for line in answer_lines(state):
+        console.print(line)
+    console.print()
+    for block in explanation(state, attribution):
+        console.print(block)
+    if account:
+        console.print()
+        console.print(ledger(state.ledger))
+        console.print(dropped(state.ledger))
 
 
 def is_explicable(state: State) -> bool:
@@ -72,37 +81,35 @@ def is_explicable(state: State) -> bool:
 
 def explain(state: State, pipeline: Pipeline, exact: bool, display: Display) -> Attribution:
     """The attribution of the answer, with the assembler that made its prompt."""
-    assembler = pipeline.config.assembler
     display("leave passages out", 0, 0)
-    return attribute(state, assembler, pipeline, method="prompts" if exact else None)
+    return attribute(state, pipeline.config.assembler, pipeline, method="prompts" if exact else None)
 
 
-# ------------------------------------------------------------------------------------------------------- how it looks
 def explanation(state: State, attribution: Attribution | None) -> list[RenderableType]:
-    """For each sentence of the answer what it stands on, and what that took."""
+    """What supports each sentence of the answer, and the cost of the measurement."""
     if attribution is None:
         return [Text("No model answered from passages here: there is nothing to explain.", style="yellow")]
     blocks: list[RenderableType] = []
     if state.answer is not None and state.answer.by != "model":
-        blocks.append(Text("What the model wrote, and what that stands on:", style="dim"))
-    longest = max(one.drop for grounds in attribution.sentences for one in grounds.passages)
+        blocks.append(Text("What the model wrote, and what supports it:", style="dim"))
+    longest = max(passage.drop for grounds in attribution.sentences for passage in grounds.passages)
     for grounds in attribution.sentences:
         blocks += [Text(one_line(grounds.text), style="bold"), _table(grounds, longest), *_remarks(grounds)]
-    blocks.append(Text(f"{attribution.account} in {attribution.seconds:.1f} s{_beside(state)}", style="dim"))
+    blocks.append(Text(f"{attribution.account} in {attribution.seconds:.1f} s{_prefill_time(state)}", style="dim"))
     return blocks
 
 
 def _table(grounds: Grounds, longest: float) -> Table:
-    """A row for each passage that makes a difference, and below it one for each of its sentences that does."""
+    """A row for each passage that makes a difference, followed by its sentences that make one."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, min_width=BAR)
     table.add_column(no_wrap=True, justify="right", min_width=6)
     table.add_column(overflow="fold")
-    for one in _telling(grounds):
-        style = _style(one.drop, longest)
-        where = Text.assemble((f"[{one.number}] ", style), linked_location(one.passage))
-        table.add_row(Text(bar(one.drop, longest), style=style), Text(f"{one.drop:.2f}", style=style), where)
-        for quote in one.sentences:
+    for row in _large_drops(grounds):
+        style = _style(row.drop, longest)
+        where = Text.assemble((f"[{row.number}] ", style), linked_location(row.passage))
+        table.add_row(Text(bar(row.drop, longest), style=style), Text(f"{row.drop:.2f}", style=style), where)
+        for quote in row.sentences:
             if quote.drop >= MIN_DROP:
                 style = _style(quote.drop, longest)
                 text = Text(f'"{shortened(quote.quote.text, MAX_QUOTE)}"', style="" if style != "dim" else "dim")
@@ -115,13 +122,13 @@ def _table(grounds: Grounds, longest: float) -> Table:
     return table
 
 
-def _telling(grounds: Grounds) -> list[PassageDrop]:
-    return [one for one in grounds.passages if abs(one.drop) >= MIN_DROP]
+def _large_drops(grounds: Grounds) -> list[PassageDrop]:
+    return [passage for passage in grounds.passages if abs(passage.drop) >= MIN_DROP]
 
 
 def _remarks(grounds: Grounds) -> list[Text]:
-    """What the numbers do not say by themselves."""
-    n_others = len(grounds.passages) - len(_telling(grounds))
+    """Explains the numbers in words where they need it."""
+    n_others = len(grounds.passages) - len(_large_drops(grounds))
     if grounds.best is not None:
         others = f"{n_others} other passages" if n_others > 1 else "the other passage"
         return [Text(f"without {others}: less than {MIN_DROP} nats each", style="dim")] if n_others else []
@@ -132,7 +139,7 @@ def _remarks(grounds: Grounds) -> list[Text]:
     return [Text(f"No passage makes a difference by itself, {why}.", style="yellow")]
 
 
-def _beside(state: State) -> str:
+def _prefill_time(state: State) -> str:
     generation = state.ledger.generation
     return "" if generation is None else f"; reading the prompt took {generation.prefill_s:.1f} s"
 
@@ -151,7 +158,6 @@ def _style(drop: float, longest: float) -> str:
     return "green" if drop >= longest / 2 else "yellow" if drop >= longest / 8 else "dim"
 
 
-# ------------------------------------------------------------------------------------------------------------ as JSON
 def to_dict(attribution: Attribution | None) -> dict[str, Any] | None:
     """The attribution as plain values. Drops are in nats; passages and sentences largest drop first."""
     if attribution is None:
@@ -166,22 +172,22 @@ def to_dict(attribution: Attribution | None) -> dict[str, Any] | None:
                 "text": grounds.text,
                 "logprob": grounds.logprob,
                 "drop_without_all": grounds.drop_without_all,
-                "passages": [_passage(one) for one in grounds.passages],
+                "passages": [_passage_dict(passage) for passage in grounds.passages],
             }
             for grounds in attribution.sentences
         ],
     }
 
 
-def _passage(one: PassageDrop) -> dict[str, Any]:
+def _passage_dict(row: PassageDrop) -> dict[str, Any]:
     return {
-        "number": one.number,
-        "source": one.passage.source,
-        "start": one.passage.start,
-        "end": one.passage.end,
-        "place": str(one.passage.place),
-        "drop": one.drop,
+        "number": row.number,
+        "source": row.passage.source,
+        "start": row.passage.start,
+        "end": row.passage.end,
+        "place": str(row.passage.place),
+        "drop": row.drop,
         "sentences": [
-            {"start": q.quote.start, "end": q.quote.end, "text": q.quote.text, "drop": q.drop} for q in one.sentences
+            {"start": q.quote.start, "end": q.quote.end, "text": q.quote.text, "drop": q.drop} for q in row.sentences
         ],
     }

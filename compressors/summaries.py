@@ -16,6 +16,7 @@ from pipeline.cache import cache_folder
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.identity import model_key
+from pipeline.text.counting import counted
 from pipeline.types import Message, Passage, Prompt, Sampling, Text
 
 
@@ -43,7 +44,7 @@ def summarise(
     fitted = [_fitted(group, instructions, max_tokens, runtime.reader) for group in groups]
     n_left = sum(map(len, groups)) - sum(map(len, fitted))
     if n_left:
-        runtime.note(f"{n_left} passages do not fit the window that a summary is made from: they are dropped")
+        runtime.note(f"{counted(n_left, 'passage')} dropped: the window that a summary is made from has no room")
     prompts = [_prompt(group, instructions, runtime.reader) for group in fitted]
     files = [_file(prompt, max_tokens, runtime.reader) for prompt in prompts]
     texts = [_load(file) for file in files]

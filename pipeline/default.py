@@ -60,7 +60,7 @@ def with_model(config: PipelineConfig, model: str) -> PipelineConfig:
     """Replaces the reader's model. Raises ConfigError for a pipeline whose generator takes no model."""
     if not isinstance(config.generator, Llama):
         name = stage_name(config.generator)
-        raise ConfigError(f"{config.path} answers with {name}: --model needs a pipeline with generate.llama")
+        raise ConfigError(f"{config.path} answers with {name}: `model` needs a pipeline with generate.llama")
     return _with_generator(config, {"model": model}, names_model=True)
 
 

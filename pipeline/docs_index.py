@@ -126,7 +126,7 @@ def _report_if_current(
             first = (plan.todo[0].as_posix() if plan.todo else plan.gone[0]) if n else "its vectors are damaged"
             raise StoreError(
                 f"{folder}: {n} files are new, changed or gone ({first}, ...), and the index cannot be written: "
-                f"search it as it is with --index {folder}, or copy it to a folder that can be written to"
+                f"search it as it is (`index`: {folder}), or copy it to a folder that can be written to"
             )
         if can_write and (plan.is_worth_writing or not index.has_saved_words):
             return None

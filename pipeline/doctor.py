@@ -1,4 +1,4 @@
-"""Checks this machine and the installation; reports findings, each with its remedy."""
+"""Checks this machine, and lists what it offers and what is missing, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN = (
     "numpy",
     "pydantic",
 )
-"""The libraries whose versions a bug report needs; others are reported only if missing."""
+"""The libraries whose versions a bug report needs. Of the others only the missing are named."""
 EXTRAS = {"pdf": "PDF files", "html": "HTML files", "docx": "Word files"}
 _FEATURES = ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8", "NEON", "DOTPROD", "SVE")
 LEAST_MEMORY = 1_500_000_000
@@ -37,44 +37,44 @@ LEAST_DISK = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `todo` is the remedy of a warn or a miss, empty if there is nothing to do.
+    """One line of the report. `todo` says what to do about a warn or a miss.
 
-    `miss`: longthread does not work without it. `warn`: it works slower or with fewer features.
+    `miss`: longthread does not work without it. `warn`: longthread works, but is slower or can do less.
     """
 
     what: str
     status: Status
-    said: str
+    message: str
     todo: str = ""
 
 
 def findings() -> Iterator[Finding]:
-    """Yields every finding, in reading order; the last ones load the default model's weights."""
+    """Yields the findings in reading order. The last ones load the default model's weights."""
     yield _python()
     for section in (_libraries, _extras, _machine, _cache, _embedder, _models):
         try:
             yield from section()
         except ImportError as error:
             what = section.__name__.strip("_")
-            yield Finding(what, "miss", f"cannot be looked at: {error}", "see 'libraries' above")
+            yield Finding(what, "miss", f"cannot be checked: {error}", "see 'libraries' above")
 
 
-# --------------------------------------------------------------------------------------------------------- installed
 def _python() -> Finding:
-    text = f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}"
-    return Finding("python", "ok", text)
+    return Finding("python", "ok", f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}")
 
 
 def _libraries() -> Iterator[Finding]:
     try:
-        longthread_version, needed = version("longthread"), _requirements()[""]
+        installed, needed = version("longthread"), _requirements()[""]
     except PackageNotFoundError:
-        yield Finding("longthread", "miss", "is not installed, only lies here", "pip install -e . in its folder")
+        yield Finding(
+            "longthread", "miss", "runs from a folder, and is not installed", "pip install -e . in its folder"
+        )
         return
-    yield Finding("longthread", "ok", longthread_version)
+    yield Finding("longthread", "ok", installed)
     missing = [name for name in needed if _version(name) is None]
-    versions = [f"{name} {installed}" for name in SHOWN if (installed := _version(name))]
-    yield Finding("libraries", "ok", ", ".join(versions))
+    shown = [f"{name} {number}" for name in SHOWN if (number := _version(name))]
+    yield Finding("libraries", "ok", ", ".join(shown))
     if missing:
         yield Finding("libraries", "miss", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
@@ -87,14 +87,14 @@ def _extras() -> Iterator[Finding]:
     for extra, what in EXTRAS.items():
         missing = [name for name in needed.get(extra, []) if _version(name) is None]
         if missing:
-            text = f"cannot be read: {', '.join(missing)} not installed"
-            yield Finding(what, "warn", text, f"pip install 'longthread[{extra}]'")
+            message = f"cannot be read: {', '.join(missing)} not installed"
+            yield Finding(what, "warn", message, f"pip install 'longthread[{extra}]'")
         else:
             yield Finding(what, "ok", "can be read")
 
 
 def _requirements() -> dict[str, list[str]]:
-    """Returns the distributions that longthread needs, by extra; '' holds those that it always needs."""
+    """The distributions that longthread needs, by extra. Those that it always needs are under ''."""
     names: dict[str, list[str]] = {}
     for line in requires("longthread") or []:
         name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
@@ -110,7 +110,6 @@ def _version(name: str) -> str | None:
         return None
 
 
-# ----------------------------------------------------------------------------------------------------------- machine
 def _machine() -> Iterator[Finding]:
     from pipeline.models.context import threads
     from pipeline.models.llama import library
@@ -121,7 +120,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("processor", "ok", f"{machine()} (of {os.cpu_count()} logical); {threads()} threads are used")
     yield _features(has)
     if lib.llama_supports_gpu_offload():
-        yield Finding("GPU", "ok", "llama.cpp can use one: all layers go there, unless n_gpu_layers says less")
+        yield Finding("GPU", "ok", "llama.cpp can use one: all layers run on it, unless n_gpu_layers says less")
     else:
         yield Finding("GPU", "ok", "not used: this llama.cpp was built for the processor alone (README: for a GPU)")
     yield _memory()
@@ -141,7 +140,7 @@ def _features(has: list[str]) -> Finding:
 
 
 def _processor_flags() -> set[str]:
-    """Returns the processor's features on Linux, in llama.cpp's spelling; empty on other systems."""
+    """The features of the processor in llama.cpp's spelling. Empty on systems other than Linux."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), [])
@@ -156,23 +155,24 @@ def _memory() -> Finding:
     from pipeline.models.context import free_memory
 
     free = free_memory()
-    text = f"{free / 1e9:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
+    message = f"{free / 1e9:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
     if free < LEAST_MEMORY:
-        return Finding("memory", "warn", text, f"have {LEAST_MEMORY / 1e9:.1f} GB free, or take index.embedder: none")
-    return Finding("memory", "ok", text)
+        todo = f"free {LEAST_MEMORY / 1e9:.1f} GB, or use index.embedder: none"
+        return Finding("memory", "warn", message, todo)
+    return Finding("memory", "ok", message)
 
 
 def _cache() -> Iterator[Finding]:
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    way_out = "set the environment variable LONGTHREAD_CACHE to a folder that can be written, with room"
+    todo = "set the environment variable LONGTHREAD_CACHE to a writable folder with free space"
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        yield Finding("cache folder", "miss", f"{folder} cannot be written", way_out)
+        yield Finding("cache folder", "miss", f"{folder} cannot be written", todo)
         return
     free = shutil.disk_usage(existing).free
-    text = f"{folder}, {free / 1e9:.1f} GB free"
+    message = f"{folder}, {free / 1e9:.1f} GB free"
     is_little = free < LEAST_DISK
-    yield Finding("cache folder", "warn" if is_little else "ok", text, way_out if is_little else "")
+    yield Finding("cache folder", "warn" if is_little else "ok", message, todo if is_little else "")
     yield _kept_cells()
 
 
@@ -183,7 +183,7 @@ def _kept_cells() -> Finding:
     try:
         limits = cell_limits()
     except ConfigError as error:
-        return Finding("kept cells", "miss", str(error), "set it right, or unset it")
+        return Finding("kept cells", "miss", str(error), "correct it, or unset it")
     parts = []
     for folder, what in (("pieces", "passages"), ("snapshots", "conversations")):
         n_files, n_bytes = size_of(cache_folder() / folder)
@@ -193,7 +193,6 @@ def _kept_cells() -> Finding:
     return Finding("kept cells", "ok", "; ".join(parts))
 
 
-# ------------------------------------------------------------------------------------------------------------ models
 def _embedder() -> Iterator[Finding]:
     from pipeline.retrieval.embedder import open_embedder
 
@@ -201,7 +200,7 @@ def _embedder() -> Iterator[Finding]:
         embedder = open_embedder("minilm")
         yield Finding("embedder", "ok", f"minilm, {embedder.dimension} dimensions, {embedder.max_tokens} tokens a text")
     except LongthreadError as error:
-        yield Finding("embedder", "miss", "minilm is not here", str(error))
+        yield Finding("embedder", "miss", "minilm is missing", str(error))
 
 
 def _models() -> Iterator[Finding]:
@@ -216,9 +215,9 @@ def _models() -> Iterator[Finding]:
         yield Finding("your settings", "warn", str(error), f"correct or delete {user_file()}")
         settings = UserSettings()
     else:
-        has = "" if user_file().is_file() else " (not there: 'longthread models default' makes it)"
-        yield Finding("your settings", "ok", f"{user_file()}{has}")
-    yield Finding("models folder", "ok", f"{models_folder()}: GGUF files laid there have names")
+        missing = "" if user_file().is_file() else " (missing: 'longthread models default' makes it)"
+        yield Finding("your settings", "ok", f"{user_file()}{missing}")
+    yield Finding("models folder", "ok", f"{models_folder()}: GGUF files in it have names")
     default = settings.model or EngineSettings().model
     try:
         path = resolve(default)
@@ -228,7 +227,7 @@ def _models() -> Iterator[Finding]:
         yield _settings(path)
         yield Finding("its thoughts", "ok", str(profile_of_file(path)))
     except LongthreadError as error:
-        yield Finding("default model", "miss", f"{default} is not here, or damaged", str(error))
+        yield Finding("default model", "miss", f"{default} is missing or damaged", str(error))
     try:
         others = [model.name for model in list_models() if model.is_here and model.name != default]
     except LongthreadError:  # reported above
@@ -242,33 +241,31 @@ def _tuned(name: str, path: Path) -> Iterator[Finding]:
 
     files = {role: tuned(path, role) for role in ("read", "score")}
     if any(files.values()):
-        text = ", ".join(f"to {role}: {file.name if file else 'the given file'}" for role, file in files.items())
-        yield Finding("tuned for here", "ok", text)
+        message = ", ".join(f"to {role}: {file.name if file else 'the given file'}" for role, file in files.items())
+        yield Finding("tuned", "ok", message)
     elif is_tuned(path):
-        yield Finding("tuned for here", "ok", "the given file is as fast as any")
+        yield Finding("tuned", "ok", "the given file is as fast as any")
     else:
-        yield Finding(
-            "tuned for here", "warn", "no: reading may be up to twice as slow", f"longthread models tune {name}"
-        )
+        yield Finding("tuned", "warn", "no: reading may be up to twice as slow", f"longthread models tune {name}")
 
 
 def _settings(path: Path) -> Finding:
-    """Loads the default model's weights and reports how every `auto` resolves."""
+    """The values of `auto` for the default model, whose weights are loaded for that."""
     from pipeline.models.context import resolve
     from pipeline.models.settings import EngineSettings
     from pipeline.models.weights import Weights
 
     weights = Weights(path)
     try:
-        settings = resolve(EngineSettings(), weights)
+        resolved = resolve(EngineSettings(), weights)
     finally:
         weights.close()
     return Finding(
         "its settings",
         "ok",
-        f"n_ctx {settings.n_ctx} (trained on {settings.n_ctx_trained}), n_cells {settings.n_cells}, "
-        f"n_batch {settings.n_batch}, n_seq_max {settings.n_seq_max}, threads {settings.threads}, "
-        f"n_gpu_layers {settings.n_gpu_layers}, "
-        f"flash_attention {'on' if settings.flash_attention else 'off'}; cache {settings.kv_bytes / 1e6:.0f} MB "
-        f"({settings.kv_k}), weights {settings.weight_bytes / 1e6:.0f} MB",
+        f"n_ctx {resolved.n_ctx} (trained on {resolved.n_ctx_trained}), n_cells {resolved.n_cells}, "
+        f"n_batch {resolved.n_batch}, n_seq_max {resolved.n_seq_max}, threads {resolved.threads}, "
+        f"n_gpu_layers {resolved.n_gpu_layers}, "
+        f"flash_attention {'on' if resolved.flash_attention else 'off'}; cache {resolved.kv_bytes / 1e6:.0f} MB "
+        f"({resolved.kv_k}), weights {resolved.weight_bytes / 1e6:.0f} MB",
     )

@@ -29,6 +29,7 @@ from pipeline.executors.folder import Run
 from pipeline.executors.samples import Sample
 from pipeline.records import QuestionResult, Record
 from pipeline.storage.whole import write_whole
+from pipeline.text.counting import counted
 from pipeline.text.dates import dates
 from pipeline.text.numbers import number_spans
 from pipeline.types import Passage
@@ -72,7 +73,8 @@ class ExtractedTable:
         """`3 documents, 2 questions, 5 of 6 cells filled`."""
         n_filled = sum(cell.value is not None for _, cells in self.rows for cell in cells)
         n = len(self.rows) * len(self.questions)
-        return f"{len(self.rows)} documents, {len(self.questions)} questions, {n_filled} of {n} cells filled"
+        size = f"{counted(len(self.rows), 'document')}, {counted(len(self.questions), 'question')}"
+        return f"{size}, {n_filled} of {counted(n, 'cell')} filled"
 
 
 def extraction_samples(questions: Sequence[Sample], sources: Sequence[str]) -> list[Sample]:

@@ -220,8 +220,7 @@ def lock_session(folder: Path) -> FileLock:
             lock.acquire()
         except Timeout:
             raise StoreError(
-                f"{folder.name}: another chat has this session{_holder(folder)}: close it, or name another with "
-                "--session"
+                f"{folder.name}: another chat has this session{_holder(folder)}: close it, or name another (`session`)"
             ) from None
         note = {"pid": os.getpid(), "since": datetime.now().astimezone().isoformat(" ", "seconds")}
         write_whole(folder / _HOLDER, json.dumps(note), private=True)

@@ -37,6 +37,7 @@ from pipeline.contracts import (
 from pipeline.registry import kind_of, stage_name
 from pipeline.retrieval.embedder_languages import TRAINED_ON
 from pipeline.retrieval.scope import check_scope, scope_of, size_of
+from pipeline.text.counting import counted
 from pipeline.text.words import content_words
 from pipeline.types import Dropped, Ledger, Passage, Ranked, Sampling, Span, StageEntry, State
 
@@ -56,16 +57,16 @@ def run_stage(stage: Component, state: State, runtime: Runtime, reserve: int) ->
 
 def _retrieve(retriever: Retriever, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(retriever.search(state.question, runtime))
-    searched = ""
+    searched = counted(len(passages), "passage")
     if retriever.searches_index:
         scope = scope_of(retriever, state.question)
-        searched = f" of {size_of(runtime.index, scope)[0]}"
+        searched = f"{len(passages)} of {counted(size_of(runtime.index, scope)[0], 'passage')}"
         if not passages:
             check_scope(runtime.index, scope)
         note_language(retriever, state.question.query, runtime)
     elif state.question.filter:
         runtime.note("the question's filter was not applied: this pipeline's retriever searches no index")
-    return replace(state, found=passages, passages=passages), (f"{len(passages)}{searched} passages",), ""
+    return replace(state, found=passages, passages=passages), (searched,), ""
 
 
 def note_language(retriever: Retriever, question: str, runtime: Runtime) -> None:
@@ -108,9 +109,9 @@ def _remember(_: Memory, state: State, runtime: Runtime, reserve: int) -> tuple[
     room = max(free - _tokens(state.passages, runtime.reader), free // 2, 0)
     recall = runtime.recollection.recall(state.question, runtime, room)
     n_units = sum(memory.tier == "unit" for memory in recall.recalled)
-    note = f"{len(recall.turns)} turns word for word, {n_units} recalled"
+    note = f"{counted(len(recall.turns), 'turn')} word for word, {n_units} recalled"
     note += ", and the summary" if len(recall.recalled) > n_units else ""
-    note += f", {len(recall.passages)} passages of what was read" if recall.passages else ""
+    note += f", {counted(len(recall.passages), 'passage')} of what was read" if recall.passages else ""
     passages = (*state.passages, *recall.passages)
     after = replace(state, passages=passages, turns=recall.turns, recalled=recall.recalled, has_memory=True)
     return after, (note,), ""

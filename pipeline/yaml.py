@@ -6,6 +6,7 @@ file can name a Python object. ruamel.yaml parses the file; this module walks it
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,7 @@ def read_yaml(path: str | Path) -> YamlFile:
     """Reads a file. Bad content never raises: it becomes faults with lines."""
     file = YamlFile(str(path))
     try:
-        with Path(path).open("rb") as stream:  # limited, since a file such as /dev/zero has no end
-            data = stream.read(MAX_BYTES + 1)
+        data = _read(path, MAX_BYTES + 1)
     except OSError as error:
         file.faults.append(YamlFault(0, f"cannot be read: {error.strerror or error}"))
         return file
@@ -63,6 +63,22 @@ def read_yaml(path: str | Path) -> YamlFile:
         return file
     _parse(text, file)
     return file
+
+
+def _read(path: str | Path, max_bytes: int) -> bytes:
+    """The first bytes of a file, which may have no end (/dev/zero). A pipe that nothing writes into is empty."""
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", buffering=0, opener=lambda name, mode: os.open(name, mode | flags)) as stream:
+        data = b""
+        while len(data) < max_bytes:
+            part = stream.read(max_bytes - len(data))
+            if part is None:  # a pipe whose writer has not written yet
+                os.set_blocking(stream.fileno(), True)
+                continue
+            if not part:
+                break
+            data += part
+    return data
 
 
 def _parse(text: str, file: YamlFile) -> None:

@@ -95,7 +95,7 @@ def test_with_model_changes_only_the_model() -> None:
     changed = with_model(default_pipeline(), "/models/x.gguf").resolved()
     assert changed["stages"][-1]["generate.llama"]["model"] == "/models/x.gguf"
     assert changed["stages"][:-1] == default_pipeline().resolved()["stages"][:-1]
-    with pytest.raises(ConfigError, match=r"--model needs a pipeline with generate\.llama"):
+    with pytest.raises(ConfigError, match=r"`model` needs a pipeline with generate\.llama"):
         with_model(load_config(CONFIGS / "offline.yaml"), "x")
 
 

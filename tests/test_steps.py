@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 import longthread
-from cli.errors import EXIT_ERROR
+from cli.exit_codes import EXIT_ERROR
 from cli.main import app
 from pipeline.config import SECTIONS
 from pipeline.errors import ConfigError

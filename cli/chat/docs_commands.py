@@ -9,15 +9,17 @@ from rich.text import Text
 
 from cli.chat import views
 from cli.chat.chat import Chat
+from cli.chat.command_types import MissingArgumentError
 from cli.printing import shown_path
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.retrieval.scope import Scope, check_scope
+from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 
 
 def docs_add(chat: Chat, words: list[str]) -> None:
     if not words:
-        raise ConfigError("which files, folders or globs? /docs add PATH...")
+        raise MissingArgumentError("which files, folders or globs?")
     if chat.settings.index is not None:
         raise ConfigError(
             f"this chat answers from the index {chat.settings.index}: "
@@ -28,7 +30,7 @@ def docs_add(chat: Chat, words: list[str]) -> None:
 
 
 def docs_list(chat: Chat, words: list[str]) -> None:
-    """The documents with what is known of them; with --skipped, the files that were not read, and why."""
+    """Prints the documents with their metadata. With --skipped, prints the files that were not read, and why."""
     if words == ["--skipped"]:
         chat.say(views.skipped(chat.unread))
         return
@@ -39,17 +41,17 @@ def docs_list(chat: Chat, words: list[str]) -> None:
 
 def docs_remove(chat: Chat, words: list[str]) -> None:
     if not words:
-        raise ConfigError("which of them? /docs remove PATH...")
-    gone = {absolute(word) for word in words}
-    unknown = sorted(gone - set(chat.settings.docs))
+        raise MissingArgumentError("which of them?")
+    removed = {absolute(word) for word in words}
+    unknown = sorted(removed - set(chat.settings.docs))
     if unknown:
         raise DocumentError(f"{shown_path(unknown[0])} is not among the chat's documents: /docs list names them")
-    chat.change(chat.settings.with_docs(tuple(path for path in chat.settings.docs if path not in gone)))
+    chat.change(chat.settings.with_docs(tuple(path for path in chat.settings.docs if path not in removed)))
     docs_list(chat, [])
 
 
 def docs_filter(chat: Chat, words: list[str]) -> None:
-    """Shows the filter, sets another, or with `off` takes it away."""
+    """Prints the filter, sets another, or removes it with `off`."""
     if words:
         text = None if words == ["off"] else " ".join(words)
         if text is not None and not chat.has_documents:
@@ -64,9 +66,9 @@ def docs_filter(chat: Chat, words: list[str]) -> None:
         return
     scope = Scope(filters=(chat.settings.filter,))
     n_kept = sum(views.is_searched(about, scope, chat.pipeline.index) for about in chat.metadata.values())
-    chat.say(Text(f"{visible(chat.settings.filter)}: {n_kept} of {len(chat.metadata)} documents are searched"))
+    chat.say(Text(f"{visible(chat.settings.filter)}: {n_kept} of {counted(len(chat.metadata), 'document')} searched"))
 
 
 def absolute(path: str) -> str:
-    """The path or glob as one that means the same from everywhere."""
+    """The path or glob as an absolute one."""
     return str(Path(path).expanduser().absolute()) if path else path

@@ -1,4 +1,4 @@
-"""What a chat answers from: its pipeline and its index, checked before either is kept."""
+"""A chat's pipeline and index, checked before they are stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.chat.settings import Settings
-from cli.index import failures, raise_if_nothing_was_read
 from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
+from cli.unread import raise_if_nothing_was_read, report_all
 from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.docs_index import copy_index, docs_folder, update_index
@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 
 
 def config_of(settings: Settings) -> PipelineConfig:
-    """The pipeline of the settings, its model looked for but not loaded. Raises what is wrong with either."""
+    """The pipeline of the settings. Raises errors in it, or if its model is missing, and loads nothing."""
     config = settings.pipeline()
     config.generator.check()
     return config
 
 
 def check_what_answers(pipeline: Pipeline, settings: Settings) -> None:
-    """Raises what every question would fail with, before the settings are kept: no model, no room, a broken grammar,
-    no index.
-    """
+    """Raises the error that every question would raise: no model, no room, a broken grammar, no index."""
     pipeline.window  # noqa: B018 - loads the reader
     if isinstance(pipeline.reader, ChecksSampling):
         pipeline.reader.check_sampling(pipeline.config.generator.sampling)
@@ -46,10 +44,10 @@ def check_what_answers(pipeline: Pipeline, settings: Settings) -> None:
 def index_of(
     settings: Settings, config: PipelineConfig, display: Display, chat: Chat | None = None
 ) -> tuple[Path, int]:
-    """The folder of the index, brought up to date with the documents, and how many files could not be read.
+    """The folder of the updated index, and the number of files that could not be read.
 
-    Documents of a session that is opened, and that are gone since they were indexed, are answered from as they were. An
-    open chat takes other documents only where all of them are there; what is indexed of its own is copied.
+    If documents of a session are missing when it is opened, their old index is searched. An open `chat` switches to
+    other documents only if all of them exist. Its own index is copied if they include its documents.
     """
     if chat is not None and (settings.docs, settings.index, config.index) == chat.indexed:
         return chat.pipeline.index_folder, 0
@@ -68,18 +66,18 @@ def index_of(
         if chat is not None or not folder.is_dir():
             raise
         display.stop()
-        print_line(f"longthread: {error}\nIts index is still here, and is answered from as it was.", is_error=True)
+        print_line(f"longthread: {error}\nTheir index still exists, and is searched as it was.", is_error=True)
         return folder, 1
     finally:
         display.stop()
     raise_if_nothing_was_read(report)
     if chat is not None:
         _check_read(report, set(settings.docs) - set(chat.settings.docs))
-    return folder, failures(report, SafeConsole(is_error=True))
+    return folder, report_all(report, (), SafeConsole(is_error=True))
 
 
 def _check_documents(docs: Sequence[str], known: Sequence[str]) -> None:
-    """Raises DocumentError for the first of the documents that is not there; new ones are looked at first."""
+    """Raises DocumentError for the first document that is missing. New ones are checked first."""
     for path in sorted(docs, key=lambda path: path in known):
         try:
             discover([path])
@@ -89,7 +87,7 @@ def _check_documents(docs: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _check_read(report: IndexReport, added: Collection[str]) -> None:
-    """Raises DocumentError for a file that was added by its name, and cannot be read."""
+    """Raises DocumentError for an added file that cannot be read."""
     failed = dict(report.failed)
     for path in sorted(added):
         if why := failed.get(Path(path).resolve().as_posix()):

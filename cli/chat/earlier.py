@@ -1,4 +1,4 @@
-"""What earlier turns of a chat were searched for, and whether the model gives one answer to all of them."""
+"""The queries of earlier turns, and whether the model gives the same answer to all of them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from pipeline.types import Turn
 from pipeline.utterances import read_utterance
 
 SEARCHED = ("question", "summary", "correction")
-"""Lines that a follow-up can go on from. Sessions of an older longthread have greetings among their turns."""
+"""Kinds of lines that a follow-up can refer to. Sessions of an older longthread also stored greetings as turns."""
 
 
 def recovered(turns: Sequence[Turn]) -> dict[int, str]:
-    """What corrections among the turns of an earlier chat were searched for: the question before, corrected."""
-    found: dict[int, str] = {}
+    """The query of each correction among the turns: the question before it, corrected."""
+    queries: dict[int, str] = {}
     before = ""
     for turn in turns:
         utterance = read_utterance(turn.question)
         if utterance.kind == "correction" and before:
-            found[turn.number] = before = corrected(before, utterance.about).text
+            queries[turn.number] = before = corrected(before, utterance.about).text
         elif utterance.kind == "question":
             before = turn.question
-    return found
+    return queries
 
 
-def n_questions_with_this_answer(query: str, answer: str, said: Sequence[tuple[str, str]]) -> int:
-    """How many different questions have this answer, the newest included. Questions that share half of their content
-    words are one: asking the same thing in other words may well have the same answer.
+def n_questions_with_this_answer(query: str, answer: str, answered: Sequence[tuple[str, str]]) -> int:
+    """How many different questions have this answer, including the newest.
+
+    Questions that share half of their content words count as one, because they may have the same answer.
     """
-    told = comparable(answer)
+    words = comparable(answer)
     different = [query]
-    for other, text in said:
-        if told and comparable(text) == told and not any(_is_alike(other, one) for one in different):
+    for other, text in answered:
+        if words and comparable(text) == words and not any(_is_alike(other, question) for question in different):
             different.append(other)
     return len(different)
 
 
 def comparable(answer: str) -> str:
-    """The answer's words alone, case folded, without citations."""
+    """The answer's words, case folded, without citations."""
     return " ".join(re.findall(r"\w+", re.sub(r"\[\d+\]", " ", answer).casefold()))
 
 
-def _is_alike(one: str, other: str) -> bool:
-    words, others = set(content_words(one)), set(content_words(other))
+def _is_alike(question: str, other: str) -> bool:
+    words, others = set(content_words(question)), set(content_words(other))
     return words == others or len(words & others) * 2 >= len(words | others)

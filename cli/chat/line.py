@@ -1,6 +1,6 @@
-"""The input line: history, completion of commands and their arguments, several lines, emacs and vi keys, a bottom bar.
+"""The input line: history, completion, several lines, emacs and vi keys, a bottom bar.
 
-prompt-toolkit has the terminal while a line is typed, and gives it back before anything is printed.
+prompt-toolkit controls the terminal only while a line is typed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from rich.text import Text
 from cli.chat.chat import Chat
 from cli.chat.commands import COMMANDS
 from cli.chat.typed import Typed
-from cli.chat.views import PART_NAMES, one_line
+from cli.chat.views import PART_NAMES, cut_line
 from cli.printing import shown_path
+from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 from pipeline.types import Part
 
@@ -49,7 +50,7 @@ STYLE = Style.from_dict(
 
 
 class Line:
-    """Reads one line, or several. Raises EOFError at Ctrl-D and KeyboardInterrupt at Ctrl-C."""
+    """Reads an input of one or several lines. Raises EOFError at Ctrl-D and KeyboardInterrupt at Ctrl-C."""
 
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
@@ -58,8 +59,8 @@ class Line:
 
     def read(self) -> str:
         chat = self.chat
-        if self._session is None or self._name != chat.name or chat.typed_changed:
-            self._session, self._name, chat.typed_changed = self._new(), chat.name, False
+        if self._session is None or self._name != chat.name or chat.has_typed_changed:
+            self._session, self._name, chat.has_typed_changed = self._new(), chat.name, False
         self._session.editing_mode = EditingMode.VI if chat.settings.keys == "vi" else EditingMode.EMACS
         prefill, chat.prefill = chat.prefill, ""
         return self._session.prompt([("class:prompt", "> ")], default=prefill)
@@ -69,7 +70,7 @@ class Line:
         return "" if self._session is None else self._session.default_buffer.text
 
     def announce(self, text: Text) -> bool:
-        """Shows a line above the one that is being typed; False where none is. May be called from any thread."""
+        """Prints above the line that is being typed, from any thread. Returns False if no line is being typed."""
         app = self._session.app if self._session is not None else None
         if app is None or not app.is_running or app.loop is None or app.context is None:
             return False
@@ -103,7 +104,7 @@ def _keys() -> KeyBindings:
 
     @keys.add("enter")
     def send(event: KeyPressEvent) -> None:
-        """Sends the line; if a completion is chosen in the menu, only takes that."""
+        """Accepts the chosen completion if there is one, else sends the line."""
         buffer = event.current_buffer
         if buffer.complete_state is not None and buffer.complete_state.current_completion is not None:
             buffer.complete_state = None
@@ -118,7 +119,7 @@ def _keys() -> KeyBindings:
 
 
 class CommandCompleter(Completer):
-    """Completes a command's name, and then its arguments by the command's own completer; a question not at all."""
+    """Completes a command's name, then its arguments. Questions have no completion."""
 
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
@@ -136,19 +137,18 @@ class CommandCompleter(Completer):
         if name not in COMMANDS:
             return
         word = _LAST_WORD.search(rest.lstrip())
-        begun = word.group() if word else ""
-        before = rest.lstrip()[: len(rest.lstrip()) - len(begun)].split()
-        for choice, what in COMMANDS[name].complete(self.chat, [*before, begun]):
-            if choice.startswith(begun):
-                yield Completion(choice, -len(begun), visible(choice), one_line(what, 50))
+        prefix = word.group() if word else ""
+        before = rest.lstrip()[: len(rest.lstrip()) - len(prefix)].split()
+        for choice, meaning in COMMANDS[name].complete(self.chat, [*before, prefix]):
+            if choice.startswith(prefix):
+                yield Completion(choice, -len(prefix), visible(choice), cut_line(meaning, 50))
 
 
-# ----------------------------------------------------------------------------------------------------------------- bar
 def bar(chat: Chat, width: int) -> StyleAndTextTuples:
-    """Two lines: model, session and documents; then what the last prompt was made of, and what is free."""
-    n = len(chat.turns)
-    head = f" {chat.pipeline.reader.name} │ {chat.name}, {n} turn{'' if n == 1 else 's'} │ {_documents(chat)}"
-    first: StyleAndTextTuples = [("class:name", one_line(head, width - 1)), ("", "\n")]
+    """Two lines: model, session and documents, then the parts of the last prompt and the free tokens."""
+    turns = counted(len(chat.turns), "turn")
+    head = f" {chat.pipeline.reader.name} │ {chat.name}, {turns} │ {_documents(chat)}"
+    first: StyleAndTextTuples = [("class:name", cut_line(head, width - 1)), ("", "\n")]
     return [*first, *meter(chat, width)]
 
 
@@ -159,7 +159,7 @@ def _documents(chat: Chat) -> str:
 
 
 def meter(chat: Chat, width: int) -> StyleAndTextTuples:
-    """The window as a bar and in numbers, one colour a part; fewer letters and cells where the width asks for it."""
+    """The window as a bar and in numbers, with a colour for each part, shortened to the width."""
     window, reserve = chat.pipeline.window, chat.pipeline.reserve
     account = chat.last.ledger if chat.last is not None else None
     tokens = dict(account.parts) if account is not None else {}
@@ -185,13 +185,13 @@ def _numbers(shares: Sequence[tuple[Part, int]], window: int, reused: int, is_lo
 
 
 def _cells(shares: Sequence[tuple[Part, int]], window: int, n_cells: int) -> StyleAndTextTuples:
-    """The bar: each cell stands for the same number of tokens, and has the colour of the part at its middle."""
+    """The bar. Each cell stands for the same number of tokens, in the colour of the part at its middle."""
     cells: StyleAndTextTuples = []
     end, drawn = 0, 0
     for part, n in shares:
         end += n
-        upto = round(end / window * n_cells)
-        cells.append((f"class:part-{part}", "█" * (upto - drawn)))
-        drawn = upto
+        last = round(end / window * n_cells)
+        cells.append((f"class:part-{part}", "█" * (last - drawn)))
+        drawn = last
     cells.append(("class:part-free", "░" * (n_cells - drawn)))
     return cells

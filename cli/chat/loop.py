@@ -1,26 +1,33 @@
-"""`longthread chat`: one line after another, something said or a command, from a terminal or from a pipe."""
+"""`longthread chat`: reads lines from a terminal or a pipe, and answers each."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
+from cli.answering import check_one_source
 from cli.chat.chat import Chat
-from cli.chat.commands import greeting, run_command
+from cli.chat.commands import run_command
 from cli.chat.docs_commands import absolute
 from cli.chat.settings import Settings, recovered_settings
 from cli.chat.talk import Leave, talk
-from cli.errors import EXIT_ERROR, describe
+from cli.chat.views import greeting
+from cli.command import command, new_app
+from cli.errors import describe
+from cli.exit_codes import EXIT_ERROR
 from cli.input import as_text, read_lines
+from cli.options import PipelineOptions, Watch
 from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
 from cli.sessions import move_old_sessions
 from pipeline.cache import private_files
-from pipeline.errors import ConfigError, LongthreadError
+from pipeline.errors import LongthreadError
 from pipeline.presets import preset_or_path
 from pipeline.sessions import session_folder
 from pipeline.text.visible import MARK, visible
@@ -28,30 +35,46 @@ from pipeline.typed import n_damaged
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4
-"""What is done sooner shows no bar, which would only flash."""
+"""Shorter work shows no bar, which would only flash."""
 
 
-def run(
-    docs: Sequence[str],
-    config: str | None,
-    index: str | None,
-    session: str | None,
-    model: str | None,
-    filter_text: str | None = None,
-    watch: bool = False,
-) -> int:
-    if docs and index:
-        raise ConfigError("give --docs or --index, not both: 'longthread index PATH --index DIR' adds to an index")
-    name = session or DEFAULT_SESSION
+app = new_app()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions(PipelineOptions):
+    """The options of `longthread chat`."""
+
+    session: Annotated[
+        str | None,
+        typer.Option("--session", "-s", metavar="NAME", help="The conversation to start or resume. Default: default."),
+    ] = None
+    watch: Watch = False
+
+
+@command(
+    app,
+    "chat",
+    "longthread chat --docs reports/",
+    "longthread chat --session trip --docs guide.pdf --watch",
+    "longthread chat --docs reports/ < questions.txt",
+)
+def chat(options: ChatOptions) -> int:
+    """Talk with your documents. The conversation is remembered.
+
+    A pipe gives a question a line, and gets an answer a line.
+    """
+    check_one_source(options.docs, options.index)
+    name = options.session or DEFAULT_SESSION
     session_folder(name)
     move_old_sessions()
-    kept, damage = recovered_settings(session_folder(name))
-    settings = overlaid(kept, docs, config, index, model, filter_text)
+    stored, damage = recovered_settings(session_folder(name))
+    settings = overlaid(stored, options)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = SafeConsole() if is_terminal else open_console()
     display = Display(after_s=SECONDS_BEFORE_A_BAR)
     with private_files(), display, Chat.open(name, settings, console, display, is_terminal) as chat:
-        if watch:
+        if options.watch:
             chat.watch()
         if damage:
             chat.remark(Text(visible(damage)))
@@ -62,30 +85,24 @@ def run(
         return EXIT_ERROR if chat.failed and not is_terminal else 0
 
 
-def overlaid(
-    settings: Settings,
-    docs: Sequence[str],
-    config: str | None,
-    index: str | None,
-    model: str | None,
-    filter_text: str | None = None,
-) -> Settings:
-    """A session's settings, with those of the command line in their place where it has any."""
-    if docs:
-        settings = settings.with_docs(tuple(map(absolute, docs)))
-    if index is not None:
-        settings = replace(settings, docs=(), index=absolute(index))
-    if config is not None:
-        settings = replace(settings, config=absolute(str(preset_or_path(config))), model=None, answering="{}")
-    if filter_text is not None:
-        settings = replace(settings, filter=filter_text or None)
-    if model is not None:
+def overlaid(settings: Settings, options: ChatOptions) -> Settings:
+    """A session's settings, replaced by those of the command line where it has any."""
+    if options.docs:
+        settings = settings.with_docs(tuple(map(absolute, options.docs)))
+    if options.index is not None:
+        settings = replace(settings, docs=(), index=absolute(options.index))
+    if options.config is not None:
+        config = absolute(str(preset_or_path(options.config)))
+        settings = replace(settings, config=config, model=None, answering="{}")
+    if options.filter is not None:
+        settings = replace(settings, filter=options.filter or None)
+    if (model := options.model) is not None:
         settings = replace(settings, model=absolute(model) if model.endswith(".gguf") else model)
     return settings
 
 
 def terminal(chat: Chat) -> None:
-    """Until Ctrl-D or /quit. Ctrl-C empties the line."""
+    """Answers lines until Ctrl-D or /quit. Ctrl-C empties the line."""
     from cli.chat.line import Line
 
     line = Line(chat)
@@ -93,7 +110,7 @@ def terminal(chat: Chat) -> None:
     chat.warm_up()
     chat.say(greeting(chat), Text("/help lists the commands, Ctrl-D leaves", style="dim"))
     if n := n_damaged(chat.folder):
-        chat.remark(Text(f"{n} of the lines typed earlier cannot be read, and are passed over", style="dim"))
+        chat.remark(Text(f"{n} of the lines typed earlier cannot be read, and are skipped", style="dim"))
     while True:
         try:
             with chat.reading_ahead(line.typed):
@@ -112,7 +129,7 @@ def terminal(chat: Chat) -> None:
 
 @contextmanager
 def no_echo() -> Iterator[None]:
-    """Inside, keys are not echoed into what is printed, nor is Ctrl-C as ^C; what was typed is in the next line."""
+    """Inside, keys and Ctrl-C are not echoed into the output. Keys typed meanwhile go into the next line."""
     if sys.platform == "win32":
         yield
         return
@@ -128,10 +145,7 @@ def no_echo() -> Iterator[None]:
 
 
 def pipe(chat: Chat) -> None:
-    """Until the end of the input: each line a question or a command; answers go to stdout, a line each.
-
-    Ctrl-C ends all of it, once what came of the answer is kept.
-    """
+    """Answers each line of standard input with a line on stdout. Ctrl-C stores the answer so far, and ends the chat."""
     for text in read_lines():
         try:
             handle(chat, text)
@@ -143,13 +157,13 @@ def pipe(chat: Chat) -> None:
 
 
 def handle(chat: Chat, text: str) -> None:
-    """One line. What is wrong is said, and the chat goes on.
+    """Runs one line. An error is printed, and the chat continues.
 
-    A line that begins with a slash is a command; a space or another slash before it makes it a question. An empty line
-    takes nothing back: it only ends an /edit.
+    A line that begins with a slash is a command. A space or another slash before it makes it a question. An empty line
+    ends an /edit, and changes nothing.
     """
     text = text.replace("\0", MARK)  # no path and no C library takes one
-    chat.say_news()
+    chat.show_news()
     is_command = text.startswith("/") and not text.startswith("//")
     text = (text[1:] if text.startswith("//") else text).strip()
     replaces, chat.replaces = chat.replaces, False
@@ -158,7 +172,7 @@ def handle(chat: Chat, text: str) -> None:
     try:
         if is_command:
             if chat.pending is not None and chat.pending.kind == "forget":
-                chat.pending = None  # a yes that comes later means something else
+                chat.pending = None  # a later yes answers something else
             run_command(chat, text)
         elif replaces:
             with chat.replacing():
@@ -177,10 +191,11 @@ def handle(chat: Chat, text: str) -> None:
         chat.console.print()
 
 
-def failed(chat: Chat, what: str) -> None:
+def failed(chat: Chat, message: str) -> None:
+    """Prints an error."""
     chat.failed = True
     chat.display.stop()
     if chat.is_terminal:
-        chat.console.print(Text(visible(what), style="red"), soft_wrap=True)
+        chat.console.print(Text(visible(message), style="red"))
     else:
-        print_line(f"longthread: {what}", is_error=True)
+        print_line(f"longthread: {message}", is_error=True)

@@ -1,4 +1,4 @@
-"""What the chat itself says, without a model, in the language that it was spoken to."""
+"""The chat's own replies, without a model, in the language of the user."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def reply(language: Language, key: str, **values: str) -> str:
 
 
 def counted(language: Language, key: str, n: int) -> str:
-    """The text for a number; behind the bar stands that for one."""
+    """The text for a number. A bar separates the plural from the singular."""
     many, _, single = _TEXTS[language][key].partition("|")
     return (single if n == 1 else many).format(n=n)
 
 
 def what_to_ask(language: Language, sources: Sequence[str]) -> str:
-    """What can be asked of these documents, by some of their names."""
+    """Examples of what to ask about these documents."""
     if not sources:
         return reply(language, "nothing")
     names = [shown_path(source).rpartition("/")[2] for source in sources[:MAX_NAMES]]
@@ -94,7 +94,7 @@ def what_to_ask(language: Language, sources: Sequence[str]) -> str:
 
 
 def files(language: Language, counts: Mapping[str, int], n_unread: int) -> str:
-    """The documents with the number of their passages, and how many files were not read."""
+    """The documents with their numbers of passages, and the number of files that were not read."""
     head = reply(
         language,
         "files",

@@ -1,7 +1,7 @@
-"""What a chat keeps beside its conversation: its documents, its pipeline, and what /set changed.
+"""The settings of a chat: its documents, its pipeline, and the changes of /set.
 
-It stands as `chat.json` in the session's folder, and is written whole or not at all. A damaged one costs these settings
-and not the conversation: the chat opens with its defaults, and the file is kept beside the new one.
+They are stored as `chat.json` in the session's folder. If that file is damaged, the chat opens with its defaults and
+keeps the damaged file beside the new one. The conversation is stored elsewhere and loses nothing.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ SWITCHES = {"on": True, "off": False}
 
 @dataclass(frozen=True)
 class Settings:
-    """A chat's settings. Paths are absolute, so that a session goes on from wherever it is resumed.
+    """A chat's settings. Paths are absolute, so that a session can be resumed from any folder.
 
-    `answering` holds what was set of the last stage, as JSON: only what differs from the pipeline's file.
+    `answering` holds the settings of the last stage that differ from the pipeline's file, as JSON.
 
     :param docs: files, folders or globs.
-    :param index: the folder of an index made before; then `docs` is empty.
-    :param config: a pipeline file; None: the built-in chat pipeline.
-    :param model: a model's name or path; None: the pipeline's.
-    :param keys: how keys edit the input line.
-    :param ahead: whether the passages that the next question may need are read while a line is typed (with `reuse`).
+    :param index: the folder of an existing index. Then `docs` is empty.
+    :param config: a pipeline file. None: the built-in chat pipeline.
+    :param model: a model's name or path. None: the pipeline's.
+    :param keys: the key bindings of the input line.
     :param rewrite: whether follow-up questions are rewritten for retrieval.
-    :param sources: whether an answer is followed by where it stands.
-    :param ledger: whether an answer is followed by the account of its tokens.
-    :param filter: what documents must match to be searched (retrieval/filters.py); None: all are.
+    :param ahead: whether passages that the next question may need are read while a line is typed (with `reuse`).
+    :param sources: whether an answer is followed by its citations.
+    :param ledger: whether an answer is followed by its ledger.
+    :param filter: only documents that match it are searched (retrieval/filters.py). None: all are.
     """
 
     docs: tuple[str, ...] = ()
@@ -76,26 +76,26 @@ class Settings:
         return replace(self, docs=tuple(dict.fromkeys(docs)), index=None)
 
 
-OWN = ("keys", "rewrite", "ahead", "sources", "ledger")
-"""What /set changes of the chat itself; all else that it knows are settings of the stage that answers."""
+CHAT_SETTINGS = ("keys", "rewrite", "ahead", "sources", "ledger")
+"""The settings of the chat itself that /set changes. Its others are settings of the stage that answers."""
 
 
 def answering_names(config: PipelineConfig) -> list[str]:
-    """The settings of the stage that answers, as far as a chat can change them: all but the model."""
+    """The settings of the stage that answers, without the model."""
     return [field.name for field in fields(cast("Any", config.generator)) if field.name != "model"]
 
 
 def changed(settings: Settings, name: str, value: str) -> Settings:
-    """The settings with one of them changed. Raises ConfigError for a name or a value that is not right."""
+    """The settings with one of them changed. Raises ConfigError for an unknown name or a wrong value."""
     config = settings.pipeline()
-    known = [*OWN, *answering_names(config)]
+    known = [*CHAT_SETTINGS, *answering_names(config)]
     if name not in known:
         raise ConfigError(
             f"there is no setting '{name}'" + (nearest(name, known) or f"; there are: {', '.join(known)}")
         )
-    if name in OWN:
-        given: Any = SWITCHES.get(value, value) if isinstance(getattr(settings, name), bool) else value
-        return _checked({**asdict(settings), name: given}, name)
+    if name in CHAT_SETTINGS:
+        parsed: Any = SWITCHES.get(value, value) if isinstance(getattr(settings, name), bool) else value
+        return _checked({**asdict(settings), name: parsed}, name)
     choices = get_args(get_type_hints(type(config.generator))[name])
     answering = {**json.loads(settings.answering), name: value if value in choices else _plain(value)}
     after = replace(settings, answering=json.dumps(answering))
@@ -104,7 +104,7 @@ def changed(settings: Settings, name: str, value: str) -> Settings:
 
 
 def _plain(value: str) -> Any:
-    """The value as YAML would read it, as far as settings need it: numbers, true, false, null, lists; else text."""
+    """Parses numbers, true, false, null and lists as YAML does. Anything else is text."""
     try:
         return json.loads(SWITCHES_AS_JSON.get(value, value))
     except ValueError:
@@ -115,12 +115,12 @@ SWITCHES_AS_JSON = {"on": "true", "off": "false"}
 
 
 def load_settings(folder: Path) -> Settings:
-    """The settings of a session; the defaults where there are none yet. Raises StoreError for a damaged file."""
+    """The settings of a session, or the defaults if it has none. Raises StoreError for a damaged file."""
     path = folder / NAME
     try:
         content = read_object(path)
         if "docs" not in content:  # files of older versions have no checksum, and all settings
-            raise ValueError("it holds no settings of a chat")
+            raise ValueError("it does not contain the settings of a chat")
         settings = _checked(content, str(path))
         parse_object(settings.answering)
     except FileNotFoundError:
@@ -131,26 +131,26 @@ def load_settings(folder: Path) -> Settings:
 
 
 def recovered_settings(folder: Path) -> tuple[Settings, str]:
-    """The settings of a session, and what is to be said where they are damaged: then they are the defaults."""
+    """The settings of a session. If they are damaged, the defaults and a message for the user."""
     try:
         return load_settings(folder), ""
     except StoreError as error:
         return Settings(), (
-            f"{error}: the chat goes on with its default settings, so name its documents and its model again. "
+            f"{error}: the chat uses its default settings, so name its documents and its model again. "
             f"No turn is lost; the file is kept as {DAMAGED}"
         )
 
 
 def save_settings(folder: Path, settings: Settings) -> None:
-    """Writes the settings. A damaged file is kept under another name. Raises OSError."""
+    """Writes the settings, and keeps a damaged file under another name. Raises OSError."""
     path = folder / NAME
     if recovered_settings(folder)[1]:
         path.replace(folder / DAMAGED)
     write_whole(path, json.dumps(with_checksum(asdict(settings)), indent=1) + "\n", private=True)
 
 
-def _checked(found: Mapping[str, Any], where: str) -> Settings:
-    settings, faults = build_dataclass(Settings, found, "the chat")
+def _checked(values: Mapping[str, Any], where: str) -> Settings:
+    settings, faults = build_dataclass(Settings, values, "the chat")
     if faults:
         raise ConfigError("; ".join(f"{where}: {fault.message}" for fault in faults))
     if not isinstance(settings, Settings):

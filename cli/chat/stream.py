@@ -1,13 +1,13 @@
-"""An answer as it is written: the end of it is drawn again and again, and the answer that counts is printed once.
+"""Views of an answer while it is written. Its end is redrawn for each piece, and the final answer is printed once.
 
-Between the first piece and `end` the terminal belongs to this view alone: no input line and no progress bar is there at
-the same time.
+Between the first piece and `end` no other part of the chat draws in the terminal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -20,8 +20,19 @@ from pipeline.text.visible import one_line
 SECONDS_BETWEEN_DRAWINGS = 0.08
 
 
+class View(Protocol):
+    """Shows an answer while it is written.
+
+    `restart` drops the pieces so far, because another attempt follows. `end` shows the final text in their place.
+    """
+
+    def __call__(self, piece: str) -> None: ...
+    def restart(self, why: str) -> None: ...
+    def end(self, text: str) -> None: ...
+
+
 class Tail:
-    """The end of a text under way, as many lines of it as the screen holds."""
+    """The end of an unfinished text, as many lines as the screen holds."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -34,7 +45,7 @@ class Tail:
 
 
 def trimmed(line: list[Segment]) -> list[Segment]:
-    """The line without the spaces that fill it up to the terminal's edge."""
+    """The line without the spaces at its end."""
     end = len(line)
     while end and not line[end - 1].text.strip():
         end -= 1
@@ -42,10 +53,10 @@ def trimmed(line: list[Segment]) -> list[Segment]:
 
 
 class Markdowns:
-    """Draws an answer into a terminal while it is written, and prints it when it counts.
+    """Draws an unfinished answer into a terminal, and prints the final one.
 
-    What a model writes may be repaired, asked for again or replaced, so nothing of it goes into the scrollback before
-    its end. `before` is called once, ahead of the first piece: it clears the line.
+    A model's words may be repaired or replaced, so none of them goes into the scrollback before the end. `before` is
+    called once, before the first piece, to clear the line.
     """
 
     def __init__(self, console: Console, before: Callable[[], None]) -> None:
@@ -70,10 +81,10 @@ class Markdowns:
             self._drawn = monotonic()
 
     def restart(self, why: str) -> None:
-        """Takes what came off the screen: another attempt follows."""
-        self._take_off()
+        """Removes the pieces from the screen: another attempt follows."""
+        self._clear()
 
-    def _take_off(self) -> None:
+    def _clear(self) -> None:
         if self._live is not None:
             live, self._live = self._live, None
             live.update("")
@@ -81,14 +92,14 @@ class Markdowns:
         self.text = ""
 
     def end(self, text: str) -> None:
-        """Prints the text in the place of what came, and gives the terminal back."""
-        self._take_off()
+        """Prints the final text in place of the pieces."""
+        self._clear()
         if text.strip():
             self.console.print(rendered(text))
 
 
 class Blocks:
-    """Prints an answer that comes in whole blocks, each of which counts. A progress bar may stand between them."""
+    """Prints an answer of finished blocks. A progress bar may be drawn between them."""
 
     def __init__(self, console: Console, before: Callable[[], None]) -> None:
         self.console = console
@@ -101,23 +112,23 @@ class Blocks:
         self.wrote = True
 
     def restart(self, why: str) -> None:
-        """A block that was printed counts."""
+        """Keeps the printed blocks: they are final."""
 
     def end(self, text: str) -> None:
-        """Prints the text where no block came."""
+        """Prints the text if there was no block."""
         if text.strip() and not self.wrote:
             self.console.print(rendered(text))
 
 
 class Plain:
-    """Answers for a pipe: one a line, whole. Whatever breaks lines in an answer becomes a space."""
+    """Prints an answer as one line, for a pipe. A line break in it becomes a space."""
 
     def __call__(self, piece: str) -> None:
-        """A pipe gets the text that counts, at its end."""
+        """Prints nothing: a pipe gets the final text alone."""
 
     def restart(self, why: str) -> None:
-        """Nothing was written yet."""
+        """Prints nothing."""
 
     def end(self, text: str) -> None:
-        """Writes the line. An answer that never came is an empty line, so that lines and questions keep in step."""
+        """Prints the line, empty if there is no answer, so that the nth line answers the nth question."""
         print_line(one_line(text))

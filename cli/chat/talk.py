@@ -1,8 +1,7 @@
-"""A line that is no command: a question, a greeting, a wish for a summary, a correction; each goes its own way.
+"""Answers a line that is no command: a question, a greeting, a request for a summary, a correction.
 
-Greetings, thanks, yes and no, a wish for help and the list of the documents are answered here, in fixed words. They
-ask no model, and they are no turns: nothing of them is stored, searched, recalled or repeated in a prompt, and the next
-follow-up goes on from the last question.
+Greetings, thanks, yes and no, requests for help and for the list of documents get fixed replies without a model. They
+are no turns, so they are never stored, searched, recalled or repeated in a prompt.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import re
 from rich.text import Text
 
 from cli.chat import replies
+from cli.chat.asking import TypedQuestion, ask, summarise
 from cli.chat.chat import Chat, Pending
-from cli.chat.views import turns_said
+from cli.chat.views import turns_text
 from pipeline.corrections import corrected, is_other
 from pipeline.document_names import find_document
 from pipeline.errors import LongthreadError, StoreError
@@ -26,7 +26,7 @@ class Leave(Exception):
 
 
 def talk(chat: Chat, text: str) -> None:
-    """Answers one line. Raises Leave for a line that says goodbye."""
+    """Answers one line. Raises Leave for a goodbye."""
     utterance = read_utterance(text)
     pending, chat.pending = chat.pending, None
     if pending is not None and _settle_pending(chat, pending, text, utterance):
@@ -49,12 +49,11 @@ def talk(chat: Chat, text: str) -> None:
     elif kind == "summary" and _summarise(chat, text, utterance):
         return
     else:
-        chat.ask(text, question=utterance.about if kind == "question" else text)
+        ask(chat, TypedQuestion(text, utterance.about if kind == "question" else text))
 
 
-# ------------------------------------------------------------------------------------------------------ what was asked
 def _settle_pending(chat: Chat, pending: Pending, text: str, utterance: Utterance) -> bool:
-    """Takes the line as the answer to what the chat asked; False where it is none."""
+    """Takes the line as the answer to the chat's question. Returns False if it is something else."""
     if pending.kind == "forget":
         return _forget_elsewhere(chat, pending, utterance)
     if pending.kind == "correction":
@@ -76,23 +75,23 @@ def _settle_pending(chat: Chat, pending: Pending, text: str, utterance: Utteranc
         if len(sources) == 1 and plain(text).strip(" .!?") not in plain(sources[0]):
             return False
         chosen = meant.sources[0]
-    chat.summarise(pending.text, (chosen,), pending.language)
+    summarise(chat, pending.text, (chosen,), pending.language)
     return True
 
 
 def _forget_elsewhere(chat: Chat, pending: Pending, utterance: Utterance) -> bool:
-    """Yes: forgets in the other sessions what was forgotten in this one. Anything but yes or no is another line."""
+    """After a yes, forgets in the other sessions too. Returns False for a line that is neither yes nor no."""
     forgotten = pending.forgotten
     if forgotten is None or utterance.kind not in ("yes", "no"):
         return False
     faults = []
-    for held in forgotten.elsewhere:
+    for session in forgotten.elsewhere:
         if utterance.kind == "no":
-            chat.say(f"It stays in the session {held.name}.")
+            chat.say(f"It stays in the session {session.name}.")
             continue
         try:
-            numbers = chat.conversation.forget_in(held.name, forgotten.what)
-            chat.say(f"Forgotten in the session {held.name} too: {turns_said(numbers) or 'typed lines'}.")
+            numbers = chat.conversation.forget_in(session.name, forgotten.what)
+            chat.say(f"Forgotten in the session {session.name} too: {turns_text(numbers) or 'typed lines'}.")
         except LongthreadError as error:
             faults.append(str(error))
     if faults:
@@ -101,20 +100,21 @@ def _forget_elsewhere(chat: Chat, pending: Pending, utterance: Utterance) -> boo
 
 
 def _yes_or_no(chat: Chat, text: str, utterance: Utterance) -> None:
-    """Yes or no to a question that the model's last answer ended with; else what it is about is asked back."""
+    """Answers a yes or no to the question at the end of the last answer. Without one, asks what it refers to."""
     last = chat.turns[-1] if chat.turns else None
     if last is not None and re.search(r"\?(?:\s*\[\d+\])*\s*\Z", last.answer):
         about = f"{chat.searched.get(last.number, last.question)} {last.answer}"
-        chat.ask(text, rewritten=Rewritten(about, last.answer, "it answers the last answer's question", "rule"))
+        rewritten = Rewritten(about, last.answer, "it answers the last answer's question", "rule")
+        ask(chat, TypedQuestion(text, rewritten=rewritten))
     else:
         chat.reply(replies.reply(utterance.language, utterance.kind))
 
 
 def _help(chat: Chat, language: Language) -> None:
-    from cli.chat.commands import help_
+    from cli.chat.commands import show_help
 
     chat.reply(replies.reply(language, "help", what=replies.what_to_ask(language, chat.sources)))
-    help_(chat, [])
+    show_help(chat, [])
 
 
 def _files(chat: Chat, language: Language) -> str:
@@ -123,27 +123,25 @@ def _files(chat: Chat, language: Language) -> str:
     return replies.files(language, chat.counts, chat.unread.n_unread)
 
 
-# ----------------------------------------------------------------------------------------------------------- summaries
 def _summarise(chat: Chat, text: str, utterance: Utterance) -> bool:
-    """Summarises the document that is meant, or asks which; False where what is named is no document."""
+    """Summarises the named document, or asks which one. Returns False if no document has that name."""
     if not chat.has_documents:
         chat.reply(replies.reply(utterance.language, "nothing"))
         return True
     meant = find_document(utterance.about, chat.titles, chat.last_cited)
     if meant.kind == "none":
-        chat.remark(Text(f"no document is called '{utterance.about}': it is searched for in all of them", style="dim"))
+        chat.remark(Text(f"no document is called '{utterance.about}': all of them are searched for it", style="dim"))
         return False
     if meant.kind == "ask":
         chat.pending = Pending("summary", text, utterance.language, meant.sources)
         chat.reply(replies.which_document(utterance.language, meant.sources))
     else:
-        chat.summarise(text, meant.sources, utterance.language)
+        summarise(chat, text, meant.sources, utterance.language)
     return True
 
 
-# ---------------------------------------------------------------------------------------------------------- correction
 def _correct(chat: Chat, text: str, utterance: Utterance) -> None:
-    """Asks the last question again with the correction in it."""
+    """Asks the last question again, corrected."""
     language, correction = utterance.language, utterance.about
     last = _last_question(chat)
     if last is None:
@@ -153,7 +151,7 @@ def _correct(chat: Chat, text: str, utterance: Utterance) -> None:
     if before.kind == "summary" and chat.has_documents:
         meant = find_document(correction, chat.titles)
         if meant.kind in ("one", "all"):
-            chat.summarise(text, meant.sources, language)
+            summarise(chat, text, meant.sources, language)
             return
     if is_other(correction):
         other = _other(chat)
@@ -161,15 +159,16 @@ def _correct(chat: Chat, text: str, utterance: Utterance) -> None:
             chat.pending = Pending("correction", text, language)
             chat.reply(replies.reply(language, "other"))
             return
-        chat.ask(text, rewritten=other, asks_rewritten=True)
+        ask(chat, TypedQuestion(text, rewritten=other, asks_rewritten=True))
         return
     again = corrected(last, correction)
     why = "a correction of the last question" + (f": for '{again.replaced}'" if again.replaced else "")
-    chat.ask(text, rewritten=Rewritten(again.text, correction, why, "rule"), asks_rewritten=True)
+    rewritten = Rewritten(again.text, correction, why, "rule")
+    ask(chat, TypedQuestion(text, rewritten=rewritten, asks_rewritten=True))
 
 
 def _last_question(chat: Chat) -> str | None:
-    """The question that a correction changes, in the words that it was searched for."""
+    """The query of the last question, which a correction changes."""
     if not chat.turns:
         return None
     turn = chat.turns[-1]
@@ -179,7 +178,7 @@ def _last_question(chat: Chat) -> str | None:
 
 
 def _other(chat: Chat) -> Rewritten | None:
-    """The last rewriting with the next thing that its pointer could have stood for; None where there is none."""
+    """The last rewriting with the next candidate for its pronoun, None if there is none."""
     last = chat.rewritten
     if last is None or last.about not in last.choices:
         return None

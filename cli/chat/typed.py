@@ -1,4 +1,4 @@
-"""The input history of a chat, as prompt-toolkit wants it, over the session's typed lines."""
+"""The input history of a chat for prompt-toolkit, stored with the session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Typed(History):
         self.turn = turn
 
     def load_history_strings(self) -> Iterable[str]:
-        """The newest first, as prompt-toolkit wants them."""
+        """The lines, newest first."""
         return [line.text for line in reversed(read_typed(self.folder))]
 
     def store_string(self, string: str) -> None:
@@ -32,6 +32,6 @@ class Typed(History):
 
 
 def is_never_kept(line: str) -> bool:
-    """Whether the line is `/memory forget ...`, spaced or shortened as a command may be: it says what to forget."""
+    """Whether the line is a form of `/memory forget ...`, which contains what to forget."""
     words = line.strip()[1:].split()
     return line.strip().startswith("/") and words[1:2] == ["forget"] and "memory".startswith(words[0])

@@ -1,6 +1,6 @@
-"""What a chat is told of its documents while it is open: changes come from another process, and wait to be said.
+"""News of a chat's documents from the process that watches them.
 
-They are said above the line that is being typed, else before the next line is taken.
+They are printed above the line that is being typed, or before the next line runs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pipeline.watching import News
 
 
 class Watched:
-    """The watch over the documents of a chat: at most one at a time.
+    """Watches the documents of a chat.
 
-    `announce` is given each line as it comes, in a thread of its own, and says whether it has shown it.
+    `announce` receives each line in another thread, and returns whether it printed the line. `is_stale` says that the
+    index changed since it was set to False.
     """
 
     def __init__(self) -> None:
@@ -31,15 +32,15 @@ class Watched:
         self.is_stale = False
 
     def start(self, folder: Path, docs: Sequence[str], settings: IndexSettings) -> None:
-        """Watches these in the place of what was watched."""
+        """Watches these documents instead of the previous ones."""
         self.close()
-        self._watcher = Watcher(folder, docs, settings, self._heard)
+        self._watcher = Watcher(folder, docs, settings, self._receive)
 
     @property
     def is_on(self) -> bool:
         return self._watcher is not None
 
-    def _heard(self, news: News) -> None:
+    def _receive(self, news: News) -> None:
         if not news:
             return
         self.is_stale = True
@@ -48,7 +49,7 @@ class Watched:
             self._lines.append(line)
 
     def take(self) -> list[Text]:
-        """The lines that nobody has seen yet."""
+        """The lines that were not printed yet."""
         return [self._lines.popleft() for _ in range(len(self._lines))]
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
+from pipeline.text.counting import counted
 from pipeline.types import (
     CiteBy,
     Excerpt,
@@ -131,7 +132,7 @@ class Cited:
         n = _largest(len(ranked), lambda k: reader.count(prompt(ranked[:k])) <= room)
         if n < len(ranked) and (runtime.on_overflow == "refuse" or n == 0):
             whole = reader.count(prompt(ranked))
-            raise WindowError(_too_long(whole, state.ledger.window, reserve, f"{len(ranked)} passages"))
+            raise WindowError(_too_long(whole, state.ledger.window, reserve, counted(len(ranked), "passage")))
         shown = self.arrange(ranked[:n], state.shown_before)
         while shown and reader.count(prompt(shown)) > room:
             n -= 1
@@ -358,7 +359,8 @@ class Cited:
             n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
         n_gone = len(state.turns) - len(recall.turns), len(state.recalled) - len(recall.recalled)
         if any(n_gone):
-            runtime.note(f"{n_gone[0]} turns and {n_gone[1]} recalled texts do not fit the window and are left out")
+            gone = f"{counted(n_gone[0], 'turn')} and {counted(n_gone[1], 'recalled text')}"
+            runtime.note(f"{gone} left out, because the window has no room for them")
         return recall
 
     def head(self, passage: Passage) -> str:

@@ -15,6 +15,7 @@ from pipeline.answers.cited import distinct, free_tag, parts, soft_cells
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import render_answer
+from pipeline.text.counting import counted
 from pipeline.types import Message, Passage, Prompt, Soft, State, Text
 
 _PASSAGES, _QUESTION, _LEAD = "{passages}", "{question}", "{lead}"
@@ -64,7 +65,7 @@ class Plain:
             n -= 1
             if n < 1 or runtime.on_overflow == "refuse":
                 raise WindowError(
-                    f"{len(ranked)} passages and the question have {whole} tokens, but the window holds "
+                    f"{counted(len(ranked), 'passage')} and the question have {whole} tokens, but the window holds "
                     f"{state.ledger.window} and {reserve} of them are kept for the answer. Raise budget.window or "
                     "n_ctx (beyond what the model was trained on with rope_scaling), or give it less"
                 )

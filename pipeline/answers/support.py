@@ -18,6 +18,7 @@ from pipeline.checks import in_range
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
 from pipeline.retrieval.scope import size_of
+from pipeline.text.counting import counted
 from pipeline.types import Answer, Citation, Passage, Question
 
 REFUSAL = "The documents do not hold the answer."
@@ -98,10 +99,10 @@ class Support:
         """Like `refuse`, with the probability and the nearest sentences."""
         if runtime.searches_index:
             n_passages, n_documents = size_of(runtime.index, runtime.scope(question))
-            searched = f"searched {n_passages} passages of {n_documents} documents"
+            searched = f"searched {counted(n_passages, 'passage')} of {counted(n_documents, 'document')}"
         else:
             n_documents = len(question.documents or {passage.source for passage in passages})
-            searched = f"read {len(passages)} passages of {n_documents} documents"
+            searched = f"read {counted(len(passages), 'passage')} of {counted(n_documents, 'document')}"
         if not passages:
             return Verdict(0.0, f"{searched}, found none")
         evidence = QuestionEvidence.of(question.query, passages)

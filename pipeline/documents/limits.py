@@ -60,6 +60,8 @@ def read_file(path: Path, error: type[LongthreadError] = DocumentError) -> bytes
 
     The size is looked at first, so that a sparse file costs nothing; what grows while it is read stops at the limit.
     """
+    if stat.S_ISFIFO(path.stat().st_mode):  # to open one waits until something writes into it
+        raise error(f"{path}: a pipe, not a file: save what it gives in a file, and name that")
     with path.open("rb") as stream:
         status = os.fstat(stream.fileno())
         if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):

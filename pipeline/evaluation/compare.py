@@ -103,11 +103,11 @@ def check_names(allow: Collection[str], metrics: Sequence[str] | None) -> None:
     """Raises ConfigError for an unknown name."""
     from pipeline.registry import nearest
 
-    for what, names, known in (("--allow", allow, MAY_DIFFER), ("--metric", metrics or (), tuple(BY_NAME))):
+    for what, names, known in (("allow", allow, MAY_DIFFER), ("metrics", metrics or (), tuple(BY_NAME))):
         for name in names:
             if name not in known:
                 hint = nearest(name, list(known)) or f"; there are: {', '.join(known)}"
-                raise ConfigError(f"{what} {name}: there is none of this name{hint}")
+                raise ConfigError(f"`{what}` {name}: there is none of this name{hint}")
 
 
 def _of_metric(metric: Metric, runs: Sequence[Measures], common: Sequence[str], seed: int) -> list[Difference]:
@@ -137,7 +137,7 @@ def _differing(runs: Sequence[Measures], allow: Collection[str]) -> list[str]:
         if message and what in allow:
             notes.append(f"allowed: {message}")
         elif message:
-            faults.append(f"{message} (to compare them all the same: --allow {what})")
+            faults.append(f"{message} (to compare them all the same: `allow` {what})")
     if faults:
         raise DataError("these runs cannot be compared:\n" + "\n".join(faults))
     return notes

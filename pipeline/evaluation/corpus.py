@@ -46,7 +46,7 @@ def materialise(data: DataSet, progress: Progress) -> Corpus:
     if (corpus.folder / _DONE).exists():
         return corpus
     if next(data.corpus(), None) is None:
-        raise DataError(f"{data.name}: no documents come with its questions: name those to search with --docs PATH")
+        raise DataError(f"{data.name}: no documents come with its questions: name those to search (`docs`)")
     corpus.documents.mkdir(parents=True, exist_ok=True)
     n = 0
     for n, document in enumerate(data.corpus(), 1):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import PipelineConfig
 from pipeline.default import with_default_model, with_model
@@ -14,11 +16,11 @@ from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
 from pipeline.evaluation.evaluate import EvalOptions, Listener, Method, evaluate
 from pipeline.evaluation.report.plots import COSTS
-from pipeline.evaluation.runs import Measures
+from pipeline.evaluation.runs import Measures, summary
 from pipeline.evaluation.sweep_file import Halving, Sweep, Variant
 from pipeline.storage.whole import write_whole
 
-PIPELINES = "pipelines"
+PIPELINES, POINTS = "pipelines", "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -103,3 +105,27 @@ def write_pipelines(sweep: Sweep, output: Path) -> None:
         yaml.dump(kept, text)
         head = f"# {variant.name}: one of {Path(sweep.path).name}\n"
         write_whole(folder / f"{variant.name}.yaml", head + text.getvalue())
+
+
+def sweep_to_dict(points: Sequence[Point], sweep: Sweep) -> dict[str, Any]:
+    """The variants with their settings and means, as plain values."""
+    metric = sweep.settings.metric
+    return {
+        "metric": metric,
+        "variants": [
+            {
+                "chosen": dict(point.variant.chosen),
+                "is_finalist": point.is_finalist,
+                "is_front": point.is_front,
+                metric: point.quality,
+                **dict(zip(COSTS, point.costs, strict=True)),
+                **summary(point.measures, sweep.settings.seed),
+            }
+            for point in points
+        ],
+    }
+
+
+def write_sweep(folder: Path, points: Sequence[Point], sweep: Sweep) -> None:
+    """Writes the variants as sweep.json."""
+    write_whole(folder / POINTS, json.dumps(sweep_to_dict(points, sweep), indent=1))

@@ -21,6 +21,7 @@ from pipeline.errors import DataError, RunError
 from pipeline.records import Record
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
 from pipeline.storage.whole import new_file, write_whole
+from pipeline.text.counting import counted
 
 RUN = "run.json"
 RECORDS = "records.jsonl"
@@ -35,7 +36,7 @@ _MUST_AGREE = {
     "index_hash": "another index",
     "model": "another model file",
     "input": "another input",
-    "seed": "another seed of --sample",
+    "seed": "another seed of `sample`",
 }
 
 
@@ -182,7 +183,9 @@ class RunFolder:
         except Timeout:
             raise RunError(f"{folder}: another process is running into this folder: wait, or name another") from None
         except OSError as error:
-            raise RunError(f"{folder}: cannot be used ({error.strerror or error}): name another --output") from None
+            raise RunError(
+                f"{folder}: cannot be used ({error.strerror or error}): name another `output` folder"
+            ) from None
         try:
             self.done = self._begin(about, places, on_note, update)
             self._file = os.open(folder / RECORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -208,7 +211,7 @@ class RunFolder:
             records = self._still_hold(read, damage, update)
         differs = "" if damage is not None else self._what_differs(before, about)
         if differs and not update:
-            raise RunError(f"{differs}: name another --output, or bring this one up to date with --update")
+            raise RunError(f"{differs}: name another `output` folder, or bring this one up to date with `update`")
         self._set_aside(read, on_note)
         for path in self.folder.iterdir():
             if _is_left_over(path.name):
@@ -217,14 +220,14 @@ class RunFolder:
             is_same_model = _identity(before.get("model")) == _identity(about.get("model"))
             valid = [replace(record, n=places[record.key]) for record in records if record.key in places]
             valid = valid if is_same_model else []
-            on_note(
-                f"{differs}: {len(valid)} of {len(records)} records still hold and are kept, the others are dropped"
-            )
+            total = counted(len(records), "record")
+            on_note(f"{differs}: {len(valid)} of {total} still hold and are kept, the others are dropped")
             records = valid
         if differs or read.damaged or len(records) < len(read.whole) or before.get("format") == 1:
             self._rewrite(records)
         if damage is not None and records:
-            on_note(f"{self.folder / RUN}: was missing or damaged, and is made again from {len(records)} records")
+            total = counted(len(records), "record")
+            on_note(f"{self.folder / RUN}: was missing or damaged, and is made again from {total}")
         first = min((record.started for record in records if record.started), default=about["started"])
         self.about = {**about, "started": before.get("started", first)}
         if before or records:
@@ -252,8 +255,8 @@ class RunFolder:
         if len(own_records) < len(records) and not update:
             raise RunError(
                 f"{damage}, and {len(records) - len(own_records)} of {len(records)} records are of another pipeline, "
-                f"index, model or input: name another --output, or keep the {len(own_records)} of this one with "
-                "--update"
+                f"index, model or input: name another `output` folder, or keep the {len(own_records)} of this one with "
+                "`update`"
             )
         return own_records
 

@@ -33,6 +33,7 @@ from pipeline.pipeline import Pipeline
 from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.registry import stage_name
 from pipeline.retrieval.generations import hold_newest
+from pipeline.text.counting import counted
 
 SECONDS_BETWEEN_STATUS = 0.2
 
@@ -140,7 +141,7 @@ def run(
     numbers = [n if sample.n is None else sample.n for n, sample in enumerate(everything)]
     with RunFolder(folder, about, dict(zip(keys, numbers, strict=True)), on_note, options.update) as out:
         if options.retry_errors and (n := out.forget_errors()):
-            on_note(f"{n} failed samples are tried again")
+            on_note(f"{counted(n, 'failed sample')} to retry")
         tasks = [
             Task(n, key, sample)
             for n, key, sample in zip(numbers, keys, everything, strict=True)
@@ -244,7 +245,8 @@ class _Work:
             return None
         allowed_text = f"{allowed}" if isinstance(allowed, int) else f"{allowed:.0%} of {len(self.keys)}"
         return (
-            f"{self.out.folder}: stopped: {failed} samples failed, and --fail-on-error allows {allowed_text}. "
+            f"{self.out.folder}: stopped: {counted(failed, 'sample')} failed, and `fail_on_error` allows "
+            f"{allowed_text}. "
             "records.jsonl says why each failed"
         )
 
@@ -311,8 +313,8 @@ def _check(config: PipelineConfig, index_folder: Path | None, options: RunOption
     check_model(config, options)
     if index_folder is None and config.searches_index:
         raise ConfigError(
-            f"{config.path} searches an index with {stage_name(config.stages[0])}: name your documents with "
-            "--docs PATH, or an index with --index DIR"
+            f"{config.path} searches an index with {stage_name(config.stages[0])}: name your documents (`docs`) "
+            "or an index (`index`)"
         )
 
 

@@ -23,6 +23,7 @@ from typing import Literal
 from pipeline.documents.properties import LANGUAGE_CODES, iso_date
 from pipeline.errors import DataError
 from pipeline.retrieval.metadata import Metadata
+from pipeline.text.counting import counted
 
 Sort = Literal["path", "text", "date", "number"]
 FIELDS: dict[str, Sort] = {
@@ -281,7 +282,7 @@ def nothing_left(text: str, documents: Sequence[Metadata], pages: Iterable[int] 
     condition = read_filter(text)
     parts = [f"{field} is {_values_said(field, documents, pages)}" for field in FIELDS if field in condition.fields]
     return DataError(
-        f"the filter {text!r} leaves none of the {len(documents)} documents to search. What there is: "
+        f"the filter {text!r} leaves none of {counted(len(documents), 'document')} to search. What there is: "
         + "; ".join(parts)
     )
 

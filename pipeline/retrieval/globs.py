@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from pipeline.errors import DataError
+from pipeline.text.counting import counted
 
 Glob = str | tuple[str, ...] | None
 """A pattern that a source, or its end from a slash on, must match; of several, every one; None: all sources."""
@@ -22,9 +23,9 @@ def check_matches(sources: Sequence[str], glob: Glob) -> None:
     if sources and not matching(sources, glob):
         patterns = " and ".join(repr(pattern) for pattern in _listed(glob))
         raise DataError(
-            f"--glob {patterns} leaves none of the {len(sources)} documents to search: it is compared with the whole "
-            f"path of each, such as {sources[0]}, and with its end, such as {sources[0].rpartition('/')[2]}; * stands "
-            "for any characters, also for slashes"
+            f"`glob` {patterns} leaves none of {counted(len(sources), 'document')} to search: it is compared with the "
+            f"whole path of each, such as {sources[0]}, and with its end, such as {sources[0].rpartition('/')[2]}; * "
+            "stands for any characters, also for slashes"
         )
 
 

@@ -108,7 +108,7 @@ def _wait(folder: Path, lock: FileLock, progress: Progress) -> bool:
         elif time.monotonic() - moved > PATIENCE_S:
             raise StoreError(
                 f"{folder}: {_writer(note)}, and has made no progress for {PATIENCE_S:.0f} s: end that process, or "
-                "name another folder with --index"
+                "name another folder (`index`)"
             )
         pid = f" (pid {note['pid']})" if note else ""
         progress(f"wait for another process{pid} that writes this index", note.get("done", 0), note.get("total", 0))

@@ -21,6 +21,7 @@ from pipeline.models.piece_store import delete_texts
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
 from pipeline.retrieval.token_vectors import delete_vectors
+from pipeline.text.counting import counted
 from pipeline.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class Updater:
         old = self.manifest.ids([source])
         if old:
             self.forget([source])
-            self.notes.append((source, f"its {len(old)} passages of before are no longer in the index"))
+            self.notes.append((source, f"its earlier {counted(len(old), 'passage')} left the index"))
 
     def commit(self, group: Sequence[IndexedFile]) -> None:
         """Stores the vectors of a group, then its rows; then what its files had before can go.

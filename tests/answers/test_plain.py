@@ -53,9 +53,7 @@ def test_what_does_not_fit_is_left_out_from_the_end() -> None:
     assert 0 < len(state.shown) < 10
     assert state.shown == tuple(many[: len(state.shown)])
     assert sum(n for _, n in state.ledger.parts) <= 32
-    with pytest.raises(
-        WindowError, match=r"1 passages and the question have \d+ tokens, but the window holds 12 and 8"
-    ):
+    with pytest.raises(WindowError, match=r"1 passage and the question have \d+ tokens, but the window holds 12 and 8"):
         assembled(Plain(), many[:1], window=12)
 
 

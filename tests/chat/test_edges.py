@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.command_types import Group
+from cli.chat.commands import COMMANDS
 from cli.chat.settings import DAMAGED
 from cli.main import main
 from tests.chat.conftest import Talk
@@ -29,9 +30,10 @@ def test_every_command_with_hostile_text(
     lines = [QUESTION, f"{QUESTION} {TEXT}", TEXT, "/sources", "/prompt", "/diff", "/ledger", "/memory show", "/why"]
     lines += ["summarise the tower", f"summarise {TEXT}", "which files do you have?", "no, I meant the gate", "/edit x"]
     lines += [f'/docs add "{NAME}.txt"', "/docs list", "/docs list --skipped", f'/docs remove "{NAME}.txt"']
-    for name in COMMANDS:
+    for name, command in COMMANDS.items():
         if name not in ("quit", "undo", "retry"):
-            words = [f"{name} {sub}" for sub in SUB_COMMANDS.get(name, {})] or [name]
+            subs = command.subs if isinstance(command, Group) else ()
+            words = [f"{name} {sub.name}" for sub in subs] or [name]
             lines += [f"/{word} {argument}" for word in words for argument in (TEXT, f"turn {TEXT}", "a[/b]c", "a\0b")]
     done = talk(*(line.replace("\n", " ") for line in [*lines, f"/{TEXT}", f"/set {TEXT} {TEXT}", QUESTION]))
     assert (done.code, "Traceback" in done.err) == (2, False), done.err[-2000:]

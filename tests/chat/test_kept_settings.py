@@ -156,7 +156,7 @@ def test_a_damaged_chat_json_costs_the_settings_and_not_the_chat(talk: Talk, tmp
     assert done.code == 0
     assert TOWER in done.out
     assert "its checksum does not agree" in done.err
-    assert "the chat goes on with its default settings, so name its documents and its model again" in done.err
+    assert "the chat uses its default settings, so name its documents and its model again" in done.err
     assert path.with_name("chat.json.damaged").read_text() == damaged
     assert kept(tmp_path)["docs"] == []
     done = talk(TOWER, "/memory forget matching tower")

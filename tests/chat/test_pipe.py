@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.command_types import Group
+from cli.chat.commands import COMMANDS
 from cli.chat.settings import DAMAGED
 from pipeline.answers.citations import REFUSAL
 from tests.chat.conftest import Talk
 
+GROUPS = {name: command for name, command in COMMANDS.items() if isinstance(command, Group)}
 TOWER = "When was the tower built?"
 BOAT = "When does the boat sail?"
 
@@ -96,7 +98,7 @@ def test_documents_come_and_go(talk: Talk, documents: Path, tmp_path: Path) -> N
     )
     assert done.lines[0] == REFUSAL
     assert "The well is forty metres deep." in done.out
-    assert "1 named, 1 passages in 1 file" in done.out
+    assert "1 named, 1 passage in 1 file" in done.out
     assert done.lines[-1] == REFUSAL
     assert done.code == 2
     assert "documents is not among the chat's documents: /docs list names them" in done.err
@@ -159,8 +161,8 @@ def test_sessions_begin_fork_are_renamed_and_exported(talk: Talk, tmp_path: Path
     assert "there is no session 'nowhere'" in done.err
     assert "there is a session 'first' already" in done.err
     assert "'a/b' cannot name a session" in done.err
-    listed = {line[2:].split()[0]: line for line in done.lines if re.match(r"[* ] \w+ +\d+ turns", line)}
-    assert {name: line.split(" turns")[0].split()[-1] for name, line in listed.items()} == {
+    listed = {line[2:].split()[0]: line for line in done.lines if re.match(r"[* ] \w+ +\d+ turns?\b", line)}
+    assert {name: line.split(" turn")[0].split()[-1] for name, line in listed.items()} == {
         "copy": "2",
         "first": "1",
         "empty": "0",
@@ -175,7 +177,7 @@ def test_save_writes_markdown_and_nothing_over(talk: Talk, tmp_path: Path) -> No
     text = (tmp_path / "talk.md").read_text()
     assert text.startswith("# s\n\n**When was the tower built?**")
     assert "The tower was built in 1612." in text
-    assert "talk.md is there already: name another file" in done.err
+    assert "talk.md exists already: name another file" in done.err
     assert "there is no folder" in done.err
     assert "into which file? /save FILE" in done.err
 
@@ -227,18 +229,18 @@ def test_retry_and_edit_replace_the_last_turn(talk: Talk) -> None:
 def test_help_names_every_command_and_each_answers_to_it(talk: Talk) -> None:
     done = talk("/help")
     assert [line[1:].split()[0] for line in done.lines if line.startswith("/")] == list(COMMANDS)
-    for name, table in SUB_COMMANDS.items():
-        said = talk(f"/help {name}").out
-        assert all(f"/{name} {sub}" in said for sub in table)
+    for group in GROUPS.values():
+        text = talk(f"/help {group.name}").out
+        assert all(f"/{group.name} {sub.name}" in text for sub in group.subs)
     assert "did you mean 'sources'" in talk("/help sourcs").err
 
 
-@pytest.mark.parametrize("name", sorted(SUB_COMMANDS))
+@pytest.mark.parametrize("name", sorted(GROUPS))
 def test_a_wrong_sub_command_names_the_right_ones(talk: Talk, name: str) -> None:
     done = talk(f"/{name} nonsense")
     assert (done.code, done.out) == (2, "")
     assert f"there is no '/{name} nonsense'" in done.err
-    assert all(sub in done.err for sub in SUB_COMMANDS[name])
+    assert all(sub.name in done.err for sub in GROUPS[name].subs)
 
 
 def test_quit_ends_and_a_second_chat_on_a_session_is_refused(talk: Talk, tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_a_damaged_chat_file_is_said_and_kept_and_the_chat_goes_on(talk: Talk, t
     done = talk("/set ledger on", TOWER, extra=())
     assert done.code == 0, done.err
     assert "chat.json cannot be read" in done.err
-    assert "the chat goes on with its default settings" in done.err
+    assert "the chat uses its default settings" in done.err
     assert path.with_name(DAMAGED).read_text() == "{"
     assert talk(TOWER, extra=()).err == ""
 
@@ -280,7 +282,7 @@ def test_documents_that_are_gone_are_answered_from_as_they_were(talk: Talk, docu
     documents.rename(tmp_path / "elsewhere")
     done = talk(TOWER, extra=())
     assert "The tower was built in 1612." in done.out
-    assert "answered from as it was" in done.err
+    assert "searched as it was" in done.err
     assert done.code == 2
 
 
@@ -303,7 +305,7 @@ def test_the_list_of_documents_says_what_is_known_and_a_filter_keeps_to_some(tal
 def test_a_filter_is_kept_with_the_session_and_a_wrong_one_changes_nothing(talk: Talk, scripted: Path) -> None:
     done = talk("/docs filter kind=pdf", "/docs filter knd=pdf", "/docs filter title='the boat'", BOAT, TOWER)
     assert done.code == 2
-    assert "the filter 'kind=pdf' leaves none of the 2 documents to search. What there is: kind is markdown" in done.err
+    assert "the filter 'kind=pdf' leaves none of 2 documents to search. What there is: kind is markdown" in done.err
     assert "did you mean 'kind'?" in done.err
     assert "The boat sails at nine." in done.out
     assert "1612" not in talk(TOWER, extra=()).out

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.chat.asking import TypedQuestion, ask
 from cli.chat.chat import Chat
 from cli.chat.commands import run_command
 from cli.chat.settings import Settings
@@ -51,7 +52,7 @@ def test_what_is_typed_is_read_where_the_pipeline_keeps_passages(chat: Chat, tmp
         while not n_kept(tmp_path) and time.monotonic() < end:
             time.sleep(0.05)
     assert (n_kept(tmp_path) > 0) is is_kept
-    chat.ask(LINE)
+    ask(chat, TypedQuestion(LINE))
     assert chat.last is not None
     generation = chat.last.ledger.generation
     assert generation is not None

@@ -94,7 +94,7 @@ def stop(terminal: Terminal, keep: Keep) -> None:
     assert shown.count(begun) == 1, "the answer was drawn twice"
     assert "^C" not in shown
     terminal.wait_for_prompt()
-    keep("Ctrl-C stops an answer and keeps what came", terminal)
+    keep("Ctrl-C stops an answer and keeps what was written", terminal)
 
 
 def wait_for_words(terminal: Terminal) -> None:

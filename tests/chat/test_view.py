@@ -12,8 +12,10 @@ from prompt_toolkit.document import Document
 from rich.console import Console
 
 from cli.chat import views
+from cli.chat.asking import TypedQuestion, ask
 from cli.chat.chat import Chat
-from cli.chat.commands import COMMANDS, SUB_COMMANDS
+from cli.chat.command_types import Group
+from cli.chat.commands import COMMANDS
 from cli.chat.line import CommandCompleter, bar
 from cli.chat.loop import handle
 from cli.chat.markdown import rendered
@@ -102,8 +104,9 @@ def completed(chat: Chat, text: str) -> list[str]:
 def test_commands_and_sub_commands_are_completed(chat: Chat) -> None:
     assert completed(chat, "/") == [f"/{name}" for name in COMMANDS]
     assert completed(chat, "/do") == ["/docs", "/doctor"]
-    for name, table in SUB_COMMANDS.items():
-        assert completed(chat, f"/{name} ") == [f"/{name} {sub}" for sub in table]
+    for name, command in COMMANDS.items():
+        if isinstance(command, Group):
+            assert completed(chat, f"/{name} ") == [f"/{name} {sub.name}" for sub in command.subs]
     assert completed(chat, "How many /do") == []
     assert completed(chat, "/nosuch ") == []
 
@@ -122,7 +125,7 @@ def test_arguments_are_completed(chat: Chat, tmp_path: Path, capsys: pytest.Capt
     assert completed(chat, "/help se") == ["/help session", "/help set"]
     assert completed(chat, "/session resume ") == ["/session resume s"]
     assert completed(chat, "/model use smollm2-135") == ["/model use smollm2-135m"]
-    chat.ask("When was the tower built?")
+    ask(chat, TypedQuestion("When was the tower built?"))
     assert completed(chat, "/memory forget turn ") == ["/memory forget turn 1"]
     capsys.readouterr()
 
@@ -137,7 +140,7 @@ def test_the_bar_adds_up_to_the_window_at_any_width(chat: Chat, capsys: pytest.C
             numbers = dict(re.findall(r"([a-z ]+?) (\d+)", meter))
             numbers = {name.strip(): int(n) for name, n in numbers.items()}
             assert sum(n for name, n in numbers.items() if name != "reused") == chat.pipeline.window
-        chat.ask("When was the tower built?")
+        ask(chat, TypedQuestion("When was the tower built?"))
     capsys.readouterr()
 
 

@@ -319,7 +319,7 @@ def test_a_filter_keeps_to_the_documents_that_match(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind=docx", "the filter 'kind=docx' leaves none of the 4 documents to search. What there is: kind is "),
+        ("kind=docx", "the filter 'kind=docx' leaves none of 4 documents to search. What there is: kind is "),
         ("kind docx", "filter 'kind docx': expected an operator behind 'kind', one of = != ~ in, got 'docx' at "),
         ("year=MMXX", "filter 'year=MMXX': year is compared with a whole number, was: 'MMXX'"),
     ],

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli.doctor import run
+from cli.doctor import DoctorOptions
+from cli.doctor import doctor as check_machine
 from pipeline import doctor
 from pipeline.doctor import Finding, findings
 
@@ -39,7 +40,7 @@ def without(*names: str) -> object:
 
 
 def test_here_everything_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(json=False) == 0
+    assert check_machine(DoctorOptions()) == 0
     said = capsys.readouterr().out
     assert "Everything that is needed is here." in said
     assert "-> longthread models tune smollm2-135m" in said
@@ -50,28 +51,28 @@ def test_here_everything_is_there(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_places_of_settings_and_models_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTHREAD_CONFIG", str(tmp_path / "config"))
     file = tmp_path / "config" / "longthread.yaml"
-    assert found("your settings")[0].said.startswith(f"{file} (not there")
-    assert found("models folder")[0].said.startswith(str(tmp_path / "cache" / "models"))
+    assert found("your settings")[0].message.startswith(f"{file} (missing")
+    assert found("models folder")[0].message.startswith(str(tmp_path / "cache" / "models"))
     file.parent.mkdir()
     file.write_text("model: [1]\n")
     (finding,) = found("your settings")
     assert (finding.status, finding.todo) == ("warn", f"correct or delete {file}")
     file.write_text("model: gemma3-270m\n")
     assert found("your settings") == [Finding("your settings", "ok", str(file))]
-    assert found("default model")[0].said == "gemma3-270m, 253 MB"
+    assert found("default model")[0].message == "gemma3-270m, 253 MB"
 
 
 def test_as_json_each_finding_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(json=True) == 0
+    assert check_machine(DoctorOptions(json=True)) == 0
     told = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert told["embedder"] == {
         "what": "embedder",
         "status": "ok",
-        "said": "minilm, 384 dimensions, 256 tokens a text",
+        "message": "minilm, 384 dimensions, 256 tokens a text",
         "todo": "",
     }
-    assert "llama-cpp-python " in told["libraries"]["said"]
-    assert "n_ctx 8192 (trained on 8192)" in told["its settings"]["said"]
+    assert "llama-cpp-python " in told["libraries"]["message"]
+    assert "n_ctx 8192 (trained on 8192)" in told["its settings"]["message"]
 
 
 def test_a_library_that_is_needed_and_missing_ends_with_2(
@@ -81,7 +82,7 @@ def test_a_library_that_is_needed_and_missing_ends_with_2(
     assert found("libraries")[-1] == Finding(
         "libraries", "miss", "not installed: chromadb, torch", "pip install chromadb torch"
     )
-    assert run(json=False) == 2
+    assert check_machine(DoctorOptions()) == 2
     assert "1 thing is missing." in capsys.readouterr().out
 
 
@@ -96,7 +97,7 @@ def test_without_llama_cpp_the_doctor_still_speaks(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(doctor, "version", without("llama-cpp-python"))
     monkeypatch.setitem(sys.modules, "pipeline.models.llama", None)
     monkeypatch.delitem(sys.modules, "pipeline.models.context", raising=False)
-    assert found("libraries")[-1].said == "not installed: llama-cpp-python"
+    assert found("libraries")[-1].message == "not installed: llama-cpp-python"
     (finding,) = found("machine")
     assert (finding.status, finding.todo) == ("miss", "see 'libraries' above")
     assert found("embedder")[0].status == "ok"
@@ -106,7 +107,7 @@ def test_a_cache_that_cannot_be_written_is_missing(monkeypatch: pytest.MonkeyPat
     (tmp_path / "file").touch()
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "file" / "cache"))
     (finding,) = found("cache folder")
-    assert (finding.status, finding.said) == ("miss", f"{tmp_path / 'file' / 'cache'} cannot be written")
+    assert (finding.status, finding.message) == ("miss", f"{tmp_path / 'file' / 'cache'} cannot be written")
 
 
 def test_little_memory_and_little_disk_are_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +121,8 @@ def test_what_is_kept_of_passages_has_limits_that_are_shown(monkeypatch: pytest.
     monkeypatch.setenv("LONGTHREAD_CELLS_BITS", "8")
     finding = doctor._kept_cells()
     assert finding.status == "ok"
-    assert "at most 12 MB each (LONGTHREAD_CELLS_DISK_MB), 1000 MB in memory" in finding.said
-    assert finding.said.endswith("8 bits (LONGTHREAD_CELLS_BITS)")
+    assert "at most 12 MB each (LONGTHREAD_CELLS_DISK_MB), 1000 MB in memory" in finding.message
+    assert finding.message.endswith("8 bits (LONGTHREAD_CELLS_BITS)")
     for name, value, said in (
         ("LONGTHREAD_CELLS_BITS", "4", "LONGTHREAD_CELLS_BITS must be 8 or 16, was: 4"),
         (
@@ -137,14 +138,14 @@ def test_what_is_kept_of_passages_has_limits_that_are_shown(monkeypatch: pytest.
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            assert (doctor._kept_cells().status, doctor._kept_cells().said) == ("miss", said)
+            assert (doctor._kept_cells().status, doctor._kept_cells().message) == ("miss", said)
 
 
 def test_a_llama_cpp_built_for_less_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_processor_flags", lambda: {"AVX2", "FMA"})
     assert doctor._features(["AVX", "AVX2", "FMA"]).status == "ok"
     finding = doctor._features(["AVX"])
-    assert (finding.status, finding.said) == ("warn", "built with AVX; this processor has AVX2, FMA too")
+    assert (finding.status, finding.message) == ("warn", "built with AVX; this processor has AVX2, FMA too")
     assert finding.todo.startswith("pip install --force-reinstall")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import EXIT_CLOSED, EXIT_ERROR
+from cli.exit_codes import EXIT_CLOSED, EXIT_ERROR
 from cli.input import as_text
 from tests.chat.conftest import SCRIPTED
 from tests.cli.conftest import OFFLINE, Run
@@ -126,7 +126,7 @@ def test_each_file_of_a_measurement_on_a_full_disk(run: Run, tmp_path: Path, mon
         (tmp_path / f"{name}.yaml").write_text(SEARCH.replace("{k: 2}", f"{{k: {k}}}"))
     write(tmp_path / "own.jsonl", layouts.OWN, as_lines=True)
     (tmp_path / "sweep.yaml").write_text(SWEEP)
-    evaluate = ("eval", "search.yaml", "narrow.yaml", "-d", "own.jsonl", "-k", "jsonl", "-o", "out", "-q")
+    evaluate = ("eval", "search.yaml", "narrow.yaml", "--data", "own.jsonl", "-k", "jsonl", "-o", "out", "-q")
     assert run(*evaluate).code == 0
     files = {
         "out/eval.json": evaluate,
@@ -161,7 +161,7 @@ def test_a_folder_that_is_a_file(run: Run, tmp_path: Path, monkeypatch: pytest.M
     write(tmp_path / "own.jsonl", layouts.OWN, as_lines=True)
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     for command in (
-        ("eval", "search.yaml", "-d", "own.jsonl", "-k", "jsonl", "-o", "file"),
+        ("eval", "search.yaml", "--data", "own.jsonl", "-k", "jsonl", "-o", "file"),
         ("sweep", "sweep.yaml", "-o", "file"),
         ("run", "search.yaml", "--input", "questions.jsonl", "-o", "file", "-d", "docs.txt"),
         ("index", "docs.txt", "--index", "file", "-c", "search.yaml"),

@@ -69,7 +69,7 @@ def test_a_searched_corpus_has_its_gold_at_the_files_offsets(files: Path, run: R
     """What supports an answer is moved with the text that a file puts below its title."""
     for kind, path in (("squad", "squad.json"), ("hotpotqa", "hotpot.json"), ("jsonl", "own.jsonl")):
         out = files / f"out-{path}"
-        run("eval", str(files / "search.yaml"), "-d", str(files / path), "-k", kind, "-o", str(out), "--json", "-q")
+        run("eval", str(files / "search.yaml"), "--data", str(files / path), "-k", kind, "-o", str(out), "--json", "-q")
         (line, *_) = (out / "search" / "records.jsonl").read_text().splitlines()
         record = json.loads(line)
         spans = record["fields"]["gold"]["supports"]
@@ -81,18 +81,20 @@ def test_a_searched_corpus_has_its_gold_at_the_files_offsets(files: Path, run: R
 
 def test_documents_that_come_along_are_taken_as_given(files: Path, run: Run) -> None:
     for kind, path in (("squad", "squad.json"), ("hotpotqa", "hotpot.json"), ("musique", "musique.json")):
-        arguments = ("-d", str(files / path), "-k", kind, "-o", str(files / f"out-{kind}"), "--json", "-q")
+        arguments = ("--data", str(files / path), "-k", kind, "-o", str(files / f"out-{kind}"), "--json", "-q")
         done = run("eval", str(files / "given.yaml"), *arguments)
         assert done.code == 0, done.err
         assert json.loads(done.out)["runs"][0]["metrics"]["support_recall"]["mean"] == 1
-    done = run("eval", str(files / "given.yaml"), "-d", str(files / "beir"), "-k", "beir", "-o", str(files / "b"), "-q")
+    done = run(
+        "eval", str(files / "given.yaml"), "--data", str(files / "beir"), "-k", "beir", "-o", str(files / "b"), "-q"
+    )
     assert (done.code, done.out) == (2, "")
     assert "no documents come with question q1" in done.err
     assert "retrieve.hybrid" in done.err
 
 
 def test_an_eval_goes_on_where_it_was_and_prints_its_tables(files: Path, run: Run) -> None:
-    arguments = ("-d", str(files / "own.jsonl"), "-k", "jsonl", "-o", str(files / "out"), "-q")
+    arguments = ("--data", str(files / "own.jsonl"), "-k", "jsonl", "-o", str(files / "out"), "-q")
     pipelines = (str(files / "search.yaml"), str(files / "given.yaml"))
     assert run("eval", *pipelines, *arguments, "--limit", "1").code == 0
     before = (files / "out" / "search" / "records.jsonl").read_text()
@@ -110,7 +112,7 @@ def test_an_eval_goes_on_where_it_was_and_prints_its_tables(files: Path, run: Ru
 
 def test_compare_refuses_and_then_reports(files: Path, run: Run) -> None:
     out = files / "out"
-    arguments = ("-d", str(files / "own.jsonl"), "-k", "jsonl", "-o", str(out), "-q")
+    arguments = ("--data", str(files / "own.jsonl"), "-k", "jsonl", "-o", str(out), "-q")
     run("eval", str(files / "search.yaml"), str(files / "given.yaml"), *arguments)
     done = run("compare", str(out))
     assert (done.code, done.out) == (2, "")
@@ -129,7 +131,7 @@ def test_compare_refuses_and_then_reports(files: Path, run: Run) -> None:
 
 
 def test_bad_arguments_of_eval_are_told(files: Path, run: Run) -> None:
-    arguments = ("-d", str(files / "own.jsonl"), "-o", str(files / "out"), "-q")
+    arguments = ("--data", str(files / "own.jsonl"), "-o", str(files / "out"), "-q")
     pipeline = str(files / "search.yaml")
     assert "did you mean 'jsonl'" in run("eval", pipeline, *arguments, "-k", "jsonlines").err
     assert "did you mean 'f1'" in run("eval", pipeline, *arguments, "-k", "jsonl", "--metric", "ff1").err
@@ -215,7 +217,7 @@ def test_the_demos_questions_are_asked_of_its_documents(tmp_path: Path, run: Run
     assert (metrics["mrr"]["mean"], metrics["mrr"]["n"]) == (1, 3)
     assert (metrics["answerability"]["mean"], metrics["answerability"]["n"]) == (1, 4)
     without = run("eval", offline, *arguments, "--output", str(tmp_path / "none"))
-    assert "no documents come with its questions: name those to search with --docs" in without.err
+    assert "no documents come with its questions: name those to search (--docs)" in without.err
     write(tmp_path / "q.jsonl", [{"question": "x", "answer": "y", "source": "nowhere.md"}], as_lines=True)
     bad = ("--data", str(tmp_path / "q.jsonl"), "--kind", "jsonl", "-q", "--docs", docs)
     assert "no file is called nowhere.md below" in run("eval", offline, *bad, "-o", str(tmp_path / "bad")).err

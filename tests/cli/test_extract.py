@@ -47,7 +47,7 @@ def test_each_document_answers_alone_and_a_second_call_answers_nothing_anew(run:
     assert sorted(rows) == sorted(LEASES)
     assert [rows[name]["rent"] for name in LEASES] == ["450", "510", ""]
     assert rows["b [old].txt"]["rent: quote"] == "The rent is 510 euros a month."
-    assert rows["knots.txt"]["tenant: note"].startswith("searched 1 passages of 1 documents: ")
+    assert rows["knots.txt"]["tenant: note"].startswith("searched 1 passage of 1 document: ")
     assert 0.5 < float(rows["a.txt"]["rent: confidence"]) <= 1
     assert "3 documents, 2 questions, " in done.err
     before = (folder / "t.csv-records" / "records.jsonl").read_bytes()
@@ -66,7 +66,7 @@ def test_one_question_without_a_file(run: Run, folder: Path) -> None:
     ("arguments", "message"),
     [
         (["nosuch.jsonl", "leases", "-o", "t.csv"], "nosuch.jsonl"),
-        (["q.jsonl", "leases", "-o", "t.xlsx"], "a table is written as .csv, .tsv, .jsonl, by its name"),
+        (["q.jsonl", "leases", "-o", "t.xlsx"], "the name of a table ends in .csv, .tsv, .jsonl"),
         (["q.jsonl", "-o", "t.csv"], "nothing to ask: name documents after the questions"),
         (["bad.jsonl", "leases", "-o", "t.csv"], "the type of a question must be number, integer, boolean, date, text"),
         (["twice.jsonl", "leases", "-o", "t.csv"], "the id 'a' is used by 2 questions: each column needs its own"),

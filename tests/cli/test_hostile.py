@@ -155,7 +155,7 @@ def test_batches(run: Run, files: Path, is_terminal: bool) -> None:
 
 def test_measurements(run: Run, files: Path, is_terminal: bool) -> None:
     pipelines = (f"{NAME}.yaml", f"other {NAME}.yaml")
-    measured = run("eval", *pipelines, "-d", "data.jsonl", "-k", "jsonl", "-o", f"out {NAME}")
+    measured = run("eval", *pipelines, "--data", "data.jsonl", "-k", "jsonl", "-o", f"out {NAME}")
     assert check(measured, is_terminal).code == 0
     assert check(run("compare", f"out {NAME}"), is_terminal).code == 2, "they searched different indexes"
     for more in ((), ("--json",), ("-o", f"again {NAME}")):

@@ -46,7 +46,7 @@ def test_a_run_prints_a_heat_map_and_names_its_page(run: Run, tmp_path: Path, sc
         (["--pairs", "12", "--arm", "hop"], "there is no method 'hop', did you mean 'hops'"),
         (["--pairs", "12", "--direction", "up"], "--direction must be one of forward, backward, random, was: up"),
         (["--pairs", "12", "-n", "0"], "-n must be at least 1, was: 0"),
-        (["--pairs", "12", "-t", "babi1"], "--task babi1 needs --data"),
+        (["--pairs", "12", "-t", "babi1"], "the task babi1 needs --data"),
         (["--pairs", "12", "-t", "babi1", "--data", "nowhere"], "there is no file qa1_*.txt of bAbI in it"),
         (["--pairs", "12", "-t", "altered", "--data", "nowhere"], "nowhere: cannot be read as SQuAD"),
         (["--pairs", "12", "-t", "sentences", "--book", "nowhere.txt"], "nowhere.txt: no such file or folder"),

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from cli.evaluate import listener_of
-from cli.progress import Display, RunDisplay
+from cli.batches import listener_of
+from cli.progress import Display
 from pipeline.executors.run import RunStatus
 
 
@@ -71,8 +71,8 @@ def test_in_a_terminal_each_has_a_bar_of_its_own(monkeypatch: pytest.MonkeyPatch
 def test_an_evaluation_says_which_pipeline_and_how_long_all_of_them_take(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Display() as display, RunDisplay() as shown:
-        listener = listener_of(display, shown)
+    with Display() as display:
+        listener = listener_of(display)
         listener.on_status("probe", RunStatus(50, 0, 0, 0, 0.0, 0, 0), None)
         clock[0] += 10
         listener.on_status("probe", RunStatus(50, 0, 5, 0, 10.0, 0, 100), 900.0)

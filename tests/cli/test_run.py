@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.progress import duration, told
-from cli.run import most_errors
+from cli.batches import parse_max_errors
+from cli.progress import status_text
 from pipeline.errors import ConfigError
 from pipeline.executors.run import RunStatus
+from pipeline.text.counting import duration
 from tests.cli.conftest import DEMO, OFFLINE, Run
 
 DOCUMENTS = str(DEMO / "documents")
@@ -67,7 +68,7 @@ def test_too_many_errors_stop_it_with_the_way_on(run: Run, tmp_path: Path) -> No
     done = run("run", OFFLINE, *arguments, "--fail-on-error", "1")
     assert done.code == 2
     assert "0 answered, 2 failed, 5 missing." in done.err
-    assert f"To go on: longthread run {OFFLINE} --input {asked}" in done.err
+    assert f"To resume: longthread run {OFFLINE} --input {asked}" in done.err
     assert "2 samples failed, and --fail-on-error allows 1" in done.err
 
 
@@ -75,7 +76,7 @@ def test_too_many_errors_stop_it_with_the_way_on(run: Run, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (("--executor", "cloud"), "--executor must be local or ray, was: cloud"),
-        (("--fail-on-error", "some"), "--fail-on-error must be a number of samples, or a share"),
+        (("--fail-on-error", "some"), "--fail-on-error must be a number of questions, or a share"),
         (("--model", "none"), "needs a pipeline with generate.llama"),
     ],
 )
@@ -84,7 +85,7 @@ def test_arguments_that_are_none(run: Run, tmp_path: Path, arguments: tuple[str,
     done = run("run", OFFLINE, "--input", asked, "--output", str(tmp_path / "out"), "-q", *arguments)
     assert (done.code, message in done.err, "Traceback" in done.err) == (2, True, False)
     done = run("run", OFFLINE, "--input", asked, "--output", str(tmp_path / "out"), "-q")
-    assert "name your documents with --docs PATH" in done.err
+    assert "name your documents (--docs) or an index (--index)" in done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -113,18 +114,23 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, executor: str
     assert "Traceback" not in err
     n_kept = len([json.loads(line) for line in records.read_text().splitlines()])
     assert f"{n_kept} answered, 0 failed, {3000 - n_kept} missing." in err
-    assert "To go on: longthread run " in err
+    assert "To resume: longthread run " in err
 
 
 def test_the_budget_in_words() -> None:
-    assert (most_errors(None), most_errors("12"), most_errors("0.05"), most_errors("5%")) == (None, 12, 0.05, 0.05)
+    assert (parse_max_errors(None), parse_max_errors("12"), parse_max_errors("0.05"), parse_max_errors("5%")) == (
+        None,
+        12,
+        0.05,
+        0.05,
+    )
     with pytest.raises(ConfigError, match=r"was: 1\.5"):
-        most_errors("1.5")
+        parse_max_errors("1.5")
 
 
 def test_progress_in_words() -> None:
     status = RunStatus(
         n_samples=100, n_before=10, n_ok=38, n_failed=2, seconds=20.0, prompt_tokens=9000, answer_tokens=400
     )
-    assert told(status) == "2 failed, 2.00 a second, 20 tokens/s written, 25 s left"
+    assert status_text(status) == "2 failed, 2.00 a second, 20 tokens/s written, 25 s left"
     assert [duration(seconds) for seconds in (3, 89, 120, 7500)] == ["3 s", "89 s", "2 min", "2 h 05 min"]

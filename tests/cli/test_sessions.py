@@ -78,7 +78,7 @@ def test_sessions_are_listed_shown_exported_and_deleted(
     assert code == 0, err
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
     code, _, err = run(capsys, monkeypatch, "sessions", "export", "garden", "out.jsonl")
-    assert (code, "is there already" in err) == (2, True)
+    assert (code, "exists already" in err) == (2, True)
     code, out, err = run(capsys, monkeypatch, "sessions", "delete", "nowhere", "garden")
     assert (code, out) == (2, "garden: deleted\n")
     assert "there is no session 'nowhere'; there are:" in err

@@ -13,6 +13,7 @@ from compressors.summaries import summarise
 from pipeline.errors import ModelError
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
+from pipeline.text.counting import counted
 from pipeline.types import Passage, Question
 from tests.compressors.workbench import passage, scripted_runtime
 
@@ -107,7 +108,7 @@ def test_what_does_not_fit_the_window_is_said_and_dropped() -> None:
         assert 1 <= len(summary.made_from) < 6
         left = 6 - len(summary.made_from)
         assert (
-            f"{left} passages do not fit the window that a summary is made from: they are dropped"
+            f"{counted(left, 'passage')} dropped: the window that a summary is made from has no room"
             in runtime.take_notes()
         )
         with pytest.raises(

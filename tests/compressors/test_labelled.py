@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.calibrate import OURS, sampled
+from compressors.calibration.calibrate import OURS, sampled
 from compressors.calibration.labelled import N_OWN, read_labelled, read_usable
 from pipeline.errors import DataError
 

@@ -99,7 +99,7 @@ def test_what_differs_is_refused_unless_allowed(
     other = write_run(tmp_path / "other", lines, **about)
     with pytest.raises(DataError, match=message) as refused:
         compare(read_all([first, other]))
-    assert f"--allow {what}" in str(refused.value)
+    assert f"`allow` {what}" in str(refused.value)
     comparison = compare(read_all([first, other]), allow=[what])
     assert any(note.startswith("allowed: ") for note in comparison.notes)
     assert comparison.n_common == min(N, len(lines))
@@ -110,9 +110,9 @@ def test_everything_that_differs_is_told_at_once(tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", answers({0}, n=3), index_hash="j", model={"name": "q", "sha256": "b"})
     with pytest.raises(DataError) as refused:
         compare(read_all([first, other]), allow=["models"])
-    assert "--allow indexes" in str(refused.value)
-    assert "--allow questions" in str(refused.value)
-    assert "--allow models" not in str(refused.value)
+    assert "`allow` indexes" in str(refused.value)
+    assert "`allow` questions" in str(refused.value)
+    assert "`allow` models" not in str(refused.value)
 
 
 def test_one_id_for_two_questions_is_told(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_one_id_for_two_questions_is_told(tmp_path: Path) -> None:
 
 def test_names_that_do_not_exist_are_told(tmp_path: Path) -> None:
     runs = read_all([write_run(tmp_path / name, answers({0})) for name in ("one", "other")])
-    with pytest.raises(ConfigError, match="--allow model: there is none of this name, did you mean 'models'"):
+    with pytest.raises(ConfigError, match="`allow` model: there is none of this name, did you mean 'models'"):
         compare(runs, allow=["model"])
-    with pytest.raises(ConfigError, match="--metric f2: there is none of this name"):
+    with pytest.raises(ConfigError, match="`metrics` f2: there is none of this name"):
         compare(runs, metrics=["f2"])
     with pytest.raises(ConfigError, match="at least two runs"):
         compare(runs[:1])

@@ -85,7 +85,7 @@ def test_the_page_is_clicked_through(page: Path, browser: chromium.Chromium) -> 
     plain, short = browser.texts(".method")
     assert "<script>window.wasRun" in plain
     assert "gold 3 [1]" in short
-    assert "Kept: 1 passages" in short
+    assert "Kept: 1 passage" in short
     assert [text.strip() for text in browser.texts(".method mark")] == ["Fact", "Fact"]
     assert "[7] invalid: there is no such passage" in short
     browser.click(".method:nth-child(2) details:nth-of-type(2) summary")

@@ -170,7 +170,7 @@ def test_a_changed_run_json_is_not_believed(index: Path, done: Path, name: str) 
 def test_records_of_another_run_do_not_make_a_run_json(index: Path, done: Path) -> None:
     (done / RUN).unlink()
     other = replace(config(), stages=config(trouble={"delay": 0.001}).stages)
-    with pytest.raises(RunError, match=r"run.json is missing.*4 of 4 records are of another pipeline.*--update"):
+    with pytest.raises(RunError, match=r"run.json is missing.*4 of 4 records are of another pipeline.*`update`"):
         run(other, index, samples(N), done)
     assert run(other, index, samples(N), done, RunOptions(update=True)).n_before == 0
 

@@ -101,7 +101,7 @@ def test_a_run_goes_on_where_it_stopped(index: Path, tmp_path: Path, executor: s
 def test_the_error_budget_stops_a_run_and_keeps_what_is_done(index: Path, tmp_path: Path, executor: str) -> None:
     bad = [replace(one, fault=f"line {n} is bad") if n in (1, 3) else one for n, one in enumerate(samples(6))]
     options = RunOptions(executor, fail_on_error=1)  # type: ignore[arg-type]
-    with pytest.raises(RunError, match="2 samples failed, and --fail-on-error allows 1"):
+    with pytest.raises(RunError, match="2 samples failed, and `fail_on_error` allows 1"):
         run(config(), index, bad, tmp_path, options)
     assert [one["id"] for one in lines(tmp_path)] == ["q1", "q3"]
     with pytest.raises(RunError, match="allows 20% of 6"):
@@ -122,7 +122,7 @@ def test_a_folder_of_another_run_is_refused_or_brought_up_to_date(index: Path, t
     run(config(), index, samples(3), tmp_path)
     other = config(trouble={"delay": 0.001})
     with pytest.raises(
-        RunError, match=r"holds a run of another pipeline \(.*; now: .*\): name another --output, or .*--update"
+        RunError, match=r"holds a run of another pipeline \(.*; now: .*\): name another `output` folder, or .*`update`"
     ):
         run(other, index, samples(3), tmp_path)
     notes: list[str] = []

@@ -169,9 +169,9 @@ def test_tasks(text: str, parsed: object) -> None:
     [
         ({"tasks": ("singel",)}, "'singel' has no limit to find, did you mean 'single'"),
         ({"tasks": ("single:3",)}, "only .* have a length"),
-        ({"threshold": 1.0}, r"--threshold must be in \(0, 1\), was: 1.0"),
-        ({"minutes": 0.0}, "--minutes must be greater than 0"),
-        ({"n": 5}, "-n 5 is too few for a threshold of 75%: with all right the lower bound is 57%"),
+        ({"threshold": 1.0}, r"`threshold` must be in \(0, 1\), was: 1.0"),
+        ({"minutes": 0.0}, "`minutes` must be greater than 0"),
+        ({"n": 5}, "`n` 5 is too few for a threshold of 75%: with all right the lower bound is 57%"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], match: str) -> None:

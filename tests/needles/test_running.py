@@ -59,7 +59,7 @@ def test_another_seed_is_another_haystack() -> None:
         ({"needles": (0,)}, "--needles: numbers of at least 1 are needed, were: \\[0\\]"),
         ({"pairs": ()}, "--pairs: numbers of at least 1 are needed"),
         ({"n": 0}, "-n must be at least 1, was: 0"),
-        ({"tasks": ("babi1",)}, "--task babi1 needs --data"),
+        ({"tasks": ("babi1",)}, "the task babi1 needs `data`"),
     ],
 )
 def test_bad_grids(settings: dict[str, Any], match: str) -> None:
@@ -134,7 +134,7 @@ def test_an_index_holds_each_question_to_its_own_haystack(tmp_path: Path) -> Non
 
 def test_another_grid_does_not_mix_in(tmp_path: Path) -> None:
     ask(tmp_path / "run", NeedleGrid(pairs=(5,), n=2))
-    with pytest.raises(RunError, match="holds a run of another grid: name another --output"):
+    with pytest.raises(RunError, match="holds a run of another grid: name another `output` folder"):
         ask(tmp_path / "run", NeedleGrid(pairs=(5,), n=3))
     with pytest.raises(RunError, match="holds a run of another method, another config_hash"):
         ask(tmp_path / "run", NeedleGrid(pairs=(5,), n=2), "one-shot")

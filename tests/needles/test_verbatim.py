@@ -77,10 +77,10 @@ def test_the_interval_draws_whole_base_lists() -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"lists": 24}, r"--lists must be in \[2, 23\], was: 24"),
-        ({"lengths": (11,)}, r"--lengths must be in \[2, 10\], was: 11"),
-        ({"shifts": 0}, r"--shifts must be in \[1, 10\], was: 0"),
-        ({"between": (0,)}, "--between must be at least 1"),
+        ({"lists": 24}, r"`lists` must be in \[2, 23\], was: 24"),
+        ({"lengths": (11,)}, r"`lengths` must be in \[2, 10\], was: 11"),
+        ({"shifts": 0}, r"`shifts` must be in \[1, 10\], was: 0"),
+        ({"between": (0,)}, r"`between` must be at least 1"),
     ],
 )
 def test_bad_protocols(settings: dict[str, Any], match: str) -> None:

@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_told_with_its_place(text: str, message: str) -> 
 def test_a_filter_that_leaves_nothing_says_what_there_is() -> None:
     error = nothing_left("kind=docx and (year<2000 or author=Odd)", list(ALL.values()))
     assert str(error) == (
-        "the filter 'kind=docx and (year<2000 or author=Odd)' leaves none of the 3 documents to search. What there is: "
+        "the filter 'kind=docx and (year<2000 or author=Odd)' leaves none of 3 documents to search. What there is: "
         "kind is pdf (1), text (1), code:python (1); author is Ada Byron (1); year is 2023 to 2025"
     )
     assert "page is 1 to 12" in str(nothing_left("page=40", [FARES], [1, 2, 12]))

@@ -31,7 +31,5 @@ def test_a_glob_that_leaves_nothing_says_what_it_is_compared_with() -> None:
     check_matches(SOURCES, "lamp.txt")
     check_matches(SOURCES, None)
     check_matches((), "lamp.txt")
-    with pytest.raises(
-        DataError, match=r"--glob 'lamp.md' leaves none of the 3 documents .*/deep/salt.txt, .* salt.txt;"
-    ):
+    with pytest.raises(DataError, match=r"`glob` 'lamp.md' leaves none of 3 documents .*/deep/salt.txt, .* salt.txt;"):
         check_matches(SOURCES, "lamp.md")

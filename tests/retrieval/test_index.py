@@ -103,7 +103,7 @@ def test_a_file_that_fails_is_listed_and_its_old_passages_go(docs: Path, index: 
         report = opened.update(Discovery(files), silent)
     assert counts(report) == (0, 0, 0, 2, 1)
     assert report.failed[0][0] == str(lamp)
-    assert report.notes == ((str(lamp), "its 1 passages of before are no longer in the index"),)
+    assert report.notes == ((str(lamp), "its earlier 1 passage left the index"),)
     with read(index, Letters()) as opened:
         assert str(lamp) not in opened.sources
 

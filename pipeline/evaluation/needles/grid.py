@@ -18,6 +18,9 @@ _HAYSTACKS = 1000
 """Seeds reserved for one grid: each seed of a grid has its own block of haystack seeds."""
 
 
+_MAX_TRIALS = 100_000
+
+
 @dataclass(frozen=True)
 class NeedleGrid:
     """What to ask: every task at every size, with every combination of the parameters that it has.
@@ -50,15 +53,17 @@ class NeedleGrid:
     def __post_init__(self) -> None:
         for task in self.tasks:
             if task not in TASKS:
-                raise ConfigError(f"--task: there is no task '{task}'{nearest(task, list(TASKS))}: {', '.join(TASKS)}")
+                raise ConfigError(f"`tasks`: there is no task '{task}'{nearest(task, list(TASKS))}: {', '.join(TASKS)}")
             if TASKS[task].data and self.data is None:
-                raise ConfigError(f"--task {task} needs --data: {TASKS[task].data}")
+                raise ConfigError(f"the task {task} needs `data`: {TASKS[task].data}")
         for name in ("pairs", "lengths", "needles", "threads"):
             values = getattr(self, name)
             if not values or min(values) < 1:
-                raise ConfigError(f"--{name}: numbers of at least 1 are needed, were: {list(values)}")
+                raise ConfigError(f"`{name}`: numbers of at least 1 are needed, were: {list(values)}")
         if self.n < 1:
-            raise ConfigError(f"-n must be at least 1, was: {self.n}")
+            raise ConfigError(f"`n` must be at least 1, was: {self.n}")
+        if self.n > _MAX_TRIALS:
+            raise ConfigError(f"`n` must be at most {_MAX_TRIALS}, was: {self.n}")
 
     def cells(self) -> list[NeedleCell]:
         """The cells, sizes ascending. Raises DataError, with the numbers, if the needles do not fit."""

@@ -8,6 +8,7 @@ early once it can no longer hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -62,13 +63,13 @@ class LimitSettings:
         for task in self.tasks:
             parse_task(task)
         if not 0 < self.threshold < 1:
-            raise ConfigError(f"--threshold must be in (0, 1), was: {self.threshold}")
-        if self.minutes <= 0:
-            raise ConfigError(f"--minutes must be greater than 0, was: {self.minutes}")
+            raise ConfigError(f"`threshold` must be in (0, 1), was: {self.threshold}")
+        if not 0 < self.minutes < math.inf:
+            raise ConfigError(f"`minutes` must be greater than 0, was: {self.minutes}")
         best = wilson(max(self.n, 1), max(self.n, 1)).low or 0.0
         if self.n < 1 or best < self.threshold:
             raise ConfigError(
-                f"-n {self.n} is too few for a threshold of {self.threshold:.0%}: with all right the lower bound is "
+                f"`n` {self.n} is too few for a threshold of {self.threshold:.0%}: with all right the lower bound is "
                 f"{best:.0%}. Ask more questions a size"
             )
 
@@ -78,12 +79,12 @@ def parse_task(text: str) -> NeedleTask:
     name, _, length = text.partition(":")
     possible = [name for name, task in TASKS.items() if task.has_limit]
     if name not in possible:
-        raise ConfigError(f"--task: '{text}' has no limit to find{nearest(name, possible)}: {', '.join(possible)}")
+        raise ConfigError(f"`tasks`: '{text}' has no limit to find{nearest(name, possible)}: {', '.join(possible)}")
     if not length:
         return TASKS[name]()
     with_length = sorted(name for name in possible if "length" in parameter_names(TASKS[name]))
     if name not in with_length or not length.isdigit() or int(length) < 1:
-        raise ConfigError(f"--task: '{text}': only {', '.join(with_length)} have a length, a number from 1 up")
+        raise ConfigError(f"`tasks`: '{text}': only {', '.join(with_length)} have a length, a number from 1 up")
     make: Callable[..., NeedleTask] = TASKS[name]
     return make(length=int(length))
 

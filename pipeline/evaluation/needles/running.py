@@ -178,7 +178,7 @@ def _refusal(too_long: Sequence[str], pipeline: Pipeline) -> str:
     return (
         f"{len(too_long)} cells do not fit the window of {pipeline.reader.name}: it holds {window} tokens{context}, of "
         f"which {reserve} are kept for the answer:\n{listed}\n"
-        "Take smaller --pairs, raise --n-ctx, or go beyond the trained context with a scaling: --rope yarn:4 --n-ctx N"
+        "Take smaller `pairs`, raise `n_ctx`, or go beyond the trained context with `rope` scaling"
     )
 
 
@@ -196,7 +196,7 @@ def _check_plan(folder: Path, grid: NeedleGrid, method: str, config: PipelineCon
     other = [name for name, value in now.items() if before.get(name) != value]
     if other:
         raise RunError(
-            f"{folder}: holds a run of another {', another '.join(other)}: name another --output, or repeat the "
+            f"{folder}: holds a run of another {', another '.join(other)}: name another `output` folder, or repeat the "
             "command that began it"
         )
 
@@ -253,7 +253,7 @@ def _reading(
     progress: Progress,
 ) -> Callable[[], Executor]:
     if executor == "ray":
-        raise ConfigError("a memory has one writer: the method memory runs with --executor local")
+        raise ConfigError("a memory has one writer: the method memory runs with the `executor` local")
     texts = {trial.haystack_name: trial.haystack for cell_trials in trials.values() for trial in cell_trials}
     return lambda: ReadingExecutor(Pipeline(config, Path("no index"), progress), texts, folder / MEMORY)
 

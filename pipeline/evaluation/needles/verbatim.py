@@ -112,15 +112,15 @@ class Protocol:
     def __post_init__(self) -> None:
         max_lists = len(self.nouns) // MAX_WORDS
         if not 2 <= self.lists <= max_lists:
-            raise ConfigError(f"--lists must be in [2, {max_lists}], was: {self.lists}")
+            raise ConfigError(f"`lists` must be in [2, {max_lists}], was: {self.lists}")
         if not 1 <= self.shifts <= MAX_WORDS:
-            raise ConfigError(f"--shifts must be in [1, {MAX_WORDS}], was: {self.shifts}")
+            raise ConfigError(f"`shifts` must be in [1, {MAX_WORDS}], was: {self.shifts}")
         for length in self.lengths:
             if not 2 <= length <= MAX_WORDS:
-                raise ConfigError(f"--lengths must be in [2, {MAX_WORDS}], was: {length}")
+                raise ConfigError(f"`lengths` must be in [2, {MAX_WORDS}], was: {length}")
         for tokens in self.between:
             if tokens < 1:
-                raise ConfigError(f"--between must be at least 1, was: {tokens}")
+                raise ConfigError(f"`between` must be at least 1, was: {tokens}")
 
     def bases(self) -> list[tuple[str, ...]]:
         """The base lists. No word occurs in two of them."""

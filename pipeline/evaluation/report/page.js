@@ -221,7 +221,7 @@ function methodOf(method, name) {
   if (method.unsupported.length) box.append(element("p", `Not in what it saw: ${method.unsupported.join(", ")}`, "error"));
   box.append(values(method));
   for (const citation of method.citations) box.append(quote(citation));
-  box.append(folded(`Kept: ${method.shown.length} passages`, method.shown.map((one) => passage(one, `[${one.number}] ${one.source}`)), true));
+  box.append(folded(`Kept: ${method.shown.length} ${method.shown.length === 1 ? "passage" : "passages"}`, method.shown.map((one) => passage(one, `[${one.number}] ${one.source}`)), true));
   box.append(folded(`Dropped: ${method.dropped.length}`, method.dropped.map((one) => passage(one, `${one.stage}: ${one.why} (${one.tokens} tokens, ${one.source})`, "dropped")), false));
   box.append(folded("Account", [account(method)], false));
   return box;

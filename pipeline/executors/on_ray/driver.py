@@ -160,7 +160,7 @@ class RayExecutor:
         if self._has_restarted or not self._session.is_private:
             raise RunError(
                 f"Ray's {service} ended, and new processes would wait for it for ever: the records so far are whole; "
-                "run the same command again, or with --executor local"
+                "run the same command again, or use the `executor` local"
             )
         self._has_restarted = True
         self.on_note(f"Ray's {service} ended: Ray is started again, and the run goes on from its records")

@@ -51,7 +51,7 @@ def library(is_alone: bool = False) -> Any:
         import ray
     except ImportError:
         raise MissingExtraError(
-            'Ray is not installed: pip install "longthread[ray]", or use --executor local'
+            'Ray is not installed: pip install "longthread[ray]", or use the `executor` local'
         ) from None
     return ray
 
