@@ -131,6 +131,7 @@ def test_a_passage_longer_than_the_window_is_shown_in_parts() -> None:
         _groups("Why? " * 240, units, reader, Cited(), 256)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=12), st.floats(0.01, 1))
 def test_a_share_is_held_by_the_best_and_by_no_fewer(rows: list[tuple[float, float]], share: float) -> None:
     scores, attention = np.array(rows).T
