@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compressors.attention import (
@@ -57,6 +57,7 @@ PAPER = [
 ]
 HEADS: tuple[Head, ...] = ((2, 3, "question"), (0, 1, "question"), (1, 2, "answer"))
 """Some heads of the random model."""
+QUICK = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Keeping(ScriptedModel):
@@ -100,7 +101,7 @@ SENTENCES = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None)
+@QUICK
 @given(st.lists(SENTENCES, min_size=1, max_size=4), st.booleans())
 def test_no_cell_belongs_to_two_sentences_and_none_is_lost(texts: list[list[str]], is_kept: bool) -> None:
     passages = [passage(" ".join(sentences), 7, f"{n}.txt") for n, sentences in enumerate(texts)]
@@ -131,6 +132,7 @@ def test_a_passage_longer_than_the_window_is_shown_in_parts() -> None:
         _groups("Why? " * 240, units, reader, Cited(), 256)
 
 
+@QUICK
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=12), st.floats(0.01, 1))
 def test_a_share_is_held_by_the_best_and_by_no_fewer(rows: list[tuple[float, float]], share: float) -> None:
     scores, attention = np.array(rows).T
