@@ -45,8 +45,7 @@ class IndexSettings:
     :param overlap: how many of these tokens neighbouring chunks share.
     :param chunks: `structure` makes a chunk of each section, function or paragraph, and joins neighbours that fit;
         `tokens` fills chunks up to chunk_tokens as far as headings allow; `information` begins chunks where a model
-        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by structure, or by
-        tokens where there is an overlap.
+        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by tokens.
     :param ocr: recognises text in pictures and in scanned pages of PDF files. auto: where the extra `ocr` is installed.
     :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
     :param question_prefix: what a GGUF file's embedder reads before a question. None: what its family was trained with,
