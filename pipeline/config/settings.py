@@ -21,8 +21,7 @@ class IndexSettings:
     :param overlap: number of tokens that neighbouring chunks share, in [0, chunk_tokens / 2).
     :param chunks: `structure` makes a chunk of each section, function or paragraph, and joins neighbours that fit;
         `tokens` fills chunks up to `chunk_tokens` as far as headings allow; `information` begins chunks where a model
-        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by structure, or by
-        tokens with an overlap.
+        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by tokens.
     :param ocr: whether text in pictures and in scanned pages of PDF files is recognised. auto: if the extra `ocr` is
         installed.
     :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.

@@ -10,6 +10,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -258,8 +259,14 @@ def reader_version(path: Path, ocr: bool = True) -> str:
     `pdf/3+ocr` also recognises scanned pages: `ocr` allows it, and the extra is installed.
     """
     format_ = by_suffix(path)
-    recognises = format_.uses_ocr and ocr and all(find_spec(library) for library in _OCR)
+    recognises = format_.uses_ocr and ocr and _can_recognise()
     return f"{format_.name}/{format_.version}{'+ocr' if recognises else ''}"
+
+
+@cache
+def _can_recognise() -> bool:
+    """Whether the libraries of OCR are installed. Looked up once: an index asks for each of its pictures."""
+    return all(find_spec(library) is not None for library in _OCR)
 
 
 def _zip_format(path: Path, data: bytes, named: Format) -> Format:

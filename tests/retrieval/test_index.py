@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from pipeline.documents.chunking import Chunker
+from pipeline.documents.chunking import AUTO, Chunker
 from pipeline.documents.discover import Discovery, discover
 from pipeline.documents.load import load
 from pipeline.errors import StoreError
@@ -154,7 +154,7 @@ def test_another_embedder_or_chunker_is_refused_and_taken_on_rebuild(docs: Path,
         update(index, docs, Letters(32))
     with pytest.raises(StoreError, match=r"embedder letters .*none \(none, 0 dimensions\) is asked for"):
         read(index, NoVectors())
-    with pytest.raises(StoreError, match=r"chunks: structure, tokens 32.*structure, tokens 16.*--rebuild"):
+    with pytest.raises(StoreError, match=r"cut with chunks: \w+.*tokens 32, and chunks: .*tokens 16 is.*--rebuild"):
         open_index(index, Letters(), Chunker(tokens=16))
     assert counts(update(index, docs, Letters(32), rebuild=True)) == (3, 0, 0, 0, 0)
     with read(index, Letters(32)) as opened:
@@ -179,7 +179,7 @@ def test_by_default_an_index_stays_cut_as_it_was_made(
     with pytest.raises(StoreError, match=rf"was cut with chunks: {mode}.*chunks: {other.mode}.*--rebuild"):
         open_index(index, Letters(), other)
     update(index, docs, Letters(), rebuild=True)
-    with open_index(index, Letters(), Chunker(tokens=32, chunks="structure")) as opened:
+    with open_index(index, Letters(), Chunker(tokens=32, chunks=AUTO)) as opened:
         assert opened.n_chunks
 
 
