@@ -336,7 +336,7 @@ def line(options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path, 
         "load": round(os.getloadavg()[0], 2),
     }
     if piece_tokens:
-        from pipeline.models.context import cell_bytes
+        from pipeline.models.resolving import cell_bytes
 
         result["bytes_per_token"] = cell_bytes(engine.weights, "f16", "f16")
         result["first_time_cost"] = round(piece_s / piece_tokens / per_token, 3) if per_token else None

@@ -35,7 +35,7 @@ from pipeline.documents.discover import Discovery
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
 from pipeline.registry import make
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 from pipeline.types import Document, Passage, Question
 
 CORPORA = DATA / "chunking_eval"

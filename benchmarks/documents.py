@@ -40,7 +40,7 @@ from pipeline.documents.sentences import sentences
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.hybrid import Hybrid
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 from pipeline.types import Passage, Question
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"

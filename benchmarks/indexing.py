@@ -32,7 +32,8 @@ from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
-from pipeline.retrieval.index import DocumentIndex, open_index
+from pipeline.retrieval.index import DocumentIndex
+from pipeline.retrieval.open_index import open_index
 from pipeline.retrieval.sentence_folder import SentenceFolder
 from pipeline.types import Passage
 

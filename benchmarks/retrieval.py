@@ -29,7 +29,8 @@ from pipeline.evaluation.data import smart
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
 from pipeline.registry import make, settings_of
-from pipeline.retrieval.index import DocumentIndex, open_index
+from pipeline.retrieval.index import DocumentIndex
+from pipeline.retrieval.open_index import open_index
 from pipeline.types import Question
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"

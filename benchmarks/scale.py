@@ -32,7 +32,7 @@ from pipeline.contracts import Progress
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.discover import discover
 from pipeline.offline import switch_off_telemetry
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 
 DIMENSION = 384
 N_CENTRES = 1000

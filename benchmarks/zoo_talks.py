@@ -49,7 +49,7 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
     from pipeline.documents.discover import discover
     from pipeline.pipeline import Pipeline, chunker
     from pipeline.registry import make
-    from pipeline.retrieval.index import open_index
+    from pipeline.retrieval.open_index import open_index
     from tests.compressors.workbench import WordCounts
 
     settings: tuple[tuple[str, Any], ...] = (

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from compressors.soft.encoder import SoftEncoder
 from compressors.soft.weights import weights_for
-from pipeline.answers.cited import unwrapped
+from pipeline.answers.prompt_parts import unwrapped
 from pipeline.contracts import Runtime
 from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Tokenizing

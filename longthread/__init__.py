@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from pipeline.retrieval.given import Given as Given
     from pipeline.retrieval.hops import Hops as Hops
     from pipeline.retrieval.hybrid import Hybrid as Hybrid
-    from pipeline.retrieval.index import open_index as open_index
+    from pipeline.retrieval.open_index import open_index as open_index
     from pipeline.retrieval.rerank_gguf import GgufReranker as GgufReranker
     from pipeline.retrieval.rerank_yes_no import YesNo as YesNo
     from pipeline.types import Citation as Citation
@@ -76,7 +76,7 @@ _HOMES = {
     "pipeline.config": "Budget IndexSettings",
     "pipeline.errors": "LongthreadError",
     "pipeline.executors.settings": "ExecutorSettings",
-    "pipeline.retrieval.index": "open_index",
+    "pipeline.retrieval.open_index": "open_index",
     "pipeline.types": "Citation Document Ledger Passage Question",
     # the components, as pipeline/registry.py has them
     "pipeline.retrieval.bm25": "Bm25",

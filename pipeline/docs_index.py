@@ -74,8 +74,8 @@ def update_index(
     with the command instead. If no passage was read, the cache keeps no index.
     """
     from pipeline.documents.discover import Discovery, discover
-    from pipeline.retrieval.index import open_index
     from pipeline.retrieval.lock import wait_for_writer
+    from pipeline.retrieval.open_index import open_index
     from pipeline.retrieval.store_errors import translate_errors
 
     is_cached = folder.parent == cache_folder() / "indexes"
@@ -111,7 +111,7 @@ def _report_if_current(
 
     Raises StoreError for an index that needs an update and cannot be written.
     """
-    from pipeline.retrieval.index import open_index
+    from pipeline.retrieval.open_index import open_index
     from pipeline.retrieval.update import IndexReport
 
     try:

@@ -111,8 +111,8 @@ def _version(name: str) -> str | None:
 
 
 def _machine() -> Iterator[Finding]:
-    from pipeline.models.context import threads
     from pipeline.models.llama import library
+    from pipeline.models.resolving import threads
     from pipeline.models.tune import machine
 
     lib = library()
@@ -152,7 +152,7 @@ def _processor_flags() -> set[str]:
 def _memory() -> Finding:
     import psutil
 
-    from pipeline.models.context import free_memory
+    from pipeline.models.resolving import free_memory
 
     free = free_memory()
     message = f"{free / 1e9:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
@@ -251,7 +251,7 @@ def _tuned(name: str, path: Path) -> Iterator[Finding]:
 
 def _settings(path: Path) -> Finding:
     """The values of `auto` for the default model, whose weights are loaded for that."""
-    from pipeline.models.context import resolve
+    from pipeline.models.resolving import resolve
     from pipeline.models.settings import EngineSettings
     from pipeline.models.weights import Weights
 

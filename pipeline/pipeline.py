@@ -186,7 +186,7 @@ class Pipeline:
         return scope_of(self.config.retriever, question)
 
     def _open_index(self) -> Index:
-        from pipeline.retrieval.index import open_index
+        from pipeline.retrieval.open_index import open_index
 
         index = open_index(self.index_folder, self.embedder, chunker(self.config.index))
         with suppress(OSError):

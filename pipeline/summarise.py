@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pipeline.answers.cited import free_tag, parts, unwrapped
 from pipeline.answers.contract import check, without_lead
+from pipeline.answers.prompt_parts import free_tag, parts, unwrapped
 from pipeline.contracts import Runtime
 from pipeline.text.words import content_words, coverage
 from pipeline.types import (

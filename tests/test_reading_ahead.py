@@ -22,7 +22,7 @@ from pipeline.models.cell_limits import DISK
 from pipeline.pipeline import Pipeline, chunker
 from pipeline.reading_ahead import IdleReader, _by_use, read_index
 from pipeline.registry import make
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 from pipeline.sessions import session_folder
 from pipeline.types import Excerpt, Generation, Question, State
 from tests.compressors.workbench import WordCounts

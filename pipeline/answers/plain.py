@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.answers.cited import distinct, free_tag, parts, soft_cells
+from pipeline.answers.prompt_parts import distinct, free_tag, parts, soft_cells
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import render_answer

@@ -48,6 +48,7 @@ class RunOptions:
     `retry_errors` retries the samples that an earlier run recorded as failed. `update` resumes in a folder of another
     run: records that are still valid stay, the rest is dropped. `input` (the samples' file) and `seed` (of their
     sampling) go into run.json. `max_in_flight` 1 asks one question after the other, so that seconds are comparable.
+    `make_executor` makes another executor than `executor` names.
     """
 
     executor: Literal["local", "ray"] | None = None
@@ -58,6 +59,7 @@ class RunOptions:
     input: Path | None = None
     seed: int | None = None
     max_in_flight: int | None = None
+    make_executor: Callable[[], Executor] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,10 @@ def run(
     progress: Progress = _silent,
     on_status: Callable[[RunStatus], None] = _unheard,
     on_note: Callable[[str], None] = _unheard,
-    make_executor: Callable[[], Executor] | None = None,
 ) -> RunSummary:
     """Answers every sample without a record in the folder; returns the summary of the whole folder.
 
-    `make_executor` replaces the executor of the options. `progress` reports loading, `on_status` the samples, `on_note`
+    `progress` reports loading, `on_status` the samples, `on_note`
     remarkable events as lines. Raises RunError, with a remedy, for a folder of another run, a full disk, and too many
     failed samples; ConfigError, StoreError and ModelError before the first answer. Ctrl-C passes through; the finished
     samples are in the folder.
@@ -152,8 +153,8 @@ def run(
         todo = [task for task in tasks if not task.sample.fault]
         if todo:
             with (
-                make_executor()
-                if make_executor
+                options.make_executor()
+                if options.make_executor
                 else _executor(config, index_folder, place, options, about, progress, on_note) as executor
             ):
                 start = perf_counter()

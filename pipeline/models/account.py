@@ -80,8 +80,8 @@ def account(path: Path) -> Account:
 
 
 def _of_generator(path: Path, good_for: str) -> Account:
-    from pipeline.models.context import cell_bytes
     from pipeline.models.engine import open_engine
+    from pipeline.models.resolving import cell_bytes
 
     info = inspect(path)
     n_ctx = min(512, info.n_ctx_train)

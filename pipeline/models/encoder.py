@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.context import Batch, Rows, threads
+from pipeline.models.context import Batch, Rows
 from pipeline.models.llama import complaints, has_amx_kernels, library
+from pipeline.models.resolving import threads
 from pipeline.models.weights import Vocabulary
 
 if TYPE_CHECKING:

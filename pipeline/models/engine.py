@@ -25,13 +25,14 @@ from pipeline.errors import ModelError
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher
 from pipeline.models.cells import Cells, in_prefix_order
-from pipeline.models.context import N_SPARE, Context, can_fork, resolve
+from pipeline.models.context import Context
 from pipeline.models.excerpts import has_excerpts, n_cells
 from pipeline.models.first_look import look_first
 from pipeline.models.job import Group, Job
 from pipeline.models.keeping import KeepsCells, LaidOut
 from pipeline.models.pool import Pool
 from pipeline.models.purpose import require_generator
+from pipeline.models.resolving import N_SPARE, can_fork, resolve
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
 from pipeline.models.stream import EngineStream

@@ -173,8 +173,9 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     """Runs in the child. A ModelError is no crash: the parent will raise it as well."""
     import numpy as np
 
-    from pipeline.models.context import Context, Rows, resolve
+    from pipeline.models.context import Context, Rows
     from pipeline.models.purpose import purpose
+    from pipeline.models.resolving import resolve
     from pipeline.models.weights import Weights
     from pipeline.registry import build_dataclass
 

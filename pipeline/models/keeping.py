@@ -19,9 +19,10 @@ from pipeline.models.cell_limits import cell_limits
 from pipeline.models.cell_packing import PACKED_SHARE
 from pipeline.models.cells import Cells, cells_of
 from pipeline.models.compose import NO_ROOM, ComposeVerdict, judge
-from pipeline.models.context import HaltedError, cell_bytes
+from pipeline.models.context import HaltedError
 from pipeline.models.excerpts import expanded, has_excerpts
 from pipeline.models.pool import Pool
+from pipeline.models.resolving import cell_bytes
 from pipeline.models.weights import Weights
 from pipeline.types import Cached, Excerpt, Piece, Prompt, Text
 

@@ -52,8 +52,8 @@ def requantise(source: Path, target: Path, kind: str, n_bytes: int, progress: Pr
 
 
 def main() -> None:
-    from pipeline.models.context import threads
     from pipeline.models.llama import complaints, library
+    from pipeline.models.resolving import threads
 
     source, target, kind = sys.argv[1:]
     lib = library()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
-from pipeline.models.context import Context, Rows, resolve
+from pipeline.models.context import Context, Rows
 from pipeline.models.llama import library
+from pipeline.models.resolving import resolve
 from pipeline.models.settings import EngineSettings
 from pipeline.models.weights import Weights
 

@@ -171,7 +171,7 @@ def _is_of_here(report: dict[str, object]) -> bool:
 
 def machine() -> str:
     """Describes what speed depends on: the processor's name, and the cores that this process may use."""
-    from pipeline.models.context import threads
+    from pipeline.models.resolving import threads
 
     name = platform.processor() or platform.machine()
     try:
@@ -249,7 +249,7 @@ def _make(
     path: Path, home: Path, n_parameters: int, given: str, progress: Progress
 ) -> tuple[dict[str, Path], list[str]]:
     """Writes a file of each type other than the given one; notes types that do not fit disk or memory."""
-    from pipeline.models.context import free_memory
+    from pipeline.models.resolving import free_memory
 
     made: dict[str, Path] = {}
     notes: list[str] = []

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.answers.cited import NUMBERS, Cited, distinct, free_tag, unwrapped
+from pipeline.answers.cited import NUMBERS, Cited
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN
+from pipeline.answers.prompt_parts import distinct, free_tag, unwrapped
 from pipeline.answers.tried import Result, Tried
 from pipeline.models.scripted import ScriptedModel
 from pipeline.stages import stage_ledger

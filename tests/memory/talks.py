@@ -9,7 +9,7 @@ from pipeline.contracts import Component
 from pipeline.documents.discover import discover
 from pipeline.pipeline import Pipeline, chunker
 from pipeline.registry import make
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 from pipeline.types import Turn
 from tests.compressors.workbench import WordCounts
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ModelError
 from pipeline.models.checkpoints import Checkpoints
-from pipeline.models.context import N_SPARE
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.layers import layers_of
 from pipeline.models.pool import MIN_GAP, distant
+from pipeline.models.resolving import N_SPARE
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Generation, Prompt, Sampling, Text
 from tests.models.gguf_file import tiny_mamba

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.models.cells import common
-from pipeline.models.context import cell_bytes
 from pipeline.models.engine import Engine, open_engine
+from pipeline.models.resolving import cell_bytes
 from pipeline.models.scoring import distribution
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Generation, Message, Prompt, Sampling, Text

@@ -13,7 +13,8 @@ from pipeline.contracts import Embedder
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.discover import discover
 from pipeline.retrieval.generations import MANIFEST, newest
-from pipeline.retrieval.index import DocumentIndex, IndexReport, open_index
+from pipeline.retrieval.index import DocumentIndex, IndexReport
+from pipeline.retrieval.open_index import open_index
 from pipeline.storage.checksums import checksum_file
 
 CHUNKER = Chunker(tokens=32)

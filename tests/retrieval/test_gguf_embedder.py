@@ -16,8 +16,8 @@ from pipeline.models.settings import EngineSettings
 from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder
 from pipeline.retrieval.gguf_embedder import GgufEmbedder
-from pipeline.retrieval.index import open_index
 from pipeline.retrieval.instructions import known_instructions
+from pipeline.retrieval.open_index import open_index
 from pipeline.retrieval.questions import question_vector
 from tests.models.embedder_file import cross_encoder, minilm_file
 from tests.models.gguf_file import tiny_llama

@@ -14,7 +14,8 @@ from pipeline.documents.discover import Discovery, discover
 from pipeline.documents.load import load
 from pipeline.errors import StoreError
 from pipeline.retrieval.embedder import NoVectors
-from pipeline.retrieval.index import OUTDATED, open_index
+from pipeline.retrieval.index import OUTDATED
+from pipeline.retrieval.open_index import open_index
 from pipeline.retrieval.questions import question_vector
 from pipeline.retrieval.scope import Scope
 from pipeline.storage.checked_json import read_object, with_checksum

@@ -12,8 +12,8 @@ from pipeline.errors import DataError
 from pipeline.retrieval.bm25 import Bm25
 from pipeline.retrieval.embedder import NoVectors
 from pipeline.retrieval.generations import MANIFEST
-from pipeline.retrieval.index import open_index
 from pipeline.retrieval.metadata import Metadata
+from pipeline.retrieval.open_index import open_index
 from pipeline.retrieval.scope import Scope, check_scope, scope_of, size_of
 from pipeline.types import Question
 from tests.documents.pdf_file import pdf

@@ -20,7 +20,7 @@ from pipeline.pipeline import Pipeline
 from pipeline.retrieval import generations as generations_module
 from pipeline.retrieval.fingerprint import fingerprint
 from pipeline.retrieval.generations import begin_from, holding, newest
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 from pipeline.types import Question
 from tests.retrieval.folders import CHUNKER, contents, counts, flatten, generation, read, silent, update, write
 from tests.retrieval.letters import Letters
@@ -30,7 +30,7 @@ OPEN = """
 import sys, time
 from tests.retrieval.folders import CHUNKER
 from tests.retrieval.letters import Letters
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 with open_index(sys.argv[1], Letters(), CHUNKER, mode=sys.argv[2]) as index:
     print("open", flush=True)
     sys.stdin.readline()
@@ -231,7 +231,7 @@ from tests.retrieval.letters import Letters
 import pipeline.docs_index as docs_index
 docs_index.open_embedder, docs_index.chunker = lambda settings: Letters(), lambda settings: CHUNKER
 from pipeline.config import IndexSettings
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 index, docs, turns = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for turn in range(turns):
     docs_index.update_index(index, [docs], IndexSettings(), silent)

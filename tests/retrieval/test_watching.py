@@ -17,7 +17,7 @@ from pipeline.config import IndexSettings
 from pipeline.docs_index import update_index
 from pipeline.pipeline import chunker
 from pipeline.retrieval.embedder import NoVectors
-from pipeline.retrieval.index import open_index
+from pipeline.retrieval.open_index import open_index
 from pipeline.watch_process import Watcher
 from pipeline.watching import News, differences, hashes
 from tests.retrieval.folders import silent, write

@@ -132,7 +132,8 @@ def run_grid(
     samples = [_sample(trial, method, folder) for cell_trials in trials.values() for trial in cell_trials]
     options = RunOptions(executor=executor, max_in_flight=max_in_flight)  # type: ignore[arg-type]
     make = _reading(config, trials, folder, executor, progress) if method.given == "memory" else None
-    run(config, index, samples, folder / RUN, options, progress, on_status, on_note, make)
+    options = replace(options, make_executor=make)
+    run(config, index, samples, folder / RUN, options, progress, on_status, on_note)
     return read_results(folder)
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +20,8 @@ from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
 from pipeline.errors import ConfigError, LongthreadError, ModelError, RunError
 from pipeline.executors.on_ray.actors import GenerateActor, NodePlace, Order, ReaderInfo, Reply, StageActor
-from pipeline.executors.on_ray.plan import PoolPlan, plan
+from pipeline.executors.on_ray.lines import Flight, Line, Slot
+from pipeline.executors.on_ray.plan import plan
 from pipeline.executors.on_ray.session import Session
 from pipeline.executors.tasks import Outcome, Task
 from pipeline.records import TaskFault
@@ -39,54 +39,6 @@ _CHECK_S = 1.0
 _POLL_S = 0.5
 _KEEPING_S = 20.0
 """Seconds that models have at the end to write the cells that they keep."""
-
-
-@dataclass(eq=False)
-class _Flight:
-    """A question in the pipeline, and the number of actors that died while they worked on it."""
-
-    task: Task
-    state: State
-    n_deaths: int = 0
-
-    @property
-    def is_alone(self) -> bool:
-        return self.n_deaths > 0
-
-
-@dataclass(eq=False)
-class _Slot:
-    """An actor and its work. `place` is None until it has started."""
-
-    actor: Any
-    since: float
-    place: NodePlace | None = None
-    flights: list[_Flight] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class _Line:
-    """A stage: its actors and its queue."""
-
-    number: int
-    plan: PoolPlan
-    bound: int
-    slots: list[_Slot] = field(default_factory=list)
-    waiting: deque[_Flight] = field(default_factory=deque)
-    n_deaths_in_a_row: int = 0
-    is_late: bool = False
-
-    @property
-    def n_in_flight(self) -> int:
-        return sum(len(slot.flights) for slot in self.slots)
-
-    def free_slot(self, flight: _Flight) -> _Slot | None:
-        """Returns the least busy actor that may take this question now."""
-        ready = [slot for slot in self.slots if slot.place is not None and not any(f.is_alone for f in slot.flights)]
-        slot = min(ready, key=lambda slot: len(slot.flights), default=None)
-        if slot is None or len(slot.flights) >= (1 if flight.is_alone else self.plan.max_in_flight):
-            return None
-        return slot
 
 
 _Fail = Callable[..., None]
@@ -117,8 +69,8 @@ class RayExecutor:
         self.progress, self.on_note = progress, on_note
         self._has_restarted, self._checked = False, 0.0
         self._session: Session | None = None
-        self._lines: list[_Line] = []
-        self._refs: dict[object, tuple[_Line, _Slot, _Flight | None]] = {}
+        self._lines: list[Line] = []
+        self._refs: dict[object, tuple[Line, Slot, Flight | None]] = {}
         self._ledger = Ledger()
         self._reader: ReaderInfo | None = None
 
@@ -136,7 +88,7 @@ class RayExecutor:
         self._session = Session(self.config.executor)
         pools = plan(self.config, self._session.nodes)
         for number, pool in enumerate(pools):
-            self._lines.append(_Line(number, pool, max(1, self.config.executor.waiting * pool.places)))
+            self._lines.append(Line(number, pool, max(1, self.config.executor.waiting * pool.places)))
         for line in sorted(self._lines, key=lambda line: -line.plan.num_cpus):  # the largest need empty nodes
             for _ in range(line.plan.replicas):
                 self._make(line)
@@ -215,7 +167,7 @@ class RayExecutor:
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
         ended: list[Outcome] = []
 
-        def fail(line: _Line, flight: _Flight, fault: TaskFault, in_company: bool = False) -> None:
+        def fail(line: Line, flight: Flight, fault: TaskFault, in_company: bool = False) -> None:
             """Retries a question: at its stage if the actor died, from the start if the stage failed; or gives up."""
             if in_company:
                 flight.task.retries.append(fault)
@@ -226,7 +178,7 @@ class RayExecutor:
                 flight.n_deaths += 1
                 line.waiting.appendleft(flight)
             else:
-                self._lines[0].waiting.append(_Flight(flight.task, self._new_state(flight.task), flight.n_deaths))
+                self._lines[0].waiting.append(Flight(flight.task, self._new_state(flight.task), flight.n_deaths))
 
         more = True
         while True:
@@ -237,7 +189,7 @@ class RayExecutor:
                     more = False
                     break
                 task.begin()
-                self._lines[0].waiting.append(_Flight(task, self._new_state(task)))
+                self._lines[0].waiting.append(Flight(task, self._new_state(task)))
             if not more and not self.n_under_way:
                 return
             try:
@@ -291,7 +243,7 @@ class RayExecutor:
         raise ModelError("the answer ended before its end")
 
     # ---------------------------------------------------------------------------------------------------- the actors
-    def _make(self, line: _Line) -> None:
+    def _make(self, line: Line) -> None:
         """Makes an actor of a stage; it takes questions once it has started."""
         assert self._session is not None  # noqa: S101
         ray, pool = self._session.ray, line.plan
@@ -307,11 +259,11 @@ class RayExecutor:
             actor = ray.remote(GenerateActor).options(**options).remote(order, pool.threads)
         else:
             actor = ray.remote(StageActor).options(**options).remote(order)
-        slot = _Slot(actor, time.monotonic())
+        slot = Slot(actor, time.monotonic())
         line.slots.append(slot)
         self._refs[actor.start.remote()] = (line, slot, None)
 
-    def _has_started(self, slot: _Slot, place: Any) -> None:
+    def _has_started(self, slot: Slot, place: Any) -> None:
         if isinstance(place, tuple):
             place, reader = place
             self._meet(reader)
@@ -329,7 +281,7 @@ class RayExecutor:
                 ": set n_ctx or budget.window to what all can hold"
             )
 
-    def _died(self, line: _Line, slot: _Slot, why: str, fail: _Fail) -> None:
+    def _died(self, line: Line, slot: Slot, why: str, fail: _Fail) -> None:
         """Removes a dead actor, returns its work to the queue, and makes a replacement."""
         if slot not in line.slots:
             return
@@ -380,7 +332,7 @@ class RayExecutor:
                 slot.flights.append(flight)
                 self._refs[slot.actor.run.remote(flight.state, self._reader)] = (line, slot, flight)
 
-    def _wait(self, fail: _Fail) -> list[tuple[_Line, _Flight, State]]:
+    def _wait(self, fail: _Fail) -> list[tuple[Line, Flight, State]]:
         """Waits briefly for results; returns the questions that finished a stage.
 
         Raises _RayEndedError if a process of Ray's own has ended: work in flight is then lost.
@@ -393,7 +345,7 @@ class RayExecutor:
                 raise _RayEndedError(service)
         done = ray.wait(list(self._refs), num_returns=1, timeout=_POLL_S)[0] if self._refs else []
         ready, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0) if done else ([], [])
-        finished: list[tuple[_Line, _Flight, State]] = []
+        finished: list[tuple[Line, Flight, State]] = []
         for ref in ready:
             if ref not in self._refs:  # `_died` removed its actor meanwhile
                 continue
@@ -418,7 +370,7 @@ class RayExecutor:
         self._check_patience()
         return finished
 
-    def _raised(self, line: _Line, slot: _Slot, flight: _Flight | None, error: Any, fail: _Fail) -> None:
+    def _raised(self, line: Line, slot: Slot, flight: Flight | None, error: Any, fail: _Fail) -> None:
         """Handles an exception outside a stage's work: while starting it is raised for the user."""
         cause = error.cause if isinstance(error.cause, BaseException) else error
         if flight is None:
@@ -448,7 +400,7 @@ class _RayEndedError(Exception):
     """A process of Ray's own has ended; the message is its name."""
 
 
-def _nothing_fails(line: _Line, flight: _Flight, fault: TaskFault, in_company: bool = False) -> None:
+def _nothing_fails(line: Line, flight: Flight, fault: TaskFault, in_company: bool = False) -> None:
     """The `_Fail` of the start, when no question is in flight."""
 
 
