@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.answers.citations import forms_of
 from pipeline.config import PipelineConfig, load_config
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
 from pipeline.default import chat_pipeline, default_pipeline, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.evaluation.answers import best, f1, holds

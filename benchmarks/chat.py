@@ -54,7 +54,7 @@ from cli.chat.settings import Settings
 from cli.progress import Display
 from memory.hierarchical import Hierarchical
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
 from pipeline.default import chat_pipeline
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.offline import switch_off_telemetry

@@ -44,7 +44,7 @@ from memory.hierarchical import Hierarchical
 from memory.transcribed import turn_text
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
-from pipeline.conversation import memory_of
+from pipeline.conversation.conversation import memory_of
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline, open_embedder
 from pipeline.registry import make

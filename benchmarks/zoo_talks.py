@@ -45,7 +45,7 @@ def _talk(folder: Path, model: Path, thinking: str, tier_tokens: int) -> Any:
     from contextlib import ExitStack, contextmanager
 
     from pipeline.config import IndexSettings, PipelineConfig
-    from pipeline.conversation import Conversation
+    from pipeline.conversation.conversation import Conversation
     from pipeline.documents.discover import discover
     from pipeline.pipeline import Pipeline, chunker
     from pipeline.registry import make
@@ -125,7 +125,7 @@ def thinking(path: Path) -> dict[str, Any]:
 def _talk_leaks(folder: Path, path: Path, check: Callable[[str, object], None]) -> int:
     """Three turns, thinking, with a memory that summarises, a follow-up's rewriting, and summaries of passages."""
     from compressors.crag import Crag
-    from pipeline.followup import rewrite
+    from pipeline.conversation.followup import rewrite
     from pipeline.types import Passage, Question
 
     folder.mkdir()

@@ -19,16 +19,16 @@ from cli.output import open_console, print_line
 from cli.progress import Display
 from cli.unread import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
 from pipeline.config import PipelineConfig
+from pipeline.conversation.reading import reading_config
 from pipeline.default import with_thinking
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
-from pipeline.reading import reading_config
 from pipeline.types import Document, State
 from pipeline.types import Question as AskedQuestion
 
 if TYPE_CHECKING:
-    from pipeline.reading import Reading
+    from pipeline.conversation.reading import Reading
     from pipeline.retrieval.index import IndexReport
 
 Show = Callable[[State, Pipeline, Display], None]
@@ -116,7 +116,7 @@ def _pipeline(options: AnswerOptions, with_thoughts: bool) -> PipelineConfig:
 def _reading(pipeline: Pipeline, paths: Sequence[str]) -> AbstractContextManager[Reading | None]:
     if not paths:
         return nullcontext()
-    from pipeline.reading import read
+    from pipeline.conversation.reading import read
 
     return read(pipeline, paths)
 

@@ -13,17 +13,17 @@ from cli.command import command, new_app
 from cli.names import for_each
 from cli.options import Json
 from cli.output import open_console, print_json, print_line
-from pipeline.errors import DataError
-from pipeline.sessions import (
+from pipeline.conversation.sessions import (
     delete_session,
     existing_session,
     list_sessions,
     move_from_cache,
     sessions_folder,
 )
+from pipeline.conversation.transcript import read_turns
+from pipeline.errors import DataError
 from pipeline.text.counting import counted, size_text
 from pipeline.text.visible import one_line
-from pipeline.transcript import read_turns
 
 if TYPE_CHECKING:
     from pipeline.pipeline import Pipeline
@@ -117,7 +117,7 @@ def delete(options: DeleteOptions) -> int:
 @command(app, "export", "longthread sessions export default memories.jsonl")
 def export(options: ExportOptions) -> int:
     """Write everything that a conversation remembers as JSON lines."""
-    from pipeline.conversation import Conversation
+    from pipeline.conversation.conversation import Conversation
 
     move_old_sessions()
     folder = existing_session(options.name)
@@ -143,10 +143,10 @@ def move_old_sessions() -> None:
 
 def _finish_forgetting(folder: Path) -> None:
     """Finishes a forgetting that a killed chat left unfinished, so that nothing of it is shown."""
-    from pipeline.forgetting import is_pending
+    from pipeline.conversation.forgetting import is_pending
 
     if is_pending(folder):
-        from pipeline.conversation import Conversation
+        from pipeline.conversation.conversation import Conversation
 
         with _chat_pipeline() as pipeline:
             Conversation(pipeline, folder).close()

@@ -14,10 +14,10 @@ from typing import Any
 from memory.hierarchical.units import forget_tiers
 from memory.hierarchical.vectors import NAME as VECTORS
 from pipeline.contracts import Model, Progress, Runtime
+from pipeline.conversation.transcript import FORMAT, Transcript, session_errors
 from pipeline.errors import DataError, StoreError
 from pipeline.storage.whole import write_whole
 from pipeline.text.normal import normal
-from pipeline.transcript import FORMAT, Transcript, session_errors
 from pipeline.types import Item, Question, Recall, Recalled, Turn
 
 _KIND = "longthread session"

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pipeline.utterances import plain
+from pipeline.conversation.utterances import plain
 
 _MANY = re.compile(
     r"\b(?:(?:documents|docs|files|papers|everything|all|them|these|those)|(?:dokumente|dokumenten|dateien|"

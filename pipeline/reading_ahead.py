@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkabl
 
 from pipeline.cache import cache_folder
 from pipeline.contracts import GivesParents, Progress, Runtime
+from pipeline.conversation.sessions import all_sessions
 from pipeline.errors import ConfigError, ModelError
 from pipeline.last_prompt import shown_in
 from pipeline.models.capabilities import ReadsAhead, why_not_compose
@@ -23,7 +24,6 @@ from pipeline.models.cell_files import size_of
 from pipeline.models.cell_limits import DISK, cell_limits
 from pipeline.registry import stage_name
 from pipeline.retrieval.parents import with_parents
-from pipeline.sessions import all_sessions
 from pipeline.types import Passage, Prompt, Question, State
 
 if TYPE_CHECKING:

@@ -218,7 +218,7 @@ def _words_of(unit: Passage) -> str:
 
 def _penalty(text: str) -> float:
     """A penalty for poor quotes: sentences that refer to an earlier one, or are very short or long."""
-    from pipeline.followup import need_of
+    from pipeline.conversation.followup import need_of
 
     n_words = len(text.split())
     pointer = need_of(text)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.sessions import session_folder
 from pipeline.default import with_memory
 from pipeline.documents.discover import discover
 from pipeline.errors import ConfigError, ModelError
@@ -23,7 +24,6 @@ from pipeline.pipeline import Pipeline, chunker
 from pipeline.reading_ahead import IdleReader, _by_use, read_index
 from pipeline.registry import make
 from pipeline.retrieval.open_index import open_index
-from pipeline.sessions import session_folder
 from pipeline.types import Excerpt, Generation, Question, State
 from tests.compressors.workbench import WordCounts
 from tests.models.random_file import random_model

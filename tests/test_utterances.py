@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corrections import corrected, is_other
+from pipeline.conversation.corrections import corrected, is_other
+from pipeline.conversation.utterances import Kind, Language, read_utterance, without_small_talk
 from pipeline.document_names import Meant, find_document
-from pipeline.utterances import Kind, Language, read_utterance, without_small_talk
 
 UTTERANCES: dict[str, tuple[Kind, Language, str]] = {
     "Good morning, longthread": ("greeting", "en", ""),

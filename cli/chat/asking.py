@@ -15,13 +15,13 @@ from cli.chat.chat import Chat
 from cli.chat.earlier import SEARCHED, n_questions_with_this_answer
 from cli.chat.stream import Blocks, Markdowns, Plain, View
 from cli.printing import shown_path
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.followup import MAX_TURNS, Rewritten, rewrite
+from pipeline.conversation.utterances import Language, read_utterance, without_small_talk
 from pipeline.errors import DocumentError
-from pipeline.followup import MAX_TURNS, Rewritten, rewrite
 from pipeline.text.counting import counted
 from pipeline.text.visible import visible
 from pipeline.types import Question, State
-from pipeline.utterances import Language, read_utterance, without_small_talk
 
 
 @dataclass(frozen=True)

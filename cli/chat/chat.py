@@ -22,18 +22,18 @@ from cli.output import print_line
 from cli.progress import Display
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Embedder
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.followup import Rewritten
+from pipeline.conversation.forgetting import Forgotten
+from pipeline.conversation.sessions import rename_session, session_folder
+from pipeline.conversation.utterances import Language
 from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError
-from pipeline.followup import Rewritten
-from pipeline.forgetting import Forgotten
 from pipeline.pipeline import Pipeline
 from pipeline.reading_ahead import IdleReader, keeps_passages
 from pipeline.retrieval.metadata import Metadata
-from pipeline.sessions import rename_session, session_folder
 from pipeline.text.visible import visible
 from pipeline.types import State, Turn
-from pipeline.utterances import Language
 
 
 @dataclass(frozen=True, slots=True)

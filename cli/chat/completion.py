@@ -56,7 +56,7 @@ def filter_fields(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
 
 
 def session_names(chat: Chat) -> Iterator[Choice]:
-    from pipeline.sessions import list_sessions
+    from pipeline.conversation.sessions import list_sessions
 
     yield from ((info.name, f"{counted(info.n_turns, 'turn')}, {views.day(info.time)}") for info in list_sessions())
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.corrections import corrected
+from pipeline.conversation.corrections import corrected
+from pipeline.conversation.utterances import read_utterance
 from pipeline.text.words import content_words
 from pipeline.types import Turn
-from pipeline.utterances import read_utterance
 
 SEARCHED = ("question", "summary", "correction")
 """Kinds of lines that a follow-up can refer to. Sessions of an older longthread also stored greetings as turns."""

@@ -27,11 +27,11 @@ from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
 from cli.sessions import move_old_sessions
 from pipeline.cache import private_files
+from pipeline.conversation.sessions import session_folder
+from pipeline.conversation.typed import n_damaged
 from pipeline.errors import LongthreadError
 from pipeline.presets import preset_or_path
-from pipeline.sessions import session_folder
 from pipeline.text.visible import MARK, visible
-from pipeline.typed import n_damaged
 
 DEFAULT_SESSION = "default"
 SECONDS_BEFORE_A_BAR = 0.4

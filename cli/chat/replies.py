@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cli.printing import shown_path
-from pipeline.utterances import Language
+from pipeline.conversation.utterances import Language
 
 MAX_NAMES = 3
 MAX_LISTED = 20

@@ -48,7 +48,7 @@ def memory_forget(chat: Chat, words: list[str]) -> None:
 
 
 def session_list(chat: Chat, words: list[str]) -> None:
-    from pipeline.sessions import list_sessions
+    from pipeline.conversation.sessions import list_sessions
 
     for info in list_sessions():
         is_open = info.name == chat.name
@@ -58,7 +58,7 @@ def session_list(chat: Chat, words: list[str]) -> None:
 
 
 def session_new(chat: Chat, words: list[str]) -> None:
-    from pipeline.sessions import list_sessions
+    from pipeline.conversation.sessions import list_sessions
 
     name = required(words, "give it a name")
     if name in {info.name for info in list_sessions()}:
@@ -68,7 +68,7 @@ def session_new(chat: Chat, words: list[str]) -> None:
 
 
 def session_resume(chat: Chat, words: list[str]) -> None:
-    from pipeline.sessions import list_sessions, session_folder
+    from pipeline.conversation.sessions import list_sessions, session_folder
 
     name = required(words, "which one?")
     known = [info.name for info in list_sessions()]
@@ -84,7 +84,7 @@ def session_resume(chat: Chat, words: list[str]) -> None:
 
 
 def session_fork(chat: Chat, words: list[str]) -> None:
-    from pipeline.sessions import fork_session
+    from pipeline.conversation.sessions import fork_session
 
     name = required(words, "give the copy a name")
     save_settings(fork_session(chat.name, name), chat.settings)

@@ -14,11 +14,11 @@ from cli.chat import replies
 from cli.chat.asking import TypedQuestion, ask, summarise
 from cli.chat.chat import Chat, Pending
 from cli.chat.views import turns_text
-from pipeline.corrections import corrected, is_other
+from pipeline.conversation.corrections import corrected, is_other
+from pipeline.conversation.followup import Rewritten, inside_sentence
+from pipeline.conversation.utterances import Language, Utterance, plain, read_utterance, without_small_talk
 from pipeline.document_names import find_document
 from pipeline.errors import LongthreadError, StoreError
-from pipeline.followup import Rewritten, inside_sentence
-from pipeline.utterances import Language, Utterance, plain, read_utterance, without_small_talk
 
 
 class Leave(Exception):

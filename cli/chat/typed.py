@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prompt_toolkit.history import History
 
-from pipeline.typed import TypedLine, append_typed, read_typed
+from pipeline.conversation.typed import TypedLine, append_typed, read_typed
 
 
 class Typed(History):

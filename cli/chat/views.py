@@ -11,9 +11,9 @@ from cli.chat.chat import Chat
 from cli.chat.settings import Settings
 from cli.printing import account_line, also, answer_lines, kept_cells, ledger, location, overlaps, shown_path, table
 from pipeline.contracts import Index
+from pipeline.conversation.followup import Rewritten
+from pipeline.conversation.forgetting import Forgotten, HeldElsewhere
 from pipeline.docs_index import Unread
-from pipeline.followup import Rewritten
-from pipeline.forgetting import Forgotten, HeldElsewhere
 from pipeline.retrieval.metadata import Metadata
 from pipeline.retrieval.scope import Scope
 from pipeline.text.counting import counted

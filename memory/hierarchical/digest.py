@@ -11,7 +11,7 @@ from memory.hierarchical.summaries import SHORT_TOKENS, extracted, renew, weight
 from memory.hierarchical.units import Running, Unit, UnitTables
 from memory.transcribed import turn_text
 from pipeline.contracts import Embedder, Progress, Runtime
-from pipeline.transcript import session_errors
+from pipeline.conversation.transcript import session_errors
 
 
 class Digest:

@@ -20,7 +20,7 @@ from memory.hierarchical.settings import Hierarchical
 from memory.hierarchical.units import Unit, UnitTables
 from memory.transcribed import Transcribed, softmax, turn_text
 from pipeline.contracts import Progress, Runtime
-from pipeline.transcript import now, session_errors
+from pipeline.conversation.transcript import now, session_errors
 from pipeline.types import Item, Passage, Question, Recall, Recalled, Turn
 
 

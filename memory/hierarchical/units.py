@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memory.hierarchical.facts import Fact
+from pipeline.conversation.transcript import Transcript
 from pipeline.documents.places import marks_to_json, place_from_json
-from pipeline.transcript import Transcript
 from pipeline.types import Passage, Turn
 
 _SCHEMA = """

@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.contracts import Memory, Progress, Recollection
-from pipeline.errors import ConfigError, StoreError
-from pipeline.forgetting import (
+from pipeline.conversation.forgetting import (
     Forgetting,
     Forgotten,
     carry_out,
@@ -25,13 +24,14 @@ from pipeline.forgetting import (
     plan,
     sweep,
 )
+from pipeline.conversation.sessions import lock_session, other_sessions, session_folder
+from pipeline.conversation.transcript import has_log, now, session_errors
+from pipeline.errors import ConfigError, StoreError
 from pipeline.last_prompt import LastPrompt
 from pipeline.pipeline import Pipeline
 from pipeline.registry import stage_name
-from pipeline.sessions import lock_session, other_sessions, session_folder
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
-from pipeline.transcript import has_log, now, session_errors
 from pipeline.types import Answer, Question, State, Turn
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from pipeline.followup import phrases, words_of
+from pipeline.conversation.followup import phrases, words_of
+from pipeline.conversation.utterances import Language, language_of, plain
 from pipeline.text.words import content_words
-from pipeline.utterances import Language, language_of, plain
 
 _NUMBER_WORDS: dict[Language, str] = {
     "en": "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "

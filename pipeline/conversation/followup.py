@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.contracts import Model, Progress
-from pipeline.followup_words import WORDS, FollowUpWords
+from pipeline.conversation.followup_words import WORDS, FollowUpWords
+from pipeline.conversation.utterances import language_of
 from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text
-from pipeline.utterances import language_of
 
 MAX_TURNS = 3
 MAX_CHOICES = 8

@@ -1,4 +1,4 @@
-"""The words by which the rule of pipeline/followup.py knows a follow-up, one table a language."""
+"""The words by which the rule of pipeline/conversation/followup.py knows a follow-up, one table a language."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.utterances import Language, plain
+from pipeline.conversation.utterances import Language, plain
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.contracts import Recollection
+from pipeline.conversation.transcript import read_begun, read_turns
+from pipeline.conversation.typed import TypedLine, forget_typed, read_typed
 from pipeline.errors import StoreError
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import is_left_over, write_whole
 from pipeline.text.normal import normal
 from pipeline.text.words import content_words, word_forms
-from pipeline.transcript import read_begun, read_turns
-from pipeline.typed import TypedLine, forget_typed, read_typed
 from pipeline.types import Turn
 
 INTENT = "forget.json"

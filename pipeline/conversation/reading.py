@@ -16,14 +16,14 @@ from pathlib import Path
 from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.contracts import DocumentReader
-from pipeline.conversation import memory_of
+from pipeline.conversation.conversation import memory_of
+from pipeline.conversation.sessions import lock_session
 from pipeline.documents.discover import discover
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
 from pipeline.last_prompt import LastPrompt
 from pipeline.pipeline import Pipeline
 from pipeline.registry import kind_of, make
-from pipeline.sessions import lock_session
 from pipeline.types import Document, Question, State
 
 READING = {"sensory_tokens": 0, "segment_tokens": 1000, "recall_tokens": 1200, "summarise": "extract"}

@@ -274,7 +274,7 @@ def _small_talk(line: str) -> Utterance | None:
 
 def language_of(text: str, default: Language = "en") -> Language:
     """The language with most function words in the text; the default without any, or in a tie."""
-    from pipeline.followup_words import WORDS
+    from pipeline.conversation.followup_words import WORDS
 
     words = re.findall(r"\w+", plain(text))
     counts = {language: sum(word in WORDS[language].function for word in words) for language in LANGUAGES}

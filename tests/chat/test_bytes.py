@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.transcript import read_turns
-from pipeline.typed import read_typed
+from pipeline.conversation.transcript import read_turns
+from pipeline.conversation.typed import read_typed
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 120.0

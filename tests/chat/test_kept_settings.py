@@ -132,9 +132,9 @@ def test_without_a_yes_it_stays_in_the_fork(talk: Talk, tmp_path: Path, answer: 
 
 
 def test_a_kill_between_memory_and_typed_lines_is_finished(talk: Talk, tmp_path: Path) -> None:
-    from pipeline.sessions import session_folder
-    from pipeline.transcript import Transcript
-    from pipeline.typed import TypedLine, append_typed
+    from pipeline.conversation.sessions import session_folder
+    from pipeline.conversation.transcript import Transcript
+    from pipeline.conversation.typed import TypedLine, append_typed
 
     talk(TOWER)
     folder = session_folder("s")

@@ -245,7 +245,7 @@ def test_a_wrong_sub_command_names_the_right_ones(talk: Talk, name: str) -> None
 
 def test_quit_ends_and_a_second_chat_on_a_session_is_refused(talk: Talk, tmp_path: Path) -> None:
     assert talk(TOWER, "/quit", BOAT).lines == talk(TOWER, session="other").lines
-    from pipeline.sessions import lock_session, session_folder
+    from pipeline.conversation.sessions import lock_session, session_folder
 
     lock = lock_session(session_folder("s"))
     try:

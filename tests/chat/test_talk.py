@@ -57,8 +57,8 @@ def test_small_talk_is_not_glued_to_the_next_question(talk: Talk) -> None:
 
 
 def test_small_talk_of_an_older_session_is_not_gone_on_from(talk: Talk, tmp_path: Path) -> None:
-    from pipeline.sessions import session_folder
-    from pipeline.transcript import Transcript
+    from pipeline.conversation.sessions import session_folder
+    from pipeline.conversation.transcript import Transcript
     from pipeline.types import Turn
 
     transcript = Transcript(session_folder("old"))

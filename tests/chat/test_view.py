@@ -23,8 +23,8 @@ from cli.chat.settings import Settings
 from cli.chat.stream import Markdowns
 from cli.chat.typed import Typed
 from cli.progress import Display
+from pipeline.conversation.typed import TypedLine, forget_typed, read_typed
 from pipeline.text.visible import visible
-from pipeline.typed import TypedLine, forget_typed, read_typed
 from pipeline.types import Excerpt, Generation, Ledger, Question, State, Text
 
 TEXT = """\

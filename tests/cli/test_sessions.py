@@ -14,11 +14,11 @@ import pytest
 
 from cli.main import main
 from pipeline.cached_indexes import delete_index, indexes_folder
+from pipeline.conversation.sessions import list_sessions, lock_session, move_from_cache, session_folder
+from pipeline.conversation.transcript import Transcript
+from pipeline.conversation.typed import TypedLine, append_typed
 from pipeline.errors import StoreError
 from pipeline.retrieval.lock import lock_for_writing
-from pipeline.sessions import list_sessions, lock_session, move_from_cache, session_folder
-from pipeline.transcript import Transcript
-from pipeline.typed import TypedLine, append_typed
 from pipeline.types import Turn
 from tests.retrieval.folders import generation
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.conversation import Conversation
-from pipeline.followup import rewrite
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.followup import rewrite
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.types import Passage, Question

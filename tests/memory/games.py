@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 
 from pipeline.contracts import Component
-from pipeline.conversation import Conversation
-from pipeline.registry import make
-from pipeline.sessions import (
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.sessions import (
     delete_session,
     fork_session,
     list_sessions,
     session_folder,
     sweep_sessions,
 )
-from pipeline.typed import TypedLine, append_typed, read_typed
+from pipeline.conversation.typed import TypedLine, append_typed, read_typed
+from pipeline.registry import make
 from pipeline.types import Turn
 from tests.kills import Game
 from tests.memory.talks import pipeline_with

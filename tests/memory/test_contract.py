@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts import Recollection
+from pipeline.conversation.transcript import read_turns
 from pipeline.errors import DataError, StoreError
 from pipeline.pipeline import Pipeline
 from pipeline.registry import COMPONENTS, make
-from pipeline.transcript import read_turns
 from pipeline.types import Question
 from tests.memory.talks import turn
 

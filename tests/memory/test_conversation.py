@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.conversation import Conversation
-from pipeline.errors import ConfigError, StoreError
-from pipeline.pipeline import Pipeline
-from pipeline.registry import make
-from pipeline.sessions import (
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.sessions import (
     delete_session,
     fork_session,
     list_sessions,
     rename_session,
     session_folder,
 )
+from pipeline.errors import ConfigError, StoreError
+from pipeline.pipeline import Pipeline
+from pipeline.registry import make
 from pipeline.types import Prompt, Question, Text
 from tests.memory.talks import indexed, pipeline_with
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
 from pipeline.errors import StoreError
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
@@ -24,7 +24,7 @@ MEMORY = make(
 CHAT = """
 import sys
 from pathlib import Path
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
 from tests.memory.test_crash import MEMORY
 from tests.memory.talks import pipeline_with
 with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
@@ -82,7 +82,7 @@ def check(pipeline: Pipeline, talk: Conversation, shown: dict[int, str]) -> int:
 AGAIN = """
 import os, signal, sys
 from pathlib import Path
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
 from tests.memory.test_crash import MEMORY
 from tests.memory.talks import pipeline_with
 with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.transcript import NAME, read_turns
+from pipeline.conversation.typed import TypedLine, append_typed, n_damaged, read_typed
 from pipeline.errors import StoreError
 from pipeline.storage.checksums import checksum_file
-from pipeline.transcript import NAME, read_turns
-from pipeline.typed import TypedLine, append_typed, n_damaged, read_typed
 from tests.faults import damage
 from tests.memory.talks import pipeline_with
 from tests.memory.test_crash import MEMORY

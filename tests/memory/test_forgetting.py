@@ -17,13 +17,13 @@ import pytest
 from cli.chat.views import forgotten
 from pipeline.cache import cache_folder, data_folder
 from pipeline.contracts import Component
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.forgetting import INTENT, Forgetting, HeldElsewhere, plan
+from pipeline.conversation.sessions import fork_session, session_folder
+from pipeline.conversation.typed import TypedLine, append_typed, read_typed
 from pipeline.errors import StoreError
-from pipeline.forgetting import INTENT, Forgetting, HeldElsewhere, plan
 from pipeline.models import cell_files
-from pipeline.sessions import fork_session, session_folder
 from pipeline.storage.checked_json import with_checksum
-from pipeline.typed import TypedLine, append_typed, read_typed
 from pipeline.types import Turn
 from tests.kills import CAN_PLAY, run_game
 from tests.memory.games import (

@@ -14,7 +14,7 @@ from memory.hierarchical.facts import Fact, checked, drawn, is_about_the_same
 from memory.hierarchical.summaries import INSTRUCTIONS, SHORT_TOKENS, is_usable, readable, schema, weightiest
 from memory.hierarchical.tiers import Tiers
 from memory.hierarchical.words import Words
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make

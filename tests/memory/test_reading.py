@@ -10,12 +10,12 @@ import pytest
 from memory.hierarchical import Hierarchical
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Component
+from pipeline.conversation.reading import read, reading_config
 from pipeline.default import default_pipeline
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
 from pipeline.models.capabilities import Metered
 from pipeline.pipeline import Pipeline
-from pipeline.reading import read, reading_config
 from pipeline.registry import make, stage_name
 from pipeline.types import Question
 from tests.memory.talks import SETTINGS

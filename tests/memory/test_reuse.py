@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.conversation import Conversation
+from pipeline.conversation.conversation import Conversation
+from pipeline.conversation.sessions import delete_session, session_folder
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
-from pipeline.sessions import delete_session, session_folder
 from tests.memory.talks import indexed, pipeline_with
 
 

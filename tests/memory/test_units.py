@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from memory.hierarchical.units import UnitTables
+from pipeline.conversation.transcript import Transcript
 from pipeline.documents.chunking import Chunker
 from pipeline.documents.load import load
-from pipeline.transcript import Transcript
 from pipeline.types import Place, Turn
 
 OLD = """CREATE TABLE pieces (

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.contracts import DocumentReader, Recollection
-from pipeline.conversation import memory_of
+from pipeline.conversation.conversation import memory_of
 from pipeline.errors import ConfigError
 from pipeline.executors.tasks import Outcome, Task
 from pipeline.pipeline import Pipeline
