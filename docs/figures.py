@@ -61,12 +61,13 @@ def _n_names(tree: ast.Module, words: frozenset[str]) -> int:
 
 
 def _parameters(tree: ast.Module) -> list[tuple[int, int]]:
-    """(number of parameters, line) of each function; typer's commands, whose parameters are options, included."""
+    """(number of parameters, line) of each function, without `self` and `cls`."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             arguments = node.args
-            found.append((len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs), node.lineno))
+            names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+            found.append((len([name for name in names if name not in ("self", "cls")]), node.lineno))
     return found
 
 

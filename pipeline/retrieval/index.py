@@ -40,7 +40,6 @@ from pipeline.retrieval.generations import (
 from pipeline.retrieval.lock import WriteLock
 from pipeline.retrieval.manifest import Manifest
 from pipeline.retrieval.metadata import Metadata
-from pipeline.retrieval.open_index import open_index
 from pipeline.retrieval.plan import PART_OF_INDEX, Plan
 from pipeline.retrieval.questions import question_vector
 from pipeline.retrieval.saved_vectors import SavedVectors
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
 
     from pipeline.documents.discover import Discovery
 
-__all__ = ["DocumentIndex", "IndexReport", "open_index"]
+__all__ = ["DocumentIndex", "IndexReport"]
 
 OUTDATED = "index words anew (an older longthread split them otherwise)"
 """The step of an update that replaces a word index of an older version."""
