@@ -239,7 +239,7 @@ def test_names_of_earlier_releases_still_work(tmp_path: Path) -> None:
     )
     _, faults = check_config(path)
     assert [str(fault) for fault in faults] == [
-        f"{path}:3: stages[1].least_gain: least_gain must be at least 1, was: 0"
+        f"{path}:3: stages[1].least_gain: least_gain must be at least 1, was: 0.0"
     ]
 
 
