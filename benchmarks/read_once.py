@@ -5,8 +5,7 @@
 Questions of XQuAD (English) on 20 of its 240 paragraphs, five articles of four; a block of questions is answered by
 each way before the next block, so that a machine that slows down slows down all ways. Every way begins with an empty
 store, and reading its passages is part of its seconds. `cpu_s` are processor seconds, which a busy machine does not
-stretch. On two idle cores SmolLM2 takes about 12 minutes for the batch and 15 for the evaluation; less with --n 25
---documents 10.
+stretch. Use --n 25 --documents 10 for a shorter run.
 
 batch, up to 16 answers at a time:
 - `exact`: eight chunks are retrieved and read for every question, which is what the engine did before cells were kept;
