@@ -136,10 +136,14 @@ def test_the_page_of_commands_has_every_command() -> None:
 
 
 def _commands(command: object, before: str = "") -> list[str]:
-    found: list[str] = []
-    for name, one in getattr(command, "commands", {}).items():
-        found += _commands(one, f"{before}{name} ") if hasattr(one, "commands") else [f"{before}{name}"]
-    return found
+    """The full names of all commands below one, without those that are hidden."""
+    names: list[str] = []
+    for name, child in getattr(command, "commands", {}).items():
+        if hasattr(child, "commands"):
+            names += _commands(child, f"{before}{name} ")
+        elif not child.hidden:
+            names.append(f"{before}{name}")
+    return names
 
 
 def test_every_model_and_step_that_is_named_exists() -> None:
