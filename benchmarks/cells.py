@@ -60,6 +60,7 @@ from pipeline.config import PipelineConfig
 from pipeline.contracts import Component
 from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import f1
+from pipeline.listener import Listener
 from pipeline.models import cell_files
 from pipeline.models.capabilities import before_answer
 from pipeline.models.catalogue import resolve
@@ -175,7 +176,7 @@ class Bench:
             if not first:
                 first.extend((perf_counter() - started, process_time() - cpu_started))
 
-        runtime.on_text = on_text
+        runtime.listener = Listener(on_text=on_text)
         state = self._answered(runtime, asked.question)
         if not first:
             on_text("")

@@ -38,6 +38,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time, sleep
@@ -109,7 +110,7 @@ def first_words(folder: Path, index: Path, config: PipelineConfig) -> list[dict[
                 def first(piece: str, came: list[float] = came) -> None:
                     came.append(perf_counter())
 
-                pipeline.on_text = first
+                pipeline.listener = replace(pipeline.listener, on_text=first)
                 start = perf_counter()
                 state = conversation.ask(question)
                 conversation.settle()
@@ -169,6 +170,14 @@ def whole_config() -> PipelineConfig:
     )
 
 
+def _note_time(times: list[tuple[float, float]], _: str) -> None:
+    times.append((perf_counter(), process_time()))
+
+
+def _note_clock(times: list[float], _: str) -> None:
+    times.append(perf_counter())
+
+
 def one_day(index: Path, folder: Path, questions: Sequence[str]) -> list[dict[str, float]]:
     """Opens a session, asks, and closes it: seconds and processor seconds to each first piece, and the tokens read."""
     turns: list[dict[str, float]] = []
@@ -177,7 +186,7 @@ def one_day(index: Path, folder: Path, questions: Sequence[str]) -> list[dict[st
         with Conversation(pipeline, folder) as conversation:
             for question in questions:
                 came: list[tuple[float, float]] = []
-                pipeline.on_text = lambda piece, came=came: came.append((perf_counter(), process_time()))  # type: ignore[misc]
+                pipeline.listener = replace(pipeline.listener, on_text=partial(_note_time, came))
                 start, worked = perf_counter(), process_time()
                 state = conversation.ask(question)
                 conversation.settle()
@@ -286,7 +295,7 @@ def measure_ahead(work: Path) -> dict[str, Any]:
                     stops.append(perf_counter() - start)
                     n_ahead.append(reader.n_tokens)
                 came: list[float] = []
-                talk.pipeline.on_text = lambda piece, came=came: came.append(perf_counter())  # type: ignore[misc]
+                talk.pipeline.listener = replace(talk.pipeline.listener, on_text=partial(_note_clock, came))
                 state = talk.ask(question)
                 generation = state.ledger.generation
                 if generation is None or not came:

@@ -125,7 +125,7 @@ def methods_of(names: Sequence[str], model: str | None, window: int, limits: dic
 
         def scores(q: str, units: Units, runtime: Pipeline) -> Scores:
             reader = runtime.reader if component.model is None else runtime.model(component._settings)
-            return component.scores(units, reader, runtime.progress)
+            return component.scores(units, reader, runtime.listener.progress)
 
         return Method(make("compress.surprisal", settings), scores)
 

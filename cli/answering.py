@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +23,7 @@ from pipeline.conversation.reading import reading_config
 from pipeline.default import with_thinking
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.types import Document, State
 from pipeline.types import Question as AskedQuestion
@@ -65,10 +66,10 @@ def answer_and_show(options: AnswerOptions, show: Show, with_thoughts: bool = Fa
     with (
         Display(options.quiet) as display,
         _index(options, config, display) as (folder, report),
-        Pipeline(config, folder, progress=display) as pipeline,
+        Pipeline(config, folder, Listener(display)) as pipeline,
         _reading(pipeline, options.read) as reading,
     ):
-        pipeline.on_text = WritingProgress(display)
+        pipeline.listener = replace(pipeline.listener, on_text=WritingProgress(display))
         ask = pipeline.ask if reading is None else reading.ask
         show(ask(AskedQuestion(text, glob=options.glob)), pipeline, display)
     if report is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -19,6 +19,7 @@ from cli.progress import Display
 from pipeline.default import default_pipeline
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.presets import is_checkout, presets_folder
 from pipeline.text.counting import counted
@@ -56,10 +57,10 @@ def demo(options: DemoOptions) -> int:
         display.stop()
         passages = counted(report.n_chunks, "passage")
         console.print(f"{passages} of {shown_path(documents[0])}, which no model has read before.")
-        with Pipeline(default_pipeline(), folder, progress=display) as pipeline:
+        with Pipeline(default_pipeline(), folder, Listener(display)) as pipeline:
             for question in questions:
                 console.print(Text(f"\n{question['question']}", style="cyan"))
-                pipeline.on_text = WritingProgress(display)
+                pipeline.listener = replace(pipeline.listener, on_text=WritingProgress(display))
                 state = pipeline.ask(Question(question["question"], question["id"]))
                 display.stop()
                 print_state(state, console, account=options.account, quiet=options.quiet)

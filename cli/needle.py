@@ -16,6 +16,7 @@ from cli.output import SafeConsole, print_json
 from cli.printing import shown_path, table
 from cli.progress import Display
 from pipeline.errors import ConfigError
+from pipeline.listener import Listener
 
 if TYPE_CHECKING:
     from pipeline.evaluation.needles.grid import NeedleGrid
@@ -175,7 +176,7 @@ def run(options: GridOptions) -> int:
     grid = _grid(options)
     with Display(options.quiet) as display:
         if options.tokens:
-            with Pipeline(config, Path("no index"), display) as pipeline:
+            with Pipeline(config, Path("no index"), Listener(display)) as pipeline:
                 grid = sizes_of(grid, parse_numbers("--tokens", options.tokens), pipeline.reader)
         tried = replace(chosen, config=config)
         output = Path(options.output)

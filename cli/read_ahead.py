@@ -13,6 +13,7 @@ from cli.unread import STANDARD_INPUT, raise_if_nothing_was_read, report_failure
 from pipeline.default import default_config, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
+from pipeline.listener import Listener
 from pipeline.models.cell_limits import cell_limits
 from pipeline.pipeline import Pipeline
 from pipeline.reading_ahead import AheadReport, check, read_index
@@ -52,7 +53,7 @@ def read_ahead(options: ReadAheadOptions) -> int:
     folder = Path(options.index) if options.index else docs_folder(options.paths, config.index)
     errors = open_console(is_error=True)
     n_failed = 0
-    with Display(options.quiet) as display, Pipeline(config, folder, progress=display) as pipeline:
+    with Display(options.quiet) as display, Pipeline(config, folder, Listener(display)) as pipeline:
         check(pipeline)  # before minutes of indexing
         if options.paths:
             report = update_index(folder, options.paths, config.index, display, options.rebuild)

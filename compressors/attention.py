@@ -129,7 +129,7 @@ class Attention:
         if not isinstance(assembler, ShowsCandidates):
             runtime.note("compress.attention lays passages out as assemble.cited does: others keep no cells", once=True)
             assembler = Cited()
-        mass = log_mass(question, units, reader, assembler, calibrated.heads, self.window, runtime.progress)
+        mass = log_mass(question, units, reader, assembler, calibrated.heads, self.window, runtime.listener.progress)
         attention = np.exp(mass) - LEAST_MASS
         attention = (attention / attention.sum(axis=0).clip(min=LEAST_MASS)).mean(axis=1)
         features = standardised(mass)

@@ -77,7 +77,7 @@ class Exit:
         if not units:
             return []
         model = self.classifier(runtime)
-        scores = self.p_of(question.query, units, model, runtime.progress).tolist()
+        scores = self.p_of(question.query, units, model, runtime.listener.progress).tolist()
         limits = self._limits(self.least(model, runtime))
         return units.merged(limits.choose(scores, lambda: units.tokens(runtime.reader)), scores)
 

@@ -59,9 +59,9 @@ class Extensible:
         encoder = self.encoder(runtime)
         softened = []
         for n, passage in enumerate(passages):
-            runtime.progress("read passages for vectors", n, len(passages))
+            runtime.listener.progress("read passages for vectors", n, len(passages))
             softened.append(self.softened(passage, encoder))
-        runtime.progress("read passages for vectors", len(passages), len(passages))
+        runtime.listener.progress("read passages for vectors", len(passages), len(passages))
         soft = [passage.soft for passage in softened if passage.soft is not None]
         n_cells, n_tokens = sum(len(part.vectors) for part in soft), sum(part.stands_for for part in soft)
         runtime.note(

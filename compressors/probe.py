@@ -113,7 +113,9 @@ class Probe:
 
         model = runtime.reader if self.model is None else runtime.model(self._settings)
         calibrated = calibration(model)
-        features = standardised(log_mass(question, units, model, calibrated.heads, self.window, runtime.progress))
+        features = standardised(
+            log_mass(question, units, model, calibrated.heads, self.window, runtime.listener.progress)
+        )
         weighing = calibrated.alone
         if self.similarity:
             weighing = calibrated.with_similarity

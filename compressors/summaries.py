@@ -52,7 +52,9 @@ def summarise(
     if len(new) < len(groups):
         runtime.note(f"{len(groups) - len(new)} of {len(groups)} summaries were made before")
     if new:
-        streams = runtime.reader.generate([prompts[n] for n in new], Sampling(max_tokens=max_tokens), runtime.progress)
+        streams = runtime.reader.generate(
+            [prompts[n] for n in new], Sampling(max_tokens=max_tokens), runtime.listener.progress
+        )
         n_cut = 0
         for n, stream in zip(new, streams, strict=True):
             generation = stream.result()

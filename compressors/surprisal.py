@@ -60,7 +60,7 @@ class Surprisal:
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         def scores(units: Units) -> NDArray[np.float64]:
             model = runtime.reader if self.model is None else runtime.model(self._settings)
-            return self.scores(units, model, runtime.progress)
+            return self.scores(units, model, runtime.listener.progress)
 
         return extract(passages, runtime, scores, self.limits)
 

@@ -14,6 +14,7 @@ from cli.progress import Display
 from cli.show import write_svg
 from pipeline.default import default_pipeline
 from pipeline.docs_index import docs_folder, update_index
+from pipeline.listener import Listener
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
 from pipeline.types import Question
@@ -31,7 +32,7 @@ def main() -> None:
     folder = docs_folder([DOCUMENTS], default_pipeline().index)
     with Display() as display:
         update_index(folder, [DOCUMENTS], default_pipeline().index, display)
-        with Pipeline(default_pipeline(), folder, progress=display) as pipeline:
+        with Pipeline(default_pipeline(), folder, Listener(display)) as pipeline:
             state = pipeline.ask(Question(QUESTION))
     console.print(Text(f"$ {COMMAND}", style="dim"))
     print_state(state, console)

@@ -16,6 +16,7 @@ from pipeline.default import chat_pipeline, default_pipeline, with_default_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.executors.settings import ExecutorSettings
+from pipeline.listener import Listener, silent
 from pipeline.pipeline import Pipeline as Runner
 from pipeline.pipeline_yaml import to_yaml
 from pipeline.registry import checked, stage_name
@@ -24,10 +25,6 @@ from pipeline.types import Question, State
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One path, or several: files, folders, patterns."""
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress display."""
 
 
 class Pipeline:
@@ -63,7 +60,7 @@ class Pipeline:
         index: IndexSettings | None = None,
         budget: Budget | None = None,
         executor: ExecutorSettings | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
         name: str = "pipeline",
     ) -> None:
         if isinstance(stages, PipelineConfig):
@@ -95,7 +92,7 @@ class Pipeline:
         *,
         model: str | None = None,
         index_folder: str | os.PathLike[str] | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> Self:
         """The pipeline in a file, or the preset of that name; `model` replaces its model.
 
@@ -168,7 +165,7 @@ class Pipeline:
     def _open(self) -> Runner:
         folder = self._index_folder()
         if self._runner is None:
-            self._runner = Runner(self.config, folder or Path("nowhere"), progress=self.progress)
+            self._runner = Runner(self.config, folder or Path("nowhere"), listener=Listener(self.progress))
         return self._runner
 
     def _index_folder(self) -> Path | None:
@@ -242,7 +239,7 @@ def ask(
     model: str | None = None,
     pipeline: str | os.PathLike[str] | None = None,
     index_folder: str | os.PathLike[str] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Answer:
     """One question to some documents, answered by the built-in pipeline.
 
@@ -266,7 +263,7 @@ def ask(
 
 
 def preset(
-    name: str = "default", docs: Paths = (), *, model: str | None = None, progress: Progress = _silent
+    name: str = "default", docs: Paths = (), *, model: str | None = None, progress: Progress = silent
 ) -> Pipeline:
     """The pipeline that ships under this name: `default`, `chat`, `offline`, or another file of `configs/`.
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.answers.support import Verdict
+    from pipeline.listener import Listener
     from pipeline.models.settings import EngineSettings
     from pipeline.retrieval.metadata import Metadata
     from pipeline.retrieval.scope import Scope
@@ -205,14 +206,8 @@ class Runtime(Protocol):
         """The policy for a prompt that does not fit: see `Budget`."""
 
     @property
-    def progress(self) -> Progress: ...
-    @property
-    def on_text(self) -> Callable[[str], None]:
-        """Called with each piece of an answer as it is written."""
-
-    @property
-    def on_retry(self) -> Callable[[str], None]:
-        """Called with the reason when the pieces so far are discarded and the model is asked once more."""
+    def listener(self) -> Listener:
+        """Who hears about the work."""
 
     @property
     def recollection(self) -> Recollection | None:

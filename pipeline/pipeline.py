@@ -10,7 +10,6 @@ with Pipeline(load_config("configs/default.yaml"), index_folder) as pipeline:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,8 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Assembler, Embedder, Index, Model, Progress, Ranker, Recollection, Superseded
+from pipeline.contracts import Assembler, Embedder, Index, Model, Ranker, Recollection, Superseded
 from pipeline.errors import WindowError
+from pipeline.listener import Listener
 from pipeline.models.capabilities import Dated, Forgets, Thinks
 from pipeline.models.settings import EngineSettings
 from pipeline.models.thinking import CLOSING_ROOM
@@ -30,14 +30,6 @@ from pipeline.types import Document, Ledger, Passage, Question, State
 
 if TYPE_CHECKING:
     from pipeline.retrieval.scope import Scope
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress display."""
-
-
-def _unheard(text: str) -> None:
-    """Ignores the stream."""
 
 
 @dataclass
@@ -50,9 +42,7 @@ class Pipeline:
 
     config: PipelineConfig
     index_folder: Path
-    progress: Progress = _silent
-    on_text: Callable[[str], None] = _unheard
-    on_retry: Callable[[str], None] = _unheard
+    listener: Listener = field(default_factory=Listener)
     recollection: Recollection | None = None
     is_cancelled: bool = False
     day: str | None = None
@@ -108,7 +98,7 @@ class Pipeline:
         return reader
 
     def _load_reader(self) -> Model:
-        reader = self.config.generator.load(self.progress)
+        reader = self.config.generator.load(self.listener.progress)
         if self.day is not None and isinstance(reader, Dated):
             reader.set_day(self.day)
         return reader
@@ -140,7 +130,7 @@ class Pipeline:
             from pipeline.models.tune import tuned
 
             path = resolve(settings.model)
-            models[settings] = open_engine(settings, tuned(path, "score") or path, self.progress)
+            models[settings] = open_engine(settings, tuned(path, "score") or path, self.listener.progress)
         return models[settings]
 
     def ranker(self, name: str) -> Ranker:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
@@ -19,6 +19,7 @@ from pipeline.contracts import GivesParents, Progress, Runtime
 from pipeline.conversation.sessions import all_sessions
 from pipeline.errors import ConfigError, ModelError
 from pipeline.last_prompt import shown_in
+from pipeline.listener import silent
 from pipeline.models.capabilities import ReadsAhead, why_not_compose
 from pipeline.models.cell_files import size_of
 from pipeline.models.cell_limits import DISK, cell_limits
@@ -83,7 +84,7 @@ def read_index(pipeline: Pipeline, minutes: float | None = None, progress: Progr
     ModelError for a model whose cells cannot be put together.
     """
     assembler, reader = check(pipeline)
-    report = progress or pipeline.progress
+    report = progress or pipeline.listener.progress
     start = monotonic()
     end = None if minutes is None else start + 60 * minutes
     plan = _Plan.of(pipeline, assembler, reader)
@@ -229,7 +230,7 @@ class IdleReader:
         wait_until_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.pipeline = pipeline.changed(pipeline.config, pipeline.index_folder)  # with notes of its own
-        self.pipeline.progress = lambda what, done, total: None
+        self.pipeline.listener = replace(self.pipeline.listener, progress=silent)
         self.n_tokens = 0
         """Tokens that were read."""
         self._last = last

@@ -127,7 +127,7 @@ def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> t
     first = judge(state, generator.generate(state.prompt, runtime, sampling), is_formal(sampling))
     second = None
     if is_asked_again(state, first) and not runtime.is_cancelled:
-        runtime.on_retry(first.unusable)
+        runtime.listener.on_retry(first.unusable)
         second = judge(state, generator.generate(state.second_prompt, runtime, second_sampling(sampling)))
     first, second = by_attribution(state, first, second, runtime)
     return *settle(state, first, second), ""

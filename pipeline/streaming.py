@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.pipeline import Pipeline
 from pipeline.types import Question, State
@@ -38,14 +38,14 @@ def stream(pipeline: Pipeline, question: Question, lock: threading.Lock) -> Iter
 
     def work() -> None:
         with lock:
-            before = pipeline.on_text, pipeline.on_retry
-            pipeline.on_text, pipeline.on_retry = hear, lambda why: heard.put(Retry(why))
+            before = pipeline.listener
+            pipeline.listener = replace(before, on_text=hear, on_retry=lambda why: heard.put(Retry(why)))
             try:
                 heard.put(pipeline.ask(question))
             except BaseException as error:
                 heard.put(error)
             finally:
-                pipeline.on_text, pipeline.on_retry = before
+                pipeline.listener = before
 
     thread = threading.Thread(target=work, name="longthread answers", daemon=True)
     thread.start()

@@ -103,7 +103,7 @@ def summarise(
 
     `documents` holds all passages of each document in its order, by source. The state is like that of a question:
     `shown` are the quoted sentences, `answer` cites each, and the ledger says how many passages were read. The answer's
-    `said` holds what the model wrote, used or not. `runtime.on_text` is given the quotes, and later the model's words.
+    `said` holds what the model wrote, used or not. The listener's `on_text` gets the quotes, and later the model's words.
     `passage_vectors` gives the vectors of passages where an index has them; without it they are embedded. Cancelled, it
     gives what there is.
     """
@@ -136,7 +136,7 @@ def summarise(
     state = State(
         question, shown, shown, ledger=ledger.with_stage(read), found=shown, answer=Answer(text, citations, by="quote")
     )
-    runtime.on_text(text)
+    runtime.listener.on_text(text)
     if not shown or runtime.is_cancelled:
         return state
     extract = [passage for key in keys for passage in key.extract]
@@ -239,7 +239,7 @@ def vectors(texts: Sequence[str], runtime: Runtime) -> NDArray[np.float32]:
         for n, (text, count) in enumerate(zip(texts, counts, strict=True))
         for piece in ([text] if count <= embedder.max_tokens else _halves(text, runtime))
     ]
-    each = embedder.embed([piece for _, piece in pieces], runtime.progress)
+    each = embedder.embed([piece for _, piece in pieces], runtime.listener.progress)
     total = np.zeros((len(texts), each.shape[1]), np.float32)
     np.add.at(total, [n for n, _ in pieces], each)
     return _unit(total)
@@ -332,7 +332,7 @@ def _with_model(
     text = answer.text
     if usable:
         more = f"\n\n{IN_OTHER_WORDS.get(language, IN_OTHER_WORDS['en']).format(model=runtime.reader.name)} {usable}"
-        runtime.on_text(more)
+        runtime.listener.on_text(more)
         text += more
     else:
         faults = (f"{runtime.reader.name} wrote no summary that stands on the document: key sentences alone",)
@@ -382,7 +382,7 @@ def _generated(prompt: tuple[Text, ...], runtime: Runtime) -> Generation | None:
     """The model's output; None if the person stopped it before it began."""
 
     def progress(what: str, done: int, total: int) -> None:
-        runtime.progress(what, done, total)
+        runtime.listener.progress(what, done, total)
         if runtime.is_cancelled and done < total:
             raise _Stopped
 
@@ -390,7 +390,7 @@ def _generated(prompt: tuple[Text, ...], runtime: Runtime) -> Generation | None:
     (stream,) = runtime.reader.generate([prompt], sampling, progress)
     try:
         for n, _ in enumerate(stream, 1):
-            runtime.progress("summarise", n, SUMMARY_TOKENS)
+            runtime.listener.progress("summarise", n, SUMMARY_TOKENS)
             if runtime.is_cancelled:
                 stream.cancel()
                 break

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from pipeline.config import IndexSettings
+from pipeline.listener import silent
 from pipeline.watching import News, watch
 
 _NICE = 10
@@ -77,10 +78,6 @@ def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress display."""
-
-
 def main() -> None:
     """Runs the child until its input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -89,7 +86,7 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     stop = Event()
     Thread(target=_leave_at_end_of_input, args=(stop,), daemon=True).start()
-    for news in watch(Path(order["folder"]), order["paths"], IndexSettings(**order["settings"]), stop, _silent):
+    for news in watch(Path(order["folder"]), order["paths"], IndexSettings(**order["settings"]), stop, silent):
         sys.stdout.write(json.dumps(asdict(news)) + "\n")
         sys.stdout.flush()
 

@@ -1,6 +1,7 @@
 """Summaries of whole documents: every part is quoted, quotes stand at their places, and a model invents nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ def test_the_real_model_summarises_a_demo_document(tmp_path: Path, name: str) ->
         document = load(DEMO / name)
         passages = pipeline.chunk(document)
         pieces: list[str] = []
-        pipeline.on_text = pieces.append
+        pipeline.listener = replace(pipeline.listener, on_text=pieces.append)
         state = summarise(Question("summarise"), {document.source: passages}, pipeline, pipeline.ledger)
     answer = state.answer
     assert answer is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from rich.text import Text
@@ -95,7 +95,7 @@ def _show_answer(chat: Chat, answer: Callable[[], State], is_summary: bool = Fal
     view: View = Plain()
     if chat.is_terminal:
         view = (Blocks if is_summary else Markdowns)(chat.console, chat.display.stop)
-    chat.pipeline.on_text, chat.pipeline.on_retry = view, view.restart
+    chat.pipeline.listener = replace(chat.pipeline.listener, on_text=view, on_retry=view.restart)
     text = ""
     try:
         with stopping(chat.conversation):

@@ -29,6 +29,7 @@ from pipeline.conversation.sessions import rename_session, session_folder
 from pipeline.conversation.utterances import Language
 from pipeline.docs_index import Unread, unread
 from pipeline.errors import ConfigError
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.reading_ahead import IdleReader, keeps_passages
 from pipeline.retrieval.metadata import Metadata
@@ -92,7 +93,7 @@ class Chat:
         folder = session_folder(name)
         config = config_of(settings)
         index, n_failed = index_of(settings, config, display)
-        pipeline = Pipeline(config, index, progress=display)
+        pipeline = Pipeline(config, index, Listener(display))
         try:
             conversation = Conversation(pipeline, folder)
             try:

@@ -16,6 +16,7 @@ from compressors.calibration.store import AttentionCalibration, ProbeCalibration
 from compressors.selection import Units
 from pipeline.answers.cited import Cited
 from pipeline.contracts import Embedder, Model, Progress
+from pipeline.listener import silent
 from pipeline.models.capabilities import why_not_compose
 
 if TYPE_CHECKING:
@@ -36,13 +37,9 @@ def fit(
     assembler = Cited()
 
     def mass_of(question: str, units: Units) -> NDArray[np.float64]:
-        return log_mass(question, units, reader, assembler, None, window, _silent)
+        return log_mass(question, units, reader, assembler, None, window, silent)
 
     seen = probe_heads.look(questions, reader, embedder, window, progress, mass_of)
     why = why_not_compose(reader)
     notes = (f"passages were read with every question: {why}",) if why else ("passages were put together",)
     return probe_heads.fit(seen, reader, data, seed, notes, progress, AttentionCalibration, LAYOUT)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Ignores progress."""

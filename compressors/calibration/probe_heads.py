@@ -31,6 +31,7 @@ from compressors.selection import Units
 from compressors.votes import nearest_tokens
 from pipeline.contracts import Embedder, Model, Progress
 from pipeline.errors import DataError, ModelError
+from pipeline.listener import silent
 from pipeline.models.capabilities import Attender
 from pipeline.models.identity import model_key
 from pipeline.types import Text
@@ -82,7 +83,7 @@ def look(
     """
 
     def probed(question: str, units: Units) -> NDArray[np.float64]:
-        return log_mass(question, units, model, None, window, _silent)
+        return log_mass(question, units, model, None, window, silent)
 
     seen = []
     for n, question in enumerate(questions):
@@ -104,17 +105,13 @@ def look(
     return seen
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """Ignores progress."""
-
-
 def fit(
     seen: Sequence[QuestionFeatures],
     model: Model,
     data: Sequence[str],
     seed: int,
     notes: Sequence[str] = (),
-    progress: Progress = _silent,
+    progress: Progress = silent,
     kind: type[ProbeCalibration] = ProbeCalibration,
     layout: int = LAYOUT,
 ) -> ProbeCalibration:

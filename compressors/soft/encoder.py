@@ -106,7 +106,7 @@ class SoftEncoder:
                 raise ModelError(
                     f"compress.extensible: {self.reader.name} is no GGUF file, so it has no layers to take"
                 )
-            write_layers(self.reader.path, self.weights, layers, table, self.runtime.progress)
+            write_layers(self.reader.path, self.weights, layers, table, self.runtime.listener.progress)
         return layers, table
 
 

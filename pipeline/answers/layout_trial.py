@@ -34,6 +34,7 @@ from pipeline.default import default_pipeline, with_generator_settings, with_mod
 from pipeline.docs_index import update_index
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.answers import best, f1, holds
+from pipeline.listener import Listener
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
 from pipeline.registry import kind_of
@@ -144,7 +145,7 @@ def _opened(model: str, n_seq_max: int, folder: Path, progress: Progress) -> Ite
     """The built-in pipeline on the folder's documents. Raises ModelError for a bad model, before it indexes them."""
     config = with_generator_settings(with_model(default_pipeline(), model), {"n_seq_max": n_seq_max, "n_cached": 1})
     config.generator.check()
-    with TemporaryDirectory() as index, Pipeline(config, Path(index), progress=progress) as pipeline:
+    with TemporaryDirectory() as index, Pipeline(config, Path(index), Listener(progress)) as pipeline:
         update_index(Path(index), [str(folder / "documents")], config.index, progress)
         yield pipeline
 

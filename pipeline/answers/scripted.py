@@ -66,7 +66,7 @@ def stream(prompt: Prompt, sampling: Sampling, runtime: Runtime) -> Generation:
     """Streams the reader's answer to one prompt to the runtime, until it ends or the user cancels."""
 
     def progress(what: str, done: int, total: int) -> None:
-        runtime.progress(what, done, total)
+        runtime.listener.progress(what, done, total)
         if runtime.is_cancelled and done < total:
             raise _Stopped
 
@@ -76,7 +76,7 @@ def stream(prompt: Prompt, sampling: Sampling, runtime: Runtime) -> Generation:
         return Generation("", "cancelled", runtime.reader.count(prompt), 0, 0, 0.0, 0.0)
     try:
         for piece in answer:
-            runtime.on_text(piece)
+            runtime.listener.on_text(piece)
             if runtime.is_cancelled:
                 answer.cancel()
                 break

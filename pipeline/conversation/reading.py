@@ -72,7 +72,7 @@ def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[Reading]:
             if not isinstance(memory, DocumentReader):
                 raise ConfigError(f"{pipeline.config.path}: its memory reads no documents: take memory.hierarchical")
             pieces = [piece for document in documents for piece in pipeline.chunk(document)]
-            memory.read(pieces, pipeline, pipeline.progress)
+            memory.read(pieces, pipeline, pipeline.listener.progress)
             pipeline.recollection = memory
             last = LastPrompt(folder)
             yield Reading(documents, pipeline, last)

@@ -17,6 +17,7 @@ from pipeline.documents.formats import READABLE, by_suffix, is_ours
 from pipeline.documents.left_out import IGNORE_FILE, NOT_RECOGNISED, LeftOut
 from pipeline.documents.unread_formats import OLE, unread_kind
 from pipeline.errors import DocumentError
+from pipeline.listener import silent
 
 FOLLOW_LINKS = "LONGTHREAD_FOLLOW_LINKS"
 OUTSIDE = f"a link that leaves the folder: name what it leads to, or set {FOLLOW_LINKS}=1"
@@ -44,11 +45,7 @@ class Discovery:
     ocr: bool = True
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress display."""
-
-
-def discover(paths: Sequence[str], ocr: bool = True, progress: Progress = _silent) -> Discovery:
+def discover(paths: Sequence[str], ocr: bool = True, progress: Progress = silent) -> Discovery:
     """The files that the paths name: each is a file, a folder with all below it, or a glob (`**` goes into folders).
 
     A file that is named is always among them, so that a fault in it is told when it is read; inside folders and globs

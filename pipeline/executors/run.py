@@ -29,6 +29,7 @@ from pipeline.executors.folder import RunFolder
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample, without_twins
 from pipeline.executors.tasks import Executor, Outcome, Task
+from pipeline.listener import Listener, ignore, silent
 from pipeline.pipeline import Pipeline
 from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.registry import stage_name
@@ -108,23 +109,15 @@ class RunSummary:
     answer_tokens: int
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress display."""
-
-
-def _unheard(status: object) -> None:
-    """Nobody listens."""
-
-
 def run(
     config: PipelineConfig,
     index_folder: Path | None,
     samples: Sequence[Sample],
     folder: Path,
     options: RunOptions = RunOptions(),
-    progress: Progress = _silent,
-    on_status: Callable[[RunStatus], None] = _unheard,
-    on_note: Callable[[str], None] = _unheard,
+    progress: Progress = silent,
+    on_status: Callable[[RunStatus], None] = ignore,
+    on_note: Callable[[str], None] = ignore,
 ) -> RunSummary:
     """Answers every sample without a record in the folder; returns the summary of the whole folder.
 
@@ -288,7 +281,7 @@ def _executor(
     kind = options.executor or config.executor.kind
     folder = index_folder or Path("no index")
     if kind == "local":
-        return LocalExecutor(Pipeline(config, place or folder, progress), options.max_in_flight)
+        return LocalExecutor(Pipeline(config, place or folder, Listener(progress)), options.max_in_flight)
     from pipeline.executors.on_ray.driver import RayExecutor
 
     sha256 = about["model"]["sha256"]

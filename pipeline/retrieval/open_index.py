@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline.contracts import Embedder, Progress
 from pipeline.errors import StoreError
+from pipeline.listener import silent
 from pipeline.retrieval.generations import (
     MANIFEST,
     UNFINISHED,
@@ -25,17 +26,13 @@ from pipeline.retrieval.store_errors import check_settings, translate_errors
 from pipeline.retrieval.update import Chunks
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress display."""
-
-
 def open_index(
     folder: str | Path,
     embedder: Embedder,
     chunker: Chunks,
     mode: Literal["read", "write"] = "read",
     rebuild: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> DocumentIndex:
     """The index in a folder. To write makes a new one where there is none; `rebuild` begins with an empty one.
 

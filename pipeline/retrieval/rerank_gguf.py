@@ -58,4 +58,4 @@ class GgufReranker:
                 once=True,
             )
         texts = [titled(passage) for passage in passages]
-        return ranked(passages, ranker.rank(question.query, texts, runtime.progress).tolist(), self.k)
+        return ranked(passages, ranker.rank(question.query, texts, runtime.listener.progress).tolist(), self.k)

@@ -81,7 +81,7 @@ class YesNo:
             suffixes = [(Text(piece + ASK, "passages"), *after) for _, piece in part]
             for (n, _), (yes, no) in zip(part, model.score(prefix, suffixes, ["Yes", "No"]).tolist(), strict=True):
                 best[n] = max(best[n], yes - no)
-            runtime.progress("rank passages", part[-1][0] + 1, len(passages))
+            runtime.listener.progress("rank passages", part[-1][0] + 1, len(passages))
         return ranked(passages, best, self.k)
 
     def _judge(self, runtime: Runtime) -> Model:

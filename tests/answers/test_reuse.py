@@ -22,6 +22,7 @@ from pipeline.documents.sentences import sentences
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Task
+from pipeline.listener import Listener
 from pipeline.models.capabilities import why_not_compose
 from pipeline.models.counting import CountingModel
 from pipeline.models.scripted import ScriptedModel
@@ -242,11 +243,11 @@ def test_an_answer_is_stopped_while_passages_are_read(real: Pipeline) -> None:
         Document("otter.txt", "An otter has two webbed feet. It eats fish."),
         Document("owl.txt", "An owl flies."),
     )
-    real.progress = stop
+    real.listener = Listener(stop)
     try:
         state = real.ask(Question("How many feet has an otter?", documents=documents))
     finally:
-        real.progress, real.is_cancelled = lambda what, done, total: None, False
+        real.listener, real.is_cancelled = Listener(), False
     done = state.ledger.generation
     assert done is not None
     assert (done.finish, done.text, len(read)) == ("cancelled", "", 1)

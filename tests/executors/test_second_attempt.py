@@ -11,6 +11,7 @@ from pipeline.answers.layouts import BRIEF, DEFAULT, next_layout
 from pipeline.contracts import Component
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, run
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.types import Question, State
@@ -45,7 +46,9 @@ def test_a_batch_answers_as_ask_does(first: str, second: str, index: Path, tmp_p
 
 def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index: Path) -> None:
     heard: list[str] = []
-    with Pipeline(config(last=stubborn("[1]", "")), index, on_text=heard.append, on_retry=heard.append) as pipeline:
+    with Pipeline(
+        config(last=stubborn("[1]", "")), index, Listener(on_text=heard.append, on_retry=heard.append)
+    ) as pipeline:
         state = pipeline.ask(Question(QUESTIONS[1], "q"))
     assert heard[:2] == ["[1]", "it has no words"]
     assert state.answer is not None
@@ -61,7 +64,7 @@ def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index:
 
 def test_a_usable_answer_is_not_asked_for_again(index: Path) -> None:
     heard: list[str] = []
-    with Pipeline(config(), index, on_retry=heard.append) as pipeline:
+    with Pipeline(config(), index, Listener(on_retry=heard.append)) as pipeline:
         state = pipeline.ask(Question(QUESTIONS[1], "q"))
     assert not heard
     assert state.answer is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,11 @@ def test_the_rewritten_question_is_for_retrieval_alone(docs: Path, tmp_path: Pat
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came(docs: Path, tmp_path: Path) -> None:
     with pipeline_with(FULL, docs, k=1) as pipeline, Conversation(pipeline, tmp_path) as talk:
-        pipeline.on_text = lambda _: talk.cancel()
+        pipeline.listener = replace(pipeline.listener, on_text=lambda _: talk.cancel())
         state = talk.ask("When does the ferry leave?")
         assert state.answer is not None
         assert (state.answer.text, talk.turns[0].answer, talk.turns[0].finish) == ("The", "The", "cancelled")
-        pipeline.on_text = lambda _: None
+        pipeline.listener = replace(pipeline.listener, on_text=lambda _: None)
         whole = talk.ask("When does the ferry leave?")
         assert whole.answer is not None
         assert whole.answer.text == "The ferry leaves at nine. [1]"
@@ -101,7 +102,7 @@ def test_an_error_commits_nothing(docs: Path, tmp_path: Path) -> None:
         def fail(_: str) -> None:
             raise RuntimeError("the terminal is gone")
 
-        pipeline.on_text = fail
+        pipeline.listener = replace(pipeline.listener, on_text=fail)
         with pytest.raises(RuntimeError, match="the terminal is gone"):
             talk.ask("When does the ferry leave?")
         assert talk.turns == ()

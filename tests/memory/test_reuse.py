@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.conversation.conversation import Conversation
 from pipeline.conversation.sessions import delete_session, session_folder
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from tests.memory.talks import indexed, pipeline_with
@@ -102,11 +103,11 @@ def test_an_answer_is_stopped_while_the_prompt_is_read(tmp_path: Path) -> None:
                 read.append(done)
                 talk.cancel()
 
-        pipeline.progress = stop
+        pipeline.listener = Listener(stop)
         state = talk.ask("Does the ferry leave the tower and the garden?")
         assert state.ledger.generation is not None
         assert (state.ledger.generation.finish, talk.turns[0].answer) == ("cancelled", "")
         assert len(read) == 1
-        pipeline.progress = lambda *_: None
+        pipeline.listener = Listener()
         assert talk.ask("When does the ferry leave?").ledger.generation is not None
         assert [turn.finish == "cancelled" for turn in talk.turns] == [True, False]

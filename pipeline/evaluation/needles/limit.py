@@ -26,6 +26,7 @@ from pipeline.evaluation.needles.table import TASKS
 from pipeline.evaluation.needles.task import NeedleTask, parameter_names, parameters_of
 from pipeline.evaluation.needles.trials import NeedleTrial
 from pipeline.evaluation.statistics import wilson
+from pipeline.listener import Listener
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, settings_of
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
@@ -97,7 +98,7 @@ def find_limit(
     clock: Callable[[], float] = monotonic,
 ) -> EffectiveContext:
     """Measures the reader of a pipeline that gives it whole texts (the method `full`). Does not store the result."""
-    with Pipeline(config, Path("no index"), progress) as pipeline:
+    with Pipeline(config, Path("no index"), Listener(progress)) as pipeline:
         pipeline.window  # noqa: B018 - loads the model, which is not part of the measured time
         started = clock()
         end = started + 60 * settings.minutes

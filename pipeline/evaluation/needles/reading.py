@@ -52,7 +52,9 @@ class ReadingExecutor:
                 f"{self.pipeline.config.path}: its memory cannot read documents: take memory.hierarchical"
             )
         self.pipeline.recollection = memory
-        memory.read(self.pipeline.chunk(Document(name, self.texts[name])), self.pipeline, self.pipeline.progress)
+        memory.read(
+            self.pipeline.chunk(Document(name, self.texts[name])), self.pipeline, self.pipeline.listener.progress
+        )
 
     def _close_memory(self) -> None:
         if self._open is not None:

@@ -29,6 +29,7 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.records import Record
 from pipeline.registry import kind_of
@@ -151,7 +152,7 @@ def _measure(
     """The tokens of the longest text of each cell, and the model's name. WindowError for texts that cannot fit."""
     tokens: dict[NeedleCell, int] = {}
     too_long: list[str] = []
-    with Pipeline(config, Path("no index"), progress) as pipeline:
+    with Pipeline(config, Path("no index"), Listener(progress)) as pipeline:
         reader = pipeline.reader
         for number, (cell, cell_trials) in enumerate(trials.items(), 1):
             longest = max(cell_trials, key=lambda trial: len(trial.haystack))
@@ -256,7 +257,7 @@ def _reading(
     if executor == "ray":
         raise ConfigError("a memory has one writer: the method memory runs with the `executor` local")
     texts = {trial.haystack_name: trial.haystack for cell_trials in trials.values() for trial in cell_trials}
-    return lambda: ReadingExecutor(Pipeline(config, Path("no index"), progress), texts, folder / MEMORY)
+    return lambda: ReadingExecutor(Pipeline(config, Path("no index"), Listener(progress)), texts, folder / MEMORY)
 
 
 def _sample(trial: NeedleTrial, method: NeedleMethod, folder: Path) -> Sample:

@@ -101,11 +101,11 @@ def counting(runtime: Pipeline, reader: ReaderInfo) -> Model:
     generator = runtime.config.generator
     file = generator.model_file()
     if file is None or not isinstance(generator, Llama):
-        return generator.load(runtime.progress)
+        return generator.load(runtime.listener.progress)
     from pipeline.models.counting import CountingModel
 
     adapters = tuple(Path(adapter.path) for adapter in generator.lora)
-    load = partial(generator.load, runtime.progress)
+    load = partial(generator.load, runtime.listener.progress)
     return CountingModel(file, reader.window, adapters, load, generator.engine, reader.why_not_compose)
 
 
