@@ -197,7 +197,7 @@ def _utc(text: str) -> str:
     return (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)).isoformat(timespec="seconds")
 
 
-def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """(line number, object) of each line of an export after the first, which is checked."""
     try:
         content = path.read_text(encoding="utf-8")

@@ -254,7 +254,7 @@ class Record:
             raise ValueError(f"is no record of this longthread: {type(reason).__name__}: {reason}") from None
 
 
-def _ledger(ledger: Ledger) -> dict[str, Any]:
+def _ledger(ledger: Ledger) -> dict[str, object]:
     account = asdict(replace(ledger, stages=()))
     stages = [_stage(entry) for entry in ledger.stages]
     return {**account, "stages": stages, "parts": dict(ledger.parts), "prompt_tokens": ledger.prompt_tokens}
@@ -279,7 +279,7 @@ def _read_ledger(values: Mapping[str, Any]) -> Ledger:
     )
 
 
-def _stage(entry: StageEntry) -> dict[str, Any]:
+def _stage(entry: StageEntry) -> dict[str, object]:
     dropped = [
         {"span": asdict(drop.span), "text": drop.text, "place": _place(drop.place), "tokens": drop.tokens}
         | {"why": drop.why}
@@ -317,7 +317,7 @@ def _read_place(values: Mapping[str, Any]) -> Place:
     return Place(values["line"], values["page"], heading, values.get("paragraph"), label=values.get("label", ""))
 
 
-def _citation(citation: Citation) -> dict[str, Any]:
+def _citation(citation: Citation) -> dict[str, object]:
     return {
         "number": citation.number,
         "by": citation.by,
@@ -341,15 +341,15 @@ def _read_citation(values: Mapping[str, Any]) -> Citation:
     )
 
 
-def _found(passage: Passage) -> dict[str, Any]:
+def _found(passage: Passage) -> dict[str, object]:
     return {"source": passage.source, "start": passage.start, "end": passage.end, "score": passage.score}
 
 
-def _copy(copy: Copy) -> dict[str, Any]:
+def _copy(copy: Copy) -> dict[str, object]:
     return {"source": copy.source, "start": copy.start, **_place(copy.place)}
 
 
-def _passage(passage: Passage) -> dict[str, Any]:
+def _passage(passage: Passage) -> dict[str, object]:
     return {
         "source": passage.source,
         "start": passage.start,

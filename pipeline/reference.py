@@ -159,7 +159,7 @@ def example_of(cls: type) -> str:
     return match[1] if match else ""
 
 
-def stage_of(example: str) -> tuple[str, dict[str, Any]]:
+def stage_of(example: str) -> tuple[str, dict[str, object]]:
     """The name and the settings of a stage that is written as YAML."""
     value = YAML(typ="safe").load(example)
     if isinstance(value, str):
@@ -289,7 +289,7 @@ def _join(kinds: list[str]) -> str:
     return kinds[0] if len(kinds) == 1 else f"{', '.join(kinds[:-1])} or {kinds[-1]}"
 
 
-def _default(field: dataclasses.Field[Any]) -> str | None:
+def _default(field: dataclasses.Field[object]) -> str | None:
     if field.default is not dataclasses.MISSING:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:
@@ -311,7 +311,7 @@ def _number(text: str) -> int | float:
     return float(text) if "." in text else int(text)
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     """A value on one line, as a pipeline file has it."""
     if isinstance(value, str) and value and re.fullmatch(r"[\w./-]+", value):
         return value
@@ -323,7 +323,7 @@ def _in_python(name: str, cls: type, example: str) -> str:
     return f"lt.{cls.__name__}({', '.join(f'{key}={_python(value)}' for key, value in settings.items())})"
 
 
-def _python(value: Any) -> str:
+def _python(value: object) -> str:
     """A setting's value in Python; compressors as components."""
     if isinstance(value, str) and value in COMPONENTS:
         return _in_python(value, component_class(value), value)
@@ -334,7 +334,7 @@ def _python(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def _yaml_text(value: Any) -> str:
+def _yaml_text(value: object) -> str:
     stream = StringIO()
     YAML(typ="safe").dump(value, stream)
     return stream.getvalue()

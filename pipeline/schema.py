@@ -15,9 +15,9 @@ from pipeline.registry import COMPONENTS, component_class, first_line, settings_
 _STAGES = "The steps that a question passes, in order. A step is a name, or a mapping of a name to its settings."
 
 
-def pipeline_schema() -> dict[str, Any]:
+def pipeline_schema() -> dict[str, object]:
     """The schema in draft 2020-12. A stage is a name, or a mapping of one name to its settings."""
-    definitions: dict[str, Any] = {}
+    definitions: dict[str, object] = {}
     stages: list[dict[str, Any]] = [{"enum": sorted(COMPONENTS), "description": "A step with its default settings."}]
     for name in sorted(COMPONENTS):
         cls = component_class(name)
@@ -45,7 +45,7 @@ def pipeline_schema() -> dict[str, Any]:
     }
 
 
-def _object(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+def _object(cls: type, definitions: dict[str, object]) -> dict[str, object]:
     """The schema of one dataclass. The dataclasses inside it go into `definitions`."""
     schema = settings_model(cls).model_json_schema(ref_template="#/$defs/{model}")
     nested = {inner.__name__: inner for _, inner in nested_dataclasses(cls)}
@@ -69,6 +69,6 @@ def _property(schema: dict[str, Any], text: str) -> dict[str, Any]:
     return {**_bounded(schema, bounds), "description": text}
 
 
-def _bounded(schema: dict[str, Any], bounds: dict[str, Any]) -> dict[str, Any]:
+def _bounded(schema: dict[str, object], bounds: dict[str, object]) -> dict[str, object]:
     is_number = schema.get("type") in ("integer", "number") and "enum" not in schema
     return {**schema, **bounds} if is_number else schema

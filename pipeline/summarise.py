@@ -103,9 +103,9 @@ def summarise(
 
     `documents` holds all passages of each document in its order, by source. The state is like that of a question:
     `shown` are the quoted sentences, `answer` cites each, and the ledger says how many passages were read. The answer's
-    `said` holds what the model wrote, used or not. The listener's `on_text` gets the quotes, and later the model's words.
-    `passage_vectors` gives the vectors of passages where an index has them; without it they are embedded. Cancelled, it
-    gives what there is.
+    `said` holds what the model wrote, used or not. The listener's `on_text` gets the quotes, and later the model's
+    words. `passage_vectors` gives the vectors of passages where an index has them; without it they are embedded.
+    Cancelled, it gives what there is.
     """
     started = time.perf_counter()
     passages = [passage for of_document in documents.values() for passage in of_document]

@@ -157,7 +157,7 @@ def _squad(path: Path, item: dict[str, Any], where: str, faults: list[str]) -> I
         yield Labelled(question.question.text, units, labels, question.gold.answers)
 
 
-def _musique(item: dict[str, Any]) -> Iterator[Labelled]:
+def _musique(item: dict[str, object]) -> Iterator[Labelled]:
     for step in steps(item):
         source = f"{step.title} {item['id']} {step.number}"
         units = units_of([Passage(source, 0, len(step.text), step.text, title=step.title)])

@@ -75,7 +75,7 @@ def _turn(value: Any, units: UnitTables) -> int:
     return number
 
 
-def _piece_line(number: int, piece: Passage) -> dict[str, Any]:
+def _piece_line(number: int, piece: Passage) -> dict[str, object]:
     place = piece.place
     return {
         "kind": "piece", "turn": number, "source": piece.source, "start": piece.start, "end": piece.end,

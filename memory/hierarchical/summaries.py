@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from memory.hierarchical.facts import MAX_CHARS, Fact, checked
 from memory.transcribed import turn_text
@@ -128,7 +127,7 @@ def clipped(text: str, cap: int, reader: Model) -> str:
 
 def _reply(
     before: str, turns: Sequence[Turn], cap: int, runtime: Runtime, progress: Progress | None, recalled: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The reader's JSON, as far as it parses. Empty if the turns do not fit its window: extraction then takes over."""
     max_tokens = cap + SHORT_TOKENS + MAX_FACTS * 40
     numbered = "\n".join(f"Turn {turn.number}: {turn_text(turn)}" for turn in turns)
@@ -174,7 +173,7 @@ def schema(numbers: Sequence[int], cap: int) -> str:
     )
 
 
-def readable(text: str) -> dict[str, Any]:
+def readable(text: str) -> dict[str, object]:
     """A JSON object, or the first members of a truncated one that are complete."""
     for end in range(len(text), 0, -1):
         if end < len(text) and text[end - 1] not in '"]}':

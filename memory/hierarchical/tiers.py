@@ -205,7 +205,7 @@ class Tiers(Transcribed):
     def _lines(self) -> list[dict[str, Any]]:
         return [*super()._lines(), *tier_lines(self.units)]
 
-    def _take(self, line: dict[str, Any]) -> None:
+    def _take(self, line: dict[str, object]) -> None:
         if not take_line(line, self.units, self._digest):
             super()._take(line)
 

@@ -72,7 +72,7 @@ class _Check:
     def __init__(self, file: YamlFile) -> None:
         self.file = file
         self.faults: list[FileFault] = []
-        self.given: list[dict[str, Any]] = []
+        self.given: list[dict[str, object]] = []
         """The settings of each stage as the file has them."""
 
     def config(self) -> PipelineConfig | None:

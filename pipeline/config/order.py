@@ -58,13 +58,13 @@ def misordered(
     return faults
 
 
-def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
+def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, object]]) -> list[tuple[int, str]]:
     """Finds wrappers that follow a compressor without naming an inner one; returns (position, message) for each.
 
     Such a wrapper would run its default compressor on the previous step's result.
     """
     faults: list[tuple[int, str]] = []
-    before: tuple[str, dict[str, Any]] | None = None
+    before: tuple[str, dict[str, object]] | None = None
     for i, (stage, settings) in enumerate(zip(config.stages, given, strict=True)):
         if kind_of(stage) != "compress":
             continue
@@ -93,12 +93,12 @@ def _inner_compressors(stage: Component) -> dict[str, str]:
     return {name: inner for name, inner in names.items() if inner is not None and inner.startswith("compress.")}
 
 
-def _flow(name: str, settings: dict[str, Any], field_name: str, inner: Any) -> str:
+def _flow(name: str, settings: dict[str, object], field_name: str, inner: object) -> str:
     """Formats the step as one line of YAML, with that inner compressor."""
     return f"- {name}: {_yaml({field_name: inner, **settings})}"
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
     return value if isinstance(value, str) and re.fullmatch(r"[\w.]+", value) else json.dumps(value, ensure_ascii=False)

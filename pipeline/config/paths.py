@@ -23,7 +23,7 @@ def with_absolute_paths(value: Any, folder: Path) -> Any:
     }
 
 
-def _is_relative_path(key: str, value: Any) -> bool:
+def _is_relative_path(key: str, value: object) -> bool:
     if not isinstance(value, str) or not value or value.startswith(("~", "hf:")) or Path(value).is_absolute():
         return False
     looks_like_one = "/" in value or value.lower().endswith((".gguf", ".jinja"))

@@ -142,7 +142,7 @@ class Transcript:
         except (ValueError, TypeError, RecursionError) as error:
             raise StoreError(_unusable(self.folder, error)) from error
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: object) -> None:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     @contextmanager

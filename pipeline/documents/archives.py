@@ -29,7 +29,7 @@ MAX_DEPTH = 3
 _BROKEN = (*BROKEN_ZIP, tarfile.TarError)
 
 
-_COMPRESSIONS: dict[bytes, Callable[[BinaryIO], Any]] = {
+_COMPRESSIONS: dict[bytes, Callable[[BinaryIO], object]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,

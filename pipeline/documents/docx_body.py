@@ -48,7 +48,7 @@ def make_plain(root: Any, parts: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def page_texts(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def page_texts(parts: Mapping[str, object]) -> list[tuple[str, str]]:
     """("Page header" or "Page footer", its text), each once."""
     texts: dict[tuple[str, str], None] = {}
     for name, root in parts.items():

@@ -99,7 +99,7 @@ def load_toml(path: Path, data: bytes) -> Document:
 def _json(text: str) -> Any:
     """The value of a JSON text. Raises ValueError for an object that has a key twice, of which json keeps the last."""
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         value = dict(pairs)
         if len(value) < len(pairs):
             keys = [key for key, _ in pairs]
@@ -143,7 +143,7 @@ def _entries(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
         yield keys, f"{_shown(keys)}: {_scalar(value)}" if keys else _scalar(value)
 
 
-def _line_entries(value: Any) -> Iterator[tuple[Keys, str]]:
+def _line_entries(value: object) -> Iterator[tuple[Keys, str]]:
     """The entries of one JSON line: an object on one line of text, unless it is too long."""
     line = "; ".join(f"{_shown(inner)}: {shown}" for inner, shown in _flat(value, ()))
     if line and len(line) <= _RECORD_CHARS:
@@ -152,7 +152,7 @@ def _line_entries(value: Any) -> Iterator[tuple[Keys, str]]:
         yield from _entries(value, ())
 
 
-def _flat(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
+def _flat(value: object, keys: Keys) -> Iterator[tuple[Keys, str]]:
     """The values inside an object with their paths; nothing for a value that is no object or list."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
@@ -168,12 +168,12 @@ def _flat(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
                 yield (*keys, n), _scalar(item)
 
 
-def _is_plain_list(value: Any) -> bool:
+def _is_plain_list(value: object) -> bool:
     """Whether a value is a short list of plain values, which stays on one line."""
     return isinstance(value, list) and len(value) <= 50 and not any(isinstance(item, dict | list) for item in value)
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(_scalar, value)) or "(empty)"
     if value is None or isinstance(value, bool):

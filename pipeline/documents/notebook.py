@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.documents.markdown import headings
 from pipeline.documents.tables import count_of
@@ -63,7 +62,7 @@ def load_notebook(path: Path, data: bytes) -> Document:
     return writer.document(path, "ipynb", title, notes)
 
 
-def _output(output: Mapping[str, Any]) -> tuple[str, int]:
+def _output(output: Mapping[str, object]) -> tuple[str, int]:
     """An output's text, and how many pictures it shows beside or instead of it."""
     kind = output.get("output_type")
     if kind == "stream":
@@ -82,11 +81,11 @@ def _is_repr(text: str) -> bool:
     return text.startswith("<") and text.rstrip().endswith(">")
 
 
-def _plain(text: Any) -> str:
+def _plain(text: object) -> str:
     return _COLOURS.sub("", _joined(text))
 
 
-def _joined(text: Any) -> str:
+def _joined(text: object) -> str:
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
 
 

@@ -10,7 +10,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipeline.types import Document, Place
 
@@ -61,7 +61,7 @@ class Places:
         return cuts
 
 
-def _first(mark: tuple[int, Any]) -> int:
+def _first(mark: tuple[int, object]) -> int:
     return mark[0]
 
 

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import PipelineConfig
 from pipeline.default import with_default_model, with_model
@@ -107,7 +106,7 @@ def write_pipelines(sweep: Sweep, output: Path) -> None:
         write_whole(folder / f"{variant.name}.yaml", head + text.getvalue())
 
 
-def sweep_to_dict(points: Sequence[Point], sweep: Sweep) -> dict[str, Any]:
+def sweep_to_dict(points: Sequence[Point], sweep: Sweep) -> dict[str, object]:
     """The variants with their settings and means, as plain values."""
     metric = sweep.settings.metric
     return {

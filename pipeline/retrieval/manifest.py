@@ -388,7 +388,7 @@ class Manifest:
         with _decoding():
             return json.loads(row[0])
 
-    def _set(self, key: str, value: Any) -> None:
+    def _set(self, key: str, value: object) -> None:
         self.db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
 
 

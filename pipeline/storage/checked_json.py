@@ -16,13 +16,13 @@ from pipeline.errors import SettingError
 CHECKSUM = "checksum"
 
 
-def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksum(value: Mapping[str, object]) -> dict[str, object]:
     """The object with its checksum as the last member."""
     members = json.loads(json.dumps({name: member for name, member in value.items() if name != CHECKSUM}))
     return {**members, CHECKSUM: _checksum(members)}
 
 
-def parse_object(data: bytes | str, needs_checksum: bool = False) -> dict[str, Any]:
+def parse_object(data: bytes | str, needs_checksum: bool = False) -> dict[str, object]:
     """The object in `data`, without its checksum.
 
     Raises ValueError for anything but one JSON object, and for a checksum that does not agree. An object without a
@@ -47,5 +47,5 @@ def read_object(path: Path, needs_checksum: bool = False) -> dict[str, Any]:
     return parse_object(path.read_bytes(), needs_checksum)
 
 
-def _checksum(members: Mapping[str, Any]) -> str:
+def _checksum(members: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()[:16]

@@ -39,7 +39,7 @@ class Gold:
             gains = {place(source)[0]: gain for source, gain in gains.items()}
         return replace(self, supports=supports, gains=gains)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "answers": list(self.answers),
             "is_answerable": self.is_answerable,

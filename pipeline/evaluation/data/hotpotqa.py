@@ -50,7 +50,7 @@ def read(path: Path) -> DataSet:
     return DataSet(path.name, KIND, items, lambda: documents_of(items), notes)
 
 
-def _items(item: dict[str, Any], where: str, lost: list[str]) -> Iterator[DataItem]:
+def _items(item: dict[str, object], where: str, lost: list[str]) -> Iterator[DataItem]:
     try:
         paragraphs = Paragraphs.of(item)
     except (KeyError, TypeError, ValueError) as error:

@@ -19,10 +19,10 @@ from pipeline.registry import nearest
 from pipeline.types import Question
 
 T = TypeVar("T")
-Read = Callable[[dict[str, Any], str], Iterator[DataItem]]
+Read = Callable[[dict[str, object], str], Iterator[DataItem]]
 """Makes items of an object at a place. Raises DataError if the whole object is wrong."""
 _WORDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", bool: "true or false"}
-_REQUIRED: Any = object()
+_REQUIRED: object = object()
 
 
 def text_of(path: Path) -> str:
@@ -44,7 +44,7 @@ def read_items(path: Path, read: Read) -> tuple[DataItem, ...]:
     return usable(items)
 
 
-def each_item(path: Path, value: dict[str, Any], key: str, where: str, read: Read) -> Iterator[DataItem]:
+def each_item(path: Path, value: dict[str, object], key: str, where: str, read: Read) -> Iterator[DataItem]:
     """The items that `read` makes of each object of a key's list."""
     for place, entry in _entries(value, key, where):
         fault = "" if isinstance(entry, dict) else f"must be an object, was: {str(entry)[:60]}"
@@ -127,7 +127,7 @@ def json_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield row.where, row.value
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Each line's object, with its place, read one by one: for files larger than memory."""
     try:
         with path.open("rb") as file:
@@ -145,7 +145,7 @@ def _loads(line: bytes, where: str) -> Any:
         raise DataError(f"{where}: no JSON: {error}") from None
 
 
-def _object(item: Any, where: str) -> dict[str, Any]:
+def _object(item: object, where: str) -> dict[str, object]:
     if not isinstance(item, dict):
         raise DataError(f"{where}: must be an object, was: {str(item)[:60]}")
     return item
@@ -163,7 +163,7 @@ def need(item: dict[str, Any], key: str, kind: type[T], where: str, default: Any
     return value
 
 
-def each(item: dict[str, Any], key: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def each(item: dict[str, object], key: str, where: str) -> Iterator[tuple[str, dict[str, object]]]:
     """The objects of a key's list, each with its place below `where`."""
     for place, value in _entries(item, key, where):
         yield place, _object(value, place)

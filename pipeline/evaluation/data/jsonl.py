@@ -67,7 +67,7 @@ def _items(path: Path) -> Iterator[DataItem]:
         yield item
 
 
-def _item(item: dict[str, Any], where: str, default_id: str) -> DataItem:
+def _item(item: dict[str, object], where: str, default_id: str) -> DataItem:
     strange = [key for key in item if key not in _KEYS]
     if strange:
         raise DataError(
@@ -102,7 +102,7 @@ def _item(item: dict[str, Any], where: str, default_id: str) -> DataItem:
     )
 
 
-def _document(value: dict[str, Any], where: str) -> Document:
+def _document(value: dict[str, object], where: str) -> Document:
     return named(KIND, need(value, "title", str, where, ""), need(value, "text", str, where))
 
 

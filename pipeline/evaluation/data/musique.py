@@ -56,7 +56,7 @@ def steps(item: dict[str, Any]) -> Iterator[MusiqueStep]:
         yield MusiqueStep(number, question, answers[number], paragraph["title"], paragraph["paragraph_text"])
 
 
-def _items(item: dict[str, Any], where: str) -> Iterator[DataItem]:
+def _items(item: dict[str, object], where: str) -> Iterator[DataItem]:
     documents, supports = [], []
     for below, paragraph in each(item, "paragraphs", where):
         text = need(paragraph, "paragraph_text", str, below).strip()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataItem, DataSet, Gold, documents_of, named
@@ -32,13 +31,13 @@ def read(path: Path) -> DataSet:
     return DataSet(path.name, KIND, items, lambda: documents_of(items))
 
 
-def squad_items(path: Path, value: dict[str, Any], where: str) -> Iterator[DataItem]:
+def squad_items(path: Path, value: dict[str, object], where: str) -> Iterator[DataItem]:
     """The questions of a file's value: a SquadItem each, or a DataItem with a fault."""
 
-    def article_items(article: dict[str, Any], place: str) -> Iterator[DataItem]:
+    def article_items(article: dict[str, object], place: str) -> Iterator[DataItem]:
         title = need(article, "title", str, place, "").replace("_", " ")
 
-        def paragraph_items(paragraph: dict[str, Any], place: str) -> Iterator[DataItem]:
+        def paragraph_items(paragraph: dict[str, object], place: str) -> Iterator[DataItem]:
             document = named(KIND, title, need(paragraph, "context", str, place))
             return each_item(path, paragraph, "qas", place, lambda qa, place: iter([_item(qa, document, place)]))
 
@@ -47,7 +46,7 @@ def squad_items(path: Path, value: dict[str, Any], where: str) -> Iterator[DataI
     return each_item(path, value, "data", where.removesuffix(": [0]"), article_items)
 
 
-def _item(qa: dict[str, Any], document: Document, where: str) -> DataItem:
+def _item(qa: dict[str, object], document: Document, where: str) -> DataItem:
     spans = tuple(_span(answer, document, place) for place, answer in each(qa, "answers", where))
     answers = tuple(dict.fromkeys(document.text[start:end] for start, end in spans))
     is_impossible = need(qa, "is_impossible", bool, where, None)
@@ -62,7 +61,7 @@ def _item(qa: dict[str, Any], document: Document, where: str) -> DataItem:
     )
 
 
-def _span(answer: dict[str, Any], document: Document, where: str) -> tuple[int, int]:
+def _span(answer: dict[str, object], document: Document, where: str) -> tuple[int, int]:
     text, start = need(answer, "text", str, where), need(answer, "answer_start", int, where)
     actual = document.text[start : start + len(text)]
     if not text or actual != text:

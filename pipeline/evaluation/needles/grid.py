@@ -83,7 +83,7 @@ class NeedleGrid:
         make: Callable[..., NeedleTask] = task
         return [make(**dict(zip(names, values, strict=True))) for values in product(*map(self._values, names))]
 
-    def _values(self, parameter: str) -> tuple[Any, ...]:
+    def _values(self, parameter: str) -> tuple[object, ...]:
         values: dict[str, tuple[Any, ...]] = {
             "length": self.lengths,
             "direction": self.directions,

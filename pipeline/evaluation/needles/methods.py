@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.answers.llama import Llama
 from pipeline.answers.scripted import Scripted
@@ -75,7 +75,7 @@ def _of_file(name: str, path: Path) -> NeedleMethod:
     return NeedleMethod(name, config, "index" if config.searches_index else "haystack")
 
 
-def with_reader(config: PipelineConfig, changes: dict[str, Any]) -> PipelineConfig:
+def with_reader(config: PipelineConfig, changes: dict[str, object]) -> PipelineConfig:
     """The same pipeline with changed settings of its model. A change to None keeps the setting."""
     changes = {name: value for name, value in changes.items() if value is not None}
     if not isinstance(config.generator, Llama):

@@ -103,7 +103,7 @@ def _packed(value: object) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
 
 
-def _metrics(runs: Sequence[Measures]) -> list[dict[str, Any]]:
+def _metrics(runs: Sequence[Measures]) -> list[dict[str, object]]:
     names = {metric.name for run in runs for metric in run.metrics}
     return [{"name": m.name, "title": m.title, "what": m.what} for m in BY_NAME.values() if m.name in names]
 
