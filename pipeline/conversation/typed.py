@@ -82,10 +82,8 @@ def _parse(line: bytes) -> TypedLine | None:
         value = parse_object(line)
     except ValueError:
         return None
-    if not isinstance(value.get("text"), str):
-        return None
-    turn = value.get("turn")
-    return TypedLine(value["text"], turn if isinstance(turn, int) else None)
+    text, turn = value.get("text"), value.get("turn")
+    return TypedLine(text, turn if isinstance(turn, int) else None) if isinstance(text, str) else None
 
 
 def _is_torn(path: Path) -> bool:
