@@ -16,7 +16,7 @@ from pipeline.default import chat_pipeline, default_pipeline, with_default_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.executors.settings import ExecutorSettings
-from pipeline.listener import Listener, silent
+from pipeline.listener import Listener, ignore, silent
 from pipeline.pipeline import Pipeline as Runner
 from pipeline.pipeline_yaml import to_yaml
 from pipeline.registry import checked, stage_name
@@ -142,13 +142,15 @@ class Pipeline:
         output: str | os.PathLike[str],
         *,
         executor: Literal["local", "ray"] | None = None,
-        on_status: Callable[[Any], None] = lambda status: None,
+        on_status: Callable[[Any], None] = ignore,
+        on_note: Callable[[str], None] = ignore,
     ) -> list[dict[str, Any]]:
-        """Answers many questions, each with a record in the folder `output`; a later call goes on where it stopped.
+        """Answers many questions, each with a record in the folder `output`; a later call resumes.
 
-        A question is a string, or a mapping with `question`, `id`, `answers` and whatever else is to be kept. Gives the
-        records in the order of the questions; `record["status"]` is `ok` or `error`, and no error of one question stops
-        the others.
+        A question is a string, or a mapping with `question`, `id`, `answers` and further fields, which the record
+        repeats. Returns the records in the order of the questions; `record["status"]` is `ok` or `error`, and an error
+        of one question does not stop the others. `on_note` receives a line for each remarkable event, such as records
+        of another index that were dropped.
         """
         from pipeline.executors.folder import read_run
         from pipeline.executors.run import RunOptions, run
@@ -157,9 +159,8 @@ class Pipeline:
         samples = samples_of([{"question": one} if isinstance(one, str) else dict(one) for one in questions])
         with self._lock:
             folder = self._index_folder()
-            run(
-                self.config, folder, samples, Path(output), RunOptions(executor=executor), self.progress, on_status,
-            )  # fmt: skip
+            options = RunOptions(executor=executor)
+            run(self.config, folder, samples, Path(output), options, self.progress, on_status, on_note)
         return [record.to_dict() for record in read_run(Path(output)).records]
 
     def _open(self) -> Runner:
