@@ -53,18 +53,21 @@ class Attention:
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
 
-    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; None: no limit.
-    :param budget: most tokens of the reader to keep; None: no limit.
-    :param threshold: lowest probability of a kept sentence, in [0, 1]; None: no limit.
+    Example: `compress.attention: {keep_ratio: null, top_k: 5}`
+
+    :param keep_ratio: largest share of the tokens to keep, in (0, 1]; null: no limit.
+    :param budget: largest number of the reader's tokens to keep, at least 1; null: no limit.
+    :param threshold: lowest probability of a kept sentence, in [0, 1]; null: no limit.
     :param share: keep the best sentences that together hold this share of the attention to all sentences (top-p), in
-        (0, 1]: few where the attention rests on few sentences; None: no limit.
-    :param top_k: most sentences to keep; None: no limit.
+        (0, 1]: few if the attention rests on few sentences; null: no limit.
+    :param top_k: largest number of sentences to keep, at least 1; null: no limit.
     :param similarity: whether to add two features from the embedder and the words, as compress.probe does: the votes of
         the question's tokens, and the shared words. Better; the embedder reads the passages unless their token vectors
         are kept (pipeline/retrieval/token_vectors.py).
     :param links: whether to raise passages whose title a good sentence names, for multi-hop questions.
-    :param window: most tokens in one reading of the question. More candidates are asked in several windows.
-    :param neighbours: number of sentences before and after each kept sentence to keep as well.
+    :param window: largest number of tokens in one reading of the question, at least 256. More candidates are asked in
+        several windows.
+    :param neighbours: number of sentences before and after each kept sentence that are kept as well, at least 0.
     """
 
     keep_ratio: float | None = 0.3
