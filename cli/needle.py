@@ -211,7 +211,7 @@ def report(options: ReportOptions) -> int:
     return print_results(read_results(Path(options.folder)), options.json)
 
 
-@command(app, "calibrate", hidden=True)
+@command(app, "calibrate", "longthread needle calibrate smollm2-135m", hidden=True)
 def calibrate(options: LimitOptions) -> int:
     """The name of `longthread needle limit` in earlier releases."""
     if not options.quiet:

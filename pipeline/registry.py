@@ -52,7 +52,7 @@ COMPONENTS: dict[str, str] = {
     "compress.if_faster": "compressors.if_faster:IfFaster",
     "compress.route": "compressors.route:Route",
     "gate.support": "pipeline.answers.support:Support",
-    "memory.hierarchical": "memory.hierarchical:Hierarchical",
+    "memory.hierarchical": "memory.hierarchical.settings:Hierarchical",
     "memory.none": "memory.none:Nothing",
     "memory.window": "memory.window:Window",
     "memory.full": "memory.full:Full",

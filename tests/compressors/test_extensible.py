@@ -312,14 +312,15 @@ def test_states_are_made_once_and_made_again_where_they_are_damaged(
 
 
 def test_the_oldest_states_go_when_there_is_no_more_room(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, 4, max_bytes=200)
+    folder = tmp_path / "states"
+    store = StateStore(folder, 4, max_bytes=200)
     rows = [np.full(8, n, np.int32) for n in range(3)]
     for row in rows:
         store.get(row, lambda: states_of(8))
     assert [store.path(row).exists() for row in rows] == [False, False, True] or [
         store.path(row).exists() for row in rows
     ] == [False, True, True]
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 200
 
 
 def test_passages_become_vectors_and_keep_their_text(smol: Pipeline, card: str) -> None:

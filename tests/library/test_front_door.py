@@ -110,6 +110,13 @@ def test_every_file_that_ships_survives_the_way_to_python_and_back(path: Path, t
     assert again.executor == config.executor
 
 
+@pytest.mark.parametrize("name", sorted(COMPONENTS))
+def test_a_class_has_the_name_that_it_is_listed_under(name: str) -> None:
+    module, _, attribute = COMPONENTS[name].partition(":")
+    cls = component_class(name)
+    assert (cls.__module__, cls.__qualname__) == (module, attribute)
+
+
 def test_components_inside_components() -> None:
     protect = checked(lt.Protect(of=lt.Sentences(keep_ratio=0.2)))
     assert protect.of == lt.Sentences(keep_ratio=0.2)

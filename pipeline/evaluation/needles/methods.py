@@ -64,7 +64,7 @@ def method(name: str) -> NeedleMethod:
         return _of_file(Path(name).stem, Path(name))
     hint = nearest(name, list(METHODS))
     raise ConfigError(
-        f"--method: there is no method '{name}'{hint}; there are {', '.join(METHODS)}, or a pipeline file"
+        f"`method`: there is no method '{name}'{hint}; there are {', '.join(METHODS)}, or a pipeline file"
     )
 
 
