@@ -295,7 +295,7 @@ def test_the_list_of_documents_says_what_is_known_and_a_filter_keeps_to_some(tal
     assert done.code == 0, done.err
     assert re.search(r"documents/tower\.md  markdown, 2024-05-17, en, Ada: The tower$", done.out, re.MULTILINE)
     assert re.search(r"documents/boat\.md  markdown, \(\d{4}-\d\d-\d\d\), en, The boat$", done.out, re.MULTILINE)
-    assert done.out.count("author=Ada and year>=2024: 1 of 2 documents are searched") == 2
+    assert done.out.count("author=Ada and year>=2024: 1 of 2 documents searched") == 2
     assert "filter: author=Ada and year>=2024; /docs filter off searches all" in done.lines
     assert "No filter: all documents are searched." in done.lines
     assert "sails at nine" not in done.out.partition("No filter")[0]

@@ -131,7 +131,7 @@ def test_a_session_that_cannot_be_read_is_named() -> None:
     with talk() as conversation:
         done = conversation.forget(matching=SECRET)
         assert done.elsewhere == (HeldElsewhere("torn", (), 0),)
-        assert "holds it: torn (it cannot be read, and may)" in forgotten(done).plain
+        assert "holds it: torn (unreadable, so it may contain it)" in forgotten(done).plain
         with pytest.raises(StoreError, match="torn: the session's file cannot be used"):
             conversation.forget_in("torn", done.what)
 
