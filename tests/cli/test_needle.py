@@ -77,7 +77,7 @@ def test_bad_input(run: Run, tmp_path: Path, scripted: str, arguments: list[str]
         (["limit", "smollm2-135m", "-n", "4"], "-n 4 is too few for a threshold of 75%"),
         (["limit", "smollm2-135m", "--minutes", "0"], "--minutes must be greater than 0"),
         (["limit", "no-such-model"], "no-such-model"),
-        (["calibrate", "no-such-model"], "longthread needle calibrate is called longthread needle limit now"),
+        (["calibrate", "no-such-model"], "longthread needle calibrate is now longthread needle limit"),
         (["verbatim", "smollm2-135m", "--lists", "99"], "--lists must be in [2, 23], was: 99"),
         (["verbatim", "smollm2-135m", "--length", "x"], "--length must be whole numbers"),
         (["verbatim", "smollm2-135m", "--nouns", "nowhere"], "--nouns nowhere: cannot be read"),

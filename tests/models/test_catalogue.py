@@ -284,7 +284,7 @@ NAME = "hf:someone/some-GGUF/some.Q8_0.gguf"
 def test_a_pull_brings_the_file_and_its_hash(hub: FakeHub, cache: Path) -> None:
     done = run(hub.address, "pull", NAME)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{NAME}: 0 MB to download into {cache / 'models'}/hf/someone/some-GGUF (")
+    assert done.stdout.startswith(f"{NAME}: 0.0 MB to download into {cache / 'models'}/hf/someone/some-GGUF (")
     path = cache / "models" / "hf" / "someone" / "some-GGUF" / "some.Q8_0.gguf"
     assert path.read_bytes() == WHOLE
     assert json.loads(path.with_name(path.name + ".json").read_text()) == {

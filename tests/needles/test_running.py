@@ -56,9 +56,9 @@ def test_another_seed_is_another_haystack() -> None:
     ("settings", "match"),
     [
         ({"tasks": ("thraed",)}, "there is no task 'thraed', did you mean 'thread'"),
-        ({"needles": (0,)}, "--needles: numbers of at least 1 are needed, were: \\[0\\]"),
-        ({"pairs": ()}, "--pairs: numbers of at least 1 are needed"),
-        ({"n": 0}, "-n must be at least 1, was: 0"),
+        ({"needles": (0,)}, "`needles`: numbers of at least 1 are needed, were: \\[0\\]"),
+        ({"pairs": ()}, "`pairs`: numbers of at least 1 are needed"),
+        ({"n": 0}, "`n` must be at least 1, was: 0"),
         ({"tasks": ("babi1",)}, "the task babi1 needs `data`"),
     ],
 )
