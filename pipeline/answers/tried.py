@@ -165,16 +165,17 @@ def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> 
 
 
 def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["exact", "passages", "sentences"]:
-    """What `reuse` loses little: `sentences` where the chosen sentences do, else `passages` where these do.
+    """Recommends `sentences` if it loses little, else `passages` if that loses little, else `exact`.
 
-    Little: not more than MARGIN of the questions are answered right no longer, and the right answers lose at most
-    MAX_LOSS in likelihood.
+    Little: at most MARGIN of the questions lose their right answer, and a token of a right answer loses at most MAX_LOSS
+    of its log-probability.
     """
     by_way = {result.way: result for result in results}
 
     def loses_little(way: Way, base: Way) -> bool:
         lost = by_way[base].right - by_way[way].right
-        return lost <= MARGIN * n_answerable and by_way[base].gold_logprob - by_way[way].gold_logprob <= MAX_LOSS
+        less_likely = round(by_way[base].gold_logprob - by_way[way].gold_logprob, 6)
+        return lost <= MARGIN * n_answerable and less_likely <= MAX_LOSS
 
     if loses_little("sentences", "read_sentences"):
         return "sentences"

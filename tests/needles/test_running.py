@@ -166,7 +166,7 @@ def test_sizes_beyond_the_context_are_refused_before_anything_is_asked(tmp_path:
         "2 cells do not fit the window of scripted: it holds 260 tokens, of which 100 are kept for the answer:\n"
         "  single at 200 pairs (16000 characters): 4"
     ) or "single at 200 pairs (16000 characters)" in str(error.value)
-    assert "--rope yarn:4" in str(error.value)
+    assert "beyond the trained context with `rope`" in str(error.value)
     assert not (tmp_path / "run" / "run").exists()
     assert [cell.n for cell in ask(tmp_path / "hops", NeedleGrid(pairs=(300,), n=2), "hops", n_ctx=260).cells] == [2]
 
