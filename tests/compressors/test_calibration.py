@@ -175,7 +175,7 @@ def test_what_ships_can_be_read_and_has_its_evidence(path: Path) -> None:
     value = json.loads(path.read_text("utf-8"))
     from pydantic import TypeAdapter
 
-    kind: Any = ProbeCalibration if path.name.startswith("probe-") else ExitCalibration
+    kind: Any = ExitCalibration if path.name.startswith("exit-") else ProbeCalibration
     calibration: Any = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
     assert calibration.key == "scripted" or len(calibration.key) == 64
     assert calibration.key == "scripted" or calibration.evidence.n_questions >= 100

@@ -15,7 +15,7 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.pipeline import Pipeline
-from pipeline.registry import make, stage_name
+from pipeline.registry import make, stage_name, with_settings
 from pipeline.types import Question
 from tests.executors.conftest import config, samples
 
@@ -206,7 +206,7 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
 
 def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path) -> None:
     """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
-    stages = list(config(last=make("generate.llama", {**dict(MODEL.settings), "n_cells": 1024})).stages)
+    stages = list(config(last=with_settings(MODEL, {"n_cells": 1024})).stages)
     stages[1] = make("compress.exit", {"window": 512, "threshold": 0.5})
     pipeline = replace(config(), stages=tuple(stages))
     summary = run(pipeline, index, samples(3), tmp_path, RunOptions(retry=0))

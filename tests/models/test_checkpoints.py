@@ -161,10 +161,10 @@ def test_the_states_of_many_sequences_are_held_to_the_free_memory(path: Path, mo
     with engine_on(path, n_ctx=256, n_seq_max=16, n_cached=8) as engine:
         assert (engine.resolved.n_seq_max, engine.resolved.n_cached) == (16, 8)
         assert engine.resolved.kv_bytes == (16 + 8 + N_SPARE) * state
-    monkeypatch.setattr("pipeline.models.context.free_memory", lambda: 4 * 12 * state)
+    monkeypatch.setattr("pipeline.models.resolving.free_memory", lambda: 4 * 12 * state)
     with engine_on(path, n_ctx=256, n_seq_max=16, n_cached=8) as engine:
         assert (engine.resolved.n_seq_max, engine.resolved.n_cached) == (7, 3)
         assert answers(engine, *[(Text(f"{n} bees"),) for n in range(9)])[8].answer_tokens
-    monkeypatch.setattr("pipeline.models.context.free_memory", lambda: 3 * state)
+    monkeypatch.setattr("pipeline.models.resolving.free_memory", lambda: 3 * state)
     with pytest.raises(ModelError, match="the recurrent states of 4 sequences take"):
         engine_on(path, n_ctx=256)
