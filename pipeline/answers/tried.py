@@ -167,8 +167,8 @@ def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> 
 def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["exact", "passages", "sentences"]:
     """Recommends `sentences` if it loses little, else `passages` if that loses little, else `exact`.
 
-    Little: at most MARGIN of the questions lose their right answer, and a token of a right answer loses at most MAX_LOSS
-    of its log-probability.
+    Little: at most MARGIN of the questions lose their right answer, and a token of a right answer loses at most
+    MAX_LOSS of its log-probability.
     """
     by_way = {result.way: result for result in results}
 

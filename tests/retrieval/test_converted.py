@@ -15,7 +15,7 @@ from pipeline.retrieval.converted import ConvertedEmbedder
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder, open_embedder
 
 ROOT = Path(__file__).parent.parent.parent
-WORDS = (ROOT / "docs" / "experiments.md").read_text("utf-8").split()
+WORDS = [word for word in (ROOT / "docs" / "experiments.md").read_text("utf-8").split() if len(word) < 20]
 TEXTS = [
     *(" ".join(WORDS[start : start + n]) for n in (3, 11, 30, 90) for start in range(0, 1800, 180)),
     "",
