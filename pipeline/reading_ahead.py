@@ -165,6 +165,9 @@ class _Plan:
     def of(cls, pipeline: Pipeline, assembler: LaysOutAhead, reader: Any) -> Self:
         passages = _by_use(pipeline)
         room = cell_limits().max_disk_bytes - size_of(cache_folder() / "pieces")[1]
+        tags = assembler.tags_ahead(N_TAGS, pipeline)
+        n = reader.n_to_read(tags)
+        room -= n * reader.kept_cell_bytes + (len(tags) * _FILE_BYTES if n else 0)
         prompts: list[tuple[Prompt, int]] = []
         n_kept = n_too_long = n_beyond = 0
         for prompt in assembler.excerpts_ahead(passages, pipeline):
