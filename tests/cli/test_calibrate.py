@@ -54,7 +54,7 @@ def test_heads_and_a_threshold_are_found_and_kept(run: Run, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "prob"], "--method must be one of probe, exit, was: prob"),
+        (["--method", "prob"], "--method must be one of probe, exit, attention, was: prob"),
         (["--recall", "1.5"], "--recall must be between 0 and 1, was: 1.5"),
         (["--window", "5"], "--window must be at least 128, was: 5"),
         (["--data", "no-such-file.json"], "no-such-file.json: cannot be read"),
