@@ -94,14 +94,15 @@ BATCH = """
 import sys
 from pathlib import Path
 from pipeline.executors.run import RunOptions, run
-from pipeline.executors.settings import Pool
+from pipeline.executors.settings import StagePool
 from tests.executors.test_kept_passages import config, samples
-pipeline = config(sys.argv[3], 3, num_cpus=2, stages={"generate": Pool(replicas=2, num_cpus=0.5)})
+pipeline = config(sys.argv[3], 3, num_cpus=2, stages={"generate": StagePool(replicas=2, num_cpus=0.5)})
 summary = run(pipeline, Path(sys.argv[1]), samples(), Path(sys.argv[2]), RunOptions("ray"))
 print(summary.n_ok)
 """
 
 
+@pytest.mark.alone
 def test_actors_of_ray_find_what_others_on_their_node_have_read(index: Path, tmp_path: Path) -> None:
     """Two generators on one node; the second run has others, which read no passage. The files are whole at the end."""
     model = str(random_model(tmp_path))
