@@ -32,8 +32,10 @@ from pipeline.executors.run import RunOptions, run
 from pipeline.executors.samples import Sample
 from pipeline.registry import stage_name
 from pipeline.types import Question
+from tests.executors.components import register
 from tests.executors.conftest import QUESTIONS, config
 import dataclasses
+register()
 stages = tuple(stage for stage in config().stages if stage_name(stage) != "compress.trouble")
 pipeline = dataclasses.replace(config(num_cpus=2), stages=stages)
 batch = [Sample(Question(QUESTIONS[n % 3], f"q{n}")) for n in range(int(sys.argv[3]))]
