@@ -23,10 +23,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/python -m cli.main demo
 
-# First what can share the machine, a worker for each core; then what needs it alone.
+# First what can share the machine, a worker for each core, slow files before the others (tests/order.py); then what
+# needs the machine alone.
 # With CI set, pytest's list of what failed has whole messages, which are too long to read.
 PYTEST := env -u CI COLUMNS=160 $(BIN)/pytest
-PARALLEL := -n auto --dist loadfile
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST) $(PARALLEL) -m "not alone and not thorough"

@@ -15,6 +15,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from tests.order import in_order
+
 WORKER_BYTES = 4 << 30
 """Memory that one worker may need: torch, two models and their caches."""
 
@@ -47,12 +49,16 @@ def _cores() -> list[int]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that starts a Ray needs the machine alone: Ray has a time limit for the signs of life of its processes."""
+    """Marks the tests that start a Ray, and lets the slow files begin first.
+
+    A test that starts a Ray needs the machine alone: Ray has a time limit for the signs of life of its processes.
+    """
     for item in items:
         parameters = getattr(item, "callspec", None)
         has_ray = parameters is not None and parameters.params.get("executor") == "ray"
         if has_ray or "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.alone)
+    items[:] = in_order(items, lambda item: item.nodeid.partition("::")[0])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,52 @@
+"""The order of the test files: the slow ones first, so that no worker begins one when the others are done.
+
+A worker takes whole files (`--dist loadfile`) in this order (`--no-loadscope-reorder`). pytest-xdist's own order is by
+the number of tests, in which a file of four tests that kill processes comes last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+SLOW_FILES: tuple[str, ...] = (
+    "tests/test_readme.py",
+    "tests/chat/test_terminal.py",
+    "tests/memory/test_crash.py",
+    "tests/compressors/test_extensible.py",
+    "tests/training/test_extensible.py",
+    "tests/retrieval/test_interrupted.py",
+    "tests/models/test_pieces.py",
+    "tests/models/test_engine.py",
+    "tests/executors/test_damaged.py",
+    "tests/test_tutorial.py",
+    "tests/test_wheel.py",
+    "tests/test_network.py",
+    "tests/models/test_tune.py",
+    "tests/cli/test_edges.py",
+    "tests/cli/test_hostile.py",
+    "tests/retrieval/test_parallel.py",
+    "tests/memory/test_damaged_session.py",
+    "tests/models/test_hybrid.py",
+    "tests/chat/test_bytes.py",
+    "tests/chat/test_talk.py",
+    "tests/answers/test_reuse.py",
+    "tests/models/test_zoo.py",
+)
+"""Files that start processes, type into terminals, train, or read long prompts: those that take longest first.
+
+`pytest --durations=0` shows what a file takes; a new one of more than 20 seconds belongs here.
+"""
+
+
+def in_order(items: Iterable[T], file_of: Callable[[T], str]) -> list[T]:
+    """Sorts tests by file: SLOW_FILES first, then the files with most tests. The order inside a file stays."""
+    items = list(items)
+    n_tests = Counter(map(file_of, items))
+    slow = {name: place for place, name in enumerate(SLOW_FILES)}
+    others = {name: len(slow) + place for place, (name, _) in enumerate(n_tests.most_common())}
+    places = others | slow
+    return sorted(items, key=lambda item: places[file_of(item)])
