@@ -55,7 +55,6 @@ from compressors.calibration.store import AttentionCalibration, ProbeCalibration
 from compressors.exit_mini import ExitMini
 from compressors.probe import Probe
 from compressors.selection import Units
-from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Component
 from pipeline.docs_index import update_index
@@ -70,6 +69,7 @@ from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.retrieval import remembered
 from pipeline.stages import run_stage
+from pipeline.storage.cache import cache_folder
 from pipeline.types import Document, Passage, Prompt, Question, State, Text
 
 ROOT = Path(__file__).parent.parent

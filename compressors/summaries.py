@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.identity import model_key
+from pipeline.storage.cache import cache_folder
 from pipeline.text.counting import counted
 from pipeline.types import Message, Passage, Prompt, Sampling, Text
 
@@ -107,6 +107,6 @@ def _load(file: Path) -> str | None:
 
 
 def _save(file: Path, text: str) -> None:
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     write_json(file, {"text": text})

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.cache import cache_folder, size_of
 from pipeline.errors import StoreError
 from pipeline.retrieval.generations import MANIFEST, newest
 from pipeline.retrieval.lock import lock_unless_written
+from pipeline.storage.cache import cache_folder, size_of
 from pipeline.storage.folders import delete_folder
 from pipeline.storage.sqlite import read_only
 from pipeline.storage.whole import is_left_over

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cache import cache_folder, make_private
 from pipeline.config import IndexSettings
 from pipeline.contracts import Embedder, Progress
 from pipeline.documents.left_out import LEFT_OUT
@@ -20,6 +19,7 @@ from pipeline.errors import StoreError
 from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.generations import FIRST, MANIFEST, copy_generation, hold_newest, holding, missing
 from pipeline.retrieval.manifest import FORMAT, READABLE, Manifest
+from pipeline.storage.cache import cache_folder, make_private
 from pipeline.storage.folders import delete_folder
 from pipeline.types import Document
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ConfigError, LongthreadError
+from pipeline.storage.cache import cache_folder
 
 Status = Literal["ok", "warn", "miss"]
 

@@ -14,7 +14,6 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import GivesParents, Progress, Runtime
 from pipeline.conversation.sessions import all_sessions
 from pipeline.errors import ConfigError, ModelError
@@ -25,6 +24,7 @@ from pipeline.models.cell_files import size_of
 from pipeline.models.cell_limits import DISK, cell_limits
 from pipeline.registry import stage_name
 from pipeline.retrieval.parents import with_parents
+from pipeline.storage.cache import cache_folder
 from pipeline.types import Passage, Prompt, Question, State
 
 if TYPE_CHECKING:

@@ -81,8 +81,8 @@ def fill_cache(session_cache: Path) -> Callable[[Path], Path]:
     folder.
     """
     from pipeline.models.catalogue import resolve
-    from pipeline.models.filehash import file_sha256
     from pipeline.retrieval.embedder import open_embedder
+    from pipeline.storage.hashes import file_sha256
 
     session_cache.mkdir(parents=True, exist_ok=True)
     with FileLock(session_cache / "prepare.lock"), pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cache import CACHE_LAYOUT
+from pipeline.storage.cache import CACHE_LAYOUT
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("longthread", "pipeline", "compressors", "memory", "cli")
@@ -33,7 +33,7 @@ HOMES = {
     "ray": ("pipeline/executors/on_ray/",),
 }
 LEAVES = (
-    "pipeline.document", "pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.cache",
+    "pipeline.document", "pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.storage.cache",
     "pipeline.storage.whole",
 )  # fmt: skip
 

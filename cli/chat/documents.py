@@ -12,13 +12,13 @@ from cli.output import SafeConsole, print_line
 from cli.printing import shown_path
 from cli.progress import Display
 from cli.unread import raise_if_nothing_was_read, report_all
-from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.docs_index import copy_index, docs_folder, update_index
 from pipeline.documents.discover import discover
 from pipeline.errors import DocumentError
 from pipeline.models.capabilities import ChecksSampling
 from pipeline.pipeline import Pipeline
+from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     from cli.chat.chat import Chat

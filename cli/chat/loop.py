@@ -26,11 +26,11 @@ from cli.options import PipelineOptions, Watch
 from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
 from cli.sessions import move_old_sessions
-from pipeline.cache import private_files
 from pipeline.conversation.sessions import session_folder
 from pipeline.conversation.typed import n_damaged
 from pipeline.errors import LongthreadError
 from pipeline.presets import preset_or_path
+from pipeline.storage.cache import private_files
 from pipeline.text.visible import MARK, visible
 
 DEFAULT_SESSION = "default"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError, SettingError
 from pipeline.models.identity import model_key
+from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def stored(kind: type[C], model: Model) -> C | None:
 
 def store(calibration: ExitCalibration | ProbeCalibration) -> Path:
     """Writes a calibration for the user and gives its path."""
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     path = _user_path(calibration.method, calibration.key)
     write_json(path, asdict(calibration))

@@ -16,11 +16,11 @@ import numpy as np
 
 from compressors.soft.store import StateStore
 from compressors.soft.weights import SoftWeights
-from pipeline.cache import cache_folder
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Embeds, OnFile
 from pipeline.models.settings import EngineSettings
+from pipeline.storage.cache import cache_folder
 from pipeline.types import Soft
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ def write_layers(source: Path, weights: SoftWeights, layers: Path, table: Path, 
 
     Raises ModelError for a model that is not a Llama, and for weights that do not fit it.
     """
-    from pipeline.models.files import new_file
     from pipeline.models.tensors import dequantised, write_model
     from pipeline.models.weights import Vocabulary
+    from pipeline.storage.files import new_file
 
     vocabulary = Vocabulary(source)
     metadata = layers_metadata(vocabulary.metadata, weights)

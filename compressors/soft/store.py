@@ -63,7 +63,7 @@ class StateStore:
 
     def _write(self, path: Path, states: NDArray[np.float16]) -> None:
         from pipeline.errors import ModelError
-        from pipeline.models.files import new_file
+        from pipeline.storage.files import new_file
 
         data = np.ascontiguousarray(states, "<f2").tobytes()
         try:

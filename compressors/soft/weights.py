@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressors.soft.choice import chosen
-from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError
 from pipeline.models.identity import model_key
+from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,7 +109,7 @@ class SoftWeights:
 
 def save(weights: SoftWeights, path: Path) -> Card:
     """Writes the numbers (.npz) and the card (.json) at `path`. Gives the card with its hash."""
-    from pipeline.models.files import new_file, write_json
+    from pipeline.storage.files import new_file, write_json
 
     data = io.BytesIO()
     np.savez(data, **{name: array.astype(np.float16) for name, array in weights.arrays.items()})  # type: ignore[arg-type]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.answers.layouts import LAYOUTS
-from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError, SettingError
 from pipeline.models.identity import model_key
+from pipeline.storage.cache import cache_folder
 
 SHIPPED = Path(__file__).parent / "trial" / "results"
 
@@ -197,7 +197,7 @@ def stored(model: Model) -> Tried | None:
 
 def store(tried: Tried) -> Path:
     """Writes a result to the user's calibrations; returns the file."""
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     path = _own(tried.key)
     write_json(path, asdict(tried))

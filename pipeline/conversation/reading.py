@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cache import cache_folder
 from pipeline.config import PipelineConfig
 from pipeline.contracts import DocumentReader
 from pipeline.conversation.conversation import memory_of
@@ -24,6 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.last_prompt import LastPrompt
 from pipeline.pipeline import Pipeline
 from pipeline.registry import kind_of, make
+from pipeline.storage.cache import cache_folder
 from pipeline.types import Document, Question, State
 
 READING = {"sensory_tokens": 0, "segment_tokens": 1000, "recall_tokens": 1200, "summarise": "extract"}

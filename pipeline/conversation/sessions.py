@@ -15,10 +15,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cache import cache_folder, data_folder, make_private, size_of
 from pipeline.conversation.forgetting import is_pending
 from pipeline.conversation.transcript import NAME, check_unchanged, read_begun, read_turns, session_errors
 from pipeline.errors import StoreError
+from pipeline.storage.cache import cache_folder, data_folder, make_private, size_of
 from pipeline.storage.folders import delete_folder, temporary_name
 from pipeline.storage.sqlite import copy_database, read_only
 from pipeline.storage.whole import is_left_over, write_whole

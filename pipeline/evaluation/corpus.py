@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import Progress
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
+from pipeline.storage.cache import cache_folder
 from pipeline.storage.whole import write_whole
 from pipeline.types import Document
 

@@ -343,7 +343,7 @@ def _file(path: Path) -> dict[str, str]:
     """Describes a file by its path and hash; a folder's hash covers all its files."""
     import hashlib
 
-    from pipeline.models.filehash import file_sha256
+    from pipeline.storage.hashes import file_sha256
 
     if path.is_file():
         return {"path": str(path.resolve()), "sha256": file_sha256(path)}
@@ -354,7 +354,7 @@ def _file(path: Path) -> dict[str, str]:
 
 def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]:
     """Describes the reader's file; a scripted reader has none."""
-    from pipeline.models.filehash import file_sha256
+    from pipeline.storage.hashes import file_sha256
 
     generator = config.generator
     try:

@@ -11,9 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
-from pipeline.models.files import new_file, sha256_of
 from pipeline.models.gguf import GgufInfo, inspect
 from pipeline.models.hub import OnSize, download, note_of
 from pipeline.models.laid import laid_models
@@ -21,6 +19,8 @@ from pipeline.models.named import MODELS, Assembled, Entry, Hub, Packaged
 from pipeline.models.purpose import purpose
 from pipeline.models.settings import EngineSettings
 from pipeline.registry import nearest
+from pipeline.storage.cache import cache_folder
+from pipeline.storage.files import new_file, sha256_of
 
 if TYPE_CHECKING:
     from pipeline.contracts import Progress

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.cache import make_private
+from pipeline.storage.cache import make_private
 from pipeline.text.normal import fold_case, fold_shapes
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
 from pipeline.models.context import Rows
 from pipeline.models.identity import cells_key
 from pipeline.models.kv_state import VALUE_BYTES, State
 from pipeline.models.placing import cut, load, take_out
+from pipeline.storage.cache import cache_folder
 from pipeline.storage.whole import write_whole
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import Model
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import OnFile
 from pipeline.models.identity import model_key
+from pipeline.storage.cache import cache_folder
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def settings_of(model: Model) -> dict[str, str]:
 
 def store(measured: EffectiveContext) -> Path:
     """Writes a measurement; returns the file."""
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     path = _path(measured.key, measured.settings)
     write_json(path, asdict(measured))

@@ -24,10 +24,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
 from pipeline.models.gguf import inspect, parts, strings
 from pipeline.models.settings import EngineSettings
+from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     from pipeline.contracts import Progress
@@ -141,7 +141,7 @@ def _known(memory: Path) -> str | None:
 
 def _keep(memory: Path, path: Path, relevant: dict[str, object], crash: str) -> None:
     """Caches the outcome, except a crash that may be the machine's fault."""
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     if crash and "GGML_ASSERT" not in crash:
         return

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.errors import ModelError
-from pipeline.models.files import check_room, sha256_of, write_json
 from pipeline.models.gguf import inspect
+from pipeline.storage.files import check_room, sha256_of, write_json
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

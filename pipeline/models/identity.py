@@ -20,8 +20,8 @@ def model_key(model: Model) -> str:
     """Returns a measurement's key: the hash of the model's file (with adapters, of all hashes), or else the name."""
     if not isinstance(model, OnFile):
         return model.name
-    from pipeline.models.filehash import file_sha256
     from pipeline.models.tune import source_sha256
+    from pipeline.storage.hashes import file_sha256
 
     hashes = [source_sha256(model.path), *(file_sha256(adapter) for adapter in model.adapters)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
@@ -33,8 +33,8 @@ def cells_key(engine: Engine) -> str:
 
 
 def _identity(engine: Engine) -> dict[str, object]:
-    from pipeline.models.filehash import file_sha256
     from pipeline.models.gguf import parts
+    from pipeline.storage.hashes import file_sha256
 
     resolved, settings = engine.resolved, engine.settings
     return {

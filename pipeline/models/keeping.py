@@ -104,8 +104,8 @@ class KeepsCells:
     @cached_property
     def pieces(self) -> Pieces:
         """The cells of texts that are read once. Raises ModelError if this model's cells cannot be composed."""
-        from pipeline.cache import cache_folder
         from pipeline.models.pieces import Pieces
+        from pipeline.storage.cache import cache_folder
 
         with self._lock:
             self._check_open()
@@ -195,8 +195,8 @@ class KeepsCells:
     @cached_property
     def snapshots(self) -> Snapshots:
         """The snapshots of this model and these settings, in longthread's cache folder."""
-        from pipeline.cache import cache_folder
         from pipeline.models.snapshots import Snapshots
+        from pipeline.storage.cache import cache_folder
 
         return Snapshots(cache_folder() / "snapshots", self._engine, cell_limits().max_disk_bytes)
 

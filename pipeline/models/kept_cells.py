@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.cache import cache_folder
 from pipeline.models import cell_files, piece_store, snapshots
 from pipeline.retrieval import token_vectors
+from pipeline.storage.cache import cache_folder
 
 _N_TEXTS = {
     "snapshots": snapshots.N_TEXTS,

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
-from pipeline.models.files import write_json
+from pipeline.storage.cache import cache_folder
+from pipeline.storage.files import write_json
 
 _WORKER_FILE = Path(__file__).with_name("template_worker.py")
 MEMORY = 1 << 29

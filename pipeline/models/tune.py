@@ -17,11 +17,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
-from pipeline.models.files import check_room, new_file, sha256_of, write_json
 from pipeline.models.gguf import inspect
 from pipeline.models.requantise import TYPES, expected_bytes, requantise
+from pipeline.storage.cache import cache_folder
+from pipeline.storage.files import check_room, new_file, sha256_of, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ def is_tuned(path: Path) -> bool:
 
 def source_sha256(path: Path) -> str:
     """Returns the hash of a requantised file's source; for any other file its own hash."""
-    from pipeline.models.filehash import file_sha256
+    from pipeline.storage.hashes import file_sha256
 
     if path.resolve().parent.parent == folder().resolve():
         sha256 = _read(path.resolve().parent / "tune.json").get("source_sha256")
@@ -120,7 +120,7 @@ def source_sha256(path: Path) -> str:
 
 
 def _report_on(path: Path) -> dict[str, object] | None:
-    from pipeline.models.filehash import file_sha256
+    from pipeline.storage.hashes import file_sha256
 
     try:
         about = path.stat()

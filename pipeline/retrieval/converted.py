@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ModelError
 from pipeline.retrieval.batches import Batch
 from pipeline.retrieval.sentence_folder import SentenceFolder
+from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     from pipeline.models.bert import Shape

@@ -55,7 +55,7 @@ class GgufEmbedder(Batched):
     # ------------------------------------------------------------------------------------------------ settings
     @cached_property
     def fingerprint(self) -> str:
-        from pipeline.models.filehash import file_sha256
+        from pipeline.storage.hashes import file_sha256
 
         files = [file_sha256(part) for part in _parts(self.path)]
         instructions = self.instructions

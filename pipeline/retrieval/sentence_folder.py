@@ -14,9 +14,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ConfigError
 from pipeline.retrieval.batches import Batched, check_length
+from pipeline.storage.cache import cache_folder
 from pipeline.storage.whole import write_whole
 
 _WORD_CHARS = 24

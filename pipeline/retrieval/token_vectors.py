@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.cache import cache_folder
 from pipeline.errors import ConfigError
 from pipeline.models import cell_files
+from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

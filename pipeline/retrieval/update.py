@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.cache import cache_folder
 from pipeline.contracts import Embedder, Progress
 from pipeline.documents.formats import reader_version
 from pipeline.documents.load import load
@@ -21,6 +20,7 @@ from pipeline.models.piece_store import delete_texts
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
 from pipeline.retrieval.token_vectors import delete_vectors
+from pipeline.storage.cache import cache_folder
 from pipeline.text.counting import counted
 from pipeline.types import Document, Passage
 

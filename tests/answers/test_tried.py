@@ -29,7 +29,7 @@ from pipeline.answers.tried import (
 from pipeline.errors import ModelError
 from pipeline.evaluation.answers import holds
 from pipeline.models import tune
-from pipeline.models.filehash import file_sha256
+from pipeline.storage.hashes import file_sha256
 from pipeline.types import Sampling, Text
 from tests.answers.test_judging import STATE, wrote
 from tests.models.gguf_file import tiny_llama

@@ -21,9 +21,9 @@ from compressors.calibration.probe_heads import QuestionFeatures
 from compressors.calibration.ranking import auc, recall_at
 from compressors.calibration.store import SHIPPED, ExitCalibration, ProbeCalibration, Weighing, store, stored
 from compressors.probe import Probe
-from pipeline.cache import cache_folder
 from pipeline.errors import DataError, ModelError
 from pipeline.pipeline import Pipeline
+from pipeline.storage.cache import cache_folder
 from pipeline.types import Question
 from tests.compressors.workbench import passage
 

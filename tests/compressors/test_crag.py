@@ -56,7 +56,7 @@ def test_the_cache_knows_another_text_another_length_and_a_torn_file(runtime: Pi
     for groups, instructions, n in (([given[:5]], "Sum up.", 20), ([given], "Sum.", 20), ([given], "Sum up.", 30)):
         summarise(groups, instructions, n, runtime)
         assert not any("made before" in note for note in runtime.take_notes())
-    from pipeline.cache import cache_folder
+    from pipeline.storage.cache import cache_folder
 
     for file in (cache_folder() / "summaries").rglob("*.json"):
         file.write_text("{")

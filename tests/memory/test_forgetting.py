@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from cli.chat.views import forgotten
-from pipeline.cache import cache_folder, data_folder
 from pipeline.contracts import Component
 from pipeline.conversation.conversation import Conversation
 from pipeline.conversation.forgetting import INTENT, Forgetting, HeldElsewhere, plan
@@ -23,6 +22,7 @@ from pipeline.conversation.sessions import fork_session, session_folder
 from pipeline.conversation.typed import TypedLine, append_typed, read_typed
 from pipeline.errors import StoreError
 from pipeline.models import cell_files
+from pipeline.storage.cache import cache_folder, data_folder
 from pipeline.storage.checked_json import with_checksum
 from pipeline.types import Turn
 from tests.kills import CAN_PLAY, run_game

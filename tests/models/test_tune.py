@@ -14,12 +14,13 @@ import psutil
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models import files, tune
+from pipeline.models import tune
 from pipeline.models.gguf import inspect
 from pipeline.models.requantise import requantise
 from pipeline.models.trial import TEXT, FileSpeed, FileTrial, OtherPrograms, _divergence
 from pipeline.models.tune import Candidate, TuneReport, is_tuned, tuned
 from pipeline.models.tune import tune as tune_model
+from pipeline.storage import files
 from tests.models.gguf_file import WHOLE, tiny_llama
 
 

@@ -24,9 +24,9 @@ import numpy as np
 from pipeline.answers.answerable import TOKEN_CLASSES, VECTOR_SIGNALS, WORD_SIGNALS, Matching
 from pipeline.answers.classifier import SHIPPED, Classifier, Logistic
 from pipeline.errors import LongthreadError
-from pipeline.models.files import write_json
 from pipeline.retrieval import remembered
 from pipeline.retrieval.embedder import open_embedder
+from pipeline.storage.files import write_json
 from training.abstain.examples import Example, examples
 from training.abstain.questions import FILES, corpora
 

@@ -33,8 +33,8 @@ from compressors.sentences import similarities
 from compressors.votes import nearest_tokens
 from pipeline.contracts import Embedder
 from pipeline.errors import LongthreadError
-from pipeline.models.files import write_json
 from pipeline.retrieval.embedder import open_embedder
+from pipeline.storage.files import write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

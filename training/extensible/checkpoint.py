@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compressors.soft.weights import MATRICES, SoftWeights, load
 from pipeline.errors import RunError
-from pipeline.models.files import new_file
+from pipeline.storage.files import new_file
 from training.extensible.recipe import Recipe
 from training.extensible.tokenizer import PROJECTION_SCALE
 

@@ -206,7 +206,7 @@ def _check_plan(folder: Path, grid: NeedleGrid, method: str, config: PipelineCon
 def _write_plan(
     folder: Path, grid: NeedleGrid, method: str, model: str, config: PipelineConfig, tokens: dict[NeedleCell, int]
 ) -> None:
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     listed = [{**cell.to_dict(), "tokens": n} for cell, n in tokens.items()]
     about = {"grid": grid.to_dict(), "method": method, "model": model, "config_hash": config.hash, "cells": listed}
@@ -373,7 +373,7 @@ def _line(trial: NeedleTrial, record: Record, result: Score | None) -> dict[str,
 
 
 def _write(results: Results, lines: Sequence[dict[str, Any]]) -> None:
-    from pipeline.models.files import write_json
+    from pipeline.storage.files import write_json
 
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_whole(results.folder / SCORES, text)

@@ -239,7 +239,7 @@ def _model_sha256(order: Order) -> str | None:
     file = order.config.generator.model_file()
     if file is None:
         return None
-    from pipeline.models.filehash import file_sha256
+    from pipeline.storage.hashes import file_sha256
 
     sha256 = file_sha256(file)
     if order.sha256 is not None and sha256 != order.sha256:

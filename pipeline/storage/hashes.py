@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.cache import cache_folder
+from pipeline.storage.cache import cache_folder
 from pipeline.storage.whole import write_whole
 
 
