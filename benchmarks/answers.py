@@ -45,7 +45,7 @@ from pipeline.evaluation.answers import best, f1, holds
 from pipeline.evaluation.corpus import materialise
 from pipeline.evaluation.data.kinds import read_data
 from pipeline.evaluation.statistics import mean_interval
-from pipeline.models.tune import machine
+from pipeline.gguf.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.text.numbers import number_forms
 from pipeline.text.words import content_words

@@ -54,10 +54,10 @@ from pipeline.executors.on_ray.driver import RayExecutor
 from pipeline.executors.run import RunOptions, _about, _Work
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Executor, Task
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import machine, tuned
 from pipeline.langchain.documents import to_document, to_passage
 from pipeline.langchain.embeddings import LongthreadEmbeddings
-from pipeline.models.catalogue import resolve
-from pipeline.models.tune import machine, tuned
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make

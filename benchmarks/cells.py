@@ -59,12 +59,12 @@ from pipeline.config import PipelineConfig
 from pipeline.contracts import Component
 from pipeline.docs_index import update_index
 from pipeline.evaluation.answers import f1
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import machine
 from pipeline.listener import Listener
 from pipeline.models import cell_files
 from pipeline.models.capabilities import before_answer
-from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine
-from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.retrieval import remembered

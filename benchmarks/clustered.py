@@ -31,8 +31,8 @@ import numpy as np
 
 from benchmarks.compression import ROOT, interval
 from pipeline.config import PipelineConfig
-from pipeline.models.catalogue import resolve
-from pipeline.models.tune import machine
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.types import Document, Question, State

@@ -41,9 +41,9 @@ from pipeline.config import PipelineConfig
 from pipeline.contracts import Compressor
 from pipeline.evaluation.answers import f1 as f1
 from pipeline.evaluation.answers import normal as normal
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import machine
 from pipeline.models.capabilities import Attender
-from pipeline.models.catalogue import resolve
-from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.retrieval import remembered

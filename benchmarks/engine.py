@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.models.catalogue import resolve as find
+from pipeline.gguf.catalogue import resolve as find
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Prompt, Sampling, Text
@@ -300,7 +300,7 @@ def probe(engine: Engine, llama: Any, repeats: int) -> dict[str, Any]:
 
 def tuned_speedup(path: Path, threads: int, repeats: int) -> dict[str, Any]:
     """Prefill of 1000 tokens by the file that `longthread models tune` chose, against the file as it is."""
-    from pipeline.models.tune import tune, tuned
+    from pipeline.gguf.tune import tune, tuned
 
     report = tune(path, lambda what, done, total: None)
     faster = tuned(path, "read") or path

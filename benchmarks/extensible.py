@@ -45,8 +45,8 @@ from compressors.soft.weights import weights_for
 from pipeline.config import PipelineConfig
 from pipeline.evaluation.answers import f1
 from pipeline.evaluation.statistics import mean_interval
+from pipeline.gguf.tune import machine
 from pipeline.models.engine import Engine
-from pipeline.models.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger

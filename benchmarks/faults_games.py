@@ -37,7 +37,7 @@ SNAPSHOT = """
 import sys
 from pathlib import Path
 from pipeline.errors import ModelError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Sampling

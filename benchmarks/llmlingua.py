@@ -28,8 +28,8 @@ from benchmarks.compression import ROOT, forget, interval, normal, paragraph_vec
 from compressors.probe import Probe
 from compressors.sentences import Sentences
 from pipeline.config import PipelineConfig
-from pipeline.models.catalogue import resolve
-from pipeline.models.tune import machine
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.types import Passage, Question

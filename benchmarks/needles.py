@@ -26,7 +26,7 @@ from pipeline.errors import LongthreadError
 from pipeline.evaluation.needles.grid import NeedleGrid
 from pipeline.evaluation.needles.methods import method, with_reader
 from pipeline.evaluation.needles.running import run_grid, sizes_of
-from pipeline.models.tune import machine
+from pipeline.gguf.tune import machine
 from pipeline.pipeline import Pipeline
 
 

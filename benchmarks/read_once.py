@@ -50,7 +50,7 @@ from pipeline.executors.folder import read_run
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Task
-from pipeline.models.tune import machine
+from pipeline.gguf.tune import machine
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make

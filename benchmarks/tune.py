@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.models.catalogue import resolve
-from pipeline.models.tune import Candidate, TuneReport, tune
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import Candidate, TuneReport, tune
 
 
 def summary(report: TuneReport) -> dict[str, object]:

@@ -44,8 +44,8 @@ from pipeline.answers.left_out import Method
 from pipeline.config import PipelineConfig
 from pipeline.default import default_pipeline, with_generator_settings, with_model
 from pipeline.evaluation import answers as accepted
-from pipeline.models.catalogue import resolve
-from pipeline.models.tune import machine
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.tune import machine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import with_settings
 from pipeline.retrieval.given import Given

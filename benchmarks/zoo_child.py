@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.zoo_peer import peer
 from benchmarks.zoo_talks import TEXT, say, thinking, turns
 from pipeline.errors import LongthreadError, ModelError
+from pipeline.gguf.header import inspect
 from pipeline.models.cells import common
 from pipeline.models.engine import Engine, open_engine
-from pipeline.models.gguf import inspect
 from pipeline.models.scoring import distribution
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Message, Prompt, Sampling, Text

@@ -73,8 +73,8 @@ def demo(options: DemoOptions) -> int:
 
 def tune_once(display: Display, console: Console, quiet: bool) -> None:
     """Tunes the default model for this machine if that was not done yet."""
-    from pipeline.models.catalogue import resolve
-    from pipeline.models.tune import is_tuned, tune
+    from pipeline.gguf.catalogue import resolve
+    from pipeline.gguf.tune import is_tuned, tune
 
     path = resolve(default_pipeline().generator.model_name)
     if is_tuned(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from cli.output import SafeConsole, print_json
 from cli.printing import table
 from pipeline.errors import ConfigError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.language_costs import TEXTS, LanguageCost, TurkishTokens, language_costs, turkish_tokens
 from pipeline.models.weights import Vocabulary
 

@@ -17,18 +17,18 @@ from cli.output import SafeConsole, print_json, print_line
 from cli.printing import shown_path, table
 from cli.progress import Display
 from pipeline.errors import ConfigError
-from pipeline.models.catalogue import Listed, Verification, list_models, models_folder
-from pipeline.models.catalogue import pull as pull_model
-from pipeline.models.catalogue import verify as verify_model
-from pipeline.models.named import COMMON_CONTEXT
+from pipeline.gguf.catalogue import Listed, Verification, list_models, models_folder
+from pipeline.gguf.catalogue import pull as pull_model
+from pipeline.gguf.catalogue import verify as verify_model
+from pipeline.gguf.named import COMMON_CONTEXT
 from pipeline.text.counting import size_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.answers.tried import Result, ReuseTried, Tried
+    from pipeline.gguf.tune import TuneReport
     from pipeline.models.account import Account
-    from pipeline.models.tune import TuneReport
 
 _HINT = (
     "\nA name goes after 'model:' in a pipeline file, or after --model. 'longthread models default NAME' makes it the "
@@ -150,8 +150,8 @@ def _row(model: Listed) -> Text:
 @command(app, "default", "longthread models default", "longthread models default qwen2.5-1.5b-instruct")
 def default(options: DefaultOptions) -> int:
     """Choose the model that answers if neither a pipeline file nor --model names one."""
-    from pipeline.models.catalogue import is_path, resolve
-    from pipeline.models.purpose import require_generator
+    from pipeline.gguf.catalogue import is_path, resolve
+    from pipeline.gguf.purpose import require_generator
     from pipeline.models.settings import EngineSettings
     from pipeline.user import UserSettings, save_user_settings, user_file, user_settings
 
@@ -248,8 +248,8 @@ def _account_lines(about: Account) -> list[str]:
 @command(app, "tune", "longthread models tune my-model.gguf")
 def tune(options: TuneOptions) -> int:
     """Requantise a model for this machine, measure each file, and store the fastest for reading and for scoring."""
-    from pipeline.models.catalogue import resolve
-    from pipeline.models.tune import tune as tune_model
+    from pipeline.gguf.catalogue import resolve
+    from pipeline.gguf.tune import tune as tune_model
 
     with Display(options.quiet) as display:
         report = tune_model(resolve(options.name), display)

@@ -258,7 +258,7 @@ def limit(options: LimitOptions) -> int:
 def verbatim(options: VerbatimOptions) -> int:
     """Measure verbatim short-term memory: whether a list of words is less surprising the second time."""
     from pipeline.evaluation.needles.verbatim import Protocol, measure
-    from pipeline.models.catalogue import resolve
+    from pipeline.gguf.catalogue import resolve
     from pipeline.models.engine import open_engine
     from pipeline.models.settings import EngineSettings
 

@@ -111,9 +111,9 @@ def _version(name: str) -> str | None:
 
 
 def _machine() -> Iterator[Finding]:
+    from pipeline.gguf.tune import machine
     from pipeline.models.llama import library
     from pipeline.models.resolving import threads
-    from pipeline.models.tune import machine
 
     lib = library()
     has = re.findall(r"(\w+) = 1", lib.llama_print_system_info().decode())
@@ -204,7 +204,7 @@ def _embedder() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from pipeline.models.catalogue import list_models, models_folder, resolve
+    from pipeline.gguf.catalogue import list_models, models_folder, resolve
     from pipeline.models.settings import EngineSettings
     from pipeline.models.thinking import profile_of_file
     from pipeline.user import UserSettings, user_file, user_settings
@@ -237,7 +237,7 @@ def _models() -> Iterator[Finding]:
 
 
 def _tuned(name: str, path: Path) -> Iterator[Finding]:
-    from pipeline.models.tune import is_tuned, tuned
+    from pipeline.gguf.tune import is_tuned, tuned
 
     files = {role: tuned(path, role) for role in ("read", "score")}
     if any(files.values()):

@@ -125,9 +125,9 @@ class Pipeline:
         """Returns a model other than the reader, from the file that `longthread models tune` chose for scoring."""
         models = self.resources.models
         if settings not in models:
-            from pipeline.models.catalogue import resolve
+            from pipeline.gguf.catalogue import resolve
+            from pipeline.gguf.tune import tuned
             from pipeline.models.engine import open_engine
-            from pipeline.models.tune import tuned
 
             path = resolve(settings.model)
             models[settings] = open_engine(settings, tuned(path, "score") or path, self.listener.progress)
@@ -136,7 +136,7 @@ class Pipeline:
     def ranker(self, name: str) -> Ranker:
         rankers = self.resources.rankers
         if name not in rankers:
-            from pipeline.models.catalogue import resolve
+            from pipeline.gguf.catalogue import resolve
             from pipeline.models.cross_encoder import CrossEncoder
 
             rankers[name] = CrossEncoder(resolve(name))

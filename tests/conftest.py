@@ -80,7 +80,7 @@ def fill_cache(session_cache: Path) -> Callable[[Path], Path]:
     Both take seconds to make. They are made once for all tests and workers; a test of the conversion takes an empty
     folder.
     """
-    from pipeline.models.catalogue import resolve
+    from pipeline.gguf.catalogue import resolve
     from pipeline.retrieval.embedder import open_embedder
     from pipeline.storage.hashes import file_sha256
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.conversation.followup import MAX_CHOICES, Rewritten, choices_for, need_of, phrases, put_in, rewrite
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.scripted import ScriptedModel
 from pipeline.models.settings import EngineSettings

@@ -20,7 +20,7 @@ import typer
 from cli.main import app
 from pipeline.documents.formats import FORMATS
 from pipeline.evaluation.answers import holds
-from pipeline.models.named import MODELS
+from pipeline.gguf.named import MODELS
 from pipeline.registry import COMPONENTS, KINDS
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,7 @@ HOMES = {
     "sentence_transformers": ("pipeline/retrieval/embedder.py",),
     "langchain_core": ("pipeline/langchain/",),
     "langchain_text_splitters": ("pipeline/documents/",),
-    "huggingface_hub": ("pipeline/models/hub.py",),
+    "huggingface_hub": ("pipeline/gguf/hub.py",),
     "ray": ("pipeline/executors/on_ray/",),
 }
 LEAVES = (
@@ -126,7 +126,7 @@ def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
 
 WRITERS = {
     "pipeline/storage/whole.py": {"temporary.write_bytes", "os.replace"},
-    "pipeline/models/hub.py": {"os.replace"},  # a download, which goes on where it was interrupted
+    "pipeline/gguf/hub.py": {"os.replace"},  # a download, which goes on where it was interrupted
     "pipeline/evaluation/memory.py": {"_RESET.write_text"},  # in /proc
     "pipeline/evaluation/corpus.py": {"path.write_bytes"},  # they count once the last is there
     "memory/hierarchical/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder

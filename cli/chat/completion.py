@@ -63,7 +63,7 @@ def session_names(chat: Chat) -> Iterator[Choice]:
 
 def models(chat: Chat, words: Sequence[str]) -> Iterator[Choice]:
     """The models that are here, and paths."""
-    from pipeline.models.catalogue import list_models
+    from pipeline.gguf.catalogue import list_models
 
     yield from ((model.name, model.what_for) for model in list_models() if model.is_here)
     yield from paths(chat, words)

@@ -23,7 +23,7 @@ SETTING_VALUES: Mapping[str, tuple[str, ...]] = {
 
 
 def model_list(chat: Chat, words: list[str]) -> None:
-    from pipeline.models.catalogue import list_models
+    from pipeline.gguf.catalogue import list_models
 
     current = getattr(chat.config.generator, "model", "")
     for model in list_models():

@@ -108,10 +108,10 @@ def _fit(
 
 def _open(model: str, method: Method, settings: CalibrationSettings, progress: Progress) -> Engine:
     """The model, from the file that tuning found fastest, in a context as large as the method needs."""
-    from pipeline.models.catalogue import resolve
+    from pipeline.gguf.catalogue import resolve
+    from pipeline.gguf.tune import tuned
     from pipeline.models.engine import open_engine
     from pipeline.models.settings import EngineSettings, Lora
-    from pipeline.models.tune import tuned
 
     path, window = resolve(model), settings.window
     if method == "probe":

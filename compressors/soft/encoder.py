@@ -115,7 +115,7 @@ def write_layers(source: Path, weights: SoftWeights, layers: Path, table: Path, 
 
     Raises ModelError for a model that is not a Llama, and for weights that do not fit it.
     """
-    from pipeline.models.tensors import dequantised, write_model
+    from pipeline.gguf.tensors import dequantised, write_model
     from pipeline.models.weights import Vocabulary
     from pipeline.storage.files import new_file
 
@@ -141,7 +141,7 @@ def write_layers(source: Path, weights: SoftWeights, layers: Path, table: Path, 
 
 def layers_metadata(source: dict[str, str], weights: SoftWeights) -> dict[str, str | int | float]:
     """The metadata of the layers' file: the model's own numbers, but fewer layers and no vocabulary."""
-    from pipeline.models.tensors import metadata_number
+    from pipeline.gguf.tensors import metadata_number
 
     if source.get("general.architecture") != "llama":
         raise ModelError(

@@ -133,8 +133,8 @@ class Llama(EngineSettings):
 
     def check(self) -> None:
         """Raises ModelError if the model's file is missing, damaged, or not a generator."""
-        from pipeline.models.catalogue import resolve
-        from pipeline.models.purpose import require_generator
+        from pipeline.gguf.catalogue import resolve
+        from pipeline.gguf.purpose import require_generator
 
         require_generator(resolve(self.model))
 
@@ -152,8 +152,8 @@ class Llama(EngineSettings):
 
     def model_file(self) -> Path:
         """Returns the file to load, the tuned one if there is one. Raises ModelError for a missing model."""
-        from pipeline.models.catalogue import resolve
-        from pipeline.models.tune import tuned
+        from pipeline.gguf.catalogue import resolve
+        from pipeline.gguf.tune import tuned
 
         path = resolve(self.model)
         return (tuned(path, "read") if self.use_tuned else None) or path

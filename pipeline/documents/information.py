@@ -133,7 +133,7 @@ def _mean(values: Sequence[float]) -> float:
 
 @lru_cache(maxsize=1)
 def _engine(model: str) -> Engine:
-    from pipeline.models.catalogue import resolve
+    from pipeline.gguf.catalogue import resolve
     from pipeline.models.engine import open_engine
     from pipeline.models.settings import EngineSettings
 

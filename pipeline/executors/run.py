@@ -370,7 +370,7 @@ def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]
 
 def machine() -> dict[str, Any]:
     """Describes what speed depends on: the processor, the cores of this process, and the libraries."""
-    from pipeline.models.tune import machine as processor
+    from pipeline.gguf.tune import machine as processor
 
     return {
         "processor": processor(),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ModelError
+from pipeline.gguf.header import inspect
+from pipeline.gguf.purpose import Kind, purpose
 from pipeline.models.first_look import look_first
-from pipeline.models.gguf import inspect
 from pipeline.models.limits import CACHE_TYPES
-from pipeline.models.purpose import Kind, purpose
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Message, Text
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.models.tensors import write_model
+from pipeline.gguf.tensors import write_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import inspect, tensor_places
+from pipeline.gguf.header import inspect, tensor_places
 from pipeline.models.llama import complaints
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.gguf.header import tensor_places
 from pipeline.models.embedding_tokens import LlamaTokens, Tokenizer, tokenizer_of
 from pipeline.models.encoder import Encoder, longest_text
-from pipeline.models.gguf import tensor_places
 from pipeline.models.llama import library
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ import numpy as np
 
 from pipeline.contracts import Progress
 from pipeline.errors import ModelError
+from pipeline.gguf.purpose import require_generator
 from pipeline.models import ablation, attention, scoring
 from pipeline.models.batching import Batcher
 from pipeline.models.cells import Cells, in_prefix_order
@@ -31,7 +32,6 @@ from pipeline.models.first_look import look_first
 from pipeline.models.job import Group, Job
 from pipeline.models.keeping import KeepsCells, LaidOut
 from pipeline.models.pool import Pool
-from pipeline.models.purpose import require_generator
 from pipeline.models.resolving import N_SPARE, can_fork, resolve
 from pipeline.models.sampler import Sampler
 from pipeline.models.settings import EngineSettings, ResolvedSettings
@@ -55,7 +55,7 @@ def open_engine(settings: EngineSettings, path: Path, progress: Progress | None 
     Raises ModelError for a file that is missing, damaged or no GGUF, and for a context that the model or this machine
     cannot hold, with the numbers.
     """
-    from pipeline.models.gguf import inspect
+    from pipeline.gguf.header import inspect
 
     inspect(path)
     require_generator(path)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import inspect, parts, strings
+from pipeline.gguf.header import inspect, parts, strings
 from pipeline.models.settings import EngineSettings
 from pipeline.storage.cache import cache_folder
 
@@ -173,8 +173,8 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     """Runs in the child. A ModelError is no crash: the parent will raise it as well."""
     import numpy as np
 
+    from pipeline.gguf.purpose import purpose
     from pipeline.models.context import Context, Rows
-    from pipeline.models.purpose import purpose
     from pipeline.models.resolving import resolve
     from pipeline.models.weights import Weights
     from pipeline.registry import build_dataclass

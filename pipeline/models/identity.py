@@ -20,7 +20,7 @@ def model_key(model: Model) -> str:
     """Returns a measurement's key: the hash of the model's file (with adapters, of all hashes), or else the name."""
     if not isinstance(model, OnFile):
         return model.name
-    from pipeline.models.tune import source_sha256
+    from pipeline.gguf.tune import source_sha256
     from pipeline.storage.hashes import file_sha256
 
     hashes = [source_sha256(model.path), *(file_sha256(adapter) for adapter in model.adapters)]
@@ -33,7 +33,7 @@ def cells_key(engine: Engine) -> str:
 
 
 def _identity(engine: Engine) -> dict[str, object]:
-    from pipeline.models.gguf import parts
+    from pipeline.gguf.header import parts
     from pipeline.storage.hashes import file_sha256
 
     resolved, settings = engine.resolved, engine.settings

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.gguf.header import inspect
+from pipeline.gguf.layers import layers_of
 from pipeline.models.control import control
 from pipeline.models.first_look import look_first
-from pipeline.models.gguf import inspect
-from pipeline.models.layers import layers_of
 from pipeline.models.llama import complaints, has_amx_kernels, library
 from pipeline.models.tokenizer import Tokenizer
 

@@ -74,8 +74,8 @@ class ConvertedEmbedder(SentenceFolder):
 
     def _file(self) -> Path:
         """The converted file, in the cache folder; where that cannot be written, in one that goes with the process."""
+        from pipeline.gguf.header import inspect
         from pipeline.models.bert import VERSION
-        from pipeline.models.gguf import inspect
 
         kept = cache_folder() / "embedders" / f"{self.fingerprint[:32]}-{VERSION}.gguf"
         try:

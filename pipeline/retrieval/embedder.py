@@ -51,7 +51,7 @@ def is_gguf(name: str) -> bool:
 
 
 def _gguf(name: str) -> Path:
-    from pipeline.models.catalogue import resolve
+    from pipeline.gguf.catalogue import resolve
 
     try:
         return resolve(name if name.startswith("hf:") else str(Path(name).expanduser()))

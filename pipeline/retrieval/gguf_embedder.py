@@ -196,7 +196,7 @@ def _never_empty(ids: Sequence[tuple[int, ...]], tokenizer: Tokenizer) -> list[t
 
 def _parts(path: Path) -> list[Path]:
     """All files of a model that is split over several."""
-    from pipeline.models.gguf import inspect
+    from pipeline.gguf.header import inspect
 
     n = inspect(path).n_parts
     if n == 1:

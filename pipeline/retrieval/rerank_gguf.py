@@ -40,7 +40,7 @@ class GgufReranker:
 
     def check(self) -> None:
         """Raises ModelError for a file that is missing or damaged."""
-        from pipeline.models.catalogue import resolve
+        from pipeline.gguf.catalogue import resolve
 
         resolve(self.model)
 

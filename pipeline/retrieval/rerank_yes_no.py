@@ -54,7 +54,7 @@ class YesNo:
     def check(self) -> None:
         """Raises ModelError for a file that is missing or damaged."""
         if self.model is not None:
-            from pipeline.models.catalogue import resolve
+            from pipeline.gguf.catalogue import resolve
 
             resolve(self.model)
 

@@ -28,7 +28,7 @@ from pipeline.answers.tried import (
 )
 from pipeline.errors import ModelError
 from pipeline.evaluation.answers import holds
-from pipeline.models import tune
+from pipeline.gguf import tune
 from pipeline.storage.hashes import file_sha256
 from pipeline.types import Sampling, Text
 from tests.answers.test_judging import STATE, wrote
@@ -222,7 +222,7 @@ def test_shipped_results_are_read_and_their_layout_is_the_best_of_their_table() 
 
 
 def test_the_default_model_has_a_shipped_result() -> None:
-    from pipeline.models.catalogue import resolve
+    from pipeline.gguf.catalogue import resolve
 
     path = resolve("smollm2-135m")
     value = stored(FileModel(path))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from tests.cli.conftest import DEMO, OFFLINE, Run
 from tests.models.gguf_file import TENSORS, gguf, tiny_llama
 

@@ -150,7 +150,7 @@ def test_a_llama_cpp_built_for_less_is_a_warning(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_default_model_that_is_missing_comes_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.models import catalogue
+    from pipeline.gguf import catalogue
 
     monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
     (finding,) = found("default model")

@@ -10,7 +10,7 @@ import pytest
 from cli import progress
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import best_layout, stored
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
 from tests.cli.conftest import Run

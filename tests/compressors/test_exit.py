@@ -13,7 +13,7 @@ from compressors.exit import Exit, prompt
 from compressors.selection import Units
 from pipeline.default import default_pipeline
 from pipeline.errors import ModelError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline

@@ -41,7 +41,7 @@ from pipeline.answers.cited import Cited
 from pipeline.answers.plain import Plain
 from pipeline.default import default_pipeline
 from pipeline.errors import ConfigError, ModelError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline

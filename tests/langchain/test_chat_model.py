@@ -11,8 +11,8 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from pipeline.contracts import Progress, Stream
 from pipeline.errors import ModelError
+from pipeline.gguf.catalogue import resolve
 from pipeline.langchain.chat_model import LongthreadChat
-from pipeline.models.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.scripted import ScriptedModel
 from pipeline.models.settings import EngineSettings

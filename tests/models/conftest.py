@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.llama import library
 from pipeline.models.settings import EngineSettings

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Prompt, Text

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models import catalogue
-from pipeline.models.catalogue import list_models, models_folder, pull, resolve, verify
-from pipeline.models.named import MODELS, Assembled, Entry, Hub, Packaged
+from pipeline.gguf import catalogue
+from pipeline.gguf.catalogue import list_models, models_folder, pull, resolve, verify
+from pipeline.gguf.named import MODELS, Assembled, Entry, Hub, Packaged
 from tests.models.gguf_file import TINY, WHOLE, gguf, tensor
 
 ROOT = Path(__file__).parent.parent.parent
@@ -364,7 +364,7 @@ def test_the_ban_on_the_hub_holds_again_after_a_pull(hub: FakeHub) -> None:
     code = (
         "from pipeline.offline import switch_off_telemetry; switch_off_telemetry()\n"
         "from huggingface_hub import constants; assert constants.is_offline_mode()\n"
-        "from pipeline.models.catalogue import pull\n"
+        "from pipeline.gguf.catalogue import pull\n"
         f"pull({NAME!r}, lambda what, done, total: print(what, done, total))\n"
         "import os; assert constants.is_offline_mode() and os.environ['HF_HUB_OFFLINE'] == '1'\n"
     )

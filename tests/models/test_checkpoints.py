@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ModelError
+from pipeline.gguf.layers import layers_of
 from pipeline.models.checkpoints import Checkpoints
 from pipeline.models.engine import Engine, open_engine
-from pipeline.models.layers import layers_of
 from pipeline.models.pool import MIN_GAP, distant
 from pipeline.models.resolving import N_SPARE
 from pipeline.models.settings import EngineSettings

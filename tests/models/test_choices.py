@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.gguf.header import inspect
 from pipeline.models.engine import open_engine
-from pipeline.models.gguf import inspect
 from pipeline.models.identity import model_key
 from pipeline.models.settings import ControlVector, EngineSettings
 from pipeline.types import Prompt, Sampling, Text

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.gguf.catalogue import resolve
 from pipeline.models import first_look
-from pipeline.models.catalogue import resolve
 from pipeline.models.engine import open_engine
 from pipeline.models.first_look import SHIPPED, header_key, look_first
 from pipeline.models.settings import EngineSettings

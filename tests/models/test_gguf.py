@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import GgufInfo, inspect, parts, strings
+from pipeline.gguf.header import GgufInfo, inspect, parts, strings
 from tests.models.gguf_file import TENSORS, TINY, WHOLE, gguf, tensor, text
 
 

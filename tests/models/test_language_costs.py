@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.language_costs import TEXTS, is_root, language_costs, read_words, turkish_tokens
 from pipeline.models.weights import Vocabulary
 

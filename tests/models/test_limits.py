@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.header import inspect
+from pipeline.gguf.purpose import purpose
 from pipeline.models.engine import open_engine
-from pipeline.models.gguf import inspect
 from pipeline.models.limits import CACHE_TYPES
-from pipeline.models.purpose import purpose
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Sampling, Text
 from tests.models.gguf_file import TENSORS, TINY, gguf, tiny_gpt2, tiny_llama, tiny_mamba, vocabulary

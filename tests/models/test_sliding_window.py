@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
+from pipeline.gguf.requantise import requantise
 from pipeline.models.engine import Engine, open_engine
-from pipeline.models.requantise import requantise
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Message, Prompt, Sampling, Text
 

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models import tune
-from pipeline.models.gguf import inspect
-from pipeline.models.requantise import requantise
+from pipeline.gguf import tune
+from pipeline.gguf.header import inspect
+from pipeline.gguf.requantise import requantise
+from pipeline.gguf.tune import Candidate, TuneReport, is_tuned, tuned
+from pipeline.gguf.tune import tune as tune_model
 from pipeline.models.trial import TEXT, FileSpeed, FileTrial, OtherPrograms, _divergence
-from pipeline.models.tune import Candidate, TuneReport, is_tuned, tuned
-from pipeline.models.tune import tune as tune_model
 from pipeline.storage import files
 from tests.models.gguf_file import WHOLE, tiny_llama
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.gguf.header import inspect
+from pipeline.gguf.purpose import purpose
 from pipeline.models.engine import open_engine
-from pipeline.models.gguf import inspect
-from pipeline.models.purpose import purpose
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Sampling, Text
 from tests.models.zoo import TINY, VOCABULARIES, needs_vocabularies, needs_zoo

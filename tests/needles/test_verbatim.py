@@ -19,7 +19,7 @@ from pipeline.evaluation.needles.verbatim import (
     stimuli,
     text_between,
 )
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Text

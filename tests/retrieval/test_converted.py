@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from compressors.classifier import shipped
+from pipeline.gguf.header import inspect
 from pipeline.models import bert
-from pipeline.models.gguf import inspect
 from pipeline.retrieval.converted import ConvertedEmbedder
 from pipeline.retrieval.embedder import SentenceEmbedder, minilm_folder, open_embedder
 

@@ -14,7 +14,7 @@ import torch
 
 from compressors.soft.weights import load
 from pipeline.errors import ConfigError, RunError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Text

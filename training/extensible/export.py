@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from compressors.soft.weights import MATRICES, MAX_BYTES, Card, SoftWeights, save
-from pipeline.models.tune import source_sha256
+from pipeline.gguf.tune import source_sha256
 from training.extensible.tokenizer import PROJECTION_SCALE, ExtensibleTokenizer
 from training.extensible.trainer import Trainer
 

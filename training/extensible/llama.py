@@ -18,7 +18,7 @@ from torch.nn import functional
 from compressors.soft.weights import MATRICES
 from pipeline.contracts import Progress
 from pipeline.errors import ModelError
-from pipeline.models.tensors import dequantised, metadata_number
+from pipeline.gguf.tensors import dequantised, metadata_number
 from pipeline.models.weights import Vocabulary
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -26,7 +26,7 @@ import torch
 
 from compressors.soft.choice import ends_sentence
 from pipeline.errors import LongthreadError
-from pipeline.models.catalogue import resolve
+from pipeline.gguf.catalogue import resolve
 from pipeline.models.weights import Vocabulary
 from training.extensible import checkpoint
 from training.extensible.draw import Draws

@@ -1,6 +1,6 @@
 """Writes a model in another quantisation, in a separate process.
 
-`python -m pipeline.models.requantise SOURCE TARGET TYPE`: llama.cpp cannot be interrupted here and may abort, while a
+`python -m pipeline.gguf.requantise SOURCE TARGET TYPE`: llama.cpp cannot be interrupted here and may abort, while a
 process can be killed.
 """
 
@@ -35,7 +35,7 @@ def requantise(source: Path, target: Path, kind: str, n_bytes: int, progress: Pr
 
     Raises ModelError with llama.cpp's reason.
     """
-    command = [sys.executable, "-m", "pipeline.models.requantise", str(source.resolve()), str(target.resolve()), kind]
+    command = [sys.executable, "-m", "pipeline.gguf.requantise", str(source.resolve()), str(target.resolve()), kind]
     root = Path(__file__).parent.parent.parent
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import inspect
+from pipeline.gguf.header import inspect
 from pipeline.storage.files import check_room, sha256_of, write_json
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import tensor_places
-from pipeline.models.requantise import expected_bytes, requantise
+from pipeline.gguf.header import tensor_places
+from pipeline.gguf.requantise import expected_bytes, requantise
 from pipeline.storage.files import check_room, new_file
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.models.gguf import inspect, numbers
+from pipeline.gguf.header import inspect, numbers
 
 if TYPE_CHECKING:
-    from pipeline.models.gguf import GgufInfo
+    from pipeline.gguf.header import GgufInfo
 
 _OUTPUT = re.compile(rb"^blk\.(\d+)\.attn_output\.weight$")
 _STATE = re.compile(rb"^blk\.(\d+)\.(?:ssm_|shortconv\.|time_mix_)")

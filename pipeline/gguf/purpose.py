@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import GgufInfo, inspect
+from pipeline.gguf.header import GgufInfo, inspect
 
 Kind = Literal["generator", "embedder", "reranker", "encoder", "diffusion", "part of a model", "vocabulary", "other"]
 

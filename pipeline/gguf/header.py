@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf_types import DROPPED, FILE_TYPES, TENSOR_TYPES
+from pipeline.gguf.type_numbers import DROPPED, FILE_TYPES, TENSOR_TYPES
 
 Value = int | float | bool | str | None
 """A metadata value; None stands for an array, of which only the length is read."""

@@ -18,8 +18,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import inspect
-from pipeline.models.requantise import TYPES, expected_bytes, requantise
+from pipeline.gguf.header import inspect
+from pipeline.gguf.requantise import TYPES, expected_bytes, requantise
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.files import check_room, new_file, sha256_of, write_json
 

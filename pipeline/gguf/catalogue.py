@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ModelError
-from pipeline.models.gguf import GgufInfo, inspect
-from pipeline.models.hub import OnSize, download, note_of
-from pipeline.models.laid import laid_models
-from pipeline.models.named import MODELS, Assembled, Entry, Hub, Packaged
-from pipeline.models.purpose import purpose
+from pipeline.gguf.header import GgufInfo, inspect
+from pipeline.gguf.hub import OnSize, download, note_of
+from pipeline.gguf.laid import laid_models
+from pipeline.gguf.named import MODELS, Assembled, Entry, Hub, Packaged
+from pipeline.gguf.purpose import purpose
 from pipeline.models.settings import EngineSettings
 from pipeline.registry import nearest
 from pipeline.storage.cache import cache_folder
