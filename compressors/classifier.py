@@ -11,7 +11,8 @@ import numpy as np
 
 from compressors.features import FEATURES, standardised
 from compressors.links import Links
-from pipeline.errors import ModelError, SettingError
+from pipeline.errors import SettingError
+from pipeline.storage.cards import Cards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,9 +78,4 @@ def sure(scores: NDArray[np.float64], slope_and_shift: tuple[float, float]) -> N
 @cache
 def shipped() -> Classifier:
     """Loads the shipped classifier. Raises ModelError for a damaged file."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Classifier).validate_json(SHIPPED.read_bytes(), strict=True, extra="forbid")
-    except (OSError, ValidationError) as error:
-        raise ModelError(f"{SHIPPED} cannot be read as a classifier: {error}; install longthread again") from None
+    return Cards(Classifier, "a classifier", "install longthread again").read(SHIPPED)

@@ -31,6 +31,7 @@ HOMES = {
     "langchain_text_splitters": ("pipeline/documents/",),
     "huggingface_hub": ("pipeline/gguf/hub.py",),
     "ray": ("pipeline/executors/on_ray/",),
+    "filelock": ("pipeline/storage/locks.py",),
 }
 LEAVES = (
     "pipeline.document", "pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.storage.cache",
@@ -114,13 +115,21 @@ def test_commands_print_through_one_file(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
-    names = {
-        node.right.value
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.BinOp)
-        and ast.unparse(node.left) == "cache_folder()"
-        and isinstance(node.right, ast.Constant)
+    tree = ast.parse(path.read_text())
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
     }
+    parts = [
+        node.right
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp) and ast.unparse(node.left) == "cache_folder()"
+    ]
+    names = {part.value for part in parts if isinstance(part, ast.Constant)}
+    names |= {constants[part.id] for part in parts if isinstance(part, ast.Name) and part.id in constants}
     assert names <= set(CACHE_LAYOUT)
 
 
@@ -132,7 +141,7 @@ WRITERS = {
     "memory/hierarchical/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
     "pipeline/models/cell_files.py": {"os.replace"},  # large, and written by several processes at once
     "pipeline/models/piece_store.py": {"os.replace"},  # unless its text was forgotten meanwhile
-    "pipeline/retrieval/lock.py": {"(self.folder / _NOTE_PART).write_text"},  # a note for whoever waits, once a second
+    "pipeline/storage/locks.py": {"part.write_text"},  # a note for whoever waits, once a second
     "compressors/soft/weights.py": {"temporary.write_bytes"},  # inside new_file
     "compressors/soft/store.py": {"temporary.write_bytes"},
 }

@@ -7,19 +7,17 @@ tune` shares the calibration of its source file, because their distributions agr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from pipeline.contracts import Model
-from pipeline.errors import ModelError, SettingError
+from pipeline.errors import SettingError
 from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.cards import Cards, write_card
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,51 +126,14 @@ def stored(kind: type[C], model: Model) -> C | None:
     Raises ModelError that names a damaged file.
     """
     key = model_key(model)
-    for path in (_user_path(kind.method, key), *_shipped_paths(kind.method)):
-        value = _json(path) if path.is_file() else None
-        if value is not None and value.get("key") == key:
-            return _read(kind, value, path)
-    return None
+    cards = Cards(kind, "a calibration", "delete it and calibrate again")
+    return cards.find(key, (_user_path(kind.method, key), *sorted(SHIPPED.glob(f"{kind.method}-*.json"))))
 
 
 def store(calibration: ExitCalibration | ProbeCalibration) -> Path:
     """Writes a calibration for the user and gives its path."""
-    from pipeline.storage.files import write_json
-
-    path = _user_path(calibration.method, calibration.key)
-    write_json(path, asdict(calibration))
-    _json.cache_clear()
-    return path
+    return write_card(_user_path(calibration.method, calibration.key), calibration)
 
 
 def _user_path(method: str, key: str) -> Path:
     return cache_folder() / "calibrations" / key[:16] / f"{method}.json"
-
-
-def _shipped_paths(method: str) -> Iterator[Path]:
-    return iter(sorted(SHIPPED.glob(f"{method}-*.json")))
-
-
-@cache
-def _json(path: Path) -> dict[str, object]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as a calibration: {error}; delete it and calibrate again") from None
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} is no calibration: delete it and calibrate again")
-    return value
-
-
-def _read(kind: type[C], value: dict[str, object], path: Path) -> C:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        calibration: C = TypeAdapter(kind).validate_json(json.dumps(value), strict=True, extra="forbid")
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ModelError(
-            f"{path}: {where}: {first['msg']}: it is no calibration of this version: delete it and calibrate again"
-        ) from None
-    return calibration

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pipeline.storage.lru import evict, touch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class StateStore:
         if not is_whole:
             LOG.warning("%s is damaged; its text is read again", path)
             return None
-        os.utime(path)
+        touch(path)
         return np.frombuffer(data, "<f2").reshape(n, self.n_embd)
 
     def _write(self, path: Path, states: NDArray[np.float16]) -> None:
@@ -72,23 +73,4 @@ class StateStore:
         except ModelError as error:  # without the file, the text is only read again next time
             LOG.warning("%s", error)
             return
-        self._evict(path)
-
-    def _evict(self, keep: Path) -> None:
-        files = [
-            (about.st_mtime, about.st_size, path) for path in self.folder.glob("*.states") if (about := _stat(path))
-        ]
-        total = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if total <= self.max_bytes:
-                return
-            if path != keep:
-                path.unlink(missing_ok=True)
-                total -= size
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:  # another process removed it
-        return None
+        evict(self.folder.glob("*.states"), self.max_bytes, keep=path)

@@ -22,6 +22,7 @@ from pipeline.contracts import Model
 from pipeline.errors import ModelError
 from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.cards import Cards, write_card
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,9 @@ class Card:
     date: str
     metrics: dict[str, float]
     notes: tuple[str, ...] = ()
+
+
+_CARDS = Cards(Card, "a card of an extensible tokenizer", "train again (docs/training.md), or name other weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,7 @@ class SoftWeights:
 
 def save(weights: SoftWeights, path: Path) -> Card:
     """Writes the numbers (.npz) and the card (.json) at `path`. Gives the card with its hash."""
-    from pipeline.storage.files import new_file, write_json
+    from pipeline.storage.files import new_file
 
     data = io.BytesIO()
     np.savez(data, **{name: array.astype(np.float16) for name, array in weights.arrays.items()})  # type: ignore[arg-type]
@@ -117,7 +121,7 @@ def save(weights: SoftWeights, path: Path) -> Card:
     card = Card(**{**asdict(weights.card), "sha256": _sha256(content)})
     with new_file(path.with_suffix(".npz"), len(content)) as temporary:
         temporary.write_bytes(content)
-    write_json(path.with_suffix(".json"), asdict(card))
+    write_card(path.with_suffix(".json"), card)
     return card
 
 
@@ -147,16 +151,7 @@ def load(path: Path) -> SoftWeights:
 
 def read_card(path: Path) -> Card:
     """Reads a card. Raises ModelError for a missing file, and names the fault of a bad one."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Card).validate_json(path.read_bytes(), strict=True)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: {where or 'it'}: {first['msg']}: it is no card of an extensible tokenizer") from None
+    return _CARDS.read(path)
 
 
 def weights_for(model: Model, path: str | None = None) -> SoftWeights:

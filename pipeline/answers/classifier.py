@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pipeline.answers.answerable import VECTOR_SIGNALS, WORD_SIGNALS, Matching
-from pipeline.errors import ModelError, SettingError
+from pipeline.errors import SettingError
+from pipeline.storage.cards import Cards
 
 SHIPPED = Path(__file__).parent / "fitted" / "abstain.json"
 
@@ -75,22 +76,7 @@ class Classifier:
 
 def load(path: Path) -> Classifier:
     """Loads a classifier. Raises ModelError for a file that is missing or damaged."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Classifier).validate_json(path.read_bytes(), strict=True, extra="forbid")
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
-        raise ModelError(
-            f"{path} cannot be read as a classifier: {_listed(faults)}; install longthread again"
-        ) from None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}; install longthread again") from None
-
-
-def _listed(faults: Sequence[str], limit: int = 3) -> str:
-    more = f"; and {len(faults) - limit} more" if len(faults) > limit else ""
-    return "; ".join(faults[:limit]) + more
+    return Cards(Classifier, "a classifier", "install longthread again").read(path)
 
 
 @cache

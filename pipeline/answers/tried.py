@@ -7,18 +7,17 @@ made from another counts as that other. The questions are asked by pipeline/answ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.contracts import Model
-from pipeline.errors import ModelError, SettingError
+from pipeline.errors import SettingError
 from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.cards import Cards, write_card
 
 SHIPPED = Path(__file__).parent / "trial" / "results"
 
@@ -182,52 +181,23 @@ def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["ex
     return "passages" if loses_little("passages", "read_passages") else "exact"
 
 
+_CARDS = Cards(Tried, "the result of a trial", "delete it and run 'longthread models try' again")
+
+
 def stored(model: Model) -> Tried | None:
     """Loads the result of this model, the user's before the shipped one; None for a model that was not tried.
 
     A result whose layout this version does not know is ignored. Raises ModelError, naming the file, if it is damaged.
     """
     key = model_key(model)
-    for path in (_own(key), *sorted(SHIPPED.glob("*.json"))):
-        value = _json(path) if path.is_file() else None
-        if value is not None and value.get("key") == key and value.get("layout") in LAYOUTS:
-            return _tried(value, path)
-    return None
+    paths = (_user_path(key), *sorted(SHIPPED.glob("*.json")))
+    return _CARDS.find(key, paths, lambda value: value.get("layout") in LAYOUTS)
 
 
 def store(tried: Tried) -> Path:
     """Writes a result to the user's calibrations; returns the file."""
-    from pipeline.storage.files import write_json
-
-    path = _own(tried.key)
-    write_json(path, asdict(tried))
-    _json.cache_clear()
-    return path
+    return write_card(_user_path(tried.key), tried)
 
 
-def _own(key: str) -> Path:
+def _user_path(key: str) -> Path:
     return cache_folder() / "calibrations" / key[:16] / "answers.json"
-
-
-@cache
-def _json(path: Path) -> dict[str, object]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{path} cannot be read as the result of a trial: {error}; delete it and run 'longthread models try' again"
-        ) from None
-    if not isinstance(value, dict) or not isinstance(value.get("key"), str):
-        raise ModelError(f"{path} is no result of a trial: delete it and run 'longthread models try' again")
-    return value
-
-
-def _tried(value: dict[str, object], path: Path) -> Tried:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Tried).validate_json(json.dumps(value), strict=True, extra="forbid")
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{path}: {where}: {first['msg']}: delete it and run 'longthread models try' again") from None

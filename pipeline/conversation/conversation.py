@@ -35,7 +35,7 @@ from pipeline.storage.whole import write_whole
 from pipeline.types import Answer, Question, State, Turn
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from pipeline.storage.locks import Lock
 
 _ASIDE = "aside.json"
 """Holds a turn that was taken back for another, until the other is on disk."""
@@ -173,7 +173,7 @@ class Conversation:
         self.close()
 
 
-def _opened(pipeline: Pipeline, folder: Path) -> tuple[FileLock, Recollection]:
+def _opened(pipeline: Pipeline, folder: Path) -> tuple[Lock, Recollection]:
     """A session's lock and its memory, once what a killed process left is put right."""
     component = memory_of(pipeline)
     lock = lock_session(folder)

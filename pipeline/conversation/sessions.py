@@ -20,11 +20,12 @@ from pipeline.conversation.transcript import NAME, check_unchanged, read_begun, 
 from pipeline.errors import StoreError
 from pipeline.storage.cache import cache_folder, data_folder, make_private, size_of
 from pipeline.storage.folders import delete_folder, temporary_name
+from pipeline.storage.locks import HeldError, Holder, acquire, locked, read_holder, write_holder
 from pipeline.storage.sqlite import copy_database, read_only
-from pipeline.storage.whole import is_left_over, write_whole
+from pipeline.storage.whole import is_left_over
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from pipeline.storage.locks import Lock
 
 _LOCK = ".longthread.lock"
 _HOLDER = ".longthread.holder"
@@ -186,10 +187,8 @@ def _delete_snapshots(folder: Path) -> None:
 @contextmanager
 def _changing_folders() -> Iterator[None]:
     """A lock for creating and deleting folders of sessions. Deletes what killed processes left of them."""
-    from filelock import FileLock
-
     root = make_private(sessions_folder())
-    with FileLock(root / _LOCK, mode=0o600):
+    with locked(root / _LOCK, wait=True, private=True):
         for path in root.iterdir():
             if path.is_dir() and is_left_over(path):
                 shutil.rmtree(path)
@@ -204,35 +203,28 @@ def sweep_sessions() -> None:
             pass
 
 
-def lock_session(folder: Path) -> FileLock:
+def lock_session(folder: Path) -> Lock:
     """Locks a session for this process. The lock ends with the process, even with a killed one.
 
     Raises StoreError if another process has it.
     """
-    from filelock import FileLock, Timeout
-
     with session_errors(folder):
         if folder.parent == sessions_folder():
             make_private(folder.parent)
         make_private(folder)
-        lock = FileLock(folder / _LOCK, timeout=0, mode=0o600)
         try:
-            lock.acquire()
-        except Timeout:
+            lock = acquire(folder / _LOCK, private=True)
+        except HeldError:
             raise StoreError(
                 f"{folder.name}: another chat has this session{_holder(folder)}: close it, or name another (`session`)"
             ) from None
-        note = {"pid": os.getpid(), "since": datetime.now().astimezone().isoformat(" ", "seconds")}
-        write_whole(folder / _HOLDER, json.dumps(note), private=True)
+        write_holder(folder / _HOLDER, Holder(), private=True)
     return lock
 
 
 def _holder(folder: Path) -> str:
-    try:
-        note = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
-        return f" (pid {note['pid']}, since {note['since']})"
-    except (OSError, ValueError, KeyError):  # not written yet
-        return ""
+    holder = read_holder(folder / _HOLDER)
+    return f" (pid {holder.pid}, since {holder.since})" if holder else ""
 
 
 def existing_session(name: str) -> Path:

@@ -20,6 +20,7 @@ from typing import Any, Self
 from pipeline.errors import DataError, RunError
 from pipeline.records import Record
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
+from pipeline.storage.locks import HeldError, acquire
 from pipeline.storage.whole import new_file, write_whole
 from pipeline.text.counting import counted
 
@@ -170,17 +171,14 @@ class RunFolder:
         Raises RunError, with a remedy, for a folder in use by another process, and for one of another run. With
         `update` the valid records of another run stay, and the rest is dropped.
         """
-        from filelock import FileLock, Timeout
-
         self.folder = folder
         self.about = about
         known = [_identity(about.get(name)) for name in ("config_hash", "index_hash", "model", "input")]
         self._fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / LOCK)
-            self._lock.acquire(timeout=0)
-        except Timeout:
+            self._lock = acquire(folder / LOCK)
+        except HeldError:
             raise RunError(f"{folder}: another process is running into this folder: wait, or name another") from None
         except OSError as error:
             raise RunError(

@@ -20,7 +20,8 @@ from pipeline.gguf.purpose import purpose
 from pipeline.models.settings import EngineSettings
 from pipeline.registry import nearest
 from pipeline.storage.cache import cache_folder
-from pipeline.storage.files import new_file, sha256_of
+from pipeline.storage.files import new_file
+from pipeline.storage.hashes import sha256_of
 
 if TYPE_CHECKING:
     from pipeline.contracts import Progress

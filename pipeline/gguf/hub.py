@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.errors import ModelError
 from pipeline.gguf.header import inspect
-from pipeline.storage.files import check_room, sha256_of, write_json
+from pipeline.storage.files import check_room, write_json
+from pipeline.storage.hashes import sha256_of
+from pipeline.storage.locks import HeldError, locked
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -44,13 +46,11 @@ def download(
     and the next one resumes it. Raises ModelError without a network, without disk space, for a missing or refused file,
     and for a wrong hash.
     """
-    from filelock import FileLock, Timeout
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=0), _online():
+        with locked(path.with_name(f"{path.name}.lock")), _online():
             _download(repo, file, path, expected, progress, on_size)
-    except Timeout:
+    except HeldError:
         raise ModelError(f"another process is pulling {file}; wait for it") from None
     except OSError as error:
         raise ModelError(f"{path} cannot be written: {error.strerror}") from None

@@ -7,21 +7,25 @@ measured and offered, but never chosen automatically.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import ModelError
 from pipeline.gguf.header import inspect
 from pipeline.gguf.requantise import TYPES, expected_bytes, requantise
 from pipeline.storage.cache import cache_folder
-from pipeline.storage.files import check_room, new_file, sha256_of, write_json
+from pipeline.storage.cards import Cards, write_card
+from pipeline.storage.files import check_room, new_file
+from pipeline.storage.hashes import file_sha256, sha256_of
+from pipeline.storage.locks import HeldError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,11 +71,12 @@ class Candidate:
         return 1000 / self.prefill + (100 / self.decode if role == "read" else 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
     """The measurements, their machine, and the choice: `best` maps a role to a candidate's quantisation.
 
-    `others`: the share of the processor that other programs took, in [0, 1].
+    `others`: the share of the processor that other programs took, in [0, 1]. Reports of older versions lack it, and
+    `n_rounds`.
     """
 
     source: str
@@ -82,14 +87,17 @@ class TuneReport:
     llama: str
     date: str
     seconds: float
-    n_rounds: int
+    n_rounds: int = 0
     n_prefill: int
     n_decode: int
     n_compared: int
-    others: float
+    others: float = 0.0
     candidates: tuple[Candidate, ...]
     best: dict[Role, str]
     notes: tuple[str, ...]
+
+
+_CARDS = Cards(TuneReport, "a report", "run 'longthread models tune' again")
 
 
 def tuned(path: Path, role: Role) -> Path | None:
@@ -110,30 +118,27 @@ def is_tuned(path: Path) -> bool:
 
 def source_sha256(path: Path) -> str:
     """Returns the hash of a requantised file's source; for any other file its own hash."""
-    from pipeline.storage.hashes import file_sha256
-
     if path.resolve().parent.parent == folder().resolve():
-        sha256 = _read(path.resolve().parent / "tune.json").get("source_sha256")
-        if isinstance(sha256, str):
-            return sha256
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            sha256 = json.loads((path.resolve().parent / "tune.json").read_text("utf-8"))["source_sha256"]
+            if isinstance(sha256, str):  # also where the rest of the report is of another version
+                return sha256
     return file_sha256(path)
 
 
-def _report_on(path: Path) -> dict[str, object] | None:
-    from pipeline.storage.hashes import file_sha256
-
+def _report_on(path: Path) -> TuneReport | None:
     try:
         about = path.stat()
         wanted = (str(path.resolve()), about.st_size, about.st_mtime_ns)
-        reports = [_read(report) for report in sorted(folder().glob("*/tune.json"))]
+        reports = [report for file in sorted(folder().glob("*/tune.json")) if (report := _read(file)) is not None]
         for report in reports:
-            if (report.get("source"), report.get("source_size"), report.get("source_mtime_ns")) == wanted:
+            if (report.source, report.source_size, report.source_mtime_ns) == wanted:
                 return report
-        alike = [report for report in reports if report.get("source_size") == about.st_size]
+        alike = [report for report in reports if report.source_size == about.st_size]
         sha256 = file_sha256(path) if alike else ""
     except OSError:
         return None
-    return next((report for report in alike if report.get("source_sha256") == sha256), None)
+    return next((report for report in alike if report.source_sha256 == sha256), None)
 
 
 def folder() -> Path:
@@ -141,32 +146,31 @@ def folder() -> Path:
     return cache_folder() / "tuned"
 
 
-def _read(report: Path) -> dict[str, object]:
-    """Reads a report; empty if it is missing, torn or of another version."""
+def _read(path: Path) -> TuneReport | None:
+    """Reads a report; None if it is missing, torn or of another version: the given file is then used as it is."""
     try:
-        value = json.loads(report.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return _CARDS.read(path)
+    except ModelError:
+        return None
 
 
-def _chosen(report: dict[str, Any], role: Role) -> Path | None:
+def _chosen(report: TuneReport, role: Role) -> Path | None:
     if not _is_of_here(report):
         return None
-    try:
-        name = report["best"][role]
-        candidate = next(candidate for candidate in report["candidates"] if candidate["quantisation"] == name)
-        if candidate["is_given"] or candidate["path"] is None:
-            return None
-        about = os.stat(candidate["path"])
-        is_whole = (about.st_size, about.st_mtime_ns) == (candidate["size"], candidate["mtime_ns"])
-        return Path(candidate["path"]) if is_whole else None
-    except (OSError, KeyError, TypeError, StopIteration):
+    name = report.best.get(role)
+    candidate = next((candidate for candidate in report.candidates if candidate.quantisation == name), None)
+    if candidate is None or candidate.is_given or candidate.path is None:
         return None
+    try:
+        about = os.stat(candidate.path)
+    except OSError:
+        return None
+    is_whole = (about.st_size, about.st_mtime_ns) == (candidate.size, candidate.mtime_ns)
+    return Path(candidate.path) if is_whole else None
 
 
-def _is_of_here(report: dict[str, object]) -> bool:
-    return (report.get("machine"), report.get("llama")) == (machine(), version("llama-cpp-python"))
+def _is_of_here(report: TuneReport) -> bool:
+    return (report.machine, report.llama) == (machine(), version("llama-cpp-python"))
 
 
 def machine() -> str:
@@ -188,17 +192,15 @@ def tune(path: Path, progress: Progress, rounds: int = ROUNDS) -> TuneReport:
     Rounds alternate between all files, so that a slowdown affects all of them. Files are written atomically; useless
     ones are deleted. Raises ModelError for a model that cannot be loaded, and if another process is tuning it.
     """
-    from filelock import FileLock, Timeout
-
     inspect(path)
     path = path.resolve()
     sha256 = sha256_of(path)
     home = folder().resolve() / sha256[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / "lock", timeout=0):
+        with locked(home / "lock"):
             return _tune(path, sha256, home, progress, rounds)
-    except Timeout:
+    except HeldError:
         raise ModelError(f"another process is tuning {path.name}; wait for it") from None
     except OSError as error:
         raise ModelError(f"{home} cannot be written: {error.strerror or error}") from None
@@ -241,7 +243,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         best=best,
         notes=(*notes, *_notes(remaining, best), *_doubts(trial.others)),
     )
-    write_json(home / "tune.json", asdict(report))
+    write_card(home / "tune.json", report)
     return report
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.storage import lru
 from pipeline.storage.cache import make_private
 from pipeline.text.normal import fold_case, fold_shapes
 
@@ -157,33 +158,13 @@ def forget(root: Path, text: str, n_texts: int) -> int:
     return len(paths)
 
 
-def touch(path: Path) -> None:
-    """Marks a file as just used, if it still exists."""
-    with contextlib.suppress(OSError):
-        os.utime(path)
-
-
 def evict(root: Path, max_bytes: int, keep: Path | None = None) -> None:
     """Deletes the remains of killed writers, then the least recently used files below `root`, down to `max_bytes`.
 
     Files that are being written count as well.
     """
     sweep(root, _STALE_S)
-    files = []
-    for path in root.glob("*/*.kv"):
-        with contextlib.suppress(FileNotFoundError):
-            stat = path.stat()
-            files.append((stat.st_mtime, stat.st_size, path))
-    total = sum(size for _, size, _ in files)
-    for path in root.glob("*/*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size
-    for _, size, path in sorted(files):
-        if total <= max_bytes:
-            break
-        if path != keep:
-            total -= size
-            path.unlink(missing_ok=True)
+    lru.evict(root.glob("*/*.kv"), max_bytes - lru.bytes_of(root.glob("*/*.part")), keep)
 
 
 def sweep(root: Path, age_s: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.models.capabilities import OnFile
 from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.cards import Cards, write_card
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class EffectiveContext:
         return next((task for task in self.tasks if task.task == name), None)
 
 
+_CARDS = Cards(EffectiveContext, "a measurement", "delete it and run 'longthread needle limit' again")
+
+
 def settings_of(model: Model) -> dict[str, str]:
     """Returns the settings of a model that affect how it reads a long text."""
     resolved = getattr(model, "resolved", None)
@@ -76,28 +80,13 @@ def settings_of(model: Model) -> dict[str, str]:
 
 def store(measured: EffectiveContext) -> Path:
     """Writes a measurement; returns the file."""
-    from pipeline.storage.files import write_json
-
-    path = _path(measured.key, measured.settings)
-    write_json(path, asdict(measured))
-    return path
+    return write_card(_path(measured.key, measured.settings), measured)
 
 
 def stored(model: Model) -> EffectiveContext | None:
     """Loads the measurement of this model with its settings, or None. Raises ModelError for a damaged file."""
     path = _path(model_key(model), settings_of(model))
-    if not path.is_file():
-        return None
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        context = TypeAdapter(EffectiveContext).validate_json(path.read_bytes(), strict=True, extra="forbid")
-    except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise ModelError(
-            f"{path}: is no measurement of this version ({reason}): delete it and calibrate again"
-        ) from None
-    return context
+    return _CARDS.read(path) if path.is_file() else None
 
 
 def effective_window(model: Model, task: str) -> tuple[int, str]:

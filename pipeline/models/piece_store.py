@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.models import cell_files, cell_packing
+from pipeline.storage import lru
 from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")
@@ -165,7 +166,7 @@ class PieceStore:
             LOG.warning("%s: not loaded: it belongs to another model or text", path)
             return None
         text, before, tokens, state = sections
-        cell_files.touch(path)
+        lru.touch(path)
         return Piece(
             key=key,
             model=self.model,

@@ -17,6 +17,7 @@ from pipeline.models import cell_files
 from pipeline.models.cells import Cells
 from pipeline.models.identity import cells_key
 from pipeline.models.scoring import hold
+from pipeline.storage import lru
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Snapshots:
             cells = cells.upto(len(cells) - 1)
         path = self.folder / f"{cells.digest[:40]}.kv"
         if path.exists() and cell_files.read_header(path) is not None:
-            cell_files.touch(path)
+            lru.touch(path)
             return path
         pool = self._engine.pool
         sequence = hold(pool, cells)
@@ -110,7 +111,7 @@ class Snapshots:
                 continue
             pool.book.add(sequence, n)
             pool.retire(sequence, keys.view(np.int64))
-            cell_files.touch(path)
+            lru.touch(path)
             return pool.nearest(cells.keys)[1]
         return n_here
 

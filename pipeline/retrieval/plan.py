@@ -20,6 +20,7 @@ from pipeline.documents.formats import reader_version
 from pipeline.documents.left_out import BY_IGNORE_FILE, LEFT_OUT
 from pipeline.errors import DocumentError
 from pipeline.retrieval.manifest import FileState, Manifest
+from pipeline.storage.hashes import sha256_of
 
 if TYPE_CHECKING:
     from pipeline.documents.discover import Discovery
@@ -223,7 +224,6 @@ def _stamps(state: FileState) -> tuple[int, int, int, int]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except NotADirectoryError:
         return hashlib.sha256(read_member(path)).hexdigest()

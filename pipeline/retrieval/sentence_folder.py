@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.retrieval.batches import Batched, check_length
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.hashes import sha256_of
 from pipeline.storage.whole import write_whole
 
 _WORD_CHARS = 24
@@ -147,7 +148,5 @@ def _counts(path: Path, folder: Path) -> bool:
 def _hash(files: Sequence[Path], folder: Path) -> str:
     total = hashlib.sha256()
     for path in files:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return total.hexdigest()

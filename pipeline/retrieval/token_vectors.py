@@ -24,6 +24,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.models import cell_files
+from pipeline.storage import lru
 from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class TokenVectors:
         vector, tokens, scales = sections[1].view(np.float32), sections[2], sections[3].view(np.float32)
         is_packed = fields["form"] == "int8"
         rows = tokens.view(np.int8 if is_packed else np.float16).reshape(-1, len(vector)).astype(np.float32)
-        cell_files.touch(path)
+        lru.touch(path)
         return TextVectors(vector, _normalised(rows * scales[:, None] if is_packed else rows))
 
     def put(self, text: str, vectors: TextVectors) -> None:

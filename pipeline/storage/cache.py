@@ -24,6 +24,7 @@ CACHE_LAYOUT = {
     "sessions": "conversations of older versions, which move to the data folder",
     "snapshots": "cells of prompts",
     "summaries": "summaries of clusters of passages",
+    "token_vectors": "vectors of the tokens of passages",
     "templates": "what the checks of chat templates found",
     "tuned": "requantised models",
 }

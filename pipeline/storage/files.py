@@ -1,8 +1,7 @@
-"""Atomic writing of large files, disk space checks, and hashes."""
+"""Atomic writing of large files and of JSON, with errors that users can read, and checks of the disk's space."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,12 +10,6 @@ from pathlib import Path
 
 from pipeline.errors import ModelError
 from pipeline.storage import whole
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the hex digest of a file's bytes, in about a second for 1 GB."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_room(folder: Path, n_bytes: int) -> None:

@@ -244,5 +244,5 @@ def test_a_file_that_is_not_there_or_no_json_is_one_clear_error(tmp_path: Path) 
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         load(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"embedder": "', "utf-8")
-    with pytest.raises(ModelError, match="cannot be read as a classifier"):
+    with pytest.raises(ModelError, match="is not a classifier of this version: the file: Invalid JSON"):
         load(tmp_path / "half.json")

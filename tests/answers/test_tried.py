@@ -188,8 +188,8 @@ def test_a_layout_of_another_version_counts_as_not_tried(model: Any) -> None:
     ("change", "message"),
     [
         (lambda value: "{", "cannot be read as the result of a trial"),
-        (lambda value: "[]", "is no result of a trial"),
-        (lambda value: "{}", "is no result of a trial"),
+        (lambda value: "[]", "is not the result of a trial: it has no key"),
+        (lambda value: "{}", "is not the result of a trial: it has no key"),
         (lambda value: json.dumps(value | {"n": "four"}), "n: Input should be a valid integer"),
         (lambda value: json.dumps(value | {"answer": "both"}), "answer: Input should be 'generate' or 'quote'"),
         (lambda value: json.dumps(value | {"results": []}), "layout must be one of those in results, was: brief"),
@@ -213,7 +213,7 @@ def test_shipped_results_are_read_and_their_layout_is_the_best_of_their_table() 
     paths = sorted(SHIPPED.glob("*.json"))
     assert paths
     for path in paths:
-        value = store_module._tried(json.loads(path.read_text("utf-8")), path)
+        value = store_module._CARDS.read(path)
         assert value.layout == best_layout(value.results, value.n_answerable), path.name
         assert {result.layout for result in value.results} == set(LAYOUTS), path.name
         assert value.answer == answer_first(value.generated_right, value.quoted_right, value.n_answerable), path.name

@@ -23,7 +23,6 @@ from compressors.attention import (
     n_of_share,
 )
 from compressors.calibration import attention_heads, probe_heads
-from compressors.calibration import store as store_module
 from compressors.calibration.labelled import Labelled
 from compressors.calibration.store import AttentionCalibration, Evidence, Head, Weighing, store, stored
 from compressors.selection import Units
@@ -223,7 +222,6 @@ def calibrated(kept: Pipeline) -> Iterator[AttentionCalibration]:
         path = store(calibration)
         yield calibration
         path.unlink()
-        store_module._json.cache_clear()
 
 
 def test_cells_of_a_real_vocabulary(kept: Pipeline) -> None:

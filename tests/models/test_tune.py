@@ -20,7 +20,7 @@ from pipeline.gguf.requantise import requantise
 from pipeline.gguf.tune import Candidate, TuneReport, is_tuned, tuned
 from pipeline.gguf.tune import tune as tune_model
 from pipeline.models.trial import TEXT, FileSpeed, FileTrial, OtherPrograms, _divergence
-from pipeline.storage import files
+from pipeline.storage.hashes import sha256_of
 from tests.models.gguf_file import WHOLE, tiny_llama
 
 
@@ -150,7 +150,7 @@ def test_a_cache_may_be_named_from_here(q4: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_what_a_killed_run_left_is_swept_away(q4: Path, cache: Path) -> None:
-    home = cache / "tuned" / files.sha256_of(q4)[:16]
+    home = cache / "tuned" / sha256_of(q4)[:16]
     home.mkdir(parents=True)
     (home / ".tiny-q4.F16.gguf.0123abcd").write_bytes(b"half")
     tune_model(q4, silent, rounds=1)
@@ -160,7 +160,7 @@ def test_what_a_killed_run_left_is_swept_away(q4: Path, cache: Path) -> None:
 def test_two_at_a_time_are_one_too_many(q4: Path, cache: Path) -> None:
     from filelock import FileLock
 
-    home = cache / "tuned" / files.sha256_of(q4)[:16]
+    home = cache / "tuned" / sha256_of(q4)[:16]
     home.mkdir(parents=True)
     with FileLock(home / "lock"), pytest.raises(ModelError, match=r"^another process is tuning tiny-q4\.gguf; wait"):
         tune_model(q4, silent)
@@ -256,7 +256,7 @@ def test_a_report_that_is_not_of_this_is_not_used(
 def test_another_copy_of_the_file_is_tuned_as_well(report: TuneReport, q4: Path, cache: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.gguf"
     copy.write_bytes(q4.read_bytes())
-    remember(replace(report, source_sha256=files.sha256_of(q4)), cache)
+    remember(replace(report, source_sha256=sha256_of(q4)), cache)
     assert tuned(copy, "score") == Path(report.candidates[1].path or "")
     copy.write_bytes(q4.read_bytes()[:-1] + b"?")
     assert tuned(copy, "score") is None

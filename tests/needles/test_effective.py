@@ -187,7 +187,9 @@ def test_what_is_kept_is_read_again(cache: Path) -> None:
     assert path.is_relative_to(cache)
     assert stored(model) == kept
     path.write_text("{}")
-    with pytest.raises(ModelError, match=r"is no measurement of this version .*: delete it and calibrate again"):
+    with pytest.raises(
+        ModelError, match=r"is not a measurement of this version: .*; delete it and run 'longthread needle"
+    ):
         stored(model)
 
 

@@ -31,12 +31,11 @@ class PrivateFolder:
     """A new folder for one Ray; close it after Ray's shutdown."""
 
     def __init__(self) -> None:
-        from filelock import FileLock
+        from pipeline.storage.locks import acquire
 
         sweep()
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = FileLock(self.path / _LOCK)
-        self._lock.acquire()
+        self._lock = acquire(self.path / _LOCK)
         script = [sys.executable, "-I", __file__, str(self.path)]
         silent = subprocess.DEVNULL
         self._watcher = subprocess.Popen(
@@ -110,13 +109,13 @@ def end(folder: Path) -> None:
 
 def sweep() -> None:
     """Cleans up after Rays whose driver and watcher are both gone."""
-    from filelock import FileLock, Timeout
+    from pipeline.storage.locks import HeldError, locked
 
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, Timeout):
+        with contextlib.suppress(OSError, HeldError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / _LOCK).exists():
                 continue
-            with FileLock(folder / _LOCK, timeout=0):
+            with locked(folder / _LOCK):
                 end(folder)
 
 
