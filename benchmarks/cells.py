@@ -62,13 +62,13 @@ from pipeline.evaluation.answers import f1
 from pipeline.gguf.catalogue import resolve
 from pipeline.gguf.tune import machine
 from pipeline.listener import Listener
-from pipeline.models import cell_files
 from pipeline.models.capabilities import before_answer
 from pipeline.models.engine import Engine
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.retrieval import remembered
 from pipeline.stages import run_stage
+from pipeline.storage import cell_files
 from pipeline.storage.cache import cache_folder
 from pipeline.types import Document, Passage, Prompt, Question, State, Text
 

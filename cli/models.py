@@ -293,8 +293,8 @@ def try_model(options: TryOptions) -> int:
 
     The trial also measures what the model loses if passages are read once and their cells are combined.
     """
-    from pipeline.answers.layout_trial import try_layouts, try_reuse_again
     from pipeline.answers.tried import store
+    from pipeline.evaluation.layout_trial import try_layouts, try_reuse_again
 
     run_trial = try_reuse_again if options.reuse else try_layouts
     with Display(options.quiet) as display:

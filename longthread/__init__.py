@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from pipeline.answers.support import Support as Support
     from pipeline.config import Budget as Budget
     from pipeline.config import IndexSettings as IndexSettings
+    from pipeline.config.executor import ExecutorSettings as ExecutorSettings
     from pipeline.errors import LongthreadError as LongthreadError
-    from pipeline.executors.settings import ExecutorSettings as ExecutorSettings
     from pipeline.retrieval.bm25 import Bm25 as Bm25
     from pipeline.retrieval.dense import Dense as Dense
     from pipeline.retrieval.given import Given as Given
@@ -75,7 +75,7 @@ _HOMES = {
     "longthread.pipeline": "AnswerStream Pipeline ask preset",
     "pipeline.config": "Budget IndexSettings",
     "pipeline.errors": "LongthreadError",
-    "pipeline.executors.settings": "ExecutorSettings",
+    "pipeline.config.executor": "ExecutorSettings",
     "pipeline.retrieval.open_index": "open_index",
     "pipeline.types": "Citation Document Ledger Passage Question",
     # the components, as pipeline/registry.py has them

@@ -11,11 +11,11 @@ from typing import Any, Literal, Self
 
 from longthread.answer import Answer
 from pipeline.config import Budget, IndexSettings, PipelineConfig, load_config, misordered
+from pipeline.config.executor import ExecutorSettings
 from pipeline.contracts import Progress
 from pipeline.default import chat_pipeline, default_pipeline, with_default_model, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, DocumentError
-from pipeline.executors.settings import ExecutorSettings
 from pipeline.listener import Listener, ignore, silent
 from pipeline.pipeline import Pipeline as Runner
 from pipeline.pipeline_yaml import to_yaml

@@ -177,8 +177,8 @@ def _cache() -> Iterator[Finding]:
 
 
 def _kept_cells() -> Finding:
-    from pipeline.models.cell_files import size_of
     from pipeline.models.cell_limits import BITS, DISK, MEMORY, cell_limits
+    from pipeline.storage.cell_files import size_of
 
     try:
         limits = cell_limits()

@@ -20,11 +20,11 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.last_prompt import shown_in
 from pipeline.listener import silent
 from pipeline.models.capabilities import ReadsAhead, why_not_compose
-from pipeline.models.cell_files import size_of
 from pipeline.models.cell_limits import DISK, cell_limits
 from pipeline.registry import stage_name
 from pipeline.retrieval.parents import with_parents
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.cell_files import size_of
 from pipeline.types import Passage, Prompt, Question, State
 
 if TYPE_CHECKING:

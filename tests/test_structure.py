@@ -139,7 +139,7 @@ WRITERS = {
     "pipeline/evaluation/memory.py": {"_RESET.write_text"},  # in /proc
     "pipeline/evaluation/corpus.py": {"path.write_bytes"},  # they count once the last is there
     "memory/hierarchical/vectors.py": {"(Path(temporary) / 'ids').write_text"},  # in a temporary folder
-    "pipeline/models/cell_files.py": {"os.replace"},  # large, and written by several processes at once
+    "pipeline/storage/cell_files.py": {"os.replace"},  # large, and written by several processes at once
     "pipeline/models/piece_store.py": {"os.replace"},  # unless its text was forgotten meanwhile
     "pipeline/storage/locks.py": {"part.write_text"},  # a note for whoever waits, once a second
     "compressors/soft/weights.py": {"temporary.write_bytes"},  # inside new_file

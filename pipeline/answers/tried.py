@@ -2,7 +2,7 @@
 
 The user's own results lie in the cache folder, under calibrations/<first 16 digits of the key>/answers.json; those that
 ship with longthread in pipeline/answers/trial/results. The user's take precedence. A file that `longthread models tune`
-made from another counts as that other. The questions are asked by pipeline/answers/layout_trial.py.
+made from another counts as that other. The questions are asked by pipeline/evaluation/layout_trial.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.cards import Cards, write_card
 
-SHIPPED = Path(__file__).parent / "trial" / "results"
+FOLDER = Path(__file__).parent / "trial"
+SHIPPED = FOLDER / "results"
 
 MARGIN = 0.05
 """Quotes lead a model's answers if that raises the share of right answers by more than this."""

@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pipeline.config.executor import ExecutorSettings
 from pipeline.config.settings import Budget, IndexSettings
 from pipeline.contracts import Assembler, Component, Compressor, Generator, Memory, Reranker, Retriever
 from pipeline.errors import ConfigError
-from pipeline.executors.settings import ExecutorSettings
 from pipeline.registry import (
     kind_of,
     settings_of,

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.checks import at_least
+from pipeline.config.executor import ExecutorSettings
 from pipeline.errors import SettingError
-from pipeline.executors.settings import ExecutorSettings
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def finish(folder: Path, memory: Recollection, forget_cells: Callable[[str], obj
 
 
 def _finish(folder: Path, memory: Recollection, what: Forgetting, forget_cells: Callable[[str], object]) -> int:
-    from pipeline.models.kept_cells import forget_since, forget_text
+    from pipeline.storage.kept_cells import forget_since, forget_text
 
     # A number may be in use again: only the same turn is forgotten.
     numbers = [turn.number for turn in what.turns if turn in memory.turns]

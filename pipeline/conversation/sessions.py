@@ -175,7 +175,7 @@ def delete_session(name: str) -> None:
 
 def _delete_snapshots(folder: Path) -> None:
     """Deletes the snapshots that may hold the session's turns: those written or used since it was begun."""
-    from pipeline.models.kept_cells import forget_since
+    from pipeline.storage.kept_cells import forget_since
 
     since = datetime.fromtimestamp(0, UTC)
     with suppress(StoreError, ValueError, TypeError):

@@ -185,7 +185,7 @@ class KeepsCells:
 
         Returns the number of files and pieces. Cells of answers in flight stay until these end.
         """
-        from pipeline.models.kept_cells import forget_text
+        from pipeline.storage.kept_cells import forget_text
 
         with self._lock:
             self.pool.forget()

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.models import cell_files, cell_packing
-from pipeline.storage import lru
+from pipeline.models import cell_packing
+from pipeline.storage import cell_files, lru
 from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")

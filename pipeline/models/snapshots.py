@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.models import cell_files
 from pipeline.models.cells import Cells
 from pipeline.models.identity import cells_key
 from pipeline.models.scoring import hold
-from pipeline.storage import lru
+from pipeline.storage import cell_files, lru
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

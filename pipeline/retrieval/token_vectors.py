@@ -6,7 +6,7 @@ compress.exit_mini, gate.support and compress.probe compare a question with the 
 LONGTHREAD_TOKEN_VECTORS      float16 (768 bytes a token of MiniLM) or int8 (388); off keeps none, the default
 LONGTHREAD_TOKEN_VECTORS_MB   the limit on disk, 1000 by default; the least recently used go first
 
-A file holds the text that was read, so that forgetting a text finds it (models/kept_cells.py), and lies in a private
+A file holds the text that was read, so that forgetting a text finds it (storage/kept_cells.py), and lies in a private
 folder of the cache, under the fingerprint of the embedder: a text that stands in several indexes is kept once.
 """
 
@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.models import cell_files
-from pipeline.storage import lru
+from pipeline.storage import cell_files, lru
 from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pipeline.answers import cited
 from pipeline.answers.attribution import attribute
 from pipeline.answers.cited import Cited
-from pipeline.answers.reuse_trial import try_reuse
 from pipeline.answers.tried import ReuseTried
 from pipeline.contracts import Model
 from pipeline.default import default_pipeline
 from pipeline.documents.sentences import sentences
+from pipeline.evaluation.reuse_trial import try_reuse
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Task

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.answers import tried as store_module
-from pipeline.answers.layout_trial import FOLDER, answers_shown, trial_questions
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.answers.tried import (
+    FOLDER,
     SHIPPED,
     Result,
     ReuseResult,
@@ -28,6 +28,7 @@ from pipeline.answers.tried import (
 )
 from pipeline.errors import ModelError
 from pipeline.evaluation.answers import holds
+from pipeline.evaluation.layout_trial import answers_shown, trial_questions
 from pipeline.gguf import tune
 from pipeline.storage.hashes import file_sha256
 from pipeline.types import Sampling, Text

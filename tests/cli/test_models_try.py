@@ -40,7 +40,7 @@ def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.Mo
 
 
 def test_reuse_alone_needs_a_model_that_was_tried(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from pipeline.answers import layout_trial
+    from pipeline.evaluation import layout_trial
 
     monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
     monkeypatch.setattr(layout_trial, "stored", lambda model: None)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.config.executor import ExecutorSettings
 from pipeline.contracts import Component
 from pipeline.docs_index import update_index
 from pipeline.executors.on_ray.session import library, own_token
 from pipeline.executors.samples import Sample
-from pipeline.executors.settings import ExecutorSettings
 from pipeline.registry import make
 from pipeline.types import Question
 from tests.executors.components import register, unregister

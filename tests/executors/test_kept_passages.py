@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from pipeline.config import IndexSettings, PipelineConfig
+from pipeline.config.executor import ExecutorSettings
 from pipeline.docs_index import update_index
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, run
 from pipeline.executors.samples import Sample
-from pipeline.executors.settings import ExecutorSettings
 from pipeline.registry import make
 from pipeline.types import Question
 from tests.models.random_file import random_model
@@ -94,7 +94,7 @@ BATCH = """
 import sys
 from pathlib import Path
 from pipeline.executors.run import RunOptions, run
-from pipeline.executors.settings import StagePool
+from pipeline.config.executor import StagePool
 from tests.executors.test_kept_passages import config, samples
 pipeline = config(sys.argv[3], 3, num_cpus=2, stages={"generate": StagePool(replicas=2, num_cpus=0.5)})
 summary = run(pipeline, Path(sys.argv[1]), samples(), Path(sys.argv[2]), RunOptions("ray"))

@@ -21,7 +21,7 @@ from pipeline.conversation.forgetting import INTENT, Forgetting, HeldElsewhere, 
 from pipeline.conversation.sessions import fork_session, session_folder
 from pipeline.conversation.typed import TypedLine, append_typed, read_typed
 from pipeline.errors import StoreError
-from pipeline.models import cell_files
+from pipeline.storage import cell_files
 from pipeline.storage.cache import cache_folder, data_folder
 from pipeline.storage.checked_json import with_checksum
 from pipeline.types import Turn

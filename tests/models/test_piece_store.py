@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.models import cell_files, cell_packing
+from pipeline.models import cell_packing
 from pipeline.models.kv_state import F16, Cache, Rows, State
 from pipeline.models.piece_store import PieceStore
+from pipeline.storage import cell_files
 from pipeline.types import Piece
 
 MODEL = "ab" * 32

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.models.kept_cells import forget_text
 from pipeline.retrieval import remembered
 from pipeline.retrieval.token_vectors import TextVectors, TokenVectors, delete_vectors, kept_vectors
 from pipeline.retrieval.token_windows import Block, token_states
+from pipeline.storage.kept_cells import forget_text
 from tests.compressors.workbench import WordCounts
 
 TEXT = "The ferry sails from the quay. In winter it leaves at nine."

@@ -17,9 +17,9 @@ from typing import Any
 
 import psutil
 
+from pipeline.config.executor import ExecutorSettings
 from pipeline.errors import MissingExtraError, RunError
 from pipeline.executors.on_ray.private_folder import PrivateFolder, is_alive, processes_of
-from pipeline.executors.settings import ExecutorSettings
 from pipeline.offline import switch_off_telemetry
 
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.models import cell_files, piece_store, snapshots
+from pipeline.models import piece_store, snapshots
 from pipeline.retrieval import token_vectors
+from pipeline.storage import cell_files
 from pipeline.storage.cache import cache_folder
 
 _N_TEXTS = {

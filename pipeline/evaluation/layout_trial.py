@@ -7,7 +7,7 @@ is laid out in each layout. All prompts are one batch, question by question: lay
 share the cells of what stands before. Layouts are compared by the model's first answer after the repairs of
 pipeline/answers/contract.py. In the best one the whole policy is run, with second attempts, once with the model's words
 in the lead and once with quotes: which is right more often as it is shown leads from then on. What putting kept cells
-together costs in that layout is measured last (pipeline/answers/reuse_trial.py).
+together costs in that layout is measured last (pipeline/evaluation/reuse_trial.py).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pipeline.answers.cited import Cited
 from pipeline.answers.contract import ECHOED, LOOPED, check, has_words
 from pipeline.answers.judging import is_asked_again, judge, second_sampling, settle
 from pipeline.answers.layouts import LAYOUTS
-from pipeline.answers.reuse_trial import try_reuse
-from pipeline.answers.tried import Result, ReuseTried, Tried, answer_first, best_layout, stored
+from pipeline.answers.tried import FOLDER, Result, ReuseTried, Tried, answer_first, best_layout, stored
 from pipeline.contracts import Progress
 from pipeline.default import default_pipeline, with_generator_settings, with_model
 from pipeline.docs_index import update_index
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.answers import best, f1, holds
+from pipeline.evaluation.reuse_trial import try_reuse
 from pipeline.listener import Listener
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
@@ -41,7 +41,6 @@ from pipeline.registry import kind_of
 from pipeline.stages import run_stage, sampling_for
 from pipeline.types import Generation, Passage, Question, State
 
-FOLDER = Path(__file__).parent / "trial"
 RETRIEVAL = ("retrieve", "rerank")
 SHARED_STAGES = (*RETRIEVAL, "compress")
 
