@@ -36,11 +36,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.config import IndexSettings
 from pipeline.documents.discover import discover
-from pipeline.documents.sentences import sentences
 from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import chunker, open_embedder
 from pipeline.retrieval.hybrid import Hybrid
 from pipeline.retrieval.open_index import open_index
+from pipeline.text.sentences import sentences
 from pipeline.types import Passage, Question
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"

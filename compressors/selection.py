@@ -65,7 +65,7 @@ class Units:
 
     def with_headers(self, chosen: Iterable[int]) -> set[int]:
         """The chosen positions, and the header row of each table that has a chosen row."""
-        from pipeline.documents.sentences import n_cells
+        from pipeline.text.sentences import n_cells
 
         result = set(chosen)
         for n in tuple(result):
@@ -104,7 +104,7 @@ def split(passage: Passage) -> list[Passage]:
     Headings are left out. The prompt shows them with each passage, and a heading that only names a thing would score
     higher than every sentence about it.
     """
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     if passage.spans or not passage.text:
         return [passage]

@@ -204,7 +204,7 @@ def key_sentences(
 
 def _units(passage: Passage) -> list[Passage]:
     """The sentences of a passage; of a table or of code, which have none, its lines. Headings are left out."""
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     cut = [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
     cut = [unit for unit in cut if not _HEADING.match(unit.text)]
@@ -408,7 +408,7 @@ def usable_sentences(generation: Generation, passages: Sequence[Passage]) -> str
     Loops and echoes are cut first, as in any answer. A sentence is kept if it is complete, new, and has nearly all of
     its content words, and all of its numbers and names, in one passage. The result has at least eight content words.
     """
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     texts = [f"{passage.title} {' '.join(passage.place.heading)}\n{passage.text}" for passage in passages]
     kept: list[str] = []

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts import Embedder
-from pipeline.documents.sentences import sentences
+from pipeline.text.sentences import sentences
 from pipeline.text.words import content_words, coverage
 from pipeline.types import Turn
 

@@ -14,7 +14,7 @@ from memory.hierarchical.summaries import clipped
 from memory.hierarchical.units import Unit, UnitTables
 from memory.transcribed import newest, softmax, turn_text
 from pipeline.contracts import Runtime
-from pipeline.documents.sentences import sentences
+from pipeline.text.sentences import sentences
 from pipeline.text.words import content_words, coverage
 from pipeline.types import Passage, Question, Recall, Recalled, Turn
 

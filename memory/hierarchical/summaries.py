@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from memory.hierarchical.facts import MAX_CHARS, Fact, checked
 from memory.transcribed import turn_text
 from pipeline.contracts import Model, Progress, Runtime
-from pipeline.documents.sentences import sentences
+from pipeline.text.sentences import sentences
 from pipeline.text.words import content_words
 from pipeline.types import Message, Sampling, Text, Turn
 

@@ -294,7 +294,7 @@ def _sentences(passage: Passage) -> list[Passage]:
     The rows of a comma, semicolon or tab table form one sentence, because only the first row names the columns. A row
     that names its columns is a sentence of its own.
     """
-    from pipeline.documents.sentences import is_record, n_cells, sentences
+    from pipeline.text.sentences import is_record, n_cells, sentences
 
     if passage.spans or not passage.text:
         return [passage]

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.answers.left_out import ALL, Method, Part, Variants, variants_of
 from pipeline.contracts import Assembler, Model, Runtime
-from pipeline.documents.sentences import sentences as sentence_spans
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Metered, before_answer
+from pipeline.text.sentences import sentences as sentence_spans
 from pipeline.text.words import content_words
 from pipeline.types import Passage, Prompt, StageEntry, State, Text
 

@@ -323,7 +323,7 @@ def _sentences(passage: Passage) -> list[Passage]:
     if passage.sentences:
         inside = [s for s in passage.sentences if passage.start <= s.start < s.end <= passage.end]
         return [passage.part(s.start, s.end, s.score) for s in inside] or [passage]
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     spans = sentences(passage.text) or [(0, len(passage.text))]
     return [passage.part(passage.start + start, passage.start + end) for start, end in spans]
@@ -335,7 +335,7 @@ def _score(passage: Passage, quote: Passage) -> float:
 
 def answer_sentences(text: str) -> list[str]:
     """Splits the answer into sentences. A citation after the full stop belongs to the sentence before it."""
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     parts: list[str] = []
     for start, end in sentences(text):

@@ -206,7 +206,7 @@ def _end_of_sentences(text: str) -> int | None:
 
 def _whole_sentences(text: str) -> str:
     """Cuts the text after its last whole sentence; returns all of it if there is none."""
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     ends = [end for start, end in sentences(text) if _SENTENCE_END.search(text[start:end][-4:])]
     return text[: ends[-1]] if ends else text

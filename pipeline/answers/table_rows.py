@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Sequence, Set
 
 from pipeline.answers.citations import Evidence, forms_of
-from pipeline.documents.sentences import is_record
 from pipeline.documents.tables import is_value
+from pipeline.text.sentences import is_record
 from pipeline.text.words import content_words
 
 _QUARTERS = {"first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4}

@@ -26,8 +26,8 @@ from pipeline.checks import at_least
 from pipeline.documents.chunk_tree import are_paragraphs, pack_tree
 from pipeline.documents.information import Informed, ModelBits, Unit, pack_information
 from pipeline.documents.places import Places
-from pipeline.documents.sentences import sentences
 from pipeline.errors import SettingError
+from pipeline.text.sentences import sentences
 from pipeline.types import Document, Passage
 
 Chunks = Literal["auto", "tokens", "structure", "information"]

@@ -186,7 +186,7 @@ class _ScriptedStream:
 
 def answer(prompt: Prompt) -> str:
     """Returns the scripted answer to a prompt of assemble.cited; for other prompts "Not in the documents."."""
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     text, question = _text(prompt, "passages"), _text(prompt, "question")
     if not question:

@@ -316,7 +316,7 @@ def hops_in(key: str, text: Passage, passage: Passage) -> Iterator[Hop]:
 
 def sentences_in(passage: Passage) -> list[Passage]:
     """The sentences of a passage, as parts of it."""
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     return [passage.part(passage.start + start, passage.start + end) for start, end in sentences(passage.text)]
 

@@ -21,12 +21,12 @@ from pipeline.answers.left_out import Method
 from pipeline.answers.plain import Plain
 from pipeline.contracts import Assembler
 from pipeline.default import default_pipeline
-from pipeline.documents.sentences import sentences
 from pipeline.errors import ModelError
 from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import stage_ledger
+from pipeline.text.sentences import sentences
 from pipeline.types import Answer, Passage, Prompt, Question, State, Text
 
 BRIDGE = "The bridge at Aldmoor was opened in 1904. It has nine arches. It is narrow."

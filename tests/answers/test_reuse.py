@@ -17,7 +17,6 @@ from pipeline.answers.cited import Cited
 from pipeline.answers.tried import ReuseTried
 from pipeline.contracts import Model
 from pipeline.default import default_pipeline
-from pipeline.documents.sentences import sentences
 from pipeline.evaluation.reuse_trial import try_reuse
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
@@ -29,6 +28,7 @@ from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
+from pipeline.text.sentences import sentences
 from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, Recalled, State, Text
 from tests.compressors.workbench import scripted_runtime
 

@@ -71,7 +71,7 @@ def _span(answer: dict[str, object], document: Document, where: str) -> tuple[in
 
 def sentences_at(document: Document, spans: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
     """The sentences that share a character with one of the spans."""
-    from pipeline.documents.sentences import sentences
+    from pipeline.text.sentences import sentences
 
     return tuple(
         Span(document.source, start, end)

@@ -210,7 +210,7 @@ def hide(hay: str, threads: Sequence[tuple[Sequence[str], Direction]], draws: Dr
 
     Raises DataError if the longest thread has more sentences than the text has places.
     """
-    from pipeline.documents.sentences import sentences as split
+    from pipeline.text.sentences import sentences as split
 
     places = [0, *(start for start, _ in split(hay) if start)]
     free = list(places)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from pipeline.documents.sentences import sentences
+from pipeline.text.sentences import sentences
 from tests.documents.texts import TEXTS, without_space
 
 ROOT = Path(__file__).parents[2]
