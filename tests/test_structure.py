@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,39 +34,118 @@ HOMES = {
     "ray": ("pipeline/executors/on_ray/",),
     "filelock": ("pipeline/storage/locks.py",),
 }
-LEAVES = (
-    "pipeline.document", "pipeline.types", "pipeline.errors", "pipeline.yaml", "pipeline.storage.cache",
-    "pipeline.storage.whole",
+LAYERS = (
+    ("pipeline.errors", "pipeline.document", "pipeline.contracts", "pipeline.yaml", "pipeline.presets",
+     "pipeline.offline", "pipeline.text"),
+    ("pipeline.types", "pipeline.checks", "pipeline.listener", "pipeline.registry", "pipeline.storage"),
+    ("pipeline.config", "pipeline.user"),
+    ("pipeline.gguf", "pipeline.records", "pipeline.reference"),
+    ("pipeline.models", "pipeline.schema"),
+    ("pipeline.documents", "pipeline.resources"),
+    ("pipeline.retrieval",),
+    ("pipeline.answers", "pipeline.cached_indexes", "pipeline.doctor"),
+    ("pipeline.stages", "pipeline.default", "pipeline.pipeline_yaml"),
+    ("pipeline.pipeline",),
+    ("pipeline.executors", "pipeline.docs_index", "pipeline.last_prompt", "pipeline.streaming"),
+    ("pipeline.conversation", "pipeline.evaluation.data", "pipeline.extraction", "pipeline.watching",
+     "pipeline.langchain"),
+    ("compressors", "memory", "pipeline.evaluation", "pipeline.document_names", "pipeline.reading_ahead",
+     "pipeline.summarise", "pipeline.watch_process"),
+    ("pipeline.evaluation.needles", "longthread"),
+    ("cli",),
 )  # fmt: skip
+"""The rooms: a folder, or a file at the top of pipeline/. A room imports from lower layers only, not from its own.
+
+Imports for type checking do not count: pipeline.contracts names types of many rooms.
+"""
+WHEN_MEASURING = {"pipeline.gguf": {"pipeline.models"}}
+"""Imports of a higher layer inside functions: tuning and requantising a file start the engine."""
+LAYER_OF = {room: n for n, layer in enumerate(LAYERS) for room in layer}
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in it the import stands, type checking apart."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """The modules that a file imports when it is loaded, and those that it imports inside functions."""
+    return imports_of(tree_of(path))
+
+
+def imports_of(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """What is imported when a file is loaded, and what inside functions."""
+    at_top: set[str] = set()
+    inside: set[str] = set()
+
+    def visit(node: ast.AST, names: set[str]) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.Import):
+                names |= {alias.name for alias in child.names}
+            elif isinstance(child, ast.ImportFrom) and child.module:
+                names |= {child.module, *(f"{child.module}.{alias.name}" for alias in child.names)}
+            visit(child, inside if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else names)
+
+    visit(tree, at_top)
+    return at_top, inside
+
+
+def room_of(module: str) -> str | None:
+    """The room that a module or a name in it belongs to; None for a foreign module and for `pipeline` itself."""
+    parts = module.split(".")
+    names = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((name for name in names if name in LAYER_OF), None)
+
+
+def wrong_imports(module: str, at_top: set[str], inside: set[str]) -> list[str]:
+    """The imports of a module that the layers forbid."""
+    room = room_of(module)
+    assert room is not None, f"{module} is in no room: name it in LAYERS"
+    wrong = []
+    for name in sorted(at_top | inside):
+        other = room_of(name)
+        is_late = name not in at_top and other in WHEN_MEASURING.get(room, ())
+        if other is not None and other != room and LAYER_OF[other] >= LAYER_OF[room] and not is_late:
+            wrong.append(f"{module} ({room}) imports {name} ({other})")
+    return wrong
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_inwards(path: Path) -> None:
-    name = str(path.relative_to(ROOT))
-    ours = {module for module in imports(path) if module.split(".")[0] in PACKAGES}
-    top = name.split("/")[0]
-    if top == "compressors":
-        assert not [m for m in ours if m.split(".")[0] in ("memory", "cli") or m == "pipeline.pipeline"], name
-    if top == "memory":
-        assert not [m for m in ours if m.split(".")[0] in ("compressors", "cli") or m == "pipeline.pipeline"], name
-    if top == "pipeline":
-        assert not [m for m in ours if m.split(".")[0] in ("longthread", "cli", "compressors", "memory")], name
-    if top == "longthread":
-        assert not [m for m in ours if m.split(".")[0] == "cli"], name
-    if name.removesuffix(".py").replace("/", ".") in LEAVES:
-        strangers = ours - {"pipeline.document"}
-        assert not strangers, f"{name} is a leaf, but imports {strangers}"
+def test_a_room_imports_from_lower_layers(path: Path) -> None:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if module != "pipeline":
+        assert wrong_imports(module, *imports(path)) == []
+
+
+def test_every_room_is_there_once() -> None:
+    rooms = [room for layer in LAYERS for room in layer]
+    assert len(set(rooms)) == len(rooms)
+    folders = [ROOT / room.replace(".", "/") for room in rooms]
+    assert [str(folder) for folder in folders if not folder.is_dir() and not folder.with_suffix(".py").is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "is_right"),
+    [
+        ("compressors.exit", "from memory.window import Window", False),
+        ("memory.window", "import compressors.exit", False),
+        ("compressors.exit", "from pipeline.models.engine import Engine", True),
+        ("pipeline.models.engine", "from pipeline.pipeline import Pipeline", False),
+        ("pipeline.models.engine", "def f():\n    from pipeline.retrieval import index", False),
+        ("pipeline.models.engine", "if TYPE_CHECKING:\n    from pipeline.retrieval import index", True),
+        ("pipeline.retrieval.index", "from pipeline import default", False),
+        ("pipeline.gguf.tune", "def f():\n    from pipeline.models import trial", True),
+        ("pipeline.gguf.tune", "from pipeline.models import trial", False),
+        ("pipeline.evaluation.data.squad", "from pipeline.evaluation import metrics", False),
+        ("pipeline.evaluation.metrics", "from pipeline.evaluation.data import squad", True),
+        ("pipeline.evaluation.metrics", "from cli import main", False),
+    ],
+)
+def test_the_rule_of_the_layers(module: str, source: str, is_right: bool) -> None:
+    assert (wrong_imports(module, *imports_of(ast.parse(source))) == []) is is_right
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))
@@ -73,7 +153,7 @@ def test_a_foreign_library_has_one_home(library: str) -> None:
     strangers = [
         str(path.relative_to(ROOT))
         for path in FILES
-        if any(module.split(".")[0] == library for module in imports(path))
+        if any(module.split(".")[0] == library for module in set().union(*imports(path)))
         and not str(path.relative_to(ROOT)).startswith(HOMES[library])
     ]
     assert strangers == []
@@ -102,7 +182,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 
 def calls(path: Path) -> set[str]:
     """What a file calls, as it is written there: `sys.stdout.write`, `Console`, `print`."""
-    return {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    return {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
@@ -113,9 +193,13 @@ def test_commands_print_through_one_file(path: Path) -> None:
         assert direct <= {"sys.stdin.isatty", "sys.stdout.isatty", "sys.stdin.buffer.read"}
 
 
+def name_of(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     constants = {
         target.id: node.value.value
         for node in tree.body
@@ -126,7 +210,7 @@ def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
     parts = [
         node.right
         for node in ast.walk(tree)
-        if isinstance(node, ast.BinOp) and ast.unparse(node.left) == "cache_folder()"
+        if isinstance(node, ast.BinOp) and isinstance(node.left, ast.Call) and name_of(node.left) == "cache_folder"
     ]
     names = {part.value for part in parts if isinstance(part, ast.Constant)}
     names |= {constants[part.id] for part in parts if isinstance(part, ast.Name) and part.id in constants}

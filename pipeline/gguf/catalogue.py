@@ -15,9 +15,8 @@ from pipeline.errors import ModelError
 from pipeline.gguf.header import GgufInfo, inspect
 from pipeline.gguf.hub import OnSize, download, note_of
 from pipeline.gguf.laid import laid_models
-from pipeline.gguf.named import MODELS, Assembled, Entry, Hub, Packaged
+from pipeline.gguf.named import DEFAULT_MODEL, MODELS, Assembled, Entry, Hub, Packaged
 from pipeline.gguf.purpose import purpose
-from pipeline.models.settings import EngineSettings
 from pipeline.registry import nearest
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.files import new_file
@@ -183,7 +182,7 @@ def list_models() -> list[Listed]:
     ]
     others += [_found(name, "in the models folder", path) for name, path in _laid().items()]
     models = known + others
-    default = user_settings().model or EngineSettings().model
+    default = user_settings().model or DEFAULT_MODEL
     if default not in {model.name for model in models} and is_path(default):
         models.append(_found(default, "a file of your own", Path(default)))
     return [replace(model, is_default=model.name == default) for model in models]

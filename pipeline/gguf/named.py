@@ -14,6 +14,10 @@ _BUFFERS = 300_000_000
 """Approximate memory of llama.cpp besides weights and cache, in bytes."""
 
 
+DEFAULT_MODEL = "smollm2-135m"
+"""The model of whoever names none; it ships with longthread."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packaged:
     """A file inside an installed Python package; `install` is the package's name for pip."""

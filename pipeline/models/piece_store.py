@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.models import cell_packing
-from pipeline.storage import cell_files, lru
+from pipeline.storage import cell_files, kept_cells, lru
 from pipeline.types import Piece
 
 LOG = logging.getLogger("longthread.cells")
-N_TEXTS = 2
-"""Number of leading text sections in a file: the piece's text, and that of its prefix."""
+N_TEXTS = kept_cells.N_TEXTS["pieces"]
 
 
 class PieceStore:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pipeline.checks import at_least
 from pipeline.errors import SettingError
+from pipeline.gguf.named import DEFAULT_MODEL
 from pipeline.models.template_settings import DAY, TemplateArguments, check_template
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -111,7 +112,7 @@ class EngineSettings:
         differs from its default.
     """
 
-    model: str = "smollm2-135m"
+    model: str = DEFAULT_MODEL
     n_ctx: int | Literal["auto"] = "auto"
     n_cells: int | Literal["auto"] = "auto"
     n_batch: int = 512

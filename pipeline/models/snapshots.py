@@ -16,7 +16,7 @@ from pipeline.errors import ModelError
 from pipeline.models.cells import Cells
 from pipeline.models.identity import cells_key
 from pipeline.models.scoring import hold
-from pipeline.storage import cell_files, lru
+from pipeline.storage import cell_files, kept_cells, lru
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("longthread.snapshots")
 DEFAULT_MOST_BYTES = 8 << 30
-N_TEXTS = 1
-"""Number of leading text sections in a file: the text of its cells."""
+N_TEXTS = kept_cells.N_TEXTS["snapshots"]
 
 
 class Snapshots:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.storage import cell_files, lru
+from pipeline.storage import cell_files, kept_cells, lru
 from pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("longthread.cells")
 FORM, LIMIT = "LONGTHREAD_TOKEN_VECTORS", "LONGTHREAD_TOKEN_VECTORS_MB"
 NAME = "token_vectors"
-N_TEXTS = 1
-"""How many first sections of a file are texts."""
+N_TEXTS = kept_cells.N_TEXTS[NAME]
 _DEFAULT_MB = 1000.0
 
 Form = Literal["float16", "int8"]

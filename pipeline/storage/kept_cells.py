@@ -1,29 +1,27 @@
-"""All cells that are kept on disk, of all models: snapshots of prompts, and pieces. For forgetting."""
+"""All files of cells in the cache, of all models: snapshots of prompts, pieces, vectors of tokens. For forgetting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.models import piece_store, snapshots
-from pipeline.retrieval import token_vectors
 from pipeline.storage import cell_files
 from pipeline.storage.cache import cache_folder
 
-_N_TEXTS = {
-    "snapshots": snapshots.N_TEXTS,
-    "pieces": piece_store.N_TEXTS,
-    token_vectors.NAME: token_vectors.N_TEXTS,
+N_TEXTS = {
+    "snapshots": 1,  # the text of its cells
+    "pieces": 2,  # the piece's text, and that of its prefix
+    "token_vectors": 1,  # the text that was read
 }
-"""The folders, and how many of a file's first sections are texts."""
+"""The folders of the cache with files of cells, and how many of a file's first sections are texts."""
 
 
 def forget_text(text: str) -> int:
     """Deletes the cells that hold a text or were read behind it; gives the number of files."""
-    return sum(cell_files.forget(cache_folder() / name, text, n) for name, n in _N_TEXTS.items())
+    return sum(cell_files.forget(cache_folder() / name, text, n) for name, n in N_TEXTS.items())
 
 
-def forget_since(time: datetime, names: Sequence[str] = tuple(_N_TEXTS)) -> int:
+def forget_since(time: datetime, names: Sequence[str] = tuple(N_TEXTS)) -> int:
     """Deletes the cells that were written or used since a time, in the folders of these names; gives how many files.
 
     They may hold what was made of a conversation in other words, such as a summary.
