@@ -14,11 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from tests.order import in_order
 
 WORKER_BYTES = 4 << 30
 """Memory that one worker may need: torch, two models and their caches."""
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # a busy machine is slow, and that is no fault of a test
 
 
 def pytest_xdist_auto_num_workers() -> int:
