@@ -113,11 +113,10 @@ def wrong_imports(module: str, at_top: set[str], inside: set[str]) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_imports_from_lower_layers(path: Path) -> None:
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    if module != "pipeline":
-        assert wrong_imports(module, *imports(path)) == []
+def test_rooms_import_from_lower_layers() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    del modules["pipeline"]
+    assert [wrong for module, path in modules.items() for wrong in wrong_imports(module, *imports(path))] == []
 
 
 def test_every_room_is_there_once() -> None:
@@ -163,18 +162,19 @@ def test_reading_a_type_imports_nothing() -> None:
     assert (ROOT / "pipeline" / "__init__.py").read_text() == ""
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["check", "configs/default.yaml"], ["show", "configs/default.yaml"], ["schema"], ["steps"]],
-    ids=str,
-)
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+LIGHT = (("--help",), ("check", "configs/default.yaml"), ("show", "configs/default.yaml"), ("schema",), ("steps",))
+
+
+def test_light_commands_import_nothing_heavy() -> None:
+    """One process runs them all; the first that imports something heavy is named."""
     code = (
         "import sys\n"
         "from cli.main import app\n"
-        f"try:\n    app({arguments!r})\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
-        "assert not heavy, heavy\n"
+        f"for arguments in {LIGHT!r}:\n"
+        "    try:\n        app(list(arguments))\n"
+        "    except SystemExit as stop:\n        assert not stop.code, (arguments, stop.code)\n"
+        f"    heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "    assert not heavy, (arguments, heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -185,21 +185,31 @@ def calls(path: Path) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_commands_print_through_one_file(path: Path) -> None:
+def test_commands_print_through_one_file() -> None:
     """Who prints beside cli/output.py prints what a document holds as it is."""
-    if path.name != "output.py":
-        direct = {name for name in calls(path) if name in ("print", "Console", "open") or name.startswith("sys.std")}
-        assert direct <= {"sys.stdin.isatty", "sys.stdout.isatty", "sys.stdin.buffer.read"}
+    allowed = {"sys.stdin.isatty", "sys.stdout.isatty", "sys.stdin.buffer.read"}
+    direct = {
+        (str(path.relative_to(ROOT)), name)
+        for path in sorted((ROOT / "cli").rglob("*.py"))
+        if path.name != "output.py"
+        for name in calls(path) - allowed
+        if name in ("print", "Console", "open") or name.startswith("sys.std")
+    }
+    assert direct == set()
 
 
 def name_of(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
-    tree = tree_of(path)
+def test_every_folder_of_the_cache_is_in_its_table() -> None:
+    named = {(str(path.relative_to(ROOT)), name) for path in FILES for name in cache_folders(tree_of(path))}
+    assert {(path, name) for path, name in named if name not in CACHE_LAYOUT} == set()
+    assert {name for _, name in named} == set(CACHE_LAYOUT)
+
+
+def cache_folders(tree: ast.Module) -> set[object]:
+    """The names behind `cache_folder() /` in a file: strings, or constants of the file."""
     constants = {
         target.id: node.value.value
         for node in tree.body
@@ -213,8 +223,7 @@ def test_every_folder_of_the_cache_is_in_its_table(path: Path) -> None:
         if isinstance(node, ast.BinOp) and isinstance(node.left, ast.Call) and name_of(node.left) == "cache_folder"
     ]
     names = {part.value for part in parts if isinstance(part, ast.Constant)}
-    names |= {constants[part.id] for part in parts if isinstance(part, ast.Name) and part.id in constants}
-    assert names <= set(CACHE_LAYOUT)
+    return names | {constants[part.id] for part in parts if isinstance(part, ast.Name) and part.id in constants}
 
 
 WRITERS = {
@@ -231,8 +240,11 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_written_by_one_helper(path: Path) -> None:
+def test_files_are_written_by_one_helper() -> None:
     """Who writes a file in place leaves half of one when it is killed."""
-    direct = {name for name in calls(path) if name.endswith((".write_text", ".write_bytes")) or name == "os.replace"}
-    assert direct == WRITERS.get(str(path.relative_to(ROOT)), set())
+    direct = {str(path.relative_to(ROOT)): {name for name in calls(path) if is_writing(name)} for path in FILES}
+    assert {path: names for path, names in direct.items() if names} == WRITERS
+
+
+def is_writing(name: str) -> bool:
+    return name.endswith((".write_text", ".write_bytes")) or name == "os.replace"

