@@ -8,6 +8,7 @@ usual run as well (tests/rounds.py).
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tests.order import in_order
+from tests.order import in_order, unlisted
 
 WORKER_BYTES = 4 << 30
 """Memory that one worker may need: torch, two models and their caches."""
@@ -63,6 +64,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if has_ray or "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.alone)
     items[:] = in_order(items, lambda item: item.nodeid.partition("::")[0])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names slow files that tests/order.py does not know: one of them that begins last keeps the other workers idle."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if lines := unlisted(seconds):
+        terminalreporter.section("slow files that tests/order.py lacks")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ the number of tests, in which a file of four tests that kill processes comes las
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -38,8 +38,9 @@ SLOW_FILES: tuple[str, ...] = (
 )
 """Files that start processes, type into terminals, train, or read long prompts: those that take longest first.
 
-`pytest --durations=0` shows what a file takes; a new one of more than 20 seconds belongs here.
+A run names the files that took more than SLOW_S seconds and are not here, with what they took.
 """
+SLOW_S = 20.0
 
 
 def in_order(items: Iterable[T], file_of: Callable[[T], str]) -> list[T]:
@@ -50,3 +51,9 @@ def in_order(items: Iterable[T], file_of: Callable[[T], str]) -> list[T]:
     others = {name: len(slow) + place for place, (name, _) in enumerate(n_tests.most_common())}
     places = others | slow
     return sorted(items, key=lambda item: places[file_of(item)])
+
+
+def unlisted(seconds: Mapping[str, float]) -> list[str]:
+    """A line for each file that is slow and not in SLOW_FILES, the slowest first."""
+    slow = sorted(((taken, name) for name, taken in seconds.items() if taken > SLOW_S), reverse=True)
+    return [f"{taken:.0f} s: {name}" for taken, name in slow if name not in SLOW_FILES]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.order import SLOW_FILES, in_order
+from tests.order import SLOW_FILES, in_order, unlisted
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,3 +27,8 @@ def test_files_with_equally_many_tests_stay_whole() -> None:
     tests = ["tests/a.py::1", "tests/b.py::1", "tests/a.py::2", "tests/b.py::2"]
     ordered = in_order(tests, lambda test: test.partition("::")[0])
     assert ordered == ["tests/a.py::1", "tests/a.py::2", "tests/b.py::1", "tests/b.py::2"]
+
+
+def test_slow_files_that_are_not_listed_are_named() -> None:
+    seconds = {SLOW_FILES[0]: 90.0, "tests/quick.py": 20.0, "tests/new.py": 21.4, "tests/newer.py": 300.0}
+    assert unlisted(seconds) == ["300 s: tests/newer.py", "21 s: tests/new.py"]
