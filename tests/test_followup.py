@@ -279,3 +279,20 @@ def test_a_plural_stands_for_a_plural(asked: str, question: str, choices: list[s
     found = need_of(question)
     assert found is not None
     assert choices_for(question, found, [(asked, "7.")]) == choices
+
+
+def test_a_row_is_about_the_name_that_the_question_has() -> None:
+    row = "name: Zephyrus; imo: 9388771; flag: Liberia; draught_m: 10.2"
+    ship = [("What is the draught of the Zephyrus?", row)]
+    for question in ("And who is her master?", "When does she sail?"):
+        need = need_of(question)
+        assert need is not None
+        assert choices_for(question, need, ship) == ["the Zephyrus"]
+    need = need_of("When does he finish?")
+    assert need is not None
+    check = [("Who has to check the fire pump?", "who: Kowalczyk; task: check fire pump; until: 1 December")]
+    assert choices_for("When does he finish?", need, check)[0] == "Kowalczyk", (
+        "no name in the question: the row's count"
+    )
+    said = [("Where does the Zephyrus come from?", "She sails from Liberia, says Ada Brandt.")]
+    assert choices_for("Who is her master?", need, said) == ["the Zephyrus", "Liberia", "Ada Brandt"]

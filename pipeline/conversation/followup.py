@@ -28,6 +28,8 @@ MAX_PHRASE_WORDS = 4
 
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
 _CITATION = re.compile(r"\s*\[\d+\]")
+_FIELD = re.compile(r"(?:^|; )[^:;]+: [^;]+")
+"""A field of a table's row as it is quoted: `name: Zephyrus; flag: Liberia`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +182,26 @@ def choices_for(question: str, need: Need, earlier: Sequence[tuple[str, str]]) -
     table = words_of(question)
     choices: dict[tuple[str, ...], str] = {}
     for before, answer in reversed(earlier):
-        for phrase in (*phrases(before), *phrases(answer)):
+        for phrase in (*phrases(before), *_phrases_of_answer(before, answer)):
             choices.setdefault(content_words(phrase), phrase)
     nearest = list(choices.values())
     if word in table.person:
-        nearest = [phrase for phrase in nearest if _is_name(phrase)] or nearest
+        nearest = [phrase for phrase in nearest if _holds_name(phrase, table)] or nearest
     elif table.quantifiers and word in table.plural:
         nearest = [phrase for phrase in nearest if _is_plural(phrase) or _is_name(phrase)] or nearest
     elif table.quantifiers:
         nearest = [phrase for phrase in nearest if not _is_counted(phrase, table)] or nearest
     return nearest[:MAX_CHOICES]
+
+
+def _phrases_of_answer(question: str, answer: str) -> list[str]:
+    """The phrases of an answer; none of a table's row about a name in the question, whose other fields describe it."""
+    is_row = len(_FIELD.findall(answer)) > 1
+    if is_row and any(
+        _holds_name(name, words_of(question)) and name.split()[-1] in answer for name in phrases(question)
+    ):
+        return []
+    return phrases(answer)
 
 
 def phrases(text: str) -> list[str]:
@@ -288,6 +300,12 @@ def inside_sentence(phrase: str) -> str:
 def _is_name(phrase: str) -> bool:
     first = phrase.split()[0].casefold()
     return phrase[0].isupper() and not any(first in table.determiners for table in WORDS.values())
+
+
+def _holds_name(phrase: str, table: FollowUpWords) -> bool:
+    """Whether a phrase is a name: 'Zephyrus', 'the Zephyrus', not 'The clock'. German has capitals in all nouns."""
+    has_capital = table.nouns != "capital" and any(word[0].isupper() for word in phrase.split()[1:])
+    return has_capital or _is_name(phrase)
 
 
 def _is_plural(phrase: str) -> bool:
