@@ -27,12 +27,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compressors.calibration.store import Head, ProbeCalibration, stored
-from compressors.classifier import shipped
-from compressors.features import features as features_of
-from compressors.features import standardised
-from compressors.links import Links
+from compressors.head_weights import HeadWeights
 from compressors.selection import Limits, Units, UnitWindow, extract, windows
-from compressors.votes import nearest_tokens
 from pipeline.checks import at_least, in_range
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
@@ -109,29 +105,11 @@ class Probe:
 
     def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
-        import numpy as np
-
         model = runtime.reader if self.model is None else runtime.model(self._settings)
         calibrated = calibration(model)
-        features = standardised(
-            log_mass(question, units, model, calibrated.heads, self.window, runtime.listener.progress)
-        )
-        weighing = calibrated.alone
-        if self.similarity:
-            weighing = calibrated.with_similarity
-            if runtime.embedder.fingerprint != shipped().embedder:
-                runtime.note(
-                    f"compress.probe was calibrated with another embedder than {runtime.embedder.name}: its "
-                    "probabilities are a guess here; 'similarity: false' goes by attention alone"
-                )
-            nearest = nearest_tokens(question, units, runtime.embedder)
-            similarity = standardised(features_of(question, units, nearest, calibrated.temperature))
-            features = np.hstack([features, similarity])
-        logits = weighing.logits(features)
-        if self.links:
-            strengths = standardised(Links.of(units).strengths(logits))
-            logits = calibrated.links.logits(np.hstack([logits[:, None], strengths]))
-        return np.asarray(1 / (1 + np.exp(-logits)))
+        mass = log_mass(question, units, model, calibrated.heads, self.window, runtime.listener.progress)
+        weights = HeadWeights("compress.probe", calibrated, self.similarity, self.links)
+        return weights.probabilities(question, units, mass, runtime)
 
     @cached_property
     def _settings(self) -> EngineSettings:
