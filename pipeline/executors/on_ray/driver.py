@@ -25,7 +25,7 @@ from pipeline.executors.on_ray.plan import plan
 from pipeline.executors.on_ray.session import Session
 from pipeline.executors.tasks import Outcome, Task
 from pipeline.records import TaskFault
-from pipeline.registry import name_of, stage_name
+from pipeline.registry import stage_name, unregistered
 from pipeline.types import Ledger, Question, State
 
 PATIENCE_S = 300.0
@@ -58,7 +58,7 @@ class RayExecutor:
         progress: Progress = lambda what, done, total: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        objects = [stage_name(stage) for stage in config.stages if name_of(stage) is None]
+        objects = [stage_name(component) for stage in config.stages for component in unregistered(stage)]
         if objects:
             raise ConfigError(
                 f"{', '.join(objects)}: a stage that is an object runs in this process only: executor local"
@@ -75,7 +75,7 @@ class RayExecutor:
         self._reader: ReaderInfo | None = None
 
     # ------------------------------------------------------------------------------------------------- begin and end
-    def start(self) -> dict[str, Any]:
+    def start(self) -> dict[str, object]:
         """Starts or joins Ray, makes all actors, and waits until each stage has one."""
         try:
             return self._start()
@@ -141,6 +141,7 @@ class RayExecutor:
             return
         with contextlib.suppress(Exception):  # Ray itself may be gone
             self._finish_keeping()
+        with contextlib.suppress(Exception):  # the actors are killed even if none could be asked to finish
             for line in self._lines:
                 for slot in line.slots:
                     self._session.ray.kill(slot.actor)
@@ -232,7 +233,7 @@ class RayExecutor:
                 break
         return state
 
-    def _streamed(self, actor: Any, state: State, on_text: Callable[[str], None] | None) -> Any:
+    def _streamed(self, actor: Any, state: State, on_text: Callable[[str], None] | None) -> Reply:
         assert self._session is not None  # noqa: S101
         for ref in actor.stream.options(num_returns="streaming").remote(state):
             piece = self._session.ray.get(ref)
@@ -248,7 +249,7 @@ class RayExecutor:
         assert self._session is not None  # noqa: S101
         ray, pool = self._session.ray, line.plan
         order = replace(self.order, place=line.number)
-        options: dict[str, Any] = {
+        options: dict[str, object] = {
             "num_cpus": pool.num_cpus,
             "num_gpus": pool.num_gpus,
             "max_restarts": 0,
@@ -263,7 +264,7 @@ class RayExecutor:
         line.slots.append(slot)
         self._refs[actor.start.remote()] = (line, slot, None)
 
-    def _has_started(self, slot: Slot, place: Any) -> None:
+    def _has_started(self, slot: Slot, place: NodePlace | tuple[NodePlace, ReaderInfo]) -> None:
         if isinstance(place, tuple):
             place, reader = place
             self._meet(reader)
