@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from compressors.alone import WorksAlone
 from compressors.calibration.store import AttentionCalibration, Head, ProbeCalibration, stored
 from compressors.head_weights import HeadWeights
 from compressors.probe import LAYOUT as PROBE_LAYOUT
@@ -44,7 +45,7 @@ LAYOUT = 1
 
 
 @dataclass(frozen=True)
-class Attention:
+class Attention(WorksAlone):
     """Keeps the sentences that the reader's attention finds for the question, in the order of their source.
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
@@ -100,7 +101,7 @@ class Attention:
     def _share(self) -> str:
         return f"share {self.share}"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         units = Units.of(passages, runtime)
         if not units:
             return []

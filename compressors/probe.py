@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from compressors.alone import WorksAlone
 from compressors.calibration.store import Head, ProbeCalibration, stored
 from compressors.head_weights import HeadWeights
 from compressors.selection import Limits, Units, UnitWindow, extract, windows
@@ -48,7 +49,7 @@ LEAST_MASS = 1e-6
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(WorksAlone):
     """Keeps the sentences that a model's attention finds for the question, in the order of their source.
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
@@ -98,7 +99,7 @@ class Probe:
         by = "the question's attention, votes and words" if self.similarity else "the question's attention"
         return f"less likely to help, by {by}, than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
             passages, runtime, lambda units: self.scores(question.query, units, runtime), self.limits, self.neighbours
         )

@@ -47,7 +47,7 @@ LAYERS = (
     ("pipeline.answers", "pipeline.cached_indexes", "pipeline.doctor"),
     ("pipeline.stages", "pipeline.default", "pipeline.pipeline_yaml"),
     ("pipeline.pipeline",),
-    ("pipeline.executors", "pipeline.docs_index", "pipeline.last_prompt", "pipeline.streaming"),
+    ("pipeline.alone", "pipeline.executors", "pipeline.docs_index", "pipeline.last_prompt", "pipeline.streaming"),
     ("pipeline.conversation", "pipeline.evaluation.data", "pipeline.extraction", "pipeline.watching",
      "pipeline.langchain"),
     ("compressors", "memory", "pipeline.evaluation", "pipeline.document_names", "pipeline.reading_ahead",

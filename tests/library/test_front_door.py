@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import longthread as lt
+from compressors.alone import WorksAlone
 from pipeline.config import load_config
 from pipeline.config.executor import StagePool
 from pipeline.contracts import Runtime
@@ -226,6 +227,25 @@ def test_a_compressor_alone() -> None:
     kept = lt.compress(lt.ExitMini(keep_ratio=None, top_k=1), "How many beehives does the garden have?", texts)
     assert [(one.source, one.text) for one in kept] == [("text 1", "It has seven beehives.")]
     assert texts[0][kept[0].start : kept[0].end] == kept[0].text
+
+
+def test_a_compressor_takes_a_question_and_texts_as_strings() -> None:
+    texts = ["The garden lies in the north. It has seven beehives. Figs grow there.", "The ferry leaves at noon."]
+    question = "How many beehives does the garden have?"
+    kept: list[str] = lt.ExitMini(keep_ratio=None, top_k=1).compress(question, texts)
+    assert kept == ["It has seven beehives."]
+    assert lt.Chain((lt.ExitMini(keep_ratio=None, top_k=1), lt.Reorder())).compress(question, texts) == kept
+    with pytest.raises(TypeError, match="compress takes a string and a list of strings"):
+        lt.ExitMini().compress(question, "one text")
+    with pytest.raises(TypeError, match="or a Question, passages and a runtime"):
+        lt.ExitMini().compress(Question(question), [])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPONENTS if name.startswith("compress.")])
+def test_every_compressor_works_alone(name: str) -> None:
+    compressor = make(name, {"of": ["compress.reorder"]} if name == "compress.chain" else {})
+    assert isinstance(compressor, WorksAlone)
+    assert compressor.compress("Why?", []) == []
 
 
 @dataclass(frozen=True)
