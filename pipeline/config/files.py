@@ -135,7 +135,7 @@ class _Check:
             return value
         renamed: dict[str, object] = {}
         for key, pool in pools.items():
-            name = ALIASES.get(key, key)
+            name = ALIASES.get(str(key), str(key))
             if name in renamed:
                 path = ("executor", "stages", key)
                 self.fault(path, f"{dotted(path)}: {name} is there under two names: keep one of them")

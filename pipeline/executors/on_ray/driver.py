@@ -23,7 +23,7 @@ from pipeline.executors.on_ray.actors import GenerateActor, NodePlace, Order, Re
 from pipeline.executors.on_ray.lines import Flight, Line, Slot
 from pipeline.executors.on_ray.plan import plan
 from pipeline.executors.on_ray.session import Session
-from pipeline.executors.tasks import Outcome, Task
+from pipeline.executors.tasks import Description, Outcome, Task
 from pipeline.records import TaskFault
 from pipeline.registry import stage_name, unregistered
 from pipeline.types import Ledger, Question, State
@@ -75,14 +75,14 @@ class RayExecutor:
         self._reader: ReaderInfo | None = None
 
     # ------------------------------------------------------------------------------------------------- begin and end
-    def start(self) -> dict[str, object]:
+    def start(self) -> Description:
         """Starts or joins Ray, makes all actors, and waits until each stage has one."""
         try:
             return self._start()
         except _RayEndedError as error:
             return self._restart(str(error))
 
-    def _start(self) -> dict[str, object]:
+    def _start(self) -> Description:
         start = time.perf_counter()
         self.progress("start Ray", 0, 0)
         self._session = Session(self.config.executor)
@@ -106,7 +106,7 @@ class RayExecutor:
             "model_sha256": None if self._reader is None else self._reader.sha256,
         }
 
-    def _restart(self, service: str) -> dict[str, object]:
+    def _restart(self, service: str) -> Description:
         """Restarts Ray, once: questions in flight wait at their stage. Raises RunError the next time."""
         assert self._session is not None  # noqa: S101
         if self._has_restarted or not self._session.is_private:
@@ -221,13 +221,14 @@ class RayExecutor:
             actor = next(slot.actor for slot in line.slots if slot.place)
             is_last = line is self._lines[-1]
             try:
-                reply = (
+                reply: Reply = (
                     self._streamed(actor, state, on_text) if is_last else ray.get(actor.run.remote(state, self._reader))
                 )
             except ray.exceptions.RayError as error:
                 raise RunError(f"{line.plan.stage}: its process ended: {_first_line(error)}") from None
             if reply.fault is not None:
                 raise RunError(f"{reply.fault.stage}: {reply.fault.type}: {reply.fault.message}")
+            assert reply.state is not None  # noqa: S101 - a reply without a fault has one
             state = reply.state
             if state.answer is not None:
                 break
