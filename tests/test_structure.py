@@ -148,6 +148,18 @@ def test_the_rule_of_the_layers(module: str, source: str, is_right: bool) -> Non
     assert (wrong_imports(module, *imports_of(ast.parse(source))) == []) is is_right
 
 
+def test_no_module_takes_a_private_name_of_another() -> None:
+    taken = [
+        f"{path.relative_to(ROOT)}: {node.module}.{alias.name}"
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert taken == []
+
+
 SETTING_CHECKS = ("SettingError", "at_least", "in_range", "one_of")
 
 
