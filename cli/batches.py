@@ -19,7 +19,7 @@ from cli.unread import report_all
 from pipeline.config import PipelineConfig
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError, LongthreadError
-from pipeline.evaluation.evaluate import EvalOptions, Listener
+from pipeline.evaluation.evaluate import EvalListener, EvalOptions
 from pipeline.executors.run import RunStatus
 from pipeline.text.counting import duration
 
@@ -77,7 +77,7 @@ def index_of(
     return folder, report_all(report, docs, SafeConsole(is_error=True))
 
 
-def listener_of(display: Display, scope: str = "for all pipelines") -> Listener:
+def listener_of(display: Display, scope: str = "for all pipelines") -> EvalListener:
     """Shows each pipeline's turn, and the time left for the `scope`."""
     current = ""
 
@@ -89,7 +89,7 @@ def listener_of(display: Display, scope: str = "for all pipelines") -> Listener:
             display(name, 0, 0)
         display.show_batch(status, name, "" if left is None else f"{duration(left)} {scope}")
 
-    return Listener(display, on_status, display.note)
+    return EvalListener(display, on_status, display.note)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 from cli.command import command, new_app
 from cli.exit_codes import EXIT_ERROR
 from cli.output import print_line
-from pipeline.config import check_config, missing_paths
+from pipeline.config import check_config, missing_paths, old_names
 from pipeline.registry import stage_name
 
 app = new_app()
@@ -28,12 +28,14 @@ class CheckOptions:
 
 @command(app, "check", "longthread check mine.yaml configs/*.yaml")
 def check(options: CheckOptions) -> int:
-    """Check pipeline files, and list all faults of all files. Loads no model."""
+    """Check pipeline files, and list all faults of all files, and names that will go. Loads no model."""
     n_faults = 0
     for path in options.files:
         config, faults = check_config(path)
         for fault in faults:
             print_line(str(fault), is_error=True)
+        for note in old_names(path):
+            print_line(str(note), is_error=True)
         missing = [] if config is None else missing_paths(config)
         for message in missing:
             print_line(f"{path}: {message}", is_error=True)

@@ -69,6 +69,8 @@ def _row(item: Entry) -> Text:
 
 def _page(item: Entry, is_wrapped: bool) -> RenderableType:
     parts: list[RenderableType] = [Text(item.name, style="bold cyan"), Text(item.summary)]
+    if item.renamed:
+        parts.insert(0, Text(item.renamed, style="yellow"))
     for paragraph in (*item.details, *item.background):
         parts += [Text(), Text(paragraph)]
     if item.example:

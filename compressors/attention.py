@@ -22,15 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from compressors.alone import WorksAlone
 from compressors.calibration.store import AttentionCalibration, Head, ProbeCalibration, stored
-from compressors.classifier import shipped
-from compressors.features import features as features_of
-from compressors.features import standardised
-from compressors.links import Links
+from compressors.head_weights import HeadWeights
 from compressors.probe import LAYOUT as PROBE_LAYOUT
 from compressors.probe import LEAST_MASS, mass_of
-from compressors.selection import Limits, Units, choose
-from compressors.votes import nearest_tokens
+from compressors.selection import Limits, Units, balanced, choose
 from pipeline.answers.candidates import Candidates, ShowsCandidates
 from pipeline.answers.cited import Cited
 from pipeline.checks import at_least, in_range
@@ -48,7 +45,7 @@ LAYOUT = 1
 
 
 @dataclass(frozen=True)
-class Attention:
+class Attention(WorksAlone):
     """Keeps the sentences that the reader's attention finds for the question, in the order of their source.
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
@@ -104,11 +101,11 @@ class Attention:
     def _share(self) -> str:
         return f"share {self.share}"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         units = Units.of(passages, runtime)
         if not units:
             return []
-        scores, attention = self.measure(question.text, units, runtime)
+        scores, attention = self.measure(question.query, units, runtime)
         limits = self.limits
         if self.share is not None:
             n_most = n_of_share(scores, attention, self.share)
@@ -135,23 +132,8 @@ class Attention:
         mass = log_mass(question, units, reader, assembler, calibrated.heads, self.window, runtime.listener.progress)
         attention = np.exp(mass) - LEAST_MASS
         attention = (attention / attention.sum(axis=0).clip(min=LEAST_MASS)).mean(axis=1)
-        features = standardised(mass)
-        weighing = calibrated.alone
-        if self.similarity:
-            weighing = calibrated.with_similarity
-            if runtime.embedder.fingerprint != shipped().embedder:
-                runtime.note(
-                    f"compress.attention was calibrated with another embedder than {runtime.embedder.name}: its "
-                    "probabilities are a guess here; 'similarity: false' goes by attention alone"
-                )
-            nearest = nearest_tokens(question, units, runtime.embedder)
-            similarity = standardised(features_of(question, units, nearest, calibrated.temperature))
-            features = np.hstack([features, similarity])
-        logits = weighing.logits(features)
-        if self.links:
-            strengths = standardised(Links.of(units).strengths(logits))
-            logits = calibrated.links.logits(np.hstack([logits[:, None], strengths]))
-        return np.asarray(1 / (1 + np.exp(-logits))), attention
+        weights = HeadWeights("compress.attention", calibrated, self.similarity, self.links)
+        return weights.probabilities(question, units, mass, runtime), attention
 
 
 def calibration(reader: Model, runtime: Runtime) -> ProbeCalibration:
@@ -279,18 +261,9 @@ def _groups(
         )
     parts = [part for whole in everything for part in _fitting(whole, room, reader)]
     costs = [_cost(part.passage, reader) for part in parts]
-    fair = sum(costs) / max(1, -(-sum(costs) // room))
-    groups: list[list[Part]] = [[]]
-    used, passed = 0, 0.0
-    for part, cost in zip(parts, costs, strict=True):
-        if groups[-1] and (used + cost > room or passed + cost / 2 > fair * len(groups)):
-            groups.append([])
-            used = 0
-        groups[-1].append(part)
-        used += cost
-        passed += cost
     return [
-        (group, assembler.candidates(question, [part.passage for part in group], reader)) for group in groups if group
+        (group, assembler.candidates(question, [part.passage for part in group], reader))
+        for group in balanced(parts, costs, room)
     ]
 
 

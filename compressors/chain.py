@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compressors.alone import WorksAlone
 from compressors.wrapper import needs_embedder, why_dropped
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
@@ -13,7 +14,7 @@ from pipeline.types import Passage, Question
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(WorksAlone):
     """Runs compressors in sequence, each on the output of the one before.
 
     A chain is for use inside other wrappers. In a pipeline file, list several stages: the ledger accounts for each.
@@ -37,7 +38,7 @@ class Chain:
     def why_dropped(self) -> str:
         return "; or ".join(map(why_dropped, self.of))
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         left = list(passages)
         for compressor in self.of:
             left = compressor.compress(question, left, runtime)

@@ -11,7 +11,6 @@ import numpy as np
 
 from compressors.features import FEATURES, standardised
 from compressors.links import Links
-from pipeline.errors import SettingError
 from pipeline.storage.cards import Cards
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Classifier:
         if self.features != FEATURES or len(self.alone) != len(FEATURES):
             raise ValueError(f"a weight is needed for each of {', '.join(FEATURES)}")
         if not self.temperature > 0:
-            raise SettingError("temperature", f"must be above 0, was: {self.temperature}")
+            raise ValueError(f"temperature must be above 0, was: {self.temperature}")
 
     def probabilities(self, features: NDArray[np.float64], links: Links | None) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1].

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from compressors.alone import WorksAlone
 from compressors.summaries import summarise
 from pipeline.checks import at_least
 from pipeline.contracts import Embedder, Runtime
@@ -37,7 +38,7 @@ LARGEST_K = 8
 
 
 @dataclass(frozen=True)
-class Crag:
+class Crag(WorksAlone):
     """Clusters the passages and summarises each cluster, the largest first, with the number of its passages.
 
     The question and the order of the passages do not matter. The same passages always give the same summaries, the
@@ -68,7 +69,7 @@ class Crag:
         for name, least in (("words", 5), ("max_tokens", 8), ("least", 2)):
             at_least(name, getattr(self, name), least)
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if len(passages) < self.least:
             runtime.note(
                 f"{len(passages)} passages are too few for clusters: they stay as they are"

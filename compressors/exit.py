@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from compressors.alone import WorksAlone
 from compressors.calibration.store import ExitCalibration, stored
 from compressors.selection import Limits, Units, halves
 from pipeline.checks import at_least
@@ -37,7 +38,7 @@ ASK = '\nIs this sentence useful in answering the query? Answer only "Yes" or "N
 
 
 @dataclass(frozen=True)
-class Exit:
+class Exit(WorksAlone):
     """Keeps the sentences that a classifier calls useful, in the order of their source (EXIT, arXiv 2412.12559).
 
     Example: `compress.exit: {threshold: 0.5, model: smollm2-135m}`
@@ -72,7 +73,7 @@ class Exit:
     def why_dropped(self) -> str:
         return "P(Yes) is below the threshold" + (f", or beyond {self._limits(None)}" if self._has_limits else "")
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         units = Units.of(passages, runtime)
         if not units:
             return []

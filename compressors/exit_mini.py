@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compressors.alone import WorksAlone
 from compressors.classifier import shipped
 from compressors.features import features
 from compressors.links import Links
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ExitMini:
+class ExitMini(WorksAlone):
     """Keeps the sentences that a trained classifier selects for the question, in the order of their source.
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
@@ -69,7 +70,7 @@ class ExitMini:
     def why_dropped(self) -> str:
         return f"less likely to help than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
             passages, runtime, lambda units: self.scores(question.query, units, runtime), self.limits, self.neighbours
         )

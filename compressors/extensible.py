@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from compressors.alone import WorksAlone
 from compressors.soft.encoder import SoftEncoder
 from compressors.soft.weights import weights_for
 from pipeline.answers.prompt_parts import unwrapped
@@ -30,7 +31,7 @@ KS = (2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
-class Extensible:
+class Extensible(WorksAlone):
     """Turns every passage into soft vectors, one per k tokens. Its text stays for citations and for the ledger.
 
     Passages are neither dropped nor cut. n tokens become ceil(n / k) vectors plus the closing ones. Put compressors
@@ -53,7 +54,7 @@ class Extensible:
         if self.k not in KS:
             raise SettingError("k", f"must be one of {', '.join(map(str, KS))}, was: {self.k}")
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
         encoder = self.encoder(runtime)

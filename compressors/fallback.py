@@ -29,7 +29,7 @@ class Fallback(Wrapper):
     def __post_init__(self) -> None:
         at_least("min_tokens", self.min_tokens, 1)
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         kept = self.of.compress(question, passages, runtime)
         n_tokens = sum(runtime.reader.count_text(passage.text) for passage in kept)
         if n_tokens >= self.min_tokens or not passages:

@@ -47,7 +47,7 @@ class Highlight(Wrapper):
     def why_dropped(self) -> str:
         return f"not highlighted: {self.why_not_kept}"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         highlights = self.of.compress(question, passages, runtime)
         if not highlights:
             return []

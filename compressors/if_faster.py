@@ -63,7 +63,7 @@ class IfFaster(Wrapper):
     def __post_init__(self) -> None:
         at_least("least_gain", self.least_gain, 1)
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         if not passages:
             return []
         n_tokens = sum(runtime.reader.count_text(passage.text) for passage in passages)

@@ -26,13 +26,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from compressors.alone import WorksAlone
 from compressors.calibration.store import Head, ProbeCalibration, stored
-from compressors.classifier import shipped
-from compressors.features import features as features_of
-from compressors.features import standardised
-from compressors.links import Links
+from compressors.head_weights import HeadWeights
 from compressors.selection import Limits, Units, UnitWindow, extract, windows
-from compressors.votes import nearest_tokens
 from pipeline.checks import at_least, in_range
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
@@ -52,7 +49,7 @@ LEAST_MASS = 1e-6
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(WorksAlone):
     """Keeps the sentences that a model's attention finds for the question, in the order of their source.
 
     All limits that are set apply. The best sentence always stays, unless it is below the threshold.
@@ -102,36 +99,18 @@ class Probe:
         by = "the question's attention, votes and words" if self.similarity else "the question's attention"
         return f"less likely to help, by {by}, than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
             passages, runtime, lambda units: self.scores(question.query, units, runtime), self.limits, self.neighbours
         )
 
     def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
-        import numpy as np
-
         model = runtime.reader if self.model is None else runtime.model(self._settings)
         calibrated = calibration(model)
-        features = standardised(
-            log_mass(question, units, model, calibrated.heads, self.window, runtime.listener.progress)
-        )
-        weighing = calibrated.alone
-        if self.similarity:
-            weighing = calibrated.with_similarity
-            if runtime.embedder.fingerprint != shipped().embedder:
-                runtime.note(
-                    f"compress.probe was calibrated with another embedder than {runtime.embedder.name}: its "
-                    "probabilities are a guess here; 'similarity: false' goes by attention alone"
-                )
-            nearest = nearest_tokens(question, units, runtime.embedder)
-            similarity = standardised(features_of(question, units, nearest, calibrated.temperature))
-            features = np.hstack([features, similarity])
-        logits = weighing.logits(features)
-        if self.links:
-            strengths = standardised(Links.of(units).strengths(logits))
-            logits = calibrated.links.logits(np.hstack([logits[:, None], strengths]))
-        return np.asarray(1 / (1 + np.exp(-logits)))
+        mass = log_mass(question, units, model, calibrated.heads, self.window, runtime.listener.progress)
+        weights = HeadWeights("compress.probe", calibrated, self.similarity, self.links)
+        return weights.probabilities(question, units, mass, runtime)
 
     @cached_property
     def _settings(self) -> EngineSettings:

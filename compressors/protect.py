@@ -52,7 +52,7 @@ class Protect(Wrapper):
     def why_dropped(self) -> str:
         return f"{self.why_not_kept}, and not protected"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         kept = self.of.compress(question, passages, runtime)
         units = Units.of(passages, runtime)
         chosen = units_in(units, kept)

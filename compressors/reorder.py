@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compressors.alone import WorksAlone
 from pipeline.contracts import Runtime
 from pipeline.types import Passage, Question
 
 
 @dataclass(frozen=True)
-class Reorder:
+class Reorder(WorksAlone):
     """Puts the best passage first, the second best last, the third second, and so on. Drops nothing.
 
     It needs `order: rank` in assemble.cited, which sorts by source by default. If the prompt overflows, passages are
@@ -23,5 +24,5 @@ class Reorder:
     Example: `compress.reorder`
     """
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return [*passages[::2], *passages[1::2][::-1]]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from compressors.alone import WorksAlone
 from compressors.crag import Crag
 from compressors.exit_mini import ExitMini
 from compressors.wrapper import needs_embedder, why_dropped
@@ -45,7 +46,7 @@ FACT = (
 
 
 @dataclass(frozen=True)
-class Route:
+class Route(WorksAlone):
     """Sends questions about a fact to one compressor, and questions about the gist to another. A note says why.
 
     Example: `compress.route: {facts: compress.exit_mini, gist: {compress.crag: {words: 60}}}`
@@ -74,7 +75,7 @@ class Route:
     def why_dropped(self) -> str:
         return "; or ".join(dict.fromkeys(map(why_dropped, (self.facts, self.gist))))
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         word = self.gist_word(question.query)
         compressor = self.facts if word is None else self.gist
         why = "asks for a fact" if word is None else f"asks for the gist ('{word}')"

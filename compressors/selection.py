@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError
@@ -18,6 +18,8 @@ from pipeline.types import Passage, ScoredSentence
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 _HEADING = re.compile(r"#{1,6}\s[^\n]*$")
 _ENDS = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*\Z")
@@ -136,18 +138,26 @@ def windows(units: Units, model: Model, room: int, extra: Sequence[int] | None =
     """
     texts = [(n, text) for n in range(len(units)) for text in halves(units.with_gap(n), room // 2, model)]
     costs = [model.count_text(text) + (extra[n] if extra else 0) for n, text in texts]
+    return balanced(texts, costs, room)
+
+
+def balanced(items: Sequence[T], costs: Sequence[int], room: int) -> list[list[T]]:
+    """Splits items, in order, into as few groups of at most `room` as possible, of about equal cost.
+
+    An item that costs more than the room is a group of its own. Without items there is one empty group.
+    """
     fair = sum(costs) / max(1, -(-sum(costs) // room))
-    result: list[UnitWindow] = [[]]
+    groups: list[list[T]] = [[]]
     used, passed = 0, 0.0
-    for item, cost in zip(texts, costs, strict=True):
-        # A window ends when it is full, or at the unit boundary nearest to its fair share.
-        if result[-1] and (used + cost > room or passed + cost / 2 > fair * len(result)):
-            result.append([])
+    for item, cost in zip(items, costs, strict=True):
+        # A group ends when it is full, or at the item boundary nearest to its fair share.
+        if groups[-1] and (used + cost > room or passed + cost / 2 > fair * len(groups)):
+            groups.append([])
             used = 0
-        result[-1].append(item)
+        groups[-1].append(item)
         used += cost
         passed += cost
-    return result
+    return groups
 
 
 def halves(text: str, room: int, model: Model) -> list[str]:

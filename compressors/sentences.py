@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from compressors.alone import WorksAlone
 from compressors.selection import Limits, Units, extract
 from compressors.votes import TEMPERATURE, nearest_tokens, votes
 from pipeline.checks import at_least
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sentences:
+class Sentences(WorksAlone):
     """Keeps the sentences nearest to the question, in the order of their source.
 
     Adjacent kept sentences of a passage become one passage. All limits that are set apply. A text without sentences (a
@@ -64,7 +65,7 @@ class Sentences:
     def why_dropped(self) -> str:
         return f"farther from the question than what was kept ({self.limits})" if str(self.limits) else "not kept"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         return extract(
             passages,
             runtime,

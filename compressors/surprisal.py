@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from compressors.alone import WorksAlone
 from compressors.selection import Limits, Units, extract, windows
 from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Surprisal:
+class Surprisal(WorksAlone):
     """Keeps the sentences that a model finds most surprising, for any question, in the order of their source.
 
     Example: `compress.surprisal: {keep_ratio: 0.5}`
@@ -57,7 +58,7 @@ class Surprisal:
     def why_dropped(self) -> str:
         return f"less surprising than what was kept ({self.limits})"
 
-    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+    def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
         def scores(units: Units) -> NDArray[np.float64]:
             model = runtime.reader if self.model is None else runtime.model(self._settings)
             return self.scores(units, model, runtime.listener.progress)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from compressors.alone import WorksAlone
 from pipeline.contracts import Compressor, Explains, NeedsEmbedder
 from pipeline.registry import Inner
 
 
-class Wrapper:
+class Wrapper(WorksAlone):
     """A compressor around the one in its field `of`, with the same `needs_embedder`."""
 
     of: Inner

@@ -44,6 +44,7 @@ for run in lt.evaluate([words], Path(garden).parent / "questions.jsonl", output 
 
 # A compressor alone
 texts = ["The garden has seven beehives. Figs grow there.", "The ferry leaves at noon."]
+print(lt.ExitMini(keep_ratio=None, top_k=1).compress("How many beehives are there?", texts))
 for passage in lt.compress(lt.ExitMini(keep_ratio=None, top_k=1), "How many beehives are there?", texts):
     print(passage.source, passage.start, passage.end, passage.text)
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from compressors.sentences import Sentences as Sentences
     from compressors.surprisal import Surprisal as Surprisal
     from longthread.answer import Answer as Answer
-    from longthread.compressing import compress as compress
     from longthread.evaluation import evaluate as evaluate
     from longthread.pipeline import AnswerStream as AnswerStream
     from longthread.pipeline import Pipeline as Pipeline
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from memory.hierarchical import Hierarchical as Hierarchical
     from memory.none import Nothing as Nothing
     from memory.window import Window as Window
+    from pipeline.alone import compress as compress
     from pipeline.answers.cited import Cited as Cited
     from pipeline.answers.llama import Llama as Llama
     from pipeline.answers.plain import Plain as Plain
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "longthread.answer": "Answer",
-    "longthread.compressing": "compress",
+    "pipeline.alone": "compress",
     "longthread.evaluation": "evaluate",
     "longthread.pipeline": "AnswerStream Pipeline ask preset",
     "pipeline.config": "Budget IndexSettings",

@@ -9,7 +9,7 @@ from pathlib import Path
 from longthread.pipeline import Paths, Pipeline, as_paths
 from pipeline.errors import ConfigError
 from pipeline.evaluation.data.kinds import read_data
-from pipeline.evaluation.evaluate import EvalOptions, Listener, Method
+from pipeline.evaluation.evaluate import EvalListener, EvalOptions, Method
 from pipeline.evaluation.evaluate import evaluate as evaluate_methods
 from pipeline.evaluation.runs import Measures
 
@@ -23,7 +23,7 @@ def evaluate(
     kind: str = "jsonl",
     sample: int | None = None,
     seed: int = 0,
-    listener: Listener | None = None,
+    listener: EvalListener | None = None,
 ) -> list[Measures]:
     """Asks every pipeline the same questions and measures the answers, as `longthread eval` does.
 
@@ -50,6 +50,6 @@ def evaluate(
         Path(data),
         Path(output),
         options,
-        listener or Listener(),
+        listener or EvalListener(),
         as_paths(docs),
     )

@@ -19,9 +19,10 @@ from pipeline.errors import ConfigError, DocumentError
 from pipeline.listener import Listener, ignore, silent
 from pipeline.pipeline import Pipeline as Runner
 from pipeline.pipeline_yaml import to_yaml
-from pipeline.registry import checked, stage_name
+from pipeline.registry import checked, checked_section, stage_name
 from pipeline.streaming import Retry, stream
 from pipeline.types import Question, State
+from pipeline.yaml import dotted
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One path, or several: files, folders, patterns."""
@@ -69,13 +70,12 @@ class Pipeline:
             self.config = PipelineConfig(
                 name,
                 tuple(checked(stage) for stage in stages),
-                index or IndexSettings(),
-                budget or Budget(),
-                executor or ExecutorSettings(),
+                checked_section(index or IndexSettings(), "index"),
+                checked_section(budget or Budget(), "budget"),
+                checked_section(executor or ExecutorSettings(), "executor"),
             )
-            faults = [message for _, message in misordered(self.config)]
-            if faults:
-                raise ConfigError("\n".join(faults))
+            if faults := misordered(self.config):
+                raise ConfigError("\n".join(f"{dotted(path)}: {message}" for path, message in faults))
         self.docs = as_paths(docs)
         if self.docs and index_folder is not None:
             raise ConfigError("give docs or index_folder, not both")

@@ -22,7 +22,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.executors.folder import Run
@@ -45,6 +44,10 @@ _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[\d.,\s]+%?")
 
 
+Value = str | int | float | bool
+"""The value of a cell: JSON without objects and lists."""
+
+
 @dataclass(frozen=True)
 class ExtractedCell:
     """The answer of one document to one question.
@@ -54,7 +57,7 @@ class ExtractedCell:
     probability, in [0, 1], that the document holds the answer; None without a gate.
     """
 
-    value: str | int | float | bool | None = None
+    value: Value | None = None
     place: str = ""
     quote: str = ""
     confidence: float | None = None
@@ -132,7 +135,7 @@ def table_of(samples: Sequence[Sample], run: Run) -> ExtractedTable:
     return ExtractedTable(questions, tuple((document, tuple(cells)) for document, cells in rows.items()))
 
 
-def _cell(record: Record | None, type_: Any) -> ExtractedCell:
+def _cell(record: Record | None, type_: object) -> ExtractedCell:
     if record is None:
         return ExtractedCell(note="not answered yet")
     result = record.result
@@ -158,7 +161,7 @@ def _cell(record: Record | None, type_: Any) -> ExtractedCell:
 
 
 def _checked(
-    value: Any, type_: str, result: QuestionResult, quotes: Sequence[Passage], confidence: float | None
+    value: Value, type_: str, result: QuestionResult, quotes: Sequence[Passage], confidence: float | None
 ) -> ExtractedCell:
     """Returns the number or date if a shown sentence holds it, else the only one in a sentence near the question."""
     read = _READERS[type_]
@@ -178,7 +181,7 @@ def _checked(
     return ExtractedCell(confidence=confidence, note=wrote)
 
 
-def _with_quote(value: Any, quotes: Sequence[Passage], confidence: float | None, note: str) -> ExtractedCell:
+def _with_quote(value: Value, quotes: Sequence[Passage], confidence: float | None, note: str) -> ExtractedCell:
     if not quotes:
         return ExtractedCell(value, confidence=confidence, note=note)
     return ExtractedCell(value, _place(quotes[0]), " ".join(quotes[0].text.split()), confidence, note)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Assembler, Embedder, Index, Model, Ranker, Recollection, Superseded
@@ -29,6 +29,7 @@ from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Document, Ledger, Passage, Question, State
 
 if TYPE_CHECKING:
+    from pipeline.documents.chunking import Chunker
     from pipeline.retrieval.scope import Scope
 
 
@@ -252,7 +253,7 @@ def open_embedder(settings: IndexSettings) -> Embedder:
     return open_embedder(settings.embedder, settings.pooling, settings.question_prefix, settings.passage_prefix)
 
 
-def chunker(settings: IndexSettings) -> Any:
+def chunker(settings: IndexSettings) -> Chunker:
     """Builds the chunker of the settings."""
     from pipeline.documents.chunking import Chunker
 

@@ -9,12 +9,23 @@ from typing import Any
 from pipeline.answers.llama import Llama
 from pipeline.config import SECTIONS, PipelineConfig
 from pipeline.contracts import Component
-from pipeline.registry import changed_settings, stage_name
+from pipeline.errors import ConfigError
+from pipeline.registry import changed_settings, stage_name, unregistered
 
 
 def to_yaml(config: PipelineConfig) -> str:
-    """Returns the file's text, without sections and settings that are default, and with absolute paths."""
+    """Returns the file's text, without sections and settings that are default, and with absolute paths.
+
+    Raises ConfigError for a component of a class outside the registry, which no file can name.
+    """
     from ruamel.yaml import YAML
+
+    outsiders = [stage_name(component) for stage in config.stages for component in unregistered(stage)]
+    if outsiders:
+        raise ConfigError(
+            f"{', '.join(outsiders)}: a pipeline file can name longthread's own components alone ('longthread steps' "
+            "lists them): keep this pipeline in Python"
+        )
 
     value: dict[str, Any] = {}
     for name in SECTIONS:

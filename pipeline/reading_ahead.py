@@ -14,7 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
-from pipeline.contracts import GivesParents, Progress, Runtime
+from pipeline.contracts import GivesParents, Model, Progress, Runtime
 from pipeline.conversation.sessions import all_sessions
 from pipeline.errors import ConfigError, ModelError
 from pipeline.last_prompt import shown_in
@@ -48,6 +48,7 @@ class LaysOutAhead(Protocol):
 
     reuse: str
 
+    def reuse_for(self, reader: Model) -> str: ...
     def excerpts_ahead(self, passages: Sequence[Passage], runtime: Runtime) -> tuple[Prompt, ...]: ...
     def tags_ahead(self, n: int, runtime: Runtime) -> Prompt: ...
 
@@ -131,6 +132,12 @@ def check(pipeline: Pipeline) -> tuple[LaysOutAhead, ReadsAhead]:
         raise ConfigError(
             f"{config.path}: its prompts read every passage anew, so what is read ahead would not be used: set reuse "
             "of assemble.cited to sentences or passages, as configs/reuse.yaml does"
+        )
+    if assembler.reuse_for(reader) == "exact":  # auto
+        raise ConfigError(
+            f"{config.path}: 'reuse: auto' of assemble.cited reads every passage anew with {reader.name}, so what is "
+            "read ahead would not be used: set reuse to sentences or passages, or have 'longthread models try MODEL' "
+            "measure what the model loses by them"
         )
     retriever = config.stages[0]
     if not hasattr(retriever, "parents"):

@@ -24,7 +24,16 @@ from ruamel.yaml import YAML
 
 from pipeline.config import SECTIONS
 from pipeline.errors import ConfigError
-from pipeline.registry import COMPONENTS, KINDS, component_class, nearest, settings_model, settings_of
+from pipeline.registry import (
+    ALIASES,
+    COMPONENTS,
+    KINDS,
+    component_class,
+    nearest,
+    renaming,
+    settings_model,
+    settings_of,
+)
 
 KIND_TITLES = {
     "retrieve": "find passages",
@@ -106,6 +115,7 @@ class Entry:
     :param example: the stage in a pipeline file; empty for a section.
     :param python: the same stage in Python; empty for a section.
     :param settings: its settings in the order of the class.
+    :param renamed: a note that the name asked for will go; empty for the current name.
     """
 
     name: str
@@ -115,11 +125,17 @@ class Entry:
     example: str
     python: str
     settings: tuple[Setting, ...]
+    renamed: str = ""
 
 
 @cache
 def entry(name: str) -> Entry:
-    """The entry of a component or a section. Raises ConfigError for another name, with the nearest one."""
+    """The entry of a component or a section. Raises ConfigError for another name, with the nearest one.
+
+    A component's name of an earlier release gives the component, with a note under `renamed`.
+    """
+    if name in ALIASES:
+        return dataclasses.replace(entry(ALIASES[name]), renamed=renaming(name))
     if name not in COMPONENTS and name not in SECTIONS:
         names = [*COMPONENTS, *SECTIONS]
         parts = [other for other in names if other.partition(".")[2] == name]
@@ -304,7 +320,7 @@ def _default(field: dataclasses.Field[object]) -> str | None:
 class _Holder:
     """One value, so that `settings_of` can make it plain."""
 
-    value: Any
+    value: object
 
 
 def _number(text: str) -> int | float:

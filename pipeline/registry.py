@@ -9,17 +9,22 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import numbers
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema, create_model
 
 from pipeline.contracts import Compressor, Named
 from pipeline.errors import ConfigError, SettingError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 
@@ -66,6 +71,11 @@ ALIASES = {"compress.gate": "compress.if_faster"}
 """Component names of earlier releases that pipeline files may still use."""
 
 
+def renaming(name: str) -> str:
+    """Returns a note that this name of an earlier release will go."""
+    return f"{name} is the old name of {ALIASES[name]}: the next release will not know it"
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault in settings: the key path within them, and the fault with its remedy."""
@@ -95,14 +105,21 @@ def kind_of(component: object) -> str:
     name = name_of(component)
     if name is not None:
         return name.partition(".")[0]
-    kind = next((kind for kind, method in _METHODS.items() if callable(getattr(component, method, None))), None)
-    if kind is None or isinstance(component, type):
+    kind = _kind_of_methods(component)
+    if kind is None:
         raise ConfigError(
             f"{component!r} is no component: a pipeline's stages are instances of classes such as longthread.Hybrid, "
             "longthread.ExitMini, longthread.Cited and longthread.Llama, or have one of the methods "
             f"{', '.join(_METHODS.values())}"
         )
     return kind
+
+
+def _kind_of_methods(component: object) -> str | None:
+    """The kind of an object outside the registry, by its method; None for a class and for other objects."""
+    if isinstance(component, type):
+        return None
+    return next((kind for kind, method in _METHODS.items() if callable(getattr(component, method, None))), None)
 
 
 _METHODS = {
@@ -117,49 +134,102 @@ _METHODS = {
 """The method that makes an object a component of a kind."""
 
 
-def make(name: str, settings: Mapping[str, Any] | None = None) -> Any:
+def make(name: str, settings: Mapping[str, object] | None = None) -> Any:
     """Builds the named component with these settings. Raises ConfigError with every fault of the settings."""
     name = ALIASES.get(name, name)
     if name not in COMPONENTS:
         raise ConfigError(unknown_component(name))
-    component, faults = build(name, settings or {})
-    if faults:
-        raise ConfigError("\n".join(f"{'.'.join(map(str, (name, *f.path)))}: {f.message}" for f in faults))
-    return component
+    return _faultless(name, *build(name, settings or {}))
 
 
 def checked(component: T) -> T:
-    """Checks the types of a component that was built in Python; returns it.
+    """Builds a component that was made in Python once more, as a pipeline file's would be, and returns it.
 
+    The compressors inside it are checked as well. An instance of a class outside the registry is returned as it is.
     Raises ConfigError for wrong settings, and for an object that is no component.
     """
     kind_of(component)
-    name = name_of(component)
-    if name is not None:
-        make(name, changed_settings(component))
-    return component
+    return component if name_of(component) is None else _rebuilt(component, {})
 
 
-def with_settings(component: T, settings: Mapping[str, Any]) -> T:
+def with_settings(component: T, settings: Mapping[str, object]) -> T:
     """Changes some settings of a component, given in a pipeline file's form. Raises ConfigError as `make` does."""
-    name = name_of(component)
-    if name is None:
+    if name_of(component) is None:
         raise ConfigError(f"{stage_name(component)} has no settings that can be changed by name")
-    changed: T = make(name, {**changed_settings(component), **settings})
-    return changed
+    return _rebuilt(component, settings)
+
+
+def checked_section(section: T, name: str) -> T:
+    """Builds a section of a pipeline that was made in Python once more, as `checked` does."""
+    return _faultless(name, *build_dataclass(type(section), changed_settings(section), name))
+
+
+def _rebuilt(component: T, changes: Mapping[str, object]) -> T:
+    """Builds a registered component from its settings and these changes, around its checked inner compressors."""
+    name = str(name_of(component))
+    members = {
+        field: _check_inner(getattr(component, field), f"{name}.{field}")
+        for field in _member_fields(type(component))
+        if field not in changes
+    }
+    settings = {field: value for field, value in changed_settings(component).items() if field not in members}
+    return _faultless(name, *build_dataclass(type(component), {**settings, **changes}, name, members))
+
+
+def _faultless(name: str, built: T | None, faults: Sequence[Fault]) -> T:
+    """Returns what was built, or raises ConfigError with all faults."""
+    if built is None:
+        raise ConfigError("\n".join(f"{'.'.join(map(str, (name, *f.path)))}: {f.message}" for f in faults))
+    return built
+
+
+def _member_fields(cls: type) -> tuple[str, ...]:
+    """The fields of a component's class that hold other components."""
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple(
+        field.name for field in dataclasses.fields(cls) if Inner in (hints[field.name], *get_args(hints[field.name]))
+    )
+
+
+def unregistered(component: object) -> list[object]:
+    """Returns what has no name for a file or another machine: the component itself, or compressors inside it."""
+    if name_of(component) is None:
+        return [component]
+    values = [getattr(component, field) for field in _member_fields(type(component))]
+    inner = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
+    return [outsider for item in inner for outsider in unregistered(item)]
+
+
+def _check_inner(value: object, where: str) -> object:
+    """Checks the compressors in a component's field: one, or a sequence of them."""
+    if isinstance(value, list | tuple):
+        return tuple(_check_inner(item, f"{where}[{n}]") for n, item in enumerate(value))
+    try:
+        if isinstance(value, str | Mapping):
+            return _inner_compressor(value)
+        kind, inner = kind_of(value), checked(value)
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if kind != "compress":
+        raise ConfigError(f"{where} must be a compressor, such as longthread.ExitMini(), was: {stage_name(value)}")
+    return inner
 
 
 def settings_of(component: object) -> dict[str, Any]:
-    """Returns all settings of a component as plain values; an inner component becomes `{name: settings}`."""
+    """Returns all settings of a component as plain values; an inner component becomes `{name: settings}`.
+
+    Those of an ordinary class are its public attributes.
+    """
     if not dataclasses.is_dataclass(component):
-        return {}
+        values = getattr(component, "__dict__", {})
+        return {name: _plain(value) for name, value in values.items() if not name.startswith("_")}
     return {field.name: _plain(getattr(component, field.name)) for field in dataclasses.fields(component) if field.init}
 
 
 def changed_settings(component: object) -> dict[str, Any]:
-    """Returns the non-default settings of a component, as plain values."""
+    """Returns the non-default settings of a component, as plain values; all of those of an ordinary class."""
     if not dataclasses.is_dataclass(component):
-        return {}
+        return settings_of(component)
     defaults = {
         field.name: _plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
         for field in dataclasses.fields(component)
@@ -167,13 +237,23 @@ def changed_settings(component: object) -> dict[str, Any]:
     return {name: value for name, value in settings_of(component).items() if value != defaults[name]}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
+    """Returns a setting as JSON could hold it; of an object that is no component, its class's name."""
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, numbers.Real):  # of numpy
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if name_of(value) is not None or _kind_of_methods(value) == "compress":
+        return {stage_name(value): settings_of(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = name_of(value)
-        return settings_of(value) if name is None else {name: settings_of(value)}
-    return value if isinstance(value, str | int | float | None) else f"{type(value).__module__}.{type(value).__name__}"
+        return settings_of(value)
+    return f"{type(value).__module__}.{type(value).__name__}"
 
 
 def _inner_compressor(value: object) -> Compressor:
@@ -227,12 +307,12 @@ def unknown_component(name: str) -> str:
 
 
 @cache
-def settings_model(cls: type) -> type[BaseModel]:
-    """Builds the pydantic model of a component's fields: strict types, no unknown keys."""
+def settings_model(cls: type, without: frozenset[str] = frozenset()) -> type[BaseModel]:
+    """Builds the pydantic model of a component's fields, except some: strict types, no unknown keys."""
     hints = get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
-        if not field.init:
+        if not field.init or field.name in without:
             continue
         if field.default is not dataclasses.MISSING:
             fields[field.name] = (hints[field.name], field.default)
@@ -244,7 +324,7 @@ def settings_model(cls: type) -> type[BaseModel]:
     return create_model(cls.__name__, __config__=config, __doc__=cls.__doc__, **fields)
 
 
-def build(name: str, settings: Mapping[str, Any]) -> tuple[Any | None, tuple[Fault, ...]]:
+def build(name: str, settings: Mapping[str, object]) -> tuple[Any | None, tuple[Fault, ...]]:
     """Builds the named component, or returns all faults of its settings.
 
     Raises KeyError for an unknown name: `unknown_component` gives the message.
@@ -253,15 +333,18 @@ def build(name: str, settings: Mapping[str, Any]) -> tuple[Any | None, tuple[Fau
     return build_dataclass(cls, settings, name)
 
 
-def build_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
+def build_dataclass(
+    cls: type[T], settings: Mapping[str, object], name: str, members: Mapping[str, object] | None = None
+) -> tuple[T | None, tuple[Fault, ...]]:
     """Builds a frozen dataclass from plain settings, or returns every fault of the settings.
 
-    It retries without the faulty settings, so that a wrong type does not hide a value out of range.
+    It retries without the faulty settings, so that a wrong type does not hide a value out of range. `members` are
+    fields whose values are built and checked already.
     """
     faults: list[Fault] = []
     rest = dict(settings)
     while True:
-        component, new_faults = _try_dataclass(cls, rest, name)
+        component, new_faults = _try_dataclass(cls, rest, name, members or {})
         faults += new_faults
         wrong = {fault.path[0] for fault in new_faults if fault.path} & set(rest)
         if not wrong:
@@ -269,22 +352,25 @@ def build_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[
         rest = {key: value for key, value in rest.items() if key not in wrong}
 
 
-def _try_dataclass(cls: type, settings: Mapping[str, Any], name: str) -> tuple[Any | None, tuple[Fault, ...]]:
+def _try_dataclass(
+    cls: type, settings: Mapping[str, object], name: str, members: Mapping[str, object]
+) -> tuple[Any | None, tuple[Fault, ...]]:
     stray = [key for key, value in settings.items() if isinstance(value, str) and _SURROGATE.search(value)]
     if stray:
         return None, tuple(Fault((key,), "holds bytes that are not UTF-8: rename the file") for key in stray)
     try:
-        checked = settings_model(cls).model_validate_json(json.dumps(dict(settings)), strict=True)
+        model = settings_model(cls, frozenset(members))
+        checked = model.model_validate_json(json.dumps(dict(settings)), strict=True)
     except ValidationError as error:
         known = [field.name for field in dataclasses.fields(cls)]
         return None, _merged([_fault(problem, known, name, settings) for problem in error.errors()])
     try:
-        return cls(**{key: getattr(checked, key) for key in checked.model_fields_set}), ()
+        return cls(**{key: getattr(checked, key) for key in checked.model_fields_set}, **members), ()
     except SettingError as error:
         return None, (Fault((error.field,) if error.field in settings else (), str(error)),)
 
 
-def _fault(problem: Any, known: list[str], name: str, settings: Mapping[str, Any]) -> Fault:
+def _fault(problem: ErrorDetails, known: list[str], name: str, settings: Mapping[str, object]) -> Fault:
     path = _in_settings(problem["loc"], settings)
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         choices = (nearest(str(path[-1]), known) or "; it has: " + ", ".join(known)) if len(path) == 1 else ""
@@ -295,15 +381,14 @@ def _fault(problem: Any, known: list[str], name: str, settings: Mapping[str, Any
     return Fault(path, f"{what}, was: {json.dumps(problem['input'])[:80]}")
 
 
-def _in_settings(loc: tuple[str | int, ...], settings: Any) -> tuple[str | int, ...]:
+def _in_settings(loc: tuple[str | int, ...], settings: object) -> tuple[str | int, ...]:
     """Reduces pydantic's location to a path in the settings, without its names for the members of a union."""
     path: list[str | int] = []
     value = settings
     for step in loc:
-        is_key = isinstance(value, Mapping) and step in value
-        is_position = isinstance(value, list) and isinstance(step, int) and step < len(value)
-        if is_key or is_position:
-            value = value[step]
+        items = dict(enumerate(value)) if isinstance(value, list) else value
+        if isinstance(items, Mapping) and step in items:
+            value = items[step]
             path.append(step)
     return tuple(path)
 

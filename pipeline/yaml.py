@@ -7,14 +7,25 @@ file can name a Python object. ruamel.yaml parses the file; this module walks it
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import Event
+    from ruamel.yaml.nodes import MappingNode, Node
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 24
 
 KeyPath = tuple[str | int, ...]
+
+
+def dotted(path: KeyPath) -> str:
+    """Formats a key path for messages: `stages[1].of.model`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ def _parse(text: str, file: YamlFile) -> None:
         file.faults.append(YamlFault(0, f"is not YAML: {str(error).splitlines()[0]}"))
 
 
-def _too_deep(events: Any) -> YamlFault | None:
+def _too_deep(events: Iterable[Event]) -> YamlFault | None:
     from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
     depth = 0
@@ -127,11 +138,11 @@ class _Walk:
 
     _CORE = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
 
-    def __init__(self, yaml: Any, file: YamlFile) -> None:
+    def __init__(self, yaml: YAML, file: YamlFile) -> None:
         self.yaml = yaml
         self.file = file
 
-    def value(self, node: Any, path: KeyPath) -> Any:
+    def value(self, node: Node, path: KeyPath) -> object:
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
         line = node.start_mark.line + 1
@@ -147,10 +158,11 @@ class _Walk:
             return self.mapping(node, path)
         if isinstance(node, SequenceNode):
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-        return self.yaml.constructor.construct_object(node)
+        value: object = self.yaml.constructor.construct_object(node)
+        return value
 
-    def mapping(self, node: Any, path: KeyPath) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
+        result: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             key = key_node.value

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.answers.llama import Llama
 from pipeline.answers.scripted import Scripted
-from pipeline.config import PipelineConfig, check_config, load_config, missing_paths
+from pipeline.config import PipelineConfig, check_config, load_config, missing_paths, old_names
 from pipeline.default import chat_pipeline, default_config, default_pipeline, with_default_model, with_model
 from pipeline.errors import ConfigError
 from pipeline.user import UserSettings, save_user_settings
@@ -23,6 +23,16 @@ def faults(tmp_path: Path) -> Callable[[str], list[str]]:
         return [f"{fault.line}: {fault.message}" for fault in check_config(path)[1]]
 
     return _faults
+
+
+@pytest.mark.parametrize("retriever", ["bm25", "dense", "hybrid", "hops"])
+def test_a_filter_that_cannot_be_read_is_a_fault_of_its_line(
+    faults: Callable[[str], list[str]], retriever: str
+) -> None:
+    assert faults(GOOD.replace("retrieve.bm25", f"retrieve.{retriever}: {{filter: 'kind pdf'}}")) == [
+        "2: stages[0].filter: filter 'kind pdf': expected an operator behind 'kind', one of = != ~ in, got 'pdf' at "
+        "character 6"
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
@@ -241,6 +251,40 @@ def test_names_of_earlier_releases_still_work(tmp_path: Path) -> None:
     assert [str(fault) for fault in faults] == [
         f"{path}:3: stages[1].least_gain: least_gain must be at least 1, was: 0.0"
     ]
+
+
+def test_old_names_still_work_where_the_executor_names_stages(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    stages = "stages:\n  - retrieve.bm25\n  - compress.gate\n  - assemble.cited\n  - generate.llama\n"
+    path.write_text(f"executor:\n  stages:\n    compress.gate: {{replicas: 2}}\n{stages}")
+    config = load_config(path)
+    assert config.executor.pool("compress.if_faster").replicas == 2
+    assert list(map(str, old_names(path))) == [
+        f"{path}:3: executor.stages.compress.gate: compress.gate is the old name of compress.if_faster: the next "
+        "release will not know it",
+        f"{path}:6: stages[1]: compress.gate is the old name of compress.if_faster: the next release will not know it",
+    ]
+    path.write_text(f"executor:\n  stages:\n    generate: {{}}\n    compress.gate: {{replicas: 0}}\n{stages}")
+    assert list(map(str, check_config(path)[1])) == [
+        f'{path}:4: executor.stages.compress.if_faster: replicas must be at least 1, was: 0, was: {{"replicas": 0}}'
+    ]
+    path.write_text(f"executor:\n  stages:\n    compress.if_faster: {{}}\n    compress.gate: {{}}\n{stages}")
+    assert list(map(str, check_config(path)[1])) == [
+        f"{path}:4: executor.stages.compress.gate: compress.if_faster is there under two names: keep one of them"
+    ]
+
+
+def test_old_names_are_found_inside_wrappers(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "stages:\n  - retrieve.bm25\n  - compress.chain:\n      of:\n        - compress.gate\n"
+        "        - compress.gate: {least_gain: 2}\n  - assemble.cited\n  - generate.llama\n"
+    )
+    assert [(note.line, note.message.split(": ")[0]) for note in old_names(path)] == [
+        (5, "stages[1].compress.chain.of[0]"),
+        (6, "stages[1].compress.chain.of[1].compress.gate"),
+    ]
+    assert [old_names(file) for file in CONFIGS.glob("*.yaml")] == [[]] * len(list(CONFIGS.glob("*.yaml")))
 
 
 def test_check_names_paths_that_are_not_there(tmp_path: Path) -> None:

@@ -176,6 +176,13 @@ def test_what_cannot_be_used_is_not_read(made: Made, monkeypatch: pytest.MonkeyP
         pytest.raises(ConfigError, match=r"ahead\.yaml: its prompts read every passage anew.*set reuse"),
     ):
         read_index(exact)
+    with (
+        made.pipeline("auto") as untried,  # a model without a trial reads exactly
+        pytest.raises(
+            ConfigError, match=r"'reuse: auto' of assemble\.cited reads every passage anew with .*models try"
+        ),
+    ):
+        read_index(untried)
     given = config(model=str(made.model))
     given = replace(given, stages=(make("retrieve.given"), *given.stages[1:]))
     with (

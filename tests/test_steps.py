@@ -126,6 +126,15 @@ def test_every_component_has_an_example_that_builds(name: str) -> None:
     assert settings_of(in_python) == settings_of(component)
 
 
+def test_an_old_name_shows_the_step_of_today() -> None:
+    done = CliRunner().invoke(app, ["steps", "compress.gate"])
+    assert done.exit_code == 0
+    first, second, *_ = done.output.splitlines()
+    assert first == "compress.gate is the old name of compress.if_faster: the next release will not know it"
+    assert second == "compress.if_faster"
+    assert "old name" not in CliRunner().invoke(app, ["steps", "compress.if_faster"]).output
+
+
 def test_the_page_is_what_the_components_say() -> None:
     page = (ROOT / "docs" / "steps.md").read_text("utf-8")
     assert page == markdown(), "longthread steps --markdown > docs/steps.md"

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +47,7 @@ LAYERS = (
     ("pipeline.answers", "pipeline.cached_indexes", "pipeline.doctor"),
     ("pipeline.stages", "pipeline.default", "pipeline.pipeline_yaml"),
     ("pipeline.pipeline",),
-    ("pipeline.executors", "pipeline.docs_index", "pipeline.last_prompt", "pipeline.streaming"),
+    ("pipeline.alone", "pipeline.executors", "pipeline.docs_index", "pipeline.last_prompt", "pipeline.streaming"),
     ("pipeline.conversation", "pipeline.evaluation.data", "pipeline.extraction", "pipeline.watching",
      "pipeline.langchain"),
     ("compressors", "memory", "pipeline.evaluation", "pipeline.document_names", "pipeline.reading_ahead",
@@ -145,6 +146,50 @@ def test_every_room_is_there_once() -> None:
 )
 def test_the_rule_of_the_layers(module: str, source: str, is_right: bool) -> None:
     assert (wrong_imports(module, *imports_of(ast.parse(source))) == []) is is_right
+
+
+def test_no_module_takes_a_private_name_of_another() -> None:
+    taken = [
+        f"{path.relative_to(ROOT)}: {node.module}.{alias.name}"
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert taken == []
+
+
+SETTING_CHECKS = ("SettingError", "at_least", "in_range", "one_of")
+
+
+def named_settings(tree: ast.AST, inside: ast.ClassDef | None = None) -> Iterator[tuple[str, ast.ClassDef | None]]:
+    """The settings that errors in a module name literally, each with the class around."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str(field)), *_]) if name in SETTING_CHECKS:
+                yield field.rpartition(".")[2], inside
+        yield from named_settings(node, node if isinstance(node, ast.ClassDef) else inside)
+
+
+def fields_of(cls: ast.ClassDef) -> set[str]:
+    targets = [node.target for node in cls.body if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def test_a_setting_error_names_a_setting() -> None:
+    """A check in a class names a field of this class, one elsewhere a field that some component has."""
+    trees = {path: tree_of(path) for path in FILES if path.name not in ("errors.py", "checks.py")}
+    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    settings = {field for cls in classes if ":param " in (ast.get_docstring(cls) or "") for field in fields_of(cls)}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, tree in trees.items()
+        for name, cls in named_settings(tree)
+        if name not in (settings if cls is None else fields_of(cls))
+    ]
+    assert wrong == []
+    assert sum(1 for tree in trees.values() for _ in named_settings(tree)) > 60
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

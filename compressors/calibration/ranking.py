@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressors.selection import Limits, Units
-from pipeline.errors import SettingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +23,7 @@ def auc(scores: NDArray[np.floating], supports: Sequence[bool]) -> float:
     is_right = np.asarray(supports, bool)
     n_right, n_wrong = int(is_right.sum()), int((~is_right).sum())
     if not n_right or not n_wrong:
-        raise SettingError("auc", "needs sentences of both kinds")
+        raise ValueError("auc needs sentences of both kinds")
     ranks = rankdata(scores)[is_right].sum()
     return float((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
 

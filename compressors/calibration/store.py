@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 import numpy as np
 
 from pipeline.contracts import Model
-from pipeline.errors import SettingError
 from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.cards import Cards, write_card
@@ -101,13 +100,11 @@ class ProbeCalibration:
         if not self.heads or len(self.alone.weights) != len(self.heads):
             raise ValueError(f"each head needs a weight: {len(self.heads)} heads, {len(self.alone.weights)} weights")
         if len(self.with_similarity.weights) != len(self.heads) + 2:
-            raise SettingError(
-                "with_similarity", "must have a weight for each head, one for votes, one for words in common"
-            )
+            raise ValueError("with_similarity must have a weight for each head, one for votes, one for words in common")
         if not self.temperature > 0:
-            raise SettingError("temperature", f"must be above 0, was: {self.temperature}")
+            raise ValueError(f"temperature must be above 0, was: {self.temperature}")
         if len(self.links.weights) != 3:
-            raise SettingError("links", "must have a weight for the logit, one for being named, one for naming")
+            raise ValueError("links must have a weight for the logit, one for being named, one for naming")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.answers.answer_kinds import holds, kind_of
-from pipeline.errors import SettingError
 from pipeline.retrieval.token_windows import Block, token_states
 from pipeline.text.words import content_words
 from pipeline.types import Passage
@@ -91,7 +90,7 @@ class Matching:
 
     def __post_init__(self) -> None:
         if not len(self.weights) == len(self.thresholds) == len(TOKEN_CLASSES):
-            raise SettingError("matching", f"needs a weight and a threshold for each of {', '.join(TOKEN_CLASSES)}")
+            raise ValueError(f"matching needs a weight and a threshold for each of {', '.join(TOKEN_CLASSES)}")
 
     def scores(
         self, nearest: NDArray[np.float64], exact: NDArray[np.float64], classes: NDArray[np.float64]

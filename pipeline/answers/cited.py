@@ -24,7 +24,7 @@ from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
 from pipeline.answers.prompt_parts import distinct, free_tag, parts, soft_cells, unwrapped
 from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
-from pipeline.answers.tried import NOT_TRIED, Tried, stored
+from pipeline.answers.tried import NOT_TRIED, Tried, recommended_reuse, stored
 from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
@@ -316,12 +316,13 @@ class Cited:
     def _as_shown(self, text: str) -> str:
         return unwrapped(text) if self.unwrap else text
 
+    def reuse_for(self, reader: Model) -> Literal["exact", "passages", "sentences"]:
+        """The setting `reuse`; for `auto` what a trial of the model recommends."""
+        return recommended_reuse(stored(reader)) if self.reuse == "auto" else self.reuse
+
     def _chunks(self, passages: tuple[Passage, ...], runtime: Runtime, layout: Layout) -> Chunks | None:
         """What is read once; None where everything is read anew, which is noted once where it was not asked for."""
-        reuse = self.reuse
-        if reuse == "auto":
-            tried = stored(runtime.reader)
-            reuse = "exact" if tried is None or tried.reuse is None else tried.reuse.recommended
+        reuse = self.reuse_for(runtime.reader)
         if reuse == "exact":
             return None
         why = why_not_compose(runtime.reader)

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.answers.answerable import VECTOR_SIGNALS, WORD_SIGNALS, Matching
-from pipeline.errors import SettingError
 from pipeline.storage.cards import Cards
 
 SHIPPED = Path(__file__).parent / "fitted" / "abstain.json"
@@ -33,9 +32,9 @@ class Logistic:
         if not n == len(self.means) == len(self.scales) == len(self.weights):
             raise ValueError(f"a mean, a scale and a weight are needed for each of {n} signals")
         if not all(scale > 0 for scale in self.scales):
-            raise SettingError("scales", "must be above 0")
+            raise ValueError("scales must be above 0")
         if not all(map(math.isfinite, (*self.means, *self.scales, *self.weights, self.bias))):
-            raise SettingError("numbers", "must be finite")
+            raise ValueError("numbers must be finite")
 
     def probability(self, values: Mapping[str, float]) -> float:
         """Returns the probability that the documents hold the answer, in (0, 1)."""

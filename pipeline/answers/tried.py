@@ -14,7 +14,6 @@ from typing import Literal
 
 from pipeline.answers.layouts import LAYOUTS
 from pipeline.contracts import Model
-from pipeline.errors import SettingError
 from pipeline.models.identity import model_key
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.cards import Cards, write_card
@@ -132,9 +131,9 @@ class Tried:
 
     def __post_init__(self) -> None:
         if self.layout not in {result.layout for result in self.results}:
-            raise SettingError("layout", f"must be one of those in results, was: {self.layout}")
+            raise ValueError(f"layout must be one of those in results, was: {self.layout}")
         if not 0 < self.n_answerable <= self.n:
-            raise SettingError("n_answerable", f"must be in [1, {self.n}], was: {self.n_answerable}")
+            raise ValueError(f"n_answerable must be in [1, {self.n}], was: {self.n_answerable}")
 
     @property
     def result(self) -> Result:
@@ -183,6 +182,11 @@ def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["ex
 
 
 _CARDS = Cards(Tried, "the result of a trial", "delete it and run 'longthread models try' again")
+
+
+def recommended_reuse(tried: Tried | None) -> Literal["exact", "passages", "sentences"]:
+    """Returns the `reuse` that a trial recommends; `exact` without a trial."""
+    return "exact" if tried is None or tried.reuse is None else tried.reuse.recommended
 
 
 def stored(model: Model) -> Tried | None:

@@ -22,6 +22,7 @@ from pipeline.config.files import FileFault as FileFault
 from pipeline.config.files import check_config as check_config
 from pipeline.config.files import check_file as check_file
 from pipeline.config.files import load_config as load_config
+from pipeline.config.files import old_names as old_names
 from pipeline.config.order import misordered as misordered
 from pipeline.config.paths import missing_paths as missing_paths
 from pipeline.config.pipeline_config import PipelineConfig as PipelineConfig

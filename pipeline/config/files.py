@@ -20,12 +20,11 @@ from pipeline.registry import (
     Fault,
     build,
     build_dataclass,
-    kind_of,
     nearest,
-    stage_name,
+    renaming,
     unknown_component,
 )
-from pipeline.yaml import YamlFile, read_yaml
+from pipeline.yaml import KeyPath, YamlFile, dotted, read_yaml
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,30 @@ def check_file(file: YamlFile) -> tuple[PipelineConfig | None, list[FileFault]]:
     return (None, faults) if faults else (config, [])
 
 
+def old_names(path: str | Path) -> list[FileFault]:
+    """Reads a pipeline file; returns a note for each name of an earlier release in it, ordered by line."""
+    file = read_yaml(preset_or_path(path))
+    notes: list[FileFault] = []
+
+    def look(value: object, at: KeyPath) -> None:
+        for key, item in _items(value):
+            for name in (key, item):
+                if isinstance(name, str) and name in ALIASES:
+                    notes.append(FileFault(file.path, file.line((*at, key)), f"{dotted((*at, key))}: {renaming(name)}"))
+            look(item, (*at, key))
+
+    if isinstance(file.value, dict):
+        look({name: file.value.get(name) for name in ("stages", "executor")}, ())
+    return sorted(notes, key=_by)
+
+
+def _items(value: object) -> list[tuple[str | int, object]]:
+    """The keys and values of a mapping, or the positions and items of a list."""
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
 def _by(fault: FileFault) -> tuple[int, str]:
     return fault.line, fault.message
 
@@ -72,6 +95,8 @@ class _Check:
     def __init__(self, file: YamlFile) -> None:
         self.file = file
         self.faults: list[FileFault] = []
+        self.written: dict[str, str] = {}
+        """The names in `executor.stages` as the file has them, by their current ones."""
         self.given: list[dict[str, object]] = []
         """The settings of each stage as the file has them."""
 
@@ -86,6 +111,7 @@ class _Check:
         for key in value:
             if key not in known:
                 self.fault((key,), f"{key}: there is no such section{nearest(key, known)}")
+        value = self._renamed(value)
         sections = {name: self.section(name, value.get(name, {})) for name in SECTIONS}
         stages = self.stages(value)
         if self.faults or self.file.faults or stages is None:
@@ -100,6 +126,21 @@ class _Check:
         )
         self.order(config)
         return None if self.faults else config
+
+    def _renamed(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The file's value, with the current names of stages in `executor.stages`."""
+        executor = value.get("executor")
+        pools = executor.get("stages") if isinstance(executor, dict) else None
+        if not isinstance(executor, dict) or not isinstance(pools, dict):
+            return value
+        renamed: dict[str, object] = {}
+        for key, pool in pools.items():
+            name = ALIASES.get(str(key), str(key))
+            if name in renamed:
+                path = ("executor", "stages", key)
+                self.fault(path, f"{dotted(path)}: {name} is there under two names: keep one of them")
+            renamed[name], self.written[name] = pool, key
+        return {**value, "executor": {**executor, "stages": renamed}}
 
     def section(self, name: str, settings: Any) -> Any:
         if settings is None:
@@ -119,8 +160,8 @@ class _Check:
         components = [self.stage(item, ("stages", i)) for i, item in enumerate(stages)]
         return [component for component in components if component is not None]
 
-    def stage(self, item: Any, path: tuple[str | int, ...]) -> Component | None:
-        where = _dotted(path)
+    def stage(self, item: Any, path: KeyPath) -> Component | None:
+        where = dotted(path)
         if isinstance(item, str):
             item = {item: {}}
         if not isinstance(item, dict) or len(item) != 1:
@@ -142,25 +183,14 @@ class _Check:
 
     def order(self, config: PipelineConfig) -> None:
         for path, message in misordered(config, self.given):
-            self.fault(path, f"{_dotted(path)}: {message}")
+            self.fault(path, f"{dotted(path)}: {message}")
 
-        for name in config.executor.stages:
-            known = [stage_name(stage) for stage in config.stages] + [kind_of(stage) for stage in config.stages]
-            if name not in known:
-                path = ("executor", "stages", name)
-                self.fault(path, f"{_dotted(path)}: this pipeline has no such stage{nearest(name, known)}")
-
-    def all(self, faults: Sequence[Fault], path: tuple[str | int, ...], where: str) -> None:
+    def all(self, faults: Sequence[Fault], path: KeyPath, where: str) -> None:
         for fault in faults:
-            below = _dotted(fault.path)
+            below = dotted(fault.path)
             self.fault((*path, *fault.path), f"{where}{'.' if below else ''}{below}: {fault.message}")
 
-    def fault(self, path: tuple[str | int, ...], message: str) -> None:
+    def fault(self, path: KeyPath, message: str) -> None:
+        if path[:2] == ("executor", "stages") and len(path) > 2:
+            path = (*path[:2], self.written.get(str(path[2]), path[2]), *path[3:])
         self.faults.append(FileFault(self.file.path, self.file.line(path), message))
-
-
-def _dotted(path: tuple[str | int, ...]) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
-    return text

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
 
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.contracts import Component, NeedsEmbedder
@@ -14,14 +13,15 @@ from pipeline.registry import (
     changed_settings,
     kind_of,
     name_of,
+    nearest,
     stage_name,
 )
 
 
 def misordered(
-    config: PipelineConfig, given: Sequence[dict[str, Any]] | None = None
+    config: PipelineConfig, given: Sequence[Mapping[str, object]] | None = None
 ) -> list[tuple[tuple[str | int, ...], str]]:
-    """Checks the sequence of stages; returns (key path, message) for each fault.
+    """Checks the sequence of stages, and the stages that the executor names; returns (key path, message) per fault.
 
     `given` holds each stage's settings as written; by default the non-default ones.
     """
@@ -55,16 +55,21 @@ def misordered(
         for i, stage in enumerate(config.stages):
             if isinstance(stage, NeedsEmbedder) and stage.needs_embedder:
                 faults.append((("stages", i), f"{stage_name(stage)} needs vectors, but index.embedder is none"))
+    known = [*map(stage_name, config.stages), *kinds]
+    for name in config.executor.stages:
+        if name not in known:
+            path = ("executor", "stages", name)
+            faults.append((path, f"this pipeline has no such stage{nearest(name, known)}"))
     return faults
 
 
-def _second_compressors(config: PipelineConfig, given: Sequence[dict[str, object]]) -> list[tuple[int, str]]:
+def _second_compressors(config: PipelineConfig, given: Sequence[Mapping[str, object]]) -> list[tuple[int, str]]:
     """Finds wrappers that follow a compressor without naming an inner one; returns (position, message) for each.
 
     Such a wrapper would run its default compressor on the previous step's result.
     """
     faults: list[tuple[int, str]] = []
-    before: tuple[str, dict[str, object]] | None = None
+    before: tuple[str, Mapping[str, object]] | None = None
     for i, (stage, settings) in enumerate(zip(config.stages, given, strict=True)):
         if kind_of(stage) != "compress":
             continue
@@ -93,12 +98,12 @@ def _inner_compressors(stage: Component) -> dict[str, str]:
     return {name: inner for name, inner in names.items() if inner is not None and inner.startswith("compress.")}
 
 
-def _flow(name: str, settings: dict[str, object], field_name: str, inner: object) -> str:
+def _flow(name: str, settings: Mapping[str, object], field_name: str, inner: object) -> str:
     """Formats the step as one line of YAML, with that inner compressor."""
     return f"- {name}: {_yaml({field_name: inner, **settings})}"
 
 
 def _yaml(value: object) -> str:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
     return value if isinstance(value, str) and re.fullmatch(r"[\w.]+", value) else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def missing_paths(config: PipelineConfig) -> list[str]:
     """Lists the paths in a pipeline that do not exist, each with its setting's key; for `longthread check`."""
     missing: list[str] = []
 
-    def look(value: Any, where: str) -> None:
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+    def look(value: dict[str, object] | Sequence[object], where: str) -> None:
+        items: Iterable[tuple[str | int, object]] = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
             place = f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}"
             if isinstance(item, dict | list | tuple):
                 look(item, place)

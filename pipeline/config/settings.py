@@ -54,13 +54,14 @@ class IndexSettings:
     def to_dict(self) -> dict[str, Any]:
         """Converts the settings to plain values, which key indexes and records.
 
-        Unset GGUF settings and `chunks` are left out: they were added later, and old keys must stay valid.
+        Settings that were added later are left out at their defaults, so that old keys stay valid. So is `chunks:
+        tokens`, which was the default when old indexes were made.
         """
-        values = asdict(self)
-        for name in ("chunks", "ocr", "pooling", "question_prefix", "passage_prefix"):
-            if values[name] in ("auto", None):
-                del values[name]
-        return values
+        left_out: dict[str, tuple[str | None, ...]] = {
+            "chunks": ("auto", "tokens"), "ocr": ("auto",), "pooling": ("auto",), "question_prefix": (None,),
+            "passage_prefix": (None,),
+        }  # fmt: skip
+        return {name: value for name, value in asdict(self).items() if value not in left_out.get(name, ())}
 
     @property
     def reading(self) -> tuple[str | None, ...]:

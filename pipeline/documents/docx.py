@@ -6,12 +6,13 @@ import io
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.documents.docx_body import make_plain, page_texts, with_body
 from pipeline.documents.html import Block, lay_out, parse, render
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.text import readable_name
+from pipeline.documents.xml_element import XmlElement
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -86,15 +87,16 @@ def _parts(path: Path, data: bytes) -> dict[str, bytes]:
     return parts
 
 
-def _xml(data: bytes) -> Any:
+def _xml(data: bytes) -> XmlElement | None:
     """The root of an XML part, or None where it is broken. Nothing is fetched and no entity is expanded."""
     from lxml import etree
 
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
     try:
-        return etree.fromstring(data, parser)
+        root: XmlElement = etree.fromstring(data, parser)
     except etree.XMLSyntaxError:
         return None
+    return root
 
 
 def _title(core: bytes) -> str:
@@ -102,7 +104,7 @@ def _title(core: bytes) -> str:
     return " ".join((root.findtext(f".//{_TITLE}") or "").split()) if root is not None else ""
 
 
-def _lost(root: Any, text: str) -> list[str]:
+def _lost(root: XmlElement | None, text: str) -> list[str]:
     """How many of the body's words stand nowhere in the text, which would be a fault of the conversion."""
     if root is None:
         return []
@@ -114,7 +116,14 @@ def _lost(root: Any, text: str) -> list[str]:
     return [f"{len(lost)} word{'s' if len(lost) > 1 else ''} not converted: {' '.join(lost[:8])}"] if lost else []
 
 
-def _warnings(messages: Iterable[Any]) -> list[str]:
+class _Message(Protocol):
+    """A warning of mammoth."""
+
+    @property
+    def message(self) -> str: ...
+
+
+def _warnings(messages: Iterable[_Message]) -> list[str]:
     """Mammoth's warnings, each once; those on styles change nothing about the text."""
     texts = dict.fromkeys(str(message.message) for message in messages)
     return [text for text in texts if "style" not in text and "unrecognised element" not in text]

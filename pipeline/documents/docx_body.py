@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+
+from pipeline.documents.xml_element import XmlElement, parent_of
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
@@ -21,7 +22,7 @@ _REFERENCES = {
 }
 
 
-def make_plain(root: Any, parts: Mapping[str, Any]) -> list[str]:
+def make_plain(root: XmlElement, parts: Mapping[str, XmlElement]) -> list[str]:
     """Changes the tree of the body, and says what a reader should know. `parts` are the roots of the other parts."""
     notes = _accept_changes(root)
     _inline_notes(root, parts)
@@ -30,17 +31,17 @@ def make_plain(root: Any, parts: Mapping[str, Any]) -> list[str]:
     n_boxes = _move_boxes(root)
     if n_boxes:
         notes.append(f"{n_boxes} text box{'es' if n_boxes > 1 else ''} read behind the paragraphs that hold them")
-    for table in [table for table in root.iter(f"{_W}tbl") if table.getparent().tag == f"{_W}tc"]:
+    for table in [table for table in root.iter(f"{_W}tbl") if parent_of(table).tag == f"{_W}tc"]:
         _flatten(table)
     for element in list(root.iter(f"{_W}fldChar", f"{_W}instrText", f"{_W}softHyphen")):
-        element.getparent().remove(element)
+        parent_of(element).remove(element)
     for hyphen in list(root.iter(f"{_W}noBreakHyphen")):
         hyphen.addnext(_run("-")[0])
-        hyphen.getparent().remove(hyphen)
+        parent_of(hyphen).remove(hyphen)
     for wrapper in list(root.iter(f"{_W}sdtContent")):
-        _unwrap(wrapper.getparent(), wrapper)
+        _unwrap(parent_of(wrapper), wrapper)
     for formula in list(root.iter(f"{_M}oMath")):
-        formula.getparent().replace(formula, _run("".join(part.text or "" for part in formula.iter(f"{_M}t"))))
+        parent_of(formula).replace(formula, _run("".join(part.text or "" for part in formula.iter(f"{_M}t"))))
     for text in root.iter(f"{_W}t"):
         text.text = (text.text or "").replace("\u00ad", "")
     if any(mark.get(f"{_W}val") not in ("0", "false") for mark in root.iter(f"{_W}vanish")):
@@ -48,7 +49,7 @@ def make_plain(root: Any, parts: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def page_texts(parts: Mapping[str, object]) -> list[tuple[str, str]]:
+def page_texts(parts: Mapping[str, XmlElement]) -> list[tuple[str, str]]:
     """("Page header" or "Page footer", its text), each once."""
     texts: dict[tuple[str, str], None] = {}
     for name, root in parts.items():
@@ -68,22 +69,23 @@ def with_body(data: bytes, name: str, body: bytes) -> bytes:
     return target.getvalue()
 
 
-def _accept_changes(root: Any) -> list[str]:
+def _accept_changes(root: XmlElement) -> list[str]:
     gone = list(root.iter(f"{_W}del", f"{_W}moveFrom"))
     kept = list(root.iter(f"{_W}ins", f"{_W}moveTo"))
     for element in gone:
-        if element.getparent() is not None and element.getparent().tag != f"{_W}rPr":
-            element.getparent().remove(element)
+        parent = element.getparent()
+        if parent is not None and parent.tag != f"{_W}rPr":
+            parent.remove(element)
     for element in kept:
         parent = element.getparent()
         if parent is not None and parent.tag not in (f"{_W}rPr", f"{_W}trPr"):
             _unwrap(element, element)
     for row in [row for row in root.iter(f"{_W}tr") if row.find(f"{_W}trPr/{_W}del") is not None]:
-        row.getparent().remove(row)
+        parent_of(row).remove(row)
     return ["tracked changes: read as if all were accepted"] if gone or kept else []
 
 
-def _inline_notes(root: Any, parts: Mapping[str, Any]) -> None:
+def _inline_notes(root: XmlElement, parts: Mapping[str, XmlElement]) -> None:
     for tag, (part, name, shown) in _REFERENCES.items():
         if part not in parts:
             continue
@@ -97,7 +99,7 @@ def _inline_notes(root: Any, parts: Mapping[str, Any]) -> None:
                 run.remove(reference)
 
 
-def _move_boxes(root: Any) -> int:
+def _move_boxes(root: XmlElement) -> int:
     """Puts the paragraphs of each text box behind the paragraph that holds it; how many boxes there are."""
     n = 0
     for choice in list(root.iter(f"{_MC}AlternateContent")):
@@ -114,34 +116,34 @@ def _move_boxes(root: Any) -> int:
     return n
 
 
-def _flatten(table: Any) -> None:
+def _flatten(table: XmlElement) -> None:
     """Makes a table inside a cell a line of text for each row."""
     for row in table.iter(f"{_W}tr"):
         words = ", ".join(filter(None, (_words(cell) for cell in row.iter(f"{_W}tc"))))
         paragraph = table.makeelement(f"{_W}p", {})
         paragraph.append(_run(words))
         table.addprevious(paragraph)
-    table.getparent().remove(table)
+    parent_of(table).remove(table)
 
 
-def _unwrap(outer: Any, inner: Any) -> None:
+def _unwrap(outer: XmlElement, inner: XmlElement) -> None:
     """Puts what is inside an element in the place of another, which holds it or is it."""
     for child in list(inner):
         outer.addprevious(child)
-    outer.getparent().remove(outer)
+    parent_of(outer).remove(outer)
 
 
-def _run(text: str) -> Any:
+def _run(text: str) -> XmlElement:
     from lxml import etree
 
-    run = etree.Element(f"{_W}r")
+    run: XmlElement = etree.Element(f"{_W}r")
     words = etree.SubElement(run, f"{_W}t")
     words.text = text
     words.set(_SPACE, "preserve")
     return run
 
 
-def _words(element: Any) -> str:
+def _words(element: XmlElement) -> str:
     """The text below an element, paragraphs parted by a space."""
     paragraphs = ("".join(text.text or "" for text in p.iter(f"{_W}t")) for p in element.iter(f"{_W}p"))
     return " ".join(" ".join(paragraphs).split())

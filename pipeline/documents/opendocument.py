@@ -7,13 +7,13 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.spreadsheet import write_sheet
 from pipeline.documents.tables import Cells, Grid, count_of, table_lines
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
+from pipeline.documents.xml_element import XmlElement
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -56,7 +56,7 @@ def load_ods(path: Path, data: bytes) -> Document:
     return writer.document(path, "ods", title or readable_name(path), _notes(root))
 
 
-def _open(path: Path, data: bytes) -> tuple[Any, str]:
+def _open(path: Path, data: bytes) -> tuple[XmlElement, str]:
     """The root of content.xml and the title of the properties."""
     from lxml import etree
 
@@ -75,7 +75,7 @@ def _open(path: Path, data: bytes) -> tuple[Any, str]:
     return root, " ".join((title or "").split())
 
 
-def _write(writer: Writer, element: Any, label: str | None, depth: int = 0) -> None:
+def _write(writer: Writer, element: XmlElement, label: str | None, depth: int = 0) -> None:
     """Writes what is inside an element."""
     for child in element:
         tag = child.tag if isinstance(child.tag, str) else ""
@@ -96,7 +96,7 @@ def _write(writer: Writer, element: Any, label: str | None, depth: int = 0) -> N
             _write(writer, child, label, depth)
 
 
-def _write_list(writer: Writer, element: Any, label: str | None, depth: int) -> None:
+def _write_list(writer: Writer, element: XmlElement, label: str | None, depth: int) -> None:
     for item in element:
         for child in item:
             if child.tag == f"{_TEXT}list":
@@ -105,12 +105,12 @@ def _write_list(writer: Writer, element: Any, label: str | None, depth: int) -> 
                 writer.block(f"{'  ' * depth}- {words}", label, is_tight=True)
 
 
-def _words(element: Any) -> str:
+def _words(element: XmlElement) -> str:
     """A paragraph's text; notes and comments in brackets, and no text boxes."""
     return re.sub(r" *\n *", "\n", re.sub(r"[ \t]+", " ", "".join(_pieces(element)))).strip()
 
 
-def _pieces(element: Any) -> Iterator[str]:
+def _pieces(element: XmlElement) -> Iterator[str]:
     yield (element.text or "").replace("\n", " ")
     for child in element:
         tag = child.tag if isinstance(child.tag, str) else ""
@@ -130,7 +130,7 @@ def _pieces(element: Any) -> Iterator[str]:
         yield (child.tail or "").replace("\n", " ")
 
 
-def _rows(table: Any) -> Iterator[tuple[int, Cells]]:
+def _rows(table: XmlElement) -> Iterator[tuple[int, Cells]]:
     """(row number, cells) of a table, spanned cells repeated."""
     number = 1
     spans: dict[int, tuple[int, str]] = {}  # by column: for how many further rows a cell of above goes on, its text
@@ -162,7 +162,7 @@ def _rows(table: Any) -> Iterator[tuple[int, Cells]]:
         number += repeats
 
 
-def _notes(root: Any) -> list[str]:
+def _notes(root: XmlElement) -> list[str]:
     notes = []
     if root.find(f".//{_TEXT}tracked-changes") is not None:
         notes.append("tracked changes: read as if all were accepted")

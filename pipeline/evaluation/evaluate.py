@@ -55,7 +55,7 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
-class Listener:
+class EvalListener:
     """Receives progress events: of loading and indexing, of a method's questions, and notes for the user.
 
     `on_status` receives the method's name, the status of its turn, and the seconds left for all methods and turns. They
@@ -124,7 +124,7 @@ def evaluate(
     path: Path,
     output: Path,
     options: EvalOptions,
-    listener: Listener = Listener(),
+    listener: EvalListener = EvalListener(),
     docs: Sequence[str] = (),
 ) -> list[Measures]:
     """Answers the questions without a record, and measures the chosen questions.
@@ -151,7 +151,7 @@ def evaluate(
 
 
 def _prepare(
-    method: Method, data: DataSet, output: Path, options: EvalOptions, listener: Listener, docs: Sequence[str]
+    method: Method, data: DataSet, output: Path, options: EvalOptions, listener: EvalListener, docs: Sequence[str]
 ) -> _MethodRun:
     """Prepares a method. Its questions keep their documents if its pipeline reads them, or an index is made of them."""
     is_given = method.config.retriever is None or not method.config.searches_index
@@ -221,7 +221,7 @@ def _run(
     path: Path,
     is_first: bool,
     options: EvalOptions,
-    listener: Listener,
+    listener: EvalListener,
     pace: Pace,
 ) -> None:
     reset_peak()

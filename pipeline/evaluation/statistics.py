@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import SettingError
-
 DRAWS = 9999
 CONFIDENCE = 0.95
 ALPHA = 0.05
@@ -119,14 +117,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _finite(values: Sequence[float]) -> np.ndarray:
     array = np.asarray(values, float)
     if not np.isfinite(array).all():
-        raise SettingError("values", "must be numbers, and one is not: leave it out and count it")
+        raise ValueError("values must be numbers, and one is not: leave it out and count it")
     return array
 
 
 def wilson(hits: int, n: int) -> Interval:
     """The share of hits in n trials, with Wilson's interval (1927), which stays sound near 0 and 1."""
     if not 0 <= hits <= n or n < 1:
-        raise SettingError("hits", f"must be in [0, n] and n at least 1, were: {hits} and {n}")
+        raise ValueError(f"hits must be in [0, n] and n at least 1, were: {hits} and {n}")
     z = 1.959963984540054
     share, middle = hits / n, (hits + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * float(np.sqrt(hits * (n - hits) / n + z * z / 4))

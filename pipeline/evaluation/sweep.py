@@ -13,7 +13,7 @@ from pipeline.config import PipelineConfig
 from pipeline.default import with_default_model, with_model
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataSet
-from pipeline.evaluation.evaluate import EvalOptions, Listener, Method, evaluate
+from pipeline.evaluation.evaluate import EvalListener, EvalOptions, Method, evaluate
 from pipeline.evaluation.report.plots import COSTS
 from pipeline.evaluation.runs import Measures, summary
 from pipeline.evaluation.sweep_file import Halving, Sweep, Variant
@@ -34,7 +34,7 @@ class Point:
     is_front: bool = False
 
 
-def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, listener: Listener) -> list[Point]:
+def run_sweep(sweep: Sweep, data: DataSet, output: Path, options: EvalOptions, listener: EvalListener) -> list[Point]:
     """Answers the questions without a record. Gives the finalists first, each group by descending quality."""
     write_pipelines(sweep, output)
     settings = sweep.settings

@@ -18,7 +18,7 @@ import copy
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from pipeline.errors import ConfigError, SettingError
 from pipeline.evaluation.data.kinds import KINDS
 from pipeline.evaluation.metrics import BY_NAME
 from pipeline.registry import build_dataclass, nearest
-from pipeline.yaml import KeyPath, YamlFile, read_yaml
+from pipeline.yaml import KeyPath, YamlFile, dotted, read_yaml
 
 T = TypeVar("T")
 MAX_VARIANTS = 500
@@ -150,7 +150,7 @@ class _SweepChecker:
             self.fault((*path, *fault.path), f"{dotted}: {fault.message}" if dotted else fault.message)
         return built
 
-    def lists(self, vary: object) -> dict[str, list[Any]] | None:
+    def lists(self, vary: object) -> dict[str, list[object]] | None:
         """Checks the lists of values: none empty, no value twice, at most MAX_VARIANTS combinations."""
         if not isinstance(vary, dict) or not vary:
             self.fault(
@@ -171,7 +171,7 @@ class _SweepChecker:
             )
         return None if self.faults else vary
 
-    def variants(self, base: YamlFile, lists: dict[str, list[Any]]) -> list[Variant]:
+    def variants(self, base: YamlFile, lists: dict[str, list[object]]) -> list[Variant]:
         """Builds all combinations. Checks each value alone first, so that a fault names the line of its value."""
         _, faults = check_file(base)
         if faults:
@@ -253,7 +253,7 @@ def _walk(value: object, tokens: Sequence[str | int], before: KeyPath = ()) -> K
     if isinstance(value, list):
         n = tokens[0]
         if not isinstance(n, int) or n >= len(value):
-            raise ValueError(f"'{_dotted(before)}' is a list of {len(value)}: go on with a number in brackets, from 0")
+            raise ValueError(f"'{dotted(before)}' is a list of {len(value)}: go on with a number in brackets, from 0")
         return _walk(value[n], tokens[1:], (*before, n))
     if isinstance(value, dict):
         for end in range(len(tokens), 0, -1):
@@ -265,21 +265,21 @@ def _walk(value: object, tokens: Sequence[str | int], before: KeyPath = ()) -> K
             return _walk(settings, tokens, (*before, name))
         if len(tokens) == 1 and isinstance(tokens[0], str):  # a setting that the file leaves at its default
             return (*before, tokens[0])
-        raise ValueError(f"'{_dotted(before)}' has no '{_dotted(tuple(tokens))}'")
-    raise ValueError(f"'{_dotted(before)}' has nothing below it")
+        raise ValueError(f"'{dotted(before)}' has no '{dotted(tuple(tokens))}'")
+    raise ValueError(f"'{dotted(before)}' has nothing below it")
 
 
-def put(value: Any, path: KeyPath, replacement: Any) -> Any:
+def put(value: dict[str, Any], path: KeyPath, replacement: object) -> dict[str, Any]:
     """A copy of the value with a replacement at the path."""
     changed = copy.deepcopy(value)
-    parent = changed
+    parent: Any = changed
     for key in path[:-1]:
         parent = parent[key]
     parent[path[-1]] = copy.deepcopy(replacement)
     return changed
 
 
-def short_names(keys: Sequence[str] | dict[str, Any]) -> dict[str, str]:
+def short_names(keys: Iterable[str]) -> dict[str, str]:
     """Shortens the keys to their last words, as few as tell them apart."""
     words = {key: [str(n or name) for n, name in _TOKEN.findall(key)] for key in keys}
     n = 1
@@ -312,7 +312,3 @@ def _numbered(variants: list[Variant]) -> list[Variant]:
         seen[variant.name] = n = seen.get(variant.name, 0) + 1
         result.append(variant if n == 1 else replace(variant, name=f"{variant.name}-{n}"))
     return result
-
-
-def _dotted(path: KeyPath) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Generic, TypeVar
 
 from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
 from pipeline.contracts import Generator, Runtime, Stream
@@ -17,10 +17,13 @@ from pipeline.errors import ModelError
 from pipeline.stages import answered, is_formal, sampling_for
 from pipeline.types import State
 
+T = TypeVar("T")
+"""The caller's handle for a question."""
+
 
 @dataclass(eq=False)
-class _Answer:
-    ticket: object
+class _Answer(Generic[T]):
+    ticket: T
     state: State
     stream: Stream
     pieces: Iterator[str]
@@ -29,27 +32,27 @@ class _Answer:
     first: Judged | None = None
 
 
-class Answering:
+class Answering(Generic[T]):
     """The answers in flight. A ticket is the caller's handle for a question."""
 
     def __init__(self, generator: Generator, runtime: Runtime) -> None:
         self.generator = generator
         self.runtime = runtime
         self.reader = runtime.reader
-        self._active: list[_Answer] = []
+        self._active: list[_Answer[T]] = []
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def add(self, ticket: object, state: State, on_text: Callable[[str], None] | None = None) -> None:
+    def add(self, ticket: T, state: State, on_text: Callable[[str], None] | None = None) -> None:
         """Starts the answer to an assembled prompt. Raises ModelError for a prompt that the model cannot hold."""
         started = perf_counter()
         (stream,) = self.reader.generate([state.prompt], sampling_for(self.generator, state))
         self._active.append(_Answer(ticket, state, stream, iter(stream), started, on_text))
 
-    def turn(self) -> tuple[list[tuple[Any, State | Exception]], int]:
+    def turn(self) -> tuple[list[tuple[T, State | Exception]], int]:
         """Reads one piece of every answer; returns those that ended or failed, and the number of pieces."""
-        ended: list[tuple[Any, State | Exception]] = []
+        ended: list[tuple[T, State | Exception]] = []
         n_pieces = 0
         for answer in list(self._active):
             try:
@@ -74,7 +77,7 @@ class Answering:
         while self._active:
             self._active.pop().stream.cancel()
 
-    def _state(self, answer: _Answer) -> State | None:
+    def _state(self, answer: _Answer[T]) -> State | None:
         """Returns the state with the answer; None if a second attempt begins."""
         generation = answer.stream.result()
         if generation.finish == "cancelled":

@@ -284,7 +284,7 @@ class RunFolder:
             + f": moved to {aside.name}; the samples that have no record are answered again"
         )
 
-    def _what_differs(self, before: dict[str, Any], now: dict[str, Any]) -> str:
+    def _what_differs(self, before: Mapping[str, object], now: Mapping[str, object]) -> str:
         """Describes the first difference between the folder's run and this one; empty if they agree."""
         for name, other in _MUST_AGREE.items():
             was, is_now = _identity(before.get(name)), _identity(now.get(name))
@@ -340,7 +340,7 @@ class RunFolder:
         except UnicodeEncodeError:  # half a character, as a broken document may hold it
             return json.dumps(whole).encode() + b"\n"
 
-    def describe(self, entries: dict[str, Any]) -> None:
+    def describe(self, entries: Mapping[str, object]) -> None:
         """Adds or replaces entries of run.json that become known during the run."""
         self.about = {**self.about, **entries}
         self._write_about()
@@ -363,12 +363,12 @@ class RunFolder:
         self.close()
 
 
-def _identity(value: Any) -> Any:
+def _identity(value: object) -> object:
     """Returns the part of a value that has to agree: the hash of a file, wherever it lies."""
     return value.get("sha256") if isinstance(value, dict) else value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, dict):
         return f"{value.get('path') or value.get('name')}, sha256 {str(value.get('sha256'))[:12]}"
     return str(value)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 from pipeline.contracts import NeedsEmbedder, Reranker
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
-from pipeline.executors.tasks import Outcome, Task
+from pipeline.executors.tasks import Description, Outcome, Task
 from pipeline.pipeline import Pipeline
 from pipeline.records import TaskFault
 from pipeline.registry import kind_of, stage_name
@@ -30,13 +30,13 @@ class LocalExecutor:
         limit = pool.max_in_flight if max_in_flight is None else max_in_flight
         self.max_in_flight = pipeline.config.generator.n_parallel if limit == "auto" else limit
 
-    def start(self) -> dict[str, Any]:
+    def start(self) -> Description:
         warm_up(self.pipeline, range(len(self.pipeline.config.stages)))
         return {"kind": "local", "max_in_flight": self.max_in_flight}
 
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]:
         generator = self.pipeline.config.generator
-        answering = Answering(generator, self.pipeline)
+        answering: Answering[Task] = Answering(generator, self.pipeline)
         again: list[Task] = []
         held: list[Task] = []
         try:
@@ -98,7 +98,7 @@ class LocalExecutor:
         self.close()
 
 
-def _add(answering: Answering, task: Task, state: State) -> bool:
+def _add(answering: Answering[Task], task: Task, state: State) -> bool:
     """Starts an answer. Returns False if it has to wait until none is in flight, to read its passages first."""
     try:
         answering.add(task, state)

@@ -368,7 +368,7 @@ def _model(config: PipelineConfig, options: RunOptions) -> dict[str, str | None]
     return {"name": generator.model_name, "path": str(file), "sha256": file_sha256(file)}
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, object]:
     """Describes what speed depends on: the processor, the cores of this process, and the libraries."""
     from pipeline.gguf.tune import machine as processor
 

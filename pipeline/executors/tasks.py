@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, TypedDict
 
 from pipeline.executors.samples import Sample
 from pipeline.records import TaskFault
@@ -56,6 +56,18 @@ class Outcome:
         return cls(task, state, fault, perf_counter() - task.clock)
 
 
+class Description(TypedDict, total=False):
+    """How an executor resolved each `auto`, for run.json. All but `kind` and `max_in_flight` are of Ray."""
+
+    kind: str
+    max_in_flight: int
+    start_s: float
+    ray_start_s: float
+    nodes: list[dict[str, str | float]]
+    pools: list[str]
+    model_sha256: str | None
+
+
 class Executor(Protocol):
     """Runs tasks through a pipeline's stages.
 
@@ -63,7 +75,7 @@ class Executor(Protocol):
     yields one outcome per task. It calls `on_tokens` with the number of tokens written since the last call.
     """
 
-    def start(self) -> dict[str, Any]: ...
+    def start(self) -> Description: ...
     def run(self, tasks: Iterator[Task], retry: int, on_tokens: Callable[[int], None]) -> Iterator[Outcome]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

@@ -31,7 +31,7 @@ class LongthreadChat(BaseChatModel):
     """A chat model over a loaded `Model`. The owner of the `Model` closes it.
 
     Keywords change `sampling`: for one call (`chat.invoke("...", temperature=0.7, seed=3)`), or for all with `bind`.
-    `json_schema` and `grammar` constrain the answer. Messages may contain only text, and there are no runtime. Raises
+    `json_schema` and `grammar` constrain the answer. Messages may contain only text, and there are no tools. Raises
     ModelError for a prompt that does not fit the model's window.
     """
 

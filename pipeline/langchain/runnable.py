@@ -27,8 +27,11 @@ from pipeline.records import QuestionResult
 from pipeline.streaming import stream
 from pipeline.types import Question, State
 
+Query = str | dict[str, object]
+"""A question, or an object with `question`, and perhaps `glob` and `filter`."""
 
-class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, Any]]):
+
+class LongthreadPipeline(RunnableSerializable[Query, dict[str, Any]]):
     """Takes a question, or {"question": ..., "glob": ...}, and gives the answer with its record.
 
     `answer` is the text, and `documents` are the passages in the prompt, in the order of their numbers. The rest is the
@@ -44,7 +47,7 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
 
     def invoke(
         self,
-        input: str | dict[str, Any],  # noqa: A002 - LangChain's name
+        input: Query,  # noqa: A002 - LangChain's name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
 
     def stream(
         self,
-        input: str | dict[str, Any],  # noqa: A002 - LangChain's name
+        input: Query,  # noqa: A002 - LangChain's name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[dict[str, Any]]:
@@ -60,7 +63,7 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
 
     def transform(
         self,
-        input: Iterator[str | dict[str, Any]],  # noqa: A002 - LangChain's name
+        input: Iterator[Query],  # noqa: A002 - LangChain's name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[dict[str, Any]]:
@@ -77,7 +80,7 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
 
         return StructuredTool.from_function(ask, name=name, description=description)
 
-    def _answer(self, query: str | dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, query: Query) -> dict[str, Any]:
         with self._lock:
             return self._record(self.pipeline.ask(_question(query)))
 
@@ -85,7 +88,7 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
         documents = [to_document(passage) for passage in state.shown]
         return {**QuestionResult.of(state, self.pipeline.config).to_dict(), "documents": documents}
 
-    def _chunks(self, queries: Iterator[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _chunks(self, queries: Iterator[Query]) -> Iterator[dict[str, Any]]:
         """Yields drafts while the model writes, then the record. Closing the generator stops the answer."""
         for piece in stream(self.pipeline, _question(list(queries)[-1]), self._lock):
             if isinstance(piece, State):
@@ -94,9 +97,10 @@ class LongthreadPipeline(RunnableSerializable[str | dict[str, Any], dict[str, An
                 yield AddableDict(draft=piece)
 
 
-def _question(query: str | dict[str, Any]) -> Question:
+def _question(query: Query) -> Question:
     if isinstance(query, str):
         return Question(query)
-    if not isinstance(query.get("question"), str):
+    question, glob, filter_ = query.get("question"), query.get("glob"), query.get("filter")
+    if not isinstance(question, str):
         raise ValueError(f"the input must be a question, or hold one under 'question'; it has: {', '.join(query)}")
-    return Question(query["question"], glob=query.get("glob"), filter=query.get("filter") or "")
+    return Question(question, glob=None if glob is None else str(glob), filter=str(filter_ or ""))

@@ -218,7 +218,7 @@ class _Nodes:
 
 def _ggml_base() -> Any:
     """Loads ggml's functions on tensors, which the binding lacks."""
-    folder = Path(library().__file__).parent / "lib"
+    folder = Path(str(library().__file__)).parent / "lib"
     libraries = sorted(folder.glob("*ggml-base*"), key=lambda path: len(path.name))
     if not libraries:
         raise ModelError(f"llama-cpp-python's libraries are not in {folder}: install it again")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,11 @@ def exact_states(
 
 
 def _exact_states(
-    tensors: Tensors, shape: Shape, ids: NDArray[np.int64], errors: list[NDArray[np.float32]] | None, erf: Any
+    tensors: Tensors,
+    shape: Shape,
+    ids: NDArray[np.int64],
+    errors: list[NDArray[np.float32]] | None,
+    erf: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
     rows = tensors["token_embd.weight"][ids] + tensors["position_embd.weight"][: ids.shape[1]]
     state = _norm(rows + tensors["token_types.weight"][0], tensors, "token_embd_norm", shape.epsilon)

@@ -10,7 +10,8 @@ import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from pipeline.errors import ModelError
 from pipeline.models.control import apply_control
 from pipeline.models.limits import CACHE_TYPES
 from pipeline.models.llama import complaints, library
-from pipeline.models.resolving import _mb, can_fork
+from pipeline.models.resolving import can_fork, format_mb
 from pipeline.models.settings import ResolvedSettings
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Context:
         if not self.pointer:
             raise ModelError(
                 f"{weights.path.name}: llama.cpp cannot make a context of {resolved.n_cells} cells "
-                f"({_mb(resolved.kv_bytes)} for the cache): {complaints() or 'no reason given'}"
+                f"({format_mb(resolved.kv_bytes)} for the cache): {complaints() or 'no reason given'}"
             )
         complaints()  # drops the warnings of a success, which would explain a later error wrongly
         self._free = weakref.finalize(self, _free_context, lib, self.pointer, weights)
@@ -116,9 +117,9 @@ class Context:
         self.native_s = 0.0
         self._is_shifting = False
         """Whether cells were moved whose keys the next decode turns."""
-        self._halt: Any = None
+        self._halt: object = None
         """The callback by which llama.cpp asks whether to end a decode; None outside `halting`."""
-        self._set_halt: Any = None
+        self._set_halt: object = None
         """The callback that llama.cpp has."""
         self._batch = Batch(lib, self.n_batch, weights.n_embd)
 
@@ -166,7 +167,7 @@ class Context:
             self._halt = None
             self._set_abort_callback(None)
 
-    def _set_abort_callback(self, callback: Any) -> None:
+    def _set_abort_callback(self, callback: object) -> None:
         if callback is not self._set_halt:
             self._lib.llama_set_abort_callback(self.pointer, callback or self._lib.ggml_abort_callback(), None)
             self._set_halt = callback
@@ -268,7 +269,7 @@ class Context:
 class Batch:
     """A llama_batch whose arrays are numpy's, filled by slices; one sequence a row."""
 
-    def __init__(self, lib: Any, size: int, n_embd: int) -> None:
+    def __init__(self, lib: ModuleType, size: int, n_embd: int) -> None:
         self._token = np.zeros(size, np.int32)
         self._position = np.zeros(size, np.int32)
         self._n_sequences = np.ones(size, np.int32)
@@ -314,7 +315,7 @@ class Batch:
 # ------------------------------------------------------------------------------------------------------ what auto means
 
 
-def _set_rope(parameters: Any, resolved: ResolvedSettings, weights: Weights) -> None:
+def _set_rope(parameters: ctypes.Structure, resolved: ResolvedSettings, weights: Weights) -> None:
     base = resolved.rope_freq_base or weights.number("rope.freq_base", 10000)
     if resolved.rope_freq_base is not None:
         parameters.rope_freq_base = base
@@ -330,11 +331,11 @@ def _set_rope(parameters: Any, resolved: ResolvedSettings, weights: Weights) -> 
         parameters.yarn_orig_ctx = resolved.n_ctx_trained
 
 
-def _free_context(lib: Any, pointer: Any, weights: Weights) -> None:
+def _free_context(lib: ModuleType, pointer: object, weights: Weights) -> None:
     """Frees the context. The argument keeps the weights alive, which llama.cpp reads while it frees."""
     if not weights.is_closed:
         lib.llama_free(pointer)
 
 
-def _bytes_at(data: NDArray[np.uint8]) -> Any:
+def _bytes_at(data: NDArray[np.uint8]) -> object:
     return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

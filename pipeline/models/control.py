@@ -10,7 +10,8 @@ import ctypes
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _read(path: Path) -> dict[int, NDArray[np.float32]]:
     return directions
 
 
-def apply_control(lib: Any, context: Any, values: NDArray[np.float32], weights: Weights) -> None:
+def apply_control(lib: ModuleType, context: object, values: NDArray[np.float32], weights: Weights) -> None:
     """Adds the values to the layers of a context from now on; llama.cpp copies them."""
     pointer = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
     code = lib.llama_set_adapter_cvec(context, pointer, values.size, weights.n_embd, 1, weights.n_layer - 1)

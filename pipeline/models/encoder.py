@@ -12,7 +12,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -201,7 +202,7 @@ class _Context:
         self._free()
 
 
-def _free_context(lib: Any, pointer: Any, weights: EncoderWeights) -> None:
+def _free_context(lib: ModuleType, pointer: object, weights: EncoderWeights) -> None:
     """Frees the context. The argument keeps the weights alive, which llama.cpp reads while it frees."""
     if not weights.is_closed:
         lib.llama_free(pointer)

@@ -11,7 +11,7 @@ import os
 import re
 from collections import deque
 from functools import cache
-from typing import Any
+from types import ModuleType
 
 LOG = logging.getLogger("longthread.llama")
 _COMPLAINTS: deque[tuple[int, str]] = deque(maxlen=16)
@@ -32,13 +32,14 @@ With libgomp's default, a single busy program starves the thread that the others
 
 
 @cache
-def library() -> Any:
+def library() -> ModuleType:
     """Returns the module `llama_cpp.llama_cpp`; the first call imports it, starts its backend and redirects its log."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN)
     import llama_cpp
-    from llama_cpp import llama_cpp as lib
+    from llama_cpp import llama_cpp as binding
 
+    lib: ModuleType = binding
     last_level = INFO
 
     @lib.llama_log_callback  # type: ignore[untyped-decorator]

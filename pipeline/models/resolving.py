@@ -51,8 +51,8 @@ def resolve(settings: EngineSettings, weights: Weights) -> ResolvedSettings:
     if n_cells * per_cell > free:
         fits = int(free / per_cell / n_caches) // 256 * 256
         raise ModelError(
-            f"n_cells: the cache of {n_cells} cells takes {_mb(n_cells * per_cell)} ({per_cell} bytes a cell), "
-            f"and {_mb(free)} are free; lower n_ctx or n_cells to {fits}, or set kv_k and kv_v to q8_0"
+            f"n_cells: the cache of {n_cells} cells takes {format_mb(n_cells * per_cell)} ({per_cell} bytes a cell), "
+            f"and {format_mb(free)} are free; lower n_ctx or n_cells to {fits}, or set kv_k and kv_v to q8_0"
         )
     can_offload = bool(library().llama_supports_gpu_offload())
     layers = weights.n_layer + 1 if settings.n_gpu_layers == "auto" else settings.n_gpu_layers
@@ -131,7 +131,7 @@ def _resolve_sequences(settings: EngineSettings, weights: Weights, free: int) ->
     if least > free:
         raise ModelError(
             f"{weights.path.name}: the recurrent states of {n_seq_max + n_cached + N_SPARE} sequences take "
-            f"{_mb(least)}, and {_mb(free)} are free; close other programs, or take a smaller model"
+            f"{format_mb(least)}, and {format_mb(free)} are free; close other programs, or take a smaller model"
         )
     return n_seq_max, n_cached
 
@@ -153,5 +153,5 @@ def _resolve_n_ctx(settings: EngineSettings, max_ctx: int, per_cell: int, free: 
     return n_ctx
 
 
-def _mb(n: float) -> str:
+def format_mb(n: float) -> str:
     return f"{n / 1e6:.0f} MB"

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from time import perf_counter
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from pipeline.errors import ModelError
 from pipeline.models.llama import complaints, library
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pipeline.models.context import Context
     from pipeline.models.weights import Weights
     from pipeline.types import Sampling
@@ -92,19 +95,20 @@ class Sampler:
         self._lib.llama_sampler_accept(self._chain, token)
         return token
 
-    def _apply(self, sampler: Any, candidates: np.ndarray[Any, Any]) -> int:
+    def _apply(self, sampler: object, candidates: NDArray[np.void]) -> int:
         array = self._array(candidates)
         self._lib.llama_sampler_apply(sampler, ctypes.byref(array))
         return int(array.data[array.selected].id)
 
-    def _is_allowed(self, alone: np.ndarray[Any, Any]) -> bool:
+    def _is_allowed(self, alone: NDArray[np.void]) -> bool:
         array = self._array(alone)
         self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
         return bool(np.isfinite(alone["logit"][0]))
 
-    def _array(self, candidates: np.ndarray[Any, Any]) -> Any:
+    def _array(self, candidates: NDArray[np.void]) -> ctypes.Structure:
         pointer = ctypes.cast(candidates.ctypes.data, self._lib.llama_token_data_p)
-        return self._lib.llama_token_data_array(pointer, len(candidates), -1, False)
+        array: ctypes.Structure = self._lib.llama_token_data_array(pointer, len(candidates), -1, False)
+        return array
 
 
 _OF_FILE: dict[str, tuple[str, type, float]] = {
@@ -154,7 +158,7 @@ _MIROSTAT_M = 100
 """Tokens from which mirostat 1 estimates how steep the distribution is: the paper's value."""
 
 
-def _chain(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
+def _chain(lib: ModuleType, sampling: Sampling, weights: Weights) -> list[object]:
     """Builds the samplers in order. `sampling` must be resolved: without None."""
     temperature, seed = sampling.temperature or 0.0, sampling.seed & 0xFFFFFFFF
     chain = _repetition(lib, sampling, weights)
@@ -182,9 +186,10 @@ def _chain(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
     return [*chain, lib.llama_sampler_init_dist(seed)]
 
 
-def _repetition(lib: Any, sampling: Sampling, weights: Weights) -> list[Any]:
+def _repetition(lib: ModuleType, sampling: Sampling, weights: Weights) -> list[object]:
     """Builds biases and repetition penalties. They change the likeliest token, so they apply at temperature 0 too."""
-    chain, n_vocab = [], weights.n_vocab
+    chain: list[object] = []
+    n_vocab = weights.n_vocab
     if sampling.logit_bias:
         biases = [lib.llama_logit_bias(_token(bias.token, weights), bias.bias) for bias in sampling.logit_bias]
         array = (lib.llama_logit_bias * len(biases))(*biases)
@@ -236,15 +241,15 @@ def _schema_grammar(schema: str) -> str:
         raise ModelError(f"json_schema: llama.cpp cannot turn it into a grammar: {error}") from error
 
 
-def _grammar_sampler(lib: Any, vocab: Any, grammar: str) -> Any:
+def _grammar_sampler(lib: ModuleType, vocab: object, grammar: str) -> object:
     complaints()
-    sampler = lib.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
+    sampler: object = lib.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
     if not sampler:
         raise ModelError(f"grammar: llama.cpp cannot read it: {complaints() or 'is there a rule named root?'}")
     return sampler
 
 
-def _free(lib: Any, chain: Any, grammar: Any) -> None:
+def _free(lib: ModuleType, chain: object, grammar: object) -> None:
     lib.llama_sampler_free(chain)
     if grammar:
         lib.llama_sampler_free(grammar)

@@ -30,7 +30,7 @@ def _arguments(value: object) -> tuple[tuple[str, Scalar], ...]:
         if name in RESERVED:
             raise ValueError(f"'{name}' is set by longthread")
         if argument is not None and not isinstance(argument, str | int | float | bool):
-            raise SettingError(name, "must be a text, a number, true or false")
+            raise ValueError(f"{name} must be a text, a number, true or false")
     return tuple(sorted(value.items()))
 
 

@@ -74,7 +74,7 @@ def constants(node: nodes.Node) -> Iterator[str]:
 
 
 def to_json(
-    value: Any,
+    value: object,
     ensure_ascii: bool = False,
     indent: int | None = None,
     separators: tuple[str, str] | None = None,

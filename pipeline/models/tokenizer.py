@@ -14,7 +14,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, repeat
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +35,7 @@ _SHAPE = re.compile(r"<[|｜].*|.*[|｜]>|\[/?(?:INST|THINK|SYSTEM_PROMPT|TOOL_C
 class Tokenizer:
     """The vocabulary's tokenizer. `template` is the source of the file's chat templates."""
 
-    def __init__(self, lib: Any, vocab: Any, template: str = "") -> None:
+    def __init__(self, lib: ModuleType, vocab: object, template: str = "") -> None:
         self._lib = lib
         self._vocab = vocab
         self._n_first = 0

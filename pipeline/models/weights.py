@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from pipeline.models.llama import complaints, has_amx_kernels, library
 from pipeline.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
+
     from numpy.typing import NDArray
 
     from pipeline.contracts import Progress
@@ -65,7 +69,7 @@ class Vocabulary:
         return Tokenizer(self._lib, self.vocab, "\n".join(templates))
 
     @cached_property
-    def _kept(self) -> Any:
+    def _kept(self) -> _lru_cache_wrapper[NDArray[np.int32]]:
         """A cache of the tokens of short texts, since passages are counted several times."""
         return lru_cache(4096)(self._tokenizer.tokens)
 
@@ -248,16 +252,16 @@ class Weights(Vocabulary):
                 "raise the limit ('ulimit -l unlimited'), or set mlock to false"
             )
 
-    def _load_adapter(self, lora: Lora) -> Any:
+    def _load_adapter(self, lora: Lora) -> object:
         if not Path(lora.path).is_file():
             raise ModelError(f"lora: no such file: {lora.path}")
-        adapter = self._lib.llama_adapter_lora_init(self.pointer, lora.path.encode())
+        adapter: object = self._lib.llama_adapter_lora_init(self.pointer, lora.path.encode())
         if not adapter:
             raise ModelError(f"lora: {lora.path} does not fit {self.path.name}: {complaints() or 'no reason given'}")
         return adapter
 
 
-def _set_loading(lib: Any, parameters: Any, settings: EngineSettings) -> None:
+def _set_loading(lib: ModuleType, parameters: ctypes.Structure, settings: EngineSettings) -> None:
     """Sets how weights are loaded, and their distribution over GPUs."""
     modes = {
         (False, False): lib.LLAMA_LOAD_MODE_NONE,
@@ -304,7 +308,7 @@ def _check_magic(path: Path) -> None:
         raise ModelError(f"{path} is no GGUF file: it begins with {magic!r}, not b'GGUF'")
 
 
-def _read_text(read: Any) -> str:
+def _read_text(read: Callable[..., int]) -> str:
     size = 4096
     while True:
         buffer = ctypes.create_string_buffer(size)

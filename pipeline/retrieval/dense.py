@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
-from pipeline.retrieval.filters import read_filter
+from pipeline.retrieval.filters import FilterError, read_filter
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import POOL, Copies, folded
 from pipeline.retrieval.parents import check_parents, with_parents
@@ -63,9 +63,12 @@ class Dense:
 
 
 def check_settings(k: int, mmr: float | None, filter: str | None) -> None:  # noqa: A002 - the setting's name
-    """Raises ValueError for a k or an mmr out of range, and for a filter that cannot be read."""
+    """Raises SettingError for a k or an mmr out of range, and for a filter that cannot be read."""
     if filter is not None:
-        read_filter(filter)
+        try:
+            read_filter(filter)
+        except FilterError as error:
+            raise SettingError("filter", str(error).removeprefix("filter ")) from None
     if k < 1:
         raise SettingError("k", f"must be at least 1, was: {k}")
     if mmr is not None and not 0 <= mmr <= 1:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.contracts import Scoped
-from pipeline.retrieval.filters import nothing_left, read_filter
+from pipeline.errors import DataError
+from pipeline.retrieval.filters import FilterError, nothing_left, read_filter
 from pipeline.retrieval.globs import check_matches, matching
 from pipeline.retrieval.metadata import Metadata
 from pipeline.types import Question
@@ -56,11 +57,17 @@ class Searched(Protocol):
 
 
 def scope_of(component: object, question: Question) -> Scope | None:
-    """The scope that a retriever's settings and the question leave together; None for the whole index."""
+    """The scope that a retriever's settings and the question leave together; None for the whole index.
+
+    Raises DataError for a filter that cannot be read.
+    """
     glob, text = (component.glob, component.filter) if isinstance(component, Scoped) else (None, None)
     globs = (glob, question.glob)
     filters = (text, question.filter)
-    scope = Scope(tuple(glob for glob in globs if glob), tuple(text for text in filters if text))
+    try:
+        scope = Scope(tuple(glob for glob in globs if glob), tuple(text for text in filters if text))
+    except FilterError as error:
+        raise DataError(str(error)) from None
     return None if scope.is_everything else scope
 
 

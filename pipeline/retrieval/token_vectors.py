@@ -18,7 +18,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -72,12 +72,12 @@ class TokenVectors:
     def put(self, text: str, vectors: TextVectors) -> None:
         """Keeps the vectors of a text. What cannot be written is read again: it costs only time."""
         scales = np.zeros(0, np.float32)
-        tokens: NDArray[Any] = vectors.tokens.astype(np.float16)
+        tokens: NDArray[np.generic] = vectors.tokens.astype(np.float16)
         if self.form == "int8":
             scales = np.abs(vectors.tokens).max(axis=1, initial=1e-9) / np.float32(127)
             tokens = np.rint(vectors.tokens / scales[:, None]).astype(np.int8)
         text_bytes = np.frombuffer(_bytes_of(text), np.uint8)
-        sections: list[NDArray[Any]] = [
+        sections: list[NDArray[np.generic]] = [
             text_bytes,
             vectors.vector.astype(np.float32),
             tokens,

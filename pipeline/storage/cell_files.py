@@ -46,7 +46,7 @@ class Header:
     checksum: str
 
 
-def write(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]]) -> None:
+def write(path: Path, fields: Mapping[str, object], sections: Sequence[NDArray[np.generic]]) -> None:
     """Writes a file under a temporary name and renames it: several processes may do so at once. Raises OSError."""
     temporary = write_part(path, fields, sections)
     try:
@@ -55,7 +55,7 @@ def write(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]
         temporary.unlink(missing_ok=True)
 
 
-def write_part(path: Path, fields: Mapping[str, Any], sections: Sequence[NDArray[Any]]) -> Path:
+def write_part(path: Path, fields: Mapping[str, object], sections: Sequence[NDArray[np.generic]]) -> Path:
     """Writes a temporary file for `path`; the caller renames it. Raises OSError, and then leaves no file."""
     make_private(path.parent.parent)
     make_private(path.parent)

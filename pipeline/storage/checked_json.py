@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SettingError
-
 CHECKSUM = "checksum"
 
 
@@ -33,7 +31,7 @@ def parse_object(data: bytes | str, needs_checksum: bool = False) -> dict[str, o
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
-        raise SettingError("it", "must hold one JSON object")
+        raise ValueError("it must hold one JSON object")
     checksum = value.pop(CHECKSUM, None)
     if checksum is None and not needs_checksum:
         return value

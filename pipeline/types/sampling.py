@@ -77,7 +77,7 @@ class Sampling:
                 span = f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
                 raise SettingError(name, f"must be {span}, was: {value}")
         if self.grammar is not None and self.json_schema is not None:
-            raise ValueError("give a grammar or a json_schema, not both")
+            raise SettingError("json_schema", "must not stand beside grammar: give one of the two")
         if self.mirostat and (self.grammar is not None or self.json_schema is not None):
             raise SettingError("mirostat", f"must be 0 with a grammar or a json_schema, was: {self.mirostat}")
 

@@ -173,6 +173,17 @@ def test_all_files_are_checked_at_once(run: Run, tmp_path: Path) -> None:
     assert "offline.yaml: retrieve.bm25 -> " in done.out
 
 
+def test_check_says_which_names_will_go(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("stages: [retrieve.bm25, compress.gate, assemble.cited, generate.scripted]\n")
+    done = run("check", str(path))
+    assert done.code == 0
+    assert done.err.strip() == (
+        f"{path}:1: stages[1]: compress.gate is the old name of compress.if_faster: the next release will not know it"
+    )
+    assert done.out.strip() == f"{path}: retrieve.bm25 -> compress.if_faster -> assemble.cited -> generate.scripted"
+
+
 # --------------------------------------------------------------------------------------------------------------- window
 def pipeline(folder: Path, budget: str, last: str = "generate.llama: {max_tokens: 32, n_ctx: 512}") -> str:
     path = folder / "p.yaml"

@@ -86,6 +86,15 @@ def test_offsets_order_and_determinism(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_follow_up_is_compressed_by_its_search_query(name: str) -> None:
+    """A follow-up ("And in summer?") is searched in its rewritten wording, and compressed by the same wording."""
+    given_ = [passage(FERRY, 100, "a.txt", "Ferry"), passage(TOWN, 7, "b.txt")]
+    query = "When was the town hall built?"
+    follow_up = Question("And what does a ticket cost?", search_query=query)
+    assert compressed(name, given_, follow_up) == compressed(name, given_, Question(query))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_lines_are_counted_on(name: str) -> None:
     text = "One.\nTwo winter.\nThree.\n\nFour leaves the ferry.\nFive."
     for result in compressed(name, [passage(text)]):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.evaluation.data.kinds import read_data
-from pipeline.evaluation.evaluate import EvalOptions, Listener
+from pipeline.evaluation.evaluate import EvalListener, EvalOptions
 from pipeline.evaluation.sweep import Point, _with_front, run_sweep, rungs
 from pipeline.evaluation.sweep_file import Halving, load_sweep, locate, put, short_names, spelt_out, word
 from tests.evaluation.layouts import write
@@ -127,7 +127,7 @@ def test_halving_keeps_the_best_and_never_asks_a_question_twice(
     sweep = load_sweep(tmp_path / "s.yaml")
     data = read_data("jsonl", sweep.data)
     notes: list[str] = []
-    points = run_sweep(sweep, data, tmp_path / "out", EvalOptions(), Listener(on_note=notes.append))
+    points = run_sweep(sweep, data, tmp_path / "out", EvalOptions(), EvalListener(on_note=notes.append))
     assert notes == ["after 3 questions: 2 of 4 variants go on", "after 6 questions: 1 of 2 variants go on"]
     assert [(len(p.measures.rows), p.is_finalist) for p in points] == [(12, True), (6, False), (3, False), (3, False)]
     for point in points:

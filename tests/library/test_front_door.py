@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import longthread as lt
+from compressors.alone import WorksAlone
 from pipeline.config import load_config
+from pipeline.config.executor import StagePool
 from pipeline.contracts import Runtime
 from pipeline.errors import ConfigError, DocumentError
 from pipeline.presets import presets_folder
@@ -125,6 +128,77 @@ def test_components_inside_components() -> None:
     assert pickle.loads(pickle.dumps(lt.ExitMini(top_k=3))) == lt.ExitMini(top_k=3)  # noqa: S301
 
 
+@pytest.mark.parametrize("name", ["default", "chat"])
+def test_the_built_in_pipelines_survive_the_way_to_python_and_back(name: str, tmp_path: Path) -> None:
+    config = lt.preset(name).config
+    lt.Pipeline(config.stages, index=config.index, budget=config.budget).to_yaml(tmp_path / "again.yaml")
+    assert load_config(tmp_path / "again.yaml").resolved() == config.resolved()
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (lt.Bm25(glob=3), "retrieve.bm25.glob: should be a valid string, was: 3"),  # type: ignore[arg-type]
+        (
+            lt.Chain((lt.Reorder(), lt.ExitMini(links="yes"))),  # type: ignore[arg-type]
+            'compress.chain.of[1]: compress.exit_mini.links: should be a valid boolean, was: "yes"',
+        ),
+        (
+            lt.Protect(of=lt.Bm25()),  # type: ignore[arg-type]
+            "compress.protect.of must be a compressor, such as longthread.ExitMini(), was: retrieve.bm25",
+        ),
+        (lt.Fallback(of=3), "compress.fallback.of: 3 is no component"),  # type: ignore[arg-type]
+        (
+            lt.Fallback(lt.Exit(), min_tokens=1.5),  # type: ignore[arg-type]
+            "compress.fallback.min_tokens: should be a valid integer, was: 1.5",
+        ),
+    ],
+)
+def test_components_are_checked_as_those_of_a_file(stage: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        lt.Pipeline([*([] if isinstance(stage, lt.Bm25) else [lt.Bm25()]), stage, lt.Cited(), lt.Scripted()])
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"index": lt.IndexSettings(chunk_tokens=99.5)}, "index.chunk_tokens: should be a valid integer, was: 99.5"),  # type: ignore[arg-type]
+        ({"budget": lt.Budget(on_overflow="cut")}, "budget.on_overflow: should be 'shed' or 'refuse'"),  # type: ignore[arg-type]
+        (
+            {"executor": lt.ExecutorSettings(stages={"retrive": StagePool()})},
+            "executor.stages.retrive: this pipeline has no such stage, did you mean 'retrieve'?",
+        ),
+    ],
+)
+def test_sections_are_checked_as_those_of_a_file(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        lt.Pipeline([lt.Bm25(), lt.Cited(), lt.Scripted()], **sections)
+    assert message in str(raised.value)
+
+
+def test_components_are_built_as_those_of_a_file(tmp_path: Path) -> None:
+    """Lists, paths, whole numbers and numbers of numpy become what a file would have given."""
+    stages: list[Any] = [
+        lt.Bm25(k=np.int64(4)),  # type: ignore[arg-type, unused-ignore]
+        lt.Chain([lt.ExitMini(keep_ratio=1), lt.Sentences(top_k=2)]),  # type: ignore[arg-type]
+        lt.Route(facts=lt.Sentences(), gist_words=["digest"]),  # type: ignore[arg-type]
+        lt.Cited(),
+        lt.Llama(model=Path("a.gguf")),  # type: ignore[arg-type]
+    ]
+    made = lt.Pipeline(stages)
+    chain = lt.Chain((lt.ExitMini(keep_ratio=1.0), lt.Sentences(top_k=2)))
+    expected = (
+        lt.Bm25(k=4),
+        chain,
+        lt.Route(facts=lt.Sentences(), gist_words=("digest",)),
+        lt.Cited(),
+        lt.Llama(model="a.gguf"),
+    )
+    assert made.config.stages == expected
+    assert pickle.dumps(made.config.stages) == pickle.dumps(expected)
+
+
 def test_a_batch_and_its_records(tmp_path: Path, scripted: lt.Pipeline) -> None:
     asked: list[str | dict[str, Any]] = [
         BEES,
@@ -155,6 +229,25 @@ def test_a_compressor_alone() -> None:
     assert texts[0][kept[0].start : kept[0].end] == kept[0].text
 
 
+def test_a_compressor_takes_a_question_and_texts_as_strings() -> None:
+    texts = ["The garden lies in the north. It has seven beehives. Figs grow there.", "The ferry leaves at noon."]
+    question = "How many beehives does the garden have?"
+    kept: list[str] = lt.ExitMini(keep_ratio=None, top_k=1).compress(question, texts)
+    assert kept == ["It has seven beehives."]
+    assert lt.Chain((lt.ExitMini(keep_ratio=None, top_k=1), lt.Reorder())).compress(question, texts) == kept
+    with pytest.raises(TypeError, match="compress takes a string and a list of strings"):
+        lt.ExitMini().compress(question, "one text")
+    with pytest.raises(TypeError, match="or a Question, passages and a runtime"):
+        lt.ExitMini().compress(Question(question), [])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPONENTS if name.startswith("compress.")])
+def test_every_compressor_works_alone(name: str) -> None:
+    compressor = make(name, {"of": ["compress.reorder"]} if name == "compress.chain" else {})
+    assert isinstance(compressor, WorksAlone)
+    assert compressor.compress("Why?", []) == []
+
+
 @dataclass(frozen=True)
 class FirstWords:
     """A compressor of somebody's own."""
@@ -173,6 +266,49 @@ def test_a_component_of_ones_own(tmp_path: Path) -> None:
     entry = answer.ledger.stages[1]
     assert entry.stage == "compress.FirstWords"
     assert [dropped.text for dropped in entry.dropped] == ["beehives. They stand behind the chapel."]
+
+
+class LastWords:
+    """The same of somebody who writes no dataclasses."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._seen = 0
+
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        self._seen += 1
+        return [one.part(one.end - len(" ".join(one.text.split(" ")[-self.n :])), one.end) for one in passages]
+
+
+def test_a_component_of_ones_own_inside_another(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The garden has seven beehives. They stand behind the chapel.")
+    mine = LastWords(3)
+    stages = [lt.Bm25(), lt.Chain((FirstWords(6), mine)), lt.Cited(), lt.Scripted()]
+    with lt.Pipeline(stages, tmp_path, index=lt.IndexSettings("none")) as pipeline:
+        state = pipeline.ask("How many beehives has the garden?").state
+    assert [passage.text for passage in state.passages] == ["seven beehives. They"]
+    chain = pipeline.config.stages[1]
+    assert isinstance(chain, lt.Chain)
+    assert chain.of[1] is mine
+
+
+def test_the_settings_of_ones_own_component_are_part_of_a_run() -> None:
+    def made(n: int, m: int) -> lt.Pipeline:
+        return lt.Pipeline([lt.Bm25(), LastWords(n), lt.Chain((LastWords(m),)), lt.Cited(), lt.Scripted()])
+
+    assert made(1, 2).config.resolved()["stages"][1:3] == [
+        {"compress.LastWords": {"n": 1}},
+        {"compress.chain": {"of": [{"compress.LastWords": {"n": 2}}]}},
+    ]
+    assert len({made(1, 1).config.hash, made(1, 2).config.hash, made(2, 1).config.hash}) == 3
+
+
+@pytest.mark.parametrize("stage", [LastWords(1), FirstWords(), lt.Chain((lt.ExitMini(), FirstWords()))])
+def test_a_file_cannot_name_ones_own_component(stage: Any, tmp_path: Path) -> None:
+    made = lt.Pipeline([lt.Bm25(), stage, lt.Cited(), lt.Scripted()])
+    with pytest.raises(ConfigError, match=r"compress\.\w+Words: a pipeline file can name longthread's own components"):
+        made.to_yaml(tmp_path / "mine.yaml")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ def test_the_script_of_the_page_on_python_answers_right(own_cache: Path, tmp_pat
     assert "7" in lines[0] or "seven" in lines[0]
     assert any("garden.html line 8 The garden has seven beehives" in line for line in lines)
     assert any(line.startswith("clock ok") and "Lucia Ferrand" in line for line in lines)
+    assert "['The garden has seven beehives.']" in lines
     assert "text 1 0 30 The garden has seven beehives." in lines
     assert ["Lucia Ferrand" in line for line in lines[-2:]] == [True, True]
 
 
 def test_the_page_and_the_script_use_the_same_names() -> None:
     page, script = (ROOT / "docs" / "library.md").read_text(), (ROOT / "docs" / "library.py").read_text()
-    for name in ("lt.ask(", "lt.Pipeline(", "p.stream(", "p.run(", "lt.evaluate(", "lt.compress(", "with_retriever("):
+    names = "lt.ask( lt.Pipeline( p.stream( p.run( lt.evaluate( lt.compress( ).compress( with_retriever("
+    for name in names.split():
         assert name in page, name
         assert name in script, name

@@ -1,5 +1,6 @@
 """Each way of sampling, by what only it does: on distributions that a reader can check, and on a tiny real model."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SettingError
 from pipeline.models.context import Rows
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.sampler import Sampler, resolved
@@ -32,6 +33,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     path.write_bytes(tiny_llama(3, changes=RECOMMENDED))
     with open_engine(EngineSettings(model=str(path), n_ctx=256, threads=1), path) as engine:
         yield engine
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "message"),
+    [
+        ({"top_p": 2.0}, "top_p", "top_p must be in [0, 1], was: 2.0"),
+        ({"grammar": 'root ::= "a"', "json_schema": "{}"}, "json_schema", "json_schema must not stand beside grammar"),
+        ({"grammar": 'root ::= "a"', "mirostat": 2}, "mirostat", "mirostat must be 0 with a grammar or a json_schema"),
+    ],
+)
+def test_an_error_of_a_setting_names_the_field(settings: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(message)) as raised:
+        Sampling(**settings)
+    assert raised.value.field == field
 
 
 def write(engine: Engine, n: int = 24, **sampling: Any) -> list[int]:

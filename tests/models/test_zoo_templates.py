@@ -132,7 +132,7 @@ def test_the_next_turn_begins_as_this_one_did(path: Path) -> None:
 @pytest.mark.skipif(not TEMPLATES, reason=zoo.WHY_NOT)
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_no_default_prompt_stands_beside_ours(path: Path) -> None:
-    """Tool instructions of templates that are made for runtime remain: they are not prose of 1500 characters."""
+    """Tool instructions of templates that are made for tools remain: they are not prose of 1500 characters."""
     try:
         prompt = ours(path, TALKS["system"])
     except ModelError:

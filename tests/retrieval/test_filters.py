@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pipeline.errors import DataError
 from pipeline.retrieval.bm25 import Bm25
 from pipeline.retrieval.filters import FIELDS, FilterError, nothing_left, read_filter
 from pipeline.retrieval.metadata import Metadata
@@ -134,4 +135,9 @@ def test_the_filters_of_a_retriever_and_of_a_question_count_together() -> None:
     question = Question("When?", glob="*/a/*", filter="year=2024")
     assert scope_of(Bm25(filter="kind=pdf"), question) == Scope(("*/a/*",), ("kind=pdf", "year=2024"))
     assert scope_of(Bm25(), Question("When?", filter="year=2024")) == Scope((), ("year=2024",))
+
+
+def test_a_question_with_a_wrong_filter_is_an_error_for_the_user() -> None:
+    with pytest.raises(DataError, match="filter 'kind': expected an operator behind 'kind'"):
+        scope_of(Bm25(), Question("When?", filter="kind"))
     assert scope_of(Bm25(), Question("When?")) is None

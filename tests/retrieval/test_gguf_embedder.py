@@ -178,7 +178,10 @@ def test_settings_of_files_are_refused_for_other_embedders_and_kept_out_of_old_k
     path.write_text(f"index: {{embedder: minilm, pooling: mean}}\n{stages}")
     with pytest.raises(ConfigError, match="pooling is for an embedder that is a GGUF file, and embedder is minilm"):
         load_config(path)
-    assert IndexSettings().to_dict() == {"embedder": "minilm", "chunk_tokens": 200, "overlap": 0}
+    old = {"embedder": "minilm", "chunk_tokens": 200, "overlap": 0}
+    assert IndexSettings().to_dict() == old
+    assert IndexSettings(chunks="tokens").to_dict() == old
+    assert IndexSettings(chunks="structure").to_dict() == {**old, "chunks": "structure"}
     named = IndexSettings(embedder="x.gguf", pooling="cls", question_prefix="")
     assert named.to_dict()["question_prefix"] == ""
     assert docs_folder(["a"], named) != docs_folder(["a"], IndexSettings(embedder="x.gguf"))

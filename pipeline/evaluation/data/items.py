@@ -138,11 +138,12 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _loads(line: bytes, where: str) -> Any:
+def _loads(line: bytes, where: str) -> object:
     try:
-        return json.loads(line.decode("utf-8"))
+        value: object = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: no JSON: {error}") from None
+    return value
 
 
 def _object(item: object, where: str) -> dict[str, object]:
@@ -169,6 +170,6 @@ def each(item: dict[str, object], key: str, where: str) -> Iterator[tuple[str, d
         yield place, _object(value, place)
 
 
-def _entries(item: dict[str, Any], key: str, where: str) -> Iterator[tuple[str, Any]]:
+def _entries(item: dict[str, Any], key: str, where: str) -> Iterator[tuple[str, object]]:
     for n, value in enumerate(need(item, key, list, where)):
         yield (f"{where}.{key}[{n}]" if where.endswith("]") else f"{where}: {key}[{n}]"), value

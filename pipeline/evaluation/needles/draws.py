@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from pipeline.errors import SettingError
-
 T = TypeVar("T")
 
 
@@ -39,7 +37,7 @@ class Draws:
     def below(self, n: int) -> int:
         """A uniform number in [0, n)."""
         if n < 1:
-            raise SettingError("n", f"must be at least 1, was: {n}")
+            raise ValueError(f"n must be at least 1, was: {n}")
         while True:  # rejection sampling: a remainder would favour small numbers
             value = self.bits((n - 1).bit_length())
             if value < n:
@@ -59,7 +57,7 @@ class Draws:
     def sample(self, items: Sequence[T], n: int) -> list[T]:
         """`n` different items in random order."""
         if not 0 <= n <= len(items):
-            raise SettingError("n", f"must be in [0, {len(items)}], was: {n}")
+            raise ValueError(f"n must be in [0, {len(items)}], was: {n}")
         return self.shuffled(items)[:n]
 
     def uuid(self) -> str:

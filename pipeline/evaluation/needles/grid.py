@@ -84,7 +84,7 @@ class NeedleGrid:
         return [make(**dict(zip(names, values, strict=True))) for values in product(*map(self._values, names))]
 
     def _values(self, parameter: str) -> tuple[object, ...]:
-        values: dict[str, tuple[Any, ...]] = {
+        values: dict[str, tuple[object, ...]] = {
             "length": self.lengths,
             "direction": self.directions,
             "needles": self.needles,

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pipeline.contracts import DocumentReader, Recollection
 from pipeline.conversation.conversation import memory_of
 from pipeline.errors import ConfigError
-from pipeline.executors.tasks import Outcome, Task
+from pipeline.executors.tasks import Description, Outcome, Task
 from pipeline.pipeline import Pipeline
 from pipeline.records import TaskFault
 from pipeline.types import Document
@@ -26,7 +26,7 @@ class ReadingExecutor:
         self.folder = folder
         self._open: tuple[str, Recollection] | None = None
 
-    def start(self) -> dict[str, Any]:
+    def start(self) -> Description:
         self.pipeline.window  # noqa: B018 - loads the model
         return {"kind": "local", "max_in_flight": 1}
 

@@ -10,7 +10,7 @@ OUT/results.json      one entry per cell; beside it the pictures and the page
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -67,7 +67,7 @@ class CellResult:
     s_per_question: float
     prompt_tokens: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The cell's entry in results.json."""
         return {
             **self.cell.to_dict(),
@@ -305,7 +305,7 @@ def read_results(folder: Path, write: bool = True) -> Results:
     return results
 
 
-def _key(fields: dict[str, Any]) -> str:
+def _key(fields: Mapping[str, object]) -> str:
     return json.dumps({name: value for name, value in fields.items() if name != "tokens"}, sort_keys=True)
 
 
@@ -359,7 +359,7 @@ def _by_depth(cell: NeedleCell, scored: Sequence[Scored]) -> list[tuple[NeedleCe
     return [(cell, depth, sum(hits), len(hits)) for depth, hits in sorted(depths.items())]
 
 
-def _line(trial: NeedleTrial, record: Record, result: Score | None) -> dict[str, Any]:
+def _line(trial: NeedleTrial, record: Record, result: Score | None) -> dict[str, object]:
     return {
         "id": trial.id,
         **dict(trial.cell),
@@ -372,7 +372,7 @@ def _line(trial: NeedleTrial, record: Record, result: Score | None) -> dict[str,
     }
 
 
-def _write(results: Results, lines: Sequence[dict[str, Any]]) -> None:
+def _write(results: Results, lines: Sequence[Mapping[str, object]]) -> None:
     from pipeline.storage.files import write_json
 
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

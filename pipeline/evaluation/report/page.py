@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from pipeline.errors import MissingExtraError
 from pipeline.evaluation.compare import RunComparison, as_json
@@ -108,7 +108,7 @@ def _metrics(runs: Sequence[Measures]) -> list[dict[str, object]]:
     return [{"name": m.name, "title": m.title, "what": m.what} for m in BY_NAME.values() if m.name in names]
 
 
-def _differences(comparison: RunComparison) -> list[dict[str, Any]]:
+def _differences(comparison: RunComparison) -> list[dict[str, object]]:
     rows = as_json(comparison)["differences"]
     return [
         {
@@ -121,7 +121,7 @@ def _differences(comparison: RunComparison) -> list[dict[str, Any]]:
     ]
 
 
-def _listed(n: int, id_: str, runs: Sequence[Measures], quality: str | None) -> dict[str, Any]:
+def _listed(n: int, id_: str, runs: Sequence[Measures], quality: str | None) -> dict[str, object]:
     """A question's row: text and gold from the first run that has it, and its quality in each run."""
     record = next(run for run in runs if id_ in run.by_id).record(id_)
     gold = record.fields.get("gold") or {}
@@ -136,12 +136,12 @@ def _listed(n: int, id_: str, runs: Sequence[Measures], quality: str | None) -> 
     }
 
 
-def _detail(run: Measures, id_: str) -> dict[str, Any] | None:
+def _detail(run: Measures, id_: str) -> dict[str, object] | None:
     row = run.by_id.get(id_)
     if row is None:
         return None
     record = run.record(id_)
-    detail: dict[str, Any] = {"values": dict(row.measured.values), "missing": dict(row.measured.missing)}
+    detail: dict[str, object] = {"values": dict(row.measured.values), "missing": dict(row.measured.missing)}
     if record.error is not None or record.result is None:
         return {**detail, "error": record.error and record.error.to_dict()}
     result = record.result

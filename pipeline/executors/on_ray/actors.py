@@ -170,7 +170,7 @@ class GenerateActor:
 
     def _work(self) -> None:
         generator = self.runtime.config.generator
-        answering = Answering(generator, self.runtime)
+        answering: Answering[_PendingAnswer] = Answering(generator, self.runtime)
         postponed: deque[_PendingAnswer] = deque()
         """Questions that do not fit beside the answers in flight: they start once there are none."""
         while True:

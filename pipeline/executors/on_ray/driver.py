@@ -23,9 +23,9 @@ from pipeline.executors.on_ray.actors import GenerateActor, NodePlace, Order, Re
 from pipeline.executors.on_ray.lines import Flight, Line, Slot
 from pipeline.executors.on_ray.plan import plan
 from pipeline.executors.on_ray.session import Session
-from pipeline.executors.tasks import Outcome, Task
+from pipeline.executors.tasks import Description, Outcome, Task
 from pipeline.records import TaskFault
-from pipeline.registry import name_of, stage_name
+from pipeline.registry import stage_name, unregistered
 from pipeline.types import Ledger, Question, State
 
 PATIENCE_S = 300.0
@@ -58,7 +58,7 @@ class RayExecutor:
         progress: Progress = lambda what, done, total: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        objects = [stage_name(stage) for stage in config.stages if name_of(stage) is None]
+        objects = [stage_name(component) for stage in config.stages for component in unregistered(stage)]
         if objects:
             raise ConfigError(
                 f"{', '.join(objects)}: a stage that is an object runs in this process only: executor local"
@@ -75,14 +75,14 @@ class RayExecutor:
         self._reader: ReaderInfo | None = None
 
     # ------------------------------------------------------------------------------------------------- begin and end
-    def start(self) -> dict[str, Any]:
+    def start(self) -> Description:
         """Starts or joins Ray, makes all actors, and waits until each stage has one."""
         try:
             return self._start()
         except _RayEndedError as error:
             return self._restart(str(error))
 
-    def _start(self) -> dict[str, object]:
+    def _start(self) -> Description:
         start = time.perf_counter()
         self.progress("start Ray", 0, 0)
         self._session = Session(self.config.executor)
@@ -106,7 +106,7 @@ class RayExecutor:
             "model_sha256": None if self._reader is None else self._reader.sha256,
         }
 
-    def _restart(self, service: str) -> dict[str, object]:
+    def _restart(self, service: str) -> Description:
         """Restarts Ray, once: questions in flight wait at their stage. Raises RunError the next time."""
         assert self._session is not None  # noqa: S101
         if self._has_restarted or not self._session.is_private:
@@ -141,6 +141,7 @@ class RayExecutor:
             return
         with contextlib.suppress(Exception):  # Ray itself may be gone
             self._finish_keeping()
+        with contextlib.suppress(Exception):  # the actors are killed even if none could be asked to finish
             for line in self._lines:
                 for slot in line.slots:
                     self._session.ray.kill(slot.actor)
@@ -220,19 +221,20 @@ class RayExecutor:
             actor = next(slot.actor for slot in line.slots if slot.place)
             is_last = line is self._lines[-1]
             try:
-                reply = (
+                reply: Reply = (
                     self._streamed(actor, state, on_text) if is_last else ray.get(actor.run.remote(state, self._reader))
                 )
             except ray.exceptions.RayError as error:
                 raise RunError(f"{line.plan.stage}: its process ended: {_first_line(error)}") from None
             if reply.fault is not None:
                 raise RunError(f"{reply.fault.stage}: {reply.fault.type}: {reply.fault.message}")
+            assert reply.state is not None  # noqa: S101 - a reply without a fault has one
             state = reply.state
             if state.answer is not None:
                 break
         return state
 
-    def _streamed(self, actor: Any, state: State, on_text: Callable[[str], None] | None) -> Any:
+    def _streamed(self, actor: Any, state: State, on_text: Callable[[str], None] | None) -> Reply:
         assert self._session is not None  # noqa: S101
         for ref in actor.stream.options(num_returns="streaming").remote(state):
             piece = self._session.ray.get(ref)
@@ -248,7 +250,7 @@ class RayExecutor:
         assert self._session is not None  # noqa: S101
         ray, pool = self._session.ray, line.plan
         order = replace(self.order, place=line.number)
-        options: dict[str, Any] = {
+        options: dict[str, object] = {
             "num_cpus": pool.num_cpus,
             "num_gpus": pool.num_gpus,
             "max_restarts": 0,
@@ -263,7 +265,7 @@ class RayExecutor:
         line.slots.append(slot)
         self._refs[actor.start.remote()] = (line, slot, None)
 
-    def _has_started(self, slot: Slot, place: Any) -> None:
+    def _has_started(self, slot: Slot, place: NodePlace | tuple[NodePlace, ReaderInfo]) -> None:
         if isinstance(place, tuple):
             place, reader = place
             self._meet(reader)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from types import ModuleType
 
 import psutil
 
@@ -37,7 +37,7 @@ _SERVICES = {
 _SHUTDOWN_S = 20.0
 
 
-def library(is_alone: bool = False) -> Any:
+def library(is_alone: bool = False) -> ModuleType:
     """Imports `ray`, silenced; with `is_alone` restricted to this machine's loopback.
 
     Raises MissingExtraError with the install line.
@@ -53,7 +53,8 @@ def library(is_alone: bool = False) -> Any:
         raise MissingExtraError(
             'Ray is not installed: pip install "longthread[ray]", or use the `executor` local'
         ) from None
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Session:
             self._folder.close()
 
 
-def _hush(ray: Any) -> None:
+def _hush(ray: ModuleType) -> None:
     """Silences Ray, which prints a worker's death to stdout despite `log_to_driver`; our records hold it."""
     worker = ray._private.worker
     if hasattr(worker, "print_to_stdstream"):

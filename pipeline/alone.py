@@ -11,7 +11,7 @@ from pipeline.config import IndexSettings, PipelineConfig
 from pipeline.contracts import Compressor
 from pipeline.errors import ConfigError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import kind_of
+from pipeline.registry import checked, kind_of
 from pipeline.retrieval.given import Given
 from pipeline.types import Passage, Question
 
@@ -35,6 +35,7 @@ def compress(
 
     `start` and `end` are characters of the text. Raises ConfigError for what is no compressor.
     """
+    compressor = checked(compressor)
     if kind_of(compressor) != "compress":
         raise ConfigError(f"{compressor!r} is no compressor: take one such as longthread.ExitMini()")
     passages = [
