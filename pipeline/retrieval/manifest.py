@@ -74,7 +74,7 @@ class FileState:
     """A file as it stood on the disk when it was read.
 
     `ctime_ns` 0: a later change need not show in these stamps, so only the bytes tell whether the file is the same.
-    `reader` is the reader of its format with its version: `csv/1`.
+    `reader` is the reader of its format with its version, and the limits that it met: `csv/1` (formats.py).
     """
 
     sha256: str

@@ -221,7 +221,8 @@ class Updater:
         except LongthreadError as error:
             self.failed.append((printable(path), str(error).removeprefix(f"{path.as_posix()}: ")))
             return None
-        return document, replace(state, sha256=document.sha256)
+        reader = reader_version(path, self.ocr, document.limits)
+        return document, replace(state, sha256=document.sha256, reader=reader)
 
     def state(self, path: Path) -> FileState:
         """A file's stamps; zeros for one that cannot be looked at: reading it will say why."""
