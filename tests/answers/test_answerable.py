@@ -27,7 +27,7 @@ def signals(question: str, *texts: str) -> dict[str, float]:
 
 @cache
 def minilm() -> Embedder:
-    """Resources once for all tests."""
+    """Loaded once for all tests."""
     return open_embedder("minilm")
 
 
