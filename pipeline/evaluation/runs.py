@@ -129,6 +129,7 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
 def _row(record: Record, offset: int) -> QuestionRow:
     gold = record.fields.get("gold") or {}
     known = [record.question, gold.get("answers"), gold.get("is_answerable")]
+    known += [["filter", record.filter]] if record.filter else []  # added later: other questions keep their hashes
     question_hash = hashlib.sha256(json.dumps([record.id, *known]).encode()).hexdigest()[:16]
     return QuestionRow(record.id, record.n, record.status, question_hash, measure(record), offset)
 

@@ -212,6 +212,8 @@ class _Work:
                 id=task.sample.question.id,
                 key=task.key,
                 question=task.sample.question.text,
+                glob=task.sample.question.glob or "",
+                filter=task.sample.question.filter,
                 result=None if state is None else QuestionResult.of(state, self.config, with_config=False),
                 error=fault,
                 attempts=tuple(task.retries),
