@@ -32,6 +32,7 @@ from pipeline.types import (
 
 _FINAL = (ConfigError, DataError, MissingExtraError, WindowError)
 """Errors that the same sample would meet again: it is not retried."""
+_FINAL_NAMES = {kind.__name__ for kind in _FINAL}
 _KEYS = ("id", "key", "n", "status", "record")
 """What a line must have to be a record."""
 
@@ -58,7 +59,8 @@ class TaskFault:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskFault:
-        return cls(values["type"], values["message"], values["stage"], trace=values.get("trace", ""))
+        is_final = values["type"] in _FINAL_NAMES
+        return cls(values["type"], values["message"], values["stage"], is_final, values.get("trace", ""))
 
 
 @dataclass(frozen=True)

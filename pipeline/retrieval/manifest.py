@@ -338,6 +338,10 @@ class Manifest:
                     later = () if page is None else pages_of_marks(marks)
                 yield row, id_, source, () if page is None else tuple(dict.fromkeys((page, *later)))
 
+    def pages(self, source: str) -> tuple[int, ...]:
+        """The pages that a source's chunks stand on, each once."""
+        return tuple(dict.fromkeys(page for _, _, _, pages in self.chunk_pages([source]) for page in pages))
+
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
         """Forgets the sources that are gone and writes the files, in one transaction."""
         with transaction(self.db):
