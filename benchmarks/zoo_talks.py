@@ -169,10 +169,10 @@ def _eval_leaks(folder: Path, path: Path, check: Callable[[str, object], None]) 
             "thinking_tokens: 40, use_tuned: false}\n"
         )
     say("step eval")
-    arms = [str(folder / "on.yaml"), str(folder / "off.yaml")]
+    methods = [str(folder / "on.yaml"), str(folder / "off.yaml")]
     data = ["--data", str(folder / "data.jsonl"), "--kind", "jsonl", "--output", str(folder / "out"), "--json", "-q"]
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "eval", *arms, *data], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "cli.main", "eval", *methods, *data], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"eval: code {done.returncode}: {done.stderr[-300:]}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from cli.batches import eval_options, listener_of, resumable
+from cli.batches import UnreadDocuments, eval_options, listener_of, resumable
 from cli.command import command, new_app
 from cli.exit_codes import EXIT_ERROR
 from cli.options import (
@@ -90,13 +90,16 @@ def run_evaluation(options: EvalCommandOptions) -> int:
     The folder gets the runs, report.html and report.png. An interrupted evaluation resumes when the command is
     repeated. docs/evaluation.md describes the metrics.
     """
-    arms = methods_of([with_filter(chosen_pipeline(path, options.model), options.filter) for path in options.pipelines])
+    configs = [with_filter(chosen_pipeline(path, options.model), options.filter) for path in options.pipelines]
+    methods = methods_of(configs)
     check_names((), [options.metric] if options.metric else None)
     settings = eval_options(options, options.turns, options.limit, options.sample, options.seed)
     data = read_data(options.kind, options.data)
     output = Path(options.output)
-    with Display(options.quiet) as display, resumable(display):
-        runs = evaluate(arms, data, Path(options.data), output, settings, listener_of(display), options.docs)
+    with Display(options.quiet) as display, resumable(display, output):
+        unread = UnreadDocuments(options.docs, options.pipelines[0], display)
+        listener = listener_of(display, unread)
+        runs = evaluate(methods, data, Path(options.data), output, settings, listener, options.docs)
     drawn = f", drawn with seed {options.seed}" if options.sample is not None else ""
     questions = counted(len(runs[0].rows), "question")
     first = f"{data.name} ({options.kind}): {questions}{drawn}{''.join(f'; {note}' for note in data.notes)}"
@@ -118,4 +121,4 @@ def run_evaluation(options: EvalCommandOptions) -> int:
         print_written(written)
     if no_picture:
         print_about([f"No picture: {no_picture}"], is_error=True)
-    return EXIT_ERROR if any(run.n_failed for run in runs) else 0
+    return EXIT_ERROR if unread.n_failed or any(run.n_failed for run in runs) else 0

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from cli.batches import executor_of, index_of
+from cli.batches import executor_of, index_of, n_retryable
 from cli.command import command, new_app
 from cli.exit_codes import EXIT_ERROR
 from cli.options import Config, Executor, IndexFolder, Model, Quiet, RetryErrors, Update, chosen_pipeline
@@ -78,7 +78,7 @@ def extract(options: ExtractOptions) -> int:
     folder = output.with_name(f"{output.name}-records")
     console = SafeConsole(is_error=True)
     with Display(options.quiet) as display:
-        index, n_unread = index_of(options.documents, options.index, config, display)
+        index, n_unread = index_of(options.documents, options.index, config, options.config, display)
         if index is None:
             raise ConfigError("nothing to ask: name documents after the questions, or an index with --index DIR")
         samples = extraction_samples(questions, indexed_sources(index))
@@ -92,7 +92,8 @@ def extract(options: ExtractOptions) -> int:
                 console.print(Text(visible(f"{table.account}: {output}; the records are in {folder}")), soft_wrap=True)
     if summary.n_failed:
         cells = counted(len(samples), "cell")
-        console.print(Text(f"{summary.n_failed} of {cells} failed: --retry-errors tries again", style="red"))
+        way = ": --retry-errors tries again" if n_retryable(read_run(folder)) else f": {folder} says why"
+        console.print(Text(f"{summary.n_failed} of {cells} failed{way}", style="red"))
     return EXIT_ERROR if summary.n_failed or n_unread else 0
 
 

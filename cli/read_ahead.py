@@ -14,16 +14,19 @@ from pipeline.default import default_config, with_model
 from pipeline.docs_index import docs_folder, update_index
 from pipeline.errors import ConfigError
 from pipeline.listener import Listener
-from pipeline.models.cell_limits import cell_limits
+from pipeline.models.cell_limits import DISK, cell_limits
 from pipeline.pipeline import Pipeline
-from pipeline.reading_ahead import AheadReport, check, read_index
+from pipeline.reading_ahead import AheadReport, Stop, check, read_index
 from pipeline.text.counting import counted, duration
 
-_STOPPED = {
-    "time": "the minutes are over",
-    "disk": "the limit of cells on disk is reached (LONGTHREAD_CELLS_DISK_MB)",
-    "interrupted": "interrupted",
+_STOPPED: dict[Stop, str] = {
+    "time": "the minutes are over; the same command goes on",
+    "disk": f"the limit of cells on disk is reached ({DISK}); raise it to keep more",
+    "interrupted": "interrupted; the same command goes on",
+    "room": "the model's context has no room for the next one beside the prompts that it holds; raise n_ctx of "
+    "generate.llama",
 }
+"""Why passages are left, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -84,5 +87,4 @@ def describe(ahead: AheadReport, model: str) -> str:
         text += f"\n{counted(ahead.n_too_long, 'passage')} not read: longer than the model's window"
     if ahead.n_left:
         text += f"\n{counted(ahead.n_left, 'passage')} left: {_STOPPED[ahead.stopped]}"
-        text += "; the same command goes on" if ahead.stopped != "disk" else "; raise it to keep more"
     return text

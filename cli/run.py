@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli.batches import executor_of, index_of, parse_max_errors, resume_command
+from cli.batches import executor_of, index_of, n_retryable, parse_max_errors, resume_command
 from cli.command import command, new_app
 from cli.exit_codes import EXIT_ERROR
 from cli.options import (
@@ -88,7 +88,7 @@ def run(options: RunCommandOptions) -> int:
     check_model(config, settings)
     output = Path(options.output)
     with Display(options.quiet) as display:
-        index, n_unread = index_of(options.docs, options.index, config, display)
+        index, n_unread = index_of(options.docs, options.index, config, options.pipeline, display)
         with _progress_kept(output, len(samples), display):
             summary = run_batch(config, index, samples, output, settings, display, display.show_batch, display.note)
     print_summary(summary, read_run(output), SafeConsole())
@@ -158,11 +158,11 @@ def _print_kept(folder: Path, n_samples: int, console: Console) -> None:
 
 
 def _print_next_step(content: Run, n_missing: int, console: Console) -> None:
-    """Prints the command that resumes the run, if samples are missing or failed."""
+    """Prints the command that resumes the run, if samples are missing, or failed in a way that another try may mend."""
     n_bad_lines = sum(record.error is not None and record.error.stage == "input" for record in content.failed)
     if n_bad_lines:
         console.print("Bad lines: correct them in the input, and run it again with --update.", highlight=False)
     if n_missing:
         console.print(Text(f"To resume: {resume_command()}"), soft_wrap=True)
-    elif len(content.failed) > n_bad_lines:
+    elif n_retryable(content):
         console.print(Text(f"To retry the failures: {resume_command(with_failed=True)}"), soft_wrap=True)

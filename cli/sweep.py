@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from cli.batches import eval_options, listener_of, resumable
+from cli.batches import UnreadDocuments, eval_options, listener_of, resumable
 from cli.command import command, new_app
 from cli.exit_codes import EXIT_ERROR
 from cli.options import BatchOptions, Json, OutputFolder, Quiet, Turns
@@ -52,8 +52,9 @@ def sweep(options: SweepOptions) -> int:
     settings = eval_options(options, options.turns)
     data = read_data(plan.settings.kind, plan.data)
     output = Path(options.output)
-    with Display(options.quiet) as display, resumable(display):
-        points = run_sweep(plan, data, output, settings, listener_of(display, "for this round"))
+    with Display(options.quiet) as display, resumable(display, output):
+        unread = UnreadDocuments(plan.docs, str(Path(plan.path).parent / plan.settings.pipeline), display)
+        points = run_sweep(plan, data, output, settings, listener_of(display, unread, "for this round"))
     finalists = [point.measures.name for point in points if point.is_finalist]
     write_about(
         output, finalists, [f"the finalists of {Path(options.file).name}, on {data.name} ({plan.settings.kind})"]
@@ -65,7 +66,7 @@ def sweep(options: SweepOptions) -> int:
         print_json(sweep_to_dict(points, plan))
     else:
         _print(points, plan, output)
-    return EXIT_ERROR if any(point.measures.n_failed for point in points) else 0
+    return EXIT_ERROR if unread.n_failed or any(point.measures.n_failed for point in points) else 0
 
 
 def _print(points: Sequence[Point], plan: Sweep, output: Path) -> None:

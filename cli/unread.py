@@ -37,11 +37,12 @@ def report_unread(
     if not parts:
         return
     if not index and not docs:
-        console.print(Text(", ".join(parts), style="dim"))
+        console.print(Text(", ".join(parts), style="dim"), soft_wrap=True)
         return
     command = ["longthread", "index", *(("--index", index) if index else docs), "--skipped"]
     command += ["--config", config_path] if config_path and not index else []
-    console.print(Text(f"{', '.join(parts)}: {shlex.join(command)} lists them", style="dim"))
+    # Unbroken, so that the command can be copied.
+    console.print(Text(f"{', '.join(parts)}: {shlex.join(command)} lists them", style="dim"), soft_wrap=True)
 
 
 def report_failures(report: IndexReport, docs: Sequence[str], console: Console) -> int:
@@ -53,13 +54,17 @@ def report_failures(report: IndexReport, docs: Sequence[str], console: Console) 
     named |= {path.encode("utf-8", "replace").decode() for path in named}  # a report has "?" for bytes of no UTF-8
     failed = [(path, why) for path, why in report.failed if path in named]
     for path, why in failed:
-        console.print(Text(f"longthread: {one_line(shown_path(path))}: {one_line(why)}", style="red"))
+        text = f"longthread: {one_line(shown_path(path))}: {one_line(why)}"
+        console.print(Text(text, style="red"), soft_wrap=True)
     return len(failed)
 
 
-def report_all(report: IndexReport, docs: Sequence[str], console: Console) -> int:
-    """Prints both reports, and returns the number of files in `docs` that could not be read."""
-    report_unread(report, docs, None, console)
+def report_all(report: IndexReport, docs: Sequence[str], config_path: str | None, console: Console) -> int:
+    """Prints both reports, and returns the number of files in `docs` that could not be read.
+
+    `config_path` is the pipeline file or preset as the user named it; None for a built-in pipeline, which has no file.
+    """
+    report_unread(report, docs, config_path, console)
     return report_failures(report, docs, console)
 
 

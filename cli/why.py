@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli.answering import AnswerOptions, answer_and_show
 from cli.command import command, new_app
+from cli.options import Quiet
 from cli.output import open_console, print_json
 from cli.printing import answer_lines, dropped, ledger, linked_location, shortened
 from cli.progress import Display
@@ -39,6 +40,7 @@ class WhyOptions(AnswerOptions):
     exact: Annotated[
         bool, typer.Option("--exact", help="Read a new prompt without each passage: slower, and exact.")
     ] = False
+    quiet: Quiet = False
 
 
 @command(app, "why", 'longthread why "How many beehives are there?" --docs garden/')
@@ -128,7 +130,8 @@ def _large_drops(grounds: Grounds) -> list[PassageDrop]:
 
 def _remarks(grounds: Grounds) -> list[Text]:
     """Explains the numbers in words where they need it."""
-    n_others = len(grounds.passages) - len(_large_drops(grounds))
+    large = _large_drops(grounds)
+    n_others = len(grounds.passages) - len(large)
     if grounds.best is not None:
         others = f"{n_others} other passages" if n_others > 1 else "the other passage"
         return [Text(f"without {others}: less than {MIN_DROP} nats each", style="dim")] if n_others else []
@@ -136,6 +139,9 @@ def _remarks(grounds: Grounds) -> list[Text]:
         why = f"without all of them it is {grounds.drop_without_all:.2f} nats less likely: several say it"
     else:
         why = "nor do all of them together: the model says it without the documents"
+    if large:
+        they = "the one above makes" if len(large) == 1 else "those above make"
+        return [Text(f"No passage supports it by itself ({they} it less likely), {why}.", style="yellow")]
     return [Text(f"No passage makes a difference by itself, {why}.", style="yellow")]
 
 

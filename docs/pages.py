@@ -21,15 +21,14 @@ EVALUATIONS = {
     "hotpotqa": ("hotpotqa/literaptor_100.json", "hotpotqa", 100),
 }
 """The data, its kind and the number of questions."""
-HOPS = (
-    "--arm hops --task thread --pairs 13100 --length 5,10 --direction forward --direction backward --direction random"
-)
+DIRECTIONS = "--direction forward --direction backward --direction random"
+HOPS = f"--method hops --task thread --pairs 13100 --length 5,10 {DIRECTIONS}"
 NEEDLES = {
-    "qwen-full-single": "--arm full --task single --pairs 14,29,59 -n 22",
-    "qwen-full-threads": "--arm full --task thread --pairs 14 --length 2,5 -n 20",
+    "qwen-full-single": "--method full --task single --pairs 14,29,59 -n 22",
+    "qwen-full-threads": "--method full --task thread --pairs 14 --length 2,5 -n 20",
     "qwen-hops-1M": f"{HOPS} -n 20 --seed 7",
-    "smollm2-full-single": "--arm full --task single --task thread --pairs 14,28,57,113 --length 2,3,4,5 -n 20",
-    "smollm2-full-threads": "--arm full --task thread --pairs 14 --length 2,3,4,5 -n 20",
+    "smollm2-full-single": "--method full --task single --task thread --pairs 14,28,57,113 --length 2,3,4,5 -n 20",
+    "smollm2-full-threads": "--method full --task thread --pairs 14 --length 2,3,4,5 -n 20",
     "smollm2-hops-1M": f"{HOPS} -n 20 --seed 7",
 }
 """The options of each run; the first word of a name is the model."""

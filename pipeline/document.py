@@ -79,7 +79,8 @@ class Document:
     (offset, label) wherever the label of a place changes.
 
     `author`, `date` (ISO 8601: a day, a month or a year) and `language` (ISO 639 code) come from the file's own
-    metadata, or are "" (documents/properties.py).
+    metadata, or are "" (documents/properties.py). `limits` names the limits that left some of the file's pages out
+    (documents/limits.py): an index reads the file again when one of them changes.
     """
 
     source: str
@@ -96,6 +97,7 @@ class Document:
     author: str = ""
     date: str = ""
     language: str = ""
+    limits: tuple[str, ...] = ()
 
     def place(self, offset: int) -> Place:
         """Returns the place of the character at `offset`, in [0, len(text)], without marks (see documents.places)."""

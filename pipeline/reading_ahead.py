@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
 
 from pipeline.contracts import GivesParents, Model, Progress, Runtime
 from pipeline.conversation.sessions import all_sessions
@@ -25,7 +25,7 @@ from pipeline.registry import stage_name
 from pipeline.retrieval.parents import with_parents
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.cell_files import size_of
-from pipeline.types import Passage, Prompt, Question, State
+from pipeline.types import Excerpt, Passage, Prompt, Question, State
 
 if TYPE_CHECKING:
     from pipeline.pipeline import Pipeline
@@ -40,6 +40,11 @@ MAX_WHILE_TYPING = 16
 _POLL_S = 0.05
 _FILE_BYTES = 4096
 """Texts, tokens and header of a piece's file, about."""
+
+Stop = Literal["", "time", "disk", "interrupted", "room"]
+"""What ended a reading before its end: the time, the limit of cells on disk, Ctrl-C, or a passage that the model's
+context had no room for beside the prompts that it holds. "" if nothing did.
+"""
 
 
 @runtime_checkable
@@ -58,8 +63,8 @@ class AheadReport:
     """What was read ahead of an index's passages.
 
     `n_kept` passages were kept before, `n_read` were read now (`n_tokens` tokens, tags included), `n_left` are still to
-    read, and `n_too_long` do not fit the model's window. `stopped` is what ended it before its end: the time, the limit
-    of cells on disk, or Ctrl-C. `disk_bytes` is what all kept cells take, of all indexes and models.
+    read, and `n_too_long` do not fit the model's window. `stopped` is what ended it before its end. `disk_bytes` is
+    what all kept cells take, of all indexes and models.
     """
 
     n_passages: int
@@ -70,7 +75,7 @@ class AheadReport:
     n_tokens: int
     seconds: float
     disk_bytes: int
-    stopped: Literal["", "time", "disk", "interrupted"] = ""
+    stopped: Stop = ""
 
 
 # ------------------------------------------------------------------------------------------------------- a whole index
@@ -79,7 +84,8 @@ def read_index(pipeline: Pipeline, minutes: float | None = None, progress: Progr
 
     The order is by use: first what the last prompts of sessions showed, the newest session first, then all documents in
     the order of their names, each from its beginning. Passages that are kept are passed over, so that an interrupted
-    run is resumed by another. Ends after `minutes`, and before the limit of cells on disk would push out other cells.
+    run is resumed by another. Ends after `minutes`, before the limit of cells on disk would push out other cells, and
+    at a passage that the model cannot read beside what its context holds.
 
     Raises ConfigError for a pipeline that reads every passage anew, or whose passages depend on the question, and
     ModelError for a model whose cells cannot be put together.
@@ -90,17 +96,21 @@ def read_index(pipeline: Pipeline, minutes: float | None = None, progress: Progr
     end = None if minutes is None else start + 60 * minutes
     plan = _Plan.of(pipeline, assembler, reader)
     n_read = n_tokens = 0
-    stopped: Literal["", "time", "disk", "interrupted"] = "disk" if plan.n_beyond_limit else ""
+    stopped: Stop = "disk" if plan.n_beyond_limit else ""
     try:
-        n_tokens += reader.read_ahead(assembler.tags_ahead(N_TAGS, pipeline))
+        if plan.has_room_for_tags:
+            n_tokens += reader.read_ahead(assembler.tags_ahead(N_TAGS, pipeline))
         for prompt, _ in plan.prompts:
             if end is not None and monotonic() >= end:
                 stopped = "time"
                 break
             report("read ahead, tokens", min(n_tokens, plan.n_tokens), plan.n_tokens)
             n_tokens += reader.read_ahead(prompt)
-            n_read += 1
             reader.finish_keeping()  # a kill then loses one passage
+            if reader.n_to_read(prompt):
+                stopped = "room"
+                break
+            n_read += 1
     except KeyboardInterrupt:
         stopped = "interrupted"
     reader.finish_keeping()
@@ -156,25 +166,31 @@ def check(pipeline: Pipeline) -> tuple[LaysOutAhead, ReadsAhead]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be read of an index: prompts of one passage each, with their tokens, as many as the disk may hold."""
+    """What is to be read of an index: prompts of one passage each, with their tokens, as many as the disk may hold.
+
+    `has_room_for_tags` says whether the disk may hold the numbers of passages as well.
+    """
 
     prompts: list[tuple[Prompt, int]]
     n_passages: int
     n_kept: int
     n_too_long: int
     n_beyond_limit: int
+    has_room_for_tags: bool
 
     @property
     def n_tokens(self) -> int:
         return sum(n for _, n in self.prompts)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, assembler: LaysOutAhead, reader: Any) -> Self:
+    def of(cls, pipeline: Pipeline, assembler: LaysOutAhead, reader: ReadsAhead) -> Self:
         passages = _by_use(pipeline)
-        room = cell_limits().max_disk_bytes - size_of(cache_folder() / "pieces")[1]
+        room: float = _disk_room()
         tags = assembler.tags_ahead(N_TAGS, pipeline)
         n = reader.n_to_read(tags)
-        room -= n * reader.kept_cell_bytes + (len(tags) * _FILE_BYTES if n else 0)
+        tag_bytes = n * reader.kept_cell_bytes + (len(tags) * _FILE_BYTES if n else 0)
+        has_room_for_tags = tag_bytes <= room
+        room -= tag_bytes if has_room_for_tags else 0
         prompts: list[tuple[Prompt, int]] = []
         n_kept = n_too_long = n_beyond = 0
         for prompt in assembler.excerpts_ahead(passages, pipeline):
@@ -182,18 +198,24 @@ class _Plan:
             n_bytes = n * reader.kept_cell_bytes + _FILE_BYTES
             if n == 0:
                 n_kept += 1
-            elif n + _n_home(prompt, reader) > reader.window:
+            elif _is_too_long(prompt, n, pipeline.reader):
                 n_too_long += 1
             elif n_beyond or n_bytes > room:
                 n_beyond += 1
             else:
                 room -= n_bytes
                 prompts.append((prompt, n))
-        return cls(prompts, len(passages), n_kept, n_too_long, n_beyond)
+        return cls(prompts, len(passages), n_kept, n_too_long, n_beyond, has_room_for_tags)
 
 
-def _n_home(prompt: Prompt, reader: Any) -> int:
-    return max((reader.count(span.home) for span in prompt if hasattr(span, "home")), default=0)
+def _disk_room() -> int:
+    """Bytes that may still be kept before the limit would push out other cells."""
+    return cell_limits().max_disk_bytes - size_of(cache_folder() / "pieces")[1]
+
+
+def _is_too_long(prompt: Prompt, n: int, model: Model) -> bool:
+    """Whether n tokens of a prompt's texts, behind their home, are more than the model's window."""
+    return n + max((model.count(span.home) for span in prompt if isinstance(span, Excerpt)), default=0) > model.window
 
 
 def _parents(pipeline: Pipeline) -> int | None:
@@ -274,7 +296,7 @@ class IdleReader:
             LOG.debug("reading ahead failed", exc_info=True)
 
     def _read(self, assembler: LaysOutAhead, reader: ReadsAhead) -> None:
-        room = cell_limits().max_disk_bytes - size_of(cache_folder() / "pieces")[1]
+        room = _disk_room()
         n_left = MAX_WHILE_TYPING
         pending = self._near_last()
         line = searched = ""
@@ -292,9 +314,10 @@ class IdleReader:
                 continue
             for prompt in assembler.excerpts_ahead([passage], self.pipeline):
                 n = reader.n_to_read(prompt)
-                room -= round(n * reader.kept_cell_bytes) + _FILE_BYTES if n else 0
-                if not n or room < 0:
+                n_bytes = round(n * reader.kept_cell_bytes) + _FILE_BYTES
+                if not n or n_bytes > room or _is_too_long(prompt, n, self.pipeline.reader):
                     continue
+                room -= n_bytes
                 n_left -= 1
                 self.n_tokens += reader.read_ahead(prompt, self._stopping.is_set)
 

@@ -32,6 +32,7 @@ from pipeline.types import (
 
 _FINAL = (ConfigError, DataError, MissingExtraError, WindowError)
 """Errors that the same sample would meet again: it is not retried."""
+_FINAL_NAMES = {kind.__name__ for kind in _FINAL}
 _KEYS = ("id", "key", "n", "status", "record")
 """What a line must have to be a record."""
 
@@ -58,7 +59,8 @@ class TaskFault:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskFault:
-        return cls(values["type"], values["message"], values["stage"], trace=values.get("trace", ""))
+        is_final = values["type"] in _FINAL_NAMES
+        return cls(values["type"], values["message"], values["stage"], is_final, values.get("trace", ""))
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,10 @@ class QuestionResult:
 class Record:
     """A line of a run: the result of one sample, or its error.
 
-    `n` is the sample's place in the input, from 0, and `key` identifies it with its pipeline and index. `attempts` are
-    the faults of its retries. `fields` are the input's further fields, such as known answers. `run` is the fingerprint
-    of the run that wrote the line; older versions wrote none.
+    `n` is the sample's place in the input, from 0, and `key` identifies it with its pipeline and index. `glob` and
+    `filter` are the question's own, "" for none. `attempts` are the faults of its retries. `fields` are the input's
+    further fields, such as known answers. `run` is the fingerprint of the run that wrote the line; older versions wrote
+    none.
     """
 
     n: int
@@ -192,6 +195,8 @@ class Record:
     started: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     run: str = ""
+    glob: str = ""
+    filter: str = ""
 
     @property
     def status(self) -> Literal["ok", "error"]:
@@ -204,6 +209,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
+        scope = {name: value for name, value in (("glob", self.glob), ("filter", self.filter)) if value}
         return {
             "n": self.n,
             "id": self.id,
@@ -215,7 +221,7 @@ class Record:
             "seconds": self.seconds,
             "started": self.started,
             "fields": dict(self.fields),
-            "question": {"id": self.id, "text": self.question},
+            "question": {"id": self.id, "text": self.question} | scope,
             "record": None if self.result is None else self.result.to_dict(),
             **({"run": self.run} if self.run else {}),
         }
@@ -236,11 +242,12 @@ class Record:
         if not has_result and not has_error:
             raise ValueError("is no record: 'status' does not agree with 'record' and 'error'")
         try:
+            question = values.get("question") or {}
             return cls(
                 n=values["n"],
                 id=values["id"],
                 key=values["key"],
-                question=(values.get("question") or {}).get("text", ""),
+                question=question.get("text", ""),
                 result=None if values["record"] is None else QuestionResult.from_dict(values["record"]),
                 error=TaskFault.from_dict(error) if has_error and isinstance(error, dict) else None,
                 attempts=tuple(TaskFault.from_dict(attempt) for attempt in values.get("attempts") or ()),
@@ -249,6 +256,8 @@ class Record:
                 started=values.get("started", ""),
                 fields=values.get("fields") or {},
                 run=values.get("run", ""),
+                glob=question.get("glob", ""),
+                filter=question.get("filter", ""),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as reason:
             raise ValueError(f"is no record of this longthread: {type(reason).__name__}: {reason}") from None

@@ -154,6 +154,33 @@ def test_reading_ends_before_the_disk_limit(pipeline: Pipeline, monkeypatch: pyt
     assert files <= {path.name for path in (Path(os.environ["LONGTHREAD_CACHE"]) / "pieces").glob("*/*.kv")}
 
 
+def test_numbers_of_passages_are_read_only_where_the_limit_has_room_for_them(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DISK, "0.001")
+    report = read_index(pipeline)
+    assert (report.n_read, report.n_tokens, report.disk_bytes) == (0, 0, 0)
+    assert (report.stopped, report.n_left) == ("disk", report.n_passages)
+
+
+def test_what_the_context_had_no_room_for_is_not_counted_as_read(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine: Any = pipeline.reader
+    passages: list[int] = []
+
+    def has_room(prefix: object, n: int) -> bool:
+        passages.extend([n] if n > 100 else [])  # a number of a passage has fewer tokens
+        return len(passages) <= 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pool, "has_room_beside_idle", has_room)
+        report = read_index(pipeline)
+    assert (report.n_read, report.stopped, report.n_left) == (2, "room", report.n_passages - 2)
+    again = read_index(pipeline)
+    assert (again.n_kept, again.n_left, again.stopped) == (2, 0, "")
+
+
 def test_what_sessions_showed_is_read_first(made: Made) -> None:
     with made.pipeline(memory=True) as pipeline, Conversation(pipeline, session_folder("a")) as talk:
         talk.ask("How high is the tower?")
@@ -263,15 +290,29 @@ def test_a_halted_passage_leaves_nothing_and_delays_nothing(made: Made) -> None:
         assert generation(other.ask(QUESTION)).text == first.text
 
 
-def test_what_waits_for_the_next_question_is_not_pushed_out(made: Made, tmp_path: Path) -> None:
+def test_a_passage_that_is_longer_than_the_window_is_passed_over_while_one_types(made: Made) -> None:
+    with made.pipeline(n_ctx=256) as pipeline, IdleReader(pipeline, None, lambda: QUESTION.text) as idle:
+        time.sleep(3)
+        assert idle._thread.is_alive(), "it waits for what is typed next"
+        assert idle.n_tokens == 0
+
+
+@pytest.mark.parametrize(("n_cached", "has_room"), [(2, False), (3, True)])
+def test_what_waits_for_the_next_question_is_not_pushed_out(
+    made: Made, tmp_path: Path, n_cached: int, has_room: bool
+) -> None:
+    """The conversation holds two sequences. With a third one, what passages are read behind is held as well."""
     with (
-        made.pipeline(memory=True, n_ctx=2048, n_cached=2) as pipeline,
+        made.pipeline(memory=True, n_ctx=2048, n_cached=n_cached) as pipeline,
         Conversation(pipeline, tmp_path / "session") as talk,
     ):
         state = talk.ask(QUESTION.text)
         engine: Any = pipeline.reader
         idle = [keys.tolist() for keys in engine.pool.idle]
+        assert len(idle) == n_cached
         with IdleReader(pipeline, state, lambda: "Who keeps the beehives of the garden?") as reader:
+            if has_room:
+                wait_for(lambda: reader.n_tokens > 0)
             time.sleep(3)
+        assert (reader.n_tokens > 0) is has_room
         assert [keys for keys in idle if keys not in [one.tolist() for one in engine.pool.idle]] == []
-        assert reader.n_tokens >= 0

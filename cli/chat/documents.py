@@ -44,7 +44,7 @@ def check_what_answers(pipeline: Pipeline, settings: Settings) -> None:
 def index_of(
     settings: Settings, config: PipelineConfig, display: Display, chat: Chat | None = None
 ) -> tuple[Path, int]:
-    """The folder of the updated index, and the number of files that could not be read.
+    """The folder of the updated index, and the number of named files that could not be read.
 
     If documents of a session are missing when it is opened, their old index is searched. An open `chat` switches to
     other documents only if all of them exist. Its own index is copied if they include its documents.
@@ -73,7 +73,7 @@ def index_of(
     raise_if_nothing_was_read(report)
     if chat is not None:
         _check_read(report, set(settings.docs) - set(chat.settings.docs))
-    return folder, report_all(report, (), SafeConsole(is_error=True))
+    return folder, report_all(report, settings.docs, settings.config, SafeConsole(is_error=True))
 
 
 def _check_documents(docs: Sequence[str], known: Sequence[str]) -> None:

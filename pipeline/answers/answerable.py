@@ -32,6 +32,11 @@ _HEADING = re.compile(r"#{1,6}\s[^\n]*$")
 _NAME = re.compile(r"(?<=\s)[^\W\d_a-zà-öø-ÿ][\w'’-]*|\d[\d.,:]*")
 _WORD = re.compile(r"\w+")
 _JOINED = re.compile(r"(?<=[^\W\d_])[,:;|](?=\w)|(?<=\d)[,:;|](?=[^\W\d_])|_")
+_VALUE = r"(\d+(?:\.\d+)?)"
+_RANGE = re.compile(
+    rf"(?<![\w.,-]){_VALUE}(?:\s?[^\W\d_]{{1,3}})?\s*(?:to|until|bis|[-–—])\s*{_VALUE}(?![\w,-]|\.\d)"
+    rf"|\bbetween\s+{_VALUE}(?:\s?[^\W\d_]{{1,3}})?\s+and\s+{_VALUE}(?![\w,-]|\.\d)"
+)
 _QUESTION_WORDS = frozenset("who whom whose what which when where why how many much".split())
 _PEAK_TEMPERATURE = 0.06
 
@@ -130,8 +135,8 @@ class QuestionEvidence:
 
     @cached_property
     def sentence_words(self) -> list[frozenset[str]]:
-        """The content words of each sentence."""
-        return [frozenset(words_of(part.text)) for part in self.sentences]
+        """The content words of each sentence, and the question's numbers that lie in a range which it states."""
+        return [frozenset(words_of(part.text)) | self._numbers_within(part.text) for part in self.sentences]
 
     @cached_property
     def title_words(self) -> list[frozenset[str]]:
@@ -167,6 +172,14 @@ class QuestionEvidence:
         """Whether each sentence holds something of the kind that the question asks for."""
         kind, question_words = kind_of(self.question), frozenset(self.words)
         return [holds(kind, part.text, question_words) for part in self.sentences]
+
+    def _numbers_within(self, text: str) -> frozenset[str]:
+        """The question's numbers inside the ranges of a text: a boat of 10 m pays what a row for `8 to 12 m` says."""
+        numbers = [word for word in self.words if re.fullmatch(_VALUE, word)]
+        if not numbers:
+            return frozenset()
+        ranges = [tuple(float(value) for value in match if value) for match in _RANGE.findall(text)]
+        return frozenset(word for word in numbers if any(low < float(word) < high for low, high in ranges))
 
     def _share(self, words: frozenset[str]) -> float:
         return sum(self.rarity[word] for word in self.words if word in words) / (sum(self.rarity.values()) or 1.0)

@@ -18,6 +18,7 @@ from pipeline.contracts import DocumentReader
 from pipeline.conversation.conversation import memory_of
 from pipeline.conversation.sessions import lock_session
 from pipeline.documents.discover import discover
+from pipeline.documents.limits import limits_met
 from pipeline.documents.load import load
 from pipeline.errors import ConfigError
 from pipeline.last_prompt import LastPrompt
@@ -61,7 +62,8 @@ def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[Reading]:
     Raises DocumentError for a file that cannot be read, and ConfigError for a memory that does not read documents.
     Interrupted, it goes on where it stopped.
     """
-    documents = tuple(load(path) for path in discover(paths).files)
+    ocr = pipeline.config.index.ocr != "off"
+    documents = tuple(load(path, ocr) for path in discover(paths, ocr).files)
     if not documents:
         raise ConfigError(f"nothing to read under {', '.join(paths)}")
     folder = _folder(documents, pipeline)
@@ -87,7 +89,7 @@ def read(pipeline: Pipeline, paths: Sequence[str]) -> Iterator[Reading]:
 def _folder(documents: Sequence[Document], pipeline: Pipeline) -> Path:
     """Of these documents, read in this way."""
     key = [
-        [(document.source, document.sha256) for document in documents],
+        [(document.source, document.sha256, *limits_met(document.limits)) for document in documents],
         pipeline.config.resolved(),
         pipeline.reader.name,
     ]

@@ -61,14 +61,14 @@ def discover(paths: Sequence[str], ocr: bool = True, progress: Progress = silent
         discovery = _find(path, ocr, progress)
         files.update(discovery.files)
         skipped.update(discovery.skipped)
-    files, inside = _unpacked(files)
+    files, inside = _unpacked(files, ocr)
     skipped.update(inside)
     named = {path.as_posix() for path in files}
     passed_over = sorted(item for item in skipped.items() if item[0] not in named)
     return Discovery(tuple(sorted(files)), tuple(passed_over), ocr)
 
 
-def _unpacked(files: set[Path]) -> tuple[set[Path], dict[str, str]]:
+def _unpacked(files: set[Path], ocr: bool) -> tuple[set[Path], dict[str, str]]:
     """The files with the members of archives in the place of these, and the attachments beside their mails."""
     readable: set[Path] = set()
     skipped: dict[str, str] = {}
@@ -86,8 +86,8 @@ def _unpacked(files: set[Path]) -> tuple[set[Path], dict[str, str]]:
             continue
         if not is_archive(file):
             readable.add(file)
-        for name, why in inside.items():
-            if why:
+        for name, fault in inside.items():
+            if why := fault or _why_not_recognised(file / name, ocr):
                 skipped[f"{file.as_posix()}/{name}"] = why
             else:
                 readable.add(file / name)
@@ -166,7 +166,7 @@ def _sift(path: str, entries: Iterator[tuple[Path, str]], ocr: bool, progress: P
     files: list[Path] = []
     skipped: dict[str, str] = {}
     for n, (file, reason) in enumerate(entries, 1):
-        why = reason or ("" if ocr or by_suffix(file).name != "picture" else NOT_RECOGNISED)
+        why = reason or _why_not_recognised(file, ocr)
         if n % _FILES_A_STEP == 0:
             progress("find files", n, 0)
         if why:
@@ -177,6 +177,10 @@ def _sift(path: str, entries: Iterator[tuple[Path, str]], ocr: bool, progress: P
         some = f" ({len(skipped)} passed over: {', '.join(sorted(set(skipped.values())))})" if skipped else ""
         raise DocumentError(f"{path}: holds nothing to read{some}: what can be read is {READABLE}")
     return Discovery(tuple(files), tuple(skipped.items()))
+
+
+def _why_not_recognised(file: Path, ocr: bool) -> str:
+    return NOT_RECOGNISED if not ocr and by_suffix(file).name == "picture" else ""
 
 
 def real_path(path: Path) -> Path:

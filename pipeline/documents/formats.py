@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pipeline.documents.charsets import is_binary
-from pipeline.documents.limits import BROKEN_ZIP
+from pipeline.documents.limits import BROKEN_ZIP, limits_met
 from pipeline.documents.unread_formats import OLE, unread_by_suffix, unread_kind
 from pipeline.errors import DocumentError, MissingExtraError
 from pipeline.types import Document
@@ -253,14 +253,21 @@ def by_suffix(path: Path) -> Format:
     return _BY_SUFFIX.get(path.suffix.lower(), TEXT)
 
 
-def reader_version(path: Path, ocr: bool = True) -> str:
+def reader_version(path: Path, ocr: bool = True, limits: Iterable[str] = ()) -> str:
     """The reader of a file of this name with its version: `csv/1`. An index keeps it, and reads again what differs.
 
-    `pdf/3+ocr` also recognises scanned pages: `ocr` allows it, and the extra is installed.
+    `pdf/3+ocr` also recognises scanned pages: `ocr` allows it, and the extra is installed. Behind it stand the limits
+    that left pages of the file out, as they are set now: `pdf/3 LONGTHREAD_MAX_PDF_PAGES=100`.
     """
     format_ = by_suffix(path)
     recognises = format_.uses_ocr and ocr and _can_recognise()
-    return f"{format_.name}/{format_.version}{'+ocr' if recognises else ''}"
+    version = f"{format_.name}/{format_.version}{'+ocr' if recognises else ''}"
+    return " ".join([version, *limits_met(limits)])
+
+
+def would_read_the_same(reader: str, path: Path, ocr: bool) -> bool:
+    """Whether a file that a reader of this version has read would be read by the same one, up to the same limits."""
+    return reader == reader_version(path, ocr, [limit.partition("=")[0] for limit in reader.split()[1:]])
 
 
 @cache

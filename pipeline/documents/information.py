@@ -31,6 +31,7 @@ FILL = 0.75
 TOPIC_WEIGHT = 0.25
 """What a clear topic at the start of a chunk is worth: so much of a chunk too many or too few bits costs as much."""
 _HEADING, _PARAGRAPH = 1.0, 0.25  # what they add to the evidence for a new topic, which is in [-1, 1]
+_LONE_HEADING = 10.0  # the cost of a heading at the end of a chunk: as that of a chunk of four times its share of bits
 
 _OPENING_CHARS = 120
 _ALONE = "\n\n "  # before an opening on its own: its words are spelt with the space that they have in a text
@@ -155,7 +156,8 @@ def pack_information(units: Sequence[Unit], room: int) -> list[Span]:
     """Chunks as [first, last) units, none over `room` tokens but one that is a single unit.
 
     Of all ways to cut, the one with the least cost: the squares of what each chunk has too many or too few bits of
-    the common share, less the evidence that a topic begins where it does. A heading never ends a chunk.
+    the common share, less the evidence that a topic begins where it does. A heading ends a chunk only where what
+    follows does not fit behind it, or has so many bits that a chunk of both would cost more than _LONE_HEADING.
     """
     if not units:
         return []
@@ -175,8 +177,13 @@ def pack_information(units: Sequence[Unit], room: int) -> list[Span]:
                 break
             # What is left over at the end of a document may be small: nothing can be done about it.
             excess = (sums[last] - sums[first]) / share - 1
-            lone_heading = units[last - 1].is_heading and last < len(units)
-            value = best[first] + excess * excess - TOPIC_WEIGHT * topics[first] + (10.0 if lone_heading else 0.0)
+            ends_in_heading = units[last - 1].is_heading and last < len(units)
+            value = (
+                best[first]
+                + excess * excess
+                - TOPIC_WEIGHT * topics[first]
+                + (_LONE_HEADING if ends_in_heading else 0.0)
+            )
             if value < cost:
                 cost, start = value, first
         best.append(cost)

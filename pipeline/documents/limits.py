@@ -31,7 +31,8 @@ BROKEN_ZIP = (
 """What zipfile raises for an archive that is broken, encrypted, or packed in a way that it does not know."""
 _MB = 1_000_000
 _DEFAULTS_MB = {"LONGTHREAD_MAX_FILE_MB": 200.0, "LONGTHREAD_MAX_UNPACKED_MB": 500.0, "LONGTHREAD_MAX_LINE_MB": 5.0}
-_DEFAULT_PAGES = {"LONGTHREAD_MAX_PDF_PAGES": 10_000, "LONGTHREAD_MAX_OCR_PAGES": 500}
+PDF_PAGES, OCR_PAGES = "LONGTHREAD_MAX_PDF_PAGES", "LONGTHREAD_MAX_OCR_PAGES"
+_DEFAULT_PAGES = {PDF_PAGES: 10_000, OCR_PAGES: 500}
 _CHUNK = 1 << 20
 
 
@@ -53,6 +54,11 @@ def max_pages(name: str) -> int:
     if text and not (text.isascii() and text.isdigit() and int(text) > 0):
         raise ConfigError(f"{name} must be a whole number of pages above 0, was: {text}")
     return int(text) if text else _DEFAULT_PAGES[name]
+
+
+def limits_met(names: Iterable[str]) -> list[str]:
+    """Limits in pages as they are set now: `LONGTHREAD_MAX_PDF_PAGES=100`."""
+    return [f"{name}={max_pages(name)}" for name in names]
 
 
 def read_file(path: Path, error: type[LongthreadError] = DocumentError) -> bytes:

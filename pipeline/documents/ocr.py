@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.documents.limits import max_pages
+from pipeline.documents.limits import OCR_PAGES, max_pages
 from pipeline.documents.page_layout import Line, lay_out_page
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
@@ -52,7 +52,7 @@ def load_picture(path: Path, data: bytes, use_ocr: bool = True) -> Document:
     try:
         with Image.open(io.BytesIO(data)) as image:
             frames = ImageSequence.Iterator(image) if image.format == "TIFF" else [image]
-            limit = max_pages("LONGTHREAD_MAX_OCR_PAGES")
+            limit = max_pages(OCR_PAGES)
             pages = [recognise(frame) for frame in islice(frames, limit)]
             n_left = max(getattr(image, "n_frames", 1) - limit, 0) if image.format == "TIFF" else 0
     except UnidentifiedImageError:
@@ -64,8 +64,9 @@ def load_picture(path: Path, data: bytes, use_ocr: bool = True) -> Document:
         writer.pages.append(writer.start_of_next)
         writer.block(page.text)
     notes = note(dict(enumerate(pages, 1))) if any(page.text for page in pages) else ["no text was recognised in it"]
-    notes += left(n_left, len(pages) + n_left, "LONGTHREAD_MAX_OCR_PAGES")
-    return writer.document(path, "picture", readable_name(path), notes)
+    notes += left(n_left, len(pages) + n_left, OCR_PAGES)
+    document = writer.document(path, "picture", readable_name(path), notes)
+    return replace(document, limits=(OCR_PAGES,) if n_left else ())
 
 
 def note(pages: dict[int, Recognised]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.documents import ocr
-from pipeline.documents.limits import max_pages
+from pipeline.documents.limits import OCR_PAGES, PDF_PAGES, max_pages
 from pipeline.documents.page_layout import Line, has_cells, lay_out_page
 from pipeline.documents.properties import pdf_date
 from pipeline.documents.text import readable_name
@@ -59,6 +59,7 @@ def load_pdf(path: Path, data: bytes, use_ocr: bool = True) -> Document:
         title = readable_name(path)
     headings = _headings(text, starts, outline)
     document = Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages, n_pages, use_ocr))
+    document = replace(document, limits=_limits_met(pages, n_pages))
     return replace(document, author=author, date=pdf_date(str(about.get("CreationDate") or about.get("ModDate") or "")))
 
 
@@ -72,27 +73,29 @@ def _why(path: Path, error: Exception) -> str:
 class _Page:
     """A page's visible text, None where the page cannot be read, and how many characters lie outside of its edges.
 
-    `is_beyond` says that it may be a scan, and that the limit of pages to recognise was reached before it.
+    `is_scan` says that it has no text of its own, inside or outside of its edges: it may be a picture of a text.
+    `is_beyond` says that it is one, and that the limit of pages to recognise was reached before it.
     """
 
     text: str | None
     n_outside: int = 0
+    is_scan: bool = False
     recognised: ocr.Recognised | None = None
     is_beyond: bool = False
 
 
 def _read_pages(pdf: PdfDocument, use_ocr: bool) -> list[_Page]:
-    """The pages up to the limits: LONGTHREAD_MAX_OCR_PAGES of them are recognised, and further scans are `skipped`."""
-    n_ocr = max_pages("LONGTHREAD_MAX_OCR_PAGES") if use_ocr else 0
+    """The pages up to the limits: OCR_PAGES of them are recognised, and further scans are `is_beyond`."""
+    n_ocr = max_pages(OCR_PAGES) if use_ocr else 0
     pages: list[_Page] = []
-    for number in range(min(len(pdf), max_pages("LONGTHREAD_MAX_PDF_PAGES"))):
-        page = _read_page(pdf, number, n_ocr > 0)
+    for number in range(min(len(pdf), max_pages(PDF_PAGES))):
+        page = _read_page(pdf, number, may_recognise=n_ocr > 0)
         n_ocr -= page.recognised is not None
-        pages.append(replace(page, is_beyond=use_ocr and page.text == "" and page.recognised is None))
+        pages.append(replace(page, is_beyond=use_ocr and page.is_scan and page.recognised is None))
     return pages
 
 
-def _read_page(pdf: PdfDocument, number: int, use_ocr: bool) -> _Page:
+def _read_page(pdf: PdfDocument, number: int, may_recognise: bool) -> _Page:
     import pypdfium2
 
     try:
@@ -106,14 +109,15 @@ def _read_page(pdf: PdfDocument, number: int, use_ocr: bool) -> _Page:
         lines = _lines(page, text_page) if visible.strip() else []
         if has_cells(lines):
             visible = lay_out_page(lines)
-        if not whole.strip() and use_ocr:
+        is_scan = not whole.strip()
+        if is_scan and may_recognise:
             recognised = ocr.recognise(page.render(scale=_scale(page)).to_pil())
-            return _Page(recognised.text, 0, recognised)
+            return _Page(recognised.text, 0, is_scan, recognised)
     finally:
         page.close()
     n_outside = max(len("".join(whole.split())) - len("".join(visible.split())), 0)
     text = visible.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside)
+    return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside, is_scan)
 
 
 def _scale(page: PdfPage) -> float:
@@ -199,20 +203,26 @@ def _notes(pages: list[_Page], n_pages: int, use_ocr: bool) -> tuple[str, ...]:
     empty = [number for number, page in enumerate(pages, 1) if page.text == "" and not page.is_beyond]
     beyond = [number for number, page in enumerate(pages, 1) if page.is_beyond]
     outside = [number for number, page in enumerate(pages, 1) if page.n_outside]
-    notes = ocr.left(n_pages - len(pages), n_pages, "LONGTHREAD_MAX_PDF_PAGES")
+    notes = ocr.left(n_pages - len(pages), n_pages, PDF_PAGES)
     if broken:
         notes.append(f"{_pages(broken)} cannot be read")
     if empty:
         way = "" if ocr.is_installed() else ": if these are scans, pip install 'longthread[ocr]' reads them"
         way = way if use_ocr else ": if these are scans, index.ocr: auto reads them"
-        notes.append(f"{_pages(empty)} without text{way}")
+        may_be_scans = any(page.is_scan and page.text == "" for page in pages)
+        notes.append(f"{_pages(empty)} without text{way if may_be_scans else ''}")
     if beyond:
-        notes.append(f"{_pages(beyond)} not recognised: set LONGTHREAD_MAX_OCR_PAGES higher to read them")
+        notes.append(f"{_pages(beyond)} not recognised: set {OCR_PAGES} higher to read them")
     notes += ocr.note({number: page.recognised for number, page in enumerate(pages, 1) if page.recognised})
     if outside:
         n_outside = sum(page.n_outside for page in pages)
         notes.append(f"{n_outside} characters outside of the edges of {_pages(outside)} left out")
     return tuple(notes)
+
+
+def _limits_met(pages: list[_Page], n_pages: int) -> tuple[str, ...]:
+    met = ((PDF_PAGES, len(pages) < n_pages), (OCR_PAGES, any(page.is_beyond for page in pages)))
+    return tuple(name for name, is_met in met if is_met)
 
 
 def _pages(numbers: list[int]) -> str:

@@ -86,7 +86,7 @@ def split_header(rows: Sequence[Cells], n_marked: int = 0, assume: bool = False)
 
 
 def count_of(written: str | None, maximum: int) -> int:
-    """A count as an attribute of a file states it, at least 1 and at most `most`; 1 for what is no number."""
+    """A count as an attribute of a file states it, at least 1 and at most `maximum`; 1 for what is no number."""
     digits = (written or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return 1

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Progress
@@ -26,6 +26,9 @@ from pipeline.executors.samples import Sample, chosen
 from pipeline.registry import stage_name
 from pipeline.storage.checked_json import with_checksum
 from pipeline.storage.whole import write_whole
+
+if TYPE_CHECKING:
+    from pipeline.retrieval.update import IndexReport
 
 LEAST_IN_A_TURN = 10
 
@@ -59,12 +62,14 @@ class EvalListener:
     """Receives progress events: of loading and indexing, of a method's questions, and notes for the user.
 
     `on_status` receives the method's name, the status of its turn, and the seconds left for all methods and turns. They
-    are None until a question is answered.
+    are None until a question is answered. `on_index` receives the report of each index that is made of the user's
+    documents; without it, a note names each of them that could not be read.
     """
 
     progress: Progress = lambda what, done, total: None
     on_status: Callable[[str, RunStatus, float | None], None] = lambda name, status, left: None
     on_note: Callable[[str], None] = lambda text: None
+    on_index: Callable[[IndexReport], None] | None = None
 
 
 class Pace:
@@ -172,8 +177,11 @@ def _prepare(
             paths, items = [str(corpus.documents)], _moved(data, corpus)
         index = docs_folder(paths, method.config.index)
         report = update_index(index, paths, method.config.index, listener.progress)
-        for file in report.failed:
-            listener.on_note(f"{method.name}: not in the index: {file[0]}: {file[1]}")
+        if docs and listener.on_index is not None:
+            listener.on_index(report)
+        else:
+            for file, why in report.failed:
+                listener.on_note(f"{method.name}: not in the index: {file}: {why}")
     samples = [Sample(item.question, {"gold": item.gold.to_json()}, item.fault) for item in items]
     return _MethodRun(method, chosen(samples, options.sample, options.seed, options.limit), index, output / method.name)
 

@@ -242,8 +242,8 @@ class MetricValues:
 
 
 def measure(record: Record) -> MetricValues:
-    """Measures one record of a run. A failed sample has no values, only reasons."""
-    gold = Gold.from_json(record.fields.get("gold") or {})
+    """Measures one record of a run. A failed sample has no values, only reasons. Raises DataError for a bad gold."""
+    gold = Gold.from_json(record.fields.get("gold"))
     metrics = [metric for metric in METRICS if metric.applies(gold)]
     if record.error is not None or record.result is None:
         why = record.error.message if record.error else "the sample has no record"

@@ -118,6 +118,8 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
         try:
             if ids is None or record.id in ids:
                 rows.append(_row(record, offset))
+        except DataError as error:
+            raise DataError(f"{where}: {error}, as `longthread eval` writes it") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where}: is no record of this longthread: {type(error).__name__}: {error}") from None
     if not rows:
@@ -127,10 +129,12 @@ def read_measures(folder: str | Path, ids: Collection[str] | None = None) -> Mea
 
 
 def _row(record: Record, offset: int) -> QuestionRow:
+    measured = measure(record)  # first: it checks the gold
     gold = record.fields.get("gold") or {}
     known = [record.question, gold.get("answers"), gold.get("is_answerable")]
+    known += [["filter", record.filter]] if record.filter else []  # added later: other questions keep their hashes
     question_hash = hashlib.sha256(json.dumps([record.id, *known]).encode()).hexdigest()[:16]
-    return QuestionRow(record.id, record.n, record.status, question_hash, measure(record), offset)
+    return QuestionRow(record.id, record.n, record.status, question_hash, measured, offset)
 
 
 def _records(folder: Path, needs_checksum: bool) -> Iterator[tuple[int, str, Record]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.documents.limits import read_file
 from pipeline.errors import DataError
+from pipeline.retrieval.filters import read_filter
 
 JSON_LINES = (".jsonl", ".ndjson", ".jsonlines", ".json")
 TABLES = (".csv", ".tsv")
@@ -181,6 +182,26 @@ def name_of(value: dict[str, object], default: str) -> str:
     if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
         raise ValueError(f"has an 'id' that is no text: {json.dumps(name)[:60]}")
     return str(name)
+
+
+def glob_of(value: dict[str, object]) -> str | None:
+    """Returns a question's glob. Raises ValueError for one that is no text."""
+    glob = value.get("glob")
+    if glob is not None and not isinstance(glob, str):
+        raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
+    return glob
+
+
+def filter_of(value: dict[str, object]) -> str:
+    """Returns a question's filter, "" for none. Raises ValueError for one that cannot be read."""
+    text = value.get("filter")
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise ValueError(f"has a 'filter' that is no text: {json.dumps(text)[:60]}")
+    if text.strip():
+        read_filter(text)  # FilterError is a ValueError
+    return text.strip()
 
 
 def default_names(rows: list[Row]) -> list[str]:

@@ -34,7 +34,10 @@ from pipeline.pipeline import Pipeline
 from pipeline.records import QuestionResult, Record, TaskFault
 from pipeline.registry import stage_name
 from pipeline.retrieval.generations import hold_newest
+from pipeline.retrieval.index_scope import check_index_scope
+from pipeline.retrieval.scope import scope_of
 from pipeline.text.counting import counted
+from pipeline.types import Question
 
 SECONDS_BETWEEN_STATUS = 0.2
 
@@ -121,16 +124,20 @@ def run(
 ) -> RunSummary:
     """Answers every sample without a record in the folder; returns the summary of the whole folder.
 
-    `progress` reports loading, `on_status` the samples, `on_note`
-    remarkable events as lines. Raises RunError, with a remedy, for a folder of another run, a full disk, and too many
-    failed samples; ConfigError, StoreError and ModelError before the first answer. Ctrl-C passes through; the finished
-    samples are in the folder.
+    `progress` reports loading, `on_status` the samples, `on_note` remarkable events as lines. Ctrl-C passes through;
+    the finished samples are in the folder.
+
+    Raises RunError, with a remedy, for a folder of another run, a full disk, and too many failed samples. Raises
+    ConfigError, StoreError and ModelError before the first answer, and DataError if the pipeline's filter leaves
+    nothing of the index.
     """
     _check(config, index_folder, options)
     everything = without_twins(list(samples))
     held = None if index_folder is None else hold_newest(index_folder)  # a run answers from one state of its index
     place = index_folder if held is None else held.path
     about = _about(config, index_folder, place, len(everything), options)
+    if place is not None and config.searches_index:
+        check_index_scope(place, scope_of(config.retriever, Question("")))
     keys = [sample.key(config.hash, about["index_hash"]) for sample in everything]
     numbers = [n if sample.n is None else sample.n for n, sample in enumerate(everything)]
     with RunFolder(folder, about, dict(zip(keys, numbers, strict=True)), on_note, options.update) as out:
@@ -212,6 +219,8 @@ class _Work:
                 id=task.sample.question.id,
                 key=task.key,
                 question=task.sample.question.text,
+                glob=task.sample.question.glob or "",
+                filter=task.sample.question.filter,
                 result=None if state is None else QuestionResult.of(state, self.config, with_config=False),
                 error=fault,
                 attempts=tuple(task.retries),

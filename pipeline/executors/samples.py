@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.executors.question_files import check_text, default_names, name_of, read_rows
-from pipeline.retrieval.filters import read_filter
+from pipeline.executors.question_files import check_text, default_names, filter_of, glob_of, name_of, read_rows
 from pipeline.types import Document, Question
 
 _OWN = ("id", "question", "glob", "filter", "documents")
@@ -131,23 +130,10 @@ def _sample(value: object, default_id: str) -> Sample:
     check_text(text)
     name = name_of(value, default_id)
     check_text(name)
-    glob = value.get("glob")
-    if glob is not None and not isinstance(glob, str):
-        raise ValueError(f"has a 'glob' that is no text: {json.dumps(glob)[:60]}")
+    glob = glob_of(value)
     documents = tuple(_document(one, n) for n, one in enumerate(_listed(value.get("documents"))))
     fields = {name: one for name, one in value.items() if name not in _OWN}
-    return Sample(Question(text, name, glob, documents, filter=_filter(value.get("filter"))), fields)
-
-
-def _filter(value: object) -> str:
-    """A question's filter, "" for none. Raises ValueError for one that cannot be read."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(f"has a 'filter' that is no text: {json.dumps(value)[:60]}")
-    if value.strip():
-        read_filter(value)  # FilterError is a ValueError
-    return value.strip()
+    return Sample(Question(text, name, glob, documents, filter=filter_of(value)), fields)
 
 
 def _listed(value: object) -> list[object]:

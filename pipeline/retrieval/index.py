@@ -121,8 +121,7 @@ class DocumentIndex:
     def pages(self, source: str) -> tuple[int, ...]:
         """The pages that its passages stand on."""
         with translate_errors(self.folder):
-            on_pages = (page for _, _, _, pages in self.manifest.chunk_pages([source]) for page in pages)
-            return tuple(dict.fromkeys(on_pages))
+            return self.manifest.pages(source)
 
     def search_dense(self, question: str, k: int, scope: Scope | None = None) -> list[Passage]:
         with translate_errors(self.folder):

@@ -74,7 +74,7 @@ class FileState:
     """A file as it stood on the disk when it was read.
 
     `ctime_ns` 0: a later change need not show in these stamps, so only the bytes tell whether the file is the same.
-    `reader` is the reader of its format with its version: `csv/1`.
+    `reader` is the reader of its format with its version, and the limits that it met: `csv/1` (formats.py).
     """
 
     sha256: str
@@ -337,6 +337,10 @@ class Manifest:
                 with _decoding():
                     later = () if page is None else pages_of_marks(marks)
                 yield row, id_, source, () if page is None else tuple(dict.fromkeys((page, *later)))
+
+    def pages(self, source: str) -> tuple[int, ...]:
+        """The pages that a source's chunks stand on, each once."""
+        return tuple(dict.fromkeys(page for _, _, _, pages in self.chunk_pages([source]) for page in pages))
 
     def replace(self, gone: Sequence[str], files: Sequence[IndexedFile]) -> None:
         """Forgets the sources that are gone and writes the files, in one transaction."""

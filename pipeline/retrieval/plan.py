@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.contracts import Progress
 from pipeline.documents.archives import container_of, is_member, read_member
-from pipeline.documents.formats import reader_version
+from pipeline.documents.formats import reader_version, would_read_the_same
 from pipeline.documents.left_out import BY_IGNORE_FILE, LEFT_OUT
 from pipeline.errors import DocumentError
 from pipeline.retrieval.manifest import FileState, Manifest
@@ -121,7 +121,7 @@ class Look:
         )
 
     def _is_same(self, path: Path, known: FileState) -> bool:
-        if known.reader != reader_version(path, self.ocr):
+        if not would_read_the_same(known.reader, path, self.ocr):
             return False
         try:
             now = state_of(path, self.ocr)

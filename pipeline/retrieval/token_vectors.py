@@ -121,22 +121,51 @@ def read_kept(store: TokenVectors, texts: Sequence[str], passages: Collection[st
 
 
 def delete_vectors(lost: Iterable[str]) -> int:
-    """Deletes the vectors that were made of chunks which are in no index any more; gives the number of files.
+    """Deletes the vectors that hold text of chunks which are in no index any more; gives the number of files.
 
-    What was read is a stretch of a chunk, behind the title of its document and a colon.
+    What was read is a stretch of a passage, behind the title of its document and a colon. A passage is a chunk, or a
+    section of several. So a chunk may hold the stretch, lie in it, or reach into it from before or from behind.
     """
-    chunks = [flat for text in lost if (flat := cell_files.flat(text))]
+    texts = _LostTexts([flat for text in lost if (flat := cell_files.flat(text))])
     gone = 0
-    for path in (cache_folder() / NAME).glob("*/*.kv") if chunks else ():
+    for path in (cache_folder() / NAME).glob("*/*.kv") if texts.chunks else ():
         sections = cell_files.read_first(path, N_TEXTS)
         if sections is None:
             continue
         words = cell_files.flat(sections[0].decode("utf-8", "replace")).split(": ")
-        stretches = [": ".join(words[n:]) for n in range(len(words))]
-        if any(stretch and stretch in chunk for stretch in stretches for chunk in chunks):
+        if any(texts.touch(": ".join(words[n:])) for n in range(len(words))):  # a title may hold a colon as well
             path.unlink(missing_ok=True)
             gone += 1
     return gone
+
+
+class _LostTexts:
+    """Flat texts of lost chunks, by their first and last words, so that a stretch is compared with few of them."""
+
+    def __init__(self, chunks: Sequence[str]) -> None:
+        self.chunks = chunks
+        self._by_first: dict[str, list[str]] = {}
+        self._by_last: dict[str, list[str]] = {}
+        for chunk in chunks:
+            self._by_first.setdefault(chunk.split(" ", 1)[0], []).append(chunk)
+            self._by_last.setdefault(chunk.rsplit(" ", 1)[-1], []).append(chunk)
+
+    def touch(self, stretch: str) -> bool:
+        """Whether a chunk shares text with a stretch of the same document. One word is enough: it costs only time."""
+        if not stretch:
+            return False
+        if any(stretch in chunk or chunk in stretch for chunk in self.chunks):
+            return True
+        words = stretch.split(" ")
+        return any(
+            chunk.startswith(" ".join(words[n:]))
+            for n, word in enumerate(words)
+            for chunk in self._by_first.get(word, ())
+        ) or any(
+            chunk.endswith(" ".join(words[: n + 1]))
+            for n, word in enumerate(words)
+            for chunk in self._by_last.get(word, ())
+        )
 
 
 def _bytes_of(text: str) -> bytes:

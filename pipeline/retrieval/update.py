@@ -17,9 +17,9 @@ from pipeline.documents.formats import reader_version
 from pipeline.documents.load import load
 from pipeline.errors import DocumentError, LongthreadError
 from pipeline.models.piece_store import delete_texts
+from pipeline.retrieval import token_vectors
 from pipeline.retrieval.manifest import FileState, IndexedFile, Manifest
 from pipeline.retrieval.plan import Look, Plan, printable, state_of, unread_of
-from pipeline.retrieval.token_vectors import delete_vectors
 from pipeline.storage.cache import cache_folder
 from pipeline.text.counting import counted
 from pipeline.types import Document, Passage
@@ -112,7 +112,7 @@ class Updater:
             self.commit([self.cut(document, FileState(document.sha256, 0, 0)) for document in given])
         self.keep_unread(discovery)
         delete_texts(cache_folder() / "pieces", self.lost)
-        delete_vectors(self.lost)
+        token_vectors.delete_vectors(self.lost)
         return IndexReport(
             added=len(self.done - set(before)),
             changed=len(self.done & set(before)),
@@ -161,13 +161,13 @@ class Updater:
             self.lose(ids, texts)
 
     @cached_property
-    def has_cells(self) -> bool:
-        """Whether cells of passages are kept on disk, so that those of lost ones have to be looked for."""
-        return any((cache_folder() / "pieces").glob("*/*.kv"))
+    def keeps_passages(self) -> bool:
+        """Whether cells or token vectors are kept on disk, so that those of lost passages have to be looked for."""
+        return any(any((cache_folder() / name).glob("*/*.kv")) for name in ("pieces", token_vectors.NAME))
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
-        """The texts of passages by id; none where no cells are kept."""
-        if not self.has_cells:
+        """The texts of passages by id; none where nothing is kept of passages."""
+        if not self.keeps_passages:
             return {}
         return {id_: passages[0][1].text for id_ in ids if (passages := self.manifest.passages_of_id(id_))}
 
@@ -221,7 +221,8 @@ class Updater:
         except LongthreadError as error:
             self.failed.append((printable(path), str(error).removeprefix(f"{path.as_posix()}: ")))
             return None
-        return document, replace(state, sha256=document.sha256)
+        reader = reader_version(path, self.ocr, document.limits)
+        return document, replace(state, sha256=document.sha256, reader=reader)
 
     def state(self, path: Path) -> FileState:
         """A file's stamps; zeros for one that cannot be looked at: reading it will say why."""

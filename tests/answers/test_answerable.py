@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.answers.answer_kinds import holds, kind_of
 from pipeline.answers.answerable import TOKEN_CLASSES, Matching, QuestionEvidence, words_of
+from pipeline.answers.classifier import shipped
 from pipeline.contracts import Embedder
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.types import Passage
@@ -27,8 +28,36 @@ def signals(question: str, *texts: str) -> dict[str, float]:
 
 @cache
 def minilm() -> Embedder:
-    """Resources once for all tests."""
+    """Loaded once for all tests."""
     return open_embedder("minilm")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_held"),
+    [
+        ("Length: 8 to 12 m; Summer: 27.00", True),
+        ("Boats of 8 m to 12 m pay 27 euros.", True),
+        ("8–12 m: 27 euros", True),
+        ("It is between 9.5 and 10.5 m long.", True),
+        ("Length: 12 to 18 m; Summer: 41.00", False),
+        ("From 12 to 8 it is closed.", False),
+        ("Boats of 8 and of 12 m pay 27 euros.", False),
+        ("Call 2-555-19 or B8-12.", False),
+        ("On 2026-08-12 it costs 27 euros.", False),
+    ],
+)
+def test_a_number_stands_where_a_range_holds_it(text: str, is_held: bool) -> None:
+    found = signals("What does a berth for a 10 m boat cost?", f"Berths. {text}")
+    assert found["names"] == found["names_in_sentence"] == float(is_held)
+
+
+def test_a_row_for_a_range_of_lengths_answers_for_a_boat_in_it() -> None:
+    """The harbour's prices: with the number missing the gate refused the question."""
+    rows = "Length: up to 8 m; Summer: 19.50\nLength: 8 to 12 m; Summer: 27.00\nLength: 12 to 18 m; Summer: 41.00"
+    table = f"Berth prices per night, in euros.\n\n{rows}"
+    question = "What does a berth for a {} m boat cost per night in summer?"
+    inside, outside = (shipped().words.probability(signals(question.format(n), table)) for n in (10, 25))
+    assert inside > 2 * outside
 
 
 def vectors(question: str, *texts: str) -> dict[str, float]:

@@ -33,7 +33,7 @@ PASSAGES = [passage(text, source=f"{n}.txt") for n, text in enumerate((TOWN, GAR
 
 @cache
 def minilm() -> Embedder:
-    """Resources once for all tests."""
+    """Loaded once for all tests."""
     return open_embedder("minilm")
 
 

@@ -312,3 +312,16 @@ def test_a_filter_is_kept_with_the_session_and_a_wrong_one_changes_nothing(talk:
     assert "1612" in talk("/docs filter off", TOWER, extra=()).out
     empty = talk("/docs filter kind=pdf", session="empty", extra=("--config", str(scripted)))
     assert "there are no documents to filter" in empty.err
+
+
+def test_a_named_document_that_cannot_be_read_is_an_error_and_the_rest_is_asked(
+    talk: Talk, documents: Path, scripted: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7\nthis is all there is")
+    extra = ("--docs", str(documents), "--docs", "broken.pdf", "--config", str(scripted))
+    for arguments in (extra, ()):  # the session keeps its documents
+        done = talk(TOWER, extra=arguments)
+        assert done.code == 2
+        assert "The tower was built in 1612." in done.out
+        assert "longthread: broken.pdf: a broken PDF" in done.err
+        assert f"--skipped --config {scripted} lists them" in done.err

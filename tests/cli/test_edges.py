@@ -166,7 +166,7 @@ def test_a_folder_that_is_a_file(run: Run, tmp_path: Path, monkeypatch: pytest.M
         ("run", "search.yaml", "--input", "questions.jsonl", "-o", "file", "-d", "docs.txt"),
         ("index", "docs.txt", "--index", "file", "-c", "search.yaml"),
         ("show", "search.yaml", "--svg", "file/a.svg"),
-        ("needle", "run", "-o", "file", "--arm", "search.yaml", "--pairs", "5", "-n", "1"),
+        ("needle", "run", "-o", "file", "--method", "search.yaml", "--pairs", "5", "-n", "1"),
     ):
         done = run(*command, "-q") if command[0] != "show" else run(*command)
         assert (done.code, "Traceback" in done.err) == (EXIT_ERROR, False), command

@@ -1,6 +1,7 @@
 """`eval`, `compare` and `sweep` as their user runs them, with the scripted model."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,52 @@ def test_the_demos_questions_are_asked_of_its_documents(tmp_path: Path, run: Run
     write(tmp_path / "q.jsonl", [{"question": "x", "answer": "y", "source": "nowhere.md"}], as_lines=True)
     bad = ("--data", str(tmp_path / "q.jsonl"), "--kind", "jsonl", "-q", "--docs", docs)
     assert "no file is called nowhere.md below" in run("eval", offline, *bad, "-o", str(tmp_path / "bad")).err
+
+
+def test_a_named_document_that_cannot_be_read_is_an_error_and_the_rest_is_measured(tmp_path: Path, run: Run) -> None:
+    broken = tmp_path / "broken.pdf"
+    broken.write_bytes(b"%PDF-1.7\nthis is all there is")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(SEARCH)
+    docs = ("--docs", str(CONFIGS / "demo" / "documents"), "--docs", str(broken))
+    pipelines = [str(tmp_path / f"{name}.yaml") for name in ("a", "b")]
+    data = ("--data", str(CONFIGS / "demo" / "questions.jsonl"), "--kind", "jsonl", "-q", "--limit", "1")
+    done = run("eval", *pipelines, *docs, *data, "-o", str(tmp_path / "out"), "--json")
+    assert done.code == 2
+    assert json.loads(done.out)["runs"][0]["n_failed"] == 0
+    assert len(re.findall(r"longthread: .*broken\.pdf: a broken PDF", done.err)) == 1, "once for both pipelines"
+    assert f"--skipped --config {pipelines[0]} lists them" in done.err
+    done = run("eval", *pipelines, *docs[2:], *data, "-o", str(tmp_path / "none"))
+    assert done.code == 2
+    assert "broken.pdf" in done.err
+    assert "To resume" not in done.err
+    write(tmp_path / "q.jsonl", [{"question": "How many beehives?", "answer": "seven"}], as_lines=True)
+    sweep = f"pipeline: a.yaml\ndata: q.jsonl\nkind: jsonl\ndocs: [{docs[1]}, broken.pdf]\n"
+    (tmp_path / "sweep.yaml").write_text(f"{sweep}vary: {{retrieve.bm25.k: [1, 2]}}\n")
+    done = run("sweep", str(tmp_path / "sweep.yaml"), "-o", str(tmp_path / "swept"), "-q", "--json")
+    assert done.code == 2
+    assert len(re.findall(r"longthread: .*broken\.pdf: a broken PDF", done.err)) == 1
+
+
+def test_a_question_is_asked_with_its_own_filter_which_its_record_keeps(tmp_path: Path, run: Run) -> None:
+    asked = "When does the ferry leave the garden?"
+    filters = ("name=ferry.md", "kind=html", None)
+    rows = [{"id": f"q{n}", "question": asked, "filter": text, "answer": "x"} for n, text in enumerate(filters)]
+    write(tmp_path / "q.jsonl", [*rows, {**rows[0], "id": "q3", "filter": "kind=pdf"}], as_lines=True)
+    (tmp_path / "search.yaml").write_text(SEARCH)
+    docs = ("--docs", str(CONFIGS / "demo" / "documents"), "--data", str(tmp_path / "q.jsonl"), "--kind", "jsonl")
+    done = run("eval", str(tmp_path / "search.yaml"), *docs, "-o", str(tmp_path / "out"), "-q")
+    assert done.code == 2
+    records = [json.loads(line) for line in (tmp_path / "out" / "search" / "records.jsonl").read_text().splitlines()]
+    by_id = {record["id"]: record for record in records}
+    assert [by_id[f"q{n}"]["question"].get("filter") for n in range(4)] == [*filters, "kind=pdf"]
+    found = [{Path(one["source"]).name for one in by_id[f"q{n}"]["record"]["found"]} for n in range(3)]
+    assert found[:2] == [{"ferry.md"}, {"garden.html"}]
+    assert "leaves none of 4 documents to search" in by_id["q3"]["error"]["message"]
+    none = run("eval", str(tmp_path / "search.yaml"), *docs, "-o", str(tmp_path / "no"), "--filter", "kind=pdf", "-q")
+    assert none.code == 2
+    assert none.err.count("leaves none of 4 documents to search. What there is: kind is") == 1
+    assert "To resume" not in none.err
 
 
 def test_the_demos_sweep_runs(tmp_path: Path, run: Run) -> None:

@@ -202,10 +202,11 @@ def test_models(run: Run, files: Path, is_terminal: bool) -> None:
 
 def test_needles(run: Run, files: Path, is_terminal: bool) -> None:
     (files / f"{NAME}.needle.yaml").write_text(NEEDLE)
-    arm = ("--arm", f"{NAME}.needle.yaml", "--pairs", "5", "-n", "2")
-    assert check(run("needle", "run", "-o", f"out {NAME}", *arm), is_terminal).code == 0
+    method = ("--method", f"{NAME}.needle.yaml", "--pairs", "5", "-n", "2")
+    assert check(run("needle", "run", "-o", f"out {NAME}", *method), is_terminal).code == 0
     assert check(run("needle", "report", f"out {NAME}"), is_terminal).code == 0
     assert (
-        check(run("needle", "run", "-o", "x", *arm, "--book", f"{NAME}.txt", "-t", "sentences"), is_terminal).code == 2
+        check(run("needle", "run", "-o", "x", *method, "--book", f"{NAME}.txt", "-t", "sentences"), is_terminal).code
+        == 2
     )
     assert check(run("needle", "verbatim", "--nouns", f"{NAME}.txt"), is_terminal).code == 2

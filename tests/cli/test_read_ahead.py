@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.read_ahead import describe
+from pipeline.reading_ahead import AheadReport, Stop
 from tests.cli.conftest import Run
 from tests.models.random_file import random_model
 
@@ -83,3 +85,23 @@ def test_what_cannot_be_done_is_said_in_a_line(run: Run, arguments: tuple[str, .
     assert done.code == 2
     assert message in " ".join(done.err.split())
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("stopped", "line"),
+    [
+        ("time", "3 passages left: the minutes are over; the same command goes on"),
+        ("interrupted", "3 passages left: interrupted; the same command goes on"),
+        (
+            "disk",
+            "3 passages left: the limit of cells on disk is reached (LONGTHREAD_CELLS_DISK_MB); raise it to keep more",
+        ),
+        (
+            "room",
+            "3 passages left: the model's context has no room for the next one beside the prompts that it holds; raise "
+            "n_ctx of generate.llama",
+        ),
+    ],
+)
+def test_what_ended_the_reading_is_said_with_what_to_do(stopped: Stop, line: str) -> None:
+    assert describe(AheadReport(9, 2, 4, 3, 0, 400, 1.5, 1000, stopped), "a.gguf").splitlines()[-1] == line

@@ -72,6 +72,53 @@ def test_too_many_errors_stop_it_with_the_way_on(run: Run, tmp_path: Path) -> No
     assert "2 samples failed, and --fail-on-error allows 1" in done.err
 
 
+def test_a_named_document_that_cannot_be_read_is_an_error_and_the_rest_is_asked(run: Run, tmp_path: Path) -> None:
+    broken, out = tmp_path / "broken.pdf", tmp_path / "out"
+    broken.write_bytes(b"%PDF-1.7\nthis is all there is")
+    arguments = ("run", OFFLINE, "--input", questions(tmp_path, GOOD[0]), "--output", str(out), "-q", "--docs")
+    done = run(*arguments, str(broken))
+    assert done.code == 2
+    assert re.fullmatch(r"longthread: nothing could be read:\n.*broken\.pdf: a broken PDF, .*\n", done.err)
+    assert not out.exists()
+    done = run(*arguments, DOCUMENTS, "--docs", str(broken))
+    assert done.code == 2
+    assert "1 of 1 answered" in done.out
+    assert re.search(r"^longthread: .*broken\.pdf: a broken PDF", done.err, re.MULTILINE)
+    (command,) = re.findall(r"1 file was not read: longthread (.*) lists them", done.err)
+    assert "broken.pdf" in run(*command.split()).out
+
+
+def test_a_filter_that_leaves_nothing_is_told_once_before_anything_is_asked(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--input", questions(tmp_path, *GOOD), "--output", str(out), "--docs", DOCUMENTS, "-q")
+    done = run("run", OFFLINE, *arguments, "--filter", "kind=pdf")
+    assert (done.code, done.out) == (2, "")
+    assert "the filter 'kind=pdf' leaves none of 4 documents to search. What there is: kind is " in done.err
+    assert "To re" not in done.err
+    assert not out.exists()
+
+
+def test_retrying_is_offered_for_what_may_end_otherwise(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtered = json.dumps({"id": "none", "question": "Which bees?", "filter": "kind=pdf"})
+    out = tmp_path / "out"
+    arguments = ("run", OFFLINE, "--input", questions(tmp_path, GOOD[0], filtered), "--docs", DOCUMENTS, "-q")
+    done = run(*arguments, "--output", str(out))
+    assert done.code == 2
+    assert "failed none, in retrieve.bm25: DataError: the filter 'kind=pdf' leaves none of 4 documents" in done.out
+    assert "--retry-errors" not in done.out
+    records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    assert {record["id"]: record["question"].get("filter") for record in records} == {"q0": None, "none": "kind=pdf"}
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is away")
+
+    monkeypatch.setattr("pipeline.retrieval.index.DocumentIndex.search_bm25", fail)
+    done = run(*arguments, "--output", str(tmp_path / "other"), "--retry", "0")
+    assert "To retry the failures: longthread run" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -95,10 +95,10 @@ def test_thoughts_are_folded_and_shown_when_asked_for(model: Path, documents: Pa
 def test_eval_measures_answers_without_thoughts(model: Path, tmp_path: Path, run: Run) -> None:
     item = {"question": QUESTION, "answers": [SAID], "documents": [{"text": GARDEN, "title": "Garden"}]}
     (tmp_path / "data.jsonl").write_text(json.dumps(item) + "\n")
-    arms = [str(config(tmp_path, model, thinking)) for thinking in ("on", "off")]
+    methods = [str(config(tmp_path, model, thinking)) for thinking in ("on", "off")]
     out = tmp_path / "out"
     data = ("--data", str(tmp_path / "data.jsonl"), "--kind", "jsonl")
-    done = run("eval", *arms, *data, "--output", str(out), "--json", "-q")
+    done = run("eval", *methods, *data, "--output", str(out), "--json", "-q")
     assert done.code == 0, done.err
     assert LEAK not in done.out
     on, off = (one["metrics"]["f1"]["mean"] for one in json.loads(done.out)["runs"])

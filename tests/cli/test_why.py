@@ -115,5 +115,22 @@ def test_where_no_passage_matters_it_says_why() -> None:
     assert "the model says it without the documents" in shown(Grounds("So.", -1.0, 0.2, small), 200)
 
 
+@pytest.mark.parametrize(
+    ("without_all", "why"),
+    [(7.0, "7.00 nats less likely: several say it"), (0.2, "the model says it without the documents")],
+)
+def test_passages_that_speak_against_a_sentence_are_not_called_without_difference(without_all: float, why: str) -> None:
+    text = shown(Grounds("So.", -1.0, without_all, (passage(1, 0.1), passage(2, -3.0))), 200)
+    assert "-3.00 [2] 2.txt" in text
+    assert "No passage supports it by itself (the one above makes it less likely), " in text
+    assert why in text
+    several = shown(Grounds("So.", -1.0, without_all, (passage(1, -2.0), passage(2, -3.0))), 200)
+    assert "No passage supports it by itself (those above make it less likely), " in several
+
+
+def test_its_quiet_option_is_the_ordinary_one(run: Run) -> None:
+    assert "-q, --quiet Show no progress." in " ".join(run("why", "--help").out.split())
+
+
 def test_it_is_in_the_help(run: Run, tmp_path: Path) -> None:
     assert "show which passages and sentences support" in " ".join(run("why", "--help").out.split())

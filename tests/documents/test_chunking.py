@@ -242,7 +242,7 @@ def test_blocks_hold_every_character_of_texts_without_headings(monkeypatch: pyte
     assert all(0 < len(block.text) <= 100 for _, block in blocks)
 
 
-def test_auto_is_tokens_with_an_overlap_and_structure_without() -> None:
+def test_auto_is_the_default_and_an_index_stays_cut_as_it_was_made() -> None:
     assert Chunker(overlap=20).mode == "tokens"
     assert Chunker().mode == chunking.AUTO
     assert Chunker().for_index(Chunker(chunks="tokens").settings).mode == "tokens"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.documents.discover import Discovery, discover
+from pipeline.documents.left_out import NOT_RECOGNISED
 from pipeline.errors import DocumentError
 
 
@@ -121,3 +123,16 @@ def test_what_cannot_be_found_is_told(tree: Path, paths: Callable[[Path], list[s
     (tree / "bare").mkdir()
     with pytest.raises(DocumentError, match=message):
         discover(paths(tree))
+
+
+def test_without_ocr_pictures_are_left_out_of_archives_as_well(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a.txt", "photo.png"):
+            archive.writestr(name, "A")
+    archive_path = tmp_path / "a.zip"
+    for path in (tmp_path, archive_path):
+        found = discover([str(path)], ocr=False)
+        assert names(found, tmp_path) == ["a.zip/a.txt"]
+        assert found.skipped == ((f"{archive_path}/photo.png", NOT_RECOGNISED),)
+        assert names(discover([str(path)]), tmp_path) == ["a.zip/a.txt", "a.zip/photo.png"]
+    assert names(discover([f"{archive_path}/photo.png"], ocr=False), tmp_path) == ["a.zip/photo.png"], "it was named"

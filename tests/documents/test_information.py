@@ -50,18 +50,21 @@ def test_where_words_say_more_a_chunk_has_fewer_of_them() -> None:
     assert max(sizes["many"]) < min(sizes["few"][:-1])
 
 
-def test_a_chunk_begins_where_a_topic_does() -> None:
-    sentences = [f"{name} {n} is here now." for name in ("goat", "salt", "lamp") for n in range(9)]
-    text = " ".join(sentences).replace("goat 0", "Goat 0").replace("salt 0", "Salt 0").replace("lamp 0", "Lamp 0")
-    passages = cut(text, 60, BitsOfWords(topics=("Goat", "Salt", "Lamp")))
-    starts = {p.text.split()[0] for p in passages}
-    assert {"Goat", "Salt", "Lamp"} <= starts
+def test_a_chunk_begins_where_a_topic_does_and_not_after_equal_shares() -> None:
+    """By bits alone, the three chunks would have nine sentences each."""
+    counts = {"Goat": 7, "Salt": 10, "Lamp": 10}
+    sentences = [f"{name if n == 0 else name.lower()} so is here now." for name in counts for n in range(counts[name])]
+    passages = cut(" ".join(sentences), 60, BitsOfWords(topics=tuple(counts)))
+    assert [len(passage.text.split(". ")) for passage in passages] == list(counts.values())
 
 
-def test_a_heading_never_ends_a_chunk() -> None:
-    text = "\n\n".join(f"# Part {n}\n\n" + "One two three four five. " * 7 for n in range(6))
-    passages = cut(text, 48, BitsOfWords())
-    assert not any(p.text.rstrip().splitlines()[-1].startswith("#") for p in passages)
+@pytest.mark.parametrize(("room", "ends_in_it"), [(40, False), (60, False), (9, True)])
+def test_a_heading_ends_a_chunk_only_where_what_follows_does_not_fit(room: int, ends_in_it: bool) -> None:
+    """The clearest topic begins behind the heading, so that it alone would have the chunk begin there."""
+    plain, heading, topic = Unit(5, Bits(20.0, 4.0)), Unit(5, Bits(20.0, 8.0), is_heading=True), Unit(5, Bits(20.0, 0))
+    units = [*[plain] * 6, heading, topic, *[plain] * 6]
+    spans = pack_information(units, room)
+    assert any(units[last - 1].is_heading for _, last in spans) is ends_in_it
 
 
 @settings(max_examples=80, deadline=None)

@@ -10,6 +10,7 @@ import pytest
 from pipeline.documents import ocr
 from pipeline.documents.load import load
 from pipeline.documents.page_layout import Line, has_cells, lay_out_page
+from pipeline.documents.pdf import load_pdf
 from pipeline.errors import ConfigError
 from pipeline.types import Document, Heading, Place
 from tests.documents.pdf_file import pdf
@@ -117,6 +118,7 @@ def test_pages_beyond_the_limit_are_left_out_with_a_note(tmp_path: Path, monkeyp
     document = loaded(tmp_path, data)
     assert document.text.split("\n\n") == [f"This is page {n}." for n in (1, 2, 3)]
     assert document.notes == ("the last 2 of 5 pages were not read: set LONGTHREAD_MAX_PDF_PAGES higher to read them",)
+    assert document.limits == ("LONGTHREAD_MAX_PDF_PAGES",)
     monkeypatch.setenv("LONGTHREAD_MAX_PDF_PAGES", "many")
     with pytest.raises(
         ConfigError, match="LONGTHREAD_MAX_PDF_PAGES must be a whole number of pages above 0, was: many"
@@ -138,5 +140,36 @@ def test_scans_are_recognised_up_to_a_limit_and_not_at_all_without_ocr(
         "page 3 not recognised: set LONGTHREAD_MAX_OCR_PAGES higher to read them",
         "1 page read by OCR with a confidence of 1.00",
     )
+    assert document.limits == ("LONGTHREAD_MAX_OCR_PAGES",)
     document = load(path, ocr=False)
+    assert document.limits == ()
     assert document.notes == ("pages 2, 3 without text: if these are scans, index.ocr: auto reads them",)
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_a_page_whose_text_lies_outside_of_its_edges_is_no_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool
+) -> None:
+    """Neither OCR nor a higher limit finds text on it."""
+    monkeypatch.setattr(ocr, "is_installed", lambda: is_installed)
+    hidden = [""] * 60 + ["A sign."]
+    for use_ocr in (True, False):
+        document = load_pdf(tmp_path / "a.pdf", pdf([["Typed."], hidden]), use_ocr)
+        assert document.notes == (
+            "page 2 without text",
+            "6 characters outside of the edges of page 2 left out",
+        )
+        assert document.limits == ()
+
+
+def test_a_tiff_names_the_limit_that_cut_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    monkeypatch.setattr(ocr, "recognise", lambda image: ocr.Recognised("A sign.", 1.0))
+    frames = [image.new("RGB", (40, 20), "white") for _ in range(3)]
+    frames[0].save(tmp_path / "a.tiff", save_all=True, append_images=frames[1:])
+    data = (tmp_path / "a.tiff").read_bytes()
+    assert ocr.load_picture(tmp_path / "a.tiff", data).limits == ()
+    monkeypatch.setenv("LONGTHREAD_MAX_OCR_PAGES", "2")
+    document = ocr.load_picture(tmp_path / "a.tiff", data)
+    assert document.limits == ("LONGTHREAD_MAX_OCR_PAGES",)
+    assert document.notes[-1] == "the last 1 of 3 pages were not read: set LONGTHREAD_MAX_OCR_PAGES higher to read them"

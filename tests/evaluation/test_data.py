@@ -107,6 +107,22 @@ def test_own_lines(tmp_path: Path) -> None:
     assert len(list(data.corpus())) == 2
 
 
+def test_own_lines_have_a_scope_as_questions_of_a_run_have(tmp_path: Path) -> None:
+    lines = [
+        {"question": "a", "filter": " kind=pdf and year>=2024 ", "glob": "manual/*"},
+        {"question": "b", "filter": "colour=red"},
+        {"question": "c", "filter": 7},
+        {"question": "d", "glob": []},
+    ]
+    data = read_data("jsonl", write(tmp_path / "q.jsonl", lines, as_lines=True))
+    question = data.items[0].question
+    assert (question.filter, question.glob) == ("kind=pdf and year>=2024", "manual/*")
+    faults = [fault.removeprefix(f"{tmp_path}/") for _, fault in faults_of(data)]
+    assert faults[0].startswith("q.jsonl:2: ")
+    assert "colour=red" in faults[0]
+    assert faults[1:] == ["q.jsonl:3: has a 'filter' that is no text: 7", "q.jsonl:4: has a 'glob' that is no text: []"]
+
+
 def test_one_bad_question_of_our_own_lines_does_not_refuse_the_others(tmp_path: Path) -> None:
     lines = [
         {"id": 5, "question": "When?", "answers": ["noon\u2028sharp"]},

@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,37 @@ def test_a_damaged_run_is_told(tmp_path: Path) -> None:
     (folder / "records.jsonl").write_text('{"id": \n')
     with pytest.raises(DataError, match=r"records.jsonl:1: the line is damaged"):
         read_measures(folder)
+
+
+@pytest.mark.parametrize(
+    ("gold", "message"),
+    [
+        ("seven", 'gold must be an object, was: "seven"'),
+        ([], "gold must be an object, was: []"),
+        ({"answers": "seven"}, 'gold.answers must be a list, was: "seven"'),
+        ({"answers": [7]}, "gold.answers must be a list of texts, was: 7"),
+        ({"answers": [], "supports": {"a": 1}}, 'gold.supports must be a list, was: {"a": 1}'),
+        (
+            {"answers": [], "supports": [["a", 1]]},
+            'gold.supports must be a list of [source, start, end], has: ["a", 1]',
+        ),
+        ({"answers": [], "gains": ["a"]}, 'gold.gains must be an object, was: ["a"]'),
+    ],
+)
+def test_a_record_whose_gold_is_of_another_kind_is_named(gold: object, message: str, tmp_path: Path) -> None:
+    bad = {**line(1, record("seven")), "fields": {"gold": gold}}
+    folder = write_run(tmp_path / "a", [line(0, record("seven"), {"answers": ["seven"]}), bad])
+    with pytest.raises(DataError, match=re.escape(f"records.jsonl:2: {message}, as `longthread eval` writes it")):
+        read_measures(folder)
+
+
+def test_a_questions_filter_makes_it_another_question(tmp_path: Path) -> None:
+    rows = []
+    for name, scope in (("a", {}), ("b", {"filter": "kind=pdf"})):
+        entry = line(0, record("seven"), {"answers": ["seven"]})
+        (row,) = read_measures(write_run(tmp_path / name, [{**entry, "question": {**entry["question"], **scope}}])).rows
+        rows.append(row.question_hash)
+    assert rows[0] != rows[1]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,14 @@ def test_a_memory_that_reads_nothing_is_refused(book: Path) -> None:
         read(pipeline, [str(book)]),
     ):
         pass
+
+
+def test_pictures_are_left_out_where_the_pipeline_recognises_none(book: Path) -> None:
+    (book.parent / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
+    stages = (make("retrieve.bm25"), make("assemble.cited"), make("generate.scripted", {"n_ctx": 500}))
+    config = PipelineConfig("read.yaml", stages, replace(SETTINGS, ocr="off"))
+    with Pipeline(reading_config(config), Path("nowhere")) as pipeline, read(pipeline, [str(book.parent)]) as done:
+        assert [document.source for document in done.documents] == [book.as_posix()]
 
 
 def test_the_next_day_goes_on_from_what_the_last_prompt_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

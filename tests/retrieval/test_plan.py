@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.retrieval import plan
+from tests.documents.pdf_file import pdf
 from tests.retrieval.folders import contents, counts, read, update, write
 from tests.retrieval.letters import Letters
 
@@ -69,3 +70,27 @@ def test_many_new_stamps_are_worth_an_update_and_few_are_not(
     monkeypatch.setattr(plan, "MAX_HASHED", 10)
     assert update(index, docs, Letters()).compared == 1
     assert update(index, docs, Letters()).compared == 0
+
+
+def test_a_file_that_a_limit_cut_is_read_again_once_the_limit_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = write(tmp_path / "docs", {"salt.txt": "Salt is won from the sea."})
+    (docs / "long.pdf").write_bytes(pdf([[f"This is page {n}."] for n in range(1, 6)]))
+    (docs / "short.pdf").write_bytes(pdf([["The keeper has a lamp."]]))
+    index = tmp_path / "index"
+
+    def pages() -> int:
+        with read(index, Letters()) as opened:
+            return len(opened.document((docs / "long.pdf").as_posix()).pages)
+
+    monkeypatch.setenv("LONGTHREAD_MAX_PDF_PAGES", "2")
+    update(index, docs, Letters())
+    assert pages() == 2
+    assert counts(update(index, docs, Letters())) == (0, 0, 0, 3, 0)
+    for limit, n in (("3", 3), ("5", 5)):
+        monkeypatch.setenv("LONGTHREAD_MAX_PDF_PAGES", limit)
+        assert counts(update(index, docs, Letters())) == (0, 1, 0, 2, 0)
+        assert pages() == n
+    monkeypatch.delenv("LONGTHREAD_MAX_PDF_PAGES")
+    assert counts(update(index, docs, Letters())) == (0, 0, 0, 3, 0)

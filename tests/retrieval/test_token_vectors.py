@@ -15,6 +15,8 @@ from pipeline.retrieval.token_vectors import TextVectors, TokenVectors, delete_v
 from pipeline.retrieval.token_windows import Block, token_states
 from pipeline.storage.kept_cells import forget_text
 from tests.compressors.workbench import WordCounts
+from tests.retrieval.folders import update, write
+from tests.retrieval.letters import Letters
 
 TEXT = "The ferry sails from the quay. In winter it leaves at nine."
 
@@ -101,6 +103,50 @@ def test_vectors_of_chunks_that_are_gone_are_deleted(cache: Path, monkeypatch: p
     assert delete_vectors([f"# Times\n\n{TEXT}\n"]) == 1
     assert store.get("The town: It has a mayor.") is not None
     assert delete_vectors([]) == 0
+
+
+FIRST, SECOND = "The ferry sails at seven. It costs 14 marks.", "Dogs travel free. Bicycles pay two marks."
+
+
+@pytest.mark.parametrize(
+    "stretch",
+    [
+        f"# Times\n\n{FIRST}\n\n{SECOND}\n\nThe deck is wet.",
+        f"A ferry: {FIRST} {SECOND}",
+        f"It costs 14 marks. {SECOND} The deck is wet.",
+        "Bicycles pay two marks. The deck is wet.",
+        f"{FIRST} Dogs travel free.",
+        f"A ferry: a book: Two marks. {FIRST} Dogs travel",
+    ],
+)
+def test_what_a_section_holds_of_a_lost_chunk_is_deleted(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, stretch: str
+) -> None:
+    monkeypatch.setenv("LONGTHREAD_TOKEN_VECTORS", "int8")
+    store = kept_vectors("an embedder")
+    assert store is not None
+    others = (f"The ferry: {FIRST}", "The deck is wet.", "Dogs and two marks: it costs nothing.")
+    for text in (stretch, *others):
+        store.put(text, rows(9))
+    assert delete_vectors([SECOND]) == 1
+    assert store.get(stretch) is None
+    assert all(store.get(text) is not None for text in others)
+
+
+def test_a_document_that_leaves_an_index_takes_the_vectors_of_its_sections_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but vectors is kept: no cells of passages."""
+    monkeypatch.setenv("LONGTHREAD_TOKEN_VECTORS", "int8")
+    store = kept_vectors("an embedder")
+    assert store is not None
+    docs, embedder = write(tmp_path / "docs", {"a.txt": SECOND, "b.txt": FIRST}), Letters()
+    update(tmp_path / "index", docs, embedder)
+    section = f"Before it. {SECOND} And behind it."
+    store.put(section, rows(9))
+    (docs / "a.txt").unlink()
+    update(tmp_path / "index", docs, embedder)
+    assert store.get(section) is None
 
 
 def test_a_damaged_file_is_read_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ source. If it is indexed, its passages have the source `corpus.path_of(source)`,
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from pipeline.errors import DataError
 from pipeline.types import Document, Question, Span
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,35 @@ class Gold:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Gold:
-        supports = value.get("supports")
+    def from_json(cls, value: object) -> Gold:
+        """Reads what `to_json` gives; None is no gold. Raises DataError with what is wrong with another value."""
+        if value is None:
+            return cls()
+        values = _checked("gold", value, dict, "an object")
+        answers = _checked("gold.answers", values.get("answers", []), list, "a list")
+        supports, gains = values.get("supports"), values.get("gains")
+        if supports is not None:
+            supports = tuple(map(_span, _checked("gold.supports", supports, list, "a list")))
         return cls(
-            tuple(value.get("answers", ())),
-            value.get("is_answerable"),
-            None if supports is None else tuple(Span(*span) for span in supports),
-            value.get("gains"),
+            tuple(_checked("gold.answers", answer, str, "a list of texts") for answer in answers),
+            values.get("is_answerable"),
+            supports,
+            None if gains is None else _checked("gold.gains", gains, dict, "an object"),
         )
+
+
+def _checked(name: str, value: object, kind: type[T], what: str) -> T:
+    """The value, if it is of this type. Raises DataError otherwise."""
+    if not isinstance(value, kind):
+        raise DataError(f"{name} must be {what}, was: {json.dumps(value, default=str)[:60]}")
+    return value
+
+
+def _span(value: object) -> Span:
+    match value:
+        case [str(source), int(start), int(end)]:
+            return Span(source, start, end)
+    raise DataError(f"gold.supports must be a list of [source, start, end], has: {json.dumps(value, default=str)[:60]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@
 Only `question` is required. `answer` is short for `answers` with one entry. `answerable: false` marks a question that
 the documents do not answer. `supports` name a document by its number from 0, and a span of it by its text or its
 offsets. Without either, the whole document supports the answer. `source` names a file below the folders of --docs that
-holds the answer. The default `id` is the line number.
+holds the answer. `glob` and `filter` restrict the search to some documents, as in the questions of `longthread run`.
+The default `id` is the line number.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pipeline.executors.question_files import (
     TABLES,
     check_text,
     default_names,
+    filter_of,
+    glob_of,
     json_rows,
     name_of,
     read_rows,
@@ -35,7 +38,7 @@ from pipeline.registry import nearest
 from pipeline.types import Document, Question, Span
 
 KIND = "jsonl"
-_KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supports", "source")
+_KEYS = ("id", "question", "answer", "answers", "answerable", "documents", "supports", "source", "glob", "filter")
 
 
 def read(path: Path) -> DataSet:
@@ -89,10 +92,11 @@ def _item(item: dict[str, object], where: str, default_id: str) -> DataItem:
     try:
         check_text(text)
         name = name_of(item, default_id)
+        glob, filter_ = glob_of(item), filter_of(item)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     return DataItem(
-        Question(text, name, documents=tuple(dict.fromkeys(documents))),
+        Question(text, name, glob, tuple(dict.fromkeys(documents)), filter=filter_),
         Gold(
             () if is_answerable is False else tuple(map(str, answers)),
             is_answerable,
