@@ -34,7 +34,11 @@ LOG = logging.getLogger("longthread.ahead")
 N_TAGS = 10
 """Passages of a prompt whose numbers are read as well."""
 PAUSE_S = 0.4
-"""How long nothing is typed before the line is searched for."""
+"""How long nothing is typed before the whole line is searched for."""
+SEARCH_S = 1.0
+"""Time between two searches for a line that grows."""
+N_WHILE_GROWING = 3
+"""Passages of such a search that are read: what the next words will ask for may be another passage."""
 MAX_WHILE_TYPING = 16
 """Passages that are read while one line is typed."""
 _POLL_S = 0.05
@@ -249,9 +253,10 @@ def _by_use(pipeline: Pipeline) -> list[Passage]:
 class IdleReader:
     """Reads the passages that the next question is likely to need, in a thread, until it is stopped.
 
-    First those that the last answer was found among and those that follow the ones that it showed; and, whenever
-    typing pauses, those that are retrieved for the line so far. `stop` halts the model within milliseconds and waits
-    for the thread: the pipeline has one user at a time. What goes wrong is left to the question, which says it.
+    First those that the last answer was found among and those that follow the ones that it showed. Once a second the
+    best passages for the words so far take their place, and all that are retrieved for the line whenever typing pauses.
+    `stop` halts the model within milliseconds and waits for the thread: the pipeline has one user at a time. What goes
+    wrong is left to the question, which says it.
     """
 
     def __init__(
@@ -300,14 +305,16 @@ class IdleReader:
         n_left = MAX_WHILE_TYPING
         pending = self._near_last()
         line = searched = ""
-        since = monotonic()
+        typed_at = searched_at = monotonic()
         while not self._stopping.is_set():
-            text = self._typed().strip()
+            text, now = self._typed(), monotonic()
             if text != line:
-                line, since = text, monotonic()
-            elif line != searched and monotonic() - since >= PAUSE_S:
-                searched = line
-                pending = self._for_line(line) or pending
+                line, typed_at = text, now
+            has_paused = now - typed_at >= PAUSE_S
+            wanted = line.strip() if has_paused else _whole_words(line)
+            if wanted != searched and (has_paused or now - searched_at >= SEARCH_S):
+                searched, searched_at = wanted, now
+                pending = self._for_line(wanted, None if has_paused else N_WHILE_GROWING) or pending
             passage = next(pending, None) if n_left else None
             if passage is None:
                 self._stopping.wait(_POLL_S)
@@ -332,10 +339,15 @@ class IdleReader:
             chunks = self.pipeline.index.passages(passage.source)
             yield from [chunk for chunk in chunks if chunk.start >= passage.end][:1]
 
-    def _for_line(self, line: str) -> Iterator[Passage] | None:
-        """What is retrieved for a line; None for a command and for less than two words."""
+    def _for_line(self, line: str, n: int | None) -> Iterator[Passage] | None:
+        """The first n passages that are retrieved for a line; None for a command and for less than two words."""
         retriever = self.pipeline.config.retriever
         if retriever is None or line.startswith("/") or len(line.split()) < 2:
             return None
         passages: Sequence[Passage] = retriever.search(Question(line), self.pipeline)
-        return iter(passages)
+        return iter(passages[:n])
+
+
+def _whole_words(line: str) -> str:
+    """The line without the word that is being typed."""
+    return line.strip() if line[-1:].isspace() else line.rpartition(" ")[0].strip()

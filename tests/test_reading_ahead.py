@@ -258,6 +258,26 @@ def test_what_is_typed_is_read_before_it_is_asked(pipeline: Pipeline) -> None:
     assert done.stored_tokens <= tags, "the passages are read; their numbers may not be"
 
 
+def test_a_line_that_grows_without_a_pause_is_searched_for_as_well(made: Made) -> None:
+    with made.pipeline() as pipeline:
+        start = time.monotonic()
+        asked: list[str] = []
+        retriever: Any = pipeline.config.retriever
+        search = type(retriever).search
+
+        def note(self: Any, question: Question, runtime: Any) -> Any:
+            asked.append(question.text)
+            return search(self, question, runtime)
+
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            IdleReader(pipeline, None, lambda: f"How high is the tower{'?' * int((time.monotonic() - start) * 10)}") as idle,
+        ):
+            patch.setattr(type(retriever), "search", note)
+            wait_for(lambda: idle.n_tokens > 0)
+    assert asked == ["How high is the"], "the word that is being typed is left out, and no words are searched for twice"
+
+
 def test_a_halted_passage_leaves_nothing_and_delays_nothing(made: Made) -> None:
     with made.pipeline() as pipeline:
         engine: Any = pipeline.reader

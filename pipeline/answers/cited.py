@@ -9,20 +9,31 @@ no text can close its own delimiter or open another's. All of it is data: specia
 
 With a memory stage the order is: instructions, running summary, passages, the verbatim turns (as user and assistant
 messages; the first follows the passages), and last the recalled texts with the question. A follow-up with the same
-passages then finds everything up to the last turn in the KV cache. Recalled texts stand between their own tags, whose
-name occurs neither in them nor in the question.
+passages then finds everything up to the last turn in the KV cache. Where the cells of passages are reused, their place
+costs nothing, so the verbatim turns come before the passages: a follow-up with other passages reads no turn again.
+Recalled texts stand between their own tags, whose name occurs neither in them nor in the question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.answers.candidates import Body, Candidates, candidates_of
 from pipeline.answers.citations import evidence_in, nearest
 from pipeline.answers.layouts import DEFAULT, EXAMPLES, FOCUS, LAYOUTS, PLAIN, Layout, next_layout
-from pipeline.answers.prompt_parts import distinct, free_tag, parts, soft_cells, unwrapped
+from pipeline.answers.prompt_parts import (
+    distinct,
+    free_tag,
+    largest,
+    messages_of,
+    opened_by,
+    parts,
+    remembered,
+    soft_cells,
+    unwrapped,
+)
 from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
 from pipeline.answers.tried import NOT_TRIED, Tried, recommended_reuse, stored
 from pipeline.checks import at_least
@@ -39,7 +50,6 @@ from pipeline.types import (
     Prompt,
     PromptSpan,
     Recall,
-    Recalled,
     State,
     Text,
 )
@@ -123,7 +133,7 @@ class Cited:
         empty = prompt(())
         if reader.count(empty) > room:
             raise WindowError(_too_long(reader.count(empty), state.ledger.window, reserve, "the question alone"))
-        n = _largest(len(ranked), lambda k: reader.count(prompt(ranked[:k])) <= room)
+        n = largest(len(ranked), lambda k: reader.count(prompt(ranked[:k])) <= room)
         if n < len(ranked) and (runtime.on_overflow == "refuse" or n == 0):
             whole = reader.count(prompt(ranked))
             raise WindowError(_too_long(whole, state.ledger.window, reserve, counted(len(ranked), "passage")))
@@ -246,19 +256,22 @@ class Cited:
             messages.append(Message("user", (*opening, Text(example, "system"))))
             messages.append(Message("assistant", (Text(answer, "system"),)))
             opening = []
-        if layout.question != "after":
-            opening.append(Text(f"Question: {question.strip()}\n\n", "question"))
+        asked_first = [] if layout.question == "after" else [Text(f"Question: {question.strip()}\n\n", "question")]
+        summary: list[Text] = []
         units: list[Text] = []
         if recall is not None:
             tag = free_tag([question, *(memory.text for memory in recall.recalled)], "memory")
-            opening += [_remembered(memory, tag) for memory in recall.recalled if memory.tier == "summary"]
-            units = [_remembered(memory, tag) for memory in recall.recalled if memory.tier == "unit"]
-        opening += content
-        for turn in recall.turns if recall is not None else ():
-            earlier = Text(f"\nQuestion: {turn.question.strip()}", "history")
-            messages.append(Message("user", (*opening, earlier)))
-            messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
-            opening = []
+            summary = [remembered(memory, tag) for memory in recall.recalled if memory.tier == "summary"]
+            units = [remembered(memory, tag) for memory in recall.recalled if memory.tier == "unit"]
+        turns = messages_of(() if recall is None else recall.turns)
+        if chunks is not None and turns:
+            messages += opened_by((*opening, *summary), turns)
+            opening = [*asked_first, *content]
+        else:
+            opening += [*asked_first, *summary, *content]
+            if turns:
+                messages += opened_by(opening, turns)
+                opening = []
         tail = [*([] if layout.question == "before" else [pending]), *_focus(question, blocks, layout)]
         prompt = render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
         return at_home(prompt, chunks.home) if chunks is not None else prompt
@@ -415,12 +428,6 @@ def _focus(question: str, blocks: Sequence[_Block], layout: Layout) -> list[Prom
     return spans
 
 
-def _remembered(memory: Recalled, tag: str) -> Text:
-    """Wraps a recalled text in its tags, with the time to the minute, so that the model can tell which is later."""
-    about = "summary" if memory.tier == "summary" else memory.time.replace("T", " ")[:16]
-    return Text(f"<{tag} {about}>\n{memory.text.strip()}\n</{tag}>\n", "memory")
-
-
 def _with_less(recall: Recall) -> Recall:
     units = [memory for memory in recall.recalled if memory.tier == "unit"]
     if units:
@@ -429,18 +436,6 @@ def _with_less(recall: Recall) -> Recall:
     if recall.turns:
         return replace(recall, turns=recall.turns[1:])
     return Recall()
-
-
-def _largest(n: int, fits: Callable[[int], bool]) -> int:
-    """Returns the largest k in [0, n] with fits(k), by bisection; `fits` must be monotone."""
-    low, high = 0, n
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _too_long(tokens: int, window: int, reserve: int, what: str) -> str:

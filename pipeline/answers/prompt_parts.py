@@ -1,18 +1,14 @@
-"""What prompts of passages are made of: distinct passages, tags that no text can close, and their account."""
+"""What prompts of passages are made of: distinct passages, safe tags, earlier turns, and an account of their tokens."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from pipeline.contracts import Model
-from pipeline.types import (
-    Part,
-    Passage,
-    Prompt,
-    Soft,
-)
+from pipeline.types import Message, Part, Passage, Prompt, PromptSpan, Recalled, Soft, Text, Turn
 
 MIN_PROSE_CHARS = 40
 
@@ -75,3 +71,36 @@ def soft_cells(prompt: Prompt) -> tuple[int, int]:
     """Returns the number of soft vectors in the prompt, and the number of tokens that they replace."""
     soft = [span for span in prompt if isinstance(span, Soft)]
     return sum(len(span.vectors) for span in soft), sum(span.stands_for for span in soft)
+
+
+def messages_of(turns: Sequence[Turn]) -> list[Message]:
+    """Earlier turns word for word, as messages of user and assistant."""
+    messages = []
+    for turn in turns:
+        messages.append(Message("user", (Text(f"\nQuestion: {turn.question.strip()}", "history"),)))
+        messages.append(Message("assistant", (Text(turn.answer.strip(), "history"),)))
+    return messages
+
+
+def opened_by(opening: Sequence[PromptSpan], messages: Sequence[Message]) -> list[Message]:
+    """Puts spans at the beginning of the first message."""
+    first, *others = messages
+    return [replace(first, content=(*opening, *first.content)), *others]
+
+
+def remembered(memory: Recalled, tag: str) -> Text:
+    """Wraps a recalled text in its tags, with the time to the minute, so that the model can tell which is later."""
+    about = "summary" if memory.tier == "summary" else memory.time.replace("T", " ")[:16]
+    return Text(f"<{tag} {about}>\n{memory.text.strip()}\n</{tag}>\n", "memory")
+
+
+def largest(n: int, fits: Callable[[int], bool]) -> int:
+    """Returns the largest k in [0, n] with fits(k), by bisection; `fits` must be monotone."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

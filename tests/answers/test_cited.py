@@ -60,9 +60,9 @@ def test_passages_are_numbered_in_the_order_of_their_source() -> None:
 
 @pytest.mark.parametrize(("k", "fits", "expected"), [(5, 3, 3), (5, 0, 0), (5, 5, 5), (0, 3, 0), (1, 1, 1)])
 def test_the_largest_number_that_fits(k: int, fits: int, expected: int) -> None:
-    from pipeline.answers.cited import _largest
+    from pipeline.answers.prompt_parts import largest
 
-    assert _largest(k, lambda n: n <= fits) == expected
+    assert largest(k, lambda n: n <= fits) == expected
 
 
 ASKED_FOR: tuple[CiteBy, ...] = ("model", "both")

@@ -29,7 +29,19 @@ from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
 from pipeline.text.sentences import sentences
-from pipeline.types import Answer, Document, Excerpt, Passage, Prompt, Question, Recalled, State, Text
+from pipeline.types import (
+    Answer,
+    Document,
+    Excerpt,
+    Generation,
+    Passage,
+    Prompt,
+    Question,
+    Recalled,
+    State,
+    Text,
+    Turn,
+)
 from tests.compressors.workbench import scripted_runtime
 
 HARBOUR = (
@@ -184,6 +196,25 @@ def test_rereading_needs_reuse() -> None:
         Cited(reread=4)
 
 
+def test_earlier_turns_come_before_passages_that_are_reused() -> None:
+    found = passages(HARBOUR, GARDEN)
+    summary = Recalled("summary", "We spoke of otters.", 5, None, (1,), "2026-11-30T09:00:00+00:00")
+    unit = Recalled("unit", "Owls came up.", 4, None, (2,), "2026-11-30T09:01:00+00:00")
+    turns = tuple(Turn(n, f"Is {n} even?", f"{n} it is.", "2026-11-30T09:02:00+00:00") for n in (3, 4))
+    runtime = scripted_runtime()
+    runtime.use(reader=Keeping(4096))
+    state = State(Question(QUESTION), found, ledger=stage_ledger(4096, 64, ""), found=found, turns=turns)
+    state = replace(state, has_memory=True, recalled=(summary, unit))
+    ordered = {"exact": "otters ferry beehives Is3 Is4 Owls", "passages": "otters Is3 Is4 ferry beehives Owls"}
+    for reuse, expected in ordered.items():
+        text = text_of(Cited(reuse=reuse, layout="brief").assemble(state, runtime, 64).prompt)  # type: ignore[arg-type]
+        places = {"otters": "otters", "ferry": "ferry", "beehives": "seven beehives", "Owls": "Owls came"}
+        places |= {f"Is{n}": f"Is {n} even?" for n in (3, 4)}
+        assert all(text.count(words) == 1 for words in places.values())
+        assert " ".join(sorted(places, key=lambda name: text.index(places[name]))) == expected
+        assert text.rindex("How many beehives") > text.index("Owls came")
+
+
 # ------------------------------------------------------------------------------------------------- with real weights
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
@@ -220,6 +251,26 @@ def test_another_question_on_the_same_passages_reads_nothing_of_them(real: Pipel
     assert state.answer is not None
     quotes = [citation.quote.text for citation in state.answer.citations if citation.quote is not None]
     assert quotes[0] == "The tower is 48 metres high."
+
+
+def test_a_follow_up_with_other_passages_reads_no_turn_again(real: Pipeline) -> None:
+    texts = {"garden.txt": GARDEN, "harbour.txt": HARBOUR, "tower.txt": TOWER}
+    turns = tuple(Turn(n, f"What is {n} and {n}?", f"It is {n + n}.", "2026-11-30T09:02:00+00:00") for n in range(12))
+
+    def ask(question: str, *sources: str) -> tuple[Generation, int]:
+        documents = tuple(Document(source, texts[source]) for source in sources)
+        state = State(Question(question, documents=documents), ledger=real.ledger, turns=turns, has_memory=True)
+        for stage in real.config.stages:
+            state = run_stage(stage, state, real, real.reserve)
+        assert state.ledger.generation is not None
+        history = tuple(span for span in state.prompt if span.part == "history")
+        return state.ledger.generation, real.reader.count(history)
+
+    ask("What do bicycles cost?", "harbour.txt", "tower.txt")
+    done, n_history = ask("How many beehives has the garden?", "garden.txt")
+    assert n_history > 100
+    assert done.reused_tokens > n_history
+    assert done.read_tokens - done.stored_tokens < 60
 
 
 def test_why_finds_the_sentence_among_kept_cells(real: Pipeline) -> None:
