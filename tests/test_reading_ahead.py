@@ -271,7 +271,9 @@ def test_a_line_that_grows_without_a_pause_is_searched_for_as_well(made: Made) -
 
         with (
             pytest.MonkeyPatch.context() as patch,
-            IdleReader(pipeline, None, lambda: f"How high is the tower{'?' * int((time.monotonic() - start) * 10)}") as idle,
+            IdleReader(
+                pipeline, None, lambda: f"How high is the tower{'?' * int((time.monotonic() - start) * 10)}"
+            ) as idle,
         ):
             patch.setattr(type(retriever), "search", note)
             wait_for(lambda: idle.n_tokens > 0)
