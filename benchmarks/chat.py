@@ -10,8 +10,8 @@ and all; the embedder and the model are loaded before. Each round begins with an
 
 Resumed: the same documents and pipeline. A process asks the first question and two more, and ends; another opens the
 session and asks a new question. `resumed_over_first` is the second process's `ttft`, what it loads from disk
-included, over that of the first question; embedder and model are loaded before in both. `_cpu` is the same in processor
-seconds, which a busy machine does not stretch.
+included, over that of the first question. The model, and what the chat loads while one types, are loaded before in
+both. `_cpu` is the same in processor seconds, which a busy machine does not stretch.
 
 Ahead: a chat with `reuse: sentences`, whose questions are typed at eight characters a second. In one way the likely
 passages are read meanwhile, in the other nothing is; ways take turns on each question, each with cells of its own.
@@ -32,6 +32,7 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -62,6 +63,7 @@ from pipeline.offline import switch_off_telemetry
 from pipeline.pipeline import Pipeline
 from pipeline.reading_ahead import IdleReader
 from pipeline.registry import make
+from pipeline.storage.cache import cache_folder
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT_TOKENS = 1500
@@ -184,6 +186,7 @@ def one_day(index: Path, folder: Path, questions: Sequence[str]) -> list[dict[st
     with Pipeline(whole_config(), index) as pipeline:
         load_all(pipeline)
         with Conversation(pipeline, folder) as conversation:
+            conversation.warm_up()
             for question in questions:
                 came: list[tuple[float, float]] = []
                 pipeline.listener = replace(pipeline.listener, on_text=partial(_note_time, came))
@@ -220,6 +223,7 @@ def measure_resumed(rounds: int, work: Path) -> dict[str, Any]:
     index, n_tokens = index_documents(work)
     first, resumed = [], []
     for n in range(rounds):
+        shutil.rmtree(cache_folder() / "snapshots", ignore_errors=True)  # those of the round before hold these prompts
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
             first.append(process.submit(one_day, index, work / f"days{n}", QUESTIONS[:3]).result()[0])
         with ProcessPoolExecutor(1, get_context("spawn")) as process:

@@ -46,6 +46,9 @@ class Transcribed:
     def commit(self, turn: Turn) -> None:
         self.transcript.commit(turn)
 
+    def warm_up(self) -> None:
+        """Imports nothing."""
+
     def settle(self, runtime: Runtime, progress: Progress | None = None) -> None:
         """Does nothing: there is one tier."""
 

@@ -335,6 +335,9 @@ class Recollection(Protocol):
     def next_number(self) -> int:
         """The number of the next turn. Numbers of forgotten turns are not reused."""
 
+    def warm_up(self) -> None:
+        """Imports what the next recall needs and takes long to import. It may run in a thread beside other calls."""
+
     def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
         """Recalls what is relevant to the question, in at most `room` tokens of the reader (texts alone)."""
 

@@ -21,7 +21,6 @@ from cli.chat.watched import Watched
 from cli.output import print_line
 from cli.progress import Display
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Embedder
 from pipeline.conversation.conversation import Conversation
 from pipeline.conversation.followup import Rewritten
 from pipeline.conversation.forgetting import Forgotten
@@ -264,14 +263,14 @@ class Chat:
             self.pipeline = self.conversation.pipeline = before
 
     def warm_up(self) -> None:
-        """Loads the embedder in the background while the first question is typed. The question reports its errors."""
+        """Loads what searches in the background while the first question is typed. The question reports its errors."""
 
-        def load(embedder: Embedder) -> None:
+        def load(conversation: Conversation) -> None:
             with suppress(Exception):
-                embedder.embed(["warm"])
+                conversation.warm_up()
 
         if self.has_documents:
-            self._warming = Thread(target=load, args=(self.pipeline.embedder,), daemon=True)
+            self._warming = Thread(target=load, args=(self.conversation,), daemon=True)
             self._warming.start()
 
     @contextmanager
@@ -290,7 +289,7 @@ class Chat:
             yield
 
     def wait_until_warm(self) -> None:
-        """Waits for the embedder that `warm_up` loads."""
+        """Waits for what `warm_up` loads."""
         while self._warming is not None and self._warming.is_alive():
             self.display("load the embedder", 0, 0)
             self._warming.join(0.1)

@@ -21,6 +21,7 @@ from memory.hierarchical.units import Unit, UnitTables
 from memory.transcribed import Transcribed, softmax, turn_text
 from pipeline.contracts import Progress, Runtime
 from pipeline.conversation.transcript import now, session_errors
+from pipeline.retrieval.vectors import load_library
 from pipeline.types import Item, Passage, Question, Recall, Recalled, Turn
 
 
@@ -40,6 +41,11 @@ class Tiers(Transcribed):
         self._recaller = Recaller(self.units, self._search, settings)
         self._digest = Digest(self.units, settings, runtime)
         self._lengths: dict[int, int] = {}
+
+    def warm_up(self) -> None:
+        """Imports Chroma if there are turns to search; without them the first answer does not wait for it."""
+        if self.turns and self._search.has_vectors:
+            load_library()
 
     def recall(self, question: Question, runtime: Runtime, room: int) -> Recall:
         self._close_segments(runtime)

@@ -21,7 +21,7 @@ class IndexSettings:
     :param overlap: number of tokens that neighbouring chunks share, in [0, chunk_tokens / 2).
     :param chunks: `structure` makes a chunk of each section, function or paragraph, and joins neighbours that fit;
         `tokens` fills chunks up to `chunk_tokens` as far as headings allow; `information` begins chunks where a model
-        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by tokens.
+        finds a new topic, and reads all documents with it. auto: as the index was cut, a new one by structure.
     :param ocr: whether text in pictures and in scanned pages of PDF files is recognised. auto: if the extra `ocr` is
         installed.
     :param pooling: how a GGUF file's embedder makes a text's vector of its tokens' states. auto: as the file says.
@@ -54,14 +54,18 @@ class IndexSettings:
     def to_dict(self) -> dict[str, Any]:
         """Converts the settings to plain values, which key indexes and records.
 
-        Settings that were added later are left out at their defaults, so that old keys stay valid. So is `chunks:
-        tokens`, which was the default when old indexes were made.
+        Settings that were added later are left out at their defaults, so that old keys stay valid.
         """
-        left_out: dict[str, tuple[str | None, ...]] = {
-            "chunks": ("auto", "tokens"), "ocr": ("auto",), "pooling": ("auto",), "question_prefix": (None,),
-            "passage_prefix": (None,),
-        }  # fmt: skip
-        return {name: value for name, value in asdict(self).items() if value not in left_out.get(name, ())}
+        added_later = {
+            "chunks": "auto",
+            "ocr": "auto",
+            "pooling": "auto",
+            "question_prefix": None,
+            "passage_prefix": None,
+        }
+        return {
+            name: value for name, value in asdict(self).items() if name not in added_later or value != added_later[name]
+        }
 
     @property
     def reading(self) -> tuple[str | None, ...]:

@@ -61,6 +61,11 @@ class Conversation:
     def turns(self) -> tuple[Turn, ...]:
         return self.memory.turns
 
+    def warm_up(self) -> None:
+        """Loads what the next question searches with. It may run in a thread while the question is typed."""
+        self.pipeline.embedder.embed(["warm"])
+        self.memory.warm_up()
+
     def ask(self, text: str, search_for: str | None = None, ask_for: str | None = None) -> State:
         """The answer, streamed through the pipeline's `on_text`, and committed as a turn before this returns.
 

@@ -31,7 +31,7 @@ from pipeline.text.sentences import sentences
 from pipeline.types import Document, Passage
 
 Chunks = Literal["auto", "tokens", "structure", "information"]
-AUTO: Literal["tokens", "structure"] = "tokens"
+AUTO: Literal["tokens", "structure"] = "structure"
 """How a new index is cut by default (docs/decisions/0053)."""
 Count = Callable[[Sequence[str]], list[int]]
 """Tokens of each text as the embedder reads it, special ones included, never cut."""

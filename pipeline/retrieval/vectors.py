@@ -85,6 +85,11 @@ def _writable_copy(folder: Path) -> tempfile.TemporaryDirectory[str]:
     return copy
 
 
+def load_library() -> None:
+    """Imports Chroma, which takes a second. Whoever has time before the first search may do it then."""
+    import chromadb  # noqa: F401
+
+
 class Vectors:
     """The open collection of a folder. What Chroma raises goes through; the index says what it means."""
 

@@ -169,3 +169,22 @@ def test_a_closed_conversation_leaves_the_pipeline_free(tmp_path: Path) -> None:
         with Conversation(pipeline, tmp_path):
             assert pipeline_is_open(pipeline)
         assert not pipeline_is_open(pipeline)
+
+
+def test_a_resumed_session_imports_chroma_before_the_question(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr("memory.hierarchical.tiers.load_library", lambda: imported.append("chromadb"))
+    with pipeline_with(make("memory.hierarchical"), docs, k=1) as pipeline:
+        with Conversation(pipeline, tmp_path) as talk:
+            talk.warm_up()
+            assert imported == [], "the first answer of a new session needs no vectors of turns"
+            talk.ask("When does the ferry leave?")
+        with Conversation(pipeline, tmp_path) as talk:
+            talk.warm_up()
+            assert imported == ["chromadb"]
+    with pipeline_with(FULL, docs, k=1) as pipeline, Conversation(pipeline, tmp_path / "full") as talk:
+        talk.ask("When does the ferry leave?")
+        talk.warm_up()
+    assert imported == ["chromadb"], "memory.full searches no vectors"
