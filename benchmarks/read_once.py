@@ -174,18 +174,18 @@ def measure_evaluation(options: argparse.Namespace, data_path: Path, work: Path)
     data = read_data("squad", str(data_path))
     result: dict[str, Any] = {}
     for name in ("today", "read_once"):
-        arms = []
-        for arm, (stages, reuse, k) in kinds.items():
+        methods = []
+        for method, (stages, reuse, k) in kinds.items():
             reuse = "exact" if name == "today" else reuse
-            arms.append(Method(arm, config(arm, options.model, stages, reuse, k, options.max_tokens)))
+            methods.append(Method(method, config(method, options.model, stages, reuse, k, options.max_tokens)))
         start = perf_counter()
         with cache(work / f"eval-cache-{name}"):
-            evaluate(arms, data, data_path, work / f"eval-{name}", EvalOptions(turns=2, executor="local"))
-        tokens = {arm.name: read_tokens(work / f"eval-{name}" / arm.name) for arm in arms}
+            evaluate(methods, data, data_path, work / f"eval-{name}", EvalOptions(turns=2, executor="local"))
+        tokens = {method.name: read_tokens(work / f"eval-{name}" / method.name) for method in methods}
         result[name] = {
             "read": sum(one["read"] for one in tokens.values()),
-            "stored": {arm: one["stored"] for arm, one in tokens.items()},
-            "read_by_arm": {arm: one["read"] for arm, one in tokens.items()},
+            "stored": {method: one["stored"] for method, one in tokens.items()},
+            "read_by_pipeline": {method: one["read"] for method, one in tokens.items()},
             "seconds": round(perf_counter() - start, 1),
         }
         print(f"evaluation, {name}: {json.dumps(result[name])}", file=sys.stderr, flush=True)

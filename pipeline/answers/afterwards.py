@@ -13,6 +13,8 @@ corpus, whose scores are lower.
 
 from __future__ import annotations
 
+from pipeline.text.counting import below
+
 UNSURE = 0.5
 """Threshold on the gate's probability: below it an answer needs evidence near the question."""
 UNSURE_ALONE = 0.2
@@ -29,7 +31,7 @@ def doubt(answerable: float | None, unusable: str, is_led_by_quote: bool) -> str
     if is_led_by_quote:
         if answerable >= UNSURE_ALONE:
             return ""
-        return f"the documents hold the answer with a probability of {answerable:.2f}, below {UNSURE_ALONE:.2f}"
+        return f"the documents hold the answer with a probability of {below(answerable, UNSURE_ALONE)}"
     if answerable >= UNSURE or not unusable:
         return ""
     return (

@@ -18,7 +18,7 @@ from pipeline.checks import in_range
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
 from pipeline.retrieval.scope import size_of
-from pipeline.text.counting import counted
+from pipeline.text.counting import below, counted
 from pipeline.types import Answer, Citation, Passage, Question
 
 REFUSAL = "The documents do not hold the answer."
@@ -128,7 +128,7 @@ class Support:
             return Verdict(None, None, nearest)
         if probability >= self.least:
             return Verdict(probability, None, nearest)
-        why = f"{searched}: they hold the answer with a probability of {probability:.2f}, below {self.least:.2f}"
+        why = f"{searched}: they hold the answer with a probability of {below(probability, self.least)}"
         missing = _missing(evidence)
         return Verdict(probability, f"{why}; nothing near says: {', '.join(missing)}" if missing else why, nearest)
 

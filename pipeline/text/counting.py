@@ -21,3 +21,9 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def below(value: float, limit: float) -> str:
+    """A value and the larger limit that it misses, with as many digits as tell them apart: `0.138, below 0.143`."""
+    digits = next((n for n in range(2, 17) if f"{value:.{n}f}" != f"{limit:.{n}f}"), 17)
+    return f"{value:.{digits}f}, below {limit:.{digits}f}"
