@@ -24,7 +24,7 @@ def test_the_default_model_answers_the_demos_questions(run: Run, question: dict[
     record = json.loads(done.out)
     if not question["answers"]:
         assert record["is_abstention"]
-        assert record["why"].startswith("searched 10 passages of 4 documents")
+        assert record["why"].startswith("searched 5 passages of 4 documents")
         return
     quotes = [citation["quote"]["text"] for citation in record["citations"][:2]]
     assert any(holds(text, one) for text in (record["answer"], *quotes) for one in question["answers"])

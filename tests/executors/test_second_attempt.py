@@ -54,7 +54,7 @@ def test_the_second_attempt_is_in_the_next_layout_and_its_answer_is_shown(index:
     assert state.answer is not None
     assert state.answer.by == "model"
     assert "".join(heard[2:]).endswith(state.answer.text)
-    assert "thirty-four years" in state.answer.text
+    assert "TOWN HALL OF SKELBY" in state.answer.text
     assert state.ledger.layout == next_layout(DEFAULT).name
     assert not any(BRIEF in getattr(span, "text", "") for span in state.prompt)
     assert any(BRIEF in getattr(span, "text", "") for span in state.second_prompt)
