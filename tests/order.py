@@ -13,6 +13,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SLOW_FILES: tuple[str, ...] = (
+    "tests/cli/test_models_try.py",
+    "tests/models/test_leaks.py",
+    "tests/executors/test_run.py",
+    "tests/answers/test_attribution.py",
+    "tests/cli/test_calibrate.py",
+    "tests/compressors/test_contract.py",
+    "tests/memory/test_forgetting.py",
+    "tests/cli/test_demo.py",
+    "tests/models/test_sliding_window.py",
     "tests/test_readme.py",
     "tests/chat/test_terminal.py",
     "tests/memory/test_crash.py",
