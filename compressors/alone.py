@@ -32,7 +32,7 @@ class WorksAlone(ABC):
         """Compresses the passages of a stage, or without a runtime the texts of a caller."""
         if isinstance(question, Question) and runtime is not None:
             return self._compress(question, cast("Sequence[Passage]", passages), runtime)
-        if isinstance(question, Question) or isinstance(passages, str):
+        if isinstance(question, Question) or runtime is not None or isinstance(passages, str):
             raise TypeError("compress takes a string and a list of strings, or a Question, passages and a runtime")
         from pipeline.alone import compress
 

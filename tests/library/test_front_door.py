@@ -239,6 +239,8 @@ def test_a_compressor_takes_a_question_and_texts_as_strings() -> None:
         lt.ExitMini().compress(question, "one text")
     with pytest.raises(TypeError, match="or a Question, passages and a runtime"):
         lt.ExitMini().compress(Question(question), [])  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="or a Question, passages and a runtime"):
+        lt.ExitMini().compress(question, texts, object())  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("name", [name for name in COMPONENTS if name.startswith("compress.")])
