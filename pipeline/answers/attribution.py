@@ -187,7 +187,7 @@ def _left_out(state: State, texts: Sequence[str], slices: Sequence[slice], varia
     units: dict[int, list[tuple[int, int]]] = {}
     for number in sorted({number for numbers in opened for number in numbers}):
         standing = [text for text, numbers in zip(texts, opened, strict=True) if number in numbers]
-        units[number] = _likeliest(shown[number], _units(shown[number]), standing, state.question.text)
+        units[number] = _likeliest(shown[number], _units(shown[number]), standing, state.question.query)
     parts = [Part(number, span) for number, spans in units.items() for span in spans]
     # a passage of one sentence was left out already
     by_part = {part: by_passage[part.number] for part in parts if len(units[part.number]) == 1}

@@ -121,14 +121,14 @@ class Cited:
         """
         reader = runtime.reader
         room = state.ledger.window - reserve
-        question = state.question.text
+        question, query = state.question.text, state.question.query
         ranked = distinct(state.passages)
         layout, lead = self.suited(reader, runtime)
         chunks = self._chunks(state.found, runtime, layout)
         recall = self._recall_that_fits(state, ranked[:1], runtime, room, layout)
 
         def prompt(passages: Sequence[Passage]) -> Prompt:
-            return self.prompt(question, passages, reader, recall, layout, chunks)
+            return self.prompt(question, passages, reader, recall, layout, chunks, query)
 
         empty = prompt(())
         if reader.count(empty) > room:
@@ -145,7 +145,7 @@ class Cited:
         if recall is not None:
             state = replace(state, turns=recall.turns, recalled=recall.recalled)
         other = next_layout(layout.name)
-        second_prompt = self.prompt(question, shown, reader, recall, other, chunks)
+        second_prompt = self.prompt(question, shown, reader, recall, other, chunks, query)
         if reader.count(second_prompt) > room:
             second_prompt = ()
         ledger = replace(
@@ -233,10 +233,12 @@ class Cited:
         recall: Recall | None = None,
         layout: Layout = LAYOUTS[DEFAULT],
         chunks: Chunks | None = None,
+        query: str = "",
     ) -> Prompt:
         """Renders the prompt for these passages in this order; `recall` is None in a pipeline without a memory.
 
         `chunks` are the passages whose cells are reused; with None every passage is read as text.
+        `query` is the wording that chooses the sentences to repeat, if it is another one.
         """
         instruction = layout.instruction if self.instructions is None else self.instructions
         if self.citations != "evidence":
@@ -272,7 +274,7 @@ class Cited:
             if turns:
                 messages += opened_by(opening, turns)
                 opening = []
-        tail = [*([] if layout.question == "before" else [pending]), *_focus(question, blocks, layout)]
+        tail = [*([] if layout.question == "before" else [pending]), *_focus(query or question, blocks, layout)]
         prompt = render_answer(reader, [*messages, Message("user", (*opening, *units, *tail))], layout.begin)
         return at_home(prompt, chunks.home) if chunks is not None else prompt
 

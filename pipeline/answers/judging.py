@@ -85,8 +85,8 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
     is_plain_yes = bool(_YES_NO.match(text))
     if not _has_evidence(answer) and content_words(text) and not is_plain_yes and not _said_before(text, state):
         return Judged(answer, NO_EVIDENCE, generation)
-    evidence = evidence_in(state.shown, question)
-    if _stands_in_other_row(answer, evidence, question):
+    evidence = evidence_in(state.shown, state.question.query)
+    if _stands_in_other_row(answer, evidence, state.question.query):
         return Judged(answer, OTHER_ROW, generation)
     share = relevance(answer, evidence)
     if share is not None and share < MIN_RELEVANCE and not _said_before(text, state):
@@ -118,7 +118,7 @@ def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question:
 
 def _stands_in_nearest(state: State, answer: Answer) -> bool:
     """Whether the answer's evidence is about as near to the question as the best sentence."""
-    share = relevance(answer, evidence_in(state.shown, state.question.text))
+    share = relevance(answer, evidence_in(state.shown, state.question.query))
     return share is not None and share >= MIN_RELEVANCE_LED
 
 
@@ -192,7 +192,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
 
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
     """Cites the n shown sentences nearest to the question; in a table, first the row that the question names."""
-    question = state.question.text
+    question = state.question.query
     evidence = evidence_in(state.shown, question)
     best = nearest(evidence, 1)
     row = next(
@@ -228,7 +228,7 @@ def is_bridged(state: State, answer: Answer) -> bool:
 
     The name must not occur in the question, and the two must be from different documents.
     """
-    question = state.question.text
+    question = state.question.query
     best = max(evidence_in(state.shown, question), key=lambda sentence: sentence.score, default=None)
     if best is None:
         return False

@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline.answers.citations import REFUSAL
+from pipeline.answers.cited import Cited
 from pipeline.answers.contract import CUT, LOOPED, WORDLESS
 from pipeline.answers.judging import RETRY_PENALTY, judge, second_sampling, settle
+from pipeline.answers.layouts import FOCUS
+from pipeline.stages import stage_ledger
 from pipeline.types import (
     Answer,
     Finish,
@@ -20,8 +23,10 @@ from pipeline.types import (
     Sampling,
     ScoredSentence,
     State,
+    Text,
     Turn,
 )
+from tests.compressors.workbench import scripted_runtime
 
 GARDEN = "Seven beehives stand in the garden. Ada Orla looks after them. It opens at 7:40."
 STATE = State(
@@ -206,3 +211,30 @@ def test_the_ledger_is_that_of_the_prompt_that_was_answered() -> None:
     assert after.ledger.generation is not None
     first, _ = settle(before, judge(before, wrote("seven beehives")), None)
     assert (first.ledger.parts, first.ledger.layout) == (before.ledger.parts, before.ledger.layout)
+
+
+def test_the_quote_for_a_follow_up_is_nearest_to_what_was_searched_for() -> None:
+    texts = ("And who is the one that asks?", "The master of the Zephyrus is Ada Brandt.")
+    state = replace(
+        STATE,
+        question=Question("And who is her master?", search_query="And who is the Zephyrus's master?"),
+        shown=tuple(Passage(f"{n}.txt", 0, len(text), text) for n, text in enumerate(texts)),
+    )
+    answer, _ = shown(state, "[1]")
+    assert (answer.text, answer.by) == (texts[1], "quote")
+
+
+def test_the_sentences_that_are_repeated_are_nearest_to_what_was_searched_for() -> None:
+    texts = ("Her master is the master of Vega.", "Ada Brandt commands the ship Zephyrus in winter.")
+    passages = tuple(Passage(f"{n}.txt", 0, len(text), text) for n, text in enumerate(texts))
+    runtime = scripted_runtime()
+    repeated = []
+    for query in ("", "Who commands the ship Zephyrus?"):
+        question = Question("Who is her master?", search_query=query)
+        state = State(question, passages, ledger=stage_ledger(4096, 64, ""), found=passages)
+        prompt = Cited(layout="focus").assemble(state, runtime, 64).prompt
+        text = "".join(span.text for span in prompt if isinstance(span, Text))
+        assert "Question: Who is her master?" in text
+        repeated.append(text.partition(FOCUS)[2])
+    assert texts[0] in repeated[0]
+    assert texts[1] in repeated[1]
