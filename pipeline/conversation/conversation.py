@@ -32,6 +32,7 @@ from pipeline.pipeline import Pipeline
 from pipeline.registry import stage_name
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
+from pipeline.text.languages import load_lists
 from pipeline.types import Answer, Question, State, Turn
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Conversation:
     def warm_up(self) -> None:
         """Loads what the next question searches with. It may run in a thread while the question is typed."""
         self.pipeline.embedder.embed(["warm"])
+        load_lists()
         self.memory.warm_up()
 
     def ask(self, text: str, search_for: str | None = None, ask_for: str | None = None) -> State:

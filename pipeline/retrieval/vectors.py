@@ -87,7 +87,7 @@ def _writable_copy(folder: Path) -> tempfile.TemporaryDirectory[str]:
 
 def load_library() -> None:
     """Imports Chroma, which takes a second. Whoever has time before the first search may do it then."""
-    import chromadb  # noqa: F401
+    import chromadb.api.rust  # noqa: F401 - a client imports it when it is made
 
 
 class Vectors:

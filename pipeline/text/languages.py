@@ -154,6 +154,11 @@ def _claims_as_written() -> frozenset[str]:
     return frozenset({*every, *(word.capitalize() for word in every), *(word.upper() for word in every)})
 
 
+def load_lists() -> None:
+    """Loads the lists of stop words, which imports SciPy. Whoever has time before the first question may do it then."""
+    _claims_as_written()
+
+
 def may_be_foreign(tokens: list[str]) -> bool:
     """A fast check whether `language_of` is needed at all. False for nearly every English text."""
     return not _claims_as_written().isdisjoint(tokens) or not "".join(tokens).isascii()

@@ -16,6 +16,7 @@ from pipeline.conversation.sessions import (
 from pipeline.errors import ConfigError, StoreError
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
+from pipeline.text import languages
 from pipeline.types import Prompt, Question, Text
 from tests.memory.talks import indexed, pipeline_with
 
@@ -169,6 +170,13 @@ def test_a_closed_conversation_leaves_the_pipeline_free(tmp_path: Path) -> None:
         with Conversation(pipeline, tmp_path):
             assert pipeline_is_open(pipeline)
         assert not pipeline_is_open(pipeline)
+
+
+def test_the_lists_of_stop_words_are_loaded_before_the_question(docs: Path, tmp_path: Path) -> None:
+    languages._claims_as_written.cache_clear()
+    with pipeline_with(FULL, docs, k=1) as pipeline, Conversation(pipeline, tmp_path) as talk:
+        talk.warm_up()
+        assert languages._claims_as_written.cache_info().currsize == 1
 
 
 def test_a_resumed_session_imports_chroma_before_the_question(
