@@ -14,6 +14,9 @@ generator and lie in the same folder, under `tiny` (set ZOO to the folder).
 - `reused_share`: of the prompt of a conversation's second turn, the part that was not decoded again.
 - `answers_equal`: files whose answers, one by one and in a batch after other work, are those of a fresh engine.
   `answers_tied` of them part only where two tokens are within 0.1 nats, which another batch shape decides.
+- `can_compose`, `cannot_compose`: files whose kept cells can be put together, with the divergence from reading in nats
+  (of a text that was moved, and of two passages that have not seen one another), and the others with the reason;
+  `compose_wrong`: those that say they can and fail.
 - `peer`: tokens decoded and seconds against `llama_cpp.Llama` on hybrid models: 16 suffixes on one prefix, and 16
   prompts over 4 documents.
 """
@@ -35,7 +38,7 @@ CHILD = Path(__file__).parent / "zoo_child.py"
 LIMIT_S = 900
 RECURRENT = ("qwen35", "lfm2", "mamba")
 SPEAKING = ("thinks-qwen3", "thinks-qwen35", "thinks-control", "thinks-long", "speaks-harmony")
-PARTS = ("templates", "vocabularies", "files", "thinking", "turns", "peer")
+PARTS = ("templates", "vocabularies", "files", "compose", "thinking", "turns", "peer")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def main() -> None:
         "templates": [child("templates", zoo / "models" / "templates")] if "templates" in parts else [],
         "vocabularies": each("vocabulary", [*vocabularies, *tiny]) if "vocabularies" in parts else [],
         "files": each("file", tiny) if "files" in parts else [],
+        "compose": each("compose", tiny) if "compose" in parts else [],
         "thinking": each("thinking", [named[n] for n in SPEAKING if n in named]) if "thinking" in parts else [],
         "turns": each("turns", [named[n] for n in RECURRENT if n in named]) if "turns" in parts else [],
         "peer": each("peer", [named[n] for n in RECURRENT[:2] if n in named]) if "peer" in parts else [],
@@ -145,6 +149,13 @@ def report(found: dict[str, list[Outcome]]) -> dict[str, Any]:
         "answers_compared": len(compared),
         "answers_tied": [outcome.what for outcome in compared if outcome.result["n_tied"]],
         "answers_differ": [outcome.what for outcome in compared if not outcome.result["is_equal"]],
+        "can_compose": {
+            outcome.what: [outcome.result["kl"], outcome.result.get("kl_composed")]
+            for outcome in found["compose"]
+            if outcome.result.get("why_not") == ""
+        },
+        "cannot_compose": {o.what: o.result["why_not"] for o in found["compose"] if o.result.get("why_not")},
+        "compose_wrong": {o.what: o.result["wrong"] for o in found["compose"] if o.result.get("wrong")},
         "peer": {outcome.what: outcome.result for outcome in found["peer"]},
         "load": os.getloadavg()[0],
     }

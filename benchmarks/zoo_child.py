@@ -22,7 +22,7 @@ from pipeline.models.cells import common
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.scoring import distribution
 from pipeline.models.settings import EngineSettings
-from pipeline.types import Message, Prompt, Sampling, Text
+from pipeline.types import Cached, Message, Prompt, Sampling, Text
 
 TIE = 0.1
 """Nats between two next tokens below which another batch shape may choose the other one."""
@@ -195,6 +195,35 @@ def file(path: Path) -> dict[str, Any]:
     }
 
 
+def compose(path: Path) -> dict[str, Any]:
+    """Whether the file's cells can be put together, and the divergence from reading, in nats a token.
+
+    `kl` is that of a text that was moved as a whole; `kl_composed` that of a prompt of two passages, the second from
+    kept cells that have not seen the first. `wrong` says what failed although the engine says that it can.
+    """
+    try:
+        engine = open_engine(EngineSettings(str(path), n_ctx=256, threads=1, n_seq_max=2, n_cached=2), path)
+    except LongthreadError as error:
+        return {"refused": str(error)[:200]}
+    with engine:
+        if engine.why_not_compose:
+            return {"why_not": engine.why_not_compose}
+        result: dict[str, Any] = {"why_not": "", "kl": round(engine.verdict.kl, 6), "wrong": ""}
+        try:
+            prefix, first, second = (Text("The garden has "),), Text(TEXT[:120]), Text("seven hives and nine frames. ")
+            end = Text("The hives")
+            piece = engine.piece(prefix, (second,))
+            composed = engine.next_logprobs((*prefix, first, Cached(piece), end))
+            read = engine.next_logprobs((*prefix, first, second, end))
+            result["kl_composed"] = round(float(np.sum(np.exp(read) * (read - composed))), 6)
+            alone, plain = (*prefix, Cached(piece), end), (*prefix, second, end)
+            if engine.cells(alone).digest != engine.cells(plain).digest:
+                result["wrong"] = "a piece at its own place has other cells than the text that was read"
+        except Exception as error:
+            result["wrong"] = f"{type(error).__name__}: {error}"[:300]
+        return result
+
+
 def equality(engine: Callable[..., Engine]) -> dict[str, Any]:
     """Whether answers in a used engine, one by one and together, are those of a fresh one, token by token."""
     with engine(n_cells=2048) as used:
@@ -248,6 +277,7 @@ if __name__ == "__main__":
         "file": file,
         "thinking": thinking,
         "turns": turns,
+        "compose": compose,
         "peer": peer,
     }
     say(json.dumps(ACTIONS[sys.argv[1]](Path(sys.argv[2]))))
