@@ -40,6 +40,7 @@ from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
+from pipeline.registry import check_types
 from pipeline.text.counting import counted
 from pipeline.types import (
     CiteBy,
@@ -108,6 +109,7 @@ class Cited:
     reread: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, Cited)
         if self.layout not in ("auto", *LAYOUTS):
             raise SettingError("layout", f"must be auto or one of {', '.join(LAYOUTS)}, was: {self.layout}")
         at_least("reread", self.reread, 0)

@@ -17,6 +17,7 @@ from pipeline.answers.classifier import shipped
 from pipeline.checks import in_range
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 from pipeline.retrieval.scope import size_of
 from pipeline.text.counting import below, counted
 from pipeline.types import Answer, Citation, Passage, Question
@@ -75,6 +76,7 @@ class Support:
     min_coverage: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self, Support)
         if not self.cost > 0:
             raise SettingError("cost", f"must be greater than 0, was: {self.cost}")
         in_range("threshold", self.threshold, 0, 1)
