@@ -359,8 +359,8 @@ class Cited:
         if not state.has_memory:
             return None
         recall = Recall(state.turns, state.recalled)
-        question, reader = state.question.text, runtime.reader
-        n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
+        question, query, reader = state.question.text, state.question.query, runtime.reader
+        n_tokens = reader.count(self.prompt(question, best, reader, recall, layout, query=query))
         if n_tokens > room and runtime.on_overflow == "refuse" and (recall.turns or recall.recalled):
             raise WindowError(
                 f"with what is remembered the prompt has {n_tokens} tokens, and {room} are free: raise budget.window "
@@ -368,7 +368,7 @@ class Cited:
             )
         while n_tokens > room and (recall.turns or recall.recalled):
             recall = _with_less(recall)
-            n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
+            n_tokens = reader.count(self.prompt(question, best, reader, recall, layout, query=query))
         n_gone = len(state.turns) - len(recall.turns), len(state.recalled) - len(recall.recalled)
         if any(n_gone):
             gone = f"{counted(n_gone[0], 'turn')} and {counted(n_gone[1], 'recalled text')}"
