@@ -66,7 +66,7 @@ def test_no_setting_takes_a_value_that_no_file_can_hold(name: str, field: str) -
         (lambda: lt.Hybrid(k=0), "k", "must be at least 1, was: 0"),
         (lambda: lt.Exit(threshold="0.5"), "threshold", "should be a valid number or 'auto', was: \"0.5\""),  # type: ignore[arg-type]
         (lambda: lt.Chain(lt.Reorder()), "of", "should be a sequence of compressors, was: Reorder()"),  # type: ignore[arg-type]
-        (lambda: lt.Chain([lt.Reorder(), 3]), "of[1]", "3 is no component"),  # type: ignore[list-item, arg-type]
+        (lambda: lt.Chain([lt.Reorder(), 3]), "of[1]", "3 is no component"),  # type: ignore[arg-type]
         (lambda: lt.Protect(of=[lt.Reorder()]), "of", "should be one compressor, was: [Reorder()]"),  # type: ignore[arg-type]
         (lambda: lt.Fallback(of=3), "of", "3 is no component"),  # type: ignore[arg-type]
         (
@@ -77,7 +77,7 @@ def test_no_setting_takes_a_value_that_no_file_can_hold(name: str, field: str) -
         (lambda: lt.IndexSettings(chunk_tokens=99.5), "chunk_tokens", "should be a valid integer, was: 99.5"),  # type: ignore[arg-type]
         (lambda: lt.Budget(on_overflow="cut"), "on_overflow", "should be 'shed' or 'refuse', was: \"cut\""),  # type: ignore[arg-type]
         (
-            lambda: lt.Llama(logit_bias=[{"token": "a", "bias": "x"}]),  # type: ignore[arg-type, list-item]
+            lambda: lt.Llama(logit_bias=[{"token": "a", "bias": "x"}]),  # type: ignore[arg-type]
             "logit_bias[0].bias",
             'should be a valid number, was: "x"',
         ),
@@ -91,12 +91,12 @@ def test_the_error_names_the_setting_and_what_is_wrong(make: Any, field: str, me
 
 
 def test_values_take_the_form_that_a_file_gives_them() -> None:
-    assert lt.Bm25(k=np.int64(4)) == lt.Bm25(k=4)
-    assert type(lt.Bm25(k=np.int64(4)).k) is int
+    assert lt.Bm25(k=np.int64(4)) == lt.Bm25(k=4)  # type: ignore[arg-type, unused-ignore]
+    assert type(lt.Bm25(k=np.int64(4)).k) is int  # type: ignore[arg-type, unused-ignore]
     assert lt.ExitMini(links=np.bool_(False)).links is False  # type: ignore[arg-type, unused-ignore]
     assert lt.Route(gist_words=["digest"]).gist_words == ("digest",)  # type: ignore[arg-type]
     assert lt.Llama(model=Path("a.gguf")).model == "a.gguf"  # type: ignore[arg-type]
-    assert lt.Llama(logit_bias=[{"token": "a", "bias": 1}]).logit_bias == (LogitBias("a", 1.0),)  # type: ignore[arg-type, list-item]
+    assert lt.Llama(logit_bias=[{"token": "a", "bias": 1}]).logit_bias == (LogitBias("a", 1.0),)  # type: ignore[arg-type]
     assert lt.Protect(of="compress.reorder").of == lt.Reorder()  # type: ignore[arg-type]
 
 
