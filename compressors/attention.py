@@ -34,6 +34,7 @@ from pipeline.checks import at_least, in_range
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender, why_not_compose
+from pipeline.registry import check_types
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Attention(WorksAlone):
     neighbours: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, Attention)
         self.limits  # noqa: B018 - its own checks
         in_range("threshold", self.threshold, 0, 1)
         in_range("share", self.share, 0, 1, is_open=True)

@@ -9,7 +9,7 @@ from compressors.alone import WorksAlone
 from compressors.wrapper import needs_embedder, why_dropped
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
-from pipeline.registry import Inner
+from pipeline.registry import Inner, check_types
 from pipeline.types import Passage, Question
 
 
@@ -27,6 +27,7 @@ class Chain(WorksAlone):
     of: tuple[Inner, ...]
 
     def __post_init__(self) -> None:
+        check_types(self, Chain)
         if not self.of:
             raise SettingError("of", "must name at least one compressor")
 

@@ -24,6 +24,7 @@ from compressors.summaries import summarise
 from pipeline.checks import at_least
 from pipeline.contracts import Embedder, Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Crag(WorksAlone):
     why_dropped = "it did not fit into a summary"
 
     def __post_init__(self) -> None:
+        check_types(self, Crag)
         if isinstance(self.k, int) and self.k < 1:
             raise SettingError("k", f"must be at least 1, was: {self.k}")
         for name, least in (("words", 5), ("max_tokens", 8), ("least", 2)):

@@ -27,6 +27,7 @@ from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings, Lora
+from pipeline.registry import check_types
 from pipeline.types import Message, Passage, Prompt, Question, Text
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Exit(WorksAlone):
     keep_ratio: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, Exit)
         if self.threshold != "auto" and not 0 <= self.threshold <= 1:
             raise SettingError("threshold", f"must be in [0, 1] or auto, was: {self.threshold}")
         if self.lora is not None and self.model is None:

@@ -23,6 +23,7 @@ from compressors.selection import Limits, Units, extract
 from compressors.votes import nearest_tokens
 from pipeline.checks import at_least, in_range
 from pipeline.contracts import Runtime
+from pipeline.registry import check_types
 from pipeline.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class ExitMini(WorksAlone):
     needs_embedder = True
 
     def __post_init__(self) -> None:
+        check_types(self, ExitMini)
         self.limits  # noqa: B018 - its own checks
         in_range("threshold", self.threshold, 0, 1)
         at_least("neighbours", self.neighbours, 0)

@@ -25,6 +25,7 @@ from pipeline.answers.prompt_parts import unwrapped
 from pipeline.contracts import Runtime
 from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Tokenizing
+from pipeline.registry import check_types
 from pipeline.types import Passage, Question, Soft
 
 KS = (2, 4, 8, 16)
@@ -51,6 +52,7 @@ class Extensible(WorksAlone):
     why_dropped = "soft vectors drop no passage"
 
     def __post_init__(self) -> None:
+        check_types(self, Extensible)
         if self.k not in KS:
             raise SettingError("k", f"must be one of {', '.join(map(str, KS))}, was: {self.k}")
 

@@ -9,7 +9,7 @@ from compressors.exit import Exit
 from compressors.wrapper import Wrapper
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner, stage_name
+from pipeline.registry import Inner, check_types, stage_name
 from pipeline.types import Passage, Question
 
 
@@ -27,6 +27,7 @@ class Fallback(Wrapper):
     min_tokens: int = 1
 
     def __post_init__(self) -> None:
+        check_types(self, Fallback)
         at_least("min_tokens", self.min_tokens, 1)
 
     def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:

@@ -15,7 +15,7 @@ from compressors.summaries import summarise
 from compressors.wrapper import Wrapper
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner
+from pipeline.registry import Inner, check_types
 from pipeline.types import Passage, Question
 
 INSTRUCTIONS = (
@@ -40,6 +40,7 @@ class Highlight(Wrapper):
     max_tokens: int = 128
 
     def __post_init__(self) -> None:
+        check_types(self, Highlight)
         for name, least in (("words", 5), ("max_tokens", 8)):
             at_least(name, getattr(self, name), least)
 

@@ -18,7 +18,7 @@ from compressors.probe import Probe
 from compressors.wrapper import Wrapper
 from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
-from pipeline.registry import Inner, settings_of, stage_name
+from pipeline.registry import Inner, check_types, settings_of, stage_name
 from pipeline.types import Passage, Question, Sampling, Text
 
 _SAMPLE_CHARS = 1200
@@ -61,6 +61,7 @@ class IfFaster(Wrapper):
     least_gain: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self, IfFaster)
         at_least("least_gain", self.least_gain, 1)
 
     def _compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:

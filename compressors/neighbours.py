@@ -14,7 +14,7 @@ from compressors.selection import Units, score_of, units_in
 from compressors.wrapper import Wrapper
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner
+from pipeline.registry import Inner, check_types
 from pipeline.types import Passage, Question
 
 
@@ -32,6 +32,7 @@ class Neighbours(Wrapper):
     n: int = 1
 
     def __post_init__(self) -> None:
+        check_types(self, Neighbours)
         at_least("n", self.n, 1)
 
     @property

@@ -35,6 +35,7 @@ from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender
 from pipeline.models.settings import EngineSettings
+from pipeline.registry import check_types
 from pipeline.types import Message, Passage, Prompt, Question, Text
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Probe(WorksAlone):
     neighbours: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, Probe)
         self.limits  # noqa: B018 - its own checks
         in_range("threshold", self.threshold, 0, 1)
         at_least("window", self.window, 128)

@@ -11,7 +11,7 @@ from compressors.selection import Units, score_of, units_in
 from compressors.wrapper import Wrapper
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
-from pipeline.registry import Inner
+from pipeline.registry import Inner, check_types
 from pipeline.types import Passage, Question
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -46,6 +46,7 @@ class Protect(Wrapper):
     shared_words: int = 2
 
     def __post_init__(self) -> None:
+        check_types(self, Protect)
         at_least("shared_words", self.shared_words, 1)
 
     @property

@@ -16,7 +16,7 @@ from compressors.exit_mini import ExitMini
 from compressors.wrapper import needs_embedder, why_dropped
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
-from pipeline.registry import Inner, stage_name
+from pipeline.registry import Inner, check_types, stage_name
 from pipeline.types import Passage, Question
 
 GIST = (
@@ -61,6 +61,7 @@ class Route(WorksAlone):
     gist_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self, Route)
         for pattern in self.gist_words:
             try:
                 re.compile(pattern)

@@ -18,6 +18,7 @@ from compressors.selection import Limits, Units, extract
 from compressors.votes import TEMPERATURE, nearest_tokens, votes
 from pipeline.checks import at_least
 from pipeline.contracts import Embedder, Runtime
+from pipeline.registry import check_types
 from pipeline.retrieval import remembered
 from pipeline.types import Passage, Question
 
@@ -54,6 +55,7 @@ class Sentences(WorksAlone):
     needs_embedder = True
 
     def __post_init__(self) -> None:
+        check_types(self, Sentences)
         self.limits  # noqa: B018 - its own checks
         at_least("neighbours", self.neighbours, 0)
 

@@ -20,6 +20,7 @@ from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Surprised
 from pipeline.models.settings import EngineSettings
+from pipeline.registry import check_types
 from pipeline.types import Message, Passage, Prompt, Question, Text
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Surprisal(WorksAlone):
     window: int = 1024
 
     def __post_init__(self) -> None:
+        check_types(self, Surprisal)
         self.limits  # noqa: B018 - its own checks
         at_least("window", self.window, 128)
 

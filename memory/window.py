@@ -8,6 +8,7 @@ from pathlib import Path
 from memory.transcribed import Transcribed, newest
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
+from pipeline.registry import check_types
 from pipeline.types import Question, Recall
 
 
@@ -25,6 +26,7 @@ class Window:
     tokens: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, Window)
         at_least("turns", self.turns, 1)
         at_least("tokens", self.tokens, 1)
 

@@ -80,7 +80,8 @@ class Document:
 
     `author`, `date` (ISO 8601: a day, a month or a year) and `language` (ISO 639 code) come from the file's own
     metadata, or are "" (documents/properties.py). `limits` names the limits that left some of the file's pages out
-    (documents/limits.py): an index reads the file again when one of them changes.
+    (documents/limits.py): an index reads the file again when one of them changes. `format` names the format that the
+    file was read as (documents/formats.py), whatever its suffix; "" for what is no file.
     """
 
     source: str
@@ -98,6 +99,7 @@ class Document:
     date: str = ""
     language: str = ""
     limits: tuple[str, ...] = ()
+    format: str = ""
 
     def place(self, offset: int) -> Place:
         """Returns the place of the character at `offset`, in [0, len(text)], without marks (see documents.places)."""

@@ -12,16 +12,17 @@ import json
 import numbers
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema, create_model
 
 from pipeline.contracts import Compressor, Named
 from pipeline.errors import ConfigError, SettingError
+from pipeline.yaml import dotted
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -176,6 +177,39 @@ def _rebuilt(component: T, changes: Mapping[str, object]) -> T:
     return _faultless(name, *build_dataclass(type(component), {**settings, **changes}, name, members))
 
 
+def check_types(component: object, cls: type) -> None:
+    """Checks the types of the settings that `cls` declares, and gives each value the form that a file would give it.
+
+    A list becomes a tuple, a path its text, a number of numpy a plain one. `__post_init__` begins with it. Fields that
+    a subclass adds are not checked. Raises SettingError for the first setting of a wrong type.
+    """
+    members = _member_fields(cls)
+    values = {field.name: getattr(component, field.name) for field in dataclasses.fields(cls) if field.init}
+    for name in members:
+        object.__setattr__(component, name, _checked_member(values.pop(name), cls, name))
+    for name, value in values.items():
+        if not _is_plain(value):
+            raise SettingError(name, f"should be a value that a pipeline file can hold, was: {repr(value)[:80]}")
+    typed, faults = _typed(cls, {name: _plain(value) for name, value in values.items()}, cls.__name__, members)
+    if typed is None:
+        raise SettingError(dotted(faults[0].path), faults[0].message)
+    for name in values:
+        object.__setattr__(component, name, getattr(typed, name))
+
+
+def _checked_member(value: object, cls: type, field: str) -> object:
+    """Like `_check_inner`, for a component that is being made: its own field is at fault."""
+    is_sequence = get_origin(get_type_hints(cls)[field]) is tuple
+    if isinstance(value, list | tuple) != is_sequence:
+        what = "a sequence of compressors" if is_sequence else "one compressor"
+        raise SettingError(field, f"should be {what}, was: {repr(value)[:80]}")
+    try:
+        return _check_inner(value, field)
+    except ConfigError as error:
+        where, _, message = str(error).partition(" ")
+        raise SettingError(where.rstrip(":"), message) from None
+
+
 def _faultless(name: str, built: T | None, faults: Sequence[Fault]) -> T:
     """Returns what was built, or raises ConfigError with all faults."""
     if built is None:
@@ -247,6 +281,8 @@ def _plain(value: object) -> object:
         return os.fspath(value)
     if isinstance(value, str | int | float | None):
         return value
+    if _is_numpy_bool(value):
+        return bool(value)
     if isinstance(value, numbers.Real):  # of numpy
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     if name_of(value) is not None or _kind_of_methods(value) == "compress":
@@ -254,6 +290,21 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return settings_of(value)
     return f"{type(value).__module__}.{type(value).__name__}"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether `_plain` keeps the value: it does not keep bytes, sets and objects of a caller."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, str | os.PathLike | numbers.Real | None) or _is_numpy_bool(value):
+        return True
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _is_numpy_bool(value: object) -> bool:
+    return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
 
 
 def _inner_compressor(value: object) -> Compressor:
@@ -355,19 +406,28 @@ def build_dataclass(
 def _try_dataclass(
     cls: type, settings: Mapping[str, object], name: str, members: Mapping[str, object]
 ) -> tuple[Any | None, tuple[Fault, ...]]:
+    typed, faults = _typed(cls, settings, name, members)
+    if typed is None:
+        return None, faults
+    try:
+        return cls(**{key: getattr(typed, key) for key in typed.model_fields_set}, **members), ()
+    except SettingError as error:
+        return None, (Fault((error.field,) if error.field in settings else (), str(error)),)
+
+
+def _typed(
+    cls: type, settings: Mapping[str, object], name: str, without: Iterable[str]
+) -> tuple[BaseModel | None, tuple[Fault, ...]]:
+    """Returns plain settings as values of their types, or their faults. The fields `without` are not among them."""
     stray = [key for key, value in settings.items() if isinstance(value, str) and _SURROGATE.search(value)]
     if stray:
         return None, tuple(Fault((key,), "holds bytes that are not UTF-8: rename the file") for key in stray)
     try:
-        model = settings_model(cls, frozenset(members))
-        checked = model.model_validate_json(json.dumps(dict(settings)), strict=True)
+        model = settings_model(cls, frozenset(without))
+        return model.model_validate_json(json.dumps(dict(settings)), strict=True), ()
     except ValidationError as error:
         known = [field.name for field in dataclasses.fields(cls)]
         return None, _merged([_fault(problem, known, name, settings) for problem in error.errors()])
-    try:
-        return cls(**{key: getattr(checked, key) for key in checked.model_fields_set}, **members), ()
-    except SettingError as error:
-        return None, (Fault((error.field,) if error.field in settings else (), str(error)),)
 
 
 def _fault(problem: ErrorDetails, known: list[str], name: str, settings: Mapping[str, object]) -> Fault:

@@ -38,7 +38,8 @@ HOMES = {
 LAYERS = (
     ("pipeline.errors", "pipeline.document", "pipeline.contracts", "pipeline.yaml", "pipeline.presets",
      "pipeline.offline", "pipeline.text"),
-    ("pipeline.types", "pipeline.checks", "pipeline.listener", "pipeline.registry", "pipeline.storage"),
+    ("pipeline.registry",),
+    ("pipeline.types", "pipeline.checks", "pipeline.listener", "pipeline.storage"),
     ("pipeline.config", "pipeline.user"),
     ("pipeline.gguf", "pipeline.records", "pipeline.reference"),
     ("pipeline.models", "pipeline.schema"),

@@ -61,7 +61,8 @@ class Chat:
     last citation. `answered` maps a turn's number to its query and the model's words, for turns of this chat.
 
     `prefill` is the start of the next input line, and `replaces` says that this line replaces the last turn. `failed`
-    says that some line failed, and `has_typed_changed` that the input history must be read again.
+    says that some line failed, and `has_typed_changed` that the input history must be read again. `n_unread` counts the
+    documents named by the settings that cannot be read.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Chat:
     prefill: str = ""
     replaces: bool = False
     failed: bool = False
+    n_unread: int = 0
     tries: int = 0
     has_typed_changed: bool = False
     watched: Watched = field(default_factory=Watched)
@@ -91,7 +93,7 @@ class Chat:
         """Opens the chat of a session. Raises errors in its name, its settings, its documents or its model."""
         folder = session_folder(name)
         config = config_of(settings)
-        index, n_failed = index_of(settings, config, display)
+        index, n_unread = index_of(settings, config, display)
         pipeline = Pipeline(config, index, Listener(display))
         try:
             conversation = Conversation(pipeline, folder)
@@ -109,7 +111,8 @@ class Chat:
             raise
         finally:
             display.stop()
-        chat = cls(name, settings, console, display, pipeline, conversation, is_terminal, failed=n_failed > 0)
+        chat = cls(name, settings, console, display, pipeline, conversation, is_terminal)
+        chat._count_unread(n_unread)
         chat.searched = recovered(chat.turns)
         return chat
 
@@ -225,8 +228,8 @@ class Chat:
         """Switches to other settings, or to another session. An error is raised before anything changes."""
         self.wait_until_warm()
         config = config_of(settings)
-        index, n_failed = index_of(settings, config, self.display, self)
-        before = self.pipeline
+        index, n_unread = index_of(settings, config, self.display, self)
+        before, indexed = self.pipeline, self.indexed
         new_name = name or self.name
         session_folder(new_name)
         self.conversation.close()
@@ -248,9 +251,15 @@ class Chat:
             self.searched = recovered(self.turns)
         is_other = (settings.docs, config.index) != (self.settings.docs, before.config.index)
         self.name, self.settings = new_name, settings
-        self.failed |= n_failed > 0
+        if self.indexed != indexed:
+            self._count_unread(n_unread)
         if self.watched.is_on and is_other:
             self.watch()
+
+    def _count_unread(self, n_unread: int) -> None:
+        """Takes over how many named documents cannot be read; each was reported as an error."""
+        self.n_unread = n_unread
+        self.failed |= n_unread > 0
 
     @contextmanager
     def answering_with(self, config: PipelineConfig) -> Iterator[None]:

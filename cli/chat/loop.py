@@ -82,7 +82,8 @@ def chat(options: ChatOptions) -> int:
             terminal(chat)
         else:
             pipe(chat)
-        return EXIT_ERROR if chat.failed and not is_terminal else 0
+        # A line that failed in a terminal was seen, and another was typed; a named document that cannot be read stays.
+        return EXIT_ERROR if (chat.n_unread if is_terminal else chat.failed) else 0
 
 
 def overlaid(settings: Settings, options: ChatOptions) -> Settings:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 
 if TYPE_CHECKING:
     from memory.hierarchical.tiers import Tiers
@@ -63,6 +64,7 @@ class Hierarchical:
     pool: int = 1000
 
     def __post_init__(self) -> None:
+        check_types(self, Hierarchical)
         for name in ("segment_tokens", "recall_turns", "query_least", "pool"):
             at_least(name, getattr(self, name), 1)
         for name in (

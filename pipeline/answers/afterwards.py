@@ -13,12 +13,33 @@ corpus, whose scores are lower.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.text.counting import below
 
 UNSURE = 0.5
 """Threshold on the gate's probability: below it an answer needs evidence near the question."""
 UNSURE_ALONE = 0.2
 """The threshold where quotes lead the answers, since the model's words are no evidence there."""
+
+
+MIN_HELD = 0.5
+"""Least share of the question's words, each weighted by its rarity, that the passages found hold where the gate was
+unsure."""
+
+
+def doubt_of_words(answerable: float | None, held: float, missing: Sequence[str]) -> str:
+    """Returns why the documents probably lack the answer, by the question's words, or an empty string.
+
+    `held` is the share of their weight that the passages found hold, in [0, 1]; `missing` are those that no passage
+    holds. The row "crane licence, approved by the harbour master" is no answer about the salary of his secretary.
+    """
+    if answerable is None or answerable >= UNSURE or held >= MIN_HELD or not missing:
+        return ""
+    return (
+        f"the documents hold the answer with a probability of {answerable:.2f}, and no passage that was found says: "
+        f"{', '.join(missing)}"
+    )
 
 
 def doubt(answerable: float | None, unusable: str, is_led_by_quote: bool) -> str:

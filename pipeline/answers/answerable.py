@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.answers.answer_kinds import holds, kind_of
 from pipeline.retrieval.token_windows import Block, token_states
+from pipeline.text.ranges import numbers_within
 from pipeline.text.words import content_words
 from pipeline.types import Passage
 
@@ -31,12 +32,8 @@ if TYPE_CHECKING:
 _HEADING = re.compile(r"#{1,6}\s[^\n]*$")
 _NAME = re.compile(r"(?<=\s)[^\W\d_a-zà-öø-ÿ][\w'’-]*|\d[\d.,:]*")
 _WORD = re.compile(r"\w+")
+_WRITTEN = re.compile(r"\w+(?:[-'’]\w+)*")
 _JOINED = re.compile(r"(?<=[^\W\d_])[,:;|](?=\w)|(?<=\d)[,:;|](?=[^\W\d_])|_")
-_VALUE = r"(\d+(?:\.\d+)?)"
-_RANGE = re.compile(
-    rf"(?<![\w.,-]){_VALUE}(?:\s?[^\W\d_]{{1,3}})?\s*(?:to|until|bis|[-–—])\s*{_VALUE}(?![\w,-]|\.\d)"
-    rf"|\bbetween\s+{_VALUE}(?:\s?[^\W\d_]{{1,3}})?\s+and\s+{_VALUE}(?![\w,-]|\.\d)"
-)
 _QUESTION_WORDS = frozenset("who whom whose what which when where why how many much".split())
 _PEAK_TEMPERATURE = 0.06
 
@@ -136,7 +133,7 @@ class QuestionEvidence:
     @cached_property
     def sentence_words(self) -> list[frozenset[str]]:
         """The content words of each sentence, and the question's numbers that lie in a range which it states."""
-        return [frozenset(words_of(part.text)) | self._numbers_within(part.text) for part in self.sentences]
+        return [frozenset(words_of(part.text)) | numbers_within(self.words, part.text) for part in self.sentences]
 
     @cached_property
     def title_words(self) -> list[frozenset[str]]:
@@ -150,6 +147,18 @@ class QuestionEvidence:
             self.title_words[n].union(*(words for words, owner in self._owned if owner == n))
             for n in range(len(self.passages))
         ]
+
+    @property
+    def held(self) -> float:
+        """The weighted share of the question's words that stand in any passage, in [0, 1]; 0 without words."""
+        return self._share(frozenset[str]().union(*self.passage_words))
+
+    @property
+    def missing(self) -> list[str]:
+        """The question's words, as written, that no passage holds."""
+        known = frozenset[str]().union(*self.passage_words)
+        written = _WRITTEN.findall(self.question)
+        return list(dict.fromkeys(word for word in written if (stems := words_of(word)) and known.isdisjoint(stems)))
 
     @property
     def _owned(self) -> list[tuple[frozenset[str], int]]:
@@ -173,14 +182,6 @@ class QuestionEvidence:
         kind, question_words = kind_of(self.question), frozenset(self.words)
         return [holds(kind, part.text, question_words) for part in self.sentences]
 
-    def _numbers_within(self, text: str) -> frozenset[str]:
-        """The question's numbers inside the ranges of a text: a boat of 10 m pays what a row for `8 to 12 m` says."""
-        numbers = [word for word in self.words if re.fullmatch(_VALUE, word)]
-        if not numbers:
-            return frozenset()
-        ranges = [tuple(float(value) for value in match if value) for match in _RANGE.findall(text)]
-        return frozenset(word for word in numbers if any(low < float(word) < high for low, high in ranges))
-
     def _share(self, words: frozenset[str]) -> float:
         return sum(self.rarity[word] for word in self.words if word in words) / (sum(self.rarity.values()) or 1.0)
 
@@ -195,7 +196,7 @@ class QuestionEvidence:
         return {
             "coverage": max(self.coverage),
             "passage_coverage": passages[best],
-            "all_coverage": self._share(frozenset().union(*self.passage_words)),
+            "all_coverage": self.held,
             "names": _most(names, self.passage_words),
             "names_in_sentence": _most(names, owned),
             "kind_coverage": max(c * h for c, h in zip(self.coverage, self.has_kind, strict=True)),

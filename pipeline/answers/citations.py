@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
+from pipeline.answers.value_kinds import holds_value, value_kind
 from pipeline.text.languages import ENGLISH, stop_words
 from pipeline.text.numbers import number_forms, number_spans
 from pipeline.text.words import content_words, coverage, word_forms
@@ -20,6 +21,10 @@ from pipeline.types import Answer, Citation, CiteBy, Passage
 
 MIN_MATCH = 0.5
 """Least share of a sentence's content words that a quote must hold to count as its source."""
+MIN_FIT = 0.5
+"""Least relevance of a sentence with a value of the kind that is asked for, as a share of the best sentence's, so that
+such sentences go before all others.
+"""
 MAX_QUOTES = 2
 """Quotes of a one-sentence answer: its source, and the sentence nearest to the question."""
 MAX_EVIDENCE = 6
@@ -68,20 +73,24 @@ class Evidence:
     n_words: int = 0
 
 
-def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evidence") -> Answer:
-    """Adds citations to an answer, checked against the passages that the model saw (numbered from 1)."""
+def cite(text: str, shown: Sequence[Passage], question: str, by: CiteBy = "evidence", query: str = "") -> Answer:
+    """Adds citations to an answer, checked against the passages that the model saw (numbered from 1).
+
+    `query` is what a follow-up was searched for, if it is another wording: the sentences nearest to the question are
+    nearest to it. What is new in the answer is what `question` lacks.
+    """
     text = text.strip()
-    evidence = evidence_in(shown, question)
+    evidence = evidence_in(shown, query or question)
     if says_not_found(text):
-        return Answer(text, nearest(evidence, 1), is_abstention=True, why="the model says so")
-    citations: list[Citation] = list(by_model(text, shown, question, keep_unsupported=by == "model"))
+        return Answer(text, nearest(evidence, 1, query or question), is_abstention=True, why="the model says so")
+    citations: list[Citation] = list(by_model(text, shown, query or question, keep_unsupported=by == "model"))
     if by != "model":
         quotes = [c.quote for c in citations if c.quote is not None]
         spans = {quote.span for quote in quotes}
         for citation in by_match(text, evidence, question, quotes):
             if len(citations) < MAX_EVIDENCE and citation.quote is not None and citation.quote.span not in spans:
                 citations.append(citation)
-        citations += _beside(evidence, citations)
+        citations += _beside(evidence, citations, query or question)
     missing = unsupported(text, [c for c in citations if c.by != "question"], question, shown)
     return Answer(text, tuple(citations), unsupported=missing)
 
@@ -119,8 +128,36 @@ def evidence_in(shown: Sequence[Passage], question: str) -> list[Evidence]:
     return evidence
 
 
-def nearest(evidence: Sequence[Evidence], n: int) -> tuple[Citation, ...]:
-    """Cites the n sentences nearest to the question, nearest first. Skips headings and questions."""
+def fitting(evidence: Sequence[Evidence], question: str) -> list[Evidence]:
+    """Returns the sentences that hold a value of the kind that the question asks for, such as a port or a price.
+
+    Returns all of them if the question asks for no such kind, or if no such sentence bears on the question at least
+    MIN_FIT times as well as the best.
+    """
+    kind = value_kind(question)
+    best = max((sentence.score for sentence in evidence), default=0.0)
+    if kind is None:
+        return list(evidence)
+    holding = [
+        sentence
+        for sentence in evidence
+        if sentence.n_words > 1
+        and not sentence.quote.text.rstrip().endswith("?")
+        and holds_value(kind, sentence.quote.text, question)
+    ]
+    is_near = any(sentence.score >= MIN_FIT * best for sentence in holding)
+    return holding if is_near else list(evidence)
+
+
+def nearest(evidence: Sequence[Evidence], n: int, question: str = "") -> tuple[Citation, ...]:
+    """Cites the n sentences nearest to the question, nearest first. Skips headings and questions.
+
+    With `question`, a sentence with a value of the kind that it asks for is the first.
+    """
+    if question and (fits := fitting(evidence, question)) and len(fits) < len(evidence) and n > 0:
+        first = nearest(fits, 1)
+        rest = [sentence for sentence in evidence if first[0].quote != sentence.quote]
+        return (*first, *nearest(rest, n - 1))
     statements = [sentence for sentence in evidence if not sentence.quote.text.rstrip().endswith("?")] or evidence
     candidates = [sentence for sentence in statements if sentence.n_words > 1] or list(evidence)
     best = sorted(range(len(candidates)), key=lambda i: (-candidates[i].score, i))[:n]
@@ -213,7 +250,7 @@ def _citation(evidence: Evidence, words: tuple[str, ...]) -> Citation:
     return Citation(evidence.number, "match", evidence.passage, replace(evidence.quote, score=support), support)
 
 
-def _beside(evidence: Sequence[Evidence], citations: Sequence[Citation]) -> list[Citation]:
+def _beside(evidence: Sequence[Evidence], citations: Sequence[Citation], question: str) -> list[Citation]:
     """Adds the sentences nearest to the question that are not quoted yet, up to MAX_QUOTES quotes.
 
     A heading is quoted only where nothing else is: beside a quote it adds nothing.
@@ -223,7 +260,7 @@ def _beside(evidence: Sequence[Evidence], citations: Sequence[Citation]) -> list
     others = [
         sentence for sentence in evidence if sentence.quote.span not in quoted and (sentence.n_words > 1 or not quoted)
     ]
-    return list(nearest(others, room)) if room > 0 else []
+    return list(nearest(others, room, "" if quoted else question)) if room > 0 else []
 
 
 def best_quote(words: tuple[str, ...], passage: Passage) -> tuple[Passage, float]:

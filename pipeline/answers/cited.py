@@ -40,6 +40,7 @@ from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import OnFile, render_answer, why_not_compose
+from pipeline.registry import check_types
 from pipeline.text.counting import counted
 from pipeline.types import (
     CiteBy,
@@ -108,6 +109,7 @@ class Cited:
     reread: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, Cited)
         if self.layout not in ("auto", *LAYOUTS):
             raise SettingError("layout", f"must be auto or one of {', '.join(LAYOUTS)}, was: {self.layout}")
         at_least("reread", self.reread, 0)
@@ -357,8 +359,8 @@ class Cited:
         if not state.has_memory:
             return None
         recall = Recall(state.turns, state.recalled)
-        question, reader = state.question.text, runtime.reader
-        n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
+        question, query, reader = state.question.text, state.question.query, runtime.reader
+        n_tokens = reader.count(self.prompt(question, best, reader, recall, layout, query=query))
         if n_tokens > room and runtime.on_overflow == "refuse" and (recall.turns or recall.recalled):
             raise WindowError(
                 f"with what is remembered the prompt has {n_tokens} tokens, and {room} are free: raise budget.window "
@@ -366,7 +368,7 @@ class Cited:
             )
         while n_tokens > room and (recall.turns or recall.recalled):
             recall = _with_less(recall)
-            n_tokens = reader.count(self.prompt(question, best, reader, recall, layout))
+            n_tokens = reader.count(self.prompt(question, best, reader, recall, layout, query=query))
         n_gone = len(state.turns) - len(recall.turns), len(state.recalled) - len(recall.recalled)
         if any(n_gone):
             gone = f"{counted(n_gone[0], 'turn')} and {counted(n_gone[1], 'recalled text')}"

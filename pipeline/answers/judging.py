@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answers.afterwards import doubt
+from pipeline.answers.afterwards import UNSURE, doubt, doubt_of_words
+from pipeline.answers.answerable import QuestionEvidence
 from pipeline.answers.citations import (
     MAX_QUOTES,
     MIN_MATCH,
@@ -21,11 +22,13 @@ from pipeline.answers.citations import (
     cite,
     claims_in,
     evidence_in,
+    fitting,
     is_held,
     nearest,
 )
 from pipeline.answers.contract import check, has_words, without_lead
 from pipeline.answers.table_rows import is_other_column, named_row
+from pipeline.answers.value_kinds import STRICT, answers_kind, value_kind
 from pipeline.contracts import Runtime
 from pipeline.errors import ModelError
 from pipeline.text.words import content_words, coverage
@@ -40,7 +43,8 @@ SmolLM2-135M, 9 of 16 and 3 of 33.
 MIN_RELEVANCE_LED = 0.95
 """The threshold for a model whose answers a quote leads; from it on the model's words are shown.
 
-At and above it 27 of SmolLM2's 30 answers were right. The best sentence held the answer of 49 in 60 questions.
+An answer that is a title has to reach it as well. At and above it 27 of SmolLM2's 30 answers were right. The best
+sentence held the answer of 49 in 60 questions.
 """
 NO_EVIDENCE = "no sentence that was shown says this"
 OTHER_ROW = "it stands in another row or column of the table than the one that the question names"
@@ -65,16 +69,16 @@ class Judged:
 
 def judge(state: State, generation: Generation, is_formal: bool = False) -> Judged:
     """Repairs and cites the answer to the question of `state`. A formal answer is only cited."""
-    question = state.question.text
+    question, query = state.question.text, state.question.query
     if is_formal:
-        cited = cite(generation.text, state.shown, question, state.cite_by)
+        cited = cite(generation.text, state.shown, question, state.cite_by, query)
         return Judged(Answer(generation.text.strip(), cited.citations), "", generation, is_formal=True)
     if not state.ledger.layout or generation.finish == "cancelled":
-        answer = cite(generation.text, state.shown, question, state.cite_by)
+        answer = cite(generation.text, state.shown, question, state.cite_by, query)
         return Judged(answer, "", generation)
     checked = check(generation.text, generation.finish, question)
     text = without_heading(without_lead(checked.text), state.shown)
-    answer = cite(text, state.shown, question, state.cite_by)
+    answer = cite(text, state.shown, question, state.cite_by, query)
     answer = replace(answer, faults=checked.faults)
     if checked.unusable or answer.is_abstention or not state.shown:
         return Judged(answer, checked.unusable, generation)
@@ -85,25 +89,31 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
     is_plain_yes = bool(_YES_NO.match(text))
     if not _has_evidence(answer) and content_words(text) and not is_plain_yes and not _said_before(text, state):
         return Judged(answer, NO_EVIDENCE, generation)
-    evidence = evidence_in(state.shown, state.question.query)
-    if _stands_in_other_row(answer, evidence, state.question.query):
+    evidence = evidence_in(state.shown, query)
+    if _stands_in_other_row(answer, evidence, query):
         return Judged(answer, OTHER_ROW, generation)
-    share = relevance(answer, evidence)
-    if share is not None and share < MIN_RELEVANCE and not _said_before(text, state):
+    fits = fitting(evidence, query)
+    kind = value_kind(query)
+    if kind is not None and len(fits) < len(evidence) and not answers_kind(kind, text, query):
+        return Judged(answer, f"the question asks for {STRICT[kind]}, and it holds none", generation)
+    share = relevance(answer, evidence, fits)
+    least = MIN_RELEVANCE_LED if _is_title(text, state.shown, query) else MIN_RELEVANCE
+    if share is not None and share < least and not _said_before(text, state):
         return Judged(answer, OFF_QUESTION, generation)
     return Judged(answer, "", generation)
 
 
-def relevance(answer: Answer, evidence: Sequence[Evidence]) -> float | None:
-    """Returns the relevance of the answer's quotes: the least score among them over the best score of all sentences.
+def relevance(answer: Answer, evidence: Sequence[Evidence], fits: Sequence[Evidence]) -> float | None:
+    """Returns the relevance of the answer's quotes: the least score among them over the best score in `fits`.
 
-    None if no compressor scored the sentences, or if no quote is evidence.
+    `fits` are the sentences that an answer may come from (`fitting`). None if no compressor scored the sentences, or
+    if no quote is evidence.
     """
     if not any(sentence.passage.sentences for sentence in evidence):
         return None
     quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
     scores = [sentence.score for sentence in evidence if sentence.quote.span in quoted]
-    best = max((sentence.score for sentence in evidence), default=0.0)
+    best = max((sentence.score for sentence in fits), default=0.0)
     return min(scores) / best if scores and best > 0 else None
 
 
@@ -116,9 +126,25 @@ def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question:
     )
 
 
+def _is_title(text: str, shown: Sequence[Passage], question: str) -> bool:
+    """Whether a title or heading of a shown passage makes at least half of what the answer adds to the question.
+
+    Small models repeat it from the prompt.
+    """
+    words = set(content_words(text))
+    new_words = words - set(content_words(question))
+    titles = {title for passage in shown for title in (passage.title, *passage.place.heading)}
+    return any(
+        len(title_words) > 1 and title_words <= words and 2 * len(title_words & new_words) >= max(1, len(new_words))
+        for title_words in (set(content_words(title)) for title in titles)
+    )
+
+
 def _stands_in_nearest(state: State, answer: Answer) -> bool:
     """Whether the answer's evidence is about as near to the question as the best sentence."""
-    share = relevance(answer, evidence_in(state.shown, state.question.query))
+    query = state.question.query
+    evidence = evidence_in(state.shown, query)
+    share = relevance(answer, evidence, fitting(evidence, query))
     return share is not None and share >= MIN_RELEVANCE_LED
 
 
@@ -165,9 +191,10 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         chosen = replace(chosen, unusable="")
     answer = chosen.answer
     is_named = chosen.unusable == OTHER_ROW  # the cell that is asked for is there, and its row takes the answer's place
-    doubted = (
-        "" if answer.is_abstention or is_named else doubt(state.answerable, chosen.unusable, state.lead == "quote")
-    )
+    doubted = ""
+    if not answer.is_abstention:
+        doubted = "" if is_named else doubt(state.answerable, chosen.unusable, state.lead == "quote")
+        doubted = doubted or _doubt_of_words(state)
     if chosen.generation.finish == "cancelled":
         pass  # whoever stopped it sees what was written so far, and nothing in its place
     elif doubted:
@@ -190,18 +217,28 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
     return replace(state, answer=answer, ledger=ledger), tuple(notes)
 
 
+def _doubt_of_words(state: State) -> str:
+    """Returns the doubt that the question's words give, which stand in few of the passages found."""
+    if state.answerable is None or state.answerable >= UNSURE:
+        return ""
+    evidence = QuestionEvidence.of(state.question.query, state.found or state.shown)
+    return doubt_of_words(state.answerable, evidence.held, evidence.missing)
+
+
 def nearest_to(state: State, n: int = 1) -> tuple[Citation, ...]:
-    """Cites the n shown sentences nearest to the question; in a table, first the row that the question names."""
+    """Cites the n shown sentences nearest to the question, first one that holds the kind of value that it asks for; in
+    a table, first the row that the question names.
+    """
     question = state.question.query
     evidence = evidence_in(state.shown, question)
-    best = nearest(evidence, 1)
+    best = nearest(evidence, 1, question)
     row = next(
         (sentence for sentence in evidence if best and best[0].quote is not None and sentence.quote == best[0].quote),
         None,
     )
     named = None if row is None else named_row(evidence, row, question)
     if named is None:
-        return nearest(evidence, n)
+        return nearest(evidence, n, question)
     first = Citation(named.number, "question", named.passage, named.quote)
     return (first, *nearest([sentence for sentence in evidence if sentence is not named], n - 1))
 

@@ -14,6 +14,7 @@ from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import SettingError
 from pipeline.models.settings import EngineSettings
+from pipeline.registry import check_types
 from pipeline.types import Generation, LogitBias, Prompt, Sampling
 
 
@@ -101,6 +102,7 @@ class Llama(EngineSettings):
     use_tuned: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self, Llama)
         EngineSettings.__post_init__(self)
         if self.json_schema is not None and self.grammar is not None:
             raise SettingError("grammar", "must not stand beside json_schema: give one of the two")

@@ -15,6 +15,7 @@ from pipeline.answers.prompt_parts import distinct, free_tag, parts, soft_cells
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
 from pipeline.models.capabilities import render_answer
+from pipeline.registry import check_types
 from pipeline.text.counting import counted
 from pipeline.types import Message, Passage, Prompt, Soft, State, Text
 
@@ -48,6 +49,7 @@ class Plain:
     tags: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self, Plain)
         if any(self.template.count(name) != 1 for name in (_PASSAGES, _QUESTION)):
             raise SettingError("template", f"must hold {_PASSAGES} and {_QUESTION} once each, was: {self.template!r}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.checks import at_least
 from pipeline.contracts import Model, Progress, Runtime
+from pipeline.registry import check_types
 from pipeline.types import Generation, Prompt, Sampling
 
 
@@ -24,6 +25,7 @@ class Scripted:
     n_ctx: int = 2048
 
     def __post_init__(self) -> None:
+        check_types(self, Scripted)
         at_least("max_tokens", self.max_tokens, 1)
         at_least("n_ctx", self.n_ctx, 1)
 

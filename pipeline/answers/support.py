@@ -12,11 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.answers.answerable import QuestionEvidence, words_of
+from pipeline.answers.answerable import QuestionEvidence
 from pipeline.answers.classifier import shipped
 from pipeline.checks import in_range
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 from pipeline.retrieval.scope import size_of
 from pipeline.text.counting import below, counted
 from pipeline.types import Answer, Citation, Passage, Question
@@ -75,6 +76,7 @@ class Support:
     min_coverage: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self, Support)
         if not self.cost > 0:
             raise SettingError("cost", f"must be greater than 0, was: {self.cost}")
         in_range("threshold", self.threshold, 0, 1)
@@ -129,7 +131,7 @@ class Support:
         if probability >= self.least:
             return Verdict(probability, None, nearest)
         why = f"{searched}: they hold the answer with a probability of {below(probability, self.least)}"
-        missing = _missing(evidence)
+        missing = evidence.missing
         return Verdict(probability, f"{why}; nothing near says: {', '.join(missing)}" if missing else why, nearest)
 
     def _read(self, evidence: QuestionEvidence, runtime: Runtime) -> tuple[dict[str, float], float | None, list[float]]:
@@ -165,10 +167,3 @@ def _nearest(evidence: QuestionEvidence, scores: Sequence[float]) -> tuple[tuple
         scores = [scored.get((s.source, s.start, s.end), float("-inf")) for s in evidence.sentences]
     best = sorted(range(len(scores)), key=lambda n: (-scores[n], n))[:N_NEAREST]
     return tuple((evidence.owners[n], evidence.sentences[n]) for n in best)
-
-
-def _missing(evidence: QuestionEvidence) -> list[str]:
-    """Returns the question's words, as written, that no passage holds."""
-    known = frozenset().union(*evidence.passage_words)
-    written = _WORD.findall(evidence.question)
-    return list(dict.fromkeys(word for word in written if (stems := words_of(word)) and known.isdisjoint(stems)))

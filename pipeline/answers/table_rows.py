@@ -13,6 +13,7 @@ from collections.abc import Sequence, Set
 
 from pipeline.answers.citations import Evidence, forms_of
 from pipeline.documents.tables import is_value
+from pipeline.text.ranges import numbers_within
 from pipeline.text.sentences import is_record
 from pipeline.text.words import content_words
 
@@ -27,9 +28,9 @@ def named_row(evidence: Sequence[Evidence], row: Evidence, question: str) -> Evi
         return None
     question_words = _asked(question) - forms_of(" ".join(names))
     rows = [other for other in evidence if other.passage.source == row.passage.source and _names(other) == names]
-    n_named = [len(question_words & _values(other)) for other in rows]
+    n_named = [_n_named(other, question_words) for other in rows]
     best = max(n_named, default=0)
-    if best <= len(question_words & _values(row)) or n_named.count(best) > 1:
+    if best <= _n_named(row, question_words) or n_named.count(best) > 1:
         return None
     return rows[n_named.index(best)]
 
@@ -69,5 +70,8 @@ def _names(evidence: Evidence) -> tuple[str, ...]:
     return tuple(name for name, _ in _cells(evidence))
 
 
-def _values(evidence: Evidence) -> Set[str]:
-    return forms_of(" ".join(value for _, value in _cells(evidence)))
+def _n_named(evidence: Evidence, question_words: Set[str]) -> int:
+    """Counts the question's words among the row's values, and its numbers inside a range that is one of them."""
+    values = [value for _, value in _cells(evidence)]
+    within = frozenset[str]().union(*(numbers_within(question_words, value) for value in values))
+    return len(question_words & (forms_of(" ".join(values)) | within))

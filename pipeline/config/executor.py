@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class StagePool:
     max_in_flight: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
+        check_types(self, StagePool)
         for name, value, least in (
             ("replicas", self.replicas, 1),
             ("num_cpus", self.num_cpus, 0),
@@ -62,6 +64,7 @@ class ExecutorSettings:
     stages: dict[str, StagePool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_types(self, ExecutorSettings)
         for name, value, least in (
             ("num_cpus", self.num_cpus, 1),
             ("object_store_mb", self.object_store_mb, 80),

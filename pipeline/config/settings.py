@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pipeline.checks import at_least
 from pipeline.config.executor import ExecutorSettings
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class IndexSettings:
     passage_prefix: str | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, IndexSettings)
         if not self.embedder:
             raise SettingError("embedder", "must be a name or a path, was: ''")
         at_least("chunk_tokens", self.chunk_tokens, 16)
@@ -88,6 +90,7 @@ class Budget:
     task: str = "sentences"
 
     def __post_init__(self) -> None:
+        check_types(self, Budget)
         if isinstance(self.window, int) and self.window < 1:
             raise SettingError("window", f"must be greater than 0, was: {self.window}")
 

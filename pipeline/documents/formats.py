@@ -253,21 +253,28 @@ def by_suffix(path: Path) -> Format:
     return _BY_SUFFIX.get(path.suffix.lower(), TEXT)
 
 
-def reader_version(path: Path, ocr: bool = True, limits: Iterable[str] = ()) -> str:
-    """The reader of a file of this name with its version: `csv/1`. An index keeps it, and reads again what differs.
+def reader_version(path: Path, ocr: bool = True, limits: Iterable[str] = (), name: str = "") -> str:
+    """The reader of a file with its version: `csv/1`. An index keeps it, and reads again what differs.
 
-    `pdf/3+ocr` also recognises scanned pages: `ocr` allows it, and the extra is installed. Behind it stand the limits
-    that left pages of the file out, as they are set now: `pdf/3 LONGTHREAD_MAX_PDF_PAGES=100`.
+    `name` is the format that the file was read as; "" is the one that its suffix says. `pdf/3+ocr` also recognises
+    scanned pages: `ocr` allows it, and the extra is installed. Behind it stand the limits that left pages of the file
+    out, as they are set now: `pdf/3 LONGTHREAD_MAX_PDF_PAGES=100`.
     """
-    format_ = by_suffix(path)
+    format_ = FORMATS[name] if name else by_suffix(path)
     recognises = format_.uses_ocr and ocr and _can_recognise()
     version = f"{format_.name}/{format_.version}{'+ocr' if recognises else ''}"
     return " ".join([version, *limits_met(limits)])
 
 
 def would_read_the_same(reader: str, path: Path, ocr: bool) -> bool:
-    """Whether a file that a reader of this version has read would be read by the same one, up to the same limits."""
-    return reader == reader_version(path, ocr, [limit.partition("=")[0] for limit in reader.split()[1:]])
+    """Whether a file that a reader of this version has read would be read by the same one, up to the same limits.
+
+    A format that the bytes told, whatever the file is called, is told by the same bytes again.
+    """
+    name = reader.partition("/")[0]
+    is_told = name in FORMATS and FORMATS[name].signature != Signature()
+    limits = [limit.partition("=")[0] for limit in reader.split()[1:]]
+    return reader == reader_version(path, ocr, limits, name if is_told else "")
 
 
 @cache

@@ -46,9 +46,9 @@ def _parsed(path: Path, data: bytes, ocr: bool) -> Document:
     if format_.name == "picture" and not ocr:
         raise DocumentError(f"{path}: {NOT_RECOGNISED}")
     read = format_.open(path)
-    if format_.uses_ocr and not ocr:
-        return cast("ReadWithoutOcr", read)(path, data, use_ocr=False)
-    return read(path, data)
+    is_without = format_.uses_ocr and not ocr
+    document = cast("ReadWithoutOcr", read)(path, data, use_ocr=False) if is_without else read(path, data)
+    return replace(document, format=format_.name)
 
 
 def load_bytes(name: str, data: bytes) -> Document:

@@ -9,6 +9,7 @@ from pipeline.checks import at_least
 from pipeline.errors import SettingError
 from pipeline.gguf.named import DEFAULT_MODEL
 from pipeline.models.template_settings import DAY, TemplateArguments, check_template
+from pipeline.registry import check_types
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 UNQUANTISED = ("f32", "f16", "bf16")
@@ -26,6 +27,7 @@ class Lora:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self, Lora)
         if not self.path:
             raise SettingError("lora.path", "must be the path of a GGUF adapter, was: ''")
 
@@ -47,6 +49,7 @@ class ControlVector:
     last_layer: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, ControlVector)
         if not self.path:
             raise SettingError("control_vectors.path", "must be the path of a GGUF control vector, was: ''")
         at_least("control_vectors.first_layer", self.first_layer, 1)
@@ -145,6 +148,7 @@ class EngineSettings:
     date: str = DAY
 
     def __post_init__(self) -> None:
+        check_types(self, EngineSettings)
         if not self.model:
             raise SettingError("model", "must be a path or a name, was: ''")
         check_template(self.chat_template, self.date)

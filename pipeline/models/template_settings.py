@@ -20,8 +20,8 @@ RESERVED = ("messages", "add_generation_prompt", "tools", "documents")
 
 def _arguments(value: object) -> tuple[tuple[str, Scalar], ...]:
     """Converts a mapping to pairs sorted by name, so that settings can be compared and hashed."""
-    if isinstance(value, list | tuple):  # the form in a record
-        value = dict(value)
+    if isinstance(value, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
+        value = {str(name): argument for name, argument in value}  # the form in a record
     if not isinstance(value, dict):
         raise ValueError("must be a mapping of names to values")
     for name, argument in value.items():

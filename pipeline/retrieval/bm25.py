@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.contracts import Runtime
+from pipeline.registry import check_types
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.near_copies import POOL, Copies, folded
 from pipeline.retrieval.parents import check_parents, with_parents
@@ -37,6 +38,7 @@ class Bm25:
     searches_index = True
 
     def __post_init__(self) -> None:
+        check_types(self, Bm25)
         check_settings(self.k, None, self.filter)
         check_parents(self.parents)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 from pipeline.retrieval.filters import FilterError, read_filter
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import POOL, Copies, folded
@@ -46,6 +47,7 @@ class Dense:
     searches_index = True
 
     def __post_init__(self) -> None:
+        check_types(self, Dense)
         check_settings(self.k, self.mmr, self.filter)
         check_parents(self.parents)
 

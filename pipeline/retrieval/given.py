@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pipeline.contracts import Runtime
 from pipeline.documents.places import Places
 from pipeline.errors import DataError
+from pipeline.registry import check_types
 from pipeline.types import Document, Passage, Question
 
 
@@ -25,6 +26,9 @@ class Given:
     whole: bool = True
 
     searches_index = False
+
+    def __post_init__(self) -> None:
+        check_types(self, Given)
 
     def search(self, question: Question, runtime: Runtime) -> list[Passage]:
         if not question.documents:

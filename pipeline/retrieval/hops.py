@@ -17,6 +17,7 @@ from typing import Literal
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
 from pipeline.documents.places import Places
+from pipeline.registry import check_types
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.scope import Scope, scope_of
 from pipeline.text.words import content_words, coverage
@@ -81,6 +82,7 @@ class Hops:
     searches_index = True
 
     def __post_init__(self) -> None:
+        check_types(self, Hops)
         check_settings(self.k, None, self.filter)
         for name in ("hops", "pool", "branches"):
             at_least(name, getattr(self, name), 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pipeline.checks import at_least
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 from pipeline.retrieval.dense import check_settings
 from pipeline.retrieval.mmr import diverse
 from pipeline.retrieval.near_copies import Copies, folded
@@ -59,6 +60,7 @@ class Hybrid:
     searches_index = True
 
     def __post_init__(self) -> None:
+        check_types(self, Hybrid)
         check_settings(self.k, self.mmr, self.filter)
         check_parents(self.parents)
         if self.pool < self.k:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts import Runtime
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 from pipeline.retrieval.reranking import check_k, ranked, titled, why_dropped
 from pipeline.types import Passage, Question
 
@@ -30,6 +31,7 @@ class GgufReranker:
     k: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, GgufReranker)
         if not self.model:
             raise SettingError("model", "must be a path or a name, was: ''")
         check_k(self.k)

@@ -16,6 +16,7 @@ from pipeline.contracts import Model, Runtime
 from pipeline.errors import ModelError, SettingError
 from pipeline.models.capabilities import Scorer
 from pipeline.models.settings import EngineSettings
+from pipeline.registry import check_types
 from pipeline.retrieval.reranking import check_k, ranked, titled, why_dropped
 from pipeline.types import Message, Passage, Prompt, Question, Text
 
@@ -42,6 +43,7 @@ class YesNo:
     window: int = 1024
 
     def __post_init__(self) -> None:
+        check_types(self, YesNo)
         if self.model == "":
             raise SettingError("model", "must be a path or a name, was: ''")
         check_k(self.k)

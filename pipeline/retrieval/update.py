@@ -221,7 +221,7 @@ class Updater:
         except LongthreadError as error:
             self.failed.append((printable(path), str(error).removeprefix(f"{path.as_posix()}: ")))
             return None
-        reader = reader_version(path, self.ocr, document.limits)
+        reader = reader_version(path, self.ocr, document.limits, document.format)
         return document, replace(state, sha256=document.sha256, reader=reader)
 
     def state(self, path: Path) -> FileState:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import SettingError
+from pipeline.registry import check_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class LogitBias:
     bias: float
 
     def __post_init__(self) -> None:
+        check_types(self, LogitBias)
         if self.token == "" or (isinstance(self.token, int) and self.token < 0):
             raise SettingError("logit_bias.token", f"must be a text or a number from 0 on, was: {self.token!r}")
         if not -100 <= self.bias <= 100:
@@ -71,6 +73,7 @@ class Sampling:
     thinking_tokens: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, Sampling)
         for name, (low, high) in SAMPLING_RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -1,8 +1,11 @@
 """The second place to say no: what the answer stands on is judged beside what the gate found."""
 
 from dataclasses import replace
+from typing import Literal
 
-from pipeline.answers.afterwards import doubt
+import pytest
+
+from pipeline.answers.afterwards import doubt, doubt_of_words
 from pipeline.answers.citations import REFUSAL
 from pipeline.answers.judging import judge, settle
 from pipeline.types import Answer, Generation, Ledger, Passage, Question, ScoredSentence, State
@@ -34,6 +37,33 @@ def test_what_is_wrong_with_the_answer_counts_only_where_the_gate_was_unsure() -
     assert not doubt(0.6, "off the question", False)
     assert not doubt(0.4, "", False)
     assert not doubt(None, "off the question", False)
+
+
+def test_the_words_of_a_question_that_stand_nowhere_count_only_where_the_gate_was_unsure() -> None:
+    missing = ["salary", "secretary"]
+    assert "0.30, and no passage that was found says: salary, secretary" in doubt_of_words(0.3, 0.35, missing)
+    for answerable, held, words in ((0.6, 0.35, missing), (None, 0.35, missing), (0.3, 0.5, missing), (0.3, 0.0, [])):
+        assert not doubt_of_words(answerable, held, words)
+
+
+@pytest.mark.parametrize("lead", ["quote", "generate"])
+def test_a_row_that_shares_only_the_question_s_common_words_is_no_answer(lead: Literal["quote", "generate"]) -> None:
+    row = "Kind: Crane licence; Amount: 120 EUR a month; Approved by: harbour master"
+    other = "Kind: Night shift; Amount: 38 EUR; Approved by: harbour master"
+    shown = (passage(row, 0, 0.95), passage(other, 100, 0.4))
+    before = State(
+        Question("What is the salary of the harbour master's secretary?"),
+        shown=shown,
+        found=shown,
+        ledger=Ledger(layout="brief"),
+        answerable=0.3,
+        lead=lead,
+    )
+    refused = answer("120 EUR a month", before)
+    assert (refused.text, refused.is_abstention) == (REFUSAL, True)
+    assert refused.why.endswith("no passage that was found says: salary, secretary")
+    asked = replace(before, question=Question("What is the amount for a crane licence?"))
+    assert "120 EUR" in answer("120 EUR a month", asked).text
 
 
 def test_where_quotes_lead_the_gate_decides_alone() -> None:

@@ -134,6 +134,19 @@ def test_a_bare_heading_is_not_the_nearest_sentence() -> None:
         assert citation.quote.text == "The boat goes at noon and at six."
 
 
+def test_a_follow_up_is_cited_by_what_was_searched_for() -> None:
+    """Of two sentences with the answer's words, and of all sentences for a bare number, the query's is the nearer."""
+    shown = (passage("And who asked her? The master is Ada."), passage("The master of the Zephyrus is Ada.", "b.txt"))
+    question, query = "And who is her master?", "And who is the Zephyrus's master?"
+    for text, by in (("Ada is the master.", "match"), ("Not in the documents.", "question")):
+        first = cite(text, shown, question, query=query).citations[0]
+        assert (first.by, first.quote and first.quote.text) == (by, "The master of the Zephyrus is Ada.")
+    one = (passage("And who asked her? It is hers. The Zephyrus sails on."),)
+    assert quotes(cite("[1]", one, "And where is she?", "model", query="Where does the Zephyrus sail?")) == [
+        ("model", "The Zephyrus sails on.")
+    ]
+
+
 def test_a_heading_is_not_quoted_beside_a_sentence() -> None:
     shown = (passage("# Keys\n\nThe key of the tower is 7431."), passage("The gate is green.", "b.txt"))
     one, two = "The key of the tower is 7431.", "The gate is green."

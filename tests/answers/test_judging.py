@@ -203,6 +203,26 @@ def test_the_second_attempt_has_a_penalty_for_repetitions() -> None:
     assert second_sampling(Sampling(repeat_penalty=1.5)).repeat_penalty == 1.5
 
 
+@pytest.mark.parametrize(
+    ("score", "text", "is_usable"),
+    [
+        (0.8, "The Harbour Cooperative, Annual report 2025", False),
+        (0.8, "Tomasz Wierzba of the Harbour Cooperative", True),
+        (1.0, "Annual report 2025", True),
+    ],
+)
+def test_a_title_is_an_answer_only_out_of_the_nearest_sentence(score: float, text: str, is_usable: bool) -> None:
+    sentences = ("Harbour Cooperative Annual report 2025 by Tomasz Wierzba.", "The chair is followed by Ada Orla.")
+    passages = tuple(
+        Passage(
+            f"{n}.pdf", 0, len(one), one, title="Annual report 2025", sentences=(ScoredSentence(0, len(one), share),)
+        )
+        for n, (one, share) in enumerate(zip(sentences, (score, 1.0), strict=True))
+    )
+    state = replace(STATE, question=Question("Who follows as chair?"), shown=passages)
+    assert (judge(state, wrote(text)).unusable == "") is is_usable
+
+
 def test_the_ledger_is_that_of_the_prompt_that_was_answered() -> None:
     parts: tuple[tuple[Part, int], ...] = (("question", 12), ("passages", 48))
     before = replace(STATE, second_parts=parts, second_layout="sentence-user")

@@ -180,3 +180,28 @@ def test_a_watched_folder_is_answered_from_as_it_is_now(tmp_path: Path) -> None:
         (docs / "well.md").rename(docs / "spring.md")
         terminal.wait("renamed docs/well.md to docs/spring.md", seconds=60)
         terminal.press("C-d")
+
+
+def test_a_named_document_that_cannot_be_read_is_an_error_as_in_a_pipe(tmp_path: Path) -> None:
+    """It is said on the screen, and the exit code is 2; a line that failed was seen, and is no error of the command."""
+    (tmp_path / "tower.md").write_text("The tower was built in 1612.\n")
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7\nthis is all there is")
+    (tmp_path / "scripted.yaml").write_text(SCRIPTED)
+    command = [LONGTHREAD, "chat", "--config", "scripted.yaml", "--docs", "tower.md"]
+    for documents, lines, code in (
+        (("--docs", "broken.pdf"), (), 2),
+        ((), (), 2),  # the session keeps its documents
+        ((), ("/docs remove broken.pdf",), 0),
+        ((), ("/docs add broken.pdf", "/nonsense"), 0),
+    ):
+        arguments = [*command, *documents] if documents else command[:4]
+        with Terminal(arguments, tmp_path, tmp_path / "cache", width=120) as terminal:
+            shown = terminal.wait("/help lists the commands")
+            assert ("longthread: broken.pdf: a broken PDF" in shown) is (code == 2 or "remove" in "".join(lines))
+            for line in lines:
+                terminal.wait_for_prompt()
+                terminal.line(line)
+            terminal.wait_for_prompt()
+            terminal.press("C-d")
+            terminal.wait_until_dead()
+            assert terminal.exit_code == code, terminal.screen()
