@@ -13,6 +13,7 @@ from pipeline.documents.html import decode_html, parse, render
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
+from pipeline.documents.xml_entities import parse_xml
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -75,8 +76,7 @@ def _spine(archive: zipfile.ZipFile) -> tuple[list[str], str]:
 def _xml(data: bytes) -> Any:
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        return etree.fromstring(data, parser)
+        return parse_xml(data)[0]
     except etree.XMLSyntaxError:
         return None
