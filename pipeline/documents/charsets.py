@@ -173,7 +173,7 @@ def _as_cp1252(escaped: str) -> str:
 
 
 def _is_turkish(data: bytes) -> bool:
-    """Whether the bytes are windows-1254 by their letters: those of Turkish only, a dotless i or a dotted I among them."""
+    """Whether the bytes are windows-1254 by their letters: Turkish alone, with a dotless i or a dotted I."""
     if not any(byte in data for byte in _DOTS) or not _fits(data, "cp1254"):
         return False
     return {letter for letter in data.decode("cp1254") if letter >= "\x80" and letter.isalpha()} <= _TURKISH

@@ -32,6 +32,8 @@ _TEX_DROPPED = re.compile(
 )
 _TEX_REFERENCE = re.compile(r"\\(?:[cC]?ref|eqref|autoref|pageref|cite[pt]?)\*?(?:\[[^\]]*\])*\{([^{}]*)\}")
 _TEX_ARGUMENT = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?\{([^{}]*)\}")
+_TEX_FOOTNOTE = re.compile(r"\\footnote(?:\[[^\]]*\])?\{([^{}]*)\}")
+_TEX_INPUT = re.compile(r"\\(?:input|include)\{([^{}]*)\}")
 _TEX_COMMAND = re.compile(r"\\(?:[a-zA-Z]+\*?\s?|\\(?:\[[^\]]*\])?)")
 _TEX_MATH = re.compile(r"\$\$.*?\$\$|(?<!\\)\$[^$\n]*(?:\n[^$\n]+)*\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL)
 _TEX_BRACE = re.compile(r"(?<!\\)[{}]|\n[^\S\n]*\n")
@@ -79,6 +81,8 @@ def load_tex(path: Path, data: bytes) -> Document:
         words = _tex_words(body[title.end() : end])
         writer.heading(words, _TEX_LEVELS[title[1]], line=line + body.count("\n", 0, title.start()))
     _tex_paragraphs(writer, body[offset:], line + body.count("\n", 0, offset))
+    if parts := _TEX_INPUT.findall(body):
+        notes = (*notes, f"made of other files, which are read if they are named: {', '.join(parts[:8])}")
     return writer.document(path, "tex", _tex_words(named[1]) if named else readable_name(path), notes)
 
 
@@ -101,8 +105,9 @@ def _tex_words(text: str) -> str:
     text = _TEX_MATH.sub(keep, text)
     text = re.sub(r"\\item(?:\[([^\]]*)\])?\s?", lambda m: f"- {m[1] + ': ' if m[1] else ''}", text)
     text = _TEX_REFERENCE.sub(r"[\1]", _TEX_DROPPED.sub("", text))
-    text = re.sub(r"\\footnote\{", r"\\textrm{ (footnote: ", text) if "\\footnote" in text else text
+    text = re.sub(r"\\footnote\{", r"\\footnote{ (footnote: ", text) if "\\footnote" in text else text
     for _ in range(5):  # arguments inside arguments
+        text = _TEX_FOOTNOTE.sub(r"\1)", text)
         text, n = _TEX_ARGUMENT.subn(r"\1", text)
         if not n:
             break

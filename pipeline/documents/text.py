@@ -35,8 +35,8 @@ def decode(path: Path, data: bytes, label: str | None = None) -> tuple[str, tupl
     """The text of a file's bytes, without its byte order mark, and a note on what was guessed or left out.
 
     A byte order mark decides, else zero bytes as in UTF-16, else UTF-8 if the bytes are valid in it, or all but a few,
-    else the label that the file itself carries, else the letters of Turkish or the best guess of charset-normalizer. A stray NUL is left out. Raises
-    DocumentError for binary files and for text that no encoding fits.
+    else the label that the file itself carries, else the letters of Turkish or the best guess of charset-normalizer.
+    A stray NUL is left out. Raises DocumentError for binary files and for text that no encoding fits.
     """
     for mark, encoding in charsets.MARKS:
         if data.startswith(mark):

@@ -1,7 +1,7 @@
 """Parses XML, and writes the text of entities in their places. Nothing is fetched.
 
-lxml keeps an entity as a node of its own, and the text behind it is that node's tail. Readers that ask elements for their
-text would lose both.
+lxml keeps an entity as a node of its own, and the text behind it is that node's tail. Readers that ask elements for
+their text would lose both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def parse_xml(data: bytes) -> tuple[Any, tuple[str, ...]]:
     if not nodes:
         return root, ()
     dtd = root.getroottree().docinfo.internalDTD
-    defined = {entity.name: entity.content for entity in (dtd.iterentities() if dtd is not None else ()) if entity.content}
+    defined = {
+        entity.name: entity.content for entity in (dtd.iterentities() if dtd is not None else ()) if entity.content
+    }
     unknown: dict[str, None] = {}
     n_left = MAX_ENTITY_CHARS
     for node in nodes:
