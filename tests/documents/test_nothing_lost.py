@@ -228,3 +228,58 @@ def test_names_in_archives(tmp_path: Path) -> None:
         "b.tar/same": "a link in its archive: unpack it",
         "c.zip": "an empty archive",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.adoc", "[%header,cols=2*]\n|===\n|pier |metres\n|East\n|90\n\n|West |120 at\nlow tide\n|===\nEnd."),
+        ("b.adoc", "|===\n|pier |metres\n\n|East |90\n|West |120 at low tide\n|===\nEnd."),
+        (
+            "a.rst",
+            "====  =======\npier  metres\n====  =======\nEast  90\n\nWest  120 at\n      low tide\n====  =======\n\nEnd.",
+        ),
+        ("a.org", "| pier | metres |\n|------+-----|\n| East | 90 |\n| West | 120 at low tide |\nEnd."),
+    ],
+)
+def test_rows_of_tables_in_markup_name_their_columns(tmp_path: Path, name: str, source: str) -> None:
+    source = f"Piers:\n\n{source}"
+    document = read(tmp_path, name, source)
+    lines = [line for line in document.text.split("\n") if line and not line.startswith("[")]
+    assert lines == ["Piers:", "pier: East; metres: 90", "pier: West; metres: 120 at low tide", "End."]
+    for line in lines[1:3]:
+        pier = line.split(";")[0].removeprefix("pier: ")
+        place = document.place(document.text.index(line))
+        assert place.line is not None
+        assert pier in source.split("\n")[place.line - 1]
+
+
+def test_a_table_whose_cells_span_others_stays_text(tmp_path: Path) -> None:
+    source = "|===\n2+|both\n|a |b\n|==="
+    assert read(tmp_path, "a.adoc", source).text == source
+
+
+def test_org_names_its_file(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.org", "#+title: Log of the Ida\n* May\nCalm.").title == "Log of the Ida"
+
+
+def test_pages_that_a_book_lacks_and_chart_sheets_are_noted(tmp_path: Path) -> None:
+    from openpyxl import Workbook
+    from openpyxl.chart import BarChart
+
+    container = '<container><rootfiles><rootfile full-path="p.opf"/></rootfiles></container>'
+    order = '<manifest><item id="a" href="a.xhtml"/><item id="b" href="b.xhtml"/></manifest><spine>{}</spine>'
+    names = "".join(f'<itemref idref="{name}"/>' for name in "cba")
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("mimetype", "application/epub+zip")
+        archive.writestr("META-INF/container.xml", container)
+        archive.writestr("p.opf", f"<package>{order.format(names)}</package>")
+        archive.writestr("a.xhtml", "<p>Only this.</p>")
+    book = read(tmp_path, "a.epub", target.getvalue())
+    assert (book.text, book.notes) == ("Only this.", ("missing in the file, though the book names them: 2 pages",))
+    workbook = Workbook()
+    workbook.active["A1"] = "Fee"
+    workbook.create_chartsheet("Trend").add_chart(BarChart())
+    workbook.save(tmp_path / "a.xlsx")
+    assert load(tmp_path / "a.xlsx").notes == ("the chart sheet 'Trend' is not read",)
