@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Container, Iterator
@@ -20,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from pipeline.documents.formats import ARCHIVES, MAILS
+from pipeline.documents.left_out import LEFT_OUT
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked_bytes
 from pipeline.errors import DocumentError, MissingExtraError
 
@@ -37,6 +39,8 @@ _COMPRESSIONS: dict[bytes, Callable[[BinaryIO], object]] = {
 Content = bytes | str
 """A file's bytes, or in words why it cannot be read."""
 _IS_ENCRYPTED, _IS_UTF8 = 0x1, 0x800
+_WINDOWS = 0  # of the system that packed a ZIP: some programs there part folders by backslashes
+_DRIVE = re.compile(r"[A-Za-z]:/")
 
 
 def is_archive(path: Path | PurePosixPath) -> bool:
@@ -118,11 +122,15 @@ class _Unpacker:
     n_members: int = 0
 
     def unpack(self, name: PurePosixPath, data: bytes, prefix: str, depth: int) -> Iterator[tuple[str, Content]]:
+        left_out: set[PurePosixPath] = set()
         for inner, content in self.entries(name, data):
             place = PurePosixPath(inner)
-            if _is_hidden(place):
+            if hidden := _hidden_part(place):
+                if hidden not in left_out:
+                    yield f"{prefix}{hidden}", f"{LEFT_OUT}hidden in its archive"
+                left_out.add(hidden)
                 continue
-            if place.is_absolute() or ".." in place.parts:
+            if place.is_absolute() or ".." in place.parts or _DRIVE.match(inner):
                 yield f"{prefix}{place.name}", "its name leads out of the archive"
                 continue
             if isinstance(content, str) or not is_container(place):
@@ -158,6 +166,8 @@ class _Unpacker:
                 self.make_room(info.file_size)
             for info in files:
                 name = info.filename if info.flag_bits & _IS_UTF8 else _as_utf8(info.filename)
+                if info.create_system == _WINDOWS:
+                    name = name.replace("\\", "/")
                 if info.flag_bits & _IS_ENCRYPTED:
                     yield name, "encrypted in its archive: unpack it"
                     continue
@@ -172,8 +182,9 @@ class _Unpacker:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             for info in archive:
                 self.make_room(info.size)  # before what it holds is passed over, which unpacks it
-                file = archive.extractfile(info) if info.isfile() else None
-                if file is not None:
+                if info.issym() or info.islnk():
+                    yield info.name, "a link in its archive: unpack it"
+                elif info.isfile() and (file := archive.extractfile(info)) is not None:
                     yield info.name, file.read()
 
     def make_room(self, n_bytes: int) -> None:
@@ -207,8 +218,12 @@ def _decompressed(data: bytes) -> BinaryIO:
     return io.BytesIO(data)
 
 
-def _is_hidden(place: PurePosixPath) -> bool:
-    return any((part.startswith(".") and part != "..") or part in ("__MACOSX", "__pycache__") for part in place.parts)
+def _hidden_part(place: PurePosixPath) -> PurePosixPath | None:
+    """The outermost folder of a name that is hidden or a cache, or the file itself; None for one that is read."""
+    for n, part in enumerate(place.parts, 1):
+        if (part.startswith(".") and not part.startswith("..")) or part in ("__MACOSX", "__pycache__"):
+            return PurePosixPath(*place.parts[:n])
+    return None
 
 
 def _as_utf8(name: str) -> str:

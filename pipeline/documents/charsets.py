@@ -60,6 +60,10 @@ _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "mbc
 """Codecs of Python that decode to text, and that no browser knows."""
 _CONTROLS = bytes({*range(1, 32)} - set(b"\t\n\r\f\b\x1b"))  # form feeds, backspaces and colours stand in logs
 _SAMPLE = 8192
+_TURKISH = frozenset("çğıöşüâîûÇĞİÖŞÜÂÎÛ")
+_DOTS = b"\xfd\xdd"
+"""ı and İ in windows-1254, where the other encodings of Europe have letters that are rare beside only ö, ü and ç."""
+_GOOD_PER_BROKEN = 3  # bytes beyond ASCII; in other encodings one pair in six or fewer is UTF-8 by chance
 _FEW_ERRORS = 1000  # one character in so many may be broken before a label counts as wrong
 
 
@@ -131,6 +135,8 @@ def guess(data: bytes) -> str | None:
     """The encoding that fits best; where too few letters tell, the most common one (cp1252) if the bytes are valid."""
     from charset_normalizer import from_bytes
 
+    if _is_turkish(data):
+        return "cp1254"
     telling = sum(byte >= 0x80 for byte in data)
     if telling < 8 and _fits(data, "cp1252"):
         return "cp1252"
@@ -145,6 +151,32 @@ def guess(data: bytes) -> str | None:
         for encoding in match.could_be_from_charset
     }
     return "cp1252" if "cp1252" in as_good else best.encoding
+
+
+def decode_mostly_utf8(data: bytes) -> tuple[str, int] | None:
+    """The text of bytes that are UTF-8 but for a few, and how many are not; None for another encoding.
+
+    The others are read as windows-1252, which lines from elsewhere are in. Half a character at the end is U+FFFD.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    n_broken = sum("\udc80" <= character <= "\udcff" for character in text)
+    n_good = sum(byte >= 0x80 for byte in data) - n_broken
+    if n_good < _GOOD_PER_BROKEN * n_broken:
+        return None
+    whole = text.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
+    mended = "".join(_as_cp1252(c) if "\udc80" <= c <= "\udcff" else c for c in whole)
+    return mended + "\ufffd" * (len(text) > len(whole)), n_broken
+
+
+def _as_cp1252(escaped: str) -> str:
+    return escaped.encode("ascii", "surrogateescape").decode("cp1252", "replace")
+
+
+def _is_turkish(data: bytes) -> bool:
+    """Whether the bytes are windows-1254 by their letters: Turkish alone, with a dotless i or a dotted I."""
+    if not any(byte in data for byte in _DOTS) or not _fits(data, "cp1254"):
+        return False
+    return {letter for letter in data.decode("cp1254") if letter >= "\x80" and letter.isalpha()} <= _TURKISH
 
 
 def _fits(data: bytes, encoding: str) -> bool:

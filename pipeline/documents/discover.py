@@ -86,6 +86,8 @@ def _unpacked(files: set[Path], ocr: bool) -> tuple[set[Path], dict[str, str]]:
             continue
         if not is_archive(file):
             readable.add(file)
+        elif not inside:
+            skipped[file.as_posix()] = "an empty archive"
         for name, fault in inside.items():
             if why := fault or _why_not_recognised(file / name, ocr):
                 skipped[f"{file.as_posix()}/{name}"] = why

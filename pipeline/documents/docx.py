@@ -13,6 +13,7 @@ from pipeline.documents.html import Block, lay_out, parse, render
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.documents.xml_element import XmlElement
+from pipeline.documents.xml_entities import parse_xml
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -88,12 +89,11 @@ def _parts(path: Path, data: bytes) -> dict[str, bytes]:
 
 
 def _xml(data: bytes) -> XmlElement | None:
-    """The root of an XML part, or None where it is broken. Nothing is fetched and no entity is expanded."""
+    """The root of an XML part, or None where it is broken."""
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
     try:
-        root: XmlElement = etree.fromstring(data, parser)
+        root: XmlElement = parse_xml(data)[0]
     except etree.XMLSyntaxError:
         return None
     return root

@@ -13,6 +13,7 @@ from pipeline.documents.html import decode_html, parse, render
 from pipeline.documents.limits import BROKEN_ZIP, check_unpacked
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
+from pipeline.documents.xml_entities import parse_xml
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -27,7 +28,7 @@ def load_epub(path: Path, data: bytes) -> Document:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_unpacked(str(path), archive.infolist())  # a page may have any name
-            names, title = _spine(archive)
+            names, title, n_missing = _spine(archive)
             pages = [(name, archive.read(name)) for name in names]
             is_protected = "META-INF/rights.xml" in archive.namelist()
     except (*BROKEN_ZIP, KeyError) as error:
@@ -47,36 +48,45 @@ def load_epub(path: Path, data: bytes) -> Document:
                 text = f"```\n{block.text}\n```" if block.mark == "```" else block.mark + block.text
                 writer.block(text, f"chapter {number}", is_tight=block.is_tight)
     notes = [f"{n_images} image{'s' if n_images > 1 else ''} without text"] if n_images else []
+    if n_missing:
+        notes.append(f"missing in the file, though the book names them: {n_missing} page{'s' if n_missing > 1 else ''}")
     return writer.document(path, "epub", title or readable_name(path), notes)
 
 
-def _spine(archive: zipfile.ZipFile) -> tuple[list[str], str]:
-    """The pages in the order of reading, and the title; all pages in the archive's order for one without a spine."""
+def _spine(archive: zipfile.ZipFile) -> tuple[list[str], str, int]:
+    """The pages in the order of reading, the title, and how many pages the order names that the archive lacks.
+
+    Without a spine these are all pages in the archive's order.
+    """
     names = archive.namelist()
     container = _xml(archive.read("META-INF/container.xml")) if "META-INF/container.xml" in names else None
     roots = [] if container is None else container.xpath("//*[local-name()='rootfile']/@full-path")
     package = _xml(archive.read(roots[0])) if roots and roots[0] in names else None
     if package is None:
-        return [name for name in names if name.lower().endswith(_PAGES)], ""
+        return [name for name in names if name.lower().endswith(_PAGES)], "", 0
     folder = posixpath.dirname(roots[0])
     items = {item.get("id"): item for item in package.xpath("//*[local-name()='manifest']/*[local-name()='item']")}
-    spine = []
+    spine, n_missing = [], 0
     for reference in package.xpath("//*[local-name()='spine']/*[local-name()='itemref']/@idref"):
         item = items.get(reference)
-        if item is None or "nav" in (item.get("properties") or "").split():
+        if item is None:
+            n_missing += 1
+            continue
+        if "nav" in (item.get("properties") or "").split():
             continue
         name = posixpath.normpath(posixpath.join(folder, unquote(item.get("href", "").split("#")[0])))
         if name in names:
             spine.append(name)
+        else:
+            n_missing += 1
     title = package.xpath("string(//*[local-name()='metadata']/*[local-name()='title'])")
-    return spine, " ".join(title.split())
+    return spine, " ".join(title.split()), n_missing
 
 
 def _xml(data: bytes) -> Any:
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        return etree.fromstring(data, parser)
+        return parse_xml(data)[0]
     except etree.XMLSyntaxError:
         return None

@@ -160,9 +160,7 @@ def _write_html(path: Path, writer: Writer, source: str, label: str = "text") ->
 
 def _attached(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
     names: set[str] = set()
-    for n, part in enumerate(message.iter_attachments() if message.is_multipart() else (), 1):
-        if part.get_content_maintype() == "image" and part.get("Content-ID") and not part.is_attachment():
-            continue
+    for n, part in enumerate(_beside_text(message), 1):
         if part.get_content_type() == "message/rfc822":
             inner = part.get_payload(0) if part.is_multipart() else None
             content = inner.as_bytes() if isinstance(inner, EmailMessage) else b""
@@ -175,6 +173,30 @@ def _attached(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
         if content:
             yield (name if name not in names else f"{n}-{name}"), content
             names.add(name)
+
+
+def _beside_text(message: EmailMessage) -> Iterator[EmailMessage]:
+    """The parts that are neither the text nor another form of it, wherever they stand.
+
+    Some programs put attachments between the paragraphs of one form. Those of a mail inside the mail are that
+    mail's.
+    """
+    if not message.is_multipart():
+        return
+    body = _body(message)
+
+    def look(part: EmailMessage, is_alternative: bool) -> Iterator[EmailMessage]:
+        if part.get_content_maintype() == "multipart":
+            is_alternative = is_alternative or part.get_content_subtype() == "alternative"
+            for inner in part.iter_parts():
+                yield from look(cast("EmailMessage", inner), is_alternative)
+            return
+        is_form = is_alternative and part.get_content_type() in ("text/plain", "text/html") and not part.get_filename()
+        is_inside = part.get_content_maintype() == "image" and part.get("Content-ID")  # a picture in the text
+        if part.is_attachment() or not (part is body or is_form or is_inside):
+            yield part
+
+    yield from look(message, False)
 
 
 def _file_name(name: str | None, number: int, subtype: str) -> str:

@@ -6,9 +6,11 @@ The lines are those of the file. A formula stays as it is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline.documents.markup_tables import Tables, adoc_tables, org_tables, rst_tables
 from pipeline.documents.pipes import read_pipe_table
 from pipeline.documents.tables import table_lines
 from pipeline.documents.text import decode, readable_name
@@ -22,6 +24,7 @@ _RST_RULE = re.compile(r"([=\-`:'\"~^_*+#<>.])\1{2,}\s*$")
 _ADOC = re.compile(r"(={1,6}|#{1,6})\s+(\S.*?)(?:\s+\1)?\s*$")
 _ADOC_FENCE = re.compile(r"(-{4,}|\.{4,}|={4,}|\*{4,}|_{4,}|\+{4,}|/{4,})\s*$")
 _ORG = re.compile(r"(\*+)\s+(?:(?:TODO|DONE)\s+)?(?:\[#[A-Z]\]\s+)?(\S.*?)(?:\s+:[\w@#%:]+:)?\s*$")
+_ORG_NAME = re.compile(r"^#\+title:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 _ORG_BLOCK = re.compile(r"\s*#\+(begin|end)_(\w+)", re.IGNORECASE)
 _TEX_LEVELS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5}
 _TEX_COMMENT = re.compile(r"(?<!\\)%.*")
@@ -32,6 +35,8 @@ _TEX_DROPPED = re.compile(
 )
 _TEX_REFERENCE = re.compile(r"\\(?:[cC]?ref|eqref|autoref|pageref|cite[pt]?)\*?(?:\[[^\]]*\])*\{([^{}]*)\}")
 _TEX_ARGUMENT = re.compile(r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?\{([^{}]*)\}")
+_TEX_FOOTNOTE = re.compile(r"\\footnote(?:\[[^\]]*\])?\{([^{}]*)\}")
+_TEX_INPUT = re.compile(r"\\(?:input|include)\{([^{}]*)\}")
 _TEX_COMMAND = re.compile(r"\\(?:[a-zA-Z]+\*?\s?|\\(?:\[[^\]]*\])?)")
 _TEX_MATH = re.compile(r"\$\$.*?\$\$|(?<!\\)\$[^$\n]*(?:\n[^$\n]+)*\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL)
 _TEX_BRACE = re.compile(r"(?<!\\)[{}]|\n[^\S\n]*\n")
@@ -42,17 +47,19 @@ _ACCENTS = dict(zip("`'^\"~=.cuvHkr", "\u0300\u0301\u0302\u0308\u0303\u0304\u030
 
 def load_rst(path: Path, data: bytes) -> Document:
     """reStructuredText: the order in which the underlines appear gives the levels."""
-    return _load(path, data, "rst", _rst_titles)
+    return _load(path, data, "rst", _rst_titles, rst_tables)
 
 
 def load_adoc(path: Path, data: bytes) -> Document:
     """AsciiDoc: `= Title`, `== Section`."""
-    return _load(path, data, "adoc", _adoc_titles)
+    return _load(path, data, "adoc", _adoc_titles, adoc_tables)
 
 
 def load_org(path: Path, data: bytes) -> Document:
-    """Org: `* Title`, `** Section`; keywords, priorities and tags are no part of a title."""
-    return _load(path, data, "org", _org_titles)
+    """Org: `* Title`, `** Section`; keywords, priorities and tags are no part of one. `#+TITLE` is the title."""
+    document = _load(path, data, "org", _org_titles, org_tables)
+    named = _ORG_NAME.search(document.text)
+    return replace(document, title=" ".join(named[1].split())) if named else document
 
 
 def load_tex(path: Path, data: bytes) -> Document:
@@ -79,6 +86,8 @@ def load_tex(path: Path, data: bytes) -> Document:
         words = _tex_words(body[title.end() : end])
         writer.heading(words, _TEX_LEVELS[title[1]], line=line + body.count("\n", 0, title.start()))
     _tex_paragraphs(writer, body[offset:], line + body.count("\n", 0, offset))
+    if parts := _TEX_INPUT.findall(body):
+        notes = (*notes, f"made of other files, which are read if they are named: {', '.join(parts[:8])}")
     return writer.document(path, "tex", _tex_words(named[1]) if named else readable_name(path), notes)
 
 
@@ -101,8 +110,9 @@ def _tex_words(text: str) -> str:
     text = _TEX_MATH.sub(keep, text)
     text = re.sub(r"\\item(?:\[([^\]]*)\])?\s?", lambda m: f"- {m[1] + ': ' if m[1] else ''}", text)
     text = _TEX_REFERENCE.sub(r"[\1]", _TEX_DROPPED.sub("", text))
-    text = re.sub(r"\\footnote\{", r"\\textrm{ (footnote: ", text) if "\\footnote" in text else text
+    text = re.sub(r"\\footnote\{", r"\\footnote{ (footnote: ", text) if "\\footnote" in text else text
     for _ in range(5):  # arguments inside arguments
+        text = _TEX_FOOTNOTE.sub(r"\1)", text)
         text, n = _TEX_ARGUMENT.subn(r"\1", text)
         if not n:
             break
@@ -126,16 +136,30 @@ def _closing(text: str, start: int) -> tuple[int, int]:
     return len(text), len(text)
 
 
-def _load(path: Path, data: bytes, kind: str, find: Callable[[Sequence[str]], Titles]) -> Document:
+def _no_tables(lines: Sequence[str]) -> Tables:
+    return {}
+
+
+def _load(
+    path: Path,
+    data: bytes,
+    kind: str,
+    find: Callable[[Sequence[str]], Titles],
+    find_tables: Callable[[Sequence[str]], Tables] = _no_tables,
+) -> Document:
     text, notes = decode(path, data)
     lines = text.split("\n")
-    titles = find(lines)
+    tables = find_tables(lines)
+    inside = {n for start, (n_lines, _) in tables.items() for n in range(start, start + n_lines)}
+    titles = {n: title for n, title in find(lines).items() if n not in inside}
     writer = Writer()
-    for start, end in _paragraphs(lines, titles):
+    extents = {n: n_lines for n, (_, _, n_lines) in titles.items()} | {n: size for n, (size, _) in tables.items()}
+    for start, end in _paragraphs(lines, extents):
+        grid = tables[start][1] if start in tables else read_pipe_table(lines[start:end], start + 1)
         if start in titles:
             level, title, _ = titles[start]
             writer.heading(title, level, line=start + 1)
-        elif grid := read_pipe_table(lines[start:end], start + 1):
+        elif grid:
             for row in table_lines(grid):
                 writer.block(row.text, line=row.place, is_tight=True)
         else:
@@ -144,16 +168,16 @@ def _load(path: Path, data: bytes, kind: str, find: Callable[[Sequence[str]], Ti
     return writer.document(path, kind, title, notes)
 
 
-def _paragraphs(lines: Sequence[str], titles: Titles) -> Iterator[tuple[int, int]]:
-    """The lines of each heading and of each run of lines between blank ones."""
+def _paragraphs(lines: Sequence[str], extents: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """The lines of each heading or table, whose sizes are `extents`, and of each run of lines between blank ones."""
     start = n = 0
     while n < len(lines):
-        if n in titles or not lines[n].strip():
+        if n in extents or not lines[n].strip():
             if start < n:
                 yield start, n
-            if n in titles:
-                yield n, n + titles[n][2]
-            n += titles[n][2] if n in titles else 1
+            if n in extents:
+                yield n, n + extents[n]
+            n += extents.get(n, 1)
             start = n
         else:
             n += 1

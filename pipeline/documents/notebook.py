@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.documents.markdown import headings
@@ -16,6 +17,8 @@ from pipeline.types import Document, Heading
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _OUTPUT_CHARS = 20_000
+_SHOWN = ("text/markdown", "text/plain", "text", "text/latex", "latex")
+"""What of an output is read: the first that it has. HTML and JSON are read where there is none of these."""
 
 
 def load_notebook(path: Path, data: bytes) -> Document:
@@ -68,12 +71,29 @@ def _output(output: Mapping[str, object]) -> tuple[str, int]:
     if kind == "stream":
         return _plain(output.get("text", "")), 0
     if kind in ("error", "pyerr"):
-        return f"{output.get('ename', '')}: {output.get('evalue', '')}", 0
+        error = f"{output.get('ename', '')}: {output.get('evalue', '')}"
+        traceback = output.get("traceback")
+        lines = [_plain(line) for line in traceback] if isinstance(traceback, list) else []
+        return "\n".join(lines if any(error in line for line in lines) else [*lines, error]), 0
     data = output.get("data")
     data = data if isinstance(data, dict) else output  # format 3 has the texts in the output itself
     n_pictures = any(str(name).startswith("image") or name in ("png", "jpeg", "svg") for name in data)
-    text = data.get("text/markdown") or data.get("text/plain") or data.get("text") or ""
+    text = next((data[kind] for kind in _SHOWN if data.get(kind)), "")
+    if not text and (page := data.get("text/html") or data.get("html")):
+        text = _words_of_page(_joined(page))
+    if not text and "application/json" in data:
+        text = json.dumps(data["application/json"], ensure_ascii=False)
     return ("" if n_pictures and _is_repr(_plain(text)) else _plain(text)), int(n_pictures)
+
+
+def _words_of_page(source: str) -> str:
+    """The text of an output that is HTML alone; as it is written without the library that reads pages."""
+    if find_spec("lxml") is None:
+        return source
+    from pipeline.documents.html import parse, render
+
+    blocks, _ = render(parse(Path("output"), source))
+    return "\n".join(block.text for block in blocks)
 
 
 def _is_repr(text: str) -> bool:
@@ -86,7 +106,8 @@ def _plain(text: object) -> str:
 
 
 def _joined(text: object) -> str:
-    return "".join(map(str, text)) if isinstance(text, list) else str(text)
+    parts = text if isinstance(text, list) else [text]
+    return "".join(str(part) for part in parts if part is not None)
 
 
 def _is_mapping(value: object) -> bool:

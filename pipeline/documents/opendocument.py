@@ -14,6 +14,7 @@ from pipeline.documents.tables import Cells, Grid, count_of, table_lines
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.documents.xml_element import XmlElement
+from pipeline.documents.xml_entities import parse_xml
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -60,16 +61,15 @@ def _open(path: Path, data: bytes) -> tuple[XmlElement, str]:
     """The root of content.xml and the title of the properties."""
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_unpacked(str(path), (info for info in archive.infolist() if info.filename.endswith(".xml")))
-            root = etree.fromstring(archive.read("content.xml"), parser)
+            root, _ = parse_xml(archive.read("content.xml"))
             meta = archive.read("meta.xml") if "meta.xml" in archive.namelist() else b""
     except (*BROKEN_ZIP, KeyError, etree.XMLSyntaxError) as error:
         raise DocumentError(f"{path}: a broken OpenDocument ({error}): open it in LibreOffice, save it again") from None
     try:
-        title = etree.fromstring(meta, parser).findtext(".//{http://purl.org/dc/elements/1.1/}title") if meta else ""
+        title = parse_xml(meta)[0].findtext(".//{http://purl.org/dc/elements/1.1/}title") if meta else ""
     except etree.XMLSyntaxError:
         title = ""
     return root, " ".join((title or "").split())

@@ -65,6 +65,7 @@ def load_xlsx(path: Path, data: bytes) -> Document:
         notes += [f"{hidden} hidden row{'s' if hidden > 1 else ''} of {sheet.title!r} read"] if hidden else []
         columns = [letters for letters, dimension in sheet.column_dimensions.items() if dimension.hidden]
         notes += [f"hidden columns of {sheet.title!r} read: {', '.join(columns)}"] if columns else []
+    notes += [f"the chart sheet {sheet.title!r} is not read" for sheet in workbook.chartsheets]
     if n_bare:
         notes.append(f"{n_bare} formulas without a result: open the file in a spreadsheet and save it")
     title = str(workbook.properties.title or "") or readable_name(path)

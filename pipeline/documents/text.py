@@ -34,9 +34,9 @@ def load_code(path: Path, data: bytes) -> Document:
 def decode(path: Path, data: bytes, label: str | None = None) -> tuple[str, tuple[str, ...]]:
     """The text of a file's bytes, without its byte order mark, and a note on what was guessed or left out.
 
-    A byte order mark decides, else UTF-8 if the bytes are valid in it, else the label that the file itself carries,
-    else zero bytes as in UTF-16, else the best guess of charset-normalizer. A stray NUL is left out. Raises
-    DocumentError for binary files and for text that no encoding fits.
+    A byte order mark decides, else zero bytes as in UTF-16, else UTF-8 if the bytes are valid in it, or all but a few,
+    else the label that the file itself carries, else the letters of Turkish or the best guess of charset-normalizer.
+    A stray NUL is left out. Raises DocumentError for binary files and for text that no encoding fits.
     """
     for mark, encoding in charsets.MARKS:
         if data.startswith(mark):
@@ -50,6 +50,10 @@ def decode(path: Path, data: bytes, label: str | None = None) -> tuple[str, tupl
         return _without_nul(path, data.decode("utf-8"))
     except UnicodeDecodeError:
         pass
+    if mostly := charsets.decode_mostly_utf8(data):
+        text, notes = _without_nul(path, mostly[0])
+        n = mostly[1]
+        return text, (*notes, f"{n} byte{'s are' if n > 1 else ' is'} no UTF-8: read as windows-1252, which is a guess")
     if label and (encoding_named := charsets.by_label(label)):
         labelled = charsets.decode_labelled(data, encoding_named)
         if labelled:

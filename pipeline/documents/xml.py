@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.documents.text import decode, readable_name
 from pipeline.documents.writer import Writer
+from pipeline.documents.xml_entities import note_of, parse_xml
 from pipeline.errors import DocumentError
 from pipeline.types import Document
 
@@ -19,25 +20,22 @@ _LABEL = re.compile(rb"^\s*<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)")
 def load_xml(path: Path, data: bytes) -> Document:
     """A line for each element with text or attributes; the lines are those of the file.
 
-    Nothing is fetched, and no entity that the file defines is expanded. Raises DocumentError for a file that is not
-    well formed.
+    Entities that the file defines are text, those of other files stay as they are written: nothing is fetched. Raises
+    DocumentError for a file that is not well formed.
     """
     from lxml import etree
 
     label = _LABEL.match(data[:500])
     text, notes = decode(path, data, label[1].decode("ascii") if label else None)
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=False, huge_tree=True
-    )
     try:
-        root = etree.fromstring(_DECLARATION.sub("", text).encode("utf-8", "replace"), parser)
+        root, unknown = parse_xml(_DECLARATION.sub("", text).encode("utf-8", "replace"))
     except etree.XMLSyntaxError as error:
         raise DocumentError(f"{path}: XML that is not well formed: {error}") from None
     writer = Writer()
     shift = text[: len(text) - len(_DECLARATION.sub("", text))].count("\n")
     for keys, entry, line in _entries(root, ()):
         writer.block(entry, "/".join(keys), line + shift, is_tight=True)
-    return writer.document(path, "xml", readable_name(path), notes)
+    return writer.document(path, "xml", readable_name(path), (*notes, *note_of(unknown)))
 
 
 def _entries(element: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, int]]:
