@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_config
+from pipeline.config import PipelineConfig, load_config
+from pipeline.contracts import Component
 from pipeline.errors import ConfigError, DataError, RunError, StoreError
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
@@ -22,6 +23,12 @@ from tests.executors.conftest import config, samples
 MODEL = make(
     "generate.llama", {"model": "smollm2-135m", "n_ctx": 1024, "max_tokens": 8, "n_seq_max": 4, "use_tuned": False}
 )
+
+
+def reading(last: Component = MODEL, *, compress: Component | None = None) -> PipelineConfig:
+    """A pipeline with a real model, which reads one passage: its seconds are those of the tokens."""
+    retrieve, compressor, *others = config(last=last).stages
+    return replace(config(), stages=(with_settings(retrieve, {"k": 1}), compress or compressor, *others))
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -188,7 +195,7 @@ def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: P
 
 
 def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path) -> None:
-    pipeline = config(last=MODEL)
+    pipeline = reading()
     together = run(pipeline, index, samples(3), tmp_path / "together")
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
     assert (together.n_ok, alone.n_ok) == (3, 3)
@@ -206,9 +213,8 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
 
 def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path) -> None:
     """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
-    stages = list(config(last=with_settings(MODEL, {"n_cells": 1024})).stages)
-    stages[1] = make("compress.exit", {"window": 512, "threshold": 0.5})
-    pipeline = replace(config(), stages=tuple(stages))
+    exit_ = make("compress.exit", {"window": 512, "threshold": 0.5})
+    pipeline = reading(with_settings(MODEL, {"n_cells": 1024}), compress=exit_)
     summary = run(pipeline, index, samples(3), tmp_path, RunOptions(retry=0))
     assert summary.n_ok == 3, read_run(tmp_path).failed
 
@@ -217,9 +223,7 @@ def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
     index: Path, tmp_path: Path, executor: str
 ) -> None:
     """With Ray these are two processes, and the first one has the reader's file and no reader."""
-    stages = list(config(last=MODEL).stages)
-    stages[1] = make("compress.extensible", {"k": 2})
-    pipeline = replace(config(), stages=tuple(stages))
+    pipeline = reading(compress=make("compress.extensible", {"k": 2}))
     summary = run(pipeline, index, samples(2), tmp_path, RunOptions(executor, retry=0))  # type: ignore[arg-type]
     found = read_run(tmp_path)
     assert summary.n_ok == 2, found.failed

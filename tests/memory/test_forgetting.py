@@ -49,7 +49,7 @@ class Killed(BaseException):
 plays = pytest.mark.skipif(not CAN_PLAY, reason="the kills need a C compiler and LD_PRELOAD")
 
 
-LIMITS = pytest.mark.parametrize("limit", [6, pytest.param(0, marks=pytest.mark.thorough)], ids=["some", "all"])
+LIMITS = pytest.mark.parametrize("limit", [4, pytest.param(0, marks=pytest.mark.thorough)], ids=["some", "all"])
 """How many of the changes, drawn at random, a game is killed at; 0 is no limit."""
 
 
@@ -70,7 +70,7 @@ def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(
 
 @plays
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("limit", [2, pytest.param(8, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("limit", [1, pytest.param(8, marks=pytest.mark.thorough)])
 def test_killed_while_vectors_are_written_anew(tmp_path: Path, limit: int) -> None:
     result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=limit)
     assert result.failed == ()
