@@ -31,9 +31,8 @@ def labelled(folder: Path, n: int, n_people: int) -> Path:
 
 @pytest.mark.parametrize(("n", "n_people"), [(20, 3), pytest.param(24, 5, marks=pytest.mark.thorough)])
 def test_heads_and_a_threshold_are_found_and_kept(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, n: int, n_people: int
+    run: Run, monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path, n: int, n_people: int
 ) -> None:
-    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # a fast machine is done before the first line is due
     data = labelled(tmp_path, n, n_people)
     data.write_text(data.read_text() + "no question\n")

@@ -15,20 +15,32 @@ from pipeline.errors import ConfigError, DataError, RunError, StoreError
 from pipeline.executors.folder import read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
+from pipeline.gguf.catalogue import resolve
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make, stage_name, with_settings
+from pipeline.storage.hashes import file_sha256
 from pipeline.types import Question
 from tests.executors.conftest import config, samples
+from tests.models.random_file import random_model
 
 MODEL = make(
     "generate.llama", {"model": "smollm2-135m", "n_ctx": 1024, "max_tokens": 8, "n_seq_max": 4, "use_tuned": False}
 )
 
 
-def reading(last: Component = MODEL, *, compress: Component | None = None) -> PipelineConfig:
-    """A pipeline with a real model, which reads one passage: its seconds are those of the tokens."""
+def reading(last: Component, *, compress: Component | None = None) -> PipelineConfig:
+    """A pipeline whose model reads one passage."""
     retrieve, compressor, *others = config(last=last).stages
     return replace(config(), stages=(with_settings(retrieve, {"k": 1}), compress or compressor, *others))
+
+
+@pytest.fixture(params=[1, pytest.param(0, marks=pytest.mark.thorough)], ids=["tiny", "real"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Component:
+    """A tiny model, in which a token is a byte; with `make thorough` SmolLM2-135M as well."""
+    if not request.param:
+        return MODEL
+    tiny: Component = with_settings(MODEL, {"model": str(random_model(tmp_path)), "n_ctx": 4096})
+    return tiny
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -194,8 +206,10 @@ def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: P
     assert run(config(), index, samples(8), tmp_path).n_ok == 8
 
 
-def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path) -> None:
-    pipeline = reading()
+def test_the_engine_answers_several_at_a_time_as_it_answers_one(
+    index: Path, tmp_path: Path, model: Component
+) -> None:
+    pipeline = reading(model)
     together = run(pipeline, index, samples(3), tmp_path / "together")
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
     assert (together.n_ok, alone.n_ok) == (3, 3)
@@ -208,25 +222,29 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
         assert b is not None
         assert a.prompt_tokens == b.prompt_tokens == one.result.ledger.prompt_tokens
         assert one.result.shown == other.result.shown
-    assert first.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    assert first.about["model"]["sha256"] == file_sha256(resolve(model.model))  # type: ignore[attr-defined]
 
 
-def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path) -> None:
+def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(
+    index: Path, tmp_path: Path, model: Component
+) -> None:
     """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
-    exit_ = make("compress.exit", {"window": 512, "threshold": 0.5})
-    pipeline = reading(with_settings(MODEL, {"n_cells": 1024}), compress=exit_)
-    summary = run(pipeline, index, samples(3), tmp_path, RunOptions(retry=0))
-    assert summary.n_ok == 3, read_run(tmp_path).failed
+    n_cells = model.n_ctx  # type: ignore[attr-defined]
+    exit_ = make("compress.exit", {"window": n_cells // 2, "threshold": 0.5})
+    pipeline = reading(with_settings(model, {"n_cells": n_cells}), compress=exit_)
+    summary = run(pipeline, index, samples(3), tmp_path / "out", RunOptions(retry=0))
+    assert summary.n_ok == 3, read_run(tmp_path / "out").failed
 
 
 def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
     index: Path, tmp_path: Path, executor: str
 ) -> None:
     """With Ray these are two processes, and the first one has the reader's file and no reader."""
-    pipeline = reading(compress=make("compress.extensible", {"k": 2}))
+    pipeline = reading(MODEL, compress=make("compress.extensible", {"k": 2}))
     summary = run(pipeline, index, samples(2), tmp_path, RunOptions(executor, retry=0))  # type: ignore[arg-type]
     found = read_run(tmp_path)
     assert summary.n_ok == 2, found.failed
+    assert found.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     for record in found.records:
         assert record.result is not None
         ledger = record.result.ledger
