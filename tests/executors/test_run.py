@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ import pytest
 from pipeline.config import PipelineConfig, load_config
 from pipeline.contracts import Component
 from pipeline.errors import ConfigError, DataError, RunError, StoreError
-from pipeline.executors.folder import read_run
+from pipeline.executors.folder import Run, read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
 from pipeline.gguf.catalogue import resolve
 from pipeline.pipeline import Pipeline
+from pipeline.records import Record
 from pipeline.registry import make, stage_name, with_settings
 from pipeline.storage.hashes import file_sha256
 from pipeline.types import Question
-from tests.executors.conftest import config, samples
+from tests.executors.conftest import Cluster, config, samples
 from tests.models.random_file import random_model
 
 MODEL = make(
@@ -47,19 +49,52 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
+LONG = Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"), {"gold": 9})
+SMALL = make("generate.scripted", {"n_ctx": 300, "max_tokens": 8})
+"""Its window is too small for the long question."""
+NOT_ALONE = pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=pytest.mark.thorough)], indirect=True
+)
+"""On Ray, where a run takes ten seconds, the test of one batch that keeps all these promises runs always."""
+
+
+def test_one_batch_on_ray_has_answers_a_sample_that_raises_and_one_that_is_too_long(
+    index: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    pipeline = config(trouble={"raise_on": "q2"}, last=SMALL)
+    summary = run(pipeline, index, [*samples(9), LONG], tmp_path / "out", RunOptions("ray", retry=2))
+    assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (8, 2, 0, 0)
+    found = read_run(tmp_path / "out")
+    assert [record.id for record in found.records] == [*(f"q{n}" for n in range(9)), "long"]
+    assert_all_is_known(found, pipeline, index, "ray", found.ok[:3])
+    raised, long = found.failed
+    assert raised.id == "q2"
+    assert_always_raises(raised)
+    assert_is_too_long(long)
+
+
+@NOT_ALONE
 def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_path: Path, executor: str) -> None:
     pipeline = config()
     summary = run(pipeline, index, samples(9), tmp_path / "out", RunOptions(executor))  # type: ignore[arg-type]
     assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (9, 0, 0, 0)
     found = read_run(tmp_path / "out")
     assert [record.id for record in found.records] == [f"q{n}" for n in range(9)]
-    assert [record.n for record in found.records] == list(range(9))
-    assert [record.fields for record in found.records] == [{"gold": n} for n in range(9)]
+    assert_all_is_known(found, pipeline, index, executor, found.records[:3])
+
+
+def assert_all_is_known(
+    found: Run, pipeline: PipelineConfig, index: Path, executor: str, answered: Sequence[Record]
+) -> None:
+    """The places and fields of all records, what the run is, and that these answers are those of one by one."""
+    assert [record.n for record in found.records] == list(range(len(found.records)))
+    assert [record.fields for record in found.records] == [{"gold": n} for n in range(len(found.records))]
     assert found.about["config_hash"] == pipeline.hash
     assert found.about["executor"]["kind"] == executor
     assert found.about["model"] == {"name": "generate.scripted", "path": None, "sha256": None}
+    assert len(answered) == 3
     with Pipeline(pipeline, index) as one_by_one:
-        for record in found.records[:3]:
+        for record in answered:
             state = one_by_one.ask(Question(record.question, record.id))
             assert state.answer is not None
             result = record.result
@@ -71,6 +106,7 @@ def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_pat
             assert "config" not in result.to_dict()
 
 
+@NOT_ALONE
 def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     index: Path, tmp_path: Path, executor: str
 ) -> None:
@@ -79,6 +115,11 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     found = read_run(tmp_path)
     assert [record.id for record in found.ok] == ["q0", "q1", "q3", "q4", "q5"]
     (failed,) = found.failed
+    assert_always_raises(failed)
+
+
+def assert_always_raises(failed: Record) -> None:
+    """Of a run with two retries."""
     error = failed.error
     assert error is not None
     assert (error.type, error.message, error.stage) == ("RuntimeError", "this sample always fails", "compress.trouble")
@@ -86,11 +127,14 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     assert (failed.n_retries, len(failed.attempts), failed.result) == (2, 2, None)
 
 
+@NOT_ALONE
 def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, executor: str) -> None:
-    pipeline = config(last=make("generate.scripted", {"n_ctx": 300, "max_tokens": 8}))
-    asked = [*samples(2), Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"))]
-    run(pipeline, index, asked, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
+    run(config(last=SMALL), index, [*samples(2), LONG], tmp_path, RunOptions(executor))  # type: ignore[arg-type]
     (failed,) = read_run(tmp_path).failed
+    assert_is_too_long(failed)
+
+
+def assert_is_too_long(failed: Record) -> None:
     assert failed.error is not None
     assert (failed.id, failed.error.type, failed.n_retries) == ("long", "WindowError", 0)
     assert failed.error.stage == "assemble.cited"
@@ -206,9 +250,7 @@ def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: P
     assert run(config(), index, samples(8), tmp_path).n_ok == 8
 
 
-def test_the_engine_answers_several_at_a_time_as_it_answers_one(
-    index: Path, tmp_path: Path, model: Component
-) -> None:
+def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path, model: Component) -> None:
     pipeline = reading(model)
     together = run(pipeline, index, samples(3), tmp_path / "together")
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
