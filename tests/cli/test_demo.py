@@ -17,11 +17,12 @@ from pipeline.evaluation.answers import holds
 from pipeline.gguf import tune
 from tests.cli.conftest import DEMO, OFFLINE, Run
 from tests.models.random_file import random_model
+from tests.rounds import rounds
 
 QUESTIONS = [json.loads(line) for line in (DEMO / "questions.jsonl").read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question["id"])
+@pytest.mark.parametrize("question", [*rounds(QUESTIONS[:-1], 2), QUESTIONS[-1]], ids=lambda question: question["id"])
 def test_the_default_model_answers_the_demos_questions(run: Run, question: dict[str, Any]) -> None:
     done = run("ask", question["question"], "--docs", str(DEMO / "documents"), "--json", "-q")
     assert done.code == 0, done.err

@@ -70,7 +70,7 @@ def test_killed_at_any_change_nothing_is_lost_and_nothing_stays(
 
 @plays
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("limit", [1, pytest.param(8, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("limit", [2, pytest.param(8, marks=pytest.mark.thorough)])
 def test_killed_while_vectors_are_written_anew(tmp_path: Path, limit: int) -> None:
     result = run_game("tests.memory.games:FORGET_VECTORS", tmp_path, every=1, limit=limit)
     assert result.failed == ()
