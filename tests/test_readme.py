@@ -1,7 +1,7 @@
 """What the README says is true: its commands run and answer right, its links lead somewhere, its picture is offline.
 
-The answers are those of the model that comes along, SmolLM2-135M, or of a quote that takes their place. Starting it
-takes about ten seconds, so each command runs once for all tests.
+The answers are those of the model that comes along, SmolLM2-135M, or of a quote that takes their place. Asking it takes
+some seconds, so each command runs once for all tests.
 """
 
 import os
@@ -22,6 +22,7 @@ from pipeline.documents.formats import FORMATS
 from pipeline.evaluation.answers import holds
 from pipeline.gguf.named import MODELS
 from pipeline.registry import COMPONENTS, KINDS
+from tests.cli.conftest import Done, run_main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -42,29 +43,46 @@ ANSWERS = {
 """Each question of the README with the document that answers it, and the accepted answers."""
 ACCOUNT = re.compile(r"\d+ tokens read, \d+ written in \d+\.\d s(, \d of \d passages left out)?, --account shows all")
 
-Run = Callable[[str], "subprocess.CompletedProcess[str]"]
+Run = Callable[[str], Done]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, fill_cache: Callable[[Path], Path]) -> Run:
-    """Runs a command of the README, once, in a folder in which the README's paths exist."""
+def place(tmp_path_factory: pytest.TempPathFactory, fill_cache: Callable[[Path], Path]) -> Path:
+    """A folder in which the README's paths exist."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "configs", folder / "configs")
     fill_cache(folder / "cache")
-    finished: dict[str, subprocess.CompletedProcess[str]] = {}
+    return folder
 
-    def _run(command: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture(scope="module")
+def finished() -> dict[str, Done]:
+    """What each command has printed."""
+    return {}
+
+
+@pytest.fixture
+def run(
+    place: Path,
+    finished: dict[str, Done],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs a command of the README, once: the first as a program of its own, the others in this process."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("LONGTHREAD_CACHE", str(place / "cache"))
+    monkeypatch.setenv("LONGTHREAD_DATA", str(place / "data"))
+
+    def _run(command: str) -> Done:
         if command not in finished:
             program, *arguments = shlex.split(command)
             assert program == "longthread"
-            finished[command] = subprocess.run(
-                [str(Path(sys.executable).with_name(program)), *arguments],
-                cwd=folder,
-                env={**os.environ, "LONGTHREAD_CACHE": str(folder / "cache"), "LONGTHREAD_DATA": str(folder / "data")},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            if command == COMMANDS[0]:
+                program = str(Path(sys.executable).with_name(program))
+                done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+                finished[command] = Done(done.returncode, done.stdout, done.stderr)
+            else:
+                finished[command] = run_main(arguments, monkeypatch, capsys)
         return finished[command]
 
     return _run
@@ -80,12 +98,12 @@ def question_of(command: str) -> str | None:
 def test_every_command_runs_and_answers_right(run: Run, command: str) -> None:
     """In the order of the README: a later command may use the index that an earlier one made."""
     done = run(command)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.code == 0, done.err
+    assert done.out
+    assert "Traceback" not in done.err
     question = question_of(command)
     if question is not None:
-        assert_right(done.stdout, *ANSWERS[question])
+        assert_right(done.out, *ANSWERS[question])
 
 
 def assert_right(output: str, source: str, accepted: tuple[str, ...]) -> None:
@@ -115,7 +133,7 @@ def test_the_output_that_is_shown_is_right(run: Run) -> None:
     question = question_of(COMMANDS[0])
     assert question is not None
     assert_right(output, *ANSWERS[question])
-    shown, printed = output.splitlines(), run(COMMANDS[0]).stdout.splitlines()
+    shown, printed = output.splitlines(), run(COMMANDS[0]).out.splitlines()
     assert first_quote(shown) == first_quote(printed)
     accounts = [ACCOUNT.fullmatch(lines[-1]) for lines in (shown, printed)]
     assert all(accounts), printed[-1]

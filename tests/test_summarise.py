@@ -13,6 +13,7 @@ from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.summarise import MAX_PARTS, key_sentences, summarise, usable_sentences
 from pipeline.types import Document, Generation, Passage, Question, State
+from tests.rounds import rounds
 
 DEMO = Path(__file__).parent.parent / "configs" / "demo" / "documents"
 SUBJECTS = ("cranes", "pilots", "lighthouses", "dredgers", "customs officers", "fish auctions")
@@ -145,7 +146,7 @@ def test_of_the_models_words_only_those_stay_that_stand_there(text: str, kept: s
     assert written(text) == kept
 
 
-@pytest.mark.parametrize("name", ["ferry.md", "garden.html"])
+@pytest.mark.parametrize("name", rounds(["ferry.md", "garden.html"], 1))
 def test_the_real_model_summarises_a_demo_document(tmp_path: Path, name: str) -> None:
     with Pipeline(chat_pipeline(), tmp_path) as pipeline:
         document = load(DEMO / name)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_demo import assert_answers_are_right
+
 ROOT = Path(__file__).parent.parent
 QUESTION = "How many beehives does the Orla garden have?"
 
@@ -99,9 +101,11 @@ def test_ask_chat_and_check(installed: Installed) -> None:
     assert (missing.returncode, missing.stdout) == (2, "")
 
 
-def test_the_demo(installed: Installed) -> None:
-    done = installed.run("longthread", "demo")
+@pytest.mark.parametrize("options", [["--no-tune"], pytest.param([], marks=pytest.mark.thorough)], ids=["", "tuned"])
+def test_the_demo(installed: Installed, options: list[str]) -> None:
+    done = installed.run("longthread", "demo", *options)
     assert done.returncode == 0, done.stderr
+    assert_answers_are_right(done.stdout)
     assert "presets/demo/documents" in done.stdout
     assert "town-hall.txt" in done.stdout
     assert done.stdout.splitlines()[-1].strip().startswith("longthread ask")

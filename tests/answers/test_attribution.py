@@ -243,10 +243,10 @@ def test_where_the_layout_repeats_sentences_those_of_a_hidden_passage_are_hidden
 ) -> None:
     """Otherwise a hidden passage would still be read after the question, and its drop be near 0."""
     focus = Cited(layout=layout)
-    state = answered(real, focus, ANSWER, passages(BRIDGE, LIBRARY, TOWER), QUESTION)
+    state = answered(real, focus, ANSWER, passages(BRIDGE, LIBRARY), QUESTION)
     near, exact = attribute(state, focus, real), attribute(state, focus, real, method="prompts")
     assert (near.method, exact.method) == ("cells", "prompts")
     for attribution in (near, exact):
-        best, second, _ = attribution.sentences[0].passages
+        best, second = attribution.sentences[0].passages
         assert best.number == 2
         assert best.drop > 3 + second.drop

@@ -1,7 +1,7 @@
 """The commands as their user runs them: arguments in, exit code and text out."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +35,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sha
     monkeypatch.setenv("COLUMNS", "200")
 
     def _run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["longthread", *arguments])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
+        return run_main(arguments, monkeypatch, capsys)
 
     return _run
+
+
+def run_main(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Done:
+    """Runs a command in this process and folder."""
+    monkeypatch.setattr(sys, "argv", ["longthread", *arguments])
+    capsys.readouterr()
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return Done(code, captured.out, captured.err)

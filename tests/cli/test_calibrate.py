@@ -15,13 +15,13 @@ NAMES = ("Anna", "Bruno", "Clara", "David", "Edith", "Felix", "Greta", "Hugo")
 THINGS = ("bees", "horses", "stamps", "goats", "clocks", "roses", "coins", "ducks")
 
 
-def labelled(folder: Path, n: int) -> Path:
-    """A file in WikiQA's layout: who keeps what, of five people, asked of one."""
+def labelled(folder: Path, n: int, n_people: int) -> Path:
+    """A file in WikiQA's layout: who keeps what, asked of one of the people."""
     draw = random.Random(0)
     lines = []
     for house in range(n):
-        pairs = list(zip(draw.sample(NAMES, 5), draw.sample(THINGS, 5), strict=True))
-        asked = draw.randrange(5)
+        pairs = list(zip(draw.sample(NAMES, n_people), draw.sample(THINGS, n_people), strict=True))
+        asked = draw.randrange(n_people)
         question = f"What does {pairs[asked][0]} keep behind house {house}?"
         lines += [f"{question}\t{name} has {thing}.\t{int(k == asked)}" for k, (name, thing) in enumerate(pairs)]
     path = folder / "who.tsv"
@@ -29,18 +29,22 @@ def labelled(folder: Path, n: int) -> Path:
     return path
 
 
-def test_heads_and_a_threshold_are_found_and_kept(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path / "cache"))
+@pytest.mark.parametrize(("n", "n_people"), [(20, 3), pytest.param(24, 5, marks=pytest.mark.thorough)])
+def test_heads_and_a_threshold_are_found_and_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path, n: int, n_people: int
+) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # a fast machine is done before the first line is due
-    data = labelled(tmp_path, 24)
+    data = labelled(tmp_path, n, n_people)
     data.write_text(data.read_text() + "no question\n")
     done = run("calibrate", "smollm2-135m", "--data", str(data), "--json")
     assert done.code == 0, done.err
-    assert f"left out: {data}:121: must be question TAB sentence TAB 1 or 0, was: no question" in done.err
+    assert (
+        f"left out: {data}:{n * n_people + 1}: must be question TAB sentence TAB 1 or 0, was: no question" in done.err
+    )
     probe, exit_ = json.loads(done.out)
     assert (probe["method"], exit_["method"]) == ("probe", "exit")
     for found in (probe, exit_):
-        assert found["evidence"]["n_questions"] == 24
+        assert found["evidence"]["n_questions"] == n
         kept = json.loads(Path(found["path"]).read_text("utf-8"))
         assert (kept["evidence"], kept["key"]) == (found["evidence"], found["key"])
     assert probe["evidence"]["auc"] > 0.9
@@ -48,7 +52,7 @@ def test_heads_and_a_threshold_are_found_and_kept(run: Run, monkeypatch: pytest.
     assert 0 < exit_["threshold"] < 1
     for step in ("read attention", "judge sentences"):
         assert step in done.err
-    assert run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 5))).code == 2
+    assert run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 5, 3))).code == 2
 
 
 @pytest.mark.parametrize(

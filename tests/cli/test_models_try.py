@@ -14,20 +14,24 @@ from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
 from tests.cli.conftest import Run
+from tests.models.random_file import random_model
 
 
-def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
+@pytest.mark.parametrize("is_real", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["tiny", "real"])
+def test_a_layout_is_chosen_kept_and_read_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path, is_real: bool
+) -> None:
+    path, n = (resolve("smollm2-135m"), 2) if is_real else (random_model(tmp_path), 1)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # a fast machine is done before the first line is due
-    done = run("models", "try", "smollm2-135m", "-n", "2", "--json")
+    done = run("models", "try", str(path), "-n", str(n), "--json")
     assert done.code == 0, done.err
     tried = json.loads(done.out)
-    assert (tried["n"], tried["n_answerable"]) == (2, 2)
+    assert (tried["n"], tried["n_answerable"]) == (n, n)
     assert [result["layout"] for result in tried["results"]] == list(LAYOUTS)
-    assert "ask SmolLM2-135M-Instruct.Q4_1.gguf: " in done.err
-    path = Path(tried.pop("path"))
-    assert path.parent.parent == tmp_path / "calibrations"
-    with open_engine(EngineSettings(n_ctx=256), resolve("smollm2-135m")) as engine:
+    assert f"ask {path.name}: " in done.err
+    result = Path(tried.pop("path"))
+    assert result.parent.parent == own_cache / "calibrations"
+    with open_engine(EngineSettings(n_ctx=256), path) as engine:
         kept = stored(engine)
     assert kept is not None
     assert kept.layout == tried["layout"] == best_layout(kept.results, kept.n_answerable)
@@ -39,10 +43,9 @@ def test_a_layout_is_chosen_kept_and_read_again(run: Run, monkeypatch: pytest.Mo
     assert kept.reuse.recommended in ("exact", "passages", "sentences")
 
 
-def test_reuse_alone_needs_a_model_that_was_tried(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reuse_alone_needs_a_model_that_was_tried(run: Run, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     from pipeline.evaluation import layout_trial
 
-    monkeypatch.setenv("LONGTHREAD_CACHE", str(tmp_path))
     monkeypatch.setattr(layout_trial, "stored", lambda model: None)
     done = run("models", "try", "smollm2-135m", "--reuse")
     assert (done.code, done.out) == (2, "")

@@ -68,13 +68,22 @@ def test_records_that_may_not_be_written_are_named(index: Path, done: Path, monk
 
 
 @pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="kills need a C compiler and LD_PRELOAD")
-@pytest.mark.parametrize("kind", ["kill", "tear"])
-def test_killed_at_each_write_before_the_first_record_the_run_goes_on(index: Path, tmp_path: Path, kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "writes"),
+    [
+        ("kill", (2, 4, 7)),
+        ("tear", (3, 5, 9)),
+        *(pytest.param(kind, (2, 3, 4, 5, 7, 9), marks=pytest.mark.thorough) for kind in ("kill", "tear")),
+    ],
+)
+def test_killed_at_each_write_before_the_first_record_the_run_goes_on(
+    index: Path, tmp_path: Path, kind: Any, writes: tuple[int, ...]
+) -> None:
     """The lock, run.json in its temporary file, its new name, the first record."""
     library = build(tmp_path)
     environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
     reached = set()
-    for at in (2, 3, 4, 5, 7, 9):
+    for at in writes:
         folder = tmp_path / f"out-{at}"
         folder.mkdir()
         command = [sys.executable, "-c", BATCH, str(index), str(folder)]

@@ -33,7 +33,7 @@ from tests.executors.conftest import Cluster, config, samples
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = RunOptions("ray", retry=30)
-KILLS = pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.thorough)])
+KILLS = pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.thorough)])
 
 
 @pytest.fixture

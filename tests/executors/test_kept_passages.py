@@ -93,24 +93,29 @@ def test_several_pipelines_read_each_passage_once(index: Path, tmp_path: Path) -
 BATCH = """
 import sys
 from pathlib import Path
-from pipeline.executors.run import RunOptions, run
 from pipeline.config.executor import StagePool
+from pipeline.executors.on_ray.session import Session
+from pipeline.executors.run import RunOptions, run
 from tests.executors.test_kept_passages import config, samples
 pipeline = config(sys.argv[3], 3, num_cpus=2, stages={"generate": StagePool(replicas=2, num_cpus=0.5)})
-summary = run(pipeline, Path(sys.argv[1]), samples(), Path(sys.argv[2]), RunOptions("ray"))
-print(summary.n_ok)
+session = Session(pipeline.executor)
+for n in range(2):
+    summary = run(pipeline, Path(sys.argv[1]), samples(), Path(sys.argv[2]) / f"run{n}", RunOptions("ray"))
+    print(summary.n_ok)
+session.close()
 """
 
 
 @pytest.mark.alone
 def test_actors_of_ray_find_what_others_on_their_node_have_read(index: Path, tmp_path: Path) -> None:
-    """Two generators on one node; the second run has others, which read no passage. The files are whole at the end."""
+    """Two generators on one node, on one Ray; the second run has others, which read no passage. The files are whole at
+    the end.
+    """
     model = str(random_model(tmp_path))
-    for n in range(2):
-        command = [sys.executable, "-c", BATCH, str(index), str(tmp_path / f"run{n}"), model]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=os.environ.copy())
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.split()[-1] == "6"
+    command = [sys.executable, "-c", BATCH, str(index), str(tmp_path), model]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=os.environ.copy())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[-2:] == ["6", "6"]
     first, second = (tokens(tmp_path / f"run{n}") for n in range(2))
     about = json.loads((tmp_path / "run1" / "run.json").read_text())
     assert about["executor"]["kind"] == "ray"

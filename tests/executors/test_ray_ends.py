@@ -20,6 +20,7 @@ import pytest
 from pipeline.executors.folder import read_run
 from pipeline.executors.on_ray.private_folder import MARK, PREFIX, PrivateFolder, is_alive, processes_of, sweep
 from pipeline.executors.on_ray.session import _SERVICES
+from tests.rounds import rounds
 
 pytestmark = pytest.mark.alone
 
@@ -88,11 +89,11 @@ def temporary() -> Any:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", ["RuntimeEnvAgent", "raylet", "GCS"])
+@pytest.mark.parametrize("name", rounds(["raylet", "GCS", "RuntimeEnvAgent"], 1))
 def test_a_service_that_is_killed_is_said_and_ray_is_started_again(
     index: Path, tmp_path: Path, temporary: Path, name: str
 ) -> None:
-    n = 400
+    n = 100
     batch = Batch(index, temporary, tmp_path / "out", n)
     batch.wait_for_records()
     part = next(part for part, service in _SERVICES.items() if service == name)

@@ -3,44 +3,98 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.config import load_config
+from pipeline.config import PipelineConfig, load_config
+from pipeline.contracts import Component
 from pipeline.errors import ConfigError, DataError, RunError, StoreError
-from pipeline.executors.folder import read_run
+from pipeline.executors.folder import Run, read_run
 from pipeline.executors.run import RunOptions, RunStatus, run
 from pipeline.executors.samples import Sample
+from pipeline.gguf.catalogue import resolve
 from pipeline.pipeline import Pipeline
+from pipeline.records import Record
 from pipeline.registry import make, stage_name, with_settings
+from pipeline.storage.hashes import file_sha256
 from pipeline.types import Question
-from tests.executors.conftest import config, samples
+from tests.executors.conftest import Cluster, config, samples
+from tests.models.random_file import random_model
 
 MODEL = make(
     "generate.llama", {"model": "smollm2-135m", "n_ctx": 1024, "max_tokens": 8, "n_seq_max": 4, "use_tuned": False}
 )
 
 
+def reading(last: Component, *, compress: Component | None = None) -> PipelineConfig:
+    """A pipeline whose model reads one passage."""
+    retrieve, compressor, *others = config(last=last).stages
+    return replace(config(), stages=(with_settings(retrieve, {"k": 1}), compress or compressor, *others))
+
+
+@pytest.fixture(params=[1, pytest.param(0, marks=pytest.mark.thorough)], ids=["tiny", "real"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Component:
+    """A tiny model, in which a token is a byte; with `make thorough` SmolLM2-135M as well."""
+    if not request.param:
+        return MODEL
+    tiny: Component = with_settings(MODEL, {"model": str(random_model(tmp_path)), "n_ctx": 4096})
+    return tiny
+
+
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
+LONG = Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"), {"gold": 9})
+SMALL = make("generate.scripted", {"n_ctx": 300, "max_tokens": 8})
+"""Its window is too small for the long question."""
+NOT_ALONE = pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=pytest.mark.thorough)], indirect=True
+)
+"""On Ray, where a run takes ten seconds, the test of one batch that keeps all these promises runs always."""
+
+
+def test_one_batch_on_ray_has_answers_a_sample_that_raises_and_one_that_is_too_long(
+    index: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    pipeline = config(trouble={"raise_on": "q2"}, last=SMALL)
+    summary = run(pipeline, index, [*samples(9), LONG], tmp_path / "out", RunOptions("ray", retry=2))
+    assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (8, 2, 0, 0)
+    found = read_run(tmp_path / "out")
+    assert [record.id for record in found.records] == [*(f"q{n}" for n in range(9)), "long"]
+    assert_all_is_known(found, pipeline, index, "ray", found.ok[:3])
+    raised, long = found.failed
+    assert raised.id == "q2"
+    assert_always_raises(raised)
+    assert_is_too_long(long)
+
+
+@NOT_ALONE
 def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_path: Path, executor: str) -> None:
     pipeline = config()
     summary = run(pipeline, index, samples(9), tmp_path / "out", RunOptions(executor))  # type: ignore[arg-type]
     assert (summary.n_ok, summary.n_failed, summary.n_missing, summary.n_before) == (9, 0, 0, 0)
     found = read_run(tmp_path / "out")
     assert [record.id for record in found.records] == [f"q{n}" for n in range(9)]
-    assert [record.n for record in found.records] == list(range(9))
-    assert [record.fields for record in found.records] == [{"gold": n} for n in range(9)]
+    assert_all_is_known(found, pipeline, index, executor, found.records[:3])
+
+
+def assert_all_is_known(
+    found: Run, pipeline: PipelineConfig, index: Path, executor: str, answered: Sequence[Record]
+) -> None:
+    """The places and fields of all records, what the run is, and that these answers are those of one by one."""
+    assert [record.n for record in found.records] == list(range(len(found.records)))
+    assert [record.fields for record in found.records] == [{"gold": n} for n in range(len(found.records))]
     assert found.about["config_hash"] == pipeline.hash
     assert found.about["executor"]["kind"] == executor
     assert found.about["model"] == {"name": "generate.scripted", "path": None, "sha256": None}
+    assert len(answered) == 3
     with Pipeline(pipeline, index) as one_by_one:
-        for record in found.records[:3]:
+        for record in answered:
             state = one_by_one.ask(Question(record.question, record.id))
             assert state.answer is not None
             result = record.result
@@ -52,6 +106,7 @@ def test_every_sample_has_one_record_with_all_that_is_known(index: Path, tmp_pat
             assert "config" not in result.to_dict()
 
 
+@NOT_ALONE
 def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     index: Path, tmp_path: Path, executor: str
 ) -> None:
@@ -60,6 +115,11 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     found = read_run(tmp_path)
     assert [record.id for record in found.ok] == ["q0", "q1", "q3", "q4", "q5"]
     (failed,) = found.failed
+    assert_always_raises(failed)
+
+
+def assert_always_raises(failed: Record) -> None:
+    """Of a run with two retries."""
     error = failed.error
     assert error is not None
     assert (error.type, error.message, error.stage) == ("RuntimeError", "this sample always fails", "compress.trouble")
@@ -67,11 +127,14 @@ def test_a_sample_that_always_raises_is_one_error_and_the_rest_is_answered(
     assert (failed.n_retries, len(failed.attempts), failed.result) == (2, 2, None)
 
 
+@NOT_ALONE
 def test_what_would_fail_again_is_not_tried_again(index: Path, tmp_path: Path, executor: str) -> None:
-    pipeline = config(last=make("generate.scripted", {"n_ctx": 300, "max_tokens": 8}))
-    asked = [*samples(2), Sample(Question("Which of the beehives " + "in the garden " * 200 + "is oldest?", "long"))]
-    run(pipeline, index, asked, tmp_path, RunOptions(executor))  # type: ignore[arg-type]
+    run(config(last=SMALL), index, [*samples(2), LONG], tmp_path, RunOptions(executor))  # type: ignore[arg-type]
     (failed,) = read_run(tmp_path).failed
+    assert_is_too_long(failed)
+
+
+def assert_is_too_long(failed: Record) -> None:
     assert failed.error is not None
     assert (failed.id, failed.error.type, failed.n_retries) == ("long", "WindowError", 0)
     assert failed.error.stage == "assemble.cited"
@@ -187,8 +250,8 @@ def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: P
     assert run(config(), index, samples(8), tmp_path).n_ok == 8
 
 
-def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path) -> None:
-    pipeline = config(last=MODEL)
+def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path, model: Component) -> None:
+    pipeline = reading(model)
     together = run(pipeline, index, samples(3), tmp_path / "together")
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
     assert (together.n_ok, alone.n_ok) == (3, 3)
@@ -201,28 +264,29 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
         assert b is not None
         assert a.prompt_tokens == b.prompt_tokens == one.result.ledger.prompt_tokens
         assert one.result.shown == other.result.shown
-    assert first.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    assert first.about["model"]["sha256"] == file_sha256(resolve(model.model))  # type: ignore[attr-defined]
 
 
-def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path) -> None:
+def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(
+    index: Path, tmp_path: Path, model: Component
+) -> None:
     """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
-    stages = list(config(last=with_settings(MODEL, {"n_cells": 1024})).stages)
-    stages[1] = make("compress.exit", {"window": 512, "threshold": 0.5})
-    pipeline = replace(config(), stages=tuple(stages))
-    summary = run(pipeline, index, samples(3), tmp_path, RunOptions(retry=0))
-    assert summary.n_ok == 3, read_run(tmp_path).failed
+    n_cells = model.n_ctx  # type: ignore[attr-defined]
+    exit_ = make("compress.exit", {"window": n_cells // 2, "threshold": 0.5})
+    pipeline = reading(with_settings(model, {"n_cells": n_cells}), compress=exit_)
+    summary = run(pipeline, index, samples(3), tmp_path / "out", RunOptions(retry=0))
+    assert summary.n_ok == 3, read_run(tmp_path / "out").failed
 
 
 def test_soft_vectors_are_made_where_the_stage_is_and_read_where_the_model_is(
     index: Path, tmp_path: Path, executor: str
 ) -> None:
     """With Ray these are two processes, and the first one has the reader's file and no reader."""
-    stages = list(config(last=MODEL).stages)
-    stages[1] = make("compress.extensible", {"k": 2})
-    pipeline = replace(config(), stages=tuple(stages))
+    pipeline = reading(MODEL, compress=make("compress.extensible", {"k": 2}))
     summary = run(pipeline, index, samples(2), tmp_path, RunOptions(executor, retry=0))  # type: ignore[arg-type]
     found = read_run(tmp_path)
     assert summary.n_ok == 2, found.failed
+    assert found.about["model"]["sha256"] == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     for record in found.records:
         assert record.result is not None
         ledger = record.result.ledger

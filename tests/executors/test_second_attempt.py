@@ -25,7 +25,15 @@ def stubborn(first: str, second: str) -> Component:
     return component
 
 
-@pytest.mark.parametrize(("first", "second"), SAID)
+@pytest.mark.parametrize(
+    ("first", "second", "executor"),
+    [
+        *[(*said, "local") for said in SAID],
+        (*SAID[1], "ray"),
+        *[pytest.param(*said, "ray", marks=pytest.mark.thorough) for said in (SAID[0], *SAID[2:])],
+    ],
+    indirect=["executor"],
+)
 def test_a_batch_answers_as_ask_does(first: str, second: str, index: Path, tmp_path: Path, executor: str) -> None:
     pipeline = config(last=stubborn(first, second))
     run(pipeline, index, samples(3), tmp_path, RunOptions(executor))  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ class Killed(BaseException):
 plays = pytest.mark.skipif(not CAN_PLAY, reason="the kills need a C compiler and LD_PRELOAD")
 
 
-LIMITS = pytest.mark.parametrize("limit", [6, pytest.param(0, marks=pytest.mark.thorough)], ids=["some", "all"])
+LIMITS = pytest.mark.parametrize("limit", [4, pytest.param(0, marks=pytest.mark.thorough)], ids=["some", "all"])
 """How many of the changes, drawn at random, a game is killed at; 0 is no limit."""
 
 

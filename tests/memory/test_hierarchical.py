@@ -48,7 +48,7 @@ def test_turns_move_to_the_next_tier_when_their_budget_is_used_up(runtime: Pipel
 
 @pytest.mark.parametrize("sensory", [0, 10, 40, 100])
 def test_the_open_turns_never_exceed_the_sensory_budget(runtime: Pipeline, tmp_path: Path, sensory: int) -> None:
-    settings = Hierarchical(sensory_tokens=sensory, segment_tokens=15, summarise="none")
+    settings = Hierarchical(sensory_tokens=sensory, segment_tokens=15, summarise="none", dense_weight=0.0)
     memory = settings.open(tmp_path, runtime)
     for n, text in enumerate(FILLER, 1):
         memory.commit(turn(n, text))

@@ -14,6 +14,7 @@ from pipeline.gguf.catalogue import resolve
 from pipeline.models.engine import Engine, open_engine
 from pipeline.models.llama import library
 from pipeline.models.settings import EngineSettings
+from tests.models.random_file import random_model
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,12 @@ def f16(q4: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("f16") / "SmolLM2-135M-Instruct.F16.gguf"
     assert lib.llama_model_quantize(str(q4).encode(), str(path).encode(), parameters) == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that reads a token in microseconds, for tests whose promise is the same with any weights."""
+    return random_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def test_sliding_windows_are_named(tmp_path: Path) -> None:
         near = gemma.attend(PREFIX, QUERY)
         assert near.blind_layers == ()
         assert near.mass.sum() > 0
-        far: Prompt = (Text("The key of the tower is 7431. " + "The garden opens at nine. " * 120),)
+        far: Prompt = (Text("The key of the tower is 7431. " + "The garden opens at nine. " * 90),)
         attended = gemma.attend(far, QUERY)
         assert 0 < len(attended.blind_layers) < gemma.weights.n_layer
         blind = attended.blind_layers[0]

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 
 from pipeline.errors import ModelError
-from pipeline.models.embedding_tokens import LlamaTokens, WordPieces, align, tokenizer_of
+from pipeline.models.embedding_tokens import LlamaTokens, Tokenizer, WordPieces, align, tokenizer_of
 from pipeline.models.weights import Vocabulary
 from pipeline.retrieval.embedder import minilm_folder
 from tests.models.embedder_file import vocabulary_file
@@ -31,18 +31,20 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 
 @pytest.fixture(scope="module")
 def reference() -> Any:
-    tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
+@pytest.fixture(scope="module")
+def tokenizer(vocabulary: Vocabulary) -> Tokenizer:
+    return tokenizer_of(vocabulary)
+
+
 @settings(max_examples=300, deadline=None)
 @given(text=TEXTS)
-def test_ids_and_places_are_those_of_the_models_own_tokenizer(
-    vocabulary: Vocabulary, reference: Any, text: str
-) -> None:
-    tokenizer = tokenizer_of(vocabulary)
+def test_ids_and_places_are_those_of_the_models_own_tokenizer(tokenizer: Tokenizer, reference: Any, text: str) -> None:
     encoding = reference.encode(text, add_special_tokens=False)
     assert tokenizer.ids([text]) == [tuple(encoding.ids)]
     assert tokenizer.spans([text]) == [encoding.offsets]

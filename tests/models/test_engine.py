@@ -4,6 +4,7 @@ import json
 import random
 import re
 from itertools import islice
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,24 @@ WORDS = (
 
 def text(n_words: int, start: int = 0) -> str:
     return " ".join(WORDS[(start + i) % len(WORDS)] for i in range(n_words))
+
+
+@pytest.fixture(params=["tiny", pytest.param("q4", marks=pytest.mark.thorough)])
+def model(request: pytest.FixtureRequest) -> Path:
+    """The file of the tiny model; with `make thorough` that of SmolLM2-135M as well."""
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
+def text_of(engine: Engine, n_tokens: int, start: int = 0) -> str:
+    """A text of about so many tokens: bytes in the tiny model, words in the real one."""
+    words = text(n_tokens, start)
+    return words[: len(words) * n_tokens // engine.count_text(words)]
+
+
+def life(engine: Engine) -> float:
+    """How many tokens may be read before a cell that stays has cost as much as a token's weights."""
+    return 1 / engine.weights.attention_share
 
 
 def user(engine: Engine, words: str) -> Prompt:
@@ -51,9 +70,11 @@ def test_a_question_is_answered(shipped: Engine) -> None:
     assert done.prompt_tokens == shipped.count(prompt)
 
 
-def test_twenty_prompts_at_once_answer_as_one_by_one(exact: Engine) -> None:
-    prompts = [user(exact, f"Question {n}. {text(3 + 9 * n % 70, n)}. What follows?") for n in range(20)]
-    sampling = Sampling(max_tokens=16)
+@pytest.mark.parametrize("n_prompts", [10, pytest.param(20, marks=pytest.mark.thorough)])
+def test_more_prompts_than_sequences_answer_as_one_by_one(exact: Engine, n_prompts: int) -> None:
+    assert n_prompts > exact.resolved.n_seq_max
+    prompts = [user(exact, f"Question {n}. {text(3 + 9 * n % 40, n)}. What follows?") for n in range(n_prompts)]
+    sampling = Sampling(max_tokens=12)
     together = [stream.result() for stream in exact.generate(prompts, sampling)]
     n_same = 0
     for prompt, answer in zip(prompts, together, strict=True):
@@ -62,7 +83,7 @@ def test_twenty_prompts_at_once_answer_as_one_by_one(exact: Engine) -> None:
         n_same += alone.text == answer.text
         if alone.text != answer.text:
             assert gap_where_they_part(exact, prompt, alone, answer) < FLIP_MARGIN
-    assert n_same >= 16
+    assert n_same >= 0.8 * n_prompts
 
 
 def gap_where_they_part(engine: Engine, prompt: Prompt, first: Generation, second: Generation) -> float:
@@ -98,36 +119,39 @@ def test_answers_under_way_go_on_while_a_long_prompt_is_read(q4: Path) -> None:
         short = engine.generate([(Text("1, 2, 3, 4,"),)], Sampling(max_tokens=40))[0]
         while not short.answer_tokens:
             engine.batcher.step()
-        long = engine.generate([(Text(text(400)),)], Sampling(max_tokens=2))[0]
+        long = engine.generate([(Text(text(250)),)], Sampling(max_tokens=2))[0]
         n_steps = engine.batcher.n_steps
         n_at_once = short.answer_tokens
         while not long.answer_tokens:
             engine.batcher.step()
         n_steps = engine.batcher.n_steps - n_steps
-        assert n_steps >= engine.count_text(text(400)) // 64
+        assert n_steps >= engine.count_text(text(250)) // 64 >= 3
         assert short.answer_tokens - n_at_once == n_steps, "one token of the answer for each piece of the prompt"
 
 
-def test_when_cells_run_out_prompts_wait(q4: Path) -> None:
-    with open_engine(EngineSettings(n_ctx=256, n_cells=256, n_seq_max=8, n_cached=2), q4) as engine:
-        prompts: list[Prompt] = [(Text(f"{n} " + text(80, n)),) for n in range(7)]
+def test_when_cells_run_out_prompts_wait(model: Path) -> None:
+    with open_engine(EngineSettings(n_ctx=256, n_cells=256, n_seq_max=8, n_cached=2), model) as engine:
+        prompts: list[Prompt] = [(Text(f"{n} " + text_of(engine, 80, n)),) for n in range(7)]
         done = [stream.result() for stream in engine.generate(prompts, Sampling(max_tokens=40))]
         assert all(answer.answer_tokens == 40 or answer.finish == "stop" for answer in done)
         assert all_cells_are_free(engine)
 
 
-def test_short_prompts_are_answered_together_and_long_ones_one_after_the_other(q4: Path) -> None:
-    """Reading 300 tokens beside 300 others costs what reading 30 does; five answers of 8 tokens save less."""
-    with open_engine(EngineSettings(n_ctx=2048, n_seq_max=8, n_cached=0), q4) as engine:
-        for n_words, together in ((12, 6), (600, 1)):
-            prompts: list[Prompt] = [(Text(f"{n} " + text(n_words, n)),) for n in range(6)]
+def test_short_prompts_are_answered_together_and_long_ones_one_after_the_other(model: Path) -> None:
+    """A long one has 600 tokens in SmolLM2-135M. Reading 300 tokens beside 300 others costs there what reading 30 does;
+    five answers of 8 tokens save less.
+    """
+    with open_engine(EngineSettings(n_ctx=2048, n_seq_max=8, n_cached=0), model) as engine:
+        n_long = int(10 * sqrt(life(engine)))
+        for n_tokens, together in ((12, 6), (n_long, 1)):
+            prompts: list[Prompt] = [(Text(f"{n} " + text_of(engine, n_tokens, n)),) for n in range(6)]
             streams = engine.generate(prompts, Sampling(max_tokens=8))
             n_active = 0
             while not all(stream.is_over for stream in streams):
                 engine.batcher.step()
                 n_active = max(n_active, len(engine.batcher.active))
             assert n_active == together
-        shared = text(600)
+        shared = text_of(engine, n_long)
         streams = engine.generate([(Text(shared), Text(f" {n}.")) for n in range(6)], Sampling(max_tokens=8))
         engine.batcher.step()
         assert len(engine.batcher.active) == 6, "what they have in common is read once, and costs nobody more"
@@ -135,11 +159,14 @@ def test_short_prompts_are_answered_together_and_long_ones_one_after_the_other(q
             stream.cancel()
 
 
-def test_cells_in_common_do_not_count_as_those_of_others(q4: Path) -> None:
-    """Two prompts share 1300 tokens and have 100 of their own: that many beside 1300 others would not pay."""
-    with open_engine(EngineSettings(n_ctx=2048, n_cells=4096, n_seq_max=4, n_cached=0), q4) as engine:
+def test_cells_in_common_do_not_count_as_those_of_others(model: Path) -> None:
+    """In SmolLM2-135M two prompts share 1300 tokens and have 100 of their own: that many beside 1300 others would not
+    pay.
+    """
+    with open_engine(EngineSettings(n_ctx=2048, n_cells=4096, n_seq_max=4, n_cached=0), model) as engine:
         sampling = Sampling(max_tokens=8)
-        shared, end = text(1250), f" 1 {text(90, 5)}"
+        root = sqrt(life(engine))
+        shared, end = text_of(engine, int(21 * root)), f" 1 {text_of(engine, int(1.6 * root), 5)}"
         first = engine.generate([(Text(shared),)], sampling)[0]
         while not first.answer_tokens:
             engine.batcher.step()
@@ -150,17 +177,16 @@ def test_cells_in_common_do_not_count_as_those_of_others(q4: Path) -> None:
             stream.cancel()
 
 
-def test_an_idle_sequence_stays_until_that_costs_as_much_as_reading_it_again(q4: Path) -> None:
-    with open_engine(EngineSettings(n_ctx=2048, n_cells=8192, n_seq_max=2, n_cached=20), q4) as engine:
-        kept: Prompt = (Text(text(200)),)
-        life = int(1 / engine.weights.attention_share)
-        assert 2000 < life < 5000
+def test_an_idle_sequence_stays_until_that_costs_as_much_as_reading_it_again(model: Path) -> None:
+    with open_engine(EngineSettings(n_ctx=2048, n_cells=8192, n_seq_max=2, n_cached=20), model) as engine:
+        n_others_tokens = int(life(engine) / 4)
+        kept: Prompt = (Text(text_of(engine, n_others_tokens // 5)),)
         numbers = iter(range(99))
 
         def reused_after(n_others: int) -> int:
             for number in islice(numbers, n_others):
-                other: Prompt = (Text(f"{number} " + text(life // 4, 3)),)
-                assert life / 5 < engine.count(other) < life / 3
+                other: Prompt = (Text(f"{number} " + text_of(engine, n_others_tokens, 3)),)
+                assert life(engine) / 5 < engine.count(other) < life(engine) / 3
                 engine.generate([other], Sampling(max_tokens=1))[0].result()
             return engine.generate([kept], Sampling(max_tokens=1))[0].result().reused_tokens
 
@@ -168,6 +194,10 @@ def test_an_idle_sequence_stays_until_that_costs_as_much_as_reading_it_again(q4:
         assert reused_after(2) == engine.count(kept) - 1
         assert reused_after(2) == engine.count(kept) - 1, "it was of use, and its stay began anew"
         assert reused_after(6) == 0
+
+
+def test_the_life_of_an_idle_sequence_is_that_of_the_models_shape(shipped: Engine) -> None:
+    assert 2000 < life(shipped) < 5000
 
 
 def test_a_cancelled_answer_keeps_its_text_and_gives_its_cells_back(shipped: Engine) -> None:
@@ -195,16 +225,16 @@ def test_a_prompt_takes_over_what_a_cancelled_one_has_read(q4: Path) -> None:
         assert all_cells_are_free(engine)
 
 
-def test_random_joins_cancels_and_finishes_leave_no_cell_behind(q4: Path) -> None:
+def test_random_joins_cancels_and_finishes_leave_no_cell_behind(model: Path) -> None:
     chance = random.Random(7)
-    with open_engine(EngineSettings(n_ctx=512, n_cells=768, n_seq_max=5, n_cached=3), q4) as engine:
+    with open_engine(EngineSettings(n_ctx=512, n_cells=768, n_seq_max=5, n_cached=3), model) as engine:
         streams = []
         for _ in range(120):
             act = chance.random()
             if act < 0.35:
                 n = chance.choice([3, 40, 120])
                 sampling = Sampling(max_tokens=chance.randint(1, 24), seed=chance.randint(0, 99), temperature=0.7)
-                streams += engine.generate([(Text(text(n, chance.choice([0, 0, 7]))),)], sampling)
+                streams += engine.generate([(Text(text_of(engine, n, chance.choice([0, 0, 7]))),)], sampling)
             elif act < 0.5 and streams:
                 chance.choice(streams).cancel()
             elif engine.batcher.active or engine.batcher.waiting:
@@ -213,7 +243,7 @@ def test_random_joins_cancels_and_finishes_leave_no_cell_behind(q4: Path) -> Non
         for stream in streams:
             stream.result()
         assert all_cells_are_free(engine)
-        whole = engine.generate([(Text(text(300)),)], Sampling(max_tokens=100))[0].result()
+        whole = engine.generate([(Text(text_of(engine, 300)),)], Sampling(max_tokens=100))[0].result()
         assert whole.answer_tokens == 100 or whole.finish == "stop"
 
 
@@ -279,7 +309,7 @@ def test_lookup_drafting_does_not_change_the_answer(f16: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------- scores and states
 def test_forked_scores_are_those_of_the_whole(exact: Engine) -> None:
-    prefix, suffixes, targets = text(60), [f" Sentence {n}: {text(4 + n, n)}." for n in range(12)], [" Yes", " No way"]
+    prefix, suffixes, targets = text(20), [f" Sentence {n}: {text(4 + n, n)}." for n in range(12)], [" Yes", " No way"]
     forked = exact.score((Text(prefix),), suffixes, targets)
     for n, suffix in enumerate(suffixes):
         for m, target in enumerate(targets):
@@ -304,11 +334,11 @@ def test_scores_do_not_need_more_sequences_or_cells_than_there_are(q4: Path) -> 
         assert np.isfinite(scores).all()
 
 
-def test_scores_take_the_cells_of_what_was_kept_for_later(q4: Path) -> None:
-    prefixes = [(Text(text(40, 100 + n)),) for n in range(6)]
-    suffixes, targets = [f" {text(12, n)}" for n in range(9)], [" a", " b c"]
+def test_scores_take_the_cells_of_what_was_kept_for_later(model: Path) -> None:
     settings = EngineSettings(n_ctx=256, n_cells=256, n_seq_max=16, n_cached=4)
-    with open_engine(settings, q4) as engine:
+    with open_engine(settings, model) as engine:
+        prefixes = [(Text(text_of(engine, 40, 100 + n)),) for n in range(6)]
+        suffixes, targets = [f" {text_of(engine, 12, n)}" for n in range(9)], [" a", " b c"]
         after_others = [engine.score(prefix, suffixes, targets) for prefix in prefixes]
         for prefix, scores in zip(prefixes, after_others, strict=True):
             engine.pool.forget()

@@ -4,6 +4,7 @@ import gc
 from pathlib import Path
 
 import psutil
+import pytest
 
 from pipeline.models.engine import open_engine
 from pipeline.models.settings import EngineSettings
@@ -22,19 +23,32 @@ def use(path: Path, is_closed_by_hand: bool) -> None:
         engine.close()
 
 
-def test_two_hundred_loads_and_frees_leak_nothing(q4: Path) -> None:
+def test_two_hundred_loads_and_frees_leak_nothing(tiny: Path) -> None:
+    """Of a file of 1 MB: what a load keeps besides the weights does not depend on the model."""
     for _ in range(20):
-        use(q4, is_closed_by_hand=True)
+        use(tiny, is_closed_by_hand=True)
     before = resident_mb()
     for _ in range(200):
+        use(tiny, is_closed_by_hand=True)
+    grown = resident_mb() - before
+    assert grown < 20, f"{grown:.0f} MB after 200 loads"
+
+
+@pytest.mark.parametrize("n", [30, pytest.param(200, marks=pytest.mark.thorough)])
+def test_loads_and_frees_give_the_weights_back(q4: Path, n: int) -> None:
+    for _ in range(5 if n < 200 else 20):
+        use(q4, is_closed_by_hand=True)
+    before = resident_mb()
+    for _ in range(n):
         use(q4, is_closed_by_hand=True)
     grown = resident_mb() - before
-    assert grown < 20, f"{grown:.0f} MB after 200 loads: one load holds about 100 MB of weights and 6 MB of cells"
+    assert grown < 20, f"{grown:.0f} MB after {n} loads: one load holds about 100 MB of weights and 6 MB of cells"
 
 
-def test_what_is_not_closed_by_hand_is_freed_by_the_collector(q4: Path) -> None:
+@pytest.mark.parametrize("n", [10, pytest.param(30, marks=pytest.mark.thorough)])
+def test_what_is_not_closed_by_hand_is_freed_by_the_collector(q4: Path, n: int) -> None:
     before = resident_mb()
-    for _ in range(30):
+    for _ in range(n):
         use(q4, is_closed_by_hand=False)
         gc.collect()
-    assert resident_mb() - before < 250, "30 loads that stay would hold about 3000 MB"
+    assert resident_mb() - before < 250, f"{n} loads that stay would hold about {n} times 100 MB"

@@ -37,11 +37,11 @@ def test_rows_without_a_common_prefix_keep_their_order(lists: list[list[int]]) -
     assert firsts == [0] * len(firsts), "the first prompt is worked on first"
 
 
-def test_questions_on_documents_in_turn_read_each_document_once(q4: Path) -> None:
-    documents = [Text(f"Chronicle number {n}. " + f"The harbour had {n} cranes. " * 40) for n in range(3)]
+def test_questions_on_documents_in_turn_read_each_document_once(tiny: Path) -> None:
+    documents = [Text(f"Chronicle number {n}. " + f"The harbour had {n} cranes. " * 20) for n in range(3)]
     questions = [Text(f"\nQuestion {n}:{' please,' * n} how many cranes?") for n in range(3)]
     prompts = [(document, question) for question in questions for document in documents]
-    with open_engine(EngineSettings(n_ctx=1024, n_cells=1024, n_seq_max=1, n_cached=1), q4) as engine:
+    with open_engine(EngineSettings(n_ctx=1024, n_cells=1024, n_seq_max=1, n_cached=1), tiny) as engine:
         streams = engine.generate(prompts, Sampling(max_tokens=4))
         results = [stream.result() for stream in streams]
         n_read = sum(result.prompt_tokens - result.reused_tokens for result in results)

@@ -12,8 +12,8 @@ from pipeline.models.engine import Engine, open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.types import Message, Prompt, Sampling, Text
 
-LONG = "The ferry sails at seven. The garden opens at nine. The key of the tower is 7431. " * 40
-"""About 1000 tokens: twice the window of 512."""
+LONG = "The ferry sails at seven. The garden opens at nine. The key of the tower is 7431. " * 28
+"""About 700 tokens: more than the window of 512."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_answers_side_by_side_are_those_of_one_by_one(gemma: Engine) -> None:
         (Text("<bos>", special=True), Text(LONG), Text(f" The key of tower {n} is")) for n in range(4)
     ]
     together = [stream.result() for stream in gemma.generate(prompts, Sampling(max_tokens=3))]
-    assert [answer.reused_tokens > 900 for answer in together[1:]] == [True] * 3
+    assert [answer.reused_tokens > 600 for answer in together[1:]] == [True] * 3
     assert all("7431"[:1] in answer.text for answer in together)
 
 

@@ -13,8 +13,9 @@ from pipeline.models.engine import Engine, open_engine
 from pipeline.models.settings import EngineSettings
 from pipeline.models.snapshots import Snapshots
 from pipeline.types import Prompt, Sampling, Soft, Text
+from tests.models.random_file import random_model
 
-TEXT = "The ferry crosses the strait twice a day, at seven and at four, as long as the wind is in the west. " * 4
+TEXT = "The ferry crosses the strait twice a day, at seven and at four, as long as the wind is in the west. " * 2
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +75,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_snapshot_is_ignored_with_a_line_in_the_log(
-    q4: Path, caplog: pytest.LogCaptureFixture, damage: str
+    tiny: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    with engine_of(q4) as engine:
+    with engine_of(tiny) as engine:
         path = engine.snapshot(TEXT)
         path.write_bytes(DAMAGE[damage](path.read_bytes()))
         engine.pool.forget()
@@ -88,10 +89,12 @@ def test_a_damaged_snapshot_is_ignored_with_a_line_in_the_log(
         assert engine.restore(TEXT) == engine.count_text(TEXT)
 
 
-def test_other_settings_and_other_weights_do_not_see_it(q4: Path, f16: Path) -> None:
-    with engine_of(q4) as engine:
+def test_other_settings_and_other_weights_do_not_see_it(tiny: Path, tmp_path: Path) -> None:
+    with engine_of(tiny) as engine:
         engine.snapshot(TEXT)
-    for path, settings in ((q4, {"kv_k": "q8_0"}), (q4, {"rope_scaling": "linear", "rope_factor": 2.0}), (f16, {})):
+        assert engine.restore(TEXT) > 0
+    scaled = {"rope_scaling": "linear", "rope_factor": 2.0}
+    for path, settings in ((tiny, {"kv_k": "q8_0"}), (tiny, scaled), (random_model(tmp_path, seed=1), {})):
         with engine_of(path, **settings) as other:
             assert other.restore(TEXT) == 0
 

@@ -108,7 +108,7 @@ def undisturbed(docs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
     return contents(index, Letters()), seconds
 
 
-@pytest.mark.parametrize("kill", rounds(range(N_KILLS), 4))
+@pytest.mark.parametrize("kill", rounds(range(N_KILLS), 3))
 def test_a_killed_indexer_is_completed_by_a_rerun(
     docs: Path, undisturbed: tuple[dict[str, Any], float], kill: int, tmp_path: Path
 ) -> None:

@@ -245,7 +245,10 @@ for turn in range(turns):
 """
 
 
-def test_20_asks_and_two_chats_with_an_index_run_in_between_all_answer_from_a_whole_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n_asks", "n_turns"), [(6, 3), pytest.param(20, 6, marks=pytest.mark.thorough)])
+def test_asks_and_two_chats_with_an_index_run_in_between_all_answer_from_a_whole_state(
+    tmp_path: Path, n_asks: int, n_turns: int
+) -> None:
     """Every file says which state it is of: an answer from two states would show both words, or too few passages."""
     docs = write(tmp_path / "docs", {f"{n:02}.txt": f"All salt number {n} is old" for n in range(30)})
     index = tmp_path / "index"
@@ -258,14 +261,14 @@ def test_20_asks_and_two_chats_with_an_index_run_in_between_all_answer_from_a_wh
             text=True,
         )
 
-    processes = [begin(6) for _ in range(2)] + [begin(1) for _ in range(10)]
+    processes = [begin(n_turns) for _ in range(2)] + [begin(1) for _ in range(n_asks // 2)]
     for process in processes[:1]:
         assert process.stdout is not None
         assert process.stdout.readline() == "old\n"
     staged = write(tmp_path / "staged", {f"{n:02}.txt": f"All salt number {n} is new" for n in range(30)})
     docs.rename(tmp_path / "away")
     staged.rename(docs)
-    processes += [begin(1) for _ in range(10)]
+    processes += [begin(1) for _ in range(n_asks // 2)]
     for process in processes:
         out, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors

@@ -1,18 +1,15 @@
 """The tutorial runs as it stands: its files are written, its commands run in their order, and they answer right."""
 
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.evaluation.answers import holds
+from tests.cli.conftest import Run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 FILES = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
 COMMANDS = [
@@ -31,36 +28,32 @@ EXPECTED = {
 """What a command prints, by its words after `longthread`."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder with the tutorial's files; nothing else is in it or in the cache."""
-    folder = tmp_path_factory.mktemp("tutorial")
+@pytest.fixture(params=[2, pytest.param(0, marks=pytest.mark.thorough)], ids=["two questions", "all"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An empty folder with the tutorial's files; of its six questions the last two, one of them without an answer, or
+    all.
+    """
     for name, text in FILES:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, "utf-8")
-    return folder
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        lines = text.splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(lines[-request.param :] if name == "questions.jsonl" else lines), "utf-8")
+    return tmp_path
 
 
-def test_the_commands_run_in_their_order_and_answer_right(folder: Path) -> None:
-    environment = {**os.environ, "LONGTHREAD_CACHE": str(folder / ".cache"), "PYTHONPATH": str(ROOT)}
+def test_the_commands_run_in_their_order_and_answer_right(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     outputs: dict[str, str] = {}
     for command in COMMANDS:
         program, *arguments = shlex.split(command)
         assert program == "longthread"
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        outputs[command.removeprefix("longthread ")] = done.stdout
+        done = run(*arguments)
+        assert done.code == 0, f"{command}\n{done.out}{done.err}"
+        outputs[command.removeprefix("longthread ")] = done.out
     for words, expected in EXPECTED.items():
         assert expected in outputs[words] or holds(outputs[words], expected), f"{words}\n{outputs[words]}"
     assert (folder / "measured" / "report.html").is_file()
-    shutil.rmtree(folder / ".cache")
 
 
 def test_every_expectation_is_of_a_command_of_the_page() -> None:
