@@ -237,7 +237,8 @@ def test_names_in_archives(tmp_path: Path) -> None:
         ("b.adoc", "|===\n|pier |metres\n\n|East |90\n|West |120 at low tide\n|===\nEnd."),
         (
             "a.rst",
-            "====  =======\npier  metres\n====  =======\nEast  90\n\nWest  120 at\n      low tide\n====  =======\n\nEnd.",
+            "====  =======\npier  metres\n====  =======\nEast  90\n\nWest  120 at\n      low tide\n====  =======\n"
+            "\nEnd.",
         ),
         ("a.org", "| pier | metres |\n|------+-----|\n| East | 90 |\n| West | 120 at low tide |\nEnd."),
     ],
