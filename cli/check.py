@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,10 +11,28 @@ import typer
 from cli.command import command, new_app
 from cli.exit_codes import EXIT_ERROR
 from cli.output import print_line
-from pipeline.config import check_config, missing_paths, old_names
-from pipeline.registry import stage_name
+from pipeline.config import PipelineConfig, check_config, missing_paths, old_names
+from pipeline.errors import ModelError
+from pipeline.gguf.catalogue import check_name, is_path
+from pipeline.registry import settings_of, stage_name
 
 app = new_app()
+
+
+def _unknown_models(config: PipelineConfig) -> list[str]:
+    """Names of models that no command could find. One that only has to be pulled is known."""
+    unknown: list[str] = []
+    for n, stage in enumerate(config.stages):
+        model = settings_of(stage).get("model")
+        if stage_name(stage) == "generate.llama" and isinstance(model, str):
+            try:
+                check_name(model)
+            except ModelError as error:
+                unknown.append(f"stages[{n}].model: {error}")
+    embedder = config.index.embedder
+    if embedder not in ("minilm", "none") and not is_path(embedder) and not Path(embedder).exists():
+        unknown.append(f"index.embedder: {embedder}: no such folder: write minilm, none, a folder, or a GGUF file")
+    return unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +55,7 @@ def check(options: CheckOptions) -> int:
             print_line(str(fault), is_error=True)
         for note in old_names(path):
             print_line(str(note), is_error=True)
-        missing = [] if config is None else missing_paths(config)
+        missing = [] if config is None else [*missing_paths(config), *_unknown_models(config)]
         for message in missing:
             print_line(f"{path}: {message}", is_error=True)
         n_faults += len(faults) + len(missing)

@@ -7,6 +7,7 @@ reader reads stand in unread_formats.py.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ READABLE = (
     "YAML, archives and source code"
 )
 BINARY = f"a binary file, not text: what can be read is {READABLE}"
+_OPENING = 8192
 _NEAR_START = 1024  # readers of PDF accept other bytes in front of its mark
 
 
@@ -44,13 +46,14 @@ class Signature:
     """How the bytes of a file tell its format, whatever its name is.
 
     `starts` are the possible first bytes, and `near_start` is a mark among the first 1024. `tags` are the possible
-    first tags of a file whose name says text or XML. A ZIP file has a member `part`, or a member `mimetype` that
-    holds one of `mimetypes`. `is_ole` is a compound file.
+    first tags, and `opening` matches the beginning, of a file whose name says text or XML. A ZIP file has a member
+    `part`, or a member `mimetype` that holds one of `mimetypes`. `is_ole` is a compound file.
     """
 
     starts: tuple[bytes, ...] = ()
     near_start: bytes = b""
     tags: tuple[bytes, ...] = ()
+    opening: re.Pattern[bytes] | None = None
     part: str = ""
     mimetypes: tuple[str, ...] = ()
     is_ole: bool = False
@@ -73,6 +76,10 @@ class Signature:
         return bool(self.near_start) and (
             head.startswith(self.near_start) or (self.near_start in head and is_binary(head))
         )
+
+    def matches_text(self, start: bytes) -> bool:
+        """Whether a text that begins like this, in lower case, is of this format."""
+        return start.startswith(self.tags) if self.tags else bool(self.opening and self.opening.match(start))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,14 @@ _ODF = "application/vnd.oasis.opendocument"
 _TEXT_OF_ODF = (f"{_ODF}.text", f"{_ODF}.presentation")
 _SLIDES = "ppt/presentation.xml"
 _PAGE = (b"<!doctype html", b"<html")
+_HEADERS = rb"(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?"
+_MAIL = re.compile(_HEADERS + rb"(?:mime-version|message-id|content-transfer-encoding):")
+"""The headers that programs write; people who copy a mail into a text keep others."""
+_MAILBOX = re.compile(
+    rb"from \S+ +(?:mon|tue|wed|thu|fri|sat|sun) [a-z]{3} [^\n]*\d{4}[^\n]*\n"
+    + _HEADERS
+    + rb"(?:from|subject|message-id):"
+)
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
@@ -183,15 +198,15 @@ _TABLE = (  # one line a format: name, suffixes, reader, its version, libraries,
     Format("xlsx", (".xlsx", ".xlsm"), "spreadsheet:load_xlsx", 4, ("openpyxl",), "office", _part("xl/workbook.xml")),
     Format("csv", (".csv", ".tsv"), "delimited:load_delimited", 2),
     Format("pptx", (".pptx", ".pptm", ".ppsx"), "slides:load_pptx", 2, ("pptx",), "office", _part(_SLIDES)),
-    Format("eml", (".eml",), "mail:load_eml", 3, has_attachments=True),
-    Format("mbox", (".mbox",), "mail:load_mbox", 2, has_attachments=True),
+    Format("eml", (".eml",), "mail:load_eml", 3, signature=Signature(opening=_MAIL), has_attachments=True),
+    Format("mbox", (".mbox",), "mail:load_mbox", 2, signature=Signature(opening=_MAILBOX), has_attachments=True),
     Format("msg", (".msg",), "mail:load_msg", 2, ("oxmsg",), "office", Signature(is_ole=True), has_attachments=True),
     Format("ipynb", (".ipynb",), "notebook:load_notebook", 2),
     Format("json", (".json",), "keyed:load_json", 2),
     Format("jsonl", (".jsonl", ".ndjson"), "keyed:load_jsonl", 2),
     Format("yaml", (".yaml", ".yml"), "keyed:load_yaml", 2),
     Format("toml", (".toml",), "keyed:load_toml", 2),
-    Format("xml", (".xml",), "xml:load_xml", 2, _LXML, "html"),
+    Format("xml", (".xml",), "xml:load_xml", 2, _LXML, "html", Signature(tags=(b"<?xml",))),
     Format("vtt", (".vtt", ".srt"), "subtitles:load_subtitles", 2),
     Format("tex", (".tex",), "markup:load_tex", 3),
     Format("rst", (".rst",), "markup:load_rst", 3),
@@ -229,8 +244,8 @@ def find_format(path: Path, data: bytes) -> Format:
     if (why := unread_by_suffix(path)) and is_binary(data):
         raise DocumentError(f"{path}: {why}")
     if named.name in ("text", "xml"):
-        start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-        return next((f for f in _TABLE if f.signature.tags and start.startswith(f.signature.tags)), named)
+        start = data[:_OPENING].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        return next((f for f in _TABLE if f.signature.matches_text(start)), named)
     return named
 
 

@@ -30,18 +30,28 @@ def load_eml(path: Path, data: bytes) -> Document:
     message = _parse(data)
     writer = Writer()
     _write(path, writer, message)
-    document = writer.document(path, "eml", _header(message, "Subject") or readable_name(path))
+    notes = _unread_attachments(path, sum(1 for _ in _attached(message)), ".eml")
+    document = writer.document(path, "eml", _header(message, "Subject") or readable_name(path), notes)
     return replace(document, author=_header(message, "From"), date=mail_date(_header(message, "Date")))
 
 
 def load_mbox(path: Path, data: bytes) -> Document:
     """The mails of a mailbox one after the other, each below its subject; the place is the mail's number."""
     writer = Writer()
+    n_attached = 0
     for number, part in enumerate(_messages(data), 1):
         message = _parse(part)
+        n_attached += sum(1 for _ in _attached(message))
         writer.heading(_header(message, "Subject") or f"Mail {number}", 1, f"mail {number}")
         _write(path, writer, message, f"mail {number}, ")
-    return writer.document(path, "mbox", readable_name(path))
+    return writer.document(path, "mbox", readable_name(path), _unread_attachments(path, n_attached, ".mbox"))
+
+
+def _unread_attachments(path: Path, n: int, suffix: str) -> list[str]:
+    """The note on attachments of a file whose name does not say that it holds mail: they are found by the name."""
+    if not n or path.suffix.lower() in (".eml", ".mbox"):
+        return []
+    return [f"{n} attachment{'s' if n > 1 else ''} not read: name the file {path.name}{suffix}"]
 
 
 def load_msg(path: Path, data: bytes) -> Document:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.text import decode, readable_name
+from pipeline.documents.text import decode, load_text, readable_name
 from pipeline.documents.writer import Writer
 from pipeline.documents.xml_entities import note_of, parse_xml
 from pipeline.errors import DocumentError
@@ -30,6 +31,9 @@ def load_xml(path: Path, data: bytes) -> Document:
     try:
         root, unknown = parse_xml(_DECLARATION.sub("", text).encode("utf-8", "replace"))
     except etree.XMLSyntaxError as error:
+        if path.suffix.lower() != ".xml":  # told by its beginning
+            document = load_text(path, data)
+            return replace(document, notes=(*document.notes, f"read as plain text, for it is no XML: {error}"))
         raise DocumentError(f"{path}: XML that is not well formed: {error}") from None
     writer = Writer()
     shift = text[: len(text) - len(_DECLARATION.sub("", text))].count("\n")

@@ -56,6 +56,12 @@ def _path_of(name: str) -> Path:
     raise _unknown(name)
 
 
+def check_name(name: str) -> None:
+    """Raises ModelError for a name that is neither a path nor one of the table, a hub's or the models folder's."""
+    if not (name.startswith("hf:") or name in _BY_NAME or is_path(name) or name in _laid()):
+        raise _unknown(name)
+
+
 def _laid() -> dict[str, Path]:
     """Returns the models that the user put into the models folder, by name."""
     folder = models_folder()

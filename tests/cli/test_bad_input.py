@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,6 +174,23 @@ def test_all_files_are_checked_at_once(run: Run, tmp_path: Path) -> None:
     done = run("check", str(tmp_path / "a.yaml"), OFFLINE, str(tmp_path / "b.yaml"), str(tmp_path / "c.yaml"))
     refused(done, "a.yaml:1", "b.yaml:1", "c.yaml")
     assert "offline.yaml: retrieve.bm25 -> " in done.out
+
+
+def test_check_finds_names_that_no_model_has(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    text = "index: {{embedder: {}}}\nstages: [retrieve.bm25, assemble.cited, generate.llama: {{model: {}}}]\n"
+    path.write_text(text.format("no", '"${MODEL}"'))
+    refused(
+        run("check", str(path)), r"index\.embedder: no: no such folder", r"stages\[2\]\.model: there is no model '\$"
+    )
+    path.write_text(text.format("none", "smollm2-135m"))
+    assert run("check", str(path)).code == 0
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
+    script = "import cli\nraise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("longthread: stopped.\n", -signal.SIGINT)
 
 
 def test_check_says_which_names_will_go(run: Run, tmp_path: Path) -> None:

@@ -237,8 +237,8 @@ def test_names_in_archives(tmp_path: Path) -> None:
         ("b.adoc", "|===\n|pier |metres\n\n|East |90\n|West |120 at low tide\n|===\nEnd."),
         (
             "a.rst",
-            "====  =======\npier  metres\n====  =======\nEast  90\n\nWest  120 at\n      low tide\n====  =======\n"
-            "\nEnd.",
+            "====  =======\npier  metres\n====  =======\nEast  90\n\nWest  120 at\n      low tide\n"
+            "====  =======\n\nEnd.",
         ),
         ("a.org", "| pier | metres |\n|------+-----|\n| East | 90 |\n| West | 120 at low tide |\nEnd."),
     ],
@@ -280,9 +280,43 @@ def test_pages_that_a_book_lacks_and_chart_sheets_are_noted(tmp_path: Path) -> N
     book = read(tmp_path, "a.epub", target.getvalue())
     assert (book.text, book.notes) == ("Only this.", ("missing in the file, though the book names them: 2 pages",))
     workbook = Workbook()
-    sheet = workbook.active
-    assert sheet is not None
-    sheet["A1"] = "Fee"
+    workbook.active["A1"] = "Fee"
     workbook.create_chartsheet("Trend").add_chart(BarChart())
     workbook.save(tmp_path / "a.xlsx")
     assert load(tmp_path / "a.xlsx").notes == ("the chart sheet 'Trend' is not read",)
+
+
+def test_a_mailbox_without_a_suffix_is_mail(tmp_path: Path) -> None:
+    mail = (
+        "From: a@example.org\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nMIME-Version: 1.0\n"
+        "Content-Type: multipart/mixed;\n boundary=M\n\n--M\nContent-Type: text/plain; charset=utf-8\n"
+        "Content-Transfer-Encoding: base64\n\nRGllIELDvHJvcw==\n--M\nContent-Type: text/csv\n"
+        "Content-Disposition: attachment; filename=p.csv\n\na,b\n--M--\n"
+    )
+    single = read(tmp_path, "saved.txt", mail)
+    assert (single.kind, single.title, single.text.split("\n")[-1]) == ("eml", "Grüße", "Die Büros")
+    assert single.notes == ("1 attachment not read: name the file saved.txt.eml",)
+    box = read(tmp_path, "Inbox", f"From a@example.org Mon Jan  1 10:00:00 2024\n{mail}")
+    assert (box.kind, box.text.split("\n")[-1]) == ("mbox", "Die Büros")
+    assert box.notes == ("1 attachment not read: name the file Inbox.mbox",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "From here on, 2024 was calm.\nSubject: wind",
+        "From: Ida\nSubject: wind\n\nMime-Version: no header.",
+        "note: a\n" * 900,
+    ],
+)
+def test_text_that_speaks_of_mail_stays_text(tmp_path: Path, text: str) -> None:
+    document = read(tmp_path, "a.txt", text)
+    assert (document.kind, document.text) == ("text", text)
+
+
+def test_xml_of_another_name_is_told_by_its_beginning(tmp_path: Path) -> None:
+    feed = '<?xml version="1.0"?>\n<rss><item><title>Ferry &amp; dogs</title><fee>6</fee></item></rss>'
+    assert read(tmp_path, "a.rss", feed).text == "item · title: Ferry & dogs; fee: 6"
+    broken = read(tmp_path, "b.rss", feed[:-6])
+    assert (broken.kind, broken.text) == ("text", feed[:-6])
+    assert broken.notes[0].startswith("read as plain text, for it is no XML")
