@@ -91,6 +91,21 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def open_first_once(request: pytest.FixtureRequest, session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process opens a model's file before this one does, which takes a second. All tests share what it found,
+    except those of the child itself.
+    """
+    if request.path.name == "test_first_look.py":
+        return
+    from pipeline.models import first_look
+
+    memory = first_look._memory
+    monkeypatch.setattr(
+        first_look, "_memory", lambda path, relevant: session_cache / "opened" / memory(path, relevant).name
+    )
+
+
 @pytest.fixture(scope="session")
 def fill_cache(session_cache: Path) -> Callable[[Path], Path]:
     """Puts the converted embedder and the hash of the default model into a cache, and nothing that a test could find.
