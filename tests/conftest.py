@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tests.order import in_order, unlisted
+from tests.order import ALONE, in_order, unlisted
 
 WORKER_BYTES = 4 << 30
 """Memory that one worker may need: torch, two models and their caches."""
@@ -63,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         has_ray = parameters is not None and parameters.params.get("executor") == "ray"
         if has_ray or "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.alone)
+        if item.get_closest_marker("alone") and not item.nodeid.startswith(ALONE):
+            raise pytest.UsageError(f"{item.nodeid} is marked alone: name its file in ALONE (tests/order.py, Makefile)")
     items[:] = in_order(items, lambda item: item.nodeid.partition("::")[0])
 
 
