@@ -251,7 +251,7 @@ def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: P
     assert run(config(), index, samples(8), tmp_path).n_ok == 8
 
 
-def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path, model: Component) -> None:
+def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path, model: Llama) -> None:
     pipeline = reading(model)
     together = run(pipeline, index, samples(3), tmp_path / "together")
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
