@@ -28,14 +28,16 @@ demo: $(READY)
 # With CI set, pytest's list of what failed has whole messages, which are too long to read.
 PYTEST := env -u CI COLUMNS=160 $(BIN)/pytest
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# Where tests with the mark `alone` lie (tests/order.py): the others need not be collected again.
+ALONE := tests/executors tests/cli/test_run.py tests/test_network.py
 
 test: $(READY)
 	$(PYTEST) $(PARALLEL) -m "not alone and not thorough"
-	$(PYTEST) -m "alone and not thorough"
+	$(PYTEST) -m "alone and not thorough" $(ALONE)
 
 thorough: $(READY)
 	$(PYTEST) $(PARALLEL) -m "not alone"
-	$(PYTEST) -m "alone"
+	$(PYTEST) -m "alone" $(ALONE)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tests.order import in_order, unlisted
+from tests.order import ALONE, in_order, unlisted
 
 WORKER_BYTES = 4 << 30
 """Memory that one worker may need: torch, two models and their caches."""
@@ -63,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         has_ray = parameters is not None and parameters.params.get("executor") == "ray"
         if has_ray or "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.alone)
+        if item.get_closest_marker("alone") and not item.nodeid.startswith(ALONE):
+            raise pytest.UsageError(f"{item.nodeid} is marked alone: name its file in ALONE (tests/order.py, Makefile)")
     items[:] = in_order(items, lambda item: item.nodeid.partition("::")[0])
 
 
@@ -89,6 +91,21 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("LONGTHREAD_CONFIG", str(tmp_path_factory.mktemp("config")))
         patch.setenv("LONGTHREAD_DATA", str(tmp_path_factory.mktemp("data")))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def open_first_once(request: pytest.FixtureRequest, session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process opens a model's file before this one does, which takes a second. All tests share what it found,
+    except those of the child itself.
+    """
+    if request.path.name == "test_first_look.py":
+        return
+    from pipeline.models import first_look
+
+    memory = first_look._memory
+    monkeypatch.setattr(
+        first_look, "_memory", lambda path, relevant: session_cache / "opened" / memory(path, relevant).name
+    )
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,8 @@ SLOW_FILES: tuple[str, ...] = (
 A run names the files that took more than SLOW_S seconds and are not here, with what they took.
 """
 SLOW_S = 20.0
+ALONE: tuple[str, ...] = ("tests/executors", "tests/cli/test_run.py", "tests/test_network.py")
+"""Folders and files of the tests with the mark `alone`, which `make test` names in its second run."""
 
 
 def in_order(items: Iterable[T], file_of: Callable[[T], str]) -> list[T]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.order import SLOW_FILES, in_order, unlisted
+from tests.order import ALONE, SLOW_FILES, in_order, unlisted
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,6 +14,10 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("name", SLOW_FILES)
 def test_a_slow_file_is_there(name: str) -> None:
     assert (ROOT / name).is_file()
+
+
+def test_the_makefile_names_the_places_of_tests_that_run_alone() -> None:
+    assert f"ALONE := {' '.join(ALONE)}" in (ROOT / "Makefile").read_text().splitlines()
 
 
 def test_slow_files_come_first_and_then_those_with_most_tests() -> None:

@@ -89,7 +89,7 @@ def test_it_is_the_installed_longthread_that_runs(installed: Installed) -> None:
 def test_ask_chat_and_check(installed: Installed) -> None:
     document = installed.folder / "garden.txt"
     document.write_text("The Orla garden has seven beehives.\n")
-    ask = installed.run("longthread", "ask", QUESTION, "garden.txt", "--quiet")
+    ask = installed.run("longthread", "ask", QUESTION, "garden.txt", "--quiet", "--config", "offline")
     assert (ask.returncode, "seven beehives" in ask.stdout) == (0, True), ask.stderr
     chat = installed.run(
         "longthread", "chat", "--docs", "garden.txt", "--config", "offline", input_text=f"{QUESTION}\n"

@@ -10,6 +10,7 @@ import pytest
 
 from cli import progress
 from tests.cli.conftest import Run
+from tests.models.random_file import random_model
 
 NAMES = ("Anna", "Bruno", "Clara", "David", "Edith", "Felix", "Greta", "Hugo")
 THINGS = ("bees", "horses", "stamps", "goats", "clocks", "roses", "coins", "ducks")
@@ -29,14 +30,19 @@ def labelled(folder: Path, n: int, n_people: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("n", "n_people"), [(20, 3), pytest.param(24, 5, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    ("is_real", "n", "n_people"),
+    [(False, 20, 3), pytest.param(True, 24, 5, marks=pytest.mark.thorough)],
+    ids=["tiny", "real"],
+)
 def test_heads_and_a_threshold_are_found_and_kept(
-    run: Run, monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path, n: int, n_people: int
+    run: Run, monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path, is_real: bool, n: int, n_people: int
 ) -> None:
+    model = "smollm2-135m" if is_real else str(random_model(tmp_path))
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # a fast machine is done before the first line is due
     data = labelled(tmp_path, n, n_people)
     data.write_text(data.read_text() + "no question\n")
-    done = run("calibrate", "smollm2-135m", "--data", str(data), "--json")
+    done = run("calibrate", model, "--data", str(data), "--json")
     assert done.code == 0, done.err
     assert (
         f"left out: {data}:{n * n_people + 1}: must be question TAB sentence TAB 1 or 0, was: no question" in done.err
@@ -47,12 +53,21 @@ def test_heads_and_a_threshold_are_found_and_kept(
         assert found["evidence"]["n_questions"] == n
         kept = json.loads(Path(found["path"]).read_text("utf-8"))
         assert (kept["evidence"], kept["key"]) == (found["evidence"], found["key"])
-    assert probe["evidence"]["auc"] > 0.9
+    if is_real:
+        assert probe["evidence"]["auc"] > 0.9
     assert len(probe["with_similarity"]["weights"]) == len(probe["heads"]) + 2
     assert 0 < exit_["threshold"] < 1
     for step in ("read attention", "judge sentences"):
         assert step in done.err
-    assert run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 5, 3))).code == 2
+    assert run("calibrate", model, "--data", str(labelled(tmp_path, 5, 3))).code == 2
+
+
+def test_the_heads_of_the_real_model_tell_the_sentences_apart(run: Run, own_cache: Path, tmp_path: Path) -> None:
+    done = run("calibrate", "smollm2-135m", "--data", str(labelled(tmp_path, 20, 3)), "--method", "probe", "--json")
+    assert done.code == 0, done.err
+    (probe,) = json.loads(done.out)
+    assert (probe["method"], probe["evidence"]["n_questions"]) == ("probe", 20)
+    assert probe["evidence"]["auc"] > 0.9
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from cli.exit_codes import EXIT_CLOSED, EXIT_ERROR
 from cli.input import as_text
 from tests.chat.conftest import SCRIPTED
-from tests.cli.conftest import OFFLINE, Run
+from tests.cli.conftest import OFFLINE, Done, Run
 from tests.cli.test_eval import SEARCH, SWEEP
 from tests.evaluation import layouts
 from tests.evaluation.layouts import write
@@ -203,26 +203,30 @@ def test_a_chat_whose_console_and_lines_are_of_other_encodings(folder: Path, enc
     assert KEEPER in talk
 
 
-def test_arguments_whose_bytes_are_not_utf8(folder: Path) -> None:
+def test_arguments_whose_bytes_are_not_utf8(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to a process of its own, the others in this one, decoded as Python decodes them there."""
     asked = ask(folder, b"What is the caf\xe9 menu?", "-q")
     assert (asked.returncode, asked.stdout.splitlines()[0].decode()) == (0, f"{MENU} [1]")
+    monkeypatch.chdir(folder)
+
+    def given(*arguments: str | bytes) -> Done:
+        return run(*map(os.fsdecode, arguments))
+
     (folder / os.fsdecode(b"q\xe9.jsonl")).write_text('{"id": 1, "question": "Who is the keeper?"}\n')
-    batch = longthread(folder, "run", OFFLINE, "--input", b"q\xe9.jsonl", "-o", b"r\xe9", "-d", "keeper.txt", "-q")
-    assert (batch.returncode, b"1 of 1 answered" in batch.stdout) == (0, True), batch.stderr
+    batch = given("run", OFFLINE, "--input", b"q\xe9.jsonl", "-o", b"r\xe9", "-d", "keeper.txt", "-q")
+    assert (batch.code, "1 of 1 answered" in batch.out) == (0, True), batch.err
     (folder / os.fsdecode(b"n\xe9.txt")).write_text("The nail is red.\n")
-    named = ask(folder, "Who?", b"n\xe9.txt")
-    assert (named.returncode, b"n?.txt: its name is not UTF-8: rename it" in named.stderr) == (EXIT_ERROR, True)
-    model = longthread(folder, "ask", "Who?", "keeper.txt", "-m", b"m\xe9.gguf")
-    assert (model.returncode, b"model: holds bytes that are not UTF-8" in model.stderr) == (EXIT_ERROR, True), (
-        model.stderr
-    )
+    named = given("ask", "Who?", "keeper.txt", "menu.txt", "-c", OFFLINE, b"n\xe9.txt")
+    assert (named.code, "n?.txt: its name is not UTF-8: rename it" in named.err) == (EXIT_ERROR, True)
+    model = given("ask", "Who?", "keeper.txt", "-m", b"m\xe9.gguf")
+    assert (model.code, "model: holds bytes that are not UTF-8" in model.err) == (EXIT_ERROR, True), model.err
     for refused in (
-        longthread(folder, "chat", "-s", b"s\xe9"),
-        longthread(folder, "models", "verify", b"m\xe9.gguf"),
-        longthread(folder, "check", b"c\xe9.yaml"),
+        given("chat", "-s", b"s\xe9"),
+        given("models", "verify", b"m\xe9.gguf"),
+        given("check", b"c\xe9.yaml"),
     ):
-        assert (refused.returncode, b"Traceback" in refused.stderr) == (EXIT_ERROR, False), refused.stderr
-        assert "\ufffd".encode() in refused.stderr
+        assert (refused.code, "Traceback" in refused.err) == (EXIT_ERROR, False), refused.err
+        assert "\ufffd" in refused.err
 
 
 def test_stray_bytes_are_read_as_cp1252() -> None:

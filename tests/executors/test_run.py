@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.answers.llama import Llama
 from pipeline.config import PipelineConfig, load_config
 from pipeline.contracts import Component
 from pipeline.errors import ConfigError, DataError, RunError, StoreError
@@ -37,13 +38,12 @@ def reading(last: Component, *, compress: Component | None = None) -> PipelineCo
 
 
 @pytest.fixture(params=[1, pytest.param(0, marks=pytest.mark.thorough)], ids=["tiny", "real"])
-def model(request: pytest.FixtureRequest, tmp_path: Path) -> Component:
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Llama:
     """A tiny model, in which a token is a byte; with `make thorough` SmolLM2-135M as well."""
-    real: Component = MODEL
-    if not request.param:
-        return real
-    tiny: Component = with_settings(MODEL, {"model": str(random_model(tmp_path)), "n_ctx": 4096})
-    return tiny
+    changes = {"model": str(random_model(tmp_path)), "n_ctx": 4096} if request.param else {}
+    made = with_settings(MODEL, changes)
+    assert isinstance(made, Llama)
+    return made
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -251,7 +251,7 @@ def test_ctrl_c_keeps_what_is_done_and_frees_the_folder(index: Path, tmp_path: P
     assert run(config(), index, samples(8), tmp_path).n_ok == 8
 
 
-def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path, model: Component) -> None:
+def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp_path: Path, model: Llama) -> None:
     pipeline = reading(model)
     together = run(pipeline, index, samples(3), tmp_path / "together")
     alone = run(pipeline, index, samples(3), tmp_path / "alone", RunOptions(max_in_flight=1))
@@ -265,16 +265,13 @@ def test_the_engine_answers_several_at_a_time_as_it_answers_one(index: Path, tmp
         assert b is not None
         assert a.prompt_tokens == b.prompt_tokens == one.result.ledger.prompt_tokens
         assert one.result.shown == other.result.shown
-    assert first.about["model"]["sha256"] == file_sha256(resolve(model.model))  # type: ignore[union-attr]
+    assert first.about["model"]["sha256"] == file_sha256(resolve(model.model_name))
 
 
-def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(
-    index: Path, tmp_path: Path, model: Component
-) -> None:
+def test_a_compressor_that_works_with_the_reader_waits_for_its_cells(index: Path, tmp_path: Path, model: Llama) -> None:
     """EXIT scores with the reader's own context, in which answers are under way: no sample may fail for that."""
-    n_cells = model.n_ctx  # type: ignore[union-attr]
-    exit_ = make("compress.exit", {"window": n_cells // 2, "threshold": 0.5})
-    pipeline = reading(with_settings(model, {"n_cells": n_cells}), compress=exit_)
+    exit_ = make("compress.exit", {"window": 2048 if model.n_ctx == 4096 else 512, "threshold": 0.5})
+    pipeline = reading(with_settings(model, {"n_cells": model.n_ctx}), compress=exit_)
     summary = run(pipeline, index, samples(3), tmp_path / "out", RunOptions(retry=0))
     assert summary.n_ok == 3, read_run(tmp_path / "out").failed
 

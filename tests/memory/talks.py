@@ -19,6 +19,9 @@ FACTS = {
     "tower.md": "The tower was built in 1702. Its clock was repaired by Ruth Ebel.",
 }
 SETTINGS = IndexSettings(embedder="none", chunk_tokens=32)
+SMALL_TIERS: Component = make(
+    "memory.hierarchical", {"sensory_tokens": 60, "segment_tokens": 30, "summary_tokens": 30, "recall_tokens": 60}
+)
 
 
 def turn(number: int, question: str = "", answer: str = "", day: int = 1) -> Turn:

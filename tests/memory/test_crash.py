@@ -14,20 +14,15 @@ import pytest
 from pipeline.conversation.conversation import Conversation
 from pipeline.errors import StoreError
 from pipeline.pipeline import Pipeline
-from pipeline.registry import make
 from pipeline.types import Question
-from tests.memory.talks import pipeline_with
+from tests.memory.talks import SMALL_TIERS, pipeline_with
 
-MEMORY = make(
-    "memory.hierarchical", {"sensory_tokens": 60, "segment_tokens": 30, "summary_tokens": 30, "recall_tokens": 60}
-)
 CHAT = """
 import sys
 from pathlib import Path
 from pipeline.conversation.conversation import Conversation
-from tests.memory.test_crash import MEMORY
-from tests.memory.talks import pipeline_with
-with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
+from tests.memory.talks import SMALL_TIERS, pipeline_with
+with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
     talk.memory.search("everything that is slow to load")
     print("open", flush=True)
     while True:
@@ -59,7 +54,7 @@ def test_killed_at_random_moments_nothing_that_was_shown_is_lost(tmp_path: Path,
     n_turns: list[int] = []
     while len(n_turns) < n_kills or (n_turns[-1] <= 12 and len(n_turns) < 20):  # more on a slow machine
         shown.update(killed(tmp_path, rng.uniform(0.0, 1.0)))
-        with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+        with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path) as talk:
             n_turns.append(check(pipeline, talk, shown))
     assert n_turns[-1] > 12
     assert len(shown) > 8
@@ -83,9 +78,8 @@ AGAIN = """
 import os, signal, sys
 from pathlib import Path
 from pipeline.conversation.conversation import Conversation
-from tests.memory.test_crash import MEMORY
-from tests.memory.talks import pipeline_with
-with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
+from tests.memory.talks import SMALL_TIERS, pipeline_with
+with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, Path(sys.argv[1])) as talk:
     commit = talk.memory.commit
     talk.set_aside()
     def killed(turn):
@@ -99,12 +93,12 @@ with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, Path(sys.argv[1])
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_turn_that_is_asked_again_is_there_until_its_successor_is(tmp_path: Path, moment: str) -> None:
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path) as talk:
         talk.ask("My lucky number is 7. Is it not?")
         first = talk.turns
     done = subprocess.run([sys.executable, "-c", AGAIN, str(tmp_path), moment], check=False)
     assert done.returncode == -signal.SIGKILL
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path) as talk:
         if moment == "before":
             assert talk.turns == first
         else:
@@ -114,7 +108,7 @@ def test_a_turn_that_is_asked_again_is_there_until_its_successor_is(tmp_path: Pa
 
 
 def test_a_turn_whose_successor_fails_comes_back(tmp_path: Path) -> None:
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path) as talk:
         talk.ask("My lucky number is 7. Is it not?")
         before = talk.turns
         assert talk.set_aside() == before[0]
@@ -126,7 +120,7 @@ def test_a_turn_whose_successor_fails_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_turn_that_cannot_be_kept_aside_is_not_taken_back(tmp_path: Path) -> None:
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path) as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path) as talk:
         talk.ask("My lucky number is 7. Is it not?")
         (tmp_path / "aside.json").mkdir()
         with pytest.raises(StoreError, match=r"aside\.json cannot be written: .*; the last turn is as it was"):
@@ -136,7 +130,7 @@ def test_a_turn_that_cannot_be_kept_aside_is_not_taken_back(tmp_path: Path) -> N
 
 def test_a_damaged_aside_is_told_and_the_session_is_free_again(tmp_path: Path) -> None:
     (tmp_path / "aside.json").write_text("{")
-    with pipeline_with(MEMORY) as pipeline:
+    with pipeline_with(SMALL_TIERS) as pipeline:
         with pytest.raises(StoreError, match=r"aside\.json cannot be read"):
             Conversation(pipeline, tmp_path)
         (tmp_path / "aside.json").unlink()
@@ -144,7 +138,7 @@ def test_a_damaged_aside_is_told_and_the_session_is_free_again(tmp_path: Path) -
 
 
 def test_a_turn_that_was_replaced_does_not_come_back_when_its_successor_is_undone(tmp_path: Path) -> None:
-    with pipeline_with(MEMORY) as pipeline:
+    with pipeline_with(SMALL_TIERS) as pipeline:
         with Conversation(pipeline, tmp_path) as talk:
             talk.ask("My lucky number is 7. Is it not?")
             talk.set_aside()

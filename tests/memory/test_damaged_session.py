@@ -15,15 +15,14 @@ from pipeline.conversation.typed import TypedLine, append_typed, n_damaged, read
 from pipeline.errors import StoreError
 from pipeline.storage.checksums import checksum_file
 from tests.faults import damage
-from tests.memory.talks import pipeline_with
-from tests.memory.test_crash import MEMORY
+from tests.memory.talks import SMALL_TIERS, pipeline_with
 from tests.rounds import rounds
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("session")
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, folder) as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, folder) as talk:
         for n in range(8):
             talk.ask(f"My lucky number of round {n} is {n * 7}. Is it not?")
             talk.settle()
@@ -38,7 +37,7 @@ def test_a_damaged_session_that_was_not_closed_is_no_traceback(session: Path, tm
     path.write_bytes(damage(path.read_bytes(), random.Random(seed)))
     with (
         contextlib.suppress(StoreError),  # it says what to do; anything else is a failure
-        pipeline_with(MEMORY) as pipeline,
+        pipeline_with(SMALL_TIERS) as pipeline,
         Conversation(pipeline, tmp_path / "s") as talk,
     ):
         talk.memory.items()
@@ -60,12 +59,12 @@ def changed(session: Path, tmp_path: Path) -> Path:
 
 def test_changed_text_is_named_and_can_be_used_as_it_is(changed: Path) -> None:
     message = rf"{NAME} was changed since the session was closed .* delete {NAME}\.crc32 beside it"
-    with pipeline_with(MEMORY) as pipeline, pytest.raises(StoreError, match=message):
+    with pipeline_with(SMALL_TIERS) as pipeline, pytest.raises(StoreError, match=message):
         Conversation(pipeline, changed.parent)
     with pytest.raises(StoreError, match=message):
         read_turns(changed.parent)
     checksum_file(changed).unlink()
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, changed.parent) as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, changed.parent) as talk:
         assert talk.turns[3].question == "My lucky number of round 3 is 27. Is it not?"
         assert not checksum_file(changed).exists(), "while it is open it changes"
         assert read_turns(changed.parent) == talk.turns
@@ -75,24 +74,27 @@ def test_changed_text_is_named_and_can_be_used_as_it_is(changed: Path) -> None:
 
 def test_a_session_that_was_not_closed_is_opened(session: Path, tmp_path: Path) -> None:
     """A kill leaves the log, and no checksum: what is in the log counts."""
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path / "s") as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path / "s") as talk:
         talk.ask("Is anyone there?")
         shutil.copytree(tmp_path / "s", tmp_path / "killed")
         talk.ask("And now?")
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path / "killed") as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path / "killed") as talk:
         assert [turn.question for turn in talk.turns] == ["Is anyone there?"]
 
 
 def test_a_changed_turn_that_was_set_aside_does_not_come_back(session: Path, tmp_path: Path) -> None:
     shutil.copytree(session, tmp_path / "s")
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path / "s") as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path / "s") as talk:
         talk.set_aside()
     path = tmp_path / "s" / "aside.json"
     path.write_text(path.read_text().replace("round 7 is 49", "round 7 is 45"))
-    with pipeline_with(MEMORY) as pipeline, pytest.raises(StoreError, match=r"aside\.json cannot be read .* Delete it"):
+    with (
+        pipeline_with(SMALL_TIERS) as pipeline,
+        pytest.raises(StoreError, match=r"aside\.json cannot be read .* Delete it"),
+    ):
         Conversation(pipeline, tmp_path / "s")
     path.unlink()
-    with pipeline_with(MEMORY) as pipeline, Conversation(pipeline, tmp_path / "s") as talk:
+    with pipeline_with(SMALL_TIERS) as pipeline, Conversation(pipeline, tmp_path / "s") as talk:
         assert len(talk.turns) == 7
 
 

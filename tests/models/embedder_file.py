@@ -17,12 +17,12 @@ Arrays = Mapping[str, NDArray[np.floating]]
 
 def with_arrays(metadata: Mapping[str, object], tensors: Arrays) -> bytes:
     """A GGUF file of these tensors, float32 or float16."""
-    heads, data = [], b""
+    heads, data = [], bytearray()  # of bytes, each tensor would copy all before it
     for name, array in tensors.items():
         kind = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}[array.dtype]
         heads.append(tensor(name, array.shape[::-1], kind, len(data)))
         data += array.tobytes() + bytes(-array.nbytes % 32)
-    return gguf(metadata, heads, data)
+    return gguf(metadata, heads, bytes(data))
 
 
 @cache

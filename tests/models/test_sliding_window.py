@@ -69,7 +69,7 @@ def test_a_snapshot_restores_what_the_window_has_left_behind(
     with open_engine(EngineSettings(n_ctx=2048), path) as second:
         assert second.restore(prompt) == second.count(prompt)
         assert divergence(fresh, second.next_logprobs((*prompt, Text(" The key")))) < 1e-3
-        end = (Text("<bos>", special=True), Text(LONG[-600:]), Text(" The key"))
+        end = (Text("<bos>", special=True), Text(LONG[-300:]), Text(" The key"))
         assert divergence(fresh, second.next_logprobs(end)) > 5e-3, "what lies before the last sentences shows"
 
 
