@@ -280,7 +280,9 @@ def test_pages_that_a_book_lacks_and_chart_sheets_are_noted(tmp_path: Path) -> N
     book = read(tmp_path, "a.epub", target.getvalue())
     assert (book.text, book.notes) == ("Only this.", ("missing in the file, though the book names them: 2 pages",))
     workbook = Workbook()
-    workbook.active["A1"] = "Fee"
+    sheet = workbook.active
+    assert sheet is not None
+    sheet["A1"] = "Fee"
     workbook.create_chartsheet("Trend").add_chart(BarChart())
     workbook.save(tmp_path / "a.xlsx")
     assert load(tmp_path / "a.xlsx").notes == ("the chart sheet 'Trend' is not read",)
