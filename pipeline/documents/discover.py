@@ -270,7 +270,7 @@ def _fault(file: Path) -> str:
     except FileNotFoundError:
         return "a link to nothing"
     except OSError:
-        return "a link in a circle" if file.is_symlink() else ""
+        return "a link in a circle" if os.path.islink(file) else ""
     if is_ours(file, head) or is_container(file):
         return ""
     why = unread_kind(file, head)

@@ -67,17 +67,17 @@ class LeftOut:
 
 
 def _by_itself(path: Path, is_folder: bool) -> str:
-    """Why a path is left out though no ignore file names it."""
+    """Why a path is left out though no ignore file names it. A folder that may not be entered is kept for the walk."""
     kind = "folder" if is_folder else "file"
     if path.name.startswith("."):
         return f"{LEFT_OUT}hidden {kind}"
     if not is_folder:
         return ""
-    if path.name in _CACHES or (path / "CACHEDIR.TAG").is_file():
+    if path.name in _CACHES or os.path.isfile(path / "CACHEDIR.TAG"):
         return f"{LEFT_OUT}cache folder"
-    if (path / "pyvenv.cfg").is_file():
+    if os.path.isfile(path / "pyvenv.cfg"):
         return f"{LEFT_OUT}Python environment"
-    if path.name in _BUILDS and any((path.parent / name).is_file() for name in _PROJECTS):
+    if path.name in _BUILDS and any(os.path.isfile(path.parent / name) for name in _PROJECTS):
         return f"{LEFT_OUT}build folder"
     return ""
 
@@ -92,6 +92,8 @@ def _read_rules(folder: Path) -> GitIgnoreSpec | None:
     except NotADirectoryError:
         return None
     except (OSError, UnicodeDecodeError) as error:
+        if not os.access(folder, os.X_OK):  # nothing in this folder can be opened, and each file is reported
+            return None
         why = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
         raise DocumentError(f"{file}: the ignore file {why}: mend it, or delete it") from None
     for number, line in enumerate(lines, 1):

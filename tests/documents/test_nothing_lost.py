@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from itertools import pairwise
@@ -322,3 +326,29 @@ def test_xml_of_another_name_is_told_by_its_beginning(tmp_path: Path) -> None:
     broken = read(tmp_path, "b.rss", feed[:-6])
     assert (broken.kind, broken.text) == ("text", feed[:-6])
     assert broken.notes[0].startswith("read as plain text, for it is no XML")
+
+
+@pytest.mark.parametrize("mode", [0, 0o444])
+def test_a_folder_that_may_not_be_entered_stops_nothing(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "a.txt").write_text("Calm.")
+    closed = tmp_path / "lost+found"
+    closed.mkdir()
+    (closed / "b.txt").write_text("Wind.")
+    script = (
+        "import sys\nfrom pipeline.documents.discover import discover\nfound = discover([sys.argv[1]])\n"
+        "print([path.name for path in found.files], [(name[-10:], why) for name, why in found.skipped])"
+    )
+    as_user = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if as_user and shutil.which("setpriv") is None:
+        pytest.skip("root may enter every folder, and setpriv is not installed")
+    closed.chmod(mode)
+    try:
+        done = subprocess.run(
+            [*as_user, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+        )
+    finally:
+        closed.chmod(0o755)
+    if mode:  # its names can be listed, and loading says why its files are not read
+        assert done.stdout == "['a.txt', 'b.txt'] []\n"
+    else:
+        assert done.stdout == "['a.txt'] [('lost+found', 'cannot be entered: Permission denied')]\n"
