@@ -376,7 +376,7 @@ def test_subtitles_say_their_time(tmp_path: Path) -> None:
         ("a.adoc", "= Guide\n\nOne.\n\n== Locks\nTwo.\n----\n= no title\n----\n",
          "# Guide\n\nOne.\n\n## Locks\n\nTwo.\n----\n= no title\n----"),
         ("a.org", "* Guide :tag:\nOne.\n** TODO Locks\n| lock | m |\n|------+---|\n| A | 4 |\nTwo.\n",
-         "# Guide\n\nOne.\n\n## Locks\n\n| lock | m |\n|------+---|\n| A | 4 |\nTwo."),
+         "# Guide\n\nOne.\n\n## Locks\n\nlock: A; m: 4\n\nTwo."),
         ("b.org", "* Guide\n\n| lock | m |\n|------+---|\n| A | 4 |\n", "# Guide\n\nlock: A; m: 4"),
         ("a.tex", "\\documentclass{article} % no\n\\title{Guide}\n\\begin{document}\n\\section{Locks} The \\emph{old}"
          " lock is $4\\,m$ deep~\\cite{x}, 5\\% more.\n\nGr\\\"o{\\ss}e.\n\\end{document}",
