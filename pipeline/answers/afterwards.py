@@ -21,11 +21,11 @@ UNSURE = 0.5
 """Threshold on the gate's probability: below it an answer needs evidence near the question."""
 UNSURE_ALONE = 0.2
 """The threshold where quotes lead the answers, since the model's words are no evidence there."""
-
-
 MIN_HELD = 0.5
 """Least share of the question's words, each weighted by its rarity, that the passages found hold where the gate was
 unsure."""
+MIN_MISSING = 2
+"""Least number of the question's words that no passage found holds: one word may be another for the same thing."""
 
 
 def doubt_of_words(answerable: float | None, held: float, missing: Sequence[str]) -> str:
@@ -34,7 +34,7 @@ def doubt_of_words(answerable: float | None, held: float, missing: Sequence[str]
     `held` is the share of their weight that the passages found hold, in [0, 1]; `missing` are those that no passage
     holds. The row "crane licence, approved by the harbour master" is no answer about the salary of his secretary.
     """
-    if answerable is None or answerable >= UNSURE or held >= MIN_HELD or not missing:
+    if answerable is None or answerable >= UNSURE or held >= MIN_HELD or len(missing) < MIN_MISSING:
         return ""
     return (
         f"the documents hold the answer with a probability of {answerable:.2f}, and no passage that was found says: "

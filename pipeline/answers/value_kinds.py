@@ -76,7 +76,7 @@ _QUESTIONS: dict[ValueKind, str] = {
         rf"|(?:{_MONEY}) ne kadar"
     ),
     "date": (
-        r"when|(?:what|which) (?:\w+ )?(?:date|day|month)|(?:what|which) time|until when|since when|by when|wann"
+        r"(?:^|\b(?:and|or|until|since|by|,) )when|(?:what|which) (?:\w+ )?(?:date|day|month)|(?:what|which) time|wann"
         r"|ne zaman|saat kaçta"
     ),
     "measure": (
@@ -86,6 +86,8 @@ _QUESTIONS: dict[ValueKind, str] = {
     ),
 }
 _KINDS = [(kind, re.compile(rf"\b(?:{pattern})", re.IGNORECASE)) for kind, pattern in _QUESTIONS.items()]
+_OF_NAMES = re.compile(r"\b(?:called|named|nicknamed|known as|the name of|genannt|heißt|denir|adı)\b", re.IGNORECASE)
+"""Words of questions that ask for a name, whatever else they say: "What is the area called?"."""
 _OF_SHIPS = re.compile(
     r"\b(?:from|ship|ships|boat|boats|ferry|ferries|vessel|sails?|sailed|moors?|moored|docks?|docked|schiff)\b",
     re.IGNORECASE,
@@ -125,10 +127,12 @@ def value_kind(question: str) -> ValueKind | None:
     Of several questions the last that has a kind counts: a follow-up is searched for with the question before it.
     """
     parts = reversed(question.split("?"))
-    return next((kind for part in parts if (kind := _kind_of_one(part)) is not None), None)
+    return next((kind for part in parts if (kind := _kind_of_one(part.strip())) is not None), None)
 
 
 def _kind_of_one(question: str) -> ValueKind | None:
+    if _OF_NAMES.search(question):
+        return None
     places = [
         (match.start(), n)
         for n, (kind, pattern) in enumerate(_KINDS)

@@ -44,6 +44,7 @@ def test_the_words_of_a_question_that_stand_nowhere_count_only_where_the_gate_wa
     assert "0.30, and no passage that was found says: salary, secretary" in doubt_of_words(0.3, 0.35, missing)
     for answerable, held, words in ((0.6, 0.35, missing), (None, 0.35, missing), (0.3, 0.5, missing), (0.3, 0.0, [])):
         assert not doubt_of_words(answerable, held, words)
+    assert not doubt_of_words(0.3, 0.35, missing[:1])
 
 
 @pytest.mark.parametrize("lead", ["quote", "generate"])
