@@ -93,7 +93,7 @@ def temporary() -> Any:
 def test_a_service_that_is_killed_is_said_and_ray_is_started_again(
     index: Path, tmp_path: Path, temporary: Path, name: str
 ) -> None:
-    n = 100
+    n = 400
     batch = Batch(index, temporary, tmp_path / "out", n)
     batch.wait_for_records()
     part = next(part for part, service in _SERVICES.items() if service == name)
