@@ -27,6 +27,7 @@ from pathlib import Path
 
 from pipeline.errors import StoreError
 from pipeline.retrieval.lock import FILES as WRITER_FILES
+from pipeline.retrieval.lock import lock_unless_written
 from pipeline.retrieval.saved_vectors import NAME as VECTORS
 from pipeline.retrieval.vectors import copy_vectors
 from pipeline.storage.checksums import agrees, save_checksum
@@ -108,6 +109,12 @@ def holding(folder: Path) -> Iterator[Path]:
 def missing(folder: Path, is_unfinished: bool = False) -> StoreError:
     """The error for a folder in which no generation was published."""
     if is_unfinished or (folder / UNFINISHED).exists():
+        try:
+            lock_unless_written(folder).release()
+        except StoreError as error:
+            return error
+        except OSError:  # a folder that may only be read
+            pass
         return StoreError(
             f"{folder}: the index is unfinished, as an interrupted run leaves it: run longthread index again "
             "with the same paths, and it goes on from there"

@@ -167,6 +167,8 @@ def test_an_unfinished_index_is_not_searched_as_if_it_were_whole(docs: Path, tmp
     manifest = tmp_path / "index" / "unfinished" / "manifest.sqlite"
     while not manifest.exists() or n_files(manifest) < 5:
         time.sleep(0.01)
+    with pytest.raises(StoreError, match=rf"process \(pid {process.pid}\) is writing to this index.*wait for it"):
+        read(tmp_path / "index", Letters())
     process.kill()
     process.communicate()
     with pytest.raises(StoreError, match=r"the index is unfinished.*run longthread index again with the same paths"):
