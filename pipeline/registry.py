@@ -396,7 +396,8 @@ def build_dataclass(
     rest = dict(settings)
     while True:
         component, new_faults = _try_dataclass(cls, rest, name, members or {})
-        faults += new_faults
+        left_out = set(settings) - set(rest)  # these are faulty, not missing
+        faults += [fault for fault in new_faults if not fault.path or fault.path[0] not in left_out]
         wrong = {fault.path[0] for fault in new_faults if fault.path} & set(rest)
         if not wrong:
             return (None if faults else component), tuple(faults)

@@ -169,6 +169,11 @@ def test_a_wrapper_alone_wraps_the_best_compressor_without_a_model(tmp_path: Pat
     assert "compress.exit_mini" in load_config(path).resolved()["stages"][1]["compress.protect"]["of"]
 
 
+def test_a_wrong_compressor_inside_another_is_one_fault(faults: Callable[[str], list[str]]) -> None:
+    wrong = faults("stages: [compress.chain: {of: [compress.exit_mini, 3]}]")
+    assert [fault for fault in wrong if ".of" in fault] == [fault for fault in wrong if "of[1]: must be one" in fault]
+
+
 def test_settings_of_the_prompt_are_checked(faults: Callable[[str], list[str]]) -> None:
     text = (
         "stages:\n  - retrieve.bm25\n  - assemble.cited:\n      citations: modell\n      layout: breif\n"
