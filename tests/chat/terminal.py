@@ -92,7 +92,7 @@ class Terminal:
     @property
     def exit_code(self) -> int:
         """The exit code of a command that has ended."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not (status := self._tmux("display-message", "-p", "#{pane_dead_status}").strip()):
             assert time.monotonic() < end, "tmux knows no exit code"  # it has one once the process is reaped
             time.sleep(0.05)
