@@ -44,7 +44,7 @@ def test_a_run_its_summary_and_its_end(run: Run, tmp_path: Path) -> None:
     assert "5 of 5 answered, 0 failed (3 of them in earlier runs)" in done.out
     records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
     assert sorted(one["id"] for one in records) == [f"q{n}" for n in range(5)]
-    assert all("Orla garden" in one["record"]["answer"] for one in records)
+    assert all("seven beehives" in one["record"]["answer"] for one in records)
 
 
 def test_a_bad_line_is_named_and_the_rest_runs(run: Run, tmp_path: Path) -> None:

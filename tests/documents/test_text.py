@@ -27,7 +27,7 @@ def test_a_text_file(tmp_path: Path) -> None:
     path.write_bytes(b"One.\r\nTwo.\rThree.\n")
     text = "One.\nTwo.\nThree.\n"
     sha256 = hashlib.sha256(b"One.\r\nTwo.\rThree.\n").hexdigest()
-    assert load(path) == Document(path.as_posix(), text, "text", sha256, "town hall notes")
+    assert load(path) == Document(path.as_posix(), text, "text", sha256, "town hall notes", format="text")
     assert load(path).place(text.index("Three")) == Place(3)
 
 
