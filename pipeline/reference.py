@@ -24,16 +24,8 @@ from ruamel.yaml import YAML
 
 from pipeline.config import SECTIONS
 from pipeline.errors import ConfigError
-from pipeline.registry import (
-    ALIASES,
-    COMPONENTS,
-    KINDS,
-    component_class,
-    nearest,
-    renaming,
-    settings_model,
-    settings_of,
-)
+from pipeline.registry import ALIASES, COMPONENTS, KINDS, component_class, renaming, settings_of
+from pipeline.settings import nearest, settings_model
 
 KIND_TITLES = {
     "retrieve": "find passages",

@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.config import SECTIONS
 from pipeline.reference import Range, descriptions, nested_dataclasses, summary_of
-from pipeline.registry import COMPONENTS, component_class, first_line, settings_model
+from pipeline.registry import COMPONENTS, component_class, first_line
+from pipeline.settings import settings_model
 
 _STAGES = "The steps that a question passes, in order. A step is a name, or a mapping of a name to its settings."
 

@@ -42,7 +42,7 @@ def user_settings() -> UserSettings:
     path = user_file()
     if not path.is_file():
         return UserSettings()
-    from pipeline.registry import build_dataclass
+    from pipeline.settings import build_dataclass
     from pipeline.yaml import read_yaml
 
     file = read_yaml(path)

@@ -17,8 +17,9 @@ from cli.main import app
 from pipeline.config import SECTIONS
 from pipeline.errors import ConfigError
 from pipeline.reference import Range, descriptions, entry, example_of, markdown, nested_dataclasses, stage_of
-from pipeline.registry import COMPONENTS, build, build_dataclass, component_class, settings_of
+from pipeline.registry import COMPONENTS, build, component_class, settings_of
 from pipeline.schema import pipeline_schema
+from pipeline.settings import build_dataclass
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.name != "sweep.yaml")
@@ -62,7 +63,7 @@ def ranges() -> Iterator[tuple[str, str, Range]]:
 
 
 def _type_of(cls: type, setting: str) -> str:
-    from pipeline.registry import settings_model
+    from pipeline.settings import settings_model
 
     schema = settings_model(cls).model_json_schema()["properties"][setting]
     return "list" if schema.get("type") == "array" else "other"

@@ -38,6 +38,7 @@ HOMES = {
 LAYERS = (
     ("pipeline.errors", "pipeline.document", "pipeline.contracts", "pipeline.yaml", "pipeline.presets",
      "pipeline.offline", "pipeline.text"),
+    ("pipeline.settings",),
     ("pipeline.registry",),
     ("pipeline.types", "pipeline.checks", "pipeline.listener", "pipeline.storage"),
     ("pipeline.config", "pipeline.user"),

@@ -17,7 +17,7 @@ from cli.chat.command_types import Choice, Command, Group, MissingArgumentError
 from cli.chat.talk import Leave
 from cli.input import as_text
 from pipeline.errors import ConfigError
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 
 
 def show_help(chat: Chat, words: list[str]) -> None:

@@ -13,7 +13,7 @@ from cli.chat.command_types import required
 from cli.chat.settings import recovered_settings, save_settings
 from cli.printing import shown_path
 from pipeline.errors import ConfigError
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 from pipeline.storage.whole import write_whole
 from pipeline.text.counting import counted
 from pipeline.text.visible import visible

@@ -23,7 +23,7 @@ from pipeline.default import (
     without_documents,
 )
 from pipeline.errors import ConfigError, StoreError
-from pipeline.registry import build_dataclass, nearest
+from pipeline.settings import build_dataclass, nearest
 from pipeline.storage.checked_json import parse_object, read_object, with_checksum
 from pipeline.storage.whole import write_whole
 

@@ -14,16 +14,8 @@ from pipeline.config.settings import SECTIONS
 from pipeline.contracts import Component
 from pipeline.errors import ConfigError
 from pipeline.presets import preset_or_path
-from pipeline.registry import (
-    ALIASES,
-    COMPONENTS,
-    Fault,
-    build,
-    build_dataclass,
-    nearest,
-    renaming,
-    unknown_component,
-)
+from pipeline.registry import ALIASES, COMPONENTS, build, renaming, unknown_component
+from pipeline.settings import Fault, build_dataclass, nearest
 from pipeline.yaml import KeyPath, YamlFile, dotted, read_yaml
 
 

@@ -9,13 +9,8 @@ from dataclasses import fields, is_dataclass
 
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.contracts import Component, NeedsEmbedder
-from pipeline.registry import (
-    changed_settings,
-    kind_of,
-    name_of,
-    nearest,
-    stage_name,
-)
+from pipeline.registry import changed_settings, kind_of, name_of, stage_name
+from pipeline.settings import nearest
 
 
 def misordered(

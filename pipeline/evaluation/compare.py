@@ -101,7 +101,7 @@ def compare(
 
 def check_names(allow: Collection[str], metrics: Sequence[str] | None) -> None:
     """Raises ConfigError for an unknown name."""
-    from pipeline.registry import nearest
+    from pipeline.settings import nearest
 
     for what, names, known in (("allow", allow, MAY_DIFFER), ("metrics", metrics or (), tuple(BY_NAME))):
         for name in names:

@@ -28,7 +28,7 @@ from pipeline.config import SECTIONS, FileFault, PipelineConfig, check_file
 from pipeline.errors import ConfigError, SettingError
 from pipeline.evaluation.data.kinds import KINDS
 from pipeline.evaluation.metrics import BY_NAME
-from pipeline.registry import build_dataclass, nearest
+from pipeline.settings import build_dataclass, nearest
 from pipeline.yaml import KeyPath, YamlFile, dotted, read_yaml
 
 T = TypeVar("T")

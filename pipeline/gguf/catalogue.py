@@ -17,7 +17,7 @@ from pipeline.gguf.hub import OnSize, download, note_of
 from pipeline.gguf.laid import laid_models
 from pipeline.gguf.named import DEFAULT_MODEL, MODELS, Assembled, Entry, Hub, Packaged
 from pipeline.gguf.purpose import purpose
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.files import new_file
 from pipeline.storage.hashes import sha256_of

@@ -177,7 +177,7 @@ def _open(path: Path, relevant: dict[str, object]) -> None:
     from pipeline.models.context import Context, Rows
     from pipeline.models.resolving import resolve
     from pipeline.models.weights import Weights
-    from pipeline.registry import build_dataclass
+    from pipeline.settings import build_dataclass
 
     settings, faults = build_dataclass(EngineSettings, {**relevant, "model": str(path), "n_seq_max": 2}, "settings")
     if not isinstance(settings, EngineSettings):

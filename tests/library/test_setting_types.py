@@ -13,7 +13,8 @@ from pipeline.config import SECTIONS
 from pipeline.config.executor import StagePool
 from pipeline.errors import SettingError
 from pipeline.models.settings import ControlVector, Lora
-from pipeline.registry import COMPONENTS, build_dataclass, component_class
+from pipeline.registry import COMPONENTS, component_class
+from pipeline.settings import build_dataclass
 from pipeline.types import LogitBias
 
 CLASSES: dict[str, type] = {

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pipeline.errors import DataError
 from pipeline.evaluation.data.dataset import DataItem, Gold
 from pipeline.executors.question_files import Row, check_text, json_rows, read_utf8
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 from pipeline.types import Question
 
 T = TypeVar("T")

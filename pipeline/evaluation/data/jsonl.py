@@ -34,7 +34,7 @@ from pipeline.executors.question_files import (
     read_rows,
     read_utf8,
 )
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 from pipeline.types import Document, Question, Span
 
 KIND = "jsonl"

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError, DataError
 from pipeline.evaluation.data import beir, hotpotqa, jsonl, musique, smart, squad
 from pipeline.evaluation.data.dataset import DataSet
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 
 KINDS: dict[str, Callable[[Path], DataSet]] = {
     "squad": squad.read,

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.needles.table import TASKS
 from pipeline.evaluation.needles.task import NeedleTask, Sources, chars_of, parameter_names, parameters_of
 from pipeline.evaluation.needles.trials import NeedleTrial
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 
 _HAYSTACKS = 1000
 """Seeds reserved for one grid: each seed of a grid has its own block of haystack seeds."""

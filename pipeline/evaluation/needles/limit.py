@@ -30,7 +30,7 @@ from pipeline.listener import Listener
 from pipeline.models.effective import EffectiveContext, Measured, TaskContext, settings_of
 from pipeline.models.identity import model_key
 from pipeline.pipeline import Pipeline
-from pipeline.registry import nearest
+from pipeline.settings import nearest
 from pipeline.stages import run_stage
 from pipeline.types import Document, Prompt, Question, State
 

@@ -23,7 +23,8 @@ from pipeline.config import PipelineConfig, load_config
 from pipeline.default import with_generator_settings
 from pipeline.errors import ConfigError
 from pipeline.presets import presets_folder
-from pipeline.registry import nearest, stage_name
+from pipeline.registry import stage_name
+from pipeline.settings import nearest
 
 Given = Literal["haystack", "needles", "index", "memory"]
 """Where a question's evidence comes from: the whole text, only the needles, an index of the texts, or a memory that
