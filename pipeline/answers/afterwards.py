@@ -21,7 +21,7 @@ UNSURE = 0.5
 """Threshold on the gate's probability: below it an answer needs evidence near the question."""
 UNSURE_ALONE = 0.2
 """The threshold where quotes lead the answers, since the model's words are no evidence there."""
-MIN_HELD = 0.5
+MIN_HELD = 0.4
 """Least share of the question's words, each weighted by its rarity, that the passages found hold where the gate was
 unsure."""
 MIN_MISSING = 2
