@@ -89,15 +89,6 @@ class Terminal:
                 raise AssertionError(f"still running after {seconds} s:\n{self.screen()}")
             time.sleep(0.05)
 
-    @property
-    def exit_code(self) -> int:
-        """The exit code of a command that has ended."""
-        end = time.monotonic() + 60
-        while not (status := self._tmux("display-message", "-p", "#{pane_dead_status}").strip()):
-            assert time.monotonic() < end, "tmux knows no exit code"  # it has one once the process is reaped
-            time.sleep(0.05)
-        return int(status)
-
     def close(self) -> None:
         subprocess.run(["tmux", "-L", self.socket, "kill-server"], capture_output=True, check=False)
 
