@@ -27,7 +27,7 @@ from pipeline.answers.citations import (
     nearest,
 )
 from pipeline.answers.contract import check, has_words, without_lead
-from pipeline.answers.table_rows import is_other_column, named_row
+from pipeline.answers.table_rows import is_other_column, named_row, rows_of_table
 from pipeline.answers.value_kinds import STRICT, answers_kind, value_kind
 from pipeline.contracts import Runtime
 from pipeline.errors import ModelError
@@ -104,17 +104,26 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
 
 
 def relevance(answer: Answer, evidence: Sequence[Evidence], fits: Sequence[Evidence]) -> float | None:
-    """Returns the relevance of the answer's quotes: the least score among them over the best score in `fits`.
+    """Returns the relevance of the answer's quotes: the least score among them over the best score of all sentences.
 
-    `fits` are the sentences that an answer may come from (`fitting`). None if no compressor scored the sentences, or
-    if no quote is evidence.
+    `fits` are the sentences with a value of the kind that is asked for. Quotes that come near to the best of these count
+    as shares of its score: no answer stands in a better sentence without such a value. A row of a table counts as the
+    nearest of its rows: which of them the question names is checked apart. None if no compressor scored the sentences,
+    or if no quote is evidence.
     """
     if not any(sentence.passage.sentences for sentence in evidence):
         return None
     quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
-    scores = [sentence.score for sentence in evidence if sentence.quote.span in quoted]
-    best = max((sentence.score for sentence in fits), default=0.0)
-    return min(scores) / best if scores and best > 0 else None
+    scores = [
+        max(row.score for row in rows_of_table(evidence, sentence) or [sentence])
+        for sentence in evidence
+        if sentence.quote.span in quoted
+    ]
+    best, best_fit = (max((sentence.score for sentence in group), default=0.0) for group in (evidence, fits))
+    if not scores or best <= 0:
+        return None
+    share_of_fit = min(scores) / best_fit if best_fit > 0 else 0.0
+    return share_of_fit if share_of_fit >= MIN_RELEVANCE_LED else min(scores) / best
 
 
 def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question: str) -> bool:

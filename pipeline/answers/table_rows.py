@@ -27,12 +27,18 @@ def named_row(evidence: Sequence[Evidence], row: Evidence, question: str) -> Evi
     if not names:
         return None
     question_words = _asked(question) - forms_of(" ".join(names))
-    rows = [other for other in evidence if other.passage.source == row.passage.source and _names(other) == names]
+    rows = rows_of_table(evidence, row)
     n_named = [_n_named(other, question_words) for other in rows]
     best = max(n_named, default=0)
     if best <= _n_named(row, question_words) or n_named.count(best) > 1:
         return None
     return rows[n_named.index(best)]
+
+
+def rows_of_table(evidence: Sequence[Evidence], row: Evidence) -> list[Evidence]:
+    """Returns the rows of the same table, including `row`; none for prose."""
+    names, source = _names(row), row.passage.source
+    return [other for other in evidence if names and other.passage.source == source and _names(other) == names]
 
 
 def is_other_column(row: Evidence, answer: str, question: str) -> bool:

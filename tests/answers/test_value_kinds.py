@@ -143,3 +143,11 @@ def test_a_row_whose_range_holds_the_number_is_the_one_that_the_question_names()
     assert shown_answer(passage, BERTH, "", "quote") == (rows[1][0], "quote")
     assert shown_answer(passage, BERTH, "It costs 41.00.") == (rows[1][0], "quote")
     assert shown_answer(passage, BERTH, "It costs 27.00.") == ("It costs 27.00.", "model")
+
+
+def test_a_value_of_the_kind_from_another_subject_is_no_answer() -> None:
+    """The price of a crane holds a price as well; the row of the berth is nearer, and an answer out of it stays."""
+    row, crane = "Length: 8 to 12 m; Summer: 27.00; Winter: 15.50", "The new crane costs 4.3 million euros."
+    passage = scored(("Prices per night, in euros, valid from 1 April 2026.", 0.88), (row, 0.65), (crane, 0.54))
+    assert shown_answer(passage, BERTH, "4.3 million euros") == (row, "quote")
+    assert shown_answer(passage, BERTH, "27.00") == ("27.00", "model")
