@@ -106,8 +106,8 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
 def relevance(answer: Answer, evidence: Sequence[Evidence], fits: Sequence[Evidence]) -> float | None:
     """Returns the relevance of the answer's quotes: the least score among them over the best score of all sentences.
 
-    `fits` are the sentences with a value of the kind that is asked for. Quotes that come near to the best of these count
-    as shares of its score: no answer stands in a better sentence without such a value. A row of a table counts as the
+    `fits` are the sentences with a value of the kind that is asked for. Quotes that come near to the best of these
+    count as shares of its score: no answer stands in a better sentence without such a value. A row of a table counts as the
     nearest of its rows: which of them the question names is checked apart. None if no compressor scored the sentences,
     or if no quote is evidence.
     """
