@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,13 +23,18 @@ app = new_app()
 def _unknown_models(config: PipelineConfig) -> list[str]:
     """Names of models that no command could find. One that only has to be pulled is known."""
     unknown: list[str] = []
+
+    def look(value: object, place: str) -> None:
+        for key, item in value.items() if isinstance(value, Mapping) else ():
+            if key == "model" and isinstance(item, str):
+                try:
+                    check_name(item)
+                except ModelError as error:
+                    unknown.append(f"{place}.model: {error}")
+            look(item, f"{place}.{key}")
+
     for n, stage in enumerate(config.stages):
-        model = settings_of(stage).get("model")
-        if stage_name(stage) == "generate.llama" and isinstance(model, str):
-            try:
-                check_name(model)
-            except ModelError as error:
-                unknown.append(f"stages[{n}].model: {error}")
+        look(settings_of(stage), f"stages[{n}]")
     embedder = config.index.embedder
     if embedder not in ("minilm", "none") and not is_path(embedder) and not Path(embedder).exists():
         unknown.append(f"index.embedder: {embedder}: no such folder: write minilm, none, a folder, or a GGUF file")

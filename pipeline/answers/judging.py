@@ -107,9 +107,9 @@ def relevance(answer: Answer, evidence: Sequence[Evidence], fits: Sequence[Evide
     """Returns the relevance of the answer's quotes: the least score among them over the best score of all sentences.
 
     `fits` are the sentences with a value of the kind that is asked for. Quotes that come near to the best of these
-    count as shares of its score: no answer stands in a better sentence without such a value. A row of a table counts as the
-    nearest of its rows: which of them the question names is checked apart. None if no compressor scored the sentences,
-    or if no quote is evidence.
+    count as shares of its score: no answer stands in a better sentence without such a value. A row of a table counts
+    as the nearest of its rows: which of them the question names is checked apart. None if no compressor scored the
+    sentences, or if no quote is evidence.
     """
     if not any(sentence.passage.sentences for sentence in evidence):
         return None

@@ -185,6 +185,15 @@ def test_check_finds_names_that_no_model_has(run: Run, tmp_path: Path) -> None:
     )
     path.write_text(text.format("none", "smollm2-135m"))
     assert run("check", str(path)).code == 0
+    inner = "compress.if_faster: {of: {compress.exit: {model: nonesuch}}}"
+    path.write_text(
+        f"stages: [retrieve.bm25, rerank.yes_no: {{model: none}}, {inner}, assemble.cited, generate.scripted]"
+    )
+    refused(
+        run("check", str(path)),
+        r"stages\[1\]\.model: there is no model 'none'",
+        r"stages\[2\]\.of\.compress\.exit\.model: there is no model 'nonesuch'",
+    )
 
 
 def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
