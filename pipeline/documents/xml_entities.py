@@ -36,6 +36,7 @@ def parse_xml(data: bytes) -> tuple[Any, tuple[str, ...]]:
         entity.name: entity.content for entity in (dtd.iterentities() if dtd is not None else ()) if entity.content
     }
     unknown: dict[str, None] = {}
+    texts: dict[Any, str] = {}
     n_left = MAX_ENTITY_CHARS
     for node in nodes:
         text = _expand(node.text, defined, n_left)
@@ -43,7 +44,9 @@ def parse_xml(data: bytes) -> tuple[Any, tuple[str, ...]]:
             raise etree.XMLSyntaxError(f"entities stand for more than {MAX_ENTITY_CHARS} characters", None, 0, 0)
         n_left -= len(text)
         unknown.update(dict.fromkeys(match[0] for match in _REFERENCE.finditer(text)))
-        _put_text(node, text)
+        texts[node] = text
+    for parent in dict.fromkeys(node.getparent() for node in nodes):
+        _put_texts(parent, texts)
     return root, tuple(unknown)
 
 
@@ -64,13 +67,23 @@ def _expand(text: str, defined: Mapping[str, str], max_chars: int) -> str | None
     return html.unescape(_TAG.sub("", text))
 
 
-def _put_text(node: Any, text: str) -> None:
-    """Puts text in the place of a node that holds none."""
-    parent, previous = node.getparent(), node.getprevious()
-    text += node.tail or ""
-    if previous is None:
-        parent.text = (parent.text or "") + text
+def _put_texts(parent: Any, texts: Mapping[Any, str]) -> None:
+    """Puts texts in the places of an element's entities, each stretch at once: a page may hold 100 000 of them."""
+    stretch, before = [parent.text or ""], None
+    for child in list(parent):
+        if child in texts:
+            stretch += [texts[child], child.tail or ""]
+            child.tail = None
+            parent.remove(child)
+        else:
+            _set_text(parent, before, "".join(stretch))
+            stretch, before = [child.tail or ""], child
+    _set_text(parent, before, "".join(stretch))
+
+
+def _set_text(parent: Any, before: Any | None, text: str) -> None:
+    """Sets the text behind a child, or at the beginning of the parent."""
+    if before is None:
+        parent.text = text
     else:
-        previous.tail = (previous.tail or "") + text
-    node.tail = None
-    parent.remove(node)
+        before.tail = text
