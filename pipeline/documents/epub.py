@@ -15,6 +15,7 @@ from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.documents.xml_entities import parse_xml
 from pipeline.errors import DocumentError
+from pipeline.text.counting import counted
 from pipeline.types import Document
 
 _PAGES = (".xhtml", ".html", ".htm")
@@ -47,9 +48,9 @@ def load_epub(path: Path, data: bytes) -> Document:
             else:
                 text = f"```\n{block.text}\n```" if block.mark == "```" else block.mark + block.text
                 writer.block(text, f"chapter {number}", is_tight=block.is_tight)
-    notes = [f"{n_images} image{'s' if n_images > 1 else ''} without text"] if n_images else []
+    notes = [f"{counted(n_images, 'image')} without text"] if n_images else []
     if n_missing:
-        notes.append(f"missing in the file, though the book names them: {n_missing} page{'s' if n_missing > 1 else ''}")
+        notes.append(f"missing in the file, though the book names them: {counted(n_missing, 'page')}")
     return writer.document(path, "epub", title or readable_name(path), notes)
 
 

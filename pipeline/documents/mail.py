@@ -18,6 +18,7 @@ from pipeline.documents.properties import mail_date
 from pipeline.documents.text import readable_name
 from pipeline.documents.writer import Writer
 from pipeline.errors import DocumentError, LongthreadError
+from pipeline.text.counting import counted
 from pipeline.types import Document
 
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
@@ -51,7 +52,7 @@ def _unread_attachments(path: Path, n: int, suffix: str) -> list[str]:
     """The note on attachments of a file whose name does not say that it holds mail: they are found by the name."""
     if not n or path.suffix.lower() in (".eml", ".mbox"):
         return []
-    return [f"{n} attachment{'s' if n > 1 else ''} not read: name the file {path.name}{suffix}"]
+    return [f"{counted(n, 'attachment')} not read: name the file {path.name}{suffix}"]
 
 
 def load_msg(path: Path, data: bytes) -> Document:

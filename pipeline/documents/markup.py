@@ -15,6 +15,7 @@ from pipeline.documents.pipes import read_pipe_table
 from pipeline.documents.tables import table_lines
 from pipeline.documents.text import decode, readable_name
 from pipeline.documents.writer import Writer
+from pipeline.text.counting import listed
 from pipeline.types import Document
 
 Titles = dict[int, tuple[int, str, int]]
@@ -87,7 +88,7 @@ def load_tex(path: Path, data: bytes) -> Document:
         writer.heading(words, _TEX_LEVELS[title[1]], line=line + body.count("\n", 0, title.start()))
     _tex_paragraphs(writer, body[offset:], line + body.count("\n", 0, offset))
     if parts := _TEX_INPUT.findall(body):
-        notes = (*notes, f"made of other files, which are read if they are named: {', '.join(parts[:8])}")
+        notes = (*notes, f"made of other files, which are read if they are named: {listed(parts)}")
     return writer.document(path, "tex", _tex_words(named[1]) if named else readable_name(path), notes)
 
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.text.counting import listed
+
 MAX_ENTITY_CHARS = 1_000_000
 """Characters that the entities of one file may stand for, all occurrences together."""
 _MAX_DEPTH = 20  # an entity inside an entity, and so on
@@ -52,7 +54,7 @@ def parse_xml(data: bytes) -> tuple[Any, tuple[str, ...]]:
 
 def note_of(unknown: tuple[str, ...]) -> tuple[str, ...]:
     """What a reader should know of entities that stay as they are written."""
-    return (f"defined in another file, which is not read: {', '.join(unknown[:8])}",) if unknown else ()
+    return (f"defined in another file, which is not read: {listed(unknown)}",) if unknown else ()
 
 
 def _expand(text: str, defined: Mapping[str, str], max_chars: int) -> str | None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def counted(n: int, noun: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`, `0 indexes`."""
     return f"{n} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def listed(names: Iterable[str], n_most: int = 8) -> str:
+    """The first names, each once, and how many more there are: `a, b and 3 more`."""
+    distinct = list(dict.fromkeys(names))
+    n_more = len(distinct) - n_most
+    return ", ".join(distinct[:n_most]) + (f" and {n_more} more" if n_more > 0 else "")
 
 
 def size_text(n_bytes: int) -> str:

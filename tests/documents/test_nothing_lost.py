@@ -362,3 +362,10 @@ def test_a_folder_that_may_not_be_entered_stops_nothing(tmp_path: Path, mode: in
         assert done.stdout == "['a.txt', 'b.txt'] []\n"
     else:
         assert done.stdout == "['a.txt'] [('lost+found', 'cannot be entered: Permission denied')]\n"
+
+
+def test_the_parts_of_a_book_in_latex_are_named_once_and_counted(tmp_path: Path) -> None:
+    body = "".join(f"\\input{{part{n % 11}}} One.\n" for n in range(30))
+    names = ", ".join(f"part{n}" for n in range(8))
+    (note,) = read(tmp_path, "a.tex", body).notes
+    assert note == f"made of other files, which are read if they are named: {names} and 3 more"
