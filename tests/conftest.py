@@ -88,6 +88,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared-cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGTHREAD_CACHE", str(folder))
+        patch.setenv("LONGTHREAD_AMX", "off")  # else each process with a cache of its own tries the kernels, for 3 s
         patch.setenv("LONGTHREAD_CONFIG", str(tmp_path_factory.mktemp("config")))
         patch.setenv("LONGTHREAD_DATA", str(tmp_path_factory.mktemp("data")))
         yield folder

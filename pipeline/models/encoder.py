@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.models.amx import use_extra_buffers
 from pipeline.models.context import Batch, Rows
-from pipeline.models.llama import complaints, has_amx_kernels, library
+from pipeline.models.llama import complaints, library
 from pipeline.models.resolving import threads
 from pipeline.models.weights import Vocabulary
 
@@ -48,7 +49,7 @@ class EncoderWeights(Vocabulary):
         lib = library()
         parameters = lib.llama_model_default_params()
         parameters.n_gpu_layers = _EVERY_LAYER if lib.llama_supports_gpu_offload() else 0
-        parameters.use_extra_bufts = not has_amx_kernels()
+        parameters.use_extra_bufts = use_extra_buffers()
         self._open(path, parameters)
         self.n_ctx_trained: int = lib.llama_model_n_ctx_train(self.pointer)
         self.n_embd: int = lib.llama_model_n_embd(self.pointer)

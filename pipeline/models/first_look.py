@@ -46,7 +46,7 @@ _RELEVANT = (
 """Settings that change llama.cpp's graph."""
 _SMALL = 256
 _ASSERTION = re.compile(r"GGML_ASSERT\(.*\) failed|GGML_ABORT.*|fatal error.*")
-_CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGILL, -signal.SIGFPE, -getattr(signal, "SIGBUS", 7), 3}
+CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGILL, -signal.SIGFPE, -getattr(signal, "SIGBUS", 7), 3}
 """Exit codes of crashed processes; 3 is `abort` on Windows."""
 _is_child = False
 
@@ -163,7 +163,7 @@ def _try(path: Path, relevant: dict[str, object]) -> str | None:
         return ""
     if done.returncode == -getattr(signal, "SIGKILL", 9):
         return "the system killed it, probably for want of memory"
-    if done.returncode not in _CRASHES:
+    if done.returncode not in CRASHES:
         return None
     lines = [match.group() for match in map(_ASSERTION.search, done.stderr.splitlines()) if match]
     return " ".join((lines or done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1].split())

@@ -61,17 +61,6 @@ def library() -> ModuleType:
     return lib
 
 
-@cache
-def has_amx_kernels() -> bool:
-    """Whether this build has matrix kernels for Intel's AMX, which llama.cpp uses through its extra buffer types.
-
-    Built by GCC 12 they end the process: `_tile_loadconfig` tells the compiler of 8 of the 64 bytes that it reads, so
-    the others are never written, and the first `tileloadd` is an illegal instruction (measured on a Sapphire Rapids,
-    llama-cpp-python 0.3.36, every prompt of 32 tokens or more). Without the extra buffers the AVX-512 kernels run.
-    """
-    return b"AMX_INT8 = 1" in library().llama_print_system_info()
-
-
 def complaints() -> str:
     """Returns and clears llama.cpp's last errors, oldest first; its last warnings if there was no error.
 

@@ -15,9 +15,10 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.gguf.header import inspect
 from pipeline.gguf.layers import layers_of
+from pipeline.models.amx import use_extra_buffers
 from pipeline.models.control import control
 from pipeline.models.first_look import look_first
-from pipeline.models.llama import complaints, has_amx_kernels, library
+from pipeline.models.llama import complaints, library
 from pipeline.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -170,13 +171,21 @@ class Vocabulary:
 class Weights(Vocabulary):
     """The weights of one file. Contexts must be freed before them; `Context` ensures that by holding a reference."""
 
-    def __init__(self, path: Path, settings: EngineSettings | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: EngineSettings | None = None,
+        progress: Progress | None = None,
+        use_extra: bool | None = None,
+    ) -> None:
         """Loads the file, by default for the CPU alone. Raises ModelError, with llama.cpp's reason, for a missing,
         foreign or damaged file.
+
+        `use_extra`: whether weights may lie in llama.cpp's extra buffer types; None: as amx.py decides.
         """
         lib = library()
         parameters = lib.llama_model_default_params()
-        parameters.use_extra_bufts = not has_amx_kernels()
+        parameters.use_extra_bufts = use_extra_buffers() if use_extra is None else use_extra
         parameters.n_gpu_layers = n_gpu_layers = 0 if settings is None else gpu_layers(settings)
         if settings is not None:
             _set_loading(lib, parameters, settings)
