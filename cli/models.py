@@ -358,6 +358,7 @@ def print_reuse(reuse: ReuseTried, tried: Tried, console: Console) -> None:
     rows = [
         (
             result.way.replace("_", " "),
+            result.layout or tried.layout,
             str(result.right),
             f"{result.f1:.2f}",
             f"{result.gold_logprob:.2f}",
@@ -366,7 +367,7 @@ def print_reuse(reuse: ReuseTried, tried: Tried, console: Console) -> None:
         )
         for result in reuse.results
     ]
-    console.print(table("", ("", "right", "F1", "log P", "read", "first token, s"), rows))
+    console.print(table("", ("", "layout", "right", "F1", "log P", "read", "first token, s"), rows))
     line = (
         f"The cost of reading passages once (assemble.cited: reuse), of {tried.n_answerable}. log P: of a token of the "
         "right answer; read and first token: when the passages were read before. Recommended: reuse: "

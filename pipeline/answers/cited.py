@@ -35,7 +35,7 @@ from pipeline.answers.prompt_parts import (
     unwrapped,
 )
 from pipeline.answers.reuse import Chunks, Frame, at_home, excerpts, home_of, repeated, space
-from pipeline.answers.tried import NOT_TRIED, Tried, recommended_reuse, stored
+from pipeline.answers.tried import NOT_TRIED, Reuse, Tried, recommended_reuse, stored
 from pipeline.checks import at_least
 from pipeline.contracts import Model, Runtime
 from pipeline.errors import SettingError, WindowError
@@ -74,8 +74,8 @@ class Cited:
     Example: `assemble.cited: {layout: focus-2, order: rank}`
 
     :param layout: how the question is put: a name from pipeline/answers/layouts.py, or `auto`: the best layout that
-        `longthread models try` found for the model's file, the default for a model that was not tried, and the plainest
-        one where `instructions` is set.
+        `longthread models try` found for the model's file (for kept cells: with this `reuse`), the default for a model
+        that was not tried, and the plainest one where `instructions` is set.
     :param answer: `generate` shows the model's answer, `quote` the nearest sentence unless the answer stands in it;
         `auto`: the choice of `longthread models try` for the model's file, or `generate`.
     :param instructions: instruction for the model, in place of the layout's; null: the layout's.
@@ -180,15 +180,18 @@ class Cited:
         if is_open and tried is None and isinstance(reader, OnFile):
             runtime.note(NOT_TRIED.format(model=reader.name, layout=DEFAULT), once=True)
         lead = self.answer if self.answer != "auto" else tried.answer if tried is not None else "generate"
-        return self._layout(tried), lead
+        return self._layout(tried, reader), lead
 
-    def _layout(self, tried: Tried | None) -> Layout:
-        """The layout that is set, or the one that suits a model with this result."""
+    def _layout(self, tried: Tried | None, reader: Model) -> Layout:
+        """The layout that is set, or the one that suits a model with this result, for what `reuse` puts together."""
         if self.layout != "auto":
             return LAYOUTS[self.layout]
         if self.instructions is not None:
             return LAYOUTS[PLAIN]
-        return LAYOUTS[DEFAULT if tried is None else tried.layout]
+        if tried is None:
+            return LAYOUTS[DEFAULT]
+        reuse = self.reuse_for(reader)
+        return LAYOUTS[tried.layout_for("exact" if reuse != "exact" and why_not_compose(reader) else reuse)]
 
     def candidates(self, question: str, passages: Sequence[Passage], reader: Model) -> Candidates:
         """These passages with the question behind them, as the reader gets them, without sentences that are repeated.
@@ -196,7 +199,7 @@ class Cited:
         Where the reader can put cells together, each passage is one that is read once: the same cells as those that
         prompts with `reuse` take.
         """
-        layout = self._layout(stored(reader) if self.layout == "auto" and self.instructions is None else None)
+        layout = self._layout(stored(reader) if self.layout == "auto" and self.instructions is None else None, reader)
         layout = replace(layout, question="after", n_focus=0)
         plain = [replace(passage, soft=None) for passage in passages]
         chunks = None if why_not_compose(reader) else Chunks(tuple(plain), reader, with_parts=True)
@@ -333,7 +336,7 @@ class Cited:
     def _as_shown(self, text: str) -> str:
         return unwrapped(text) if self.unwrap else text
 
-    def reuse_for(self, reader: Model) -> Literal["exact", "passages", "sentences"]:
+    def reuse_for(self, reader: Model) -> Reuse:
         """The setting `reuse`; for `auto` what a trial of the model recommends."""
         return recommended_reuse(stored(reader)) if self.reuse == "auto" else self.reuse
 

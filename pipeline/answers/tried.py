@@ -56,13 +56,16 @@ class Result:
 Way = Literal["read_passages", "passages", "read_sentences", "sentences"]
 """What a prompt holds: passages or the sentences chosen from them, read, or put together from kept cells."""
 
+Reuse = Literal["exact", "passages", "sentences"]
+"""What of a prompt is put together from kept cells: nothing, passages, or the sentences that a compressor chose."""
+
 MAX_LOSS = 0.1
 """Nats a token: what putting cells together may take from the likelihood of the right answers."""
 
 
 @dataclass(frozen=True)
 class ReuseResult:
-    """How a model answered in one way.
+    """How a model answered in one way, in the layout that suits it best.
 
     `right` and `f1` are as in `Result`, of the questions with an answer. `gold_logprob` is the mean log-probability of
     a token of the right answer. `first_token_s` and `read` are the seconds to the first token and the tokens read for a
@@ -75,6 +78,8 @@ class ReuseResult:
     gold_logprob: float
     first_token_s: float
     read: int
+    layout: str = ""
+    """A name in LAYOUTS; empty in results of older versions: the trial's layout."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class ReuseTried:
     :param seconds: what all answers took together, passages that were read to be kept included.
     """
 
-    recommended: Literal["exact", "passages", "sentences"]
+    recommended: Reuse
     results: tuple[ReuseResult, ...]
     why_not: str = ""
     seconds: float = 0.0
@@ -135,6 +140,13 @@ class Tried:
         if not 0 < self.n_answerable <= self.n:
             raise ValueError(f"n_answerable must be in [1, {self.n}], was: {self.n_answerable}")
 
+    def layout_for(self, reuse: Reuse) -> str:
+        """The name of the layout for prompts with this `reuse` of assemble.cited."""
+        for result in self.reuse.results if self.reuse is not None else ():
+            if result.way == reuse and result.layout in LAYOUTS:
+                return result.layout
+        return self.layout
+
     @property
     def result(self) -> Result:
         """The figures of the chosen layout."""
@@ -163,7 +175,7 @@ def answer_first(generated_right: int, quoted_right: int, n_answerable: int) -> 
     return "quote" if quoted_right - generated_right > MARGIN * n_answerable else "generate"
 
 
-def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["exact", "passages", "sentences"]:
+def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Reuse:
     """Recommends `sentences` if it loses little, else `passages` if that loses little, else `exact`.
 
     Little: at most MARGIN of the questions lose their right answer, and a token of a right answer loses at most
@@ -181,10 +193,17 @@ def best_reuse(results: Sequence[ReuseResult], n_answerable: int) -> Literal["ex
     return "passages" if loses_little("passages", "read_passages") else "exact"
 
 
+def best_in_way(results: Sequence[ReuseResult], n_answerable: int) -> ReuseResult:
+    """The best of one way's results in several layouts: by right answers and F1 as in `best_layout`, then by the
+    likelihood of the right answer.
+    """
+    return max(results, key=lambda result: (result.right + round(result.f1 * n_answerable, 1), result.gold_logprob))
+
+
 _CARDS = Cards(Tried, "the result of a trial", "delete it and run 'longthread models try' again")
 
 
-def recommended_reuse(tried: Tried | None) -> Literal["exact", "passages", "sentences"]:
+def recommended_reuse(tried: Tried | None) -> Reuse:
     """Returns the `reuse` that a trial recommends; `exact` without a trial."""
     return "exact" if tried is None or tried.reuse is None else tried.reuse.recommended
 

@@ -1,9 +1,10 @@
 """Measures what a model loses when the kept cells of passages are put together in the place of reading them.
 
-`longthread models try` asks its answerable questions in four ways, in the layout that it chose: the retrieved passages
-and the chosen sentences are each read, and each put together from kept cells (`assemble.cited: {reuse: ...}`).
-Beside right answers and F1, which say little on thirty questions, it takes the likelihood of the right answer: that of
-the same question with the same text differs by the cells alone.
+`longthread models try` asks its answerable questions in four ways: the retrieved passages and the chosen sentences are
+each read, in the layout that it chose, and each put together from kept cells (`assemble.cited: {reuse: ...}`). Kept
+cells are asked in other layouts too: one that repeats sentences behind the question makes up for much of what passages
+miss that have not seen one another (docs/experiments.md). The best one is kept for prompts of that kind. Beside right
+answers and F1, which say little on thirty questions, it takes the likelihood of the right answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from time import perf_counter
 from typing import Protocol
 
 from pipeline.answers.contract import check
-from pipeline.answers.tried import ReuseResult, ReuseTried, Way, best_reuse
+from pipeline.answers.tried import ReuseResult, ReuseTried, Way, best_in_way, best_reuse
 from pipeline.contracts import Progress
 from pipeline.evaluation.answers import best, f1, holds
 from pipeline.models.capabilities import Scorer, before_answer, why_not_compose
@@ -30,6 +31,9 @@ WAYS: tuple[tuple[Way, str, bool], ...] = (
     ("sentences", "sentences", True),
 )
 """Each way with its `reuse`, and whether a compressor chooses sentences."""
+
+REUSE_LAYOUTS = ("focus", "focus-2", "focus-sentence")
+"""The layouts that are tried for kept cells, beside the one that suits the model when it reads everything."""
 
 
 class Answerable(Protocol):
@@ -66,12 +70,18 @@ def try_reuse(
     if why or not isinstance(pipeline.reader, Scorer):
         return ReuseTried("exact", (), why or f"{pipeline.reader.name} gives no probabilities")
     start = perf_counter()
-    rows: dict[Way, list[_Row]] = {way: [] for way, _, _ in WAYS}
+    others = tuple(name for name in REUSE_LAYOUTS if name != layout)
+    layouts = {way: (layout,) if reuse == "exact" else (layout, *others) for way, reuse, _ in WAYS}
+    rows: dict[tuple[Way, str], list[_Row]] = {(way, name): [] for way in layouts for name in layouts[way]}
     for n, question in enumerate(questions):
         for way, reuse, is_compressed in WAYS:
-            rows[way].append(_asked(pipeline, question, (chosen if is_compressed else found)[n], layout, reuse))
+            for name in layouts[way]:
+                state = (chosen if is_compressed else found)[n]
+                rows[way, name].append(_asked(pipeline, question, state, name, reuse))
         progress("put cells together", n + 1, len(questions))
-    results = tuple(_result(way, rows[way]) for way, _, _ in WAYS)
+    results = tuple(
+        best_in_way([_result(way, name, rows[way, name]) for name in layouts[way]], len(questions)) for way in layouts
+    )
     return ReuseTried(best_reuse(results, len(questions)), results, "", round(perf_counter() - start, 1))
 
 
@@ -93,7 +103,7 @@ def _asked(pipeline: Pipeline, question: Answerable, state: State, layout: str, 
     )
 
 
-def _result(way: Way, rows: Sequence[_Row]) -> ReuseResult:
+def _result(way: Way, layout: str, rows: Sequence[_Row]) -> ReuseResult:
     n = len(rows)
     return ReuseResult(
         way=way,
@@ -102,4 +112,5 @@ def _result(way: Way, rows: Sequence[_Row]) -> ReuseResult:
         gold_logprob=round(sum(row.gold_logprob for row in rows) / n, 3),
         first_token_s=round(sum(row.first_token_s for row in rows) / n, 3),
         read=round(sum(row.read for row in rows) / n),
+        layout=layout,
     )

@@ -17,7 +17,7 @@ from pipeline.answers.cited import Cited
 from pipeline.answers.tried import ReuseTried
 from pipeline.contracts import Model
 from pipeline.default import default_pipeline
-from pipeline.evaluation.reuse_trial import try_reuse
+from pipeline.evaluation.reuse_trial import REUSE_LAYOUTS, try_reuse
 from pipeline.executors.local import LocalExecutor
 from pipeline.executors.samples import Sample
 from pipeline.executors.tasks import Task
@@ -352,13 +352,34 @@ def test_a_reader_that_counts_needs_no_weights_for_excerpts(real: Pipeline) -> N
 )
 def test_auto_follows_what_was_recommended(recommended: Any, is_kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     reuse = None if recommended is None else ReuseTried(recommended, ())
-    tried = SimpleNamespace(layout="brief", answer="generate", reuse=reuse)
+    tried = SimpleNamespace(layout="brief", answer="generate", reuse=reuse, layout_for=lambda reuse: "brief")
     monkeypatch.setattr(cited, "stored", lambda reader: tried)
     found = passages(HARBOUR, GARDEN)
     state = assembled(Cited(reuse="auto"), found, found)
     assert any(isinstance(span, Excerpt) for span in state.prompt) == is_kept
     monkeypatch.setattr(cited, "stored", lambda reader: None)
     assert not any(isinstance(span, Excerpt) for span in assembled(Cited(reuse="auto"), found, found).prompt)
+
+
+@pytest.mark.parametrize(
+    ("reuse", "reader", "layout"),
+    [
+        ("exact", Keeping(4096), "brief"),
+        ("passages", Keeping(4096), "focus"),
+        ("sentences", Keeping(4096), "focus-2"),
+        ("sentences", ScriptedModel(4096), "brief"),
+    ],
+)
+def test_kept_cells_are_asked_in_their_own_layout(
+    reuse: Any, reader: Any, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts = {"exact": "brief", "passages": "focus", "sentences": "focus-2"}
+    tried = SimpleNamespace(layout="brief", answer="generate", reuse=None, layout_for=layouts.get)
+    monkeypatch.setattr(cited, "stored", lambda reader: tried)
+    runtime = scripted_runtime()
+    runtime.use(reader=reader)
+    assert Cited(reuse=reuse).suited(reader, runtime)[0].name == layout
+    assert Cited(reuse=reuse, layout="examples").suited(reader, runtime)[0].name == "examples"
 
 
 def test_the_trial_asks_each_question_in_four_ways() -> None:
@@ -378,6 +399,8 @@ def test_the_trial_asks_each_question_in_four_ways() -> None:
             continue
         assert [row.way for row in tried.results] == ["read_passages", "passages", "read_sentences", "sentences"]
         assert {row.right for row in tried.results} == {1}
+        assert {row.layout for row in tried.results} <= {"brief", *REUSE_LAYOUTS}
+        assert {row.layout for row in tried.results if row.way.startswith("read")} == {"brief"}
         read_passages, kept_passages, read_sentences, _ = tried.results
         assert read_passages.gold_logprob == kept_passages.gold_logprob
         assert read_sentences.read < read_passages.read

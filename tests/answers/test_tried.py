@@ -21,6 +21,7 @@ from pipeline.answers.tried import (
     Tried,
     Way,
     answer_first,
+    best_in_way,
     best_layout,
     best_reuse,
     store,
@@ -143,6 +144,24 @@ def test_reuse_is_kept_with_the_layout(model: Any) -> None:
     kept = replace(tried(file_sha256(model.path)), reuse=measured)
     store(kept)
     assert stored(model) == kept
+
+
+def test_kept_cells_have_a_layout_of_their_own() -> None:
+    plain = tried("0" * 64)
+    assert {plain.layout_for(reuse) for reuse in ("exact", "passages", "sentences")} == {plain.layout}
+    rows = ways((15, -1.5), (19, -1.1))
+    measured = tuple(replace(row, layout={"passages": "focus", "sentences": "gone"}.get(row.way, "")) for row in rows)
+    kept = replace(plain, reuse=ReuseTried("sentences", measured))
+    assert kept.layout_for("exact") == plain.layout != "focus"
+    assert kept.layout_for("passages") == "focus"
+    assert kept.layout_for("sentences") == plain.layout, "a layout that this version does not know"
+
+
+def test_the_best_layout_for_kept_cells_has_the_most_points() -> None:
+    one = ReuseResult("passages", 20, 0.5, -1.0, 1.0, 100, "brief")
+    assert best_in_way([one, replace(one, right=19, f1=0.6, layout="focus")], 30).layout == "focus"
+    assert best_in_way([one, replace(one, right=21, f1=0.4, layout="focus")], 30).layout == "brief"
+    assert best_in_way([one, replace(one, gold_logprob=-0.9, layout="focus")], 30).layout == "focus"
 
 
 # -------------------------------------------------------------------------------------------------------------- store
