@@ -10,11 +10,13 @@ question: `read_all` reads the retrieved passages; `read_sentences` reads the se
 `first_time_cost`, over plain reading, for a token), the prompt's beginning up to the passages is in the cache in every
 way, and nothing else is: no vectors of sentences, no other prompt.
 
-Each way has `f1` (of what is shown; `f1_model`: of what the model wrote), with paired differences to read_all and to
-read_sentences (bootstrap, 95 %), `gold_logprob` (of a token of the right answer), `ttft_s` (of the prompt alone) and
-`arrival_s` (from the question's arrival to the first token: retrieval, choice and laying out included; `_cpu_s` in
-processor seconds of this process, which a busy machine does not stretch), each over that of read_all, `stages_s`, of
-the prompt `cells`, `restored` and `read`, and `supporting_recall`: the share of the supporting sentences that is shown.
+Each way is asked in the layout that `models try` found for it (`layouts`). It has `f1` (of what is shown; `f1_model`:
+of what the model wrote) and `right` (the share of answers that hold the right one; `right_model`), with paired
+differences to read_all and to read_sentences (bootstrap, 95 %), `gold_logprob` (of a token of the right answer),
+`ttft_s` (of the prompt alone) and `arrival_s` (from the question's arrival to the first token: retrieval, choice and
+laying out included; `_cpu_s` in processor seconds of this process, which a busy machine does not stretch), each over
+that of read_all, `stages_s`, of the prompt `cells`, `restored` and `read`, and `supporting_recall`: the share of the
+supporting sentences that is shown.
 
 `choices` compares what chooses the sentences, on the retrieved passages and (`_paragraph`) on the question's own
 paragraph or documents alone: `attention` on passages that were read before, `probe` (compress.probe with the same
@@ -58,7 +60,7 @@ from compressors.selection import Units
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Component
 from pipeline.docs_index import update_index
-from pipeline.evaluation.answers import f1
+from pipeline.evaluation.answers import f1, holds
 from pipeline.gguf.catalogue import resolve
 from pipeline.gguf.tune import machine
 from pipeline.listener import Listener
@@ -186,6 +188,8 @@ class Bench:
         values = {
             "f1": max(f1(answer.text, gold) for gold in asked.answers),
             "f1_model": max(f1(done.text, gold) for gold in asked.answers),
+            "right": any(holds(answer.text, gold) for gold in asked.answers),
+            "right_model": any(holds(done.text, gold) for gold in asked.answers),
             "gold_logprob": engine.score(prompt, [""], [asked.answers[0]])[0, 0] / engine.count_text(asked.answers[0]),
             "ttft_s": done.prefill_s,
             "arrival_s": first[0],
@@ -295,8 +299,10 @@ def results(rows: Rows, ways: Sequence[str], choices: Sequence[str], seed: int) 
         row["stages_s"] = {stage: round(rows.mean("stages", name, stage), 4) for stage in stages}
         for base_name in BASES:
             if base_name in ways and name != base_name:
-                for key in ("f1", "f1_model", "gold_logprob"):
+                for key in ("f1", "f1_model", "right", "right_model", "gold_logprob"):
                     own, other = (rows.values("ways", which, key) for which in (name, base_name))
+                    if len(own) != len(other) or not own:  # rows of an older version
+                        continue
                     mean, low, high = difference(own, other, seed)
                     row[f"{key}_to_{base_name}"] = {"diff": mean, "diff_low": low, "diff_high": high}
         report[name] = row
@@ -312,7 +318,9 @@ def results(rows: Rows, ways: Sequence[str], choices: Sequence[str], seed: int) 
     return report
 
 
-def line(options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path, layout: str) -> dict[str, Any]:
+def line(
+    options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path, layouts: dict[str, str]
+) -> dict[str, Any]:
     """What is printed."""
     ways, choices = names_of(options)
     plain = [name for name in BASES if name in ways]
@@ -327,7 +335,7 @@ def line(options: argparse.Namespace, rows: Rows, engine: Engine, folder: Path, 
         "model": engine.name,
         "why_not_compose": engine.why_not_compose,
         **results(rows, ways, choices, options.seed),
-        "layout": layout,
+        "layouts": layouts,
         "disk_mb": round(n_bytes / 1e6, 1),
         "n_pieces": n_files,
         "s_per_question": round(float(np.mean([row["seconds"] for row in rows])), 2),
@@ -411,8 +419,11 @@ def run(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
                 break
         if not engine.why_not_compose:
             engine.pieces.store.flush()
-        layout = next(iter(ways.values())).runtime.assembler.suited(engine, runtime)[0].name  # type: ignore[attr-defined]
-        return line(options, rows, engine, cache, layout)
+        layouts = {
+            name: way.runtime.assembler.suited(engine, way.runtime)[0].name  # type: ignore[attr-defined]
+            for name, way in ways.items()
+        }
+        return line(options, rows, engine, cache, layouts)
 
 
 def write_row(path: Path | None, head: dict[str, Any], row: Row) -> None:
