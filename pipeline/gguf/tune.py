@@ -170,7 +170,15 @@ def _chosen(report: TuneReport, role: Role) -> Path | None:
 
 
 def _is_of_here(report: TuneReport) -> bool:
-    return (report.machine, report.llama) == (machine(), version("llama-cpp-python"))
+    return (report.machine, report.llama) == (machine(), _llama())
+
+
+def _llama() -> str:
+    """llama.cpp's version, and whether its kernels for AMX are used, which decide what is fastest."""
+    from pipeline.models.amx import has_amx_kernels, use_extra_buffers
+
+    amx = " with AMX" if has_amx_kernels() and use_extra_buffers() else ""
+    return version("llama-cpp-python") + amx
 
 
 def machine() -> str:
@@ -231,7 +239,7 @@ def _tune(path: Path, sha256: str, home: Path, progress: Progress, rounds: int) 
         source_size=about.st_size,
         source_mtime_ns=about.st_mtime_ns,
         machine=machine(),
-        llama=version("llama-cpp-python"),
+        llama=_llama(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(perf_counter() - start, 1),
         n_rounds=trial.n_rounds,
