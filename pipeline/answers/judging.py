@@ -27,7 +27,7 @@ from pipeline.answers.citations import (
     nearest,
 )
 from pipeline.answers.contract import check, has_words, without_lead
-from pipeline.answers.table_rows import is_other_column, named_row, rows_of_table
+from pipeline.answers.table_rows import is_other_column, mixes_rows, named_row, rows_of_table
 from pipeline.answers.value_kinds import STRICT, answers_kind, value_kind
 from pipeline.contracts import Runtime
 from pipeline.errors import ModelError
@@ -127,11 +127,16 @@ def relevance(answer: Answer, evidence: Sequence[Evidence], fits: Sequence[Evide
 
 
 def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question: str) -> bool:
-    """Whether every quote of the answer is a table row, and the question names another row or column."""
+    """Whether every quote of the answer is a table row, and the question names another row or column, or this row alone
+    where the answer has numbers of others too.
+    """
     quoted = {c.quote.span for c in answer.citations if c.quote is not None and c.by != "question"}
     rows = [sentence for sentence in evidence if sentence.quote.span in quoted]
     return bool(rows) and all(
-        named_row(evidence, row, question) is not None or is_other_column(row, answer.text, question) for row in rows
+        named_row(evidence, row, question) is not None
+        or is_other_column(row, answer.text, question)
+        or mixes_rows(evidence, row, answer.text, question)
+        for row in rows
     )
 
 

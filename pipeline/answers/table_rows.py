@@ -57,6 +57,18 @@ def is_other_column(row: Evidence, answer: str, question: str) -> bool:
     return bool(wanted) and not any(numbers & value for value in wanted) and any(numbers & value for value in others)
 
 
+def mixes_rows(evidence: Sequence[Evidence], row: Evidence, answer: str, question: str) -> bool:
+    """Whether the question names this row alone, and the answer has a number of another row of the table beside it."""
+    question_words = _asked(question) - forms_of(" ".join(_names(row)))
+    others = [other for other in rows_of_table(evidence, row) if other is not row]
+    n_named = _n_named(row, question_words)
+    if n_named <= max((_n_named(other, question_words) for other in others), default=n_named):
+        return False
+    numbers = {word for word in content_words(answer) if word[0].isdigit()}
+    strange = numbers - question_words - forms_of(row.quote.text)
+    return any(strange & forms_of(" ".join(value for _, value in _cells(other))) for other in others)
+
+
 def _asked(question: str) -> Set[str]:
     """Returns the question's words, with `q4` for `fourth quarter`, as tables write it."""
     quarters = {f"q{_QUARTERS[match[1].casefold()]}" for match in _QUARTER.finditer(question)}

@@ -32,7 +32,11 @@ def unusable(answer: str, question: str) -> str:
     [
         ("4.1", QUESTION, True),
         ("10.2", QUESTION, False),
-        ("4.1 and 10.2", QUESTION, False),  # the named row is one of them
+        ("4.1 and 10.2", QUESTION, True),  # the named row is one of them, and which number is its own is not said
+        ("The Zephyrus has a draught of 4.1, which is 10.2 shorter than its flag.", QUESTION, True),
+        ("10.2, as deep as 10.2 metres", QUESTION, False),
+        ("4.1 and 10.2", "What are the draughts of the Tern and the Zephyrus?", False),
+        ("10.2, which is more than 4.1", "Is the draught of the Zephyrus more than 4.1?", False),
         ("Tern", "Which ship has a draught of 10.2?", True),
         ("Netherlands", "Which flag does the Tern fly?", False),
         ("Tern", "Which ship sails under the flag of Liberia?", False),  # two rows are named, so none is
