@@ -6,7 +6,8 @@
 The built-in pipeline without its gate, with the prompts that users get, in these ways, which take turns on each
 question: `read_all` reads the retrieved passages; `read_sentences` reads the sentences that compress.exit_mini chooses;
 `passages_k<k>` is `reuse: passages` with `reread: <k>`; `sentences` is `reuse: sentences` behind compress.exit_mini;
-`attention` is the same behind compress.attention. The passages of a question were read before (what that took is
+`attention` is the same behind compress.attention, and `attention_again<n>` chooses again after every n tokens of the
+answer (`n_added`: how often that found something). The passages of a question were read before (what that took is
 `first_time_cost`, over plain reading, for a token), the prompt's beginning up to the passages is in the cache in every
 way, and nothing else is: no vectors of sentences, no other prompt.
 
@@ -15,8 +16,8 @@ of what the model wrote) and `right` (the share of answers that hold the right o
 differences to read_all and to read_sentences (bootstrap, 95 %), `gold_logprob` (of a token of the right answer),
 `ttft_s` (of the prompt alone) and `arrival_s` (from the question's arrival to the first token: retrieval, choice and
 laying out included; `_cpu_s` in processor seconds of this process, which a busy machine does not stretch), each over
-that of read_all, `stages_s`, of the prompt `cells`, `restored` and `read`, and `supporting_recall`: the share of the
-supporting sentences that is shown.
+that of read_all, `done_s` (until the answer is there), `answer_tokens`, `stages_s`, of the prompt `cells`, `restored`
+and `read`, and `supporting_recall`: the share of the supporting sentences that is shown.
 
 `choices` compares what chooses the sentences, on the retrieved passages and (`_paragraph`) on the question's own
 paragraph or documents alone: `attention` on passages that were read before, `probe` (compress.probe with the same
@@ -57,6 +58,7 @@ from compressors.calibration.store import AttentionCalibration, ProbeCalibration
 from compressors.exit_mini import ExitMini
 from compressors.probe import Probe
 from compressors.selection import Units
+from pipeline.answers.writing import ADDED
 from pipeline.config import PipelineConfig
 from pipeline.contracts import Component
 from pipeline.docs_index import update_index
@@ -148,9 +150,11 @@ def stages_of(way: str, name: str, model: str, n_ctx: int, threads: int | str = 
     given = name in ("hotpotqa", "2wiki")
     retrieve = make("retrieve.given") if given else make("retrieve.hybrid", {"k": 5})
     limits = (("keep_ratio", 0.3),) if given else (("keep_ratio", None), ("top_k", 5))
-    compressor = {"read_sentences": "exit_mini", "sentences": "exit_mini", "attention": "attention"}.get(way)
-    compress = (make(f"compress.{compressor}", dict(limits)),) if compressor else ()
-    cited: tuple[tuple[str, Any], ...] = (("reuse", "sentences"),) if way in ("sentences", "attention") else ()
+    kind, _, again = way.partition("_again")
+    compressor = {"read_sentences": "exit_mini", "sentences": "exit_mini", "attention": "attention"}.get(kind)
+    more = (("again", int(again)),) if again else ()
+    compress = (make(f"compress.{compressor}", dict(limits + more)),) if compressor else ()
+    cited: tuple[tuple[str, Any], ...] = (("reuse", "sentences"),) if kind in ("sentences", "attention") else ()
     if way.startswith("passages_k"):
         cited = (("reuse", "passages"), ("reread", int(way.removeprefix("passages_k"))))
     engine = (("model", model), ("max_tokens", MAX_TOKENS), ("n_ctx", n_ctx), ("threads", threads))
@@ -182,6 +186,7 @@ class Bench:
         state = self._answered(runtime, asked.question)
         if not first:
             on_text("")
+        done_s = perf_counter() - started
         done, answer = state.ledger.generation, state.answer
         assert done is not None and answer is not None  # noqa: PT018
         prompt = before_answer(engine, state.prompt)
@@ -194,6 +199,9 @@ class Bench:
             "ttft_s": done.prefill_s,
             "arrival_s": first[0],
             "arrival_cpu_s": first[1],
+            "done_s": done_s,
+            "answer_tokens": done.answer_tokens,
+            "n_added": sum(note.endswith(ADDED) for note in state.ledger.stages[-1].notes),
             "cells": done.prompt_tokens,
             "restored": done.restored_tokens,
             "read": done.read_tokens,

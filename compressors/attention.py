@@ -13,6 +13,11 @@ attention`; a model without such a calibration is asked with the heads of its ca
 have not seen one another, which the attention of the question does not mind: docs/experiments.md has the figures.
 Fidelity: inspired.
 
+With `again`, the choice is made again while the answer is written, after Recycled Attention (Xu et al. 2024, arXiv
+2411.05787: a step of full attention now and then chooses the cells of the steps between): the question and what is
+written of the answer look at all candidates, and what they ask for beside the sentences that are already shown is shown
+as well (pipeline/answers/writing.py).
+
 Where the reader cannot put cells together, the passages are read: slower, with the same words, and noted in the ledger.
 """
 
@@ -27,7 +32,7 @@ from compressors.calibration.store import AttentionCalibration, Head, ProbeCalib
 from compressors.head_weights import HeadWeights
 from compressors.probe import LAYOUT as PROBE_LAYOUT
 from compressors.probe import LEAST_MASS, mass_of
-from compressors.selection import Limits, Units, balanced, choose
+from compressors.selection import Limits, Units, balanced, choose, units_in
 from pipeline.answers.candidates import Candidates, ShowsCandidates
 from pipeline.answers.cited import Cited
 from pipeline.checks import at_least, in_range
@@ -35,7 +40,7 @@ from pipeline.contracts import Model, Progress, Runtime
 from pipeline.errors import ModelError
 from pipeline.models.capabilities import Attender, why_not_compose
 from pipeline.registry import check_types
-from pipeline.types import Passage, Question
+from pipeline.types import Passage, Prompt, Question, Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +71,9 @@ class Attention(WorksAlone):
     :param window: largest number of tokens in one reading of the question, at least 256. More candidates are asked in
         several windows.
     :param neighbours: number of sentences before and after each kept sentence that are kept as well, at least 0.
+    :param again: choose again each time that the answer has grown by this many tokens, at least 4, with the question
+        and what is written; null: once, before the answer. The limits hold for each choice. What was shown stays, so
+        that together there may be more; the question and what is written are read anew behind it.
     """
 
     keep_ratio: float | None = 0.3
@@ -77,6 +85,7 @@ class Attention(WorksAlone):
     links: bool = True
     window: int = 4096
     neighbours: int = 0
+    again: int | None = None
 
     def __post_init__(self) -> None:
         check_types(self, Attention)
@@ -85,6 +94,7 @@ class Attention(WorksAlone):
         in_range("share", self.share, 0, 1, is_open=True)
         at_least("window", self.window, 256)
         at_least("neighbours", self.neighbours, 0)
+        at_least("again", self.again, 4)
 
     @property
     def needs_embedder(self) -> bool:
@@ -108,18 +118,36 @@ class Attention(WorksAlone):
         if not units:
             return []
         scores, attention = self.measure(question.query, units, runtime)
+        return choose(units, scores, runtime, self._limits_for(scores, attention), self.neighbours)
+
+    def choose_again(
+        self, question: Question, passages: Sequence[Passage], kept: Sequence[Passage], written: str, runtime: Runtime
+    ) -> list[Passage]:
+        """The sentences of `kept`, and those that the question and what is written of its answer ask for."""
+        units = Units.of(passages, runtime)
+        scores, attention = self.measure(question.query, units, runtime, written)
+        limits = self._limits_for(scores, attention)
+        return choose(units, scores, runtime, limits, self.neighbours, units_in(units, kept))
+
+    def _limits_for(self, scores: NDArray[np.float64], attention: NDArray[np.float64]) -> Limits:
+        """The limits, with the number of sentences that hold the share of the attention."""
         limits = self.limits
-        if self.share is not None:
-            n_most = n_of_share(scores, attention, self.share)
-            limits = replace(limits, top_k=n_most if limits.top_k is None else min(n_most, limits.top_k))
-        return choose(units, scores, runtime, limits, self.neighbours)
+        if self.share is None:
+            return limits
+        n_most = n_of_share(scores, attention, self.share)
+        return replace(limits, top_k=n_most if limits.top_k is None else min(n_most, limits.top_k))
 
     def scores(self, question: str, units: Units, runtime: Runtime) -> NDArray[np.float64]:
         """The probability that each unit supports the answer, float64 (n_units,), in [0, 1]."""
         return self.measure(question, units, runtime)[0]
 
-    def measure(self, question: str, units: Units, runtime: Runtime) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The probability that each unit supports the answer, and its share of the attention, float64 (n_units,)."""
+    def measure(
+        self, question: str, units: Units, runtime: Runtime, written: str = ""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The probability that each unit supports the answer, and its share of the attention, float64 (n_units,).
+
+        `written` is the beginning of the answer, which looks at the units like the question.
+        """
         import numpy as np
 
         reader = runtime.reader
@@ -131,11 +159,13 @@ class Attention(WorksAlone):
         if not isinstance(assembler, ShowsCandidates):
             runtime.note("compress.attention lays passages out as assemble.cited does: others keep no cells", once=True)
             assembler = Cited()
-        mass = log_mass(question, units, reader, assembler, calibrated.heads, self.window, runtime.listener.progress)
+        progress = runtime.listener.progress
+        mass = log_mass(question, units, reader, assembler, calibrated.heads, self.window, progress, written)
         attention = np.exp(mass) - LEAST_MASS
         attention = (attention / attention.sum(axis=0).clip(min=LEAST_MASS)).mean(axis=1)
         weights = HeadWeights("compress.attention", calibrated, self.similarity, self.links)
-        return weights.probabilities(question, units, mass, runtime), attention
+        asked = f"{question} {written}" if written else question
+        return weights.probabilities(asked, units, mass, runtime), attention
 
 
 def calibration(reader: Model, runtime: Runtime) -> ProbeCalibration:
@@ -168,8 +198,12 @@ def log_mass(
     heads: Sequence[Head] | None,
     window: int,
     progress: Progress,
+    written: str = "",
 ) -> NDArray[np.float64]:
-    """The logarithm of the attention to each unit, float64 (n_units, n_heads), as in compressors/probe.py."""
+    """The logarithm of the attention to each unit, float64 (n_units, n_heads), as in compressors/probe.py.
+
+    Where a part of the answer is written, its tokens count as the question's, for heads of either place.
+    """
     import numpy as np
 
     if not isinstance(reader, Attender):
@@ -177,9 +211,11 @@ def log_mass(
     owned = _owned(units)
     total: NDArray[np.float64] | None = None
     done = 0
-    groups = _groups(question, units, reader, assembler, min(window, reader.window))
+    answer: Prompt = (Text(written, "answer"),) if written else ()
+    n_written = reader.count(answer)
+    groups = _groups(question, units, reader, assembler, min(window, reader.window) - n_written)
     for group, shown in groups:
-        mass = mass_of(reader, shown.prefix, shown.query, shown.question, heads)
+        mass = mass_of(reader, shown.prefix, (*shown.query, *answer), shown.question, heads, n_written)
         if total is None:
             total = np.zeros((len(units), len(mass)))
         cells, cell_units = _cells_of_units(shown, group, owned, units)

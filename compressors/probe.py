@@ -164,19 +164,27 @@ def log_mass(
 
 
 def mass_of(
-    model: Attender, prefix: Prompt, query: Prompt, question: tuple[int, int], heads: Sequence[Head] | None
+    model: Attender,
+    prefix: Prompt,
+    query: Prompt,
+    question: tuple[int, int],
+    heads: Sequence[Head] | None,
+    n_written: int = 0,
 ) -> NDArray[np.float64]:
     """The attention to each cell of the prefix, float64 (n_heads, n_prefix), averaged over the tokens that attend.
 
-    `question` is the range of the question's cells in the query. Heads as in `log_mass`.
+    `question` is the range of the question's cells in the query. Its last `n_written` cells are the beginning of the
+    answer, and count for both places. Heads as in `log_mass`.
     """
     import numpy as np
 
     read = None if heads is None else sorted({(layer, head) for layer, head, _ in heads})
     attention = model.attend(prefix, query, read).mass
+    n_query = attention.shape[1]
+    asking = np.r_[question[0] : question[1], n_query - n_written : n_query]
     by = {
-        "question": attention[:, question[0] : question[1]].mean(axis=1, dtype=np.float64),
-        "answer": attention[:, min(question[1], attention.shape[1] - 1) :].mean(axis=1, dtype=np.float64),
+        "question": attention[:, asking].mean(axis=1, dtype=np.float64),
+        "answer": attention[:, min(question[1], n_query - 1) :].mean(axis=1, dtype=np.float64),
     }
     if heads is None or read is None:
         return np.concatenate([by["question"], by["answer"]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -241,16 +242,24 @@ def extract(
 
 
 def choose(
-    units: Units, scores: NDArray[np.floating], runtime: Runtime, limits: Limits, neighbours: int = 0
+    units: Units,
+    scores: NDArray[np.floating],
+    runtime: Runtime,
+    limits: Limits,
+    neighbours: int = 0,
+    stay: AbstractSet[int] = frozenset(),
 ) -> list[Passage]:
-    """Chooses scored units within the limits, adds neighbours and table headers, and joins them."""
+    """Chooses scored units within the limits, adds neighbours and table headers, and joins them.
+
+    Units of the positions `stay` are kept beside them, whatever the limits are.
+    """
     unit_scores = scores.tolist()
     chosen = limits.choose(unit_scores, lambda: units.tokens(runtime.reader))
     kept = units.widened(chosen, neighbours)
     with_headers = units.with_headers(kept)
     if with_headers != kept and limits.allow(with_headers, lambda: units.tokens(runtime.reader)):
         kept = with_headers
-    return units.merged(kept, unit_scores)
+    return units.merged(kept | stay, unit_scores)
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:

@@ -202,6 +202,10 @@ class Runtime(Protocol):
         """The pipeline's assemble stage."""
 
     @property
+    def chooser(self) -> ChoosesAgain | None:
+        """The compress stage that chooses again while the answer is written; None if none does."""
+
+    @property
     def on_overflow(self) -> Literal["shed", "refuse"]:
         """The policy for a prompt that does not fit: see `Budget`."""
 
@@ -312,6 +316,21 @@ class Compressor(Protocol):
     """
 
     def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]: ...
+
+
+@runtime_checkable
+class ChoosesAgain(Protocol):
+    """A compressor that can choose again while the answer is written.
+
+    `again` is the number of tokens of the answer between two choices; None if it chooses once. `choose_again` gives
+    `kept`, which are earlier results, and what the beginning of the answer asks for beside it, both out of `passages`.
+    """
+
+    @property
+    def again(self) -> int | None: ...
+    def choose_again(
+        self, question: Question, passages: Sequence[Passage], kept: Sequence[Passage], written: str, runtime: Runtime
+    ) -> list[Passage]: ...
 
 
 class Gate(Protocol):

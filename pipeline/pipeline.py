@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from pipeline.config import IndexSettings, PipelineConfig
-from pipeline.contracts import Assembler, Embedder, Index, Model, Ranker, Recollection, Superseded
+from pipeline.contracts import Assembler, ChoosesAgain, Embedder, Index, Model, Ranker, Recollection, Superseded
 from pipeline.errors import WindowError
 from pipeline.listener import Listener
 from pipeline.models.capabilities import Dated, Forgets, Thinks
@@ -189,6 +189,10 @@ class Pipeline:
     @property
     def assembler(self) -> Assembler:
         return self.config.assembler
+
+    @property
+    def chooser(self) -> ChoosesAgain | None:
+        return self.config.chooser
 
     @property
     def on_overflow(self) -> Literal["shed", "refuse"]:

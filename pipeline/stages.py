@@ -20,8 +20,10 @@ from pipeline.answers.judging import (
     second_sampling,
     settle,
 )
+from pipeline.answers.writing import Writing
 from pipeline.contracts import (
     Assembler,
+    ChoosesAgain,
     Component,
     Compressor,
     Explains,
@@ -90,7 +92,9 @@ def _rerank(reranker: Reranker, state: State, runtime: Runtime, _: int) -> tuple
 def _compress(compressor: Compressor, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(compressor.compress(state.question, state.passages, runtime))
     why = compressor.why_dropped if isinstance(compressor, Explains) else "not kept"
-    return replace(state, passages=passages), (), why
+    is_choosing = isinstance(compressor, ChoosesAgain) and compressor.again is not None
+    candidates = state.passages if is_choosing else state.candidates
+    return replace(state, passages=passages, candidates=candidates), (), why
 
 
 def _gate(gate: Gate, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
@@ -124,13 +128,18 @@ def _assemble(assembler: Assembler, state: State, runtime: Runtime, reserve: int
 
 def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
     sampling = sampling_for(generator, state)
-    first = judge(state, generator.generate(state.prompt, runtime, sampling), is_formal(sampling))
+    writing = Writing(state, sampling, runtime)
+    while not writing.is_over:
+        writing.take(generator.generate(writing.prompt, runtime, writing.sampling))
+    state = writing.state
+    first = judge(state, writing.generation, is_formal(sampling))
     second = None
     if is_asked_again(state, first) and not runtime.is_cancelled:
         runtime.listener.on_retry(first.unusable)
         second = judge(state, generator.generate(state.second_prompt, runtime, second_sampling(sampling)))
     first, second = by_attribution(state, first, second, runtime)
-    return *settle(state, first, second), ""
+    after, notes = settle(state, first, second)
+    return after, (*writing.notes, *notes), ""
 
 
 def by_attribution(
@@ -160,13 +169,19 @@ def is_formal(sampling: Sampling) -> bool:
 
 
 def answered(
-    generator: Generator, state: State, first: Judged, second: Judged | None, runtime: Runtime, started: float
+    generator: Generator,
+    writing: Writing,
+    first: Judged,
+    second: Judged | None,
+    runtime: Runtime,
+    started: float,
 ) -> State:
     """Finishes a generate stage whose streams the caller read, from `started` on (perf_counter)."""
+    state = writing.state
     after, notes = settle(state, *by_attribution(state, first, second, runtime))
     seconds = time.perf_counter() - started
-    notes = (*notes, *runtime.take_notes())
-    entry = _entry(stage_name(generator), seconds, state, after, runtime.reader, "", notes)
+    notes = (*writing.notes, *notes, *runtime.take_notes())
+    entry = _entry(stage_name(generator), seconds, writing.before, after, runtime.reader, "", notes)
     return replace(after, ledger=after.ledger.with_stage(entry))
 
 

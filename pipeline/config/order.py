@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 from pipeline.config.pipeline_config import PipelineConfig
-from pipeline.contracts import Component, NeedsEmbedder
+from pipeline.contracts import ChoosesAgain, Component, NeedsEmbedder
 from pipeline.registry import changed_settings, kind_of, name_of, stage_name
 from pipeline.settings import nearest
 
@@ -46,6 +46,7 @@ def misordered(
             where = "comes between retrieve and compress"
             faults.append((("stages", i), f"{stage_name(config.stages[i])} is out of order: rerank {where}"))
     faults += [(("stages", i), message) for i, message in _second_compressors(config, given)]
+    faults += [(("stages", i), message) for i, message in _choosing_again(config)]
     if config.index.embedder == "none":
         for i, stage in enumerate(config.stages):
             if isinstance(stage, NeedsEmbedder) and stage.needs_embedder:
@@ -83,6 +84,34 @@ def _second_compressors(config: PipelineConfig, given: Sequence[Mapping[str, obj
             )
         before = name, settings
     return faults
+
+
+def _choosing_again(config: PipelineConfig) -> list[tuple[int, str]]:
+    """Finds compressors that are to choose again and cannot; returns (position, message) for each."""
+    faults: list[tuple[int, str]] = []
+    compressors = [i for i, stage in enumerate(config.stages) if kind_of(stage) == "compress"]
+    for i in compressors:
+        stage, name = config.stages[i], stage_name(config.stages[i])
+        if _is_choosing_again(stage) and i != compressors[-1]:
+            last = stage_name(config.stages[compressors[-1]])
+            faults.append((i, f"{name} chooses again while the answer is written, so no {last} can follow it"))
+        inside = [name_of(inner) for inner in _inside(stage) if _is_choosing_again(inner)]
+        faults += [(i, f"{inner} chooses once inside of {name}: leave out its 'again'") for inner in inside]
+    return faults
+
+
+def _is_choosing_again(stage: object) -> bool:
+    return isinstance(stage, ChoosesAgain) and stage.again is not None
+
+
+def _inside(stage: object) -> Iterator[object]:
+    """All components in a component's settings, however deep."""
+    values = [getattr(stage, one.name) for one in fields(stage) if one.init] if is_dataclass(stage) else []
+    for value in values:
+        for inner in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(inner):
+                yield inner
+                yield from _inside(inner)
 
 
 def _inner_compressors(stage: Component) -> dict[str, str]:

@@ -9,7 +9,16 @@ from typing import Any
 
 from pipeline.config.executor import ExecutorSettings
 from pipeline.config.settings import Budget, IndexSettings
-from pipeline.contracts import Assembler, Component, Compressor, Generator, Memory, Reranker, Retriever
+from pipeline.contracts import (
+    Assembler,
+    ChoosesAgain,
+    Component,
+    Compressor,
+    Generator,
+    Memory,
+    Reranker,
+    Retriever,
+)
 from pipeline.errors import ConfigError
 from pipeline.registry import (
     kind_of,
@@ -47,6 +56,11 @@ class PipelineConfig:
     @property
     def compressors(self) -> tuple[Compressor, ...]:
         return self.of_kind("compress")
+
+    @property
+    def chooser(self) -> ChoosesAgain | None:
+        """The compressor that chooses again while the answer is written; None if none does."""
+        return next((one for one in self.compressors if isinstance(one, ChoosesAgain) and one.again is not None), None)
 
     @property
     def memory(self) -> Memory | None:

@@ -12,10 +12,11 @@ from time import perf_counter
 from typing import Generic, TypeVar
 
 from pipeline.answers.judging import Judged, is_asked_again, judge, second_sampling
+from pipeline.answers.writing import Writing
 from pipeline.contracts import Generator, Runtime, Stream
 from pipeline.errors import ModelError
 from pipeline.stages import answered, is_formal, sampling_for
-from pipeline.types import State
+from pipeline.types import Prompt, Sampling, State
 
 T = TypeVar("T")
 """The caller's handle for a question."""
@@ -24,7 +25,7 @@ T = TypeVar("T")
 @dataclass(eq=False)
 class _Answer(Generic[T]):
     ticket: T
-    state: State
+    writing: Writing
     stream: Stream
     pieces: Iterator[str]
     started: float
@@ -47,8 +48,9 @@ class Answering(Generic[T]):
     def add(self, ticket: T, state: State, on_text: Callable[[str], None] | None = None) -> None:
         """Starts the answer to an assembled prompt. Raises ModelError for a prompt that the model cannot hold."""
         started = perf_counter()
-        (stream,) = self.reader.generate([state.prompt], sampling_for(self.generator, state))
-        self._active.append(_Answer(ticket, state, stream, iter(stream), started, on_text))
+        writing = Writing(state, sampling_for(self.generator, state), self.runtime)
+        (stream,) = self.reader.generate([writing.prompt], writing.sampling)
+        self._active.append(_Answer(ticket, writing, stream, iter(stream), started, on_text))
 
     def turn(self) -> tuple[list[tuple[T, State | Exception]], int]:
         """Reads one piece of every answer; returns those that ended or failed, and the number of pieces."""
@@ -78,16 +80,26 @@ class Answering(Generic[T]):
             self._active.pop().stream.cancel()
 
     def _state(self, answer: _Answer[T]) -> State | None:
-        """Returns the state with the answer; None if a second attempt begins."""
+        """Returns the state with the answer; None if another part of it, or a second attempt, begins."""
         generation = answer.stream.result()
         if generation.finish == "cancelled":
             raise ModelError("the answer was cut short, because another one under way failed")
-        judged = judge(answer.state, generation, is_formal(sampling_for(self.generator, answer.state)))
-        if answer.first is None and is_asked_again(answer.state, judged):
+        writing = answer.writing
+        if answer.first is None:
+            writing.take(generation)
+            if not writing.is_over:
+                self._begin(answer, writing.prompt, writing.sampling)
+                return None
+            generation = writing.generation
+        sampling = sampling_for(self.generator, writing.state)
+        judged = judge(writing.state, generation, is_formal(sampling))
+        if answer.first is None and is_asked_again(writing.state, judged):
             answer.first = judged
-            sampling = second_sampling(sampling_for(self.generator, answer.state))
-            (answer.stream,) = self.reader.generate([answer.state.second_prompt], sampling)
-            answer.pieces = iter(answer.stream)
+            self._begin(answer, writing.state.second_prompt, second_sampling(sampling))
             return None
         first, second = (judged, None) if answer.first is None else (answer.first, judged)
-        return answered(self.generator, answer.state, first, second, self.runtime, answer.started)
+        return answered(self.generator, writing, first, second, self.runtime, answer.started)
+
+    def _begin(self, answer: _Answer[T], prompt: Prompt, sampling: Sampling) -> None:
+        (answer.stream,) = self.reader.generate([prompt], sampling)
+        answer.pieces = iter(answer.stream)

@@ -2,8 +2,9 @@
 
 It copies the sentence of the passages that shares most content words with the question (the first on a tie), and cites
 its passage. If no sentence shares a word, it answers "Not in the documents."; without a question, it copies the first
-sentence. Its likelihoods and attention follow the words that a text shares with the question. It serves tests, a first
-look, and development of everything except the model.
+sentence. A prompt that ends in the beginning of this answer gets the rest of it. Its likelihoods and attention follow
+the words that a text shares with the question. It serves tests, a first look, and development of everything except the
+model.
 """
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ class _ScriptedStream:
 
     def __init__(self, model: ScriptedModel, prompt: Prompt, sampling: Sampling) -> None:
         start = perf_counter()
-        self._words = _WORD.findall(answer(prompt))
+        whole, begun = answer(prompt), _text(prompt, "answer")
+        self._words = _WORD.findall(whole.removeprefix(begun))
         self._said: list[str] = []
         self._most = sampling.max_tokens
         self._n_prompt = model.count(prompt)

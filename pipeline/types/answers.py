@@ -89,7 +89,8 @@ class State:
 
     `second_prompt` is the prompt of a second attempt, in another layout; empty if there is none. `second_parts` and
     `second_layout` are its entries in the ledger. `stop` are stop strings of these prompts, in addition to those of the
-    settings. `cite_by` is the source of citations, `lead` what the answer shows first. `answerable` is the gate's
+    settings. `candidates` are the passages that a compressor which chooses again was given; empty if none does.
+    `cite_by` is the source of citations, `lead` what the answer shows first. `answerable` is the gate's
     probability that the documents hold the answer.
     """
 
@@ -111,3 +112,4 @@ class State:
     recalled: tuple[Recalled, ...] = ()
     has_memory: bool = False
     answerable: float | None = None
+    candidates: tuple[Passage, ...] = ()

@@ -29,6 +29,7 @@ from compressors.selection import Units
 from pipeline.answers.candidates import Candidates
 from pipeline.answers.cited import Cited
 from pipeline.answers.plain import Plain
+from pipeline.answers.writing import ADDED, Writing
 from pipeline.contracts import Model
 from pipeline.default import default_pipeline
 from pipeline.errors import ModelError
@@ -38,8 +39,8 @@ from pipeline.models.scripted import ScriptedModel
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
-from pipeline.types import Excerpt, Passage, Question, State
-from tests.compressors.workbench import WordCounts, passage, scripted_runtime
+from pipeline.types import Document, Excerpt, Passage, Question, Sampling, State, Text
+from tests.compressors.workbench import Chooser, WordCounts, passage, scripted_runtime
 from tests.models.random_file import random_model
 
 QUESTION = "When was the lighthouse first used?"
@@ -289,6 +290,56 @@ def test_passages_are_read_once_and_the_answer_takes_the_same_cells(
         assert engine.pieces.n_read <= n_read + 2 * 8, "only tags with new numbers and spaces are read"
 
 
+def test_what_is_written_looks_at_the_sentences_like_the_question(kept: Pipeline) -> None:
+    engine, units, cited = kept.reader, units_of(PAPER), Cited(layout="brief")
+    assert isinstance(engine, Engine)
+    shown = cited.candidates(QUESTION, PAPER, engine)
+    answer = Text("It was first used by Osric", "answer")
+    n = engine.count((answer,))
+    query = (*shown.query, answer)
+    mass = engine.attend(shown.prefix, query, [(layer, head) for layer, head, _ in HEADS]).mass
+    cells, owners = _cells_of_units(shown, [Part(n, p) for n, p in enumerate(PAPER)], _owned(units), units)
+    (low, high), end = shown.question, engine.count(query)
+    tokens = {"question": [*range(low, high), *range(end - n, end)], "answer": [*range(high, end)]}
+    found = log_mass(QUESTION, units, engine, cited, HEADS, 2048, silent, answer.text)
+    for unit in range(len(units)):
+        expected = [
+            np.log(mass[h, tokens[where]][:, cells[owners == unit]].sum(axis=1).mean() + 1e-6)
+            for h, (_, _, where) in enumerate(HEADS)
+        ]
+        assert found[unit] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_chosen_later_is_not_read_and_the_answer_goes_on(kept: Pipeline) -> None:
+    engine = kept.reader
+    assert isinstance(engine, Engine)
+    documents = tuple(Document(p.source, " " * p.start + p.text, title=p.title) for p in PAPER)
+    question = Question(QUESTION, documents=documents)
+    choosing = kept.config.replacing("compress", Chooser(4, (2, 4)))
+    with kept.changed(choosing, Path("nowhere")) as pipeline:
+        state = State(question, ledger=pipeline.ledger)
+        for stage in pipeline.config.stages[:-1]:
+            state = run_stage(stage, state, pipeline, pipeline.reserve)
+        n_read = engine.pieces.n_read
+        writing = Writing(state, Sampling(max_tokens=12), pipeline)
+        n_parts = 0
+        while not writing.is_over:
+            n_parts += 1
+            writing.take(pipeline.config.generator.generate(writing.prompt, pipeline, writing.sampling))
+        assert writing.state.candidates
+        assert n_parts == 3
+        shown = ["The lighthouse stands on a rock.", "The keeper is called Osric Blane.", "The stairs have 212 steps."]
+        assert [p.text for p in writing.state.shown] == shown
+        assert engine.pieces.n_read <= n_read + 2 * 8, "only tags with new numbers and spaces are read"
+        added = [note for note in writing.notes if note.endswith(ADDED)]
+        assert len(added) == 2
+        whole = writing.generation
+        assert whole.prompt_tokens == writing.state.ledger.prompt_tokens == engine.count(writing.state.prompt)
+        assert whole.answer_tokens == 12
+        assert whole.restored_tokens + whole.reused_tokens < whole.prompt_tokens
+        assert whole.is_composed
+
+
 def test_attention_over_kept_cells_is_that_over_read_ones(kept: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A passage right behind what it was read behind has the very cells of reading, laid out for another context."""
     engine = kept.reader
@@ -317,6 +368,27 @@ def test_the_answer_is_found_by_attention_alone(real: Pipeline) -> None:
     best = [units.parts[int(chooser.scores(text, units, real).argmax())].text for text in questions]
     n_right = sum(text == answer for text, answer in zip(best, questions.values(), strict=True))
     assert n_right >= 3, best
+
+
+def test_an_answer_in_parts_is_the_answer_in_one(real: Pipeline) -> None:
+    """SmolLM2 writes the same whether it is stopped after every four tokens or not, if nothing is added."""
+    documents = tuple(Document(p.source, " " * p.start + p.text, title=p.title) for p in PAPER)
+    stages = (make("retrieve.given"), Chooser(4), make("assemble.cited"), real.config.generator)
+    pipeline = real.changed(replace(real.config, stages=stages), Path("nowhere"))
+    question = Question(
+        "Describe the lighthouse: what is it like, who works there, and how old is it?", documents=documents
+    )
+    state = State(question, ledger=pipeline.ledger)
+    for stage in stages[:-1]:
+        state = run_stage(stage, state, pipeline, pipeline.reserve)
+    generator, sampling = pipeline.config.generator, Sampling(max_tokens=40)
+    whole = generator.generate(state.prompt, pipeline, sampling)
+    writing = Writing(state, sampling, pipeline)
+    while not writing.is_over:
+        writing.take(generator.generate(writing.prompt, pipeline, writing.sampling))
+    assert whole.answer_tokens > 8
+    assert (writing.generation.text, writing.generation.finish) == (whole.text, whole.finish)
+    assert writing.generation.answer_tokens == whole.answer_tokens
 
 
 def test_heads_are_calibrated_on_passages_that_are_put_together(

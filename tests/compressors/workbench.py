@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts import Progress
+from compressors.selection import split
+from pipeline.contracts import Progress, Runtime
 from pipeline.default import default_pipeline
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
-from pipeline.types import Passage
+from pipeline.types import Passage, Question
 
 
 class WordCounts:
@@ -41,6 +42,32 @@ class WordCounts:
 
     def token_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         return [[word.span() for word in re.finditer(r"\S+", text)] for text in texts]
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Keeps the first passage's first unit, and at each further choice that with the next number of `steps`, if any is
+    left. `heard` is what was written at each of these choices; with a `fault` they raise it.
+    """
+
+    again: int | None
+    steps: tuple[int, ...] = ()
+    heard: list[str] = field(default_factory=list)
+    fault: Exception | None = None
+    stage_name: str = "compress.steps"
+
+    def compress(self, question: Question, passages: Sequence[Passage], runtime: Runtime) -> list[Passage]:
+        return split(passages[0])[:1] if passages else []
+
+    def choose_again(
+        self, question: Question, passages: Sequence[Passage], kept: Sequence[Passage], written: str, runtime: Runtime
+    ) -> list[Passage]:
+        self.heard.append(written)
+        if self.fault is not None:
+            raise self.fault
+        n = len(self.heard) - 1
+        more = [split(passages[0])[self.steps[n]]] if n < len(self.steps) else []
+        return sorted({one.span: one for one in (*kept, *more)}.values(), key=lambda one: one.start)
 
 
 def scripted_runtime(n_ctx: int = 4096) -> Pipeline:
