@@ -305,7 +305,8 @@ def results(rows: Rows, ways: Sequence[str], choices: Sequence[str], seed: int) 
                 row[f"{key}_over_read_all"] = round(rows.mean("ways", name, f"{key}_s") / base, 4)
         stages = rows.keys("stages", name)
         row["stages_s"] = {stage: round(rows.mean("stages", name, stage), 4) for stage in stages}
-        for base_name in BASES:
+        once = name.partition("_again")[0]
+        for base_name in (*BASES, *([once] if once != name else [])):
             if base_name in ways and name != base_name:
                 for key in ("f1", "f1_model", "right", "right_model", "gold_logprob"):
                     own, other = (rows.values("ways", which, key) for which in (name, base_name))

@@ -142,17 +142,20 @@ def _features(has: list[str]) -> Finding:
 
 
 def _amx() -> Finding:
-    from pipeline.models.amx import SWITCH, use_extra_buffers
+    from pipeline.models.amx import INCONCLUSIVE, SWITCHED_OFF, why_no_extra_buffers
 
-    if use_extra_buffers():
+    why = why_no_extra_buffers()
+    if not why:
         return Finding("AMX", "ok", "llama.cpp's kernels for it are used")
-    if os.environ.get(SWITCH) == "off":
-        return Finding("AMX", "ok", f"not used: {SWITCH} is off")
+    if why == SWITCHED_OFF:
+        return Finding("AMX", "ok", f"not used: {why}")
+    cost = f"not used: {why}; with them models in Q8_0, Q4_K and others are read 3 to 5 times as fast"
+    if why == INCONCLUSIVE:
+        return Finding("AMX", "warn", cost, "longthread doctor, once more, with more memory free")
     return Finding(
         "AMX",
         "warn",
-        "not used: llama.cpp's kernels for it fail here, as an older GCC compiles them; with them models in Q8_0, Q4_K "
-        "and others are read 3 to 5 times as fast",
+        cost,
         "CC=clang CXX=clang++ pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python "
         "llama-cpp-python (or GCC 14)",
     )

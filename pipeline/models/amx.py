@@ -17,15 +17,19 @@ import json
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
+from pipeline.contracts import Progress
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.llama import library
 from pipeline.storage.cache import cache_folder
 
 SWITCH = "LONGTHREAD_AMX"
 _CHOICES = ("auto", "on", "off")
+SWITCHED_OFF = f"{SWITCH} is off"
+CRASHED = "llama.cpp's kernels for it end the process here, as an older GCC compiles them"
+DIFFERS = "with llama.cpp's kernels for it a model reads something else than without them"
+INCONCLUSIVE = "llama.cpp's kernels for it could not be tried, and are tried again with the next model"
 MAX_KL = 0.05
 """Limit of the KL divergence, in nats, between the next tokens' distributions with and without these kernels."""
 _N_TOKENS = 96
@@ -33,18 +37,33 @@ _TIMEOUT_S = 120
 """A child that takes longer has not been of use: 2 s measured."""
 
 
-@cache
-def use_extra_buffers() -> bool:
+def use_extra_buffers(progress: Progress | None = None) -> bool:
     """Whether weights may lie in llama.cpp's extra buffer types: always, unless there are AMX kernels that fail.
 
     Raises ConfigError for another value of LONGTHREAD_AMX.
     """
+    return not why_no_extra_buffers(progress)
+
+
+def why_no_extra_buffers(progress: Progress | None = None) -> str:
+    """Why weights may not lie in the extra buffer types, one of the reasons of this module; empty if they may."""
+    global _why
+    if _why is None:
+        _why = _reason(progress)
+    return _why
+
+
+_why: str | None = None
+"""The outcome for this process."""
+
+
+def _reason(progress: Progress | None) -> str:
     chosen = os.environ.get(SWITCH, "auto")
     if chosen not in _CHOICES:
         raise ConfigError(f"{SWITCH} must be auto, on or off, was: {chosen}")
-    if not has_amx_kernels():
-        return True
-    return _work() if chosen == "auto" else chosen == "on"
+    if not has_amx_kernels() or chosen == "on":
+        return ""
+    return SWITCHED_OFF if chosen == "off" else _tried(progress)
 
 
 def has_amx_kernels() -> bool:
@@ -52,19 +71,21 @@ def has_amx_kernels() -> bool:
     return b"AMX_INT8 = 1" in library().llama_print_system_info()
 
 
-def _work() -> bool:
+def _tried(progress: Progress | None) -> str:
     """Returns the cached outcome, or that of a child process, which is then cached if it is conclusive."""
     memory = cache_folder() / "opened" / f"amx-{_key()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return bool(json.loads(memory.read_text("utf-8"))["works"])
-    works = _try()
-    if works is None:
-        return False
+        return str(json.loads(memory.read_text("utf-8"))["why"])
+    if progress is not None:
+        progress("try llama.cpp's kernels for AMX", 0, 0)
+    why = _try()
+    if why == INCONCLUSIVE:
+        return why
     from pipeline.storage.files import write_json
 
     with contextlib.suppress(ModelError):  # a cache that cannot be written costs time, nothing else
-        write_json(memory, {"works": works})
-    return works
+        write_json(memory, {"why": why})
+    return why
 
 
 def _key() -> str:
@@ -76,8 +97,8 @@ def _key() -> str:
     return hashlib.sha256(json.dumps([machine(), str(folder), files]).encode()).hexdigest()[:32]
 
 
-def _try() -> bool | None:
-    """Whether a child reads a prompt with these kernels as without; None if it is inconclusive."""
+def _try() -> str:
+    """Why a child cannot read a prompt with these kernels; empty if it reads the same as without."""
     root = str(Path(__file__).parent.parent.parent)
     places = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "GGML_NO_BACKTRACE": "1", SWITCH: "off"}
@@ -87,12 +108,12 @@ def _try() -> bool | None:
             command, env=environment, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
         )
         if done.returncode == 0:
-            return float(done.stdout.split()[-1]) <= MAX_KL
+            return "" if float(done.stdout.split()[-1]) <= MAX_KL else DIFFERS
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return None
+        return INCONCLUSIVE
     from pipeline.models.first_look import CRASHES
 
-    return False if done.returncode in CRASHES else None
+    return CRASHED if done.returncode in CRASHES else INCONCLUSIVE
 
 
 def _divergence() -> float:

@@ -185,7 +185,7 @@ class Weights(Vocabulary):
         """
         lib = library()
         parameters = lib.llama_model_default_params()
-        parameters.use_extra_bufts = use_extra_buffers() if use_extra is None else use_extra
+        parameters.use_extra_bufts = use_extra_buffers(progress) if use_extra is None else use_extra
         parameters.n_gpu_layers = n_gpu_layers = 0 if settings is None else gpu_layers(settings)
         if settings is not None:
             _set_loading(lib, parameters, settings)
