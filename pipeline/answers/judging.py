@@ -26,6 +26,7 @@ from pipeline.answers.citations import (
     is_held,
     nearest,
 )
+from pipeline.answers.clauses import is_other_clause
 from pipeline.answers.contract import check, has_words, without_lead
 from pipeline.answers.table_rows import is_other_column, mixes_rows, named_row, rows_of_table
 from pipeline.answers.value_kinds import STRICT, answers_kind, value_kind
@@ -48,6 +49,7 @@ sentence held the answer of 49 in 60 questions.
 """
 NO_EVIDENCE = "no sentence that was shown says this"
 OTHER_ROW = "it stands in another row or column of the table than the one that the question names"
+OTHER_CLAUSE = "it stands in another part of the sentence than the one that the question names"
 OFF_QUESTION = "what it stands on bears on the question less than other sentences"
 _YES_NO = re.compile(r"\W*(?:yes|no|ja|nein|evet|hayır)\b", re.IGNORECASE)
 RETRY_PENALTY = 1.15
@@ -92,6 +94,8 @@ def judge(state: State, generation: Generation, is_formal: bool = False) -> Judg
     evidence = evidence_in(state.shown, query)
     if _stands_in_other_row(answer, evidence, query):
         return Judged(answer, OTHER_ROW, generation)
+    if _stands_in_other_clause(answer, query):
+        return Judged(answer, OTHER_CLAUSE, generation)
     fits = fitting(evidence, query)
     kind = value_kind(query)
     if kind is not None and len(fits) < len(evidence) and not answers_kind(kind, text, query):
@@ -138,6 +142,12 @@ def _stands_in_other_row(answer: Answer, evidence: Sequence[Evidence], question:
         or mixes_rows(evidence, row, answer.text, question)
         for row in rows
     )
+
+
+def _stands_in_other_clause(answer: Answer, question: str) -> bool:
+    """Whether every quote of the answer is a sentence of which the question names another clause."""
+    quotes = [c.quote for c in answer.citations if c.quote is not None and c.by != "question"]
+    return bool(quotes) and all(is_other_clause(quote.text, answer.text, question) for quote in quotes)
 
 
 def _is_title(text: str, shown: Sequence[Passage], question: str) -> bool:
@@ -204,7 +214,8 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         notes.append("both answers say the same, and the first is shown")
         chosen = replace(chosen, unusable="")
     answer = chosen.answer
-    is_named = chosen.unusable == OTHER_ROW  # the cell that is asked for is there, and its row takes the answer's place
+    # What is asked for is there: its row or its sentence takes the answer's place.
+    is_named = chosen.unusable in (OTHER_ROW, OTHER_CLAUSE)
     doubted = ""
     if not answer.is_abstention:
         doubted = "" if is_named else doubt(state.answerable, chosen.unusable, state.lead == "quote")

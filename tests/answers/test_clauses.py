@@ -1,0 +1,77 @@
+"""An answer's number that stands in another clause than the one that the question names."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.answers.clauses import is_other_clause
+from pipeline.answers.judging import OTHER_CLAUSE, judge, settle
+from pipeline.types import Generation, Question, State
+from tests.compressors.workbench import passage
+
+CHAINS = "Galvanised chains lost 0.11 mm a year, bare steel lost 0.42 mm a year."
+OF_CHAINS, OF_STEEL = "How much do galvanised chains lose per year?", "How much does bare steel lose per year?"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "answer", "is_other"),
+    [
+        (CHAINS, OF_CHAINS, "0.42.", True),
+        (CHAINS, OF_CHAINS, "Bare steel lost 0.42 mm a year", True),
+        (CHAINS, OF_CHAINS, "0.11 mm a year.", False),
+        (CHAINS, OF_STEEL, "0.42", False),
+        (CHAINS, OF_STEEL, "0.11", True),
+        (CHAINS, OF_CHAINS, "0.11 mm, and steel 0.42 mm", False),
+        (CHAINS, "How much metal is lost in a year?", "0.42", False),
+        (CHAINS, OF_CHAINS, "They rust.", False),
+        ("A berth costs 27.00 in summer and 19.50 in winter.", "What does a berth cost in winter?", "19.50", False),
+        ("A berth costs 27.00 in summer and 19.50 in winter.", "What does a berth cost at night?", "19.50", False),
+        ("The ferry was built in 1902, its engine was replaced in 1955.", "When was the ferry built?", "1902", False),
+        ("The ferry was built in 1902, its engine was replaced in 1955.", "When was the ferry built?", "1955", False),
+        (
+            "The old crane, which is the smaller one, lifts 12 tonnes, while the new gantry lifts 40 tonnes.",
+            "How much can the old crane lift?",
+            "40 tonnes",
+            True,
+        ),
+        (
+            "Das Lager A fasst 300 Kisten und die Halle B fasst 900 Kisten.",
+            "Wie viele Kisten fasst das Lager A?",
+            "900",
+            True,
+        ),
+        (
+            "Das alte Lager fasst 300 Kisten, die neue Halle fasst 900 Kisten.",
+            "Wie viele Kisten fasst das alte Lager?",
+            "900 Kisten",
+            True,
+        ),
+        ("Of 12 boats 3 sank.", "How many boats sank?", "12", False),
+        ("No number here, and none there.", "How many boats sank?", "12", False),
+        ("", "How many boats sank?", "12", False),
+    ],
+)
+def test_which_clause_the_question_names(sentence: str, question: str, answer: str, is_other: bool) -> None:
+    assert is_other_clause(sentence, answer, question) is is_other
+
+
+def judged(answer: str, question: str) -> State:
+    shown = (passage(f"Chains were hung at four quays. {CHAINS} The trial ended in May."),)
+    state = State(Question(question), shown=shown, passages=shown)
+    state = State(state.question, shown, shown, ledger=type(state.ledger)(layout="brief"))
+    first = judge(state, Generation(answer, "stop", 1, 0, 1, 0.0, 0.0))
+    assert (first.unusable == OTHER_CLAUSE) is (answer == "0.42.")
+    return settle(state, first, None)[0]
+
+
+def test_the_sentence_takes_the_place_of_the_other_clauses_number() -> None:
+    state = judged("0.42.", OF_CHAINS)
+    assert state.answer is not None
+    assert (state.answer.by, state.answer.text) == ("quote", CHAINS)
+    assert not state.answer.is_abstention
+
+
+def test_the_right_number_stays() -> None:
+    state = judged("0.11 mm.", OF_CHAINS)
+    assert state.answer is not None
+    assert (state.answer.by, state.answer.text) == ("model", "0.11 mm.")
