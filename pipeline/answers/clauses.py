@@ -2,8 +2,8 @@
 
 "Galvanised chains lost 0.11 mm a year, bare steel lost 0.42 mm a year": asked for the chains, a small model may give
 the loss of the steel. The sentence holds its number, so only the words beside the number can tell. This is the check
-that pipeline/answers/table_rows.py makes for rows of tables. Of 318 right answers with a number (XQuAD, HotpotQA, 2Wiki)
-it takes none for another clause's.
+that pipeline/answers/table_rows.py makes for rows of tables. Of 318 right answers with a number (XQuAD, HotpotQA,
+2Wiki) it takes none for another clause's.
 """
 
 from __future__ import annotations
