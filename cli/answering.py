@@ -8,13 +8,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from cli.exit_codes import EXIT_ERROR
 from cli.input import as_text
-from cli.options import Account, AnswerOnly, Glob, Json, PipelineOptions, Question, Read
+from cli.options import Account, AnswerOnly, Glob, Json, Paths, PipelineOptions, Question, Read
 from cli.output import open_console, print_line
 from cli.progress import Display
 from cli.unread import STANDARD_INPUT, raise_if_nothing_was_read, report_failures, report_unread
@@ -40,7 +38,7 @@ class AnswerOptions(PipelineOptions):
     """One question, the documents to answer it from, and how much to print."""
 
     question: Question
-    paths: Annotated[tuple[str, ...], typer.Argument(metavar="[PATH]...", help="More paths for --docs.")] = ()
+    paths: Paths = ()
     glob: Glob = None
     read: Read = ()
     account: Account = False

@@ -28,6 +28,9 @@ Docs = Annotated[
     tuple[str, ...],
     typer.Option("--docs", "-d", metavar="PATH", help="Files, folders or globs to search. May be repeated."),
 ]
+Paths = Annotated[
+    tuple[str, ...], typer.Argument(metavar="[PATH]...", help="Files, folders or globs to search, like --docs.")
+]
 IndexFolder = Annotated[
     str | None, typer.Option("--index", "-i", metavar="DIR", help="An index made by 'longthread index' to search.")
 ]

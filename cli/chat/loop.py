@@ -22,7 +22,7 @@ from cli.command import command, new_app
 from cli.errors import describe
 from cli.exit_codes import EXIT_ERROR
 from cli.input import as_text, read_lines
-from cli.options import PipelineOptions, Watch
+from cli.options import Paths, PipelineOptions, Watch
 from cli.output import SafeConsole, open_console, print_line
 from cli.progress import Display
 from cli.sessions import move_old_sessions
@@ -45,6 +45,7 @@ app = new_app()
 class ChatOptions(PipelineOptions):
     """The options of `longthread chat`."""
 
+    paths: Paths = ()
     session: Annotated[
         str | None,
         typer.Option("--session", "-s", metavar="NAME", help="The conversation to start or resume. Default: default."),
@@ -55,15 +56,16 @@ class ChatOptions(PipelineOptions):
 @command(
     app,
     "chat",
-    "longthread chat --docs reports/",
+    "longthread chat reports/",
     "longthread chat --session trip --docs guide.pdf --watch",
-    "longthread chat --docs reports/ < questions.txt",
+    "longthread chat reports/ < questions.txt",
 )
 def chat(options: ChatOptions) -> int:
     """Talk with your documents. The conversation is remembered.
 
     A pipe gives a question a line, and gets an answer a line.
     """
+    options = replace(options, docs=(*options.docs, *options.paths), paths=())
     check_one_source(options.docs, options.index)
     name = options.session or DEFAULT_SESSION
     session_folder(name)

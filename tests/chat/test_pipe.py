@@ -26,6 +26,17 @@ def test_an_answer_is_a_line_and_nothing_else_is_on_stdout(talk: Talk) -> None:
     ]
 
 
+def test_paths_are_documents_like_those_of_docs(talk: Talk, documents: Path, scripted: Path) -> None:
+    tower, boat = documents / "tower.md", documents / "boat.md"
+    done = talk(TOWER, BOAT, extra=(str(tower), "--docs", str(boat), "--config", str(scripted)))
+    assert done.code == 0, done.err
+    assert [line.rpartition(" [")[0] for line in done.lines] == [
+        "The tower was built in 1612.",
+        "The boat sails at nine.",
+    ]
+    assert talk(TOWER, extra=()).lines == done.lines[:1], "the session keeps them"
+
+
 def test_what_fails_is_said_the_rest_goes_on_and_the_code_is_2(talk: Talk) -> None:
     done = talk("/nosuch", TOWER)
     assert (done.code, len(done.lines)) == (2, 1)
