@@ -77,7 +77,7 @@ class Writing:
         if stops:  # one that began in the part before
             self._written = self._written[: min(stops)]
             self._parts[-1] = replace(part, finish="stop")
-        self.is_over = self._parts[-1].finish != "length" or self._n_left <= 0
+        self.is_over = self._parts[-1].finish != "length" or self._n_left <= 0 or not part.answer_tokens
         if not self.is_over:
             self._written = self._written.rstrip(_HALF_A_CHARACTER)
             start = perf_counter()

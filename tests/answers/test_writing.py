@@ -20,9 +20,7 @@ from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Document, Generation, Question, Sampling, State, Text
 from tests.compressors.workbench import Chooser, passage
 
-TEXT = (
-    "The ferry leaves at nine. Its captain is Ana Belmonte. She was born in Corvo. Corvo has one school. Dogs pay half."
-)
+TEXT = "The ferry leaves at nine from the old pier. Its captain is Ana Belmonte. She was born in Corvo. Corvo has one school. Dogs pay half."
 SENTENCES = [sentence if sentence.endswith(".") else f"{sentence}." for sentence in TEXT.split(". ")]
 PAPER = passage(TEXT, 30, "ferry.txt")
 
@@ -126,6 +124,25 @@ def test_what_was_shown_stays_and_nothing_else_comes(steps: list[int], again: in
         assert source[citation.quote.start : citation.quote.end] == citation.quote.text
 
 
+def test_what_was_shown_keeps_its_number() -> None:
+    with pipeline_with(Chooser(4, (3, 1))) as pipeline:
+        state = asked(pipeline, "When does the ferry leave, and who is its captain?")
+    assert [one.text for one in state.shown] == [SENTENCES[0], SENTENCES[3], SENTENCES[1]]
+
+
+def test_what_comes_from_memory_stays() -> None:
+    remembered = passage("Corvo is an island.", 0, "earlier.txt")
+    with pipeline_with(Chooser(4, (2,))) as pipeline:
+        document = Document("ferry.txt", " " * 30 + TEXT)
+        state = State(Question("When does the ferry leave?", documents=(document,)), ledger=pipeline.ledger)
+        for stage in pipeline.config.stages[:2]:
+            state = run_stage(stage, state, pipeline, pipeline.reserve)
+        state = replace(state, passages=(*state.passages, remembered))
+        for stage in pipeline.config.stages[2:]:
+            state = run_stage(stage, state, pipeline, pipeline.reserve)
+    assert [one.text for one in state.shown] == [SENTENCES[0], remembered.text, SENTENCES[2]]
+
+
 def said(text: str, finish: str, n: int) -> Generation:
     return Generation(text, finish, 10, 0, n, 1.0, 0.5)  # type: ignore[arg-type]
 
@@ -141,7 +158,9 @@ def writing(runtime: Pipeline, sampling: Sampling, **changes: object) -> Writing
 def test_a_stop_string_over_two_parts_ends_the_answer() -> None:
     with pipeline_with(Chooser(4)) as pipeline:
         ours = writing(pipeline, Sampling(max_tokens=32, stop=("\nQuestion:",)))
+        pipeline.note("something else")
         ours.take(said("It is Ana.\nQues", "length", 4))
+        assert pipeline.take_notes() == ("something else",)
         assert not ours.is_over
         assert ours.prompt == (Text("?"), Text("It is Ana.\nQues", "answer"))
         ours.take(said("tion: Why", "length", 4))
