@@ -20,7 +20,10 @@ from pipeline.stages import run_stage, stage_ledger
 from pipeline.types import Document, Generation, Question, Sampling, State, Text
 from tests.compressors.workbench import Chooser, passage
 
-TEXT = "The ferry leaves at nine from the old pier. Its captain is Ana Belmonte. She was born in Corvo. Corvo has one school. Dogs pay half."
+TEXT = (
+    "The ferry leaves at nine from the old pier. Its captain is Ana Belmonte. She was born in Corvo. Corvo has one school. "
+    "Dogs pay half."
+)
 SENTENCES = [sentence if sentence.endswith(".") else f"{sentence}." for sentence in TEXT.split(". ")]
 PAPER = passage(TEXT, 30, "ferry.txt")
 
@@ -47,7 +50,7 @@ def test_a_later_choice_is_shown_and_counted() -> None:
         state = asked(pipeline)
     assert [one.text for one in state.shown] == [SENTENCES[0], SENTENCES[2]]
     assert notes_of(state)[0] == f"after 4 tokens of the answer sentences of 5 tokens {ADDED}"
-    assert chooser.heard == ["The ferry leaves at"]
+    assert chooser.heard == ["The ferry leaves at", "The ferry leaves at nine from the old"]
     assert state.answer is not None
     assert state.answer.text.startswith(SENTENCES[0])
     entry = state.ledger.stages[-1]
