@@ -21,8 +21,8 @@ from pipeline.types import Document, Generation, Question, Sampling, State, Text
 from tests.compressors.workbench import Chooser, passage
 
 TEXT = (
-    "The ferry leaves at nine from the old pier. Its captain is Ana Belmonte. She was born in Corvo. Corvo has one school. "
-    "Dogs pay half."
+    "The ferry leaves at nine from the old pier. Its captain is Ana Belmonte. She was born in Corvo. "
+    "Corvo has one school. Dogs pay half."
 )
 SENTENCES = [sentence if sentence.endswith(".") else f"{sentence}." for sentence in TEXT.split(". ")]
 PAPER = passage(TEXT, 30, "ferry.txt")
