@@ -91,10 +91,14 @@ def _rerank(reranker: Reranker, state: State, runtime: Runtime, _: int) -> tuple
 
 def _compress(compressor: Compressor, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
     passages = tuple(compressor.compress(state.question, state.passages, runtime))
-    why = compressor.why_dropped if isinstance(compressor, Explains) else "not kept"
+    why = _why_dropped(compressor)
     is_choosing = isinstance(compressor, ChoosesAgain) and compressor.again is not None
     candidates = state.passages if is_choosing else state.candidates
     return replace(state, passages=passages, candidates=candidates), (), why
+
+
+def _why_dropped(compressor: object) -> str:
+    return compressor.why_dropped if isinstance(compressor, Explains) else "not kept"
 
 
 def _gate(gate: Gate, state: State, runtime: Runtime, _: int) -> tuple[State, tuple[str, ...], str]:
@@ -131,7 +135,7 @@ def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> t
     writing = Writing(state, sampling, runtime)
     while not writing.is_over:
         writing.take(generator.generate(writing.prompt, runtime, writing.sampling))
-    state = writing.state
+    state = _without_later_ones(writing, runtime)
     first = judge(state, writing.generation, is_formal(sampling))
     second = None
     if is_asked_again(state, first) and not runtime.is_cancelled:
@@ -140,6 +144,17 @@ def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> t
     first, second = by_attribution(state, first, second, runtime)
     after, notes = settle(state, first, second)
     return after, (*writing.notes, *notes), ""
+
+
+def _without_later_ones(writing: Writing, runtime: Runtime) -> State:
+    """The state with the answer's whole prompt, in whose ledger nothing counts as dropped that was chosen later."""
+    state, chooser = writing.state, runtime.chooser
+    if state is writing.before or chooser is None:
+        return state
+    left_out = dropped(state.candidates, state.shown, runtime.reader, _why_dropped(chooser))
+    name = stage_name(chooser)
+    stages = [replace(one, dropped=left_out) if one.stage == name else one for one in state.ledger.stages]
+    return replace(state, ledger=replace(state.ledger, stages=tuple(stages)))
 
 
 def by_attribution(
@@ -177,7 +192,7 @@ def answered(
     started: float,
 ) -> State:
     """Finishes a generate stage whose streams the caller read, from `started` on (perf_counter)."""
-    state = writing.state
+    state = _without_later_ones(writing, runtime)
     after, notes = settle(state, *by_attribution(state, first, second, runtime))
     seconds = time.perf_counter() - started
     notes = (*writing.notes, *notes, *runtime.take_notes())

@@ -53,6 +53,8 @@ def test_a_later_choice_is_shown_and_counted() -> None:
     assert chooser.heard == ["The ferry leaves at", "The ferry leaves at nine from the old"]
     assert state.answer is not None
     assert state.answer.text.startswith(SENTENCES[0])
+    left_out = " ".join(one.text for one in state.ledger.stages[1].dropped)
+    assert [sentence in left_out for sentence in SENTENCES] == [False, True, False, True, True]
     entry = state.ledger.stages[-1]
     assert (entry.passages_in, entry.passages_out) == (1, 2)
     assert state.ledger.prompt_tokens == pipeline.reader.count(state.prompt)
