@@ -134,7 +134,7 @@ def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> t
     sampling = sampling_for(generator, state)
     writing = Writing(state, sampling, runtime)
     while not writing.is_over:
-        writing.take(generator.generate(writing.prompt, runtime, writing.sampling))
+        writing.take(generator.generate(writing.prompt, writing.runtime, writing.sampling))
     state = _without_later_ones(writing, runtime)
     first = judge(state, writing.generation, is_formal(sampling))
     second = None

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import perf_counter
+from typing import Any, cast
 
 from pipeline.contracts import ChoosesAgain, Runtime
 from pipeline.errors import ModelError, WindowError
+from pipeline.listener import silent
 from pipeline.text.counting import counted
 from pipeline.types import Generation, Passage, Prompt, Sampling, State, Text
 
@@ -31,7 +33,8 @@ _HALF_A_CHARACTER = "\ufffd"
 class Writing:
     """The answer to an assembled state, in as many parts as the pipeline's compressor wants.
 
-    `prompt` and `sampling` are those of the next part: generate it, `take` it, until `is_over`. `state` then shows all
+    `prompt`, `sampling` and `runtime` are those of the next part: generate it, `take` it, until `is_over`. Between two
+    parts the answer is on the screen, so that the runtime shows no progress. `state` then shows all
     that the answer was written from, `generation` is the whole of it, and `notes` say what was added. `before` is the
     state at the beginning.
     """
@@ -40,7 +43,7 @@ class Writing:
         self.before = self.state = state
         self.is_over = False
         self.notes: list[str] = []
-        self._runtime = runtime
+        self.runtime = runtime
         self._whole = sampling
         self._written = ""
         self._parts: list[Generation] = []
@@ -79,6 +82,7 @@ class Writing:
             self._parts[-1] = replace(part, finish="stop")
         self.is_over = self._parts[-1].finish != "length" or self._n_left <= 0 or not part.answer_tokens
         if not self.is_over:
+            self.runtime = cast("Runtime", _WithoutProgress(self.runtime)) if len(self._parts) == 1 else self.runtime
             self._written = self._written.rstrip(_HALF_A_CHARACTER)
             start = perf_counter()
             self._choose_again(self._chooser)
@@ -109,7 +113,7 @@ class Writing:
 
     def _choose_again(self, chooser: ChoosesAgain) -> None:
         """Lays the prompt out with what is chosen now, if that is more than before and all of it fits."""
-        state, runtime = self.state, self._runtime
+        state, runtime = self.state, self.runtime
         earlier_notes = runtime.take_notes()
         after_tokens = sum(part.answer_tokens for part in self._parts)
         where = f"after {counted(after_tokens, 'token')} of the answer"
@@ -137,6 +141,17 @@ class Writing:
         self.state = replace(after, shown_before=state.shown_before)
         self._prompt_of = len(self._parts)
         self._cells_written = reader.count((Text(self._written, "answer"),)) if self._written else 0
+
+
+class _WithoutProgress:
+    """A runtime whose listener hears of text alone."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.listener = replace(runtime.listener, progress=silent)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
 
 
 def _why_not(state: State, sampling: Sampling) -> str:

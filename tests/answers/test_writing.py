@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,10 +15,11 @@ from pipeline.answers.writing import ADDED, Writing
 from pipeline.default import default_pipeline
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
+from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
-from pipeline.types import Document, Generation, Question, Sampling, State, Text
+from pipeline.types import Document, Generation, Passage, Question, Sampling, State, Text
 from tests.compressors.workbench import Chooser, passage
 
 TEXT = (
@@ -127,6 +129,23 @@ def test_what_was_shown_stays_and_nothing_else_comes(steps: list[int], again: in
     for citation in state.answer.citations:
         assert citation.quote is not None
         assert source[citation.quote.start : citation.quote.end] == citation.quote.text
+
+
+def test_nothing_else_is_drawn_while_the_answer_is_on_the_screen() -> None:
+    """Work goes on between two parts, whose progress would be drawn over the words."""
+
+    class Working(Chooser):
+        def choose_again(self, *arguments: Any) -> list[Passage]:
+            arguments[-1].listener.progress("look", 1, 2)
+            return super().choose_again(*arguments)
+
+    heard: list[str] = []
+    with pipeline_with(Working(4, (2,))) as pipeline:
+        pipeline.listener = Listener(lambda what, done, total: heard.append(what), heard.append)
+        state = asked(pipeline)
+    assert state.ledger.generation is not None
+    first = heard.index("The")
+    assert "".join(heard[first:]) == state.ledger.generation.text
 
 
 def test_what_was_shown_keeps_its_number() -> None:
