@@ -189,7 +189,7 @@ _TABLE = (  # one line a format: name, suffixes, reader, its version, libraries,
     Format("markdown", (".md", ".markdown", ".mdown", ".mkd"), "markdown:load_markdown", 4),
     Format("html", (".html", ".htm", ".xhtml"), "html:load_html", 4, _LXML, "html", Signature(tags=_PAGE)),
     Format("mhtml", (".mhtml", ".mht"), "mhtml:load_mhtml", 3, _LXML, "html"),
-    Format("pdf", (".pdf",), "pdf:load_pdf", 3, ("pypdfium2",), "pdf", Signature(near_start=b"%PDF-"), uses_ocr=True),
+    Format("pdf", (".pdf",), "pdf:load_pdf", 4, ("pypdfium2",), "pdf", Signature(near_start=b"%PDF-"), uses_ocr=True),
     Format("docx", (".docx", ".docm"), "docx:load_docx", 3, _DOCX, "docx,html", _part("word/document.xml")),
     Format("odt", (".odt", ".odp"), "opendocument:load_odt", 2, _LXML, "html", _mimetypes(*_TEXT_OF_ODF)),
     Format("ods", (".ods",), "opendocument:load_ods", 2, _LXML, "html", _mimetypes(f"{_ODF}.spreadsheet")),
@@ -271,9 +271,9 @@ def by_suffix(path: Path) -> Format:
 def reader_version(path: Path, ocr: bool = True, limits: Iterable[str] = (), name: str = "") -> str:
     """The reader of a file with its version: `csv/1`. An index keeps it, and reads again what differs.
 
-    `name` is the format that the file was read as; "" is the one that its suffix says. `pdf/3+ocr` also recognises
+    `name` is the format that the file was read as; "" is the one that its suffix says. `pdf/4+ocr` also recognises
     scanned pages: `ocr` allows it, and the extra is installed. Behind it stand the limits that left pages of the file
-    out, as they are set now: `pdf/3 LONGTHREAD_MAX_PDF_PAGES=100`.
+    out, as they are set now: `pdf/4 LONGTHREAD_MAX_PDF_PAGES=100`.
     """
     format_ = FORMATS[name] if name else by_suffix(path)
     recognises = format_.uses_ocr and ocr and _can_recognise()

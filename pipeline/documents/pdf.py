@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.documents import ocr
 from pipeline.documents.limits import OCR_PAGES, PDF_PAGES, max_pages
-from pipeline.documents.page_layout import Line, has_cells, lay_out_page
+from pipeline.documents.page_layout import Line, PageLines, has_cells, in_paragraphs, lay_out, titles_of, with_boxes
 from pipeline.documents.properties import pdf_date
 from pipeline.documents.text import readable_name
 from pipeline.errors import DocumentError, MissingExtraError
@@ -26,11 +26,13 @@ _JUNK_TITLE = re.compile(
 _BROKEN_WORD = re.compile(r"(\w+)(?:[\x02\ufffe]\n?|-\n)(\w+)")
 _LISTED = 10
 _OCR_DPI = 200
+_NEAR = 4.0  # points: a place between two letters is that of the nearer one
 _FAR = 1e6  # points: beyond the edges of any page
 
 
 def load_pdf(path: Path, data: bytes, use_ocr: bool = True) -> Document:
-    """The pages' text, a blank line between two pages unless a sentence runs on. Bookmarks give the headings.
+    """The pages' text, a blank line between two pages unless a sentence runs on. Bookmarks give the headings; without
+    any, short lines in large letters do.
 
     Columns are read one after the other and rows of tables name their columns. A page without text is recognised with
     `use_ocr` where the extra `ocr` is installed. Pages beyond LONGTHREAD_MAX_PDF_PAGES are left out, with a note.
@@ -57,7 +59,7 @@ def load_pdf(path: Path, data: bytes, use_ocr: bool = True) -> Document:
     title, author = (str(about.get(name) or "").strip() for name in ("Title", "Author"))
     if not title or _JUNK_TITLE.search(title):
         title = readable_name(path)
-    headings = _headings(text, starts, outline)
+    headings = _headings(text, starts, outline or titles_of([page.lines for page in pages]))
     document = Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages, n_pages, use_ocr))
     document = replace(document, limits=_limits_met(pages, n_pages))
     return replace(document, author=author, date=pdf_date(str(about.get("CreationDate") or about.get("ModDate") or "")))
@@ -82,6 +84,7 @@ class _Page:
     is_scan: bool = False
     recognised: ocr.Recognised | None = None
     is_beyond: bool = False
+    lines: PageLines = field(default_factory=list)
 
 
 def _read_pages(pdf: PdfDocument, use_ocr: bool) -> list[_Page]:
@@ -107,8 +110,9 @@ def _read_page(pdf: PdfDocument, number: int, may_recognise: bool) -> _Page:
         visible: str = text_page.get_text_bounded()
         whole: str = text_page.get_text_bounded(-_FAR, -_FAR, _FAR, _FAR)
         lines = _lines(page, text_page) if visible.strip() else []
-        if has_cells(lines):
-            visible = lay_out_page(lines)
+        visible = visible.replace("\r\n", "\n").replace("\r", "\n")
+        laid_out = lay_out(lines) if has_cells(lines) else with_boxes(visible, lines)
+        visible = in_paragraphs(laid_out)
         is_scan = not whole.strip()
         if is_scan and may_recognise:
             recognised = ocr.recognise(page.render(scale=_scale(page)).to_pil())
@@ -116,8 +120,8 @@ def _read_page(pdf: PdfDocument, number: int, may_recognise: bool) -> _Page:
     finally:
         page.close()
     n_outside = max(len("".join(whole.split())) - len("".join(visible.split())), 0)
-    text = visible.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside, is_scan)
+    text = visible.replace("\0", "")
+    return _Page(re.sub(r"[ \t]+\n", "\n", text).strip(), n_outside, is_scan, lines=laid_out)
 
 
 def _scale(page: PdfPage) -> float:
@@ -137,8 +141,19 @@ def _lines(page: PdfPage, text_page: PdfTextPage) -> list[Line]:
         if not text or right < 0 or left > width or top < 0 or bottom > height:
             continue
         n_upright += len(text) > 3 and top - bottom > 2 * (right - left)
-        lines.append(Line(" ".join(text.split()), left, height - top, right, height - bottom))
+        size, base = _letters(text_page, (left + right) / 2, (bottom + top) / 2)
+        box = left, height - top, right, height - bottom
+        lines.append(Line(" ".join(text.split()), *box, size, height - base if size else 0.0))
     return [] if n_upright > len(lines) / 10 else lines
+
+
+def _letters(text_page: PdfTextPage, x: float, y: float) -> tuple[float, float]:
+    """The height of the font of the letter at a place, and the lower end of its letters; (0, 0): there is none."""
+    number = text_page.get_index(x, y, _NEAR, _NEAR)
+    if number is None:
+        return 0.0, 0.0
+    _, bottom, _, top = text_page.get_charbox(number, loose=True)
+    return max(top - bottom, 0.0), bottom
 
 
 def _mend(pages: list[str]) -> list[str]:

@@ -12,10 +12,11 @@ _PERMISSIONS = -4
 
 def pdf(
     pages: Sequence[Sequence[str]], title: str = "", bookmarks: Sequence[tuple[int, str]] = (), password: str = "",
-    about: str = "",
+    about: str = "", large: Sequence[str] = (),
 ) -> bytes:  # fmt: skip
-    """A PDF with these lines on its pages; `bookmarks` are (page counted from 0, title), all of one level.
+    """A PDF with these lines on its pages, those in `large` in larger letters; an empty one is a gap.
 
+    `bookmarks` are (page counted from 0, title), all of one level.
     `about` holds further entries of its information: `/Author (Ada)`.
     With a password it is encrypted with 40-bit RC4 (PDF 1.7, 7.6: standard security handler, revision 2).
     """
@@ -28,7 +29,9 @@ def pdf(
         3: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
     }
     for i, lines in enumerate(pages):
-        stream = b"BT /F1 12 Tf 14 TL 72 720 Td %s ET" % b" ".join(b"(%s) Tj T*" % _escaped(line) for line in lines)
+        sizes = [18 if line in large else 12 for line in lines]
+        shown = [b"/F1 %d Tf (%s) Tj T*" % (size, _escaped(line)) for size, line in zip(sizes, lines, strict=True)]
+        stream = b"BT 14 TL 72 720 Td %s ET" % b" ".join(shown)
         stream = _rc4(_object_key(key, 5 + 2 * i), stream) if password else stream
         objects[4 + 2 * i] = (
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R "

@@ -12,6 +12,7 @@ from pipeline.documents.load import load
 from pipeline.documents.page_layout import Line, has_cells, lay_out_page
 from pipeline.documents.pdf import load_pdf
 from pipeline.errors import ConfigError
+from pipeline.text.sentences import sentences
 from pipeline.types import Document, Heading, Place
 from tests.documents.pdf_file import pdf
 
@@ -34,6 +35,41 @@ def test_pages_and_bookmarks(tmp_path: Path) -> None:
     assert document.notes == ()
     assert document.place(text.index("washed")) == Place(None, 1, ("Handbook",))
     assert document.place(text.index("Thursdays")) == Place(None, 2, ("Visits",))
+
+
+PROSE = ["The harbour office keeps regular hours and", "publishes them at the gate. It is closed on", "Mondays."]
+
+
+def test_gaps_and_larger_letters_part_paragraphs(tmp_path: Path) -> None:
+    lines = ["Hours", *PROSE, "", "Dogs pay half. They may", "", "not enter the shed.", *PROSE]
+    document = loaded(tmp_path, pdf([lines], large=["Hours"]))
+    assert document.text.split("\n\n") == [
+        "Hours",
+        "\n".join(PROSE),
+        "\n".join(["Dogs pay half. They may", "not enter the shed.", *PROSE]),  # a sentence that goes on
+    ]
+    first = next(text for start, end in sentences(document.text) if "regular" in (text := document.text[start:end]))
+    assert first == "The harbour office keeps regular hours and\npublishes them at the gate."
+
+
+def test_short_lines_in_larger_letters_are_headings(tmp_path: Path) -> None:
+    title = "A harbour and"
+    pages = [[title, "its hours", *PROSE, *PROSE], ["Dogs", *PROSE, *PROSE], ["Not one.", *PROSE]]
+    document = loaded(tmp_path, pdf(pages, large=[title, "its hours", "Dogs", "Not one."]))
+    dogs = document.text.index("Dogs")
+    assert document.headings == (Heading(0, 1, "A harbour and its hours"), Heading(dogs, 1, "Dogs"))
+    assert document.place(document.text.rindex("Mondays")).heading == ("Dogs",)
+    marked = loaded(tmp_path, pdf(pages, bookmarks=[(1, "Dogs")], large=[title, "its hours", "Dogs"]))
+    assert marked.headings == (Heading(dogs, 1, "Dogs"),)
+
+
+def test_what_heads_every_page_and_a_poster_are_no_headings(tmp_path: Path) -> None:
+    head = "Harbour office"
+    pages = [[head, f"Part {number}", *PROSE] for number in ("one", "two", "three")]
+    document = loaded(tmp_path, pdf(pages, large=[head, "Part two"]))
+    assert [heading.title for heading in document.headings] == ["Part two"]
+    poster = ["Come", "and see", *PROSE, "Now", "or", *PROSE[:1], "never"]
+    assert loaded(tmp_path, pdf([poster], large=["Come", "Now", "never"])).headings == ()
 
 
 def test_a_sentence_may_run_on_over_a_page(tmp_path: Path) -> None:
