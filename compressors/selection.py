@@ -259,7 +259,10 @@ def choose(
     with_headers = units.with_headers(kept)
     if with_headers != kept and limits.allow(with_headers, lambda: units.tokens(runtime.reader)):
         kept = with_headers
-    return units.merged(kept | stay, unit_scores)
+    if stay:  # an overlapping passage holds the same sentences: they are there already
+        stay_once = {units.parts[n].span: n for n in sorted(stay, reverse=True)}
+        kept = {n for n in kept if units.parts[n].span not in stay_once} | set(stay_once.values())
+    return units.merged(kept, unit_scores)
 
 
 def _within(best_first: Sequence[int], costs: Sequence[int], room: float) -> list[int]:

@@ -151,7 +151,7 @@ def _amx() -> Finding:
         return Finding("AMX", "ok", f"not used: {why}")
     cost = f"not used: {why}; with them models in Q8_0, Q4_K and others are read 3 to 5 times as fast"
     if why == INCONCLUSIVE:
-        return Finding("AMX", "warn", cost, "longthread doctor, once more, with more memory free")
+        return Finding("AMX", "warn", cost, "longthread doctor, once more: on an idle machine with memory free")
     return Finding(
         "AMX",
         "warn",

@@ -135,6 +135,8 @@ def _generate(generator: Generator, state: State, runtime: Runtime, _: int) -> t
     writing = Writing(state, sampling, runtime)
     while not writing.is_over:
         writing.take(generator.generate(writing.prompt, writing.runtime, writing.sampling))
+        if not writing.is_over:
+            writing.choose_again()
     state = _without_later_ones(writing, runtime)
     first = judge(state, writing.generation, is_formal(sampling))
     second = None
@@ -151,7 +153,8 @@ def _without_later_ones(writing: Writing, runtime: Runtime) -> State:
     state, chooser = writing.state, runtime.chooser
     if state is writing.before or chooser is None:
         return state
-    left_out = dropped(state.candidates, state.shown, runtime.reader, _why_dropped(chooser))
+    kept = (*writing.before.passages, *state.shown)
+    left_out = dropped(state.candidates, kept, runtime.reader, _why_dropped(chooser))
     name = stage_name(chooser)
     stages = [replace(one, dropped=left_out) if one.stage == name else one for one in state.ledger.stages]
     return replace(state, ledger=replace(state.ledger, stages=tuple(stages)))

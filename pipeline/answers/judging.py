@@ -214,8 +214,7 @@ def settle(state: State, first: Judged, second: Judged | None) -> tuple[State, t
         notes.append("both answers say the same, and the first is shown")
         chosen = replace(chosen, unusable="")
     answer = chosen.answer
-    # What is asked for is there: its row or its sentence takes the answer's place.
-    is_named = chosen.unusable in (OTHER_ROW, OTHER_CLAUSE)
+    is_named = chosen.unusable == OTHER_ROW  # the cell that is asked for is there, and its row takes the answer's place
     doubted = ""
     if not answer.is_abstention:
         doubted = "" if is_named else doubt(state.answerable, chosen.unusable, state.lead == "quote")

@@ -22,6 +22,7 @@ from typing import Any, cast
 from pipeline.contracts import ChoosesAgain, Runtime
 from pipeline.errors import ModelError, WindowError
 from pipeline.listener import silent
+from pipeline.models.capabilities import Thinks
 from pipeline.text.counting import counted
 from pipeline.types import Generation, Passage, Prompt, Sampling, State, Text
 
@@ -33,10 +34,10 @@ _HALF_A_CHARACTER = "\ufffd"
 class Writing:
     """The answer to an assembled state, in as many parts as the pipeline's compressor wants.
 
-    `prompt`, `sampling` and `runtime` are those of the next part: generate it, `take` it, until `is_over`. Between two
-    parts the answer is on the screen, so that the runtime shows no progress. `state` then shows all
-    that the answer was written from, `generation` is the whole of it, and `notes` say what was added. `before` is the
-    state at the beginning.
+    `prompt`, `sampling` and `runtime` are those of the next part: generate it, `take` it, `choose_again`, until
+    `is_over`. Between two parts the answer is on the screen, so that the runtime shows no progress. `state` then shows
+    all that the answer was written from, `generation` is the whole of it, and `notes` say what was added. `before` is
+    the state at the beginning.
     """
 
     def __init__(self, state: State, sampling: Sampling, runtime: Runtime) -> None:
@@ -53,7 +54,7 @@ class Writing:
         self._cells_written = 0
         """The cells of the answer in that part's prompt."""
         chooser = runtime.chooser if state.candidates else None
-        why_not = _why_not(state, sampling) if chooser is not None else ""
+        why_not = _why_not(state, sampling, runtime) if chooser is not None else ""
         if why_not:
             self.notes.append(f"sentences are chosen once and not again: {why_not}")
         self._chooser: ChoosesAgain | None = None if why_not else chooser
@@ -70,7 +71,7 @@ class Writing:
         return replace(self._whole, max_tokens=n, seed=self._whole.seed + len(self._parts))
 
     def take(self, part: Generation) -> None:
-        """Takes what was generated for `prompt`, and chooses again unless it is the last part."""
+        """Takes what was generated for `prompt`. Unless it is the last part, `choose_again` follows."""
         self._parts.append(part)
         if self._chooser is None:
             self.is_over = True
@@ -84,9 +85,22 @@ class Writing:
         if not self.is_over:
             self.runtime = cast("Runtime", _WithoutProgress(self.runtime)) if len(self._parts) == 1 else self.runtime
             self._written = self._written.rstrip(_HALF_A_CHARACTER)
-            start = perf_counter()
+
+    def choose_again(self, is_alone: bool = True) -> None:
+        """Lays the prompt out with what is chosen now, if that is more than before and all of it fits.
+
+        Raises ModelError if other answers in flight hold what it takes; with `is_alone` it is noted instead.
+        """
+        if self._chooser is None or self.runtime.is_cancelled:
+            return
+        start = perf_counter()
+        try:
             self._choose_again(self._chooser)
-            self._seconds += perf_counter() - start
+        except ModelError as error:
+            if not is_alone:
+                raise
+            self.notes.append(f"{self._where} no sentences could be chosen again: {error}")
+        self._seconds += perf_counter() - start
 
     @property
     def generation(self) -> Generation:
@@ -111,33 +125,34 @@ class Writing:
     def _n_left(self) -> int:
         return self._whole.max_tokens - sum(part.answer_tokens for part in self._parts)
 
+    @property
+    def _where(self) -> str:
+        n_tokens = sum(part.answer_tokens for part in self._parts)
+        return f"after {counted(n_tokens, 'token')} of the answer"
+
     def _choose_again(self, chooser: ChoosesAgain) -> None:
-        """Lays the prompt out with what is chosen now, if that is more than before and all of it fits."""
-        state, runtime = self.state, self.runtime
+        state, runtime, reader = self.state, self.runtime, self.runtime.reader
         earlier_notes = runtime.take_notes()
-        after_tokens = sum(part.answer_tokens for part in self._parts)
-        where = f"after {counted(after_tokens, 'token')} of the answer"
         kept = [passage for passage in state.shown if _lies_in(passage, state.candidates)]
         others = [passage for passage in state.passages if not _lies_in(passage, state.candidates)]
         try:
             chosen = chooser.choose_again(state.question, state.candidates, kept, self._written, runtime)
-            if {passage.span for passage in chosen} == {passage.span for passage in kept}:
-                return
             asked = replace(state, passages=(*chosen, *others), shown_before=state.shown)
             after = runtime.assembler.assemble(asked, runtime, state.ledger.reserved)
-        except (ModelError, WindowError) as error:
-            self.notes.append(f"{where} no sentences could be chosen again: {error}")
+        except WindowError as error:
+            self.notes.append(f"{self._where} no sentences could be chosen again: {error}")
             return
         finally:
             runtime.take_notes()  # they were noted at the first choice
             for note in earlier_notes:
                 runtime.note(note)
         if not all(_lies_in(passage, after.shown) for passage in (*state.shown, *chosen)):
-            self.notes.append(f"{where} more sentences were chosen, for which the window has no room")
+            self.notes.append(f"{self._where} more sentences were chosen, for which the window has no room")
             return
-        reader = runtime.reader
-        n_more = sum(reader.count_text(p.text) for p in chosen) - sum(reader.count_text(p.text) for p in kept)
-        self.notes.append(f"{where} sentences of {counted(n_more, 'token')} {ADDED}")
+        if all(_lies_in(passage, state.shown) for passage in after.shown):
+            return
+        n_before, n_after = (sum(reader.count_text(one.text) for one in shown) for shown in (state.shown, after.shown))
+        self.notes.append(f"{self._where} sentences of {counted(n_after - n_before, 'token')} {ADDED}")
         self.state = replace(after, shown_before=state.shown_before)
         self._prompt_of = len(self._parts)
         self._cells_written = reader.count((Text(self._written, "answer"),)) if self._written else 0
@@ -154,11 +169,12 @@ class _WithoutProgress:
         return getattr(self._runtime, name)
 
 
-def _why_not(state: State, sampling: Sampling) -> str:
+def _why_not(state: State, sampling: Sampling, runtime: Runtime) -> str:
     """Why an answer has to be written in one part; empty if it has not."""
     if sampling.grammar is not None or sampling.json_schema is not None:
         return "a grammar or a schema determines the answer's form"
-    if sampling.thinking_tokens:
+    reader = runtime.reader
+    if sampling.thinking_tokens or (isinstance(reader, Thinks) and reader.profile.is_brief):
         return "the model thinks before it answers"
     if state.cite_by != "evidence":
         return "the model cites by the passages' numbers, which would change"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from statistics import fmean, median
@@ -17,6 +17,8 @@ from statistics import fmean, median
 from pipeline.documents.tables import Grid, table_lines
 
 _SAME_CELL = 0.9  # of the height of a line: a wider gap between two pieces parts two cells
+_NUMBER_GAP = 2.0  # the same behind a number: `1` and `Introduction` in a heading
+_NUMBER = re.compile(r"\d{1,2}(\.\d{1,2})*\.?|[•–▪‣*-]|\(?[a-z0-9]\)")
 _SPACE = 0.12  # of the height of a line: a wider gap between two pieces is a space
 _COLUMN_ROWS = 5
 _PROSE_CHARS = 20
@@ -24,8 +26,12 @@ _PROSE_WORDS = 3.5
 _OTHER_SIZE = 1.1
 _FAR_APART = 1.35  # of the usual distance between two lines
 _LEADING = 1.2  # of the size of the letters: the distance where a page has too few lines to tell
+_EVEN = 0.1  # of a distance: another one is as good as the same
+_MUCH_LARGER = 1.3
+_FEW_LETTERS = 3
 _FEW_LINES = 3
 _TITLE_WORDS = 14
+_PAGE_NUMBER = re.compile(r"\w{0,8}[ \t]?\d{1,5}([ \t]\w{1,4}[ \t]\d{1,5}|/\d{1,5})?")
 _MOST_TITLES = 3  # one in so many lines
 _ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’»)\]]*\s*$")
 
@@ -34,7 +40,7 @@ _ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’»)\]]*\s*$")
 class Line:
     """A piece of text on one line and its box: x to the right, y down, in any unit.
 
-    `size` is the height of its font's letters, and `base` where they end, whatever letters the text has; 0: unknown.
+    `size` is the size of its letters, and `base` the line on which they stand; 0: unknown.
     """
 
     text: str
@@ -84,10 +90,12 @@ def with_boxes(text: str, lines: Sequence[Line]) -> PageLines:
 
 def in_paragraphs(page: PageLines) -> str:
     """Joins the lines of a page, with a blank line before a paragraph. One without a box stays with its neighbours."""
-    usual = _usual_distance([(above, below) for (_, above), (_, below) in pairwise(page) if above and below])
+    usual = _usual_distances(page)
+    gaps = [_distance(above, below) for (_, above), (_, below) in pairwise(page)]
     text = [page[0][0]] if page else []
-    for (_, above), (line, below) in pairwise(page):
-        if above is not None and below is not None and _starts_paragraph(above, below, usual):
+    for n, ((_, above), (line, below)) in enumerate(pairwise(page)):
+        beside = [gap for gap in (gaps[n - 1] if n else None, gaps[n + 1] if n + 1 < len(gaps) else None) if gap]
+        if above is not None and below is not None and _starts_paragraph(above, below, usual, beside):
             text.append("")
         text.append(line)
     return "\n".join(text)
@@ -107,7 +115,7 @@ def titles_of(pages: Sequence[PageLines]) -> list[tuple[int, int, str]]:
         return []
     least = _OTHER_SIZE * n_letters.most_common(1)[0][0]
     n_pages = Counter(text for page in pages for text in {one.text for _, one in page if one and one.size > least})
-    running = {text for text, n in n_pages.items() if n >= _FEW_LINES and 2 * n > len(pages)}
+    running = {text for text, n in n_pages.items() if n > 1 and 2 * n > len(pages)}
     found: list[tuple[int, float, str]] = []
     for number, page in enumerate(pages):
         large = [one if one and one.size > least and one.text not in running else None for _, one in page]
@@ -126,34 +134,58 @@ def _rounded(size: float) -> float:
 
 
 def _is_title(text: str) -> bool:
-    return len(text.split()) <= _TITLE_WORDS and any(map(str.isalpha, text)) and text.rstrip()[-1:] not in ".,;:"
+    is_short = len(text.split()) <= _TITLE_WORDS and any(map(str.isalpha, text))
+    return is_short and text.rstrip()[-1:] not in ".,;:" and not _PAGE_NUMBER.fullmatch(text.strip())
 
 
-def _usual_distance(pairs: Sequence[tuple[Line, Line]]) -> float:
-    """The median distance between two lines of one size, one below the other; 0 if there are too few."""
-    distances = [
-        b.base - a.base for a, b in pairs if a.size and b.size and not _is_other_size(a, b) and b.base > a.base
-    ]
-    return median(distances) if len(distances) >= _FEW_LINES else 0.0
+def _distance(above: Line | None, below: Line | None) -> float | None:
+    """How far a line stands below another in letters of the same size; None for what does not."""
+    if above is None or below is None or not above.size or not below.size or _is_other_size(above, below):
+        return None
+    return below.base - above.base if below.base > above.base else None
 
 
-def _is_other_size(above: Line, below: Line) -> bool:
-    return max(above.size, below.size) > _OTHER_SIZE * min(above.size, below.size)
+def _usual_distances(page: PageLines) -> dict[float, float]:
+    """The median distance between two lines, by the size of their letters; none for a size with too few lines."""
+    distances: dict[float, list[float]] = {}
+    for (_, above), (_, below) in pairwise(page):
+        distance = _distance(above, below)
+        if below is not None and distance is not None:
+            distances.setdefault(_rounded(below.size), []).append(distance)
+    return {size: median(found) for size, found in distances.items() if len(found) >= _FEW_LINES}
 
 
-def _starts_paragraph(above: Line, below: Line, usual: float) -> bool:
+def _is_other_size(above: Line, below: Line, ratio: float = _OTHER_SIZE) -> bool:
+    return max(above.size, below.size) > ratio * min(above.size, below.size)
+
+
+def _starts_paragraph(above: Line, below: Line, usual: Mapping[float, float], beside: Sequence[float]) -> bool:
+    """Whether a line begins a paragraph. `beside` are the distances before and after that between the two.
+
+    A sentence that goes on in small letters is never parted, nor one in an evenly spaced run of lines.
+    """
     if not above.size or not below.size:
         return False
+    is_ended = bool(_ENDS_SENTENCE.search(above.text))
+    goes_on = below.text[:1].islower() and not is_ended
     if _is_other_size(above, below):
-        return True
-    goes_on = below.text[:1].islower() and not _ENDS_SENTENCE.search(above.text)
-    return not goes_on and below.base - above.base > _FAR_APART * (usual or _LEADING * below.size)
+        return not goes_on or _is_other_size(above, below, _MUCH_LARGER)
+    distance, own = _distance(above, below), usual.get(_rounded(below.size))
+    if goes_on or distance is None or distance <= _FAR_APART * (own or _LEADING * below.size):
+        return False
+    is_run = own is None or any(abs(other - distance) <= _EVEN * distance for other in beside)
+    return is_ended or not is_run
 
 
 def _whole(row: Row) -> Line:
-    """A row as one line, of the size of its longest piece."""
-    longest = max(row, key=lambda cell: len(cell.text))
-    return replace(longest, text=" ".join(cell.text for cell in row))
+    """A row as one line, with the size of its largest letters."""
+    largest = max(row, key=_weight)
+    return replace(largest, text=" ".join(cell.text for cell in row))
+
+
+def _weight(line: Line) -> tuple[bool, float]:
+    """For the piece of a row that tells its size: a drop capital or a sign does not."""
+    return len(line.text) >= _FEW_LETTERS, line.size
 
 
 def _rows(lines: Sequence[Line]) -> list[Row]:
@@ -172,22 +204,30 @@ def _rows(lines: Sequence[Line]) -> list[Row]:
 def _cells(row: Row) -> Row:
     cells: Row = []
     for piece in sorted(row, key=lambda piece: piece.left):
-        if cells and piece.left - cells[-1].right < _SAME_CELL * max(piece.height, cells[-1].height):
+        if cells and _is_same_cell(cells, piece):
             last = cells[-1]
             gap = " " if piece.left - last.right > _SPACE * piece.height else ""
-            longest = max(last, piece, key=lambda one: len(one.text))
+            largest = max(last, piece, key=_weight)
             cells[-1] = Line(
                 last.text + gap + piece.text,
                 last.left,
                 min(last.top, piece.top),
                 max(last.right, piece.right),
                 max(last.bottom, piece.bottom),
-                longest.size,
-                longest.base,
+                largest.size,
+                largest.base,
             )
         else:
             cells.append(piece)
     return cells
+
+
+def _is_same_cell(cells: Row, piece: Line) -> bool:
+    """Whether a piece belongs to the last cell of its row: it is near, or that cell numbers a heading or an item."""
+    gap = piece.left - cells[-1].right
+    height = max(piece.height, cells[-1].height)
+    is_numbered = len(cells) == 1 and bool(_NUMBER.fullmatch(cells[0].text)) and piece.text[:1].isalpha()
+    return gap < (_NUMBER_GAP if is_numbered else _SAME_CELL) * height
 
 
 def _lay_out(rows: list[Row]) -> PageLines:
@@ -237,9 +277,8 @@ def _with_tables(rows: Sequence[Row]) -> PageLines:
         if row is not None and len(row) > 1 and (not table or _is_near(table[-1], row)):
             table.append(row)
             continue
-        text += (
-            [(record, None) for record in _table(table)] if len(table) > 1 else [(_whole(r).text, None) for r in table]
-        )
+        lone = [_whole(row) for row in table] if len(table) == 1 else []
+        text += [(line.text, line) for line in lone] or [(record, None) for record in _table(table)]
         table = [row] if row is not None and len(row) > 1 else []
         if row is not None and len(row) == 1:
             text.append((row[0].text, row[0]))

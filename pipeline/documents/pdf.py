@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +28,6 @@ _JUNK_TITLE = re.compile(
 _BROKEN_WORD = re.compile(r"(\w+)(?:[\x02\ufffe]\n?|-\n)(\w+)")
 _LISTED = 10
 _OCR_DPI = 200
-_NEAR = 4.0  # points: a place between two letters is that of the nearer one
 _FAR = 1e6  # points: beyond the edges of any page
 
 
@@ -59,7 +60,9 @@ def load_pdf(path: Path, data: bytes, use_ocr: bool = True) -> Document:
     title, author = (str(about.get(name) or "").strip() for name in ("Title", "Author"))
     if not title or _JUNK_TITLE.search(title):
         title = readable_name(path)
-    headings = _headings(text, starts, outline or titles_of([page.lines for page in pages]))
+    headings = _headings(text, starts, outline)
+    if not outline:
+        headings = _headings(text, starts, titles_of([page.lines for page in pages]), r"\s*$")
     document = Document(path.as_posix(), text, "pdf", "", title, starts, headings, _notes(pages, n_pages, use_ocr))
     document = replace(document, limits=_limits_met(pages, n_pages))
     return replace(document, author=author, date=pdf_date(str(about.get("CreationDate") or about.get("ModDate") or "")))
@@ -141,19 +144,27 @@ def _lines(page: PdfPage, text_page: PdfTextPage) -> list[Line]:
         if not text or right < 0 or left > width or top < 0 or bottom > height:
             continue
         n_upright += len(text) > 3 and top - bottom > 2 * (right - left)
-        size, base = _letters(text_page, (left + right) / 2, (bottom + top) / 2)
+        size, base = _letters(text_page, left, bottom, right, top)
         box = left, height - top, right, height - bottom
         lines.append(Line(" ".join(text.split()), *box, size, height - base if size else 0.0))
     return [] if n_upright > len(lines) / 10 else lines
 
 
-def _letters(text_page: PdfTextPage, x: float, y: float) -> tuple[float, float]:
-    """The height of the font of the letter at a place, and the lower end of its letters; (0, 0): there is none."""
-    number = text_page.get_index(x, y, _NEAR, _NEAR)
-    if number is None:
+def _letters(text_page: PdfTextPage, left: float, bottom: float, right: float, top: float) -> tuple[float, float]:
+    """The size of the letters in a box, and the height of the line on which they stand; (0, 0): there are none."""
+    import pypdfium2.raw as pdfium
+
+    near = max((top - bottom) / 2, 1.0)
+    for place in (left + 0.5, left + (right - left) / 3, (left + right) / 2):
+        number = text_page.get_index(place, (bottom + top) / 2, near, near)
+        if number is not None:
+            break
+    else:
         return 0.0, 0.0
-    _, bottom, _, top = text_page.get_charbox(number, loose=True)
-    return max(top - bottom, 0.0), bottom
+    matrix, x, y = pdfium.FS_MATRIX(), ctypes.c_double(), ctypes.c_double()
+    pdfium.FPDFText_GetMatrix(text_page.raw, number, ctypes.byref(matrix))
+    pdfium.FPDFText_GetCharOrigin(text_page.raw, number, ctypes.byref(x), ctypes.byref(y))
+    return pdfium.FPDFText_GetFontSize(text_page.raw, number) * math.hypot(matrix.c, matrix.d), y.value
 
 
 def _mend(pages: list[str]) -> list[str]:
@@ -199,15 +210,22 @@ def _outline(pdf: PdfDocument) -> list[tuple[int, int, str]]:
     return bookmarks
 
 
-def _headings(text: str, starts: tuple[int, ...], outline: list[tuple[int, int, str]]) -> tuple[Heading, ...]:
-    """The bookmarks whose title is found at the start of a line of its page, in the order of the text."""
+def _headings(
+    text: str, starts: tuple[int, ...], outline: list[tuple[int, int, str]], behind: str = ""
+) -> tuple[Heading, ...]:
+    """The titles that are found at the start of a line of their page, in the order of the text.
+
+    `behind` is a pattern of what has to follow a title.
+    """
     headings: list[Heading] = []
     for page, level, title in outline:
         if page >= len(starts):
             continue
         after = max(starts[page], headings[-1].start + 1 if headings else 0)
         end = starts[page + 1] if page + 1 < len(starts) else len(text)
-        match = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())), re.MULTILINE).search(text, after, end)
+        match = re.compile(r"^" + r"\s+".join(map(re.escape, title.split())) + behind, re.MULTILINE).search(
+            text, after, end
+        )
         if match:
             headings.append(Heading(match.start(), level, title))
     return tuple(headings)

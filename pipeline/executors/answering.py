@@ -31,6 +31,8 @@ class _Answer(Generic[T]):
     started: float
     on_text: Callable[[str], None] | None
     first: Judged | None = None
+    is_waiting: bool = False
+    """Whether its next part waits for cells that other answers hold."""
 
 
 class Answering(Generic[T]):
@@ -58,6 +60,10 @@ class Answering(Generic[T]):
         n_pieces = 0
         for answer in list(self._active):
             try:
+                if answer.is_waiting:
+                    if all(other.is_waiting for other in self._active):
+                        self._go_on(answer)
+                    continue
                 piece = next(answer.pieces, None)
                 if piece is not None:
                     n_pieces += 1
@@ -88,7 +94,7 @@ class Answering(Generic[T]):
         if answer.first is None:
             writing.take(generation)
             if not writing.is_over:
-                self._begin(answer, writing.prompt, writing.sampling)
+                self._go_on(answer)
                 return None
             generation = writing.generation
         sampling = sampling_for(self.generator, writing.state)
@@ -99,6 +105,18 @@ class Answering(Generic[T]):
             return None
         first, second = (judged, None) if answer.first is None else (answer.first, judged)
         return answered(self.generator, writing, first, second, self.runtime, answer.started)
+
+    def _go_on(self, answer: _Answer[T]) -> None:
+        """Begins the next part, or waits until no other answer holds the cells that it takes."""
+        is_alone = all(other is answer or other.is_waiting for other in self._active)
+        answer.is_waiting = False
+        try:
+            answer.writing.choose_again(is_alone)
+            self._begin(answer, answer.writing.prompt, answer.writing.sampling)
+        except ModelError:
+            if is_alone:
+                raise
+            answer.is_waiting = True
 
     def _begin(self, answer: _Answer[T], prompt: Prompt, sampling: Sampling) -> None:
         (answer.stream,) = self.reader.generate([prompt], sampling)

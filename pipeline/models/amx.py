@@ -29,7 +29,8 @@ _CHOICES = ("auto", "on", "off")
 SWITCHED_OFF = f"{SWITCH} is off"
 CRASHED = "llama.cpp's kernels for it end the process here, as an older GCC compiles them"
 DIFFERS = "with llama.cpp's kernels for it a model reads something else than without them"
-INCONCLUSIVE = "llama.cpp's kernels for it could not be tried, and are tried again with the next model"
+INCONCLUSIVE = "llama.cpp's kernels for it could not be tried, and are tried again by the next process"
+_CODES = {"": "works", CRASHED: "crashes", DIFFERS: "differs"}
 MAX_KL = 0.05
 """Limit of the KL divergence, in nats, between the next tokens' distributions with and without these kernels."""
 _N_TOKENS = 96
@@ -74,8 +75,9 @@ def has_amx_kernels() -> bool:
 def _tried(progress: Progress | None) -> str:
     """Returns the cached outcome, or that of a child process, which is then cached if it is conclusive."""
     memory = cache_folder() / "opened" / f"amx-{_key()}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(memory.read_text("utf-8"))["why"])
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, StopIteration):
+        outcome = json.loads(memory.read_text("utf-8"))["outcome"]
+        return next(why for why, code in _CODES.items() if code == outcome)
     if progress is not None:
         progress("try llama.cpp's kernels for AMX", 0, 0)
     why = _try()
@@ -84,7 +86,7 @@ def _tried(progress: Progress | None) -> str:
     from pipeline.storage.files import write_json
 
     with contextlib.suppress(ModelError):  # a cache that cannot be written costs time, nothing else
-        write_json(memory, {"why": why})
+        write_json(memory, {"outcome": _CODES[why]})
     return why
 
 

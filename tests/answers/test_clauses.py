@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from pipeline.answers.clauses import is_other_clause
@@ -53,6 +55,77 @@ OF_CHAINS, OF_STEEL = "How much do galvanised chains lose per year?", "How much 
 )
 def test_which_clause_the_question_names(sentence: str, question: str, answer: str, is_other: bool) -> None:
     assert is_other_clause(sentence, answer, question) is is_other
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "answer"),
+    [
+        (
+            "Die Universität Jena hatte 1950 nur 2000 Studenten, heute zählt sie 18000 Studenten.",
+            "Wie viele Studenten hat die Universität Jena?",
+            "18000 Studenten",
+        ),
+        (
+            "Der Turm der Marienkirche war zunächst 60 Meter hoch, seit dem Umbau misst er 82 Meter.",
+            "Wie hoch ist der Turm der Marienkirche?",
+            "82 Meter",
+        ),
+        (
+            "The university library was founded with 4,000 volumes, but today holds 2 million volumes.",
+            "How many volumes does the university library have now?",
+            "2 million volumes",
+        ),
+        (
+            "The project budget was 5 million dollars, later raised to 9 million dollars.",
+            "What is the current budget of the project?",
+            "9 million dollars",
+        ),
+        (
+            "Ticket prices for adults are 12 euros, children pay 6 euros.",
+            "What are ticket prices for a child?",
+            "6 euros",
+        ),
+        (
+            "Der Eintritt kostet für Erwachsene 12 Euro, Schüler zahlen 6 Euro.",
+            "Was kostet der Eintritt für Jugendliche?",
+            "6 Euro",
+        ),
+        (
+            "The Blue Room costs 40 euros a night, and breakfast is 12 euros.",
+            "How much is a morning meal in the Blue Room?",
+            "12 euros",
+        ),
+        (
+            "The train from Leeds to Hull takes 60 minutes, the express 45 minutes.",
+            "How long does the fast train from Leeds to Hull take?",
+            "45 minutes",
+        ),
+        (
+            "The old lighthouse tower is 40 metres high, rising 90 metres above the sea.",
+            "At what elevation is the old lighthouse tower?",
+            "90 metres",
+        ),
+        (
+            "Ankara Üniversitesi 1950 yılında 2000 öğrenci ile başladı, bugün 40000 öğrenci okuyor.",
+            "Ankara Üniversitesi kaç öğrenciye sahip?",
+            "40000",
+        ),
+        (
+            "The old hall seats 300 people, since the fire it seats 900 people.",
+            "How many people does the old hall seat?",
+            "900",
+        ),
+    ],
+)
+def test_a_clause_may_go_on_about_what_was_named_before(sentence: str, question: str, answer: str) -> None:
+    assert not is_other_clause(sentence, answer, question)
+
+
+def test_many_blanks_and_clauses_take_no_time() -> None:
+    start = process_time()
+    assert not is_other_clause("1 m" + " " * 100_000 + "2 m", "2", "How many?")
+    assert not is_other_clause("The crane lifts 3 tonnes, " * 500, "4", "How much does the crane lift?")
+    assert process_time() - start < 2
 
 
 def judged(answer: str, question: str) -> State:

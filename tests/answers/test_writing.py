@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compressors.attention import Attention
+from compressors.selection import Limits, Units, choose, units_in
 from pipeline.answers.writing import ADDED, Writing
+from pipeline.contracts import Model, Stream
 from pipeline.default import default_pipeline
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
@@ -19,8 +23,8 @@ from pipeline.listener import Listener
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
-from pipeline.types import Document, Generation, Passage, Question, Sampling, State, Text
-from tests.compressors.workbench import Chooser, passage
+from pipeline.types import Document, Generation, Passage, Prompt, Question, Sampling, State, Text
+from tests.compressors.workbench import Chooser, passage, scripted_runtime
 
 TEXT = (
     "The ferry leaves at nine from the old pier. Its captain is Ana Belmonte. She was born in Corvo. "
@@ -271,6 +275,61 @@ def test_what_does_not_fit_is_not_shown_in_the_place_of_what_was() -> None:
     assert "after 4 tokens of the answer more sentences were chosen, for which the window has no room" in notes_of(
         state
     )
+
+
+class Crowded:
+    """A reader with room for one answer that goes on, as an engine whose cells other answers hold."""
+
+    def __init__(self, reader: Model, answering: Answering[int]) -> None:
+        self.reader, self.answering, self.n_refused = reader, answering, 0
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Sequence[Stream]:
+        goes_on = any(span.part == "answer" for span in prompts[0])
+        if goes_on and sum(not answer.is_waiting for answer in self.answering._active) > 1:
+            self.n_refused += 1
+            raise ModelError("the cells are taken")
+        return self.reader.generate(prompts, sampling)
+
+
+def test_a_part_that_has_no_room_waits_for_the_other_answers() -> None:
+    questions = ("When does the ferry leave?", "Where was the captain born?", "What has Corvo?")
+    with pipeline_with(Chooser(4, (2,))) as pipeline:
+        alone = [asked(pipeline, text) for text in questions[:1]]
+    with pipeline_with(Chooser(4)) as pipeline:
+        alone += [asked(pipeline, text) for text in questions[1:]]
+        answering: Answering[int] = Answering(pipeline.config.generator, pipeline)
+        crowded = Crowded(answering.reader, answering)
+        answering.reader = crowded  # type: ignore[assignment]
+        for n, text in enumerate(questions):
+            document = Document("ferry.txt", " " * 30 + TEXT)
+            state = State(Question(text, documents=(document,)), ledger=pipeline.ledger)
+            for stage in pipeline.config.stages[:-1]:
+                state = run_stage(stage, state, pipeline, pipeline.reserve)
+            answering.add(n, state)
+        ended: dict[int, State | Exception] = {}
+        for _ in range(200):
+            ended.update(answering.turn()[0])
+    assert crowded.n_refused > 0
+    assert sorted(ended) == [0, 1, 2]
+    for n, state in enumerate(alone):
+        result = ended[n]
+        assert isinstance(result, State)
+        assert result.answer is not None
+        assert state.answer is not None
+        assert result.answer.text == state.answer.text
+
+
+def test_a_sentence_of_two_overlapping_passages_is_kept_once() -> None:
+    whole = passage("The ferry leaves at nine. Dogs pay half. It rains.", 0, "ferry.txt")
+    late = whole.part(26, len(whole.text))
+    with scripted_runtime() as runtime:
+        units = Units.of([late, whole], runtime)
+        stay = units_in(units, [whole.part(0, 40)])
+        scores = np.linspace(0.1, 0.9, len(units))
+        chosen = choose(units, scores, runtime, Limits(top_k=5), stay=stay)
+    texts = [one.text for one in chosen]
+    assert sum(text.count("Dogs pay half.") for text in texts) == 1
+    assert sum(text.count("The ferry leaves at nine.") for text in texts) == 1
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.documents import ocr
 from pipeline.documents.load import load
-from pipeline.documents.page_layout import Line, has_cells, lay_out_page
+from pipeline.documents.page_layout import Line, has_cells, lay_out, lay_out_page, titles_of
 from pipeline.documents.pdf import load_pdf
 from pipeline.errors import ConfigError
 from pipeline.text.sentences import sentences
@@ -70,6 +70,70 @@ def test_what_heads_every_page_and_a_poster_are_no_headings(tmp_path: Path) -> N
     assert [heading.title for heading in document.headings] == ["Part two"]
     poster = ["Come", "and see", *PROSE, "Now", "or", *PROSE[:1], "never"]
     assert loaded(tmp_path, pdf([poster], large=["Come", "Now", "never"])).headings == ()
+
+
+TITLES = [
+    "Why we changed the harbour dues", "Fees", "The old crane", "A berth for a night", "Nothing is free in Hull",
+    "i", "W W W", "Dogs and other guests of the shed", "Who pays?", "Wind - rain - tides", "An index to everything",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_the_size_of_a_line_is_found_whatever_its_words_are(title: str, tmp_path: Path) -> None:
+    document = loaded(tmp_path, pdf([[title, *PROSE, *PROSE]], large=[title]))
+    assert document.headings == (Heading(0, 1, title),)
+
+
+def test_a_heading_is_a_whole_line(tmp_path: Path) -> None:
+    lines = ["Dogs are let in on", "Mondays.", "", "Dogs", *PROSE]
+    document = loaded(tmp_path, pdf([lines], large=["Dogs"]))
+    assert document.headings == (Heading(document.text.index("Dogs\n"), 1, "Dogs"),)
+
+
+def column(*lines: tuple[str, float, float]) -> list[Line]:
+    """Lines of a page, each as its text, the size of its letters and its distance from the one above."""
+    y, result = 50.0, []
+    for text, size, distance in lines:
+        y += distance
+        result.append(Line(text, 72, y - size, 72 + 5 * len(text), y, size, y))
+    return result
+
+
+def test_small_print_parts_no_sentence_of_the_body() -> None:
+    body = [
+        "Der Vorstand beschloss im Mai die neue",
+        "Satzung und legte sie dem",
+        "Amtsgericht vor.",
+        "Es trug sie ein.",
+    ]
+    notes = [f"{n} Vgl. das Protokoll, S. {n}." for n in range(1, 9)]
+    page = column(*((text, 12.0, 14.4) for text in body), *((text, 8.0, 9.6) for text in notes))
+    assert lay_out_page(page) == "\n".join(body) + "\n\n" + "\n".join(notes)
+
+
+def test_wide_lines_are_a_paragraph_too() -> None:
+    close = [("The office keeps regular hours and", 12.0, 14.0), ("closes at four.", 12.0, 14.0)] * 3
+    wide = [("It was led by Doctor", 12.0, 28.0), ("Smith of the Harbour Board in", 12.0, 28.0), ("Hull.", 12.0, 28.0)]
+    said = "It was led by Doctor\nSmith of the Harbour Board in\nHull."
+    assert lay_out_page(column(*close, *wide)).split("\n\n")[-1] == said
+    assert lay_out_page(column(*wide)) == said
+
+
+def test_a_number_belongs_to_its_heading_and_a_bullet_to_its_line() -> None:
+    lines: list[Line] = []
+    numbered = [("1", "Introduction", 14.0), ("2", "Methods", 14.0), ("•", "Dogs", 12.0)]
+    for n, (number, title, size) in enumerate(numbered):
+        y = 60.0 * n + 50
+        lines += [
+            Line(number, 72, y, 80, y + size, size, y + size),
+            Line(title, 95, y, 95 + 6 * len(title), y + size, size, y + size),
+            Line("It is closed on Mondays, and", 72, y + 20, 250, y + 32, 12.0, y + 32),
+            Line("dogs pay half.", 72, y + 34, 160, y + 46, 12.0, y + 46),
+        ]
+    text = lay_out_page(lines)
+    assert text.startswith("1 Introduction\n\nIt is closed on Mondays, and\ndogs pay half.\n\n2 Methods\n\n")
+    assert "• Dogs\n" in text
+    assert titles_of([lay_out(lines)]) == [(0, 1, "1 Introduction"), (0, 1, "2 Methods")]
 
 
 def test_a_sentence_may_run_on_over_a_page(tmp_path: Path) -> None:
