@@ -20,10 +20,12 @@ from pipeline.default import default_pipeline
 from pipeline.errors import ModelError
 from pipeline.executors.answering import Answering
 from pipeline.listener import Listener
+from pipeline.models.scripted import ScriptedModel
+from pipeline.models.thinking import Profile
 from pipeline.pipeline import Pipeline
 from pipeline.registry import make
 from pipeline.stages import run_stage, stage_ledger
-from pipeline.types import Document, Generation, Passage, Prompt, Question, Sampling, State, Text
+from pipeline.types import Document, Generation, Message, Passage, Prompt, Question, Sampling, State, Text
 from tests.compressors.workbench import Chooser, passage, scripted_runtime
 
 TEXT = (
@@ -238,6 +240,26 @@ def test_where_it_is_written_in_one_part_the_ledger_says_why(
     assert ours.is_over
     assert ours.notes == [f"sentences are chosen once and not again: {why}"]
     assert ours.generation.text == "It is Ana."
+
+
+class Brief(ScriptedModel):
+    """A model whose thoughts can only be shortened, as gpt-oss: its answer begins behind marks of its own."""
+
+    thinks = False
+    profile = Profile("channels", is_brief=True)
+
+    def render_answer(self, messages: Sequence[Message], begin: str = "") -> Prompt:
+        return self.render(messages)
+
+    def before_answer(self, prompt: Prompt) -> Prompt:
+        return prompt
+
+
+def test_a_model_that_always_thinks_writes_in_one_part() -> None:
+    with pipeline_with(Chooser(4)) as pipeline:
+        pipeline.use(reader=Brief())
+        ours = writing(pipeline, Sampling())
+    assert ours.notes == ["sentences are chosen once and not again: the model thinks before it answers"]
 
 
 def test_a_cancelled_answer_chooses_no_more() -> None:
