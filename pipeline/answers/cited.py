@@ -129,8 +129,13 @@ class Cited:
         chunks = self._chunks(state.found, runtime, layout)
         recall = self._recall_that_fits(state, ranked[:1], runtime, room, layout)
 
+        built: dict[tuple[int, ...], Prompt] = {}
+
         def prompt(passages: Sequence[Passage]) -> Prompt:
-            return self.prompt(question, passages, reader, recall, layout, chunks, query)
+            key = tuple(map(id, passages))
+            if key not in built:
+                built[key] = self.prompt(question, passages, reader, recall, layout, chunks, query)
+            return built[key]
 
         empty = prompt(())
         if reader.count(empty) > room:

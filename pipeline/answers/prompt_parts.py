@@ -95,8 +95,10 @@ def remembered(memory: Recalled, tag: str) -> Text:
 
 
 def largest(n: int, fits: Callable[[int], bool]) -> int:
-    """Returns the largest k in [0, n] with fits(k), by bisection; `fits` must be monotone."""
-    low, high = 0, n
+    """Returns the largest k in [0, n] with fits(k), by bisection, n first; `fits` must be monotone."""
+    if fits(n):
+        return n
+    low, high = 0, max(n - 1, 0)
     while low < high:
         middle = (low + high + 1) // 2
         if fits(middle):

@@ -33,7 +33,7 @@ from pipeline.registry import stage_name
 from pipeline.storage.checked_json import read_object, with_checksum
 from pipeline.storage.whole import write_whole
 from pipeline.text.languages import load_lists
-from pipeline.types import Answer, Question, State, Turn
+from pipeline.types import Answer, Message, Question, State, Text, Turn
 
 if TYPE_CHECKING:
     from pipeline.storage.locks import Lock
@@ -65,6 +65,9 @@ class Conversation:
     def warm_up(self) -> None:
         """Loads what the next question searches with. It may run in a thread while the question is typed."""
         self.pipeline.embedder.embed(["warm"])
+        reader = self.pipeline.resources.reader.peek()
+        if reader is not None:
+            reader.render([Message("user", (Text("warm"),))])  # starts the process of the chat template
         load_lists()
         self.memory.warm_up()
 

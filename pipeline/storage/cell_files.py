@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -106,12 +105,12 @@ def read(path: Path) -> tuple[Mapping[str, Any], list[NDArray[np.uint8]]] | None
     if header is None:
         return None
     try:
-        data = np.fromfile(path, np.uint8)
+        with path.open("rb") as file:
+            file.seek(-sum(header.sizes), os.SEEK_END)
+            sections = [np.fromfile(file, np.uint8, size) for size in header.sizes]
     except OSError as error:
         LOG.warning("%s: not loaded: %s", path, error)
         return None
-    ends = np.cumsum([len(data) - sum(header.sizes), *header.sizes])
-    sections = [data[start:end].copy() for start, end in itertools.pairwise(ends)]
     if _checksum(sections) != header.checksum:
         LOG.warning("%s: not loaded: its checksum is wrong; the file is deleted", path)
         path.unlink(missing_ok=True)
