@@ -225,7 +225,8 @@ def _cuts(layout: _Layout, room: int, first: int, last: int) -> Iterator[tuple[i
     """Spans of atoms between two positions, each of about equal size, that end behind sentences where they can."""
     within = replace(layout, sections=[last], paragraphs=[])
     while first < last:
-        end = _cut(within, first, room)
+        is_rest = layout.sums[last] - layout.sums[first] <= room
+        end = last if is_rest else min(_cut(within, first, room), last)
         yield first, end
         first = end
 

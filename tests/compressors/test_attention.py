@@ -326,6 +326,8 @@ def test_what_is_chosen_later_is_not_read_and_the_answer_goes_on(kept: Pipeline)
         while not writing.is_over:
             n_parts += 1
             writing.take(pipeline.config.generator.generate(writing.prompt, pipeline, writing.sampling))
+            if not writing.is_over:
+                writing.choose_again()
         assert writing.state.candidates
         assert n_parts == 3
         shown = ["The lighthouse stands on a rock.", "The keeper is called Osric Blane.", "The stairs have 212 steps."]
@@ -386,6 +388,7 @@ def test_an_answer_in_parts_is_the_answer_in_one(real: Pipeline) -> None:
     writing = Writing(state, sampling, pipeline)
     while not writing.is_over:
         writing.take(generator.generate(writing.prompt, pipeline, writing.sampling))
+        writing.choose_again()
     assert whole.answer_tokens > 8
     assert (writing.generation.text, writing.generation.finish) == (whole.text, whole.finish)
     assert writing.generation.answer_tokens == whole.answer_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.documents.chunking import Chunker
@@ -59,6 +59,7 @@ def test_functions_stay_whole() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["# H\n", "## I\n", "word ", "a b c d. ", "\n\n", "\n", "x" * 60 + " "]), max_size=80))
+@example(["# H\n", "a b c d. "] * 3 + ["a b c d. ", "# H\n"] + ["# H\n", "a b c d. "] * 3)
 def test_nothing_is_lost_and_no_chunk_is_too_long(parts: list[str]) -> None:
     text = "".join(parts)
     found = chunks(text)
