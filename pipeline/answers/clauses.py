@@ -9,6 +9,7 @@ that pipeline/answers/table_rows.py makes for rows of tables. Of 318 right answe
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipeline.text.numbers import number_spans
 from pipeline.text.words import content_words, word_forms
@@ -24,6 +25,16 @@ _GOES_ON = re.compile(
     re.IGNORECASE,
 )
 """Words with which a clause goes on about what was named before."""
+_WHEN = re.compile(
+    r"\b(?:spring|summer|autumn|winter|january|february|(?-i:March|May)|april|june|july|august|september|october|november"
+    r"|december|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|weekends?|weekdays?|holidays?"
+    r"|frühling|frühjahr|sommer|herbst|januar|februar|märz|(?-i:Mai)|juni|juli|oktober|dezember"
+    r"|(?:mon|diens|donners|frei|sams|sonn)tags?|mittwochs?|wochenende|feiertagen?|werktags"
+    r"|ilkbahar|yaz|sonbahar|kış|ocak|şubat|(?-i:Mart)|nisan|mayıs|haziran|temmuz|ağustos|eylül|ekim|kasım|aralık"
+    r"|pazartesi|salı|çarşamba|perşembe|cuma|cumartesi|pazar)(?:['’]?(?:in|ın|un|ün|da|de|ta|te))?\b",
+    re.IGNORECASE,
+)
+"""Seasons, months and days, which say when a clause holds."""
 _LEAST_NAMED = 2
 """One word of the question in another clause may be there by chance."""
 
@@ -34,6 +45,8 @@ def is_other_clause(sentence: str, answer: str, question: str) -> bool:
     Both clauses have to be alike: a number of the same unit, and before it a subject of their own and a word that both
     have, such as the verb. "And 19.50 in winter", "later raised to 9 million" and "today it has 900" go on about what
     the clause before names. Words that several clauses have name none of them.
+
+    Or they hold at different times: "from April to October at 7:40, and in winter at 9:00".
     """
     asked = content_words(question)
     question_words = frozenset(asked)
@@ -41,6 +54,8 @@ def is_other_clause(sentence: str, answer: str, question: str) -> bool:
     clauses = _clauses(sentence) if numbers else []
     if len(clauses) < 2:
         return False
+    if _is_other_time(clauses, numbers, question):
+        return True
     words = [word_forms(clause, asked.language) for clause in clauses]
     own = [these - frozenset[str]().union(*(w for m, w in enumerate(words) if m != n)) for n, these in enumerate(words)]
     named = [len(question_words & these) for these in own]
@@ -55,6 +70,24 @@ def is_other_clause(sentence: str, answer: str, question: str) -> bool:
     )
 
 
+def _is_other_time(clauses: Sequence[str], numbers: frozenset[str], question: str) -> bool:
+    """Whether one clause alone holds at the time that the question names, and the answer's numbers at another."""
+    asked = _times(question)
+    named = [clause for clause in clauses if asked <= _times(clause)] if asked else []
+    held = [clause for clause in clauses if numbers & _numbers(clause)]
+    if len(named) != 1 or not held or numbers & _numbers(named[0]):
+        return False
+    units, all_numbers = _units(named[0]), frozenset[str]().union(*map(_numbers, held))
+    return numbers <= all_numbers and all(
+        _times(clause) and (_units(clause, numbers) & units or not (_units(clause, numbers) or units))
+        for clause in held
+    )
+
+
+def _times(text: str) -> set[str]:
+    return {match.group().casefold() for match in _WHEN.finditer(text)}
+
+
 def _are_alike(clause: str, named: str, numbers: frozenset[str]) -> bool:
     """Whether a clause that holds the answer says of another subject what the named one says of its own."""
     before, before_named = (set(content_words(one[: _first_number(one)])) for one in (clause, named))
@@ -65,14 +98,20 @@ def _are_alike(clause: str, named: str, numbers: frozenset[str]) -> bool:
 
 
 def _clauses(sentence: str) -> list[str]:
-    """The clauses that hold a number. One without a number belongs to the one behind it."""
+    """The clauses that hold a number. One without belongs to the one behind it, a number alone to the one before."""
     clauses: list[str] = []
     start = 0
     ends = [(match.start(), match.end()) for match in _BOUNDARY.finditer(sentence)]
     for end, following in [*ends, (len(sentence), len(sentence))]:
-        if _numbers(sentence[start:end]):
-            clauses.append(sentence[start:end])
-            start = following
+        clause = sentence[start:end]
+        if not _numbers(clause):
+            continue
+        is_bare = all(word[0].isdigit() for word in content_words(clause))
+        if clauses and is_bare and not _times(clause):
+            clauses[-1] = f"{clauses[-1]}, {clause}"
+        else:
+            clauses.append(clause)
+        start = following
     return clauses
 
 

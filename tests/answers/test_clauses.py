@@ -12,6 +12,7 @@ from pipeline.types import Generation, Question, State
 from tests.compressors.workbench import passage
 
 CHAINS = "Galvanised chains lost 0.11 mm a year, bare steel lost 0.42 mm a year."
+FERRY = "From April to October she leaves at 7:40, 12:15 and 17:50, and in winter at 9:00 only."
 OF_CHAINS, OF_STEEL = "How much do galvanised chains lose per year?", "How much does bare steel lose per year?"
 
 
@@ -48,6 +49,17 @@ OF_CHAINS, OF_STEEL = "How much do galvanised chains lose per year?", "How much 
             "900 Kisten",
             True,
         ),
+        (FERRY, "When does the ferry leave in winter?", "17:50", True),
+        (FERRY, "When does the ferry leave in winter?", "At 7:40 and 12:15", True),
+        (FERRY, "When does the ferry leave in winter?", "9:00", False),
+        (FERRY, "When does the ferry leave in winter?", "9:00, and in summer 7:40", False),
+        (FERRY, "When does the ferry leave in October?", "17:50", False),
+        (FERRY, "When does the ferry leave?", "17:50", False),
+        (FERRY, "When may the ferry leave?", "17:50", False),
+        ("A berth costs 27.00 in summer and 19.50 in winter.", "What does a berth cost in winter?", "27.00", True),
+        ("Der Platz kostet im Sommer 27 Euro, im Winter 19 Euro.", "Was kostet der Platz im Winter?", "27 Euro", True),
+        ("Der Platz kostet im Sommer 27 Euro, im Winter 19 Euro.", "Was kostet der Platz im Winter?", "19 Euro", False),
+        ("It sank in May 1990 with 30 men, and in June 4 divers died.", "How many divers died in June?", "4", False),
         ("Of 12 boats 3 sank.", "How many boats sank?", "12", False),
         ("No number here, and none there.", "How many boats sank?", "12", False),
         ("", "How many boats sank?", "12", False),
