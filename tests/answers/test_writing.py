@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compressors.attention import Attention
-from compressors.selection import Limits, Units, choose, units_in
+from compressors.selection import Limits, Units, choose, split, units_in
 from pipeline.answers.writing import ADDED, Writing
 from pipeline.contracts import Model, Stream
 from pipeline.default import default_pipeline
@@ -352,6 +352,23 @@ def test_a_sentence_of_two_overlapping_passages_is_kept_once() -> None:
     texts = [one.text for one in chosen]
     assert sum(text.count("Dogs pay half.") for text in texts) == 1
     assert sum(text.count("The ferry leaves at nine.") for text in texts) == 1
+
+
+def test_what_assemble_left_out_is_not_dropped_by_the_compressor_too() -> None:
+    with pipeline_with(Chooser(4, (2,))) as pipeline:
+        document = Document("ferry.txt", " " * 30 + TEXT)
+        question = Question("When does the ferry leave?", documents=(document,))
+        state = State(question, ledger=pipeline.ledger)
+        for stage in pipeline.config.stages[:2]:
+            state = run_stage(stage, state, pipeline, pipeline.reserve)
+        too_much = split(state.candidates[0])[3]
+        kept = replace(state, passages=(*state.passages, too_much))
+        state = run_stage(pipeline.config.stages[2], state, pipeline, pipeline.reserve)
+        state = replace(state, passages=kept.passages)
+        state = run_stage(pipeline.config.stages[3], state, pipeline, pipeline.reserve)
+    assert [one.text for one in state.shown] == [SENTENCES[0], SENTENCES[2]]
+    left_out = " ".join(one.text for one in state.ledger.stages[1].dropped)
+    assert [sentence in left_out for sentence in SENTENCES] == [False, True, False, False, True]
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
